@@ -1,0 +1,74 @@
+"""The root of the command line, and the one place that turns errors into exit codes."""
+
+import difflib
+import sys
+from importlib import import_module
+from typing import NoReturn, cast
+
+import click
+
+from gateway.domain.errors import GatewayError, UsageError
+
+# Imported on use: `gateway version` must not pay for aiohttp and pydantic.
+COMMANDS = {
+    "serve": "gateway.cli.serve:serve",
+    "demo": "gateway.cli.demo:demo",
+    "keys": "gateway.cli.keys:keys",
+    "policy": "gateway.cli.policies:policy",
+    "redis": "gateway.cli.redis:redis",
+    "version": "gateway.cli.version:version",
+}
+
+EPILOG = "\b\nExample:\n  gateway demo\n  gateway keys create --consumer sales --scope 'agents/*'"
+
+
+class LazyGroup(click.Group):
+    """Finds commands by name in COMMANDS and suggests near misses."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        return cast(click.Command, getattr(import_module(module), attribute))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else " See 'gateway --help'."
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def root() -> None:
+    """The credential gateway for AI agents."""
+
+
+def run() -> NoReturn:
+    """Run the command line: exit 0 done, 1 refused or failed, 2 wrong usage."""
+    try:
+        root.main(prog_name="gateway", standalone_mode=False)
+    except click.exceptions.Abort:
+        _exit("Stopped.", 130)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(problem.exit_code)
+    except UsageError as problem:
+        _exit(str(problem), 2)
+    except GatewayError as problem:
+        _exit(str(problem), 1)
+    except KeyboardInterrupt:
+        _exit("Stopped.", 130)
+    sys.exit(0)
+
+
+def _exit(sentence: str, code: int) -> NoReturn:
+    click.echo(f"gateway: {sentence}", err=True)
+    sys.exit(code)

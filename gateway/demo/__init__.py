@@ -1,0 +1,1 @@
+"""Two small agents to try the gateway with."""

@@ -1,0 +1,207 @@
+"""Every way a request can be refused: one table, one exception.
+
+`DENIALS` is the only home of codes, statuses and public sentences; whatever answers a caller
+(HTTP today, JSON-RPC and problem+json beside it) renders a `Denied` and adds nothing of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class GatewayError(Exception):
+    """Base of every error this package raises on purpose; `str()` is one public sentence."""
+
+
+class UsageError(GatewayError):
+    """The operator asked for something that cannot mean anything (exit code 2)."""
+
+
+class OperationError(GatewayError):
+    """What the operator asked for was understood and refused, or failed (exit code 1)."""
+
+
+class StoreError(GatewayError):
+    """Redis could not answer, or answered something that makes no sense."""
+
+
+class Code(StrEnum):
+    KEY_MISSING = "key_missing"
+    KEY_INVALID = "key_invalid"
+    KEY_EXPIRED = "key_expired"
+    KEY_REVOKED = "key_revoked"
+    KEY_DISABLED = "key_disabled"
+    SCOPE_DENIED = "scope_denied"
+    USER_DENIED = "user_denied"
+    NOT_FOUND = "not_found"
+    KEY_MISCONFIGURED = "key_misconfigured"
+    BAD_REQUEST = "bad_request"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    URL_TOO_LONG = "url_too_long"
+    HEAD_TOO_LARGE = "head_too_large"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    BUSY = "busy"
+    STORE_UNAVAILABLE = "store_unavailable"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_PROTOCOL = "upstream_protocol"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """One row of the table.
+
+    `name` is the code the caller sees. `retry`: whether repeating the same request within 60 s
+    can end otherwise; where it cannot, the answer carries `x-should-retry: false`.
+    """
+
+    status: int
+    name: str
+    message: str
+    retry: bool = False
+
+
+def _row(status: int, code: Code, message: str, *, retry: bool = False) -> tuple[Code, Denial]:
+    return code, Denial(status, code.value, message, retry)
+
+
+DENIALS: Mapping[Code, Denial] = MappingProxyType(
+    dict(
+        [
+            _row(
+                401,
+                Code.KEY_MISSING,
+                "This request carries no key. Send it as 'Authorization: Bearer <key>'.",
+            ),
+            _row(
+                401,
+                Code.KEY_INVALID,
+                "This key is not valid. Check that it was copied whole, or ask for a new one.",
+            ),
+            _row(401, Code.KEY_EXPIRED, "This key has expired. Ask its issuer for a new one."),
+            _row(401, Code.KEY_REVOKED, "This key was revoked. Ask its issuer for a new one."),
+            _row(
+                401, Code.KEY_DISABLED, "This key is suspended. Ask its issuer to enable it again."
+            ),
+            _row(
+                403,
+                Code.SCOPE_DENIED,
+                "This key may not do that. Ask its issuer for the scope in 'required_scope'.",
+            ),
+            _row(
+                403,
+                Code.USER_DENIED,
+                "This key may not act for the user in X-User-Id. Ask its issuer to add the user.",
+            ),
+            _row(
+                404,
+                Code.NOT_FOUND,
+                "There is nothing at this address. Check the agent's name and the path.",
+            ),
+            _row(
+                403,
+                Code.KEY_MISCONFIGURED,
+                "The record of this key makes no sense, so it is refused. Ask its issuer to "
+                "look at it with 'gateway keys show'.",
+            ),
+            _row(400, Code.BAD_REQUEST, "This request is malformed or ambiguous."),
+            _row(
+                405,
+                Code.METHOD_NOT_ALLOWED,
+                "This address exists, but not for this method. Use one from the Allow header.",
+            ),
+            _row(
+                408,
+                Code.REQUEST_TIMEOUT,
+                "The request arrived too slowly. Send it again.",
+                retry=True,
+            ),
+            (
+                Code.BODY_TOO_LARGE,
+                Denial(413, "too_large", "The body is larger than this agent accepts."),
+            ),
+            (
+                Code.URL_TOO_LONG,
+                Denial(414, "too_large", "The URL is too long. Send the data in the body."),
+            ),
+            (
+                Code.HEAD_TOO_LARGE,
+                Denial(431, "too_large", "The request's headers are too large. Send fewer."),
+            ),
+            _row(
+                429,
+                Code.RATE_LIMITED,
+                "Too many requests at once. Wait for the seconds in Retry-After.",
+                retry=True,
+            ),
+            _row(
+                429,
+                Code.QUOTA_EXHAUSTED,
+                "The quota of this key is used up. It begins anew after the seconds in "
+                "Retry-After.",
+            ),
+            _row(
+                503,
+                Code.BUSY,
+                "Too many new keys are being verified. Try again in a second.",
+                retry=True,
+            ),
+            _row(
+                503,
+                Code.STORE_UNAVAILABLE,
+                "Keys cannot be checked at the moment, so nothing is let through. Try again "
+                "in a second.",
+                retry=True,
+            ),
+            _row(
+                502,
+                Code.UPSTREAM_UNREACHABLE,
+                "The agent cannot be reached. Try again later.",
+                retry=True,
+            ),
+            _row(
+                502,
+                Code.UPSTREAM_PROTOCOL,
+                "The agent answered something that is not valid HTTP.",
+                retry=True,
+            ),
+            _row(504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time.", retry=True),
+            _row(
+                500,
+                Code.INTERNAL,
+                "Something broke inside the gateway. Report the request id to its operator.",
+                retry=True,
+            ),
+        ]
+    )
+)
+
+
+@dataclass(eq=False)
+class Denied(GatewayError):
+    """A request is refused: the code, and what the caller may be told beyond its sentence.
+
+    `message` replaces the table's sentence; `fields` go into the body's `error` object;
+    `headers` are sent beside the usual ones; `close` ends the connection after the answer,
+    because what follows on it cannot be trusted to be a request.
+    """
+
+    code: Code
+    message: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()
+    retry_after: int = 0
+    key_sent: bool = True
+    close: bool = False
+
+    @property
+    def denial(self) -> Denial:
+        return DENIALS[self.code]
+
+    def __str__(self) -> str:
+        return self.message or self.denial.message

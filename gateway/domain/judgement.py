@@ -1,0 +1,98 @@
+"""What a key's record means: alive or not, for whom it may act, which limits bind it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.domain import limits as limits_grammar
+from gateway.domain.errors import Code, GatewayError
+from gateway.domain.limits import NO_LIMITS, Limits, Quota, Rate
+from gateway.domain.policies import Plan
+from gateway.domain.records import ACTIVE, REVOKED, KeyRecord, unix_time
+
+ANY_USER = "*"
+
+
+class MisconfiguredError(GatewayError):
+    """A record that makes no sense; `str()` says why, for the operator's log only."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLimit:
+    """One counter: `label` as headers name it, `counter` the part of its Redis name after
+    `gw:rate:{id}:` or `gw:quota:{id}:`."""
+
+    label: str
+    counter: str
+    limit: Rate | Quota
+    burst: int = 0
+
+
+def dead(record: KeyRecord, now: float) -> Code | None:
+    """Why a key that was proven is refused: revoked, disabled, expired, in this order."""
+    if record.status == REVOKED:
+        return Code.KEY_REVOKED
+    if record.status != ACTIVE:
+        return Code.KEY_DISABLED
+    expires_at = unix_time(record.expires_at)
+    if expires_at is not None and now >= expires_at:
+        return Code.KEY_EXPIRED
+    return None
+
+
+def previous_lives(record: KeyRecord, now: float) -> bool:
+    """Whether the old secret of a rotation still works."""
+    until = unix_time(record.previous_expires_at)
+    return bool(record.previous_hash) and until is not None and now < until
+
+
+def valid_until(record: KeyRecord, *, by_previous: bool) -> int:
+    """The Unix second from which the secret in hand stops working; 0: never."""
+    ends = [unix_time(record.expires_at)]
+    if by_previous:
+        ends.append(unix_time(record.previous_expires_at))
+    return min((end for end in ends if end is not None), default=0)
+
+
+def may_act_for(users: str, user: str) -> bool:
+    granted = users.split()
+    return ANY_USER in granted or user in granted
+
+
+def check_sense(record: KeyRecord) -> None:
+    """MisconfiguredError if a number in the record is none."""
+    if record.expires_at and unix_time(record.expires_at) is None:
+        raise MisconfiguredError(f"key {record.id}: expires_at is not a Unix time in seconds")
+
+
+def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limits, Plan | None]:
+    """The record's limits over its plan's; MisconfiguredError where either cannot be read."""
+    plan = plans.get(record.plan) if record.plan else None
+    if record.plan and plan is None:
+        raise MisconfiguredError(f"key {record.id}: no policy has the plan {record.plan!r}")
+    base = plan.limits if plan else NO_LIMITS
+    try:
+        own = limits_grammar.parse_own(record.limits)
+    except ValueError as problem:
+        raise MisconfiguredError(f"key {record.id}: limits: {problem}") from None
+    return base.overridden(own), plan
+
+
+def binding_limits(
+    record: KeyRecord, plans: Mapping[str, Plan], agent: str | None
+) -> tuple[NamedLimit, ...]:
+    """Every counter that a call to `agent` is checked and charged against."""
+    limits, plan = effective_limits(record, plans)
+    named = list(_named(limits, "", ""))
+    if plan is not None and agent is not None and agent in plan.agents:
+        named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}:"))
+    return tuple(named)
+
+
+def _named(limits: Limits, prefix: str, counter: str) -> Iterator[NamedLimit]:
+    if limits.rate is not None:
+        yield NamedLimit(
+            f"{prefix}rate", f"{counter}rate", limits.rate, burst=limits.effective_burst
+        )
+    for quota in limits.quotas:
+        label = quota.window.label
+        yield NamedLimit(f"{prefix}{label}", f"{counter}{label}", quota)

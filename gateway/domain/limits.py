@@ -1,0 +1,155 @@
+"""Limits of a key: rate (GCRA) and calendar quotas, its plan's and its own.
+
+A limit is data here; it is checked and charged in Redis, atomically, by `store/admit.lua`.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fractions import Fraction
+
+from gateway.domain.units import SECONDS
+
+MAX_AMOUNT = 10**9
+
+_AMOUNT = re.compile(r"([1-9]\d{0,9})/([a-z]+)", re.ASCII)
+
+
+class Window(StrEnum):
+    """Calendar windows in UTC; the value is how people write it, `label` how headers name it."""
+
+    SECOND = "s"
+    MINUTE = "m"
+    HOUR = "h"
+    DAY = "d"
+    MONTH = "month"
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` requests every `per` seconds."""
+
+    count: int
+    per: int
+
+    def __str__(self) -> str:
+        unit = next(name for name, seconds in SECONDS.items() if seconds == self.per)
+        return f"{self.count}/{unit}"
+
+    @property
+    def interval_us(self) -> float:
+        """Microseconds that one request takes up."""
+        return float(Fraction(self.per * 1_000_000, self.count))
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`count` requests in each calendar window."""
+
+    count: int
+    window: Window
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.window.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is limited. An item that is None or empty is not limited.
+
+    `burst` is the most that is admitted at once; without it, the number in `rate`.
+    """
+
+    rate: Rate | None = None
+    burst: int | None = None
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def effective_burst(self) -> int:
+        if self.burst is not None:
+            return self.burst
+        return self.rate.count if self.rate else 0
+
+    def overridden(self, own: "Limits") -> "Limits":
+        """These limits with each item that `own` names replaced; the rest stays."""
+        return replace(
+            self,
+            rate=own.rate or self.rate,
+            burst=self.burst if own.burst is None else own.burst,
+            quotas=own.quotas or self.quotas,
+        )
+
+
+NO_LIMITS = Limits()
+
+
+def parse_rate(text: str) -> Rate:
+    """`10/s` as a rate; ValueError says what is expected."""
+    count, unit = _amount(text)
+    if unit not in SECONDS:
+        raise ValueError(f"{text!r} is not a rate such as 10/s, 100/m, 1000/h or 5000/d")
+    return Rate(count, SECONDS[unit])
+
+
+def parse_quota(text: str) -> Quota:
+    """`10000/d` as a quota; ValueError says what is expected."""
+    count, unit = _amount(text)
+    if unit not in {window.value for window in Window}:
+        raise ValueError(f"{text!r} is not a quota such as 100/h, 10000/d or 200000/month")
+    return Quota(count, Window(unit))
+
+
+def parse_quotas(items: list[str]) -> tuple[Quota, ...]:
+    """Each item as a quota, at most one a window."""
+    quotas = tuple(parse_quota(item) for item in items)
+    windows = [quota.window for quota in quotas]
+    if len(set(windows)) != len(windows):
+        raise ValueError("two quotas for the same window: keep the smaller one")
+    return quotas
+
+
+def parse_burst(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,9}", text, re.ASCII) or int(text) > MAX_AMOUNT:
+        raise ValueError(f"{text!r} is not a burst: a whole number of at least 1")
+    return int(text)
+
+
+def parse_own(text: str) -> Limits:
+    """A record's `limits` field: `rate=5/s burst=10 quota=100/h,1000/d`.
+
+    ValueError for anything that cannot be read whole: a limit half understood would allow.
+    """
+    own = Limits()
+    seen: set[str] = set()
+    for item in text.split():
+        name, _, value = item.partition("=")
+        if name in seen:
+            raise ValueError(f"the limit {name!r} is given twice")
+        seen.add(name)
+        own = _with_item(own, name, value)
+    return own
+
+
+def _with_item(own: Limits, name: str, value: str) -> Limits:
+    match name:
+        case "rate":
+            return replace(own, rate=parse_rate(value))
+        case "burst":
+            return replace(own, burst=parse_burst(value))
+        case "quota":
+            return replace(own, quotas=parse_quotas(value.split(",")))
+        case "concurrency":
+            raise ValueError("this version cannot enforce 'concurrency' yet: leave it out")
+        case _:
+            raise ValueError(f"{name!r} is not a limit: use rate, burst or quota")
+
+
+def _amount(text: str) -> tuple[int, str]:
+    match = _AMOUNT.fullmatch(text)
+    if match is None or int(match.group(1)) > MAX_AMOUNT:
+        raise ValueError(f"{text!r} is not an amount per time such as 10/s")
+    return int(match.group(1)), match.group(2)

@@ -1,0 +1,92 @@
+"""One set of policies, checked and whole. A request sees exactly one from start to end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
+from typing import Literal
+
+from gateway.domain.limits import Limits
+from gateway.domain.routes import Route
+
+Network = IPv4Network | IPv6Network
+DEFAULT_ACTION = "invoke"
+DEFAULT_PLAN = "default"
+
+# What an agent's `paths.allow` may name, spelled as in the policy file.
+PATH_ODDITIES = ("//", ";", "%2F", "\\", "%5C", "#")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    base_path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header sent there."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.base_path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, to the answer's head, between any two bytes of a stream."""
+
+    connect: float = 2.0
+    first_byte: float = 60.0
+    idle: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent behind the gateway.
+
+    `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
+    `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive.
+    """
+
+    name: str
+    upstream: Upstream
+    hosts: tuple[str, ...] = ()
+    routes: tuple[Route, ...] | None = None
+    timeouts: Timeouts = Timeouts()
+    max_body: int | None = None
+    preserve_host: bool = False
+    allowed_oddities: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Named limits. `agents`: further limits for calls to single agents, counted besides."""
+
+    name: str
+    limits: Limits
+    agents: Mapping[str, Limits] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Everything the files say. `revision` is a digest of their content, for logs."""
+
+    revision: str = ""
+    agents: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
+    plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({}))
+    trusted_proxies: tuple[Network, ...] = ()
+
+    by_host: Mapping[str, Agent] = field(init=False)
+    oddities: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        by_host = {host: agent for agent in self.agents.values() for host in agent.hosts}
+        oddities = frozenset[str]().union(*(a.allowed_oddities for a in self.agents.values()))
+        object.__setattr__(self, "by_host", MappingProxyType(by_host))
+        object.__setattr__(self, "oddities", oddities)

@@ -1,0 +1,63 @@
+"""A key's record, as Redis holds it: every field a string, every judgement a pure function."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+
+ACTIVE = "active"
+REVOKED = "revoked"
+DISABLED = "disabled"
+
+_UNIX = re.compile(r"\d{1,12}", re.ASCII)
+_USER = re.compile(r"[A-Za-z0-9._@-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """`gw:key:{<id>}`. A field that Redis does not hold is the empty string."""
+
+    id: str
+    hash: str = ""
+    tag: str = ""
+    status: str = ""
+    consumer: str = ""
+    label: str = ""
+    scopes: str = ""
+    plan: str = ""
+    limits: str = ""
+    users: str = ""
+    expires_at: str = ""
+    previous_hash: str = ""
+    previous_tag: str = ""
+    previous_expires_at: str = ""
+    created_at: str = ""
+    created_by: str = ""
+    rotated_at: str = ""
+    revoked_at: str = ""
+    env: str = ""
+    last4: str = ""
+
+    def __repr__(self) -> str:
+        # Hashes and tags stay out of logs and tracebacks.
+        return f"KeyRecord(id={self.id!r}, status={self.status!r})"
+
+
+@cache
+def field_names() -> tuple[str, ...]:
+    """The names of the hash fields, in the order in which they are declared."""
+    return tuple(f.name for f in fields(KeyRecord) if f.name != "id")
+
+
+def from_fields(key_id: str, values: Mapping[str, str]) -> KeyRecord:
+    """A record from the hash's fields; those that this version does not know are left out."""
+    return KeyRecord(key_id, **{name: values.get(name, "") for name in field_names()})
+
+
+def unix_time(text: str) -> int | None:
+    """Whole Unix seconds, or None where `text` is not that."""
+    return int(text) if _UNIX.fullmatch(text) else None
+
+
+def is_user_id(text: str) -> bool:
+    return _USER.fullmatch(text) is not None

@@ -1,0 +1,108 @@
+"""Which route of an agent a request is on: first match wins, by path and method."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+ONE = b"*"
+MANY = b"**"
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePath:
+    """A request's path as routes see it.
+
+    `raw` is the caller's spelling, byte for byte. `segments` are its parts after one
+    percent-decode, ASCII case folded, one trailing slash ignored; `/` alone has none.
+    """
+
+    raw: bytes
+    segments: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of an agent's `routes`. `methods` empty: any. `raw` is the pattern as written."""
+
+    raw: bytes
+    segments: tuple[bytes, ...]
+    action: str
+    methods: frozenset[str] = frozenset()
+    public: bool = False
+
+    def matches_path(self, path: RoutePath) -> bool:
+        # A public route lets strangers in, so it takes no spelling but its own.
+        if self.public:
+            return matches(tuple(self.raw.split(b"/")), path.raw.split(b"/"))
+        return matches(self.segments, path.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Some route has this path, but none of them takes the method; these it would take."""
+
+    methods: tuple[str, ...]
+
+
+def find(routes: Iterable[Route], path: RoutePath, method: str) -> Route | Allowed | None:
+    """The first route with this path and method; `Allowed` where only the method failed."""
+    allowed: set[str] = set()
+    for route in routes:
+        if not route.matches_path(path):
+            continue
+        if not route.methods or method in route.methods:
+            return route
+        allowed |= route.methods
+    return Allowed(tuple(sorted(allowed))) if allowed else None
+
+
+def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
+    """Whether `segments` fit `pattern`, in time proportional to their product.
+
+    Greedy with one place to fall back to (as in file globs): a later `**` never needs an
+    earlier one to be tried again, so no pattern is slow on any path.
+    """
+    p = s = 0
+    star = -1
+    resume = 0
+    while s < len(segments):
+        if p < len(pattern) and pattern[p] == MANY:
+            # One segment at least, so it is taken here and more only on falling back.
+            star, resume = p, s + 1
+            p, s = p + 1, s + 1
+        elif p < len(pattern) and pattern[p] in (ONE, segments[s]):
+            p, s = p + 1, s + 1
+        elif star >= 0:
+            p, s, resume = star + 1, resume + 1, resume + 1
+        else:
+            return False
+    return p == len(pattern)
+
+
+def pattern_problem(text: str) -> str:
+    """What is wrong with a route's path, or the empty string."""
+    if not text.startswith("/"):
+        return "a route's path begins with '/'"
+    for segment in text[1:].split("/"):
+        if "*" in segment and segment not in ("*", "**"):
+            return "'*' stands for a whole segment and '**' for one or more, never for a part"
+        if segment in (".", ".."):
+            return "dot segments are refused in requests, so no request can match this"
+    if text != "/" and "//" in text:
+        return "empty segments ('//') are not matched by any route"
+    if any(c in text for c in "?#%;\\") or not text.isprintable():
+        return "write the path as it reads, without '?', '#', '%', ';' or '\\'"
+    return ""
+
+
+def parse_path(text: str) -> tuple[bytes, tuple[bytes, ...]]:
+    """A route's `path` as (raw, segments); `pattern_problem` has been asked before."""
+    raw = text.encode()
+    return raw, fold(raw)
+
+
+def fold(raw: bytes) -> tuple[bytes, ...]:
+    """Segments of a decoded path: ASCII case folded, one trailing slash ignored."""
+    parts = raw.lower().split(b"/")[1:]
+    if parts and parts[-1] == b"":
+        parts.pop()
+    return tuple(parts)

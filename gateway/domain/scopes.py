@@ -1,0 +1,83 @@
+"""Scopes: `<kind>/<name>:<action>`, what a key may do.
+
+`*` stands for a whole name or a whole action, never for a kind or a part of a word; a missing
+action means `:*`; `*` alone is everything but `gateway/…`, which must be named in full.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+KINDS = ("agents", "models", "services", "tools", "gateway")
+ANY = "*"
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_SCOPE = re.compile(rf"({'|'.join(KINDS)})/({_NAME}|\*)(?::({_NAME}|\*))?", re.ASCII)
+_WORD = re.compile(_NAME, re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One granted or required scope; `kind` is `*` only for the scope `*`."""
+
+    kind: str
+    name: str
+    action: str
+
+    def __str__(self) -> str:
+        return ANY if self.kind == ANY else f"{self.kind}/{self.name}:{self.action}"
+
+    def grants(self, required: "Scope") -> bool:
+        """Whether holding this scope is enough for `required`, which names no wildcard."""
+        if required.kind == "gateway":
+            # `gateway/*` and `*` grant nothing there: power over the gateway is named in full.
+            return (
+                self.kind == "gateway"
+                and self.name == required.name
+                and self.action in (ANY, required.action)
+            )
+        return (
+            self.kind in (ANY, required.kind)
+            and self.name in (ANY, required.name)
+            and self.action in (ANY, required.action)
+        )
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name an agent, model, service, tool or action."""
+    return _WORD.fullmatch(text) is not None
+
+
+def parse(text: str) -> Scope | None:
+    """The scope that `text` spells, or None."""
+    if text == ANY:
+        return Scope(ANY, ANY, ANY)
+    match = _SCOPE.fullmatch(text)
+    if match is None:
+        return None
+    kind, name, action = match.groups()
+    return Scope(kind, name, action or ANY)
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """The scopes of one key. `unparsed` items grant nothing and are worth a warning."""
+
+    scopes: tuple[Scope, ...]
+    unparsed: tuple[str, ...] = ()
+
+    def allow(self, required: Scope) -> bool:
+        return any(scope.grants(required) for scope in self.scopes)
+
+
+def parse_all(text: str) -> Grants:
+    """The grants of a record's `scopes` field: space-separated, bad items left out."""
+    return from_items(text.split())
+
+
+def from_items(items: Iterable[str]) -> Grants:
+    parsed = [(item, parse(item)) for item in items]
+    return Grants(
+        tuple(scope for _, scope in parsed if scope is not None),
+        tuple(item for item, scope in parsed if scope is None),
+    )

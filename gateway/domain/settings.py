@@ -1,0 +1,79 @@
+"""How one gateway process is set up. Read once, at start, by the command line."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A `host:port` to listen on."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`127.0.0.1:8080` or `[::1]:8080`; ValueError says what is expected."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"{text!r} is not an address such as 127.0.0.1:8080 or [::1]:8080")
+    return Address(host, int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerLimits:
+    """What one caller's connection may cost. Sizes in bytes, times in seconds.
+
+    `head` covers the silence before a request and its whole head; `body_idle` the gap between
+    two pieces of a body; `keep_alive` the silence between two requests.
+    """
+
+    max_line: int = 8190
+    max_header: int = 16384
+    max_headers: int = 100
+    head: float = 10.0
+    body_idle: float = 30.0
+    keep_alive: float = 75.0
+    send_idle: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where the records are. `url` None: the embedded store in `state_dir`."""
+
+    url: str | None
+    state_dir: Path
+    prefix: str = "gw:"
+    timeout: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current."""
+
+    listen: Address
+    admin_listen: Address
+    policies: Path
+    store: StoreSettings
+    peppers: tuple[bytes, ...] = field(default=(), repr=False)
+    drain: float = 30.0
+    limits: ListenerLimits = ListenerLimits()
+    log_format: str = "auto"
+    log_level: str = "info"

@@ -1,0 +1,30 @@
+"""How people write times, sizes and amounts per time: `30d`, `10MB`, `5/s`."""
+
+import re
+from fractions import Fraction
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_BYTES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d|w)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,12})\s?([KMG]?i?B?)", re.ASCII | re.IGNORECASE)
+
+
+def duration(text: str) -> float:
+    """Seconds in `2s`, `500ms`, `10m`, `24h`, `30d`, `2w`; ValueError says what is expected."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 500ms, 30s, 10m, 24h or 30d")
+    number, unit = match.groups()
+    factor = {"ms": Fraction(1, 1000), "w": Fraction(7 * 86400)}.get(unit) or SECONDS[unit]
+    return float(Fraction(number) * factor)
+
+
+def size(text: str) -> int:
+    """Bytes in `10MB`, `512KiB`, `1000`; ValueError says what is expected."""
+    match = _SIZE.fullmatch(text)
+    factor = _BYTES.get(match.group(2).upper()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is not a size such as 1000, 512KB, 10MB or 1GiB")
+    return int(match.group(1)) * factor

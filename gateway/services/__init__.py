@@ -1,0 +1,1 @@
+"""The verbs: authenticate, admit, issue, load and reload policies."""

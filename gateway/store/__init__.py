@@ -1,0 +1,1 @@
+"""Redis: connections, the records in it, and the scripts that decide there."""
