@@ -12,7 +12,6 @@ from gateway.domain.errors import UsageError
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import duration
 
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 policies_option = click.option(
