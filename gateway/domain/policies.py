@@ -14,7 +14,7 @@ DEFAULT_ACTION = "invoke"
 DEFAULT_PLAN = "default"
 
 # What an agent's `paths.allow` may name, spelled as in the policy file.
-PATH_ODDITIES = ("//", ";", "%2F", "\\", "%5C", "#")
+PATH_ODDITIES = ("//", ";", "\\", "%2F", "%5C", "%3B", "%3F", "%23")
 
 
 @dataclass(frozen=True, slots=True)
