@@ -196,7 +196,6 @@ class Denied(GatewayError):
     fields: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
     retry_after: int = 0
-    key_sent: bool = True
     close: bool = False
 
     @property

@@ -6,6 +6,7 @@ section 6.2.2: percent-encoding, case and dot segments are equivalences that not
 applies.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
@@ -17,7 +18,8 @@ from gateway.domain.routes import RoutePath
 _VISIBLE = bytes(range(0x21, 0x7F))
 # What needs no second look: no escape, no separator that readers dispute.
 _PLAIN = bytes(sorted(set(_VISIBLE) - set(b"%;\\#")))
-_HEX = b"0123456789abcdefABCDEF"
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_DOUBLE_ESCAPE = re.compile(rb"%25[0-9A-Fa-f]{2}")
 _DOTS = (b".", b"..")
 # A character that compatibility mapping (NFKC) turns into one of these is a disguise.
 _DISPUTED = set("./\\;?#%")
@@ -80,22 +82,14 @@ def _examine(path: bytes) -> frozenset[str]:
 
 def _escapes(path: bytes) -> set[str]:
     """The disputed escapes in `path`; refuses broken, control and double ones."""
-    found = set()
-    for part in path.split(b"%")[1:]:
-        digits = part[:2]
-        if len(digits) < 2 or digits.translate(None, _HEX):
-            raise _refused("The path holds a broken percent-escape.")
-        value = int(digits, 16)
-        if value < 0x20 or value == 0x7F:
-            raise _refused("The path holds an encoded control character.")
-        if value in b"/\\;?#":
-            found.add(f"%{value:02X}")
-    if any(
-        not (tail := part[:2]).translate(None, _HEX) and len(tail) == 2
-        for part in path.split(b"%25")[1:]
-    ):
+    if _BROKEN_ESCAPE.search(path):
+        raise _refused("The path holds a broken percent-escape.")
+    if _DOUBLE_ESCAPE.search(path):
         raise _refused("The path is percent-encoded twice.")
-    return found
+    values = {int(part[:2], 16) for part in path.split(b"%")[1:]}
+    if any(value < 0x20 or value == 0x7F for value in values):
+        raise _refused("The path holds an encoded control character.")
+    return {f"%{value:02X}" for value in values if value in b"/\\;?#"}
 
 
 def _check_dots(decoded: bytes) -> None:

@@ -1,0 +1,101 @@
+"""An agent's answer head, checked and turned into the one the caller gets.
+
+The C parser is lenient with responses (bare LF, odd headers), so what it lets through and another
+reader could take differently is refused here (RFC 9112 sections 5 and 6.3).
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.header_names import HOP_BY_HOP
+from gateway.protocol.request import Header
+
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
+_NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
+
+_OURS = frozenset({b"x-request-id", b"request-id"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_LOOKED_AT = HOP_BY_HOP | _FRAMING | _OURS | {b"alt-svc"}
+_LIMIT_HEADERS = frozenset(
+    {
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"x-ratelimit-limit",
+        b"x-ratelimit-remaining",
+        b"x-ratelimit-reset",
+    }
+)
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(slots=True)
+class AnswerHead:
+    """`content_length` None: absent. `chunked`: so framed by the agent."""
+
+    status: int
+    headers: list[Header]
+    content_length: int | None = None
+    chunked: bool = False
+    bodiless: bool = False
+
+
+def read_answer(
+    status: int, raw_headers: tuple[Header, ...], *, method: str, drop_limits: bool
+) -> AnswerHead:
+    """The facts of an answer; Denied(upstream_protocol) where it is ambiguous.
+
+    `drop_limits`: the gateway sends its own rate-limit headers, so the agent's would mislead.
+    """
+    if not 101 <= status <= 599:
+        raise _nonsense()
+    headers: list[Header] = []
+    head = AnswerHead(status, headers)
+    connection = b""
+    for header in raw_headers:
+        name, value = header
+        lower = name.lower()
+        if not name or name.translate(None, _TOKEN) or value.translate(None, _NO_CONTROLS):
+            raise _nonsense()
+        if lower in _LOOKED_AT:
+            if lower in _FRAMING:
+                _read_framing(head, lower, value)
+            elif lower == b"connection":
+                connection += b"," + value
+        elif not (drop_limits and lower in _LIMIT_HEADERS):
+            headers.append(header)
+    if connection:
+        tokens = {token.strip() for token in connection.lower().split(b",")}
+        head.headers = [h for h in headers if h[0].lower() not in tokens]
+    if head.chunked and head.content_length is not None:
+        raise _nonsense()
+    head.bodiless = method == "HEAD" or status in (204, 304)
+    return head
+
+
+def write_answer_head(
+    head: AnswerHead, own: bytes, *, framing: bytes, version: bytes = b"HTTP/1.1"
+) -> bytes:
+    """The status line and headers; `own` and `framing` are whole lines ended by CRLF."""
+    parts = [b"%b %d %b\r\n" % (version, head.status, REASONS.get(head.status, "").encode())]
+    for name, value in head.headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts += (own, framing, b"\r\n")
+    return b"".join(parts)
+
+
+def _read_framing(head: AnswerHead, lower: bytes, value: bytes) -> None:
+    if lower == b"transfer-encoding":
+        if head.chunked or value.lower() != b"chunked":
+            raise _nonsense()
+        head.chunked = True
+        return
+    if head.content_length is not None or not value.isdigit() or len(value) > 18:
+        raise _nonsense()
+    head.content_length = int(value)
+
+
+def _nonsense() -> Denied:
+    return Denied(Code.UPSTREAM_PROTOCOL)

@@ -1,0 +1,81 @@
+"""Header names by what the gateway does with them. All in lower case."""
+
+from functools import lru_cache
+
+# RFC 9110 section 7.6.1, and what older software sends; meaningful for one hop only.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-authentication-info",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"http2-settings",
+    }
+)
+
+# Framing is decided here and written anew, never copied.
+FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"host"})
+
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+
+# Where the caller came from, for whoever believes it; read only from trusted proxies.
+FORWARDED_NAMES = frozenset({b"forwarded", b"x-forwarded-for"})
+SPOOFABLE = frozenset(
+    {
+        b"x-real-ip",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-original-forwarded-for",
+        b"x-envoy-external-address",
+        b"cf-connecting-ip",
+        b"fastly-client-ip",
+        b"x-original-url",
+        b"x-original-uri",
+        b"x-original-host",
+        b"x-original-method",
+        b"x-rewrite-url",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-host",
+        b"x-url-scheme",
+        b"front-end-https",
+    }
+)
+
+# What the gateway says about the caller; nobody else may.
+DROPPED_PREFIXES = (b"x-gateway-", b"x-forwarded-")
+IDENTITY = frozenset({b"x-user-id", b"x-request-id", b"request-id", b"traceparent", b"tracestate"})
+
+# Names that the sorting of a request head must look at; all others pass on unseen.
+LOOKED_AT = (
+    HOP_BY_HOP
+    | FRAMING
+    | KEY_HEADERS
+    | FORWARDED_NAMES
+    | IDENTITY
+    | {b"cookie", b"sec-websocket-protocol"}
+)
+
+# A second one would be read by one side and the first by the other.
+ONLY_ONCE = KEY_HEADERS | FRAMING | {b"x-user-id"}
+
+_ACTED_ON = LOOKED_AT | SPOOFABLE
+
+
+@lru_cache(maxsize=1024)
+def is_look_alike(lower: bytes) -> bool:
+    """Whether another reader could take this name for one that is acted on.
+
+    CGI and WSGI turn `-` into `_`; some proxies turn `.` into `_`.
+    """
+    if b"_" not in lower and b"." not in lower:
+        return False
+    plain = lower.replace(b"_", b"-").replace(b".", b"-")
+    return plain in _ACTED_ON or plain.startswith(DROPPED_PREFIXES)

@@ -1,0 +1,57 @@
+"""How a refusal looks on the data listener: one body that OpenAI's and Anthropic's clients read."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from gateway.domain.errors import Code, Denied
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "invalid_request_error",
+    413: "request_too_large",
+    414: "invalid_request_error",
+    429: "rate_limit_error",
+    431: "request_too_large",
+    503: "overloaded_error",
+}
+_CHALLENGE = 'Bearer realm="gateway"'
+# Clients that honour Retry-After sleep through it whole; above this they had better be told.
+LONGEST_RETRY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer made by the gateway: header lines as (name, value), body as bytes."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def render(denied: Denied, request_id: str) -> Refusal:
+    """The answer for `denied`; nothing of the request is in it but the request id."""
+    row = denied.denial
+    error = {
+        "type": _TYPES.get(row.status, "api_error"),
+        "code": row.name,
+        "message": str(denied),
+        "param": None,
+        **denied.fields,
+    }
+    body = orjson.dumps({"type": "error", "error": error, "request_id": request_id})
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    if row.status == 401:
+        sent = denied.code is not Code.KEY_MISSING
+        headers.append(
+            ("WWW-Authenticate", _CHALLENGE + (', error="invalid_token"' if sent else ""))
+        )
+    if denied.retry_after:
+        headers.append(("Retry-After", str(denied.retry_after)))
+    if not row.retry or denied.retry_after > LONGEST_RETRY:
+        headers.append(("x-should-retry", "false"))
+    return Refusal(row.status, (*headers, *denied.headers), body)

@@ -1,0 +1,125 @@
+"""The request head as it is sent to an agent."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from gateway.domain.policies import Network
+from gateway.protocol.request import RequestHead
+
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """The connection a request came in on. `scheme`: `http` or `https`."""
+
+    peer: str
+    scheme: str = "http"
+
+
+def identity_block(fields: Iterable[tuple[str, str]]) -> bytes:
+    """`X-Gateway-…` lines. Records are written by people, so nothing in them may break a line."""
+    return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in fields).encode("ascii")
+
+
+def write_head(
+    head: RequestHead,
+    path: bytes,
+    authority: bytes,
+    blocks: Iterable[bytes],
+    *,
+    upgrade: bytes = b"",
+) -> bytes:
+    """The bytes of the request line and all headers, the empty line included.
+
+    `blocks` are whole header lines of the gateway's own, each ended by CRLF; they come last, so
+    that nothing a caller sent can stand after them.
+    """
+    parts = [head.method.encode(), b" ", path, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]
+    for name, value in head.headers:
+        parts += (name, b": ", value, b"\r\n")
+    if head.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif head.content_length is not None:
+        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+    if upgrade:
+        parts += (b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n")
+    parts += blocks
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) -> bytes:
+    """Who the caller is to the agent; what came in is only appended to for trusted proxies."""
+    peer = hop.peer.encode()
+    node = b'"[' + peer + b']"' if b":" in peer else peer
+    chain, elements = peer, b"for=" + node + b";proto=" + hop.scheme.encode()
+    if head.authority:
+        elements += b';host="' + head.authority + b'"'
+    if trusted and is_trusted(hop.peer, trusted):
+        fields = head.fields
+        if b"x-forwarded-for" in fields:
+            chain = fields[b"x-forwarded-for"] + b", " + chain
+        if b"forwarded" in fields:
+            elements = fields[b"forwarded"] + b", " + elements
+    block = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n" % (
+        chain,
+        hop.scheme.encode(),
+        elements,
+    )
+    if head.authority:
+        block += b"X-Forwarded-Host: " + head.authority + b"\r\n"
+    return block
+
+
+def client_address(head: RequestHead, peer: str, trusted: tuple[Network, ...]) -> str:
+    """The caller's address: the right-most one that no trusted proxy vouches for."""
+    if not trusted or not is_trusted(peer, trusted):
+        return peer
+    chain = head.fields.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+    for item in reversed(chain):
+        address = item.strip()
+        if not _is_address(address):
+            break
+        peer = address
+        if not is_trusted(address, trusted):
+            break
+    return peer
+
+
+def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    if not _is_address(address):
+        return False
+    parsed = ip_address(address)
+    return any(parsed in network for network in trusted)
+
+
+def trace_block(head: RequestHead, trace_id: str, span_id: str) -> bytes:
+    """W3C trace context: a well-formed caller's trace goes on, any other begins anew."""
+    fields = head.fields
+    match = _TRACEPARENT.fullmatch(fields[b"traceparent"]) if b"traceparent" in fields else None
+    if match is None or not match[1].strip(b"0") or not match[2].strip(b"0"):
+        return f"traceparent: 00-{trace_id}-{span_id}-01\r\n".encode()
+    block = b"traceparent: 00-%b-%b-%b\r\n" % (match[1], span_id.encode(), match[3])
+    if b"tracestate" in fields:
+        block += b"tracestate: " + fields[b"tracestate"] + b"\r\n"
+    return block
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _one_line(value: str) -> str:
+    return _UNSAFE.sub(lambda m: "".join(f"%{b:02X}" for b in _bytes(m.group())), value)
+
+
+def _bytes(character: str) -> bytes:
+    return character.encode("utf-8", "surrogateescape")

@@ -1,0 +1,145 @@
+-- Admission: compare what the gateway believes of a key with its record; if it holds, check every
+-- limit, then charge every one. Nothing is charged unless all pass. Time is this server's own.
+--
+-- KEYS: record, used, then one counter a limit.
+-- ARGV: 10 believed fields (none: only read), the second the secret in hand stops working ('0':
+--       never), the slot of gw:used to touch ('': none), then three a counter:
+--       'rate', microseconds a request, burst | window (s m h d month), count, ''.
+-- Returns: {0, seconds, microseconds, 12 fields}                        stale belief, or read
+--          {1, remaining, reset seconds, …}                             admitted and charged
+--          {2, retry seconds, position of the limit, remaining, reset…} refused, nothing charged
+
+local FIELDS = {'hash', 'status', 'consumer', 'scopes', 'plan', 'limits', 'users', 'expires_at',
+                'previous_hash', 'previous_expires_at', 'tag', 'previous_tag'}
+local BELIEVED = 10
+local WIDTH = {s = 1, m = 60, h = 3600, d = 86400}
+local TOUCH_SECONDS, USED_TTL = 60, 34560000
+
+local clock = redis.call('TIME')
+local seconds, now = tonumber(clock[1]), tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+
+-- A record of another type makes no sense and reads as an empty one: it denies.
+local record = redis.pcall('HMGET', KEYS[1], unpack(FIELDS))
+if record.err then record = {} end
+
+local function stale()
+  local answer = {0, seconds, tonumber(clock[2])}
+  for i = 1, #FIELDS do answer[3 + i] = record[i] or '' end
+  return answer
+end
+
+if #ARGV == 0 then return stale() end
+for i = 1, BELIEVED do
+  if (record[i] or '') ~= ARGV[i] then return stale() end
+end
+local until_second = tonumber(ARGV[11])
+if until_second > 0 and seconds >= until_second then return stale() end
+
+-- The first second of the next month (days from civil, proleptic Gregorian).
+local function month_end()
+  local days = math.floor(seconds / 86400) + 719468
+  local era = math.floor(days / 146097)
+  local doe = days - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524)
+                          - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local year, month = yoe + era * 400, mp < 10 and mp + 3 or mp - 9
+  if month <= 2 then year = year + 1 end
+  month = month + 1
+  if month > 12 then year, month = year + 1, 1 end
+  if month <= 2 then year = year - 1 end
+  era = math.floor(year / 400)
+  yoe = year - era * 400
+  doy = math.floor((153 * (month > 2 and month - 3 or month + 9) + 2) / 5)
+  doe = yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy
+  return (era * 146097 + doe - 719468) * 86400
+end
+
+local function window_end(window)
+  local width = WIDTH[window]
+  if width then return (math.floor(seconds / width) + 1) * width end
+  return month_end()
+end
+
+-- GCRA: `tat` is when the bucket is full again. The interval is kept beside it, so that what was
+-- used stays used, in requests, when the rate is changed.
+local function check_rate(key, interval, burst)
+  local tat, kept = string.match(redis.call('GET', key) or '', '^(%d+) ([%d.]+)$')
+  local ahead = 0
+  if tat then
+    ahead = math.max(0, tonumber(tat) - now) * interval / tonumber(kept)
+    ahead = math.min(ahead, burst * interval)
+  end
+  local wait = ahead + interval - burst * interval
+  return wait, ahead
+end
+
+local function rate_state(ahead, interval, burst)
+  local left = math.floor((burst * interval - ahead) / interval + 1e-6)
+  return math.max(0, left), math.ceil(ahead / 1000000)
+end
+
+local worst, position = 0, 0
+local states = {}
+for i = 3, #KEYS do
+  local at = 13 + (i - 3) * 3
+  local kind, amount = ARGV[at], tonumber(ARGV[at + 1])
+  local wait, state
+  if kind == 'rate' then
+    local burst = tonumber(ARGV[at + 2])
+    local late, ahead = check_rate(KEYS[i], amount, burst)
+    -- Half a microsecond: what double precision may be off by, far below one request.
+    wait = late > 0.5 and late or 0
+    state = {ahead = ahead, interval = amount, burst = burst}
+  else
+    local used, ends = tonumber(redis.call('GET', KEYS[i]) or '0'), window_end(kind)
+    wait = used >= amount and ends * 1000000 - now or 0
+    state = {used = used, ends = ends, count = amount}
+  end
+  states[i] = state
+  if wait > worst then worst, position = wait, i - 2 end
+end
+
+local admitted = worst == 0
+if admitted then
+  for i = 3, #KEYS do
+    local state = states[i]
+    if state.interval then
+      state.ahead = state.ahead + state.interval
+      -- Rounded up: an error that adds up must never admit more.
+      redis.call('SET', KEYS[i],
+                 string.format('%.0f %.17g', math.ceil(now + state.ahead), state.interval),
+                 'PX', string.format('%.0f', math.ceil(state.ahead / 1000) + 1000))
+    else
+      state.used = redis.call('INCR', KEYS[i])
+      if state.used == 1 then
+        -- Redis keeps a key through the very millisecond it expires at.
+        redis.call('PEXPIREAT', KEYS[i], string.format('%.0f', state.ends * 1000 - 1))
+      end
+    end
+  end
+  local slot = ARGV[12]
+  if slot ~= '' then
+    -- Only history: a server that is full must still admit a key without limits.
+    local last = redis.pcall('HGET', KEYS[2], slot)
+    if type(last) ~= 'string' or seconds - (tonumber(last) or 0) >= TOUCH_SECONDS then
+      redis.pcall('HSET', KEYS[2], slot, clock[1])
+      redis.pcall('EXPIRE', KEYS[2], USED_TTL)
+    end
+  end
+end
+
+local answer = admitted and {1} or {2, math.max(1, math.ceil(worst / 1000000)), position}
+for i = 3, #KEYS do
+  local state = states[i]
+  local left, reset
+  if state.interval then
+    left, reset = rate_state(state.ahead, state.interval, state.burst)
+  else
+    left = math.max(0, state.count - state.used)
+    reset = math.max(1, math.ceil((state.ends * 1000000 - now) / 1000000))
+  end
+  answer[#answer + 1], answer[#answer + 2] = left, reset
+end
+return answer
