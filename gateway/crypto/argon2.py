@@ -1,0 +1,113 @@
+"""Argon2id of whole keys: made once, checked rarely, and never more at a time than planned.
+
+The only importer of the argon2 library.
+"""
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import VerificationError, VerifyMismatchError
+from argon2.low_level import verify_secret
+
+from gateway.domain.errors import Code, Denied
+
+MEMORY_KIB = 19456
+ITERATIONS = 2
+LANES = 1
+MAX_MEMORY_KIB = 65536
+
+# A salt of 8 to 64 bytes and a hash of 16 to 64: shorter ones could be guessed.
+_PHC = re.compile(
+    r"\$argon2id\$v=19\$m=([1-9]\d{0,4}),t=[1-4],p=([1-4])"
+    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}",
+    re.ASCII,
+)
+_OUT_OF_MEMORY = "Memory allocation error"
+
+
+def hash_key(text: str) -> str:
+    """The PHC string of a whole key, under a fresh salt. Takes tens of milliseconds."""
+    return PasswordHasher(ITERATIONS, MEMORY_KIB, LANES, type=Type.ID).hash(text)
+
+
+def acceptable(phc: str) -> bool:
+    """Whether computing `phc` costs no more than planned; never computes anything.
+
+    A stored string chooses its own memory and time, so one that claims 4 GiB is a bomb in the
+    hands of whoever can write to Redis.
+    """
+    match = _PHC.fullmatch(phc)
+    if match is None:
+        return False
+    memory, lanes = int(match.group(1)), int(match.group(2))
+    return 8 * lanes <= memory <= MAX_MEMORY_KIB
+
+
+def verify(phc: str, text: str) -> bool:
+    """Whether `phc` is of `text`. Blocks; MemoryError where that cannot be told for now."""
+    if not acceptable(phc):
+        return False
+    try:
+        return verify_secret(phc.encode(), text.encode(errors="surrogatepass"), Type.ID)
+    except VerifyMismatchError:
+        return False
+    except VerificationError as problem:
+        if str(problem) == _OUT_OF_MEMORY:
+            raise MemoryError from None
+        return False
+
+
+class Argon2Pool:
+    """Runs `verify` in `workers` threads with at most `queue` more waiting.
+
+    The same question asked twice at once is computed once.
+    """
+
+    def __init__(self, workers: int = 2, queue: int = 32) -> None:
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
+        self._capacity = workers + queue
+        self._running: dict[tuple[str, str], asyncio.Future[bool | None]] = {}
+        self._closed = False
+
+    async def verify(self, text: str, phc: str) -> bool:
+        """Whether `phc` is of `text`; Denied(BUSY) where that cannot be told for now.
+
+        A caller that is cancelled leaves the computation to the others who wait for it.
+        """
+        if not acceptable(phc):
+            return False
+        running = self._running.get((text, phc)) or self._start(text, phc)
+        # Unlike `await running`, this does not cancel the computation with its caller.
+        await asyncio.wait((running,))
+        verdict = None if running.cancelled() else running.result()
+        if verdict is None:
+            raise Denied(Code.BUSY, retry_after=1)
+        return verdict
+
+    def close(self) -> None:
+        """Drop what waits and take no more; what runs ends by itself. Waiters get BUSY."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, text: str, phc: str) -> asyncio.Future[bool | None]:
+        if self._closed or len(self._running) >= self._capacity:
+            raise Denied(Code.BUSY, retry_after=1)
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._threads, _verdict, phc, text)
+        self._running[text, phc] = running
+        running.add_done_callback(partial(self._forget, (text, phc)))
+        return running
+
+    def _forget(self, question: tuple[str, str], _: asyncio.Future[bool | None]) -> None:
+        del self._running[question]
+
+
+def _verdict(phc: str, text: str) -> bool | None:
+    # Never raises: nobody may be left to retrieve the exception.
+    try:
+        return verify(phc, text)
+    except MemoryError:
+        return None
