@@ -1,0 +1,40 @@
+"""What Redis answers instead of an answer, as errors of this package."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+
+from gateway.domain.errors import StoreError
+
+
+class StoreFullError(StoreError):
+    """Redis refuses writes for lack of memory."""
+
+
+class UnknownScriptError(StoreError):
+    """Redis was restarted or flushed, and has forgotten the script. Nothing ran."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises redis-py's errors as StoreError, in one sentence."""
+    try:
+        yield
+    except NoScriptError as problem:
+        raise UnknownScriptError(str(problem)) from None
+    except OutOfMemoryError:
+        raise StoreFullError(
+            "Redis is full and refuses writes: raise its maxmemory or delete what is not needed."
+        ) from None
+    except ResponseError as problem:
+        if "WRONGTYPE" in str(problem):
+            raise StoreError(
+                "This name in Redis holds something that is no key record: "
+                "look at it with 'gateway redis -- TYPE NAME'."
+            ) from None
+        # What follows would repeat the arguments, hashes included.
+        reason = str(problem).partition(", with args")[0]
+        raise StoreError(f"Redis refused the command: {reason}") from None
+    except (RedisError, OSError) as problem:
+        raise StoreError(f"Redis could not answer: {problem}") from None

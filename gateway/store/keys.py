@@ -1,0 +1,250 @@
+"""Key records in Redis: every write is one script that sees the record as it is now.
+
+Two operators at once never lose a field, and no write brings back a key that was deleted
+meanwhile. All names that one script touches share the hash tag `{id}`, hence a slot.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
+
+from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
+from gateway.store.failures import StoreFullError, UnknownScriptError, translated
+
+IDEMPOTENCY_SECONDS = 600
+SCAN_COUNT = 1000
+BATCH = 500
+COUNTERS = ("rate", "quota", "lease", "used")
+
+SecretVerdict = Literal[
+    "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret"
+]
+StatusVerdict = Literal["done", "already", "missing", "revoked", "no_secret", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """What Redis keeps of a secret, and what makes a lost answer harmless.
+
+    `marker` is the last part of the idempotency marker's name (empty: none); `request` a digest
+    of what was asked for, so that one marker never serves two different requests.
+    """
+
+    hash: str
+    tag: str
+    last4: str
+    marker: str = ""
+    request: str = ""
+
+    def __repr__(self) -> str:
+        return f"NewSecret(last4={self.last4!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class LastUsed:
+    """When the current and the previous secret were last admitted, in Unix seconds."""
+
+    current: int | None = None
+    previous: int | None = None
+
+
+class KeyStore:
+    """Reads and writes `gw:key:{<id>}`. Every method raises StoreError where Redis cannot answer,
+    or where the name holds something other than a record."""
+
+    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def name(self, key_id: str) -> str:
+        return self._named("key", key_id)
+
+    async def now(self) -> int:
+        """Redis' own clock, in Unix seconds."""
+        with translated():
+            seconds, _ = await self._client.time()
+        return int(seconds)
+
+    async def get(self, key_id: str) -> KeyRecord | None:
+        """The record as it is now, or None."""
+        values = await self._command("HMGET", self.name(key_id), *field_names())
+        return _record(key_id, values)
+
+    async def last_used(self, key_id: str) -> LastUsed:
+        values = await self._command("HMGET", self._named("used", key_id), "current", "previous")
+        return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
+
+    async def claim(self, request: str, key_id: str) -> str:
+        """The id that the request with this digest is about: `key_id`, or the one that the same
+        request claimed less than ten minutes ago."""
+        name = self._named("idem", f"create:{request}")
+        # One command, so that of two at once both learn the same id.
+        earlier = await self._command("SET", name, key_id, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
+        return earlier.decode(errors="replace") if earlier else key_id
+
+    async def create(
+        self, key_id: str, secret: NewSecret, fields: Mapping[str, str]
+    ) -> tuple[SecretVerdict, KeyRecord]:
+        """A new active record. `taken`: the id exists and stays as it is.
+
+        With a marker: `replaced` (a repeat: only the secret is new), `different` (the marker is
+        of another request), `changed` or `gone` (somebody acted on the key since).
+        """
+        pairs = [part for pair in fields.items() for part in pair]
+        return await self._write_secret("create", key_id, secret, pairs)
+
+    async def rotate(
+        self, key_id: str, secret: NewSecret, grace: int
+    ) -> tuple[SecretVerdict, KeyRecord]:
+        """A new secret for an id; the old one lives on for `grace` seconds if the key is alive."""
+        return await self._write_secret("rotate", key_id, secret, [f"{grace:d}"])
+
+    async def set_status(self, key_id: str, status: str) -> StatusVerdict:
+        """`revoked`, `disabled` or `active`.
+
+        Where Redis is full and refuses the write, a revocation deletes the record instead
+        (`deleted`): that needs no memory, and the key has to be dead.
+        """
+        try:
+            verdict: bytes = await self._run("status", [self.name(key_id)], [status])
+        except StoreFullError:
+            if status != REVOKED:
+                raise
+            return "deleted" if await self.delete(key_id) else "missing"
+        return cast(StatusVerdict, verdict.decode())
+
+    async def update(self, key_id: str, fields: Mapping[str, str]) -> bool:
+        """Set these fields and no other; False where there is no such record."""
+        pairs = [part for pair in fields.items() for part in pair]
+        return bool(await self._run("update", [self.name(key_id)], pairs))
+
+    async def delete(self, key_id: str) -> bool:
+        """Remove the record and its counters; False where there was no record.
+
+        The record goes first and by itself: from then on nothing is admitted, so no counter
+        is made anew while the rest is searched for.
+        """
+        existed = bool(await self._command("DEL", self.name(key_id)))
+        pattern = f"{_escaped(self._prefix)}*:{{{key_id}}}*"
+        wanted = tuple(self._named(kind, key_id).encode() for kind in COUNTERS)
+        async for names in self._scan(pattern):
+            counters = [name for name in names if name.startswith(wanted)]
+            if counters:
+                await self._command("UNLINK", *counters)
+        return existed
+
+    async def write_tag(
+        self, key_id: str, phc: str, tag: str, known_pids: Iterable[str], previous: bool
+    ) -> bool:
+        """Put `tag` beside the hash it is of; False where that hash is gone, or where the tag
+        of a pepper that is not in `known_pids` is there already."""
+        prefix = "previous_" if previous else ""
+        arguments = [f"{prefix}hash", f"{prefix}tag", phc, tag, *known_pids]
+        return bool(await self._run("write_tag", [self.name(key_id)], arguments))
+
+    async def ids(self) -> list[str]:
+        """The id of every record, once each and in order. No index: a name made or removed by
+        hand counts at once. A key that lives throughout is never missed."""
+        pattern = f"{_escaped(self._prefix)}key:{{*}}"
+        found: set[bytes] = set()
+        async for names in self._scan(pattern):
+            found.update(names)
+        name = re.compile(re.escape(f"{self._prefix}key:".encode()) + rb"\{([0-9A-Za-z]{12})\}")
+        return sorted(match[1].decode() for match in map(name.fullmatch, found) if match)
+
+    async def read(self, ids: Iterable[str]) -> AsyncIterator[KeyRecord]:
+        """The records of these ids, in order; those gone meanwhile are left out."""
+        remaining = iter(ids)
+        while batch := list(islice(remaining, BATCH)):
+            pipeline = self._client.pipeline(transaction=False)
+            for key_id in batch:
+                pipeline.execute_command(
+                    "HMGET", self.name(key_id), *field_names(), **{NEVER_DECODE: True}
+                )
+            with translated():
+                answers = await pipeline.execute(raise_on_error=False)
+            for key_id, values in zip(batch, answers, strict=True):
+                record = None if isinstance(values, ResponseError) else _record(key_id, values)
+                if record is not None:
+                    yield record
+
+    @asynccontextmanager
+    async def on_one_connection(self) -> AsyncIterator["KeyStore"]:
+        """This store on a connection of its own, which `replicated` needs."""
+        async with self._client.client() as client:
+            yield KeyStore(client, self._prefix)
+
+    async def replicated(self, timeout_ms: int) -> bool | None:
+        """Whether a replica has the writes made on this connection; None: there is no replica."""
+        with translated():
+            state = await self._client.info("replication")
+            if not state.get("connected_slaves"):
+                return None
+        return bool(await self._command("WAIT", 1, timeout_ms))
+
+    async def _write_secret(
+        self, script: str, key_id: str, secret: NewSecret, more: Sequence[str]
+    ) -> tuple[SecretVerdict, KeyRecord]:
+        names = [self.name(key_id)]
+        if secret.marker:
+            names.append(f"{self._named('idem', key_id)}:{secret.marker}")
+        arguments = [str(IDEMPOTENCY_SECONDS), secret.request, secret.hash, secret.tag]
+        verdict, flat = await self._run(script, names, [*arguments, secret.last4, *more])
+        texts = [part.decode(errors="replace") for part in flat]
+        record = from_fields(key_id, dict(zip(texts[::2], texts[1::2], strict=True)))
+        return cast(SecretVerdict, verdict.decode()), record
+
+    async def _scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        cursor = 0
+        while True:
+            cursor, names = await self._command(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
+            )
+            yield names
+            if cursor == 0:
+                return
+
+    async def _run(self, script: str, names: Sequence[str], arguments: Sequence[str]) -> Any:
+        source, digest = _script(script)
+        rest = (str(len(names)), *names, *arguments)
+        try:
+            return await self._command("EVALSHA", digest, *rest)
+        except UnknownScriptError:
+            return await self._command("EVAL", source, *rest)
+
+    async def _command(self, *words: str | bytes | int) -> Any:
+        # Bytes: a label set by hand may be anything, and must not break the connection.
+        with translated():
+            return await self._client.execute_command(*words, **{NEVER_DECODE: True})
+
+    def _named(self, kind: str, key_id: str) -> str:
+        return f"{self._prefix}{kind}:{{{key_id}}}"
+
+
+def _record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None:
+    texts = {
+        name: value.decode(errors="replace")
+        for name, value in zip(field_names(), values, strict=True)
+        if value is not None
+    }
+    return from_fields(key_id, texts) if texts else None
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    source = (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+    return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\[\]*?\\])", r"\\\1", text)

@@ -1,0 +1,57 @@
+-- KEYS: record, [idempotency marker]. ARGV: marker seconds, request digest, hash, tag, last4, grace.
+-- Returns {verdict, the record's fields and values}: made, replaced, missing, no_secret, different,
+-- changed.
+local record, marker = KEYS[1], KEYS[2]
+local hash, tag, last4 = ARGV[3], ARGV[4], ARGV[5]
+local grace = tonumber(ARGV[6])
+
+local function answer(verdict)
+  return {verdict, redis.call('HGETALL', record)}
+end
+
+local function field(name)
+  return redis.call('HGET', record, name) or ''
+end
+
+if redis.call('EXISTS', record) == 0 then return {'missing', {}} end
+local present, status = field('hash'), field('status')
+if present == '' then return answer('no_secret') end
+-- The same delivery once more, because its answer was lost on the way.
+if present == hash then return answer('made') end
+
+local now = tonumber(redis.call('TIME')[1])
+local mark = ARGV[2] .. ':' .. redis.sha1hex(hash)
+local fresh = {'hash', hash, 'tag', tag, 'last4', last4, 'rotated_at', string.format('%.0f', now)}
+
+local kept = marker and redis.call('GET', marker)
+if kept then
+  if string.sub(kept, 1, #ARGV[2]) ~= ARGV[2] then return answer('different') end
+  if status == 'revoked' or string.sub(kept, #ARGV[2] + 2) ~= redis.sha1hex(present) then
+    return answer('changed')
+  end
+  -- The secret in place was lost before anybody had it; the one before it keeps its grace.
+  redis.call('HSET', record, unpack(fresh))
+  redis.call('SET', marker, mark, 'KEEPTTL')
+  return answer('replaced')
+end
+
+local function lives()
+  local ends = field('expires_at')
+  if status ~= 'active' then return false end
+  if ends == '' then return true end
+  return #ends <= 12 and string.find(ends, '^%d+$') ~= nil and now < tonumber(ends)
+end
+
+if grace > 0 and lives() then
+  redis.call('HSET', record, 'previous_hash', present, 'previous_tag', field('tag'),
+             'previous_expires_at', string.format('%.0f', now + grace))
+else
+  redis.call('HDEL', record, 'previous_hash', 'previous_tag', 'previous_expires_at')
+end
+if status == 'revoked' then
+  redis.call('HSET', record, 'status', 'active')
+  redis.call('HDEL', record, 'revoked_at')
+end
+redis.call('HSET', record, unpack(fresh))
+if marker then redis.call('SET', marker, mark, 'EX', ARGV[1]) end
+return answer('made')

@@ -1,0 +1,18 @@
+-- KEYS: record. ARGV: the status to set: revoked, disabled or active.
+-- Returns the verdict: done, already, missing, revoked, no_secret.
+local record, target = KEYS[1], ARGV[1]
+if redis.call('EXISTS', record) == 0 then return 'missing' end
+local status = redis.call('HGET', record, 'status') or ''
+if status == target then return 'already' end
+
+if target == 'revoked' then
+  redis.call('HSET', record, 'status', target, 'revoked_at', redis.call('TIME')[1])
+  return 'done'
+end
+-- Neither disabling nor enabling brings a revoked key nearer to life.
+if status == 'revoked' then return 'revoked' end
+if target == 'active' and (redis.call('HGET', record, 'hash') or '') == '' then
+  return 'no_secret'
+end
+redis.call('HSET', record, 'status', target)
+return 'done'
