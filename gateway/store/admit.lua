@@ -32,6 +32,7 @@ if #ARGV == 0 then return stale() end
 for i = 1, BELIEVED do
   if (record[i] or '') ~= ARGV[i] then return stale() end
 end
+if record[2] ~= 'active' then return stale() end
 local until_second = tonumber(ARGV[11])
 if until_second > 0 and seconds >= until_second then return stale() end
 

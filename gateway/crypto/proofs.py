@@ -1,0 +1,16 @@
+"""Digests by which a process remembers that it has seen a token, without keeping the token."""
+
+import secrets
+from hashlib import blake2b
+
+_DIGEST_BYTES = 16
+
+
+class TokenDigest:
+    """Keyed BLAKE2 under a random key of this process: worthless outside it, even in a dump."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
+
+    def __call__(self, token: str) -> bytes:
+        return blake2b(token.encode(), digest_size=_DIGEST_BYTES, key=self._key).digest()

@@ -1,0 +1,46 @@
+"""How people say when a key ends: `30d`, `2027-01-31`, `2027-01-31T12:00:00Z`, Unix seconds."""
+
+import math
+import re
+from datetime import UTC, datetime
+
+from gateway.domain.units import duration
+
+NEVER = "never"
+LAST = 10**12 - 1
+
+_SECONDS = re.compile(r"\d{1,12}", re.ASCII)
+
+
+def parse(text: str, now: int) -> int | None:
+    """The Unix second that `text` names, None for `never`; ValueError says what is expected.
+
+    A date without a time is its first second, and without a zone it is UTC.
+    """
+    if text == NEVER:
+        return None
+    second = _second(text, now)
+    if second <= now:
+        raise ValueError(f"{text!r} is in the past: the key would be dead at once")
+    if second > LAST:
+        raise ValueError(f"{text!r} is too far away: leave it out for a key that never expires")
+    return second
+
+
+def _second(text: str, now: int) -> int:
+    if _SECONDS.fullmatch(text):
+        return int(text)
+    try:
+        return now + math.floor(duration(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a duration such as 30d, nor a date such as 2027-01-31, "
+            "nor Unix seconds"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return math.floor(moment.timestamp())

@@ -1,0 +1,224 @@
+"""The decision on one request: plain data in, a passage or a denial out.
+
+It sees no socket and no HTTP library, so the listener can change under it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from gateway.crypto.proofs import TokenDigest
+from gateway.domain import limit_headers
+from gateway.domain.errors import Code, Denied, StoreError
+from gateway.domain.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.keys import Key, parse
+from gateway.domain.limits import Rate
+from gateway.domain.policies import Policies
+from gateway.protocol.request import RequestHead
+from gateway.protocol.upstream_request import identity_block
+from gateway.services.authenticate import Authenticator, Candidate, live_hashes
+from gateway.services.belief import Belief, Door, believe
+from gateway.services.locate import Located
+from gateway.store.admission import Admission, Exceeded, Stale
+
+# A record that changes between every read and its charge is being written by a machine.
+ATTEMPTS = 4
+REMEMBERED = 65_536
+
+Kept = TypeVar("Kept")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """An admitted request: who it is for the agent, and what the caller is told of its limits.
+
+    `identity` and `limits`: whole header lines, each ended by CRLF.
+    """
+
+    key_id: str
+    consumer: str
+    identity: bytes
+    limits: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """`monotonic`: seconds; `utc`: the wall clock, for the length of a month in a header only."""
+
+    monotonic: Callable[[], float]
+    utc: Callable[[], datetime]
+
+
+def presented_key(head: RequestHead) -> Key:
+    """The one key a request carries; Denied(key_missing or key_invalid)."""
+    if not head.keys:
+        raise Denied(Code.KEY_INVALID if head.other_credential else Code.KEY_MISSING)
+    if len(head.keys) > 1:
+        raise Denied(Code.KEY_INVALID)
+    key = parse(next(iter(head.keys)).decode("latin-1"))
+    if key is None:
+        raise Denied(Code.KEY_INVALID)
+    return key
+
+
+class Gatekeeper:
+    """Decides on requests that need a key."""
+
+    def __init__(self, authenticator: Authenticator, admission: Admission, clocks: Clocks) -> None:
+        self._authenticator = authenticator
+        self._admission = admission
+        self._clocks = clocks
+        self._digest = TokenDigest()
+        self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
+        self._beliefs: OrderedDict[bytes, Belief] = OrderedDict()
+
+    async def admit(
+        self, head: RequestHead, located: Located, policies: Policies, address: str
+    ) -> Passage:
+        """The passage of a request to `located`; Denied with the contract's code and order."""
+        key = presented_key(head)
+        try:
+            return await self._admit(key, head, located, policies, address)
+        except MisconfiguredError as problem:
+            log.warning("key_misconfigured", key_id=key.id, reason=str(problem))
+            raise Denied(Code.KEY_MISCONFIGURED) from None
+        except StoreError as problem:
+            log.warning("store_unavailable", reason=str(problem))
+            raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
+
+    async def _admit(
+        self, key: Key, head: RequestHead, located: Located, policies: Policies, address: str
+    ) -> Passage:
+        digest = self._digest(key.text)
+        belief = self._current(digest, policies)
+        for _ in range(ATTEMPTS):
+            read = None
+            if belief is not None:
+                door = belief.door(located, self._admission)
+                outcome = await self._try(key, belief, door, head, located)
+                if isinstance(outcome, Passage):
+                    return outcome
+                read = outcome
+            if read is None:
+                read = await self._read(key.id)
+            belief = await self._learn(key, digest, read, policies, address)
+            door = belief.door(located, self._admission)
+            denied = _denial(belief, door, located, head)
+            if denied is not None:
+                raise denied
+        raise StoreError("The record changes faster than it can be read.")
+
+    async def _try(
+        self, key: Key, belief: Belief, door: Door, head: RequestHead, located: Located
+    ) -> Passage | Stale:
+        denied = _denial(belief, door, located, head)
+        if denied is not None:
+            command = door.check
+        elif belief.takes_touch(self._clocks.monotonic):
+            command = door.charge_and_touch
+        else:
+            command = door.charge
+        answer = await self._admission.run(key.id, command)
+        if isinstance(answer, Stale):
+            return answer
+        if denied is not None:
+            raise denied
+        if isinstance(answer, Exceeded):
+            raise self._exceeded(door, answer)
+        identity = door.identity
+        if head.user is not None:
+            identity += identity_block([("X-Gateway-User", head.user)])
+        limits = self._limit_lines(door, answer.states) if door.limits else b""
+        return Passage(key.id, belief.record.consumer, identity, limits)
+
+    async def _read(self, key_id: str) -> Stale:
+        answer = await self._admission.run(key_id, self._admission.pack_read(key_id))
+        if not isinstance(answer, Stale):
+            raise StoreError("Redis answered something that the admission script never says.")
+        return answer
+
+    def _current(self, digest: bytes, policies: Policies) -> Belief | None:
+        """The belief under these policies, or None where the record has to be read first."""
+        belief = self._beliefs.get(digest)
+        if belief is None or belief.policies is policies:
+            return belief
+        try:
+            renewed = believe(belief.record, belief.proven, policies)
+        except MisconfiguredError:
+            return None
+        return _remember(self._beliefs, digest, renewed)
+
+    async def _learn(
+        self, key: Key, digest: bytes, read: Stale, policies: Policies, address: str
+    ) -> Belief:
+        """Judge a record just read; Denied unless its secret matches and it lives."""
+        record = read.record
+        proven = _still_proven(self._proofs.get(digest), read)
+        if proven is None:
+            proven = await self._authenticator.prove(key, digest, record, read.now, address)
+            _remember(self._proofs, digest, proven)
+        code = dead(record, read.now)
+        if code is not None:
+            raise Denied(code)
+        check_sense(record)
+        belief = believe(record, proven, policies)
+        if belief.grants.unparsed:
+            log.warning("scope_ignored", key_id=key.id, scopes=belief.grants.unparsed)
+        return _remember(self._beliefs, digest, belief)
+
+    def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
+        named = door.limits[answer.position - 1]
+        code = Code.RATE_LIMITED if isinstance(named.limit, Rate) else Code.QUOTA_EXHAUSTED
+        pairs = self._limit_pairs(door, answer.states)
+        return Denied(
+            code,
+            fields={"limit": named.label},
+            headers=tuple(pairs),
+            retry_after=answer.retry_after,
+        )
+
+    def _limit_lines(self, door: Door, states: tuple[int, ...]) -> bytes:
+        pairs = self._limit_pairs(door, states)
+        return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("ascii")
+
+    def _limit_pairs(self, door: Door, states: tuple[int, ...]) -> list[tuple[str, str]]:
+        quantity, remaining, reset = limit_headers.tightest(door.limits, states)
+        policy = limit_headers.policy_field(door.limits, self._clocks.utc())
+        return [
+            ("RateLimit-Policy", policy),
+            ("RateLimit", limit_headers.state_field(door.limits, states)),
+            ("X-RateLimit-Limit", str(quantity)),
+            ("X-RateLimit-Remaining", str(remaining)),
+            ("X-RateLimit-Reset", str(reset)),
+        ]
+
+
+def _denial(belief: Belief, door: Door, located: Located, head: RequestHead) -> Denied | None:
+    denied = belief.denial(door, located, head.user)
+    if denied is not None:
+        return denied
+    most = located.agent.max_body if located.agent else None
+    if most is not None and (head.content_length or 0) > most:
+        return Denied(Code.BODY_TOO_LARGE)
+    return None
+
+
+def _still_proven(old: Candidate | None, read: Stale) -> Candidate | None:
+    """What was proven stays so while its hash lives: the secret is bound to the hash alone."""
+    if old is None:
+        return None
+    live = live_hashes(read.record, read.now)
+    return next((one for one in live if one.phc == old.phc), None)
+
+
+def _remember(memory: OrderedDict[bytes, Kept], digest: bytes, value: Kept) -> Kept:
+    memory[digest] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
+    return value

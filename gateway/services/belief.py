@@ -1,0 +1,107 @@
+"""What one process believes of a key: never trusted, only sent along to be compared.
+
+The admission script decides nothing on a belief that the live record does not bear out, so no
+belief can outlive a revocation; it only saves a second round trip.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.judgement import NamedLimit, binding_limits, may_act_for, valid_until
+from gateway.domain.policies import Policies
+from gateway.domain.records import KeyRecord
+from gateway.domain.scopes import Grants, parse_all
+from gateway.protocol.upstream_request import identity_block
+from gateway.services.authenticate import Candidate, Slot
+from gateway.services.locate import Located
+from gateway.store.admission import Admission
+
+MAX_DOORS = 64
+TOUCH_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One key at one agent's action: packed commands and header lines, made once.
+
+    `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
+    on the live record.
+    """
+
+    allowed: bool
+    limits: tuple[NamedLimit, ...]
+    check: bytes
+    charge: bytes
+    charge_and_touch: bytes
+    identity: bytes
+
+
+@dataclass(slots=True)
+class Belief:
+    """A record as it was last read, the hash that was proven, and what follows under `policies`."""
+
+    record: KeyRecord
+    proven: Candidate
+    policies: Policies
+    grants: Grants
+    doors: dict[tuple[str, str], Door] = field(default_factory=dict)
+    touched_at: float = float("-inf")
+
+    def door(self, located: Located, admission: Admission) -> Door:
+        name = located.agent.name if located.agent else ""
+        door = self.doors.get((name, located.action))
+        if door is None:
+            if len(self.doors) >= MAX_DOORS:
+                self.doors.clear()
+            door = self.doors[name, located.action] = self._open(name, located, admission)
+        return door
+
+    def denial(self, door: Door, located: Located, user: str | None) -> Denied | None:
+        """What stands against the request before its limits, in the contract's order."""
+        if located.denied is not None:
+            return located.denied
+        if not door.allowed:
+            return Denied(Code.SCOPE_DENIED, fields={"required_scope": str(located.scope)})
+        if user is not None and not may_act_for(self.record.users, user):
+            return Denied(Code.USER_DENIED)
+        return None
+
+    def takes_touch(self, clock: Callable[[], float]) -> bool:
+        """Whether this use of the key is to be noted; at most once a minute in this process."""
+        now = clock()
+        if now - self.touched_at < TOUCH_SECONDS:
+            return False
+        self.touched_at = now
+        return True
+
+    def _open(self, agent: str, located: Located, admission: Admission) -> Door:
+        record, slot = self.record, self.proven.slot
+        limits = binding_limits(record, self.policies.plans, agent)
+        until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
+        scope = located.scope
+
+        def pack(limits: tuple[NamedLimit, ...], touch: str) -> bytes:
+            return admission.pack_charge(record, limits, valid_until=until, touch=touch)
+
+        return Door(
+            allowed=scope is not None and self.grants.allow(scope),
+            limits=limits,
+            check=pack((), ""),
+            charge=pack(limits, ""),
+            charge_and_touch=pack(limits, slot),
+            identity=identity_block(
+                [
+                    ("X-Gateway-Key-Id", record.id),
+                    ("X-Gateway-Consumer", record.consumer),
+                    ("X-Gateway-Agent", agent),
+                    ("X-Gateway-Scopes", record.scopes),
+                ]
+            ),
+        )
+
+
+def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
+    """A belief of a record just read; MisconfiguredError if it makes no sense under `policies`."""
+    binding_limits(record, policies.plans, None)
+    return Belief(record, proven, policies, parse_all(record.scopes))

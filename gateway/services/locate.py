@@ -1,0 +1,77 @@
+"""What a request asks for: the agent, the rest of the path, the route, the scope it needs."""
+
+from dataclasses import dataclass
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
+from gateway.domain.routes import Allowed, Route, find
+from gateway.domain.scopes import Scope
+from gateway.protocol.request import RequestHead
+from gateway.protocol.target import Target, route_path
+
+AGENTS_PREFIX = b"/agents/"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """`denied`: what is wrong with the place, told only to someone with a living key.
+
+    `path`: what is sent to the agent after its base path, query included. `scope` None: not known.
+    """
+
+    agent: Agent | None
+    path: bytes
+    action: str = ""
+    public: bool = False
+    denied: Denied | None = None
+
+    @property
+    def scope(self) -> Scope | None:
+        if self.agent is None or not self.action:
+            return None
+        return Scope("agents", self.agent.name, self.action)
+
+
+def locate(head: RequestHead, policies: Policies) -> Located:
+    """Where `head` goes under `policies`; Denied(bad_request) where its path is refused there."""
+    target = head.target
+    agent = policies.by_host.get(head.host) if policies.by_host else None
+    rest = target.path
+    if agent is None and rest.startswith(AGENTS_PREFIX):
+        name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
+        agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
+    _check_oddities(target, policies)
+    path = rest + target.query
+    if agent is None:
+        return Located(None, path, denied=Denied(Code.NOT_FOUND))
+    if target.oddities - agent.allowed_oddities:
+        return Located(agent, path, denied=_odd(target))
+    if agent.routes is None:
+        return Located(agent, path, DEFAULT_ACTION)
+    return _routed(agent, rest, path, head.method, agent.routes)
+
+
+def _routed(
+    agent: Agent, rest: bytes, path: bytes, method: str, routes: tuple[Route, ...]
+) -> Located:
+    match find(routes, route_path(rest), method):
+        case Allowed(methods):
+            denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
+            return Located(agent, path, denied=denied)
+        case None:
+            return Located(agent, path, denied=Denied(Code.NOT_FOUND))
+        case route:
+            return Located(agent, path, route.action, route.public)
+
+
+def _check_oddities(target: Target, policies: Policies) -> None:
+    """Refused at once unless some agent allows it: which one does is not for strangers to know."""
+    if target.oddities - policies.oddities:
+        raise _odd(target)
+
+
+def _odd(target: Target) -> Denied:
+    spelled = " ".join(sorted(target.oddities))
+    return Denied(
+        Code.BAD_REQUEST, f"The path holds {spelled}, which readers of URLs take differently."
+    )

@@ -1,0 +1,80 @@
+"""Failures that cost argon2, counted per key id and per address, so that nobody buys CPU with them.
+
+It stands only where argon2 would have to run: never before a key whose tag or proof has matched.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+REMEMBERED = 20_000
+V6_PREFIX_BITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """`burst` failures at once, and one more every `interval` seconds."""
+
+    burst: int
+    interval: float
+
+
+PER_KEY = Allowance(burst=10, interval=6.0)
+PER_ADDRESS = Allowance(burst=30, interval=2.0)
+
+
+class FailureThrottle:
+    """Leaky buckets of failures, bounded in number. `clock`: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def refuses(self, key_id: str, address: str) -> bool:
+        """Whether another try has to wait."""
+        return self._full(key_id, PER_KEY) or self._full(_block(address), PER_ADDRESS)
+
+    def count(self, key_id: str, address: str) -> None:
+        """One more failure."""
+        self._add(key_id, PER_KEY)
+        self._add(_block(address), PER_ADDRESS)
+
+    def _full(self, name: str, allowance: Allowance) -> bool:
+        ahead = self._until.get(name, 0.0) - self._clock()
+        return ahead > (allowance.burst - 1) * allowance.interval
+
+    def _add(self, name: str, allowance: Allowance) -> None:
+        now = self._clock()
+        self._until[name] = max(now, self._until.pop(name, 0.0)) + allowance.interval
+        while len(self._until) > REMEMBERED:
+            self._until.popitem(last=False)
+
+
+class Failures:
+    """Tokens that were just refused: the same one again costs nothing. Bounded, for seconds."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float = 10.0) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._until: OrderedDict[tuple[bytes, str], float] = OrderedDict()
+
+    def add(self, digest: bytes, phc: str) -> None:
+        self._until[digest, phc] = self._clock() + self._seconds
+        while len(self._until) > REMEMBERED:
+            self._until.popitem(last=False)
+
+    def holds(self, digest: bytes, phc: str) -> bool:
+        until = self._until.get((digest, phc))
+        return until is not None and until > self._clock()
+
+
+def _block(address: str) -> str:
+    """One customer is one IPv4 address or one IPv6 /64: a whole /64 costs nothing to own."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    return str(IPv6Address(int(parsed) >> V6_PREFIX_BITS << V6_PREFIX_BITS))
