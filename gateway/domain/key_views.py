@@ -17,7 +17,7 @@ class State(StrEnum):
     DISABLED = "disabled"
     EXPIRED = "expired"
     MISCONFIGURED = "misconfigured"
-    NO_SECRET = "no_secret"
+    UNUSABLE = "unusable"
 
 
 _DEAD = {
@@ -92,7 +92,7 @@ def _problem(record: KeyRecord) -> str:
 
 def _state(record: KeyRecord, problem: str, now: int) -> State:
     if not record.hash:
-        return State.NO_SECRET
+        return State.UNUSABLE
     code = dead(record, now)
     if code is not None:
         return _DEAD[code]
