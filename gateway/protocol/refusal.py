@@ -1,10 +1,9 @@
 """How a refusal looks on the data listener: one body that OpenAI's and Anthropic's clients read."""
 
-from dataclasses import dataclass
-
 import orjson
 
 from gateway.domain.errors import Code, Denied
+from gateway.protocol.reply import Reply
 
 _TYPES = {
     400: "invalid_request_error",
@@ -24,16 +23,7 @@ _CHALLENGE = 'Bearer realm="gateway"'
 LONGEST_RETRY = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer made by the gateway: header lines as (name, value), body as bytes."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
-def render(denied: Denied, request_id: str) -> Refusal:
+def refusal(denied: Denied, request_id: str) -> Reply:
     """The answer for `denied`; nothing of the request is in it but the request id."""
     row = denied.denial
     error = {
@@ -54,4 +44,5 @@ def render(denied: Denied, request_id: str) -> Refusal:
         headers.append(("Retry-After", str(denied.retry_after)))
     if not row.retry or denied.retry_after > LONGEST_RETRY:
         headers.append(("x-should-retry", "false"))
-    return Refusal(row.status, (*headers, *denied.headers), body)
+    names = [("X-Request-Id", request_id), ("request-id", request_id)]
+    return Reply(row.status, (*headers, *denied.headers, *names), body)

@@ -1,0 +1,88 @@
+"""One request on one connection to an agent: head, body, and the wait for the answer."""
+
+import asyncio
+
+from gateway.domain.errors import Code, Denied
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.upstream import Answer, UpstreamConnection
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Call:
+    """`answer` sends and waits; `end` must follow, whatever happened."""
+
+    def __init__(
+        self, exchange: Exchange, outgoing: Outgoing, connection: UpstreamConnection
+    ) -> None:
+        self.connection = connection
+        self._exchange = exchange
+        self._outgoing = outgoing
+        self._upload: asyncio.Task[None] | None = None
+        self._sent = 0
+
+    @property
+    def sent_whole(self) -> bool:
+        return self._upload is None or (self._upload.done() and not self._upload.cancelled())
+
+    async def answer(self) -> Answer:
+        """The final answer's head; its body may still be on its way.
+
+        Denied if the caller's body is malformed, too large or too slow before that, or if the
+        agent fails; UpstreamLostError if it closed without a word.
+        """
+        outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
+        connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
+        if not outgoing.head.has_body:
+            connection.write(outgoing.data)
+        elif exchange.body_arrived:
+            body = self._framed(exchange.buffered_body())
+            connection.write(outgoing.data + body + self._ending())
+        else:
+            connection.write(outgoing.data)
+            await self._upload_until(connection.answer_arrived)
+            return await connection.answer_arrived
+        connection.deadline.set(outgoing.agent.timeouts.first_byte)
+        return await connection.answer_arrived
+
+    def end(self) -> None:
+        if self._upload is not None and not self._upload.done():
+            self._upload.cancel()
+
+    async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> None:
+        """Upload in a task of its own: an agent may answer before it has read everything."""
+        self._upload = asyncio.create_task(self._send_body())
+        await asyncio.wait((self._upload, arrived), return_when=asyncio.FIRST_COMPLETED)
+        if self._upload.done() and not arrived.done():
+            self._upload.result()
+
+    async def _send_body(self) -> None:
+        exchange, connection = self._exchange, self.connection
+        timeouts = self._outgoing.agent.timeouts
+        if b"expect" in self._outgoing.head.fields:
+            exchange.expect_continue()
+        while piece := await exchange.read_body():
+            connection.write(self._framed(piece))
+            if connection.writing_paused:
+                connection.deadline.set(timeouts.idle)
+                try:
+                    await connection.drain()
+                except ConnectionError:
+                    return
+                connection.deadline.clear()
+        connection.write(self._ending())
+        if not connection.answer_arrived.done():
+            connection.deadline.set(timeouts.first_byte)
+
+    def _framed(self, piece: bytes) -> bytes:
+        self._sent += len(piece)
+        most = self._outgoing.agent.max_body
+        if most is not None and self._sent > most:
+            raise Denied(Code.BODY_TOO_LARGE, close=True)
+        if not self._outgoing.head.chunked or not piece:
+            return piece
+        return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+    def _ending(self) -> bytes:
+        return _LAST_CHUNK if self._outgoing.head.chunked else b""

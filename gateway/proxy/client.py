@@ -1,0 +1,226 @@
+"""A caller's connection: requests in order, one at a time, read by aiohttp's C parser."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import StreamReader
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.settings import ListenerLimits
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.stream import READ_BUFFER, Stream
+
+# Long enough for an answer to be read before the close resets what is still coming in.
+LINGER_SECONDS = 1.0
+MAX_HEAD = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What a connection asks of the rest: `serve` answers one request; `refuse` answers one that
+    could not be read; `bug` is told of an error that nobody foresaw."""
+
+    serve: Callable[[Exchange], Awaitable[None]]
+    refuse: Callable[["ClientConnection", Denied], None]
+    bug: Callable[["ClientConnection", BaseException], None]
+
+
+class ClientConnection(Stream):
+    """One accepted connection. `register` holds all of them, for the drain."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: ListenerLimits,
+        callbacks: Callbacks,
+        register: set["ClientConnection"],
+    ) -> None:
+        super().__init__(loop)
+        self._requests = HttpRequestParser(
+            self,
+            loop,
+            READ_BUFFER,
+            max_line_size=limits.max_line,
+            max_field_size=limits.max_header,
+            max_headers=limits.max_headers,
+            auto_decompress=False,
+            max_msg_queue_size=1,
+        )
+        self._parser = self._requests
+        self._limits = limits
+        self._callbacks = callbacks
+        self._register = register
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._arrived: tuple[RawRequestMessage, StreamReader] | None = None
+        self._payload: StreamReader | None = None
+        self._held = b""
+        self._head_bytes = 0
+        self._line_read = False
+        self._lingering = False
+        self.exchange: Exchange | None = None
+        self.closing = False
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.peername = ""
+        self.body_idle = limits.body_idle
+        self.send_idle = limits.send_idle
+        self.deadline = Deadline(loop, self._on_deadline)
+        self.send_deadline = Deadline(loop, self.abort)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peername = transport.get_extra_info("peername")
+        self.peername = peername[0] if peername else ""
+        self._register.add(self)
+        self.deadline.set(self._limits.head)
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._on_done)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.deadline.close()
+        self.send_deadline.close()
+        self._register.discard(self)
+        if not self.ended.done():
+            self.ended.set_result(None)
+        if self._task is not None and not self._task.done():
+            # The caller is gone: whatever runs for it, the agent's answer included, ends.
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            self.relay(data)
+            return
+        if self._lingering:
+            return
+        if self._payload is not None and self._payload.is_eof():
+            self._hold(data)
+            return
+        try:
+            messages, upgraded, tail = self._requests.feed_data(data)
+        except HttpProcessingError as problem:
+            self._unreadable(problem, data)
+            return
+        if messages:
+            self._arrived = messages[0]
+            self._payload = messages[0][1]
+            self.deadline.clear()
+            self._wake()
+        elif self._payload is None and data:
+            self._head_in_part(data)
+        if upgraded:
+            self._held += tail
+
+    async def _run(self) -> None:
+        while True:
+            if self._arrived is None:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            if self._arrived is None:
+                break
+            message, payload = self._arrived
+            self._arrived = None
+            self.exchange = Exchange(self, message, payload)
+            await self._callbacks.serve(self.exchange)
+            if self.peer is not None or not self.exchange.reusable or self.closing:
+                break
+            self._next_request()
+        self._finish()
+
+    def stop(self) -> None:
+        """Take no further request; close now if none is being answered."""
+        self.closing = True
+        if self.exchange is None:
+            self._wake()
+
+    def take_early(self) -> bytes:
+        """What was received after the request's end, for the tunnel that it opened."""
+        early, self._held = self._held, b""
+        return early
+
+    def _next_request(self) -> None:
+        self.exchange = None
+        self._payload = None
+        self._head_bytes = 0
+        self._line_read = False
+        self.deadline.set(self._limits.keep_alive)
+        held, self._held = self._held, b""
+        self._resume_reading_for_buffer()
+        self._requests.message_consumed()
+        self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        """What follows a request waits until that one is answered; at most one read's worth."""
+        if data:
+            self._held += data
+            self._pause_reading_for_buffer()
+
+    def _head_in_part(self, data: bytes) -> None:
+        if self._head_bytes == 0:
+            self.deadline.set(self._limits.head)
+        self._head_bytes += len(data)
+        self._line_read = self._line_read or b"\n" in data.lstrip(b"\r\n")
+        if self._head_bytes > MAX_HEAD:
+            self._refuse(Denied(Code.HEAD_TOO_LARGE, close=True))
+
+    def _unreadable(self, problem: HttpProcessingError, data: bytes) -> None:
+        """RFC 9112 section 2.2: after what cannot be parsed, nothing on it can be trusted."""
+        bad = Denied(Code.BAD_REQUEST, close=True)
+        if self._payload is not None:
+            self.closing = True
+            self._payload.set_exception(bad)
+            return
+        if isinstance(problem, LineTooLong):
+            in_headers = self._line_read or b"\n" in data.lstrip(b"\r\n")[: self._limits.max_line]
+            code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG
+            bad = Denied(code, close=True)
+        elif "Too many headers" in str(problem.message):
+            bad = Denied(Code.HEAD_TOO_LARGE, close=True)
+        self._refuse(bad)
+
+    def _refuse(self, denied: Denied) -> None:
+        self.closing = True
+        self._callbacks.refuse(self, denied)
+        self._lingering = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _finish(self) -> None:
+        if self.transport is None or self.peer is not None:
+            return
+        all_read = self._payload is None or self._payload.is_eof()
+        if all_read and not self._lingering:
+            self.close()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Let the answer be read: a close with unread input resets, and may take it away."""
+        self._lingering = True
+        self._resume_transport_reading()
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.deadline.set(LINGER_SECONDS)
+
+    def _on_deadline(self) -> None:
+        if self._lingering:
+            self.close()
+        elif self._payload is not None:
+            self.closing = True
+            self._payload.set_exception(Denied(Code.REQUEST_TIMEOUT, close=True))
+        elif self._head_bytes:
+            self._refuse(Denied(Code.REQUEST_TIMEOUT, close=True))
+        else:
+            self.close()
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._callbacks.bug(self, error)
+            self._finish()

@@ -1,0 +1,105 @@
+"""One request and its answer, as the handler sees them: plain data in, bytes out."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import StreamReader
+from aiohttp.http import HttpVersion10, RawRequestMessage
+
+from gateway.protocol.reply import Reply, encode
+from gateway.protocol.request import Header
+
+if TYPE_CHECKING:
+    from gateway.proxy.client import ClientConnection
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Exchange:
+    """Writes in the order in which they are asked for; `started` once an answer has begun."""
+
+    __slots__ = ("_awaits_continue", "_payload", "client", "http10", "message", "started")
+
+    def __init__(
+        self, client: "ClientConnection", message: RawRequestMessage, payload: StreamReader
+    ) -> None:
+        self.client = client
+        self.message = message
+        self.http10 = message.version == HttpVersion10
+        self.started = False
+        self._payload = payload
+        self._awaits_continue = False
+
+    @property
+    def method(self) -> str:
+        return self.message.method
+
+    @property
+    def target(self) -> bytes:
+        return self.message.path.encode("utf-8", "surrogateescape")
+
+    @property
+    def raw_headers(self) -> tuple[Header, ...]:
+        return self.message.raw_headers
+
+    @property
+    def body_arrived(self) -> bool:
+        """Whether the whole body has been received."""
+        return self._payload.is_eof()
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection may carry another request after this one."""
+        # After an upgrade that was not taken, the parser cannot tell where the next one begins.
+        return not (self.message.should_close or self.message.upgrade or self.client.closing)
+
+    @property
+    def reusable(self) -> bool:
+        return self.started and self.keep_alive and self._payload.is_eof()
+
+    def close_after(self) -> None:
+        """The connection ends with this answer."""
+        self.client.closing = True
+
+    def expect_continue(self) -> None:
+        """The caller sends its body once it is told to go on (RFC 9110 section 10.1.1)."""
+        self._awaits_continue = not self.body_arrived
+
+    def buffered_body(self) -> bytes:
+        """What is there of the body, without waiting."""
+        return self._payload.read_nowait(-1)
+
+    async def read_body(self) -> bytes:
+        """The next piece of the body, empty at its end; Denied if it is malformed or too slow."""
+        if self._awaits_continue:
+            self._awaits_continue = False
+            if not self.started:
+                self.client.write(_CONTINUE)
+        deadline = self.client.deadline
+        deadline.set(self.client.body_idle)
+        piece = await self._payload.readany()
+        deadline.clear()
+        return piece
+
+    def begin(self, data: bytes) -> None:
+        """Write the head of the answer, and maybe more."""
+        self.started = True
+        self.client.write(data)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer with `reply`; the connection ends with it if the request was not read whole."""
+        if not self.body_arrived:
+            self.close_after()
+        self.begin(encode(reply, keep_alive=self.keep_alive, with_body=self.method != "HEAD"))
+
+    async def write(self, data: bytes) -> None:
+        """Write more of the answer, no faster than the caller reads."""
+        client = self.client
+        client.write(data)
+        if client.writing_paused:
+            client.send_deadline.set(client.send_idle)
+            await client.drain()
+            client.send_deadline.clear()
+
+    def abort(self) -> None:
+        """Cut the answer so that it cannot look whole."""
+        self.client.abort()

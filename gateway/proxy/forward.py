@@ -1,0 +1,135 @@
+"""Send an admitted request to its agent and stream the answer back."""
+
+from aiohttp import StreamReader
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.answer import AnswerHead, read_answer, write_answer_head
+from gateway.proxy.call import Call
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
+from gateway.proxy.websocket import open_tunnel
+
+_LAST_CHUNK = b"0\r\n\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_CLOSE = b"Connection: close\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+
+
+class Forwarder:
+    """Carries exchanges over pooled connections."""
+
+    def __init__(self, pool: UpstreamPool) -> None:
+        self._pool = pool
+
+    async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
+        """Answer `exchange` with the agent's answer.
+
+        Denied while nothing has been sent to the caller; after that a failure aborts the
+        connection, because a second status line inside a body would look like part of it.
+        """
+        agent = outgoing.agent
+        lease = await self._pool.acquire(
+            agent.upstream, agent.timeouts.connect, repeatable=outgoing.repeatable
+        )
+        call = Call(exchange, outgoing, lease.connection)
+        try:
+            try:
+                answer = await call.answer()
+            except UpstreamLostError:
+                if not (lease.reused and outgoing.repeatable):
+                    raise
+                connection = await self._pool.connect(agent.upstream, agent.timeouts.connect)
+                call = Call(exchange, outgoing, connection)
+                answer = await call.answer()
+            await self._pass_on(exchange, outgoing, call, answer)
+        except UpstreamLostError as lost:
+            raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
+        finally:
+            self._settle(call)
+
+    async def _pass_on(
+        self, exchange: Exchange, outgoing: Outgoing, call: Call, answer: Answer
+    ) -> None:
+        message, payload = answer
+        connection = call.connection
+        connection.deadline.clear()
+        head = read_answer(
+            message.code,
+            message.raw_headers,
+            method=outgoing.head.method,
+            drop_limits=outgoing.limited,
+        )
+        if head.status == 101:
+            await open_tunnel(exchange, outgoing, connection, head)
+            return
+        try:
+            await _relay(exchange, outgoing, connection, head, payload)
+        except (CutError, ConnectionError, Denied):
+            exchange.abort()
+
+    def _settle(self, call: Call) -> None:
+        if call.sent_whole and call.connection.reusable:
+            self._pool.release(call.connection)
+        else:
+            call.connection.drop()
+        call.end()
+
+
+async def _relay(
+    exchange: Exchange,
+    outgoing: Outgoing,
+    connection: UpstreamConnection,
+    head: AnswerHead,
+    payload: StreamReader,
+) -> None:
+    if outgoing.upgrade:
+        # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
+        exchange.close_after()
+    chunked, framing = _framing(exchange, head)
+    begun = write_answer_head(head, outgoing.own, framing=framing)
+    if head.bodiless:
+        exchange.begin(begun)
+        return
+    piece = payload.read_nowait(-1)
+    if chunked:
+        piece = _chunk(piece)
+    whole = payload.at_eof()
+    exchange.begin(begun + piece + (_LAST_CHUNK if whole and chunked else b""))
+    if whole:
+        return
+    idle = outgoing.agent.timeouts.idle
+    while True:
+        connection.deadline.set(idle)
+        piece = await payload.readany()
+        connection.deadline.clear()
+        if not piece:
+            break
+        await exchange.write(_chunk(piece) if chunked else piece)
+    if chunked:
+        await exchange.write(_LAST_CHUNK)
+
+
+def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:
+    """Whether the answer's body is chunked for the caller, and the header lines that say so."""
+    lines = b""
+    chunked = False
+    if head.content_length is not None and head.status != 204:
+        lines = b"Content-Length: %d\r\n" % head.content_length
+    elif not head.bodiless:
+        chunked = not exchange.http10
+        if chunked:
+            lines = _CHUNKED
+        else:
+            # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+            exchange.close_after()
+    if not exchange.keep_alive:
+        lines += _CLOSE
+    elif exchange.http10:
+        lines += _KEEP_ALIVE
+    return chunked, lines
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""

@@ -1,0 +1,132 @@
+"""The life of one request, top to bottom."""
+
+import traceback
+from collections.abc import Callable
+
+import structlog
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Policies
+from gateway.protocol.refusal import refusal
+from gateway.protocol.reply import encode
+from gateway.protocol.request import RequestHead, read_head
+from gateway.protocol.upstream_request import (
+    Hop,
+    client_address,
+    forwarding_block,
+    trace_block,
+    write_head,
+)
+from gateway.proxy import health
+from gateway.proxy.client import ClientConnection
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.ids import Ids
+from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.websocket import WEBSOCKET, asks_for_websocket
+from gateway.services.admit import Gatekeeper, Passage
+from gateway.services.locate import Located, locate
+
+_STRANGER = Passage(key_id="", consumer="", identity=b"", limits=b"")
+
+log = structlog.get_logger()
+
+
+class Handler:
+    """Serves the data listener. `policies`: the ones in force, read once a request."""
+
+    def __init__(
+        self,
+        policies: Callable[[], Policies],
+        gatekeeper: Gatekeeper,
+        forwarder: Forwarder,
+        readiness: health.Readiness,
+    ) -> None:
+        self._policies = policies
+        self._gatekeeper = gatekeeper
+        self._forwarder = forwarder
+        self._readiness = readiness
+        self._ids = Ids()
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request; every denial ends here."""
+        request_id = self._ids.request_id()
+        try:
+            head = read_head(
+                exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10
+            )
+            if head.target.path in health.PATHS:
+                await health.answer_health(exchange, head, self._readiness)
+            else:
+                await self._forward(exchange, head, request_id)
+        except Denied as denied:
+            if exchange.started:
+                exchange.abort()
+                return
+            if denied.close:
+                exchange.close_after()
+            exchange.reply(refusal(denied, request_id))
+
+    async def _forward(self, exchange: Exchange, head: RequestHead, request_id: str) -> None:
+        policies = self._policies()
+        upgrade = asks_for_websocket(head)
+        located = locate(head, policies)
+        hop = Hop(exchange.client.peername)
+        if located.public:
+            passage = _STRANGER
+        else:
+            address = client_address(head, hop.peer, policies.trusted_proxies)
+            passage = await self._gatekeeper.admit(head, located, policies, address)
+        outgoing = self._prepare(head, located, passage, hop, policies, request_id, upgrade)
+        await self._forwarder.forward(exchange, outgoing)
+
+    def _prepare(
+        self,
+        head: RequestHead,
+        located: Located,
+        passage: Passage,
+        hop: Hop,
+        policies: Policies,
+        request_id: str,
+        upgrade: bool,
+    ) -> Outgoing:
+        agent = located.agent
+        if agent is None:
+            raise Denied(Code.NOT_FOUND)
+        upstream = agent.upstream
+        named = request_id.encode()
+        blocks = (
+            forwarding_block(head, hop, policies.trusted_proxies),
+            trace_block(head, *self._ids.trace()),
+            passage.identity,
+            b"X-Request-Id: " + named + b"\r\n",
+        )
+        preserved = head.authority if agent.preserve_host else b""
+        data = write_head(
+            head,
+            upstream.base_path.encode() + located.path,
+            preserved or upstream.authority.encode(),
+            blocks,
+            upgrade=WEBSOCKET if upgrade else b"",
+        )
+        own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
+        return Outgoing(agent, head, data, own, limited=bool(passage.limits), upgrade=upgrade)
+
+    def refuse(self, connection: ClientConnection, denied: Denied) -> None:
+        """Answer what could not be read as a request; the connection ends with it."""
+        connection.write(encode(refusal(denied, self._ids.request_id()), keep_alive=False))
+
+    def bug(self, connection: ClientConnection, error: BaseException) -> None:
+        """An error that nobody foresaw: the caller learns the request id and nothing else.
+
+        The log gets type and places, never the message: it may quote what the request held.
+        """
+        request_id = self._ids.request_id()
+        places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
+        log.error("internal", request_id=request_id, error=type(error).__name__, places=places[-6:])
+        exchange = connection.exchange
+        if exchange is None or exchange.started:
+            connection.abort()
+            return
+        exchange.close_after()
+        exchange.reply(refusal(Denied(Code.INTERNAL), request_id))

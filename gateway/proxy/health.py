@@ -1,0 +1,27 @@
+"""`/livez` and `/readyz`: for load balancers and orchestrators, without a key."""
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.reply import Reply
+from gateway.protocol.request import RequestHead
+from gateway.proxy.exchange import Exchange
+
+LIVEZ = b"/livez"
+READYZ = b"/readyz"
+PATHS = frozenset({LIVEZ, READYZ})
+
+# What stands in the way of serving, a word each; empty: ready.
+Readiness = Callable[[], Awaitable[tuple[str, ...]]]
+
+
+async def answer_health(exchange: Exchange, head: RequestHead, readiness: Readiness) -> None:
+    """200 while the process lives, and for `/readyz` only while it can serve; else 503."""
+    if head.method not in ("GET", "HEAD"):
+        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+    missing = await readiness() if head.target.path == READYZ else ()
+    status = {"status": "unready", "missing": missing} if missing else {"status": "ok"}
+    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+    exchange.reply(Reply(503 if missing else 200, headers, orjson.dumps(status)))

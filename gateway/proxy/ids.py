@@ -1,0 +1,20 @@
+"""Names for requests: unique, not secret."""
+
+import secrets
+from itertools import count
+
+
+class Ids:
+    """Request ids are a random prefix of this process and a counter; trace ids are random."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(6)
+        self._numbers = count(1)
+
+    def request_id(self) -> str:
+        return f"req_{self._prefix}{next(self._numbers):08x}"
+
+    def trace(self) -> tuple[str, str]:
+        """A W3C trace id and span id."""
+        digits = secrets.token_hex(24)
+        return digits[:32], digits[32:]

@@ -1,0 +1,84 @@
+"""What both sides of the proxy share: a transport, backpressure, and a tunnel to the other side."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+
+from aiohttp.base_protocol import BaseProtocol
+
+_RESET = struct.pack("ii", 1, 0)
+READ_BUFFER = 2**16
+
+
+class Stream(BaseProtocol):
+    """A connection whose bytes go to its parser, or, once it is a tunnel, straight to `peer`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.peer: Stream | None = None
+        self.lost: asyncio.Future[None] | None = None
+        self._on_activity: Callable[[], None] = _nothing
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the other end has taken most of what was written; ConnectionError if gone."""
+        await self._drain_helper()
+
+    def close(self) -> None:
+        """Close once everything written is sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Reset the connection, so that a cut answer can never look whole.
+
+        A plain close ends with FIN, which is how an answer without a length ends well.
+        """
+        if self.transport is None:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def tunnel_to(self, peer: "Stream", on_activity: Callable[[], None]) -> "asyncio.Future[None]":
+        """From now on every byte received is written to `peer`, no faster than it takes them.
+
+        The future is done when this side is gone.
+        """
+        self.peer = peer
+        self._on_activity = on_activity
+        self._upgraded = True
+        self.lost = self._loop.create_future()
+        if self.transport is None:
+            self.lost.set_result(None)
+        return self.lost
+
+    def relay(self, data: bytes) -> None:
+        """Pass on what was received through the tunnel."""
+        if self.peer is not None:
+            self._on_activity()
+            self.peer.write(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.lost is not None and not self.lost.done():
+            self.lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.peer is not None:
+            self.peer._pause_reading_for_buffer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.peer is not None:
+            self.peer._resume_reading_for_buffer()
+
+
+def _nothing() -> None:
+    """No tunnel, no activity to note."""

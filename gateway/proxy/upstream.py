@@ -1,0 +1,184 @@
+"""A connection to an agent: one request at a time, its answer read by aiohttp's C parser."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import StreamReader
+from aiohttp.http import HttpResponseParser, RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.stream import READ_BUFFER, Stream
+
+MAX_LINE = 16_384
+MAX_HEADERS = 256
+# RFC 9110 section 15.2 allows any number of interim answers; a flood of them is an attack.
+MAX_INTERIM = 16
+
+Answer = tuple[RawResponseMessage, StreamReader]
+
+
+class UpstreamLostError(GatewayError):
+    """The agent closed before the first byte of an answer: nothing tells whether it took it."""
+
+
+class CutError(GatewayError):
+    """An answer ended before its end; what was passed on of it must not look whole."""
+
+
+class UpstreamConnection(Stream):
+    """`on_idle_end`: called once when the connection can no longer be kept for later use."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_idle_end: Callable[["UpstreamConnection"], None]
+    ) -> None:
+        super().__init__(loop)
+        self._on_idle_end = on_idle_end
+        self._idle = True
+        self._answers = self._parser_for(bodiless=False)
+        self._parser = self._answers
+        self._answer: asyncio.Future[Answer] = loop.create_future()
+        self._payload: StreamReader | None = None
+        self._message: RawResponseMessage | None = None
+        self._bodiless = False
+        self._spoiled = False
+        self._heard = False
+        self._interim = 0
+        self._early = b""
+        self.idle_since = 0.0
+        self.deadline = Deadline(loop, self._on_deadline)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the answer was read to its end and another request may follow it."""
+        return (
+            self.transport is not None
+            and not self.transport.is_closing()
+            and not self._spoiled
+            and self._message is not None
+            and not self._message.should_close
+            and self._payload is not None
+            and self._payload.is_eof()
+        )
+
+    def _parser_for(self, *, bodiless: bool) -> HttpResponseParser:
+        return HttpResponseParser(
+            self,
+            self._loop,
+            READ_BUFFER,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            response_with_body=not bodiless,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
+
+    def expect_answer(self, *, bodiless: bool) -> None:
+        """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body."""
+        if bodiless or self._bodiless:
+            self._answers = self._parser_for(bodiless=bodiless)
+            self._parser = self._answers
+        self._bodiless = bodiless
+        self._idle = False
+        self._answer = self._loop.create_future()
+        self._message = self._payload = None
+        self._heard = False
+        self._interim = 0
+
+    @property
+    def answer_arrived(self) -> asyncio.Future[Answer]:
+        """The final answer's head and its body, which may still be on its way."""
+        return self._answer
+
+    def take_early(self) -> bytes:
+        """What the agent sent after its 101, for the tunnel that it opened."""
+        early, self._early = self._early, b""
+        return early
+
+    def drop(self) -> None:
+        """Close at once: nothing more of this exchange is wanted."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            self.relay(data)
+            return
+        if self._idle:
+            # Bytes that no request asked for would be the next caller's answer.
+            self.close()
+            return
+        self._heard = self._heard or bool(data)
+        try:
+            messages, upgraded, tail = self._answers.feed_data(data)
+        except HttpProcessingError:
+            self._fail(Denied(Code.UPSTREAM_PROTOCOL))
+            return
+        for message, payload in messages:
+            self._take(message, payload)
+        if upgraded:
+            self._early += tail
+
+    def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
+        if 100 <= message.code < 200 and message.code != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                self._fail(Denied(Code.UPSTREAM_PROTOCOL))
+        elif self._message is not None:
+            self._spoiled = True
+        else:
+            self._message, self._payload = message, payload
+            if not self._answer.done():
+                self._answer.set_result((message, payload))
+
+    def keep_idle(self, seconds: float) -> None:
+        """Wait for another request for at most `seconds`."""
+        self._idle = True
+        self.idle_since = self._loop.time()
+        self.deadline.set(seconds)
+
+    def eof_received(self) -> None:
+        """Returning None closes the transport; connection_lost tells what it means."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.deadline.close()
+        super().connection_lost(exc)
+        self._on_idle_end(self)
+        if self._idle or self.peer is not None:
+            return
+        if self._message is None:
+            lost = UpstreamLostError("The agent closed the connection.")
+            self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
+            return
+        self._end_body(exc)
+
+    def _end_body(self, exc: BaseException | None) -> None:
+        """The end of the connection ends a body without a length; any other one is cut by it."""
+        payload = self._payload
+        if payload is None or payload.is_eof():
+            return
+        if exc is None:
+            # It raises where a length or a last chunk is still owed.
+            with suppress(HttpProcessingError, ValueError):
+                self._answers.feed_eof()
+        if not payload.is_eof():
+            payload.set_exception(CutError("The agent's answer was cut."))
+
+    def _on_deadline(self) -> None:
+        if self._idle or self.peer is not None:
+            self.close()
+        else:
+            self._fail(Denied(Code.UPSTREAM_TIMEOUT))
+
+    def _fail(self, error: GatewayError) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
+            # Nobody may be waiting any more, and that is no mistake.
+            self._answer.exception()
+        elif self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(CutError(str(error)))
+        self._spoiled = True
+        self.drop()

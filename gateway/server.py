@@ -1,0 +1,81 @@
+"""Listeners: accept, drain, stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from gateway.domain.errors import Code, Denied, OperationError
+from gateway.domain.settings import Address, ListenerLimits
+from gateway.protocol.refusal import refusal
+from gateway.proxy.client import Callbacks, ClientConnection
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.handler import Handler
+from gateway.proxy.ids import Ids
+
+BACKLOG = 1024
+
+log = structlog.get_logger()
+
+
+class Listener:
+    """One address and the connections accepted on it."""
+
+    def __init__(self, address: Address, limits: ListenerLimits, callbacks: Callbacks) -> None:
+        self._address = address
+        self._limits = limits
+        self._callbacks = callbacks
+        self._connections: set[ClientConnection] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens: with port 0, the port that was given."""
+        if self._server is None or not self._server.sockets:
+            return self._address
+        return Address(self._address.host, self._server.sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """OperationError if the address is taken or not ours."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: ClientConnection(loop, self._limits, self._callbacks, self._connections),
+                self._address.host,
+                self._address.port,
+                backlog=BACKLOG,
+            )
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            raise OperationError(f"Cannot listen on {self._address}: {reason}.") from None
+
+    async def drain(self, seconds: float) -> int:
+        """Accept no more, finish what runs for at most `seconds`; how many were cut."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.stop()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        while self._connections and (left := ends - loop.time()) > 0:
+            ended = [connection.ended for connection in self._connections]
+            await asyncio.wait(ended, timeout=left)
+        cut = list(self._connections)
+        for connection in cut:
+            connection.abort()
+        return len(cut)
+
+
+def data_callbacks(handler: Handler) -> Callbacks:
+    return Callbacks(handler.serve, handler.refuse, handler.bug)
+
+
+def closed_door_callbacks(handler: Handler) -> Callbacks:
+    """An address that is reserved and serves nothing yet."""
+    ids = Ids()
+
+    async def nothing_here(exchange: Exchange) -> None:
+        exchange.reply(refusal(Denied(Code.NOT_FOUND), ids.request_id()))
+
+    serve: Callable[[Exchange], Awaitable[None]] = nothing_here
+    return Callbacks(serve, handler.refuse, handler.bug)
