@@ -46,7 +46,7 @@ class ListenerLimits:
     """
 
     max_line: int = 8190
-    max_header: int = 16384
+    max_header: int = 8190
     max_headers: int = 100
     head: float = 10.0
     body_idle: float = 30.0

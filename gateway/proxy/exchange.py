@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
-from aiohttp.http import HttpVersion10, RawRequestMessage
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from gateway.protocol.reply import Reply, encode
 from gateway.protocol.request import Header
@@ -32,6 +32,10 @@ class Exchange:
     @property
     def method(self) -> str:
         return self.message.method
+
+    @property
+    def version_known(self) -> bool:
+        return self.message.version in (HttpVersion10, HttpVersion11)
 
     @property
     def target(self) -> bytes:

@@ -52,9 +52,7 @@ class Handler:
         """Answer one request; every denial ends here."""
         request_id = self._ids.request_id()
         try:
-            head = read_head(
-                exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10
-            )
+            head = _read(exchange)
             if head.target.path in health.PATHS:
                 await health.answer_health(exchange, head, self._readiness)
             else:
@@ -130,3 +128,11 @@ class Handler:
             return
         exchange.close_after()
         exchange.reply(refusal(Denied(Code.INTERNAL), request_id))
+
+
+def _read(exchange: Exchange) -> RequestHead:
+    if not exchange.version_known:
+        raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
+    return read_head(
+        exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10
+    )
