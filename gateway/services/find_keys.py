@@ -75,6 +75,13 @@ async def scan_records(keys: KeyStore, wanted: KeyFilter = KeyFilter()) -> Async
             yield record
 
 
+async def scan_views(keys: KeyStore) -> AsyncIterator[KeyView]:
+    """What may be told of every key, in the order of ids."""
+    now = await keys.now()
+    async for record in keys.read(await keys.ids()):
+        yield view(record, now)
+
+
 async def one(keys: KeyStore, key_id: str) -> KeyRecord:
     """The record of this id; OperationError where there is none."""
     record = await keys.get(key_id)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.errors import OperationError, StoreError, UsageError
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.records import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.store.keys import KeyStore
@@ -23,9 +23,9 @@ _REFUSALS = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class StatusChange:
-    """What became of one key. `outcome`: revoked, disabled, enabled, unchanged, deleted or
-    refused; `note` is a sentence where there is more to say."""
+class KeyChange:
+    """What became of one key. `outcome`: revoked, disabled, enabled, rotated, unchanged, deleted
+    or refused; `note` is a sentence where there is more to say."""
 
     id: str
     outcome: str
@@ -36,38 +36,54 @@ class StatusChange:
         return self.outcome == "refused"
 
 
-async def set_status(keys: KeyStore, key_id: str, status: str) -> StatusChange:
+async def set_status(keys: KeyStore, key_id: str, status: str) -> KeyChange:
     """Make a key `revoked`, `disabled` or `active`; a refusal is an outcome, not an error."""
     verdict = await keys.set_status(key_id, status)
     match verdict:
         case "done":
-            return StatusChange(key_id, _VERBS[status])
+            return KeyChange(key_id, _VERBS[status])
         case "already":
-            return StatusChange(key_id, "unchanged", f"Key {key_id} was {status} already.")
+            return KeyChange(key_id, "unchanged", f"Key {key_id} was {status} already.")
         case "deleted":
-            return StatusChange(
+            return KeyChange(
                 key_id,
                 "deleted",
                 f"Redis is full and refused to mark key {key_id} as revoked, so its record was "
                 "deleted: its callers are told that the key is not valid.",
             )
         case _:
-            return StatusChange(key_id, "refused", _REFUSALS[verdict].format(id=key_id))
+            return KeyChange(key_id, "refused", _REFUSALS[verdict].format(id=key_id))
+
+
+async def set_status_of_all(keys: KeyStore, key_ids: list[str], status: str) -> list[KeyChange]:
+    """Each key by itself: what fails for one is its outcome, and the others go on."""
+    changes = []
+    for key_id in key_ids:
+        try:
+            changes.append(await set_status(keys, key_id, status))
+        except StoreError as problem:
+            changes.append(KeyChange(key_id, "refused", f"Key {key_id}: {problem}"))
+    return changes
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """`replicated`: whether a replica has acknowledged; None where none is attached."""
 
-    changes: tuple[StatusChange, ...]
+    changes: tuple[KeyChange, ...]
     replicated: bool | None
 
 
 async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
     """Revoke these keys, then wait until one replica, if there is any, has it too."""
     async with keys.on_one_connection() as line:
-        changes = tuple([await set_status(line, key_id, REVOKED) for key_id in key_ids])
-        return Revocation(changes, await line.replicated(WAIT_MS))
+        changes = await set_status_of_all(line, key_ids, REVOKED)
+        try:
+            replicated = await line.replicated(WAIT_MS)
+        except StoreError:
+            # The revocation is done; that nobody can say where it has arrived is a warning.
+            replicated = False
+        return Revocation(tuple(changes), replicated)
 
 
 async def update(keys: KeyStore, key_id: str, fields: KeyFields) -> KeyRecord:
@@ -82,8 +98,8 @@ async def update(keys: KeyStore, key_id: str, fields: KeyFields) -> KeyRecord:
     return record
 
 
-async def delete(keys: KeyStore, key_id: str) -> StatusChange:
+async def delete(keys: KeyStore, key_id: str) -> KeyChange:
     """Remove the record and its counters."""
     if await keys.delete(key_id):
-        return StatusChange(key_id, "deleted")
-    return StatusChange(key_id, "refused", _REFUSALS["missing"].format(id=key_id))
+        return KeyChange(key_id, "deleted")
+    return KeyChange(key_id, "refused", _REFUSALS["missing"].format(id=key_id))

@@ -89,7 +89,8 @@ class KeyStore:
         request claimed less than ten minutes ago."""
         name = self._named("idem", f"create:{request}")
         # One command, so that of two at once both learn the same id.
-        earlier = await self._command("SET", name, key_id, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
+        words = ("SET", name, key_id, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
+        earlier = await self._command(*words, get=True)
         return earlier.decode(errors="replace") if earlier else key_id
 
     async def create(
@@ -222,10 +223,10 @@ class KeyStore:
         except UnknownScriptError:
             return await self._command("EVAL", source, *rest)
 
-    async def _command(self, *words: str | bytes | int) -> Any:
+    async def _command(self, *words: str | bytes | int, **options: bool) -> Any:
         # Bytes: a label set by hand may be anything, and must not break the connection.
         with translated():
-            return await self._client.execute_command(*words, **{NEVER_DECODE: True})
+            return await self._client.execute_command(*words, **{NEVER_DECODE: True, **options})
 
     def _named(self, kind: str, key_id: str) -> str:
         return f"{self._prefix}{kind}:{{{key_id}}}"

@@ -1,0 +1,20 @@
+"""`gateway keys`: the keys that callers hold."""
+
+import click
+
+from gateway.cli.change_keys import delete, disable, enable, revoke, update
+from gateway.cli.issue_keys import create, rotate
+from gateway.cli.show_keys import list_keys, show
+
+EPILOG = """\b
+Example:
+  gateway keys create --consumer sales --scope agents/support:chat --expires 30d"""
+
+
+@click.group(epilog=EPILOG)
+def keys() -> None:
+    """Make, find, change and close the keys that callers hold."""
+
+
+for command in (create, list_keys, show, revoke, disable, enable, rotate, update, delete):
+    keys.add_command(command)

@@ -1,0 +1,113 @@
+"""`gateway keys list` and `show`. No hash and no tag is ever printed."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.key_facts import all_facts, facts, print_key
+from gateway.cli.key_options import KEY_ID, read_plans, with_keys
+from gateway.cli.options import json_option, policies_option, store_options
+from gateway.cli.output import moment, note, print_json, print_table
+from gateway.domain import scopes
+from gateway.domain.errors import UsageError
+from gateway.domain.key_views import KeyView, State, view
+from gateway.domain.scopes import Scope
+from gateway.domain.settings import StoreSettings
+from gateway.domain.units import duration
+from gateway.services.find_keys import KeyFilter, Page, one, page
+from gateway.store.keys import KeyStore
+
+MOST_A_PAGE = 10_000
+
+LIST_EPILOG = """\b
+Examples:
+  gateway keys list --consumer sales --expiring-within 7d
+  gateway keys list --status revoked --json"""
+
+
+@click.command("list", epilog=LIST_EPILOG)
+@click.option("--consumer", metavar="NAME", help="Only keys of this consumer.")
+@click.option(
+    "--status",
+    type=click.Choice([state.value for state in State]),
+    help="Only keys that a request would find so.",
+)
+@click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one.")
+@click.option("--expiring-within", metavar="TIME", help="Only keys that end within, say, 7d.")
+@click.option("--limit", type=click.IntRange(1, MOST_A_PAGE), default=100, show_default=True)
+@click.option("--after", metavar="ID", default="", help="Go on behind this id: 'next' of a page.")
+@json_option
+@store_options
+def list_keys(
+    store: StoreSettings,
+    as_json: bool,
+    consumer: str | None,
+    status: str | None,
+    scope: str | None,
+    expiring_within: str | None,
+    limit: int,
+    after: str,
+) -> None:
+    """List keys, in the order of their ids, a page at a time."""
+    wanted = KeyFilter(consumer, status, _scope(scope), _seconds(expiring_within))
+    if after:
+        KEY_ID.convert(after, None, None)
+
+    async def work(keys: KeyStore) -> Page:
+        return await page(keys, wanted, limit=limit, after=after)
+
+    found = with_keys(store, work)
+    if as_json:
+        print_json({"keys": [facts(key) for key in found.keys], "next": found.next})
+        return
+    print_table(
+        ("ID", "CONSUMER", "STATE", "PLAN", "SCOPES", "EXPIRES", "LABEL"),
+        [
+            (k.id, k.consumer, k.state, k.plan or "", " ".join(k.scopes), _day(k), k.label)
+            for k in found.keys
+        ],
+    )
+    if not found.keys:
+        note("No key matches." if wanted != KeyFilter() else "There are no keys yet.")
+    if found.next:
+        note(f"There are more: add --after {found.next}")
+
+
+@click.command(epilog="\b\nExample:\n  gateway keys show 4xT9mQ2LrB7c")
+@click.argument("key_id", metavar="ID", type=KEY_ID)
+@json_option
+@policies_option
+@store_options
+def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> None:
+    """Show all there is to know of a key but its secret."""
+    plans = read_plans(policies)
+
+    async def work(keys: KeyStore) -> dict[str, Any]:
+        record = await one(keys, key_id)
+        key = view(record, await keys.now())
+        return all_facts(record, key, await keys.last_used(key_id), plans)
+
+    print_key(with_keys(store, work), as_json=as_json)
+
+
+def _scope(text: str | None) -> Scope | None:
+    if text is None:
+        return None
+    scope = scopes.parse(text)
+    if scope is None:
+        raise UsageError(f"--scope: {text!r} is not a scope such as 'agents/support:chat'.")
+    return scope
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return duration(text)
+    except ValueError as problem:
+        raise UsageError(f"--expiring-within: {problem}.") from None
+
+
+def _day(key: KeyView) -> str:
+    return moment(key.expires_at)[:10]
