@@ -63,17 +63,23 @@ local function window_end(window)
   return month_end()
 end
 
+-- Rounded up: an error that adds up must never admit more.
+local function keep_rate(key, ahead, interval)
+  redis.call('SET', key, string.format('%.0f %.17g', math.ceil(now + ahead), interval),
+             'PX', string.format('%.0f', math.ceil(ahead / 1000) + 1000))
+end
+
 -- GCRA: `tat` is when the bucket is full again. The interval is kept beside it, so that what was
--- used stays used, in requests, when the rate is changed.
+-- used stays used, in requests, when the rate is changed; from then on it drains at the new one.
 local function check_rate(key, interval, burst)
   local tat, kept = string.match(redis.call('GET', key) or '', '^(%d+) ([%d.]+)$')
   local ahead = 0
   if tat then
-    ahead = math.max(0, tonumber(tat) - now) * interval / tonumber(kept)
-    ahead = math.min(ahead, burst * interval)
+    kept = tonumber(kept)
+    ahead = math.min(math.max(0, tonumber(tat) - now) * interval / kept, burst * interval)
+    if kept ~= interval then keep_rate(key, ahead, interval) end
   end
-  local wait = ahead + interval - burst * interval
-  return wait, ahead
+  return ahead + interval - burst * interval, ahead
 end
 
 local function rate_state(ahead, interval, burst)
@@ -108,10 +114,7 @@ if admitted then
     local state = states[i]
     if state.interval then
       state.ahead = state.ahead + state.interval
-      -- Rounded up: an error that adds up must never admit more.
-      redis.call('SET', KEYS[i],
-                 string.format('%.0f %.17g', math.ceil(now + state.ahead), state.interval),
-                 'PX', string.format('%.0f', math.ceil(state.ahead / 1000) + 1000))
+      keep_rate(KEYS[i], state.ahead, state.interval)
     else
       state.used = redis.call('INCR', KEYS[i])
       if state.used == 1 then

@@ -1,0 +1,205 @@
+"""No order of calls and clock steps admits more than the limits allow, nor less.
+
+The real script runs in a real server; only its clock is a number of the test's.
+"""
+
+from calendar import timegm
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.resources import files
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.domain.limits import Quota, Rate, Window
+from gateway.domain.settings import StoreSettings
+
+SCRIPT = files("gateway.store").joinpath("admit.lua").read_text()
+CLOCKED = SCRIPT.replace(
+    "redis.call('TIME')", "{table.remove(ARGV, #ARGV - 1), table.remove(ARGV)}"
+)
+# Far in the future, so that the server's own clock expires nothing behind the test's back.
+START = timegm((2096, 2, 28, 23, 59, 50))
+RECORD = "gw:key:{simulated000}"
+FIELDS = 10
+MICRO = 1_000_000
+
+
+@dataclass
+class Simulation:
+    client: redis.Redis
+    rate: Rate
+    burst: int
+    quotas: tuple[Quota, ...]
+    now: Fraction = Fraction(START)
+    admitted: list[Fraction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert CLOCKED != SCRIPT
+        self.client.flushall()
+        self.client.hset(RECORD, mapping={"hash": "h", "status": "active"})
+        self.script = self.client.register_script(CLOCKED)
+
+    @property
+    def keys(self) -> list[str]:
+        return ["gw:rate:{simulated000}:rate"] + [
+            f"gw:quota:{{simulated000}}:{quota.window.label}" for quota in self.quotas
+        ]
+
+    def call(self) -> list[int]:
+        self._expire()
+        arguments: list[str] = ["h", "active", *[""] * (FIELDS - 2), "0", ""]
+        arguments += ["rate", repr(self.rate.interval_us), str(self.burst)]
+        for quota in self.quotas:
+            arguments += [quota.window.value, str(quota.count), ""]
+        seconds, micros = divmod(int(self.now * MICRO), MICRO)
+        keys = [RECORD, "gw:used:{simulated000}", *self.keys]
+        answer: list[int] = self.script(keys, [*arguments, str(seconds), str(micros)])
+        if answer[0] == 1:
+            self.admitted.append(self.now)
+        return answer
+
+    def _expire(self) -> None:
+        """What the server would do, were the test's clock its own."""
+        for key in self.keys[1:]:
+            ends = self.client.pexpiretime(key)
+            assert ends != -1, "a counter without an end would ban for ever"
+            if 0 <= ends < int(self.now * 1000):
+                self.client.delete(key)
+
+    def window(self, quota: Quota, at: Fraction) -> object:
+        moment = datetime.fromtimestamp(int(at), UTC)
+        parts = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+        depth = {
+            Window.MONTH: 2,
+            Window.DAY: 3,
+            Window.HOUR: 4,
+            Window.MINUTE: 5,
+            Window.SECOND: 6,
+        }
+        return parts[: depth[quota.window]]
+
+    def allowed(self) -> bool:
+        """The contract, in exact arithmetic and by looking at every admitted call."""
+        return self._rate_allows() and all(
+            sum(self.window(quota, at) == self.window(quota, self.now) for at in self.admitted)
+            < quota.count
+            for quota in self.quotas
+        )
+
+    def _rate_allows(self) -> bool:
+        interval = Fraction(self.rate.per, self.rate.count)
+        full_at = Fraction(0)
+        for at in self.admitted:
+            full_at = max(full_at, at) + interval
+        return max(full_at, self.now) + interval - self.now <= self.burst * interval
+
+    def margin(self) -> Fraction:
+        """How far the rate's verdict is from turning, in seconds."""
+        interval = Fraction(self.rate.per, self.rate.count)
+        full_at = Fraction(0)
+        for at in self.admitted:
+            full_at = max(full_at, at) + interval
+        return abs(max(full_at, self.now) + interval - self.now - self.burst * interval)
+
+
+RATES = st.builds(Rate, st.integers(1, 50), st.sampled_from([1, 60, 3600]))
+QUOTAS = st.lists(
+    st.builds(Quota, st.integers(1, 12), st.sampled_from(list(Window))),
+    max_size=3,
+    unique_by=lambda quota: quota.window,
+).map(tuple)
+STEPS = st.lists(
+    st.one_of(
+        st.integers(0, 2 * MICRO),
+        st.integers(0, 90 * MICRO),
+        st.sampled_from([0, 1, 999_999, MICRO, 3600 * MICRO, 86400 * MICRO, 31 * 86400 * MICRO]),
+    ),
+    min_size=5,
+    max_size=60,
+)
+
+
+@pytest.fixture
+def server(store: StoreSettings) -> redis.Redis:
+    assert store.url
+    return redis.Redis.from_url(store.url)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(RATES, st.integers(1, 8), QUOTAS, STEPS)
+def test_what_is_admitted_is_exactly_what_the_limits_allow(
+    server: redis.Redis, rate: Rate, burst: int, quotas: tuple[Quota, ...], steps: list[int]
+) -> None:
+    simulation = Simulation(server, rate, burst, quotas)
+    for step in steps:
+        simulation.now += Fraction(step, MICRO)
+        allowed, margin = simulation.allowed(), simulation.margin()
+        admitted = simulation.call()[0] == 1
+        # Microseconds are whole and the interval is a double: on the very edge both are right.
+        assert admitted == allowed or margin <= Fraction(len(steps) + 2, MICRO)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(RATES, st.integers(1, 8), QUOTAS, STEPS)
+def test_waiting_for_retry_after_is_enough(
+    server: redis.Redis, rate: Rate, burst: int, quotas: tuple[Quota, ...], steps: list[int]
+) -> None:
+    simulation = Simulation(server, rate, burst, quotas)
+    for step in steps:
+        simulation.now += Fraction(step, MICRO)
+        answer = simulation.call()
+        if answer[0] == 2:
+            simulation.now += answer[1]
+            assert simulation.call()[0] == 1
+            return
+
+
+@pytest.mark.parametrize(
+    ("day", "ends"),
+    [
+        ("2096-02-28", "2096-03-01"),
+        ("2096-02-29", "2096-03-01"),
+        ("2100-02-28", "2100-03-01"),
+        ("2096-12-31", "2097-01-01"),
+        ("2096-01-01", "2096-02-01"),
+        ("2399-12-01", "2400-01-01"),
+        ("2400-02-29", "2400-03-01"),
+    ],
+)
+def test_a_month_ends_when_the_calendar_says(server: redis.Redis, day: str, ends: str) -> None:
+    quota = Quota(5, Window.MONTH)
+    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    simulation = Simulation(server, Rate(50, 1), 50, (quota,), Fraction(int(start.timestamp())))
+    reset = simulation.call()[4]
+    assert start.timestamp() + reset == datetime.fromisoformat(ends).replace(tzinfo=UTC).timestamp()
+
+
+def test_what_was_used_stays_used_when_the_rate_changes(server: redis.Redis) -> None:
+    simulation = Simulation(server, Rate(10, 1), 10, ())
+    for _ in range(8):
+        assert simulation.call()[0] == 1
+    simulation.rate = Rate(10, 3600)
+    assert simulation.call()[:2] == [1, 1], "eight of ten are used, whatever the rate"
+    simulation.call()
+    assert simulation.call()[0] == 2
+    simulation.rate = Rate(10, 1)
+    assert simulation.call()[:2] == [2, 1]
+    simulation.now += 1
+    assert simulation.call()[:2] == [1, 9], "from then on it drains at the new rate"
+
+
+def test_nothing_is_charged_when_one_limit_refuses(server: redis.Redis) -> None:
+    simulation = Simulation(server, Rate(50, 1), 50, (Quota(1, Window.DAY), Quota(9, Window.MONTH)))
+    assert simulation.call()[0] == 1
+    before = {key: server.get(key) for key in simulation.keys}
+    for _ in range(5):
+        assert simulation.call()[0] == 2
+    assert {key: server.get(key) for key in simulation.keys} == before

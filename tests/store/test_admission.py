@@ -1,0 +1,179 @@
+"""One round trip: compare what is believed, check all limits, charge them all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.errors import StoreError
+from gateway.domain.judgement import NamedLimit
+from gateway.domain.limits import Quota, Rate, Window
+from gateway.domain.records import KeyRecord
+from gateway.domain.settings import StoreSettings
+from gateway.store.admission import Admission, Charged, Exceeded, Stale
+from gateway.store.connect import connection_factory
+
+ID = "abcdefghijkl"
+RECORD = KeyRecord(ID, hash="$argon2id$x", status="active", consumer="sales", scopes="agents/*")
+RATE = NamedLimit("rate", "rate", Rate(1, 3600), burst=2)
+DAY = NamedLimit("day", "day", Quota(100, Window.DAY))
+
+
+@pytest.fixture
+async def admission(store: StoreSettings) -> AsyncIterator[Admission]:
+    made = Admission(connection_factory(store), prefix=store.prefix, timeout=2.0)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def record(client: Redis, store: StoreSettings) -> str:
+    name = f"{store.prefix}key:{{{ID}}}"
+    await client.hset(
+        name,
+        mapping={
+            "hash": RECORD.hash,
+            "status": "active",
+            "consumer": "sales",
+            "scopes": "agents/*",
+            "tag": "t",
+        },
+    )
+    return name
+
+
+async def charge(
+    admission: Admission, *limits: NamedLimit, until: int = 0, touch: str = ""
+) -> Charged | Exceeded | Stale:
+    command = admission.pack_charge(RECORD, limits, valid_until=until, touch=touch)
+    return await admission.run(ID, command)
+
+
+async def test_a_record_that_is_not_there_reads_as_an_empty_one(admission: Admission) -> None:
+    read = await admission.run(ID, admission.pack_read(ID))
+    assert isinstance(read, Stale)
+    assert read.record == KeyRecord(ID)
+    assert read.now > 1.7e9
+
+
+async def test_a_record_of_another_type_reads_as_an_empty_one(
+    admission: Admission, client: Redis, store: StoreSettings
+) -> None:
+    await client.set(f"{store.prefix}key:{{{ID}}}", "a string")
+    read = await admission.run(ID, admission.pack_read(ID))
+    assert isinstance(read, Stale)
+    assert read.record == KeyRecord(ID)
+
+
+async def test_bytes_that_are_no_text_survive_the_round_trip(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    await client.hset(record, "consumer", b"\xff\xfe")
+    read = await admission.run(ID, admission.pack_read(ID))
+    assert isinstance(read, Stale)
+    again = admission.pack_charge(read.record, (), valid_until=0)
+    assert isinstance(await admission.run(ID, again), Charged)
+
+
+async def test_a_belief_that_holds_is_charged(admission: Admission, record: str) -> None:
+    first = await charge(admission, RATE, DAY)
+    assert isinstance(first, Charged)
+    assert first.states[0] == 1
+    assert first.states[2] == 99
+    second = await charge(admission, RATE, DAY)
+    assert isinstance(second, Charged)
+    third = await charge(admission, RATE, DAY)
+    assert isinstance(third, Exceeded)
+    assert (third.position, third.states[0], third.states[2]) == (1, 0, 98)
+    assert 3590 <= third.retry_after <= 3600
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hash": "other"},
+        {"status": "revoked"},
+        {"status": "disabled"},
+        {"consumer": "support"},
+        {"scopes": "agents/faq"},
+        {"plan": "standard"},
+        {"limits": "rate=1/s"},
+        {"users": "u1"},
+        {"expires_at": "1"},
+        {"previous_hash": "p"},
+        {"previous_expires_at": "9"},
+    ],
+)
+async def test_any_change_of_the_record_makes_the_belief_stale_and_charges_nothing(
+    admission: Admission, client: Redis, record: str, change: dict[str, str]
+) -> None:
+    await client.hset(record, mapping=change)
+    answer = await charge(admission, RATE, DAY)
+    assert isinstance(answer, Stale)
+    ((name, value),) = change.items()
+    assert getattr(answer.record, name) == value
+    assert await client.keys("*rate*") == []
+
+
+async def test_a_deleted_record_makes_the_belief_stale(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    await client.delete(record)
+    assert isinstance(await charge(admission, RATE), Stale)
+
+
+async def test_a_secret_is_dead_from_the_second_it_ends(admission: Admission, record: str) -> None:
+    assert isinstance(await charge(admission, until=1), Stale)
+    assert isinstance(await charge(admission, until=4_000_000_000), Charged)
+
+
+async def test_every_counter_has_an_end_from_the_step_that_makes_it(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    quotas = [NamedLimit(w.label, w.label, Quota(9, w)) for w in Window]
+    await charge(admission, RATE, *quotas, touch="current")
+    names = [name for name in await client.keys("*") if name != record]
+    assert len(names) == 7
+    for name in names:
+        assert await client.pttl(name) > 0, name
+
+
+async def test_last_use_is_written_at_most_once_a_minute(
+    admission: Admission, client: Redis, store: StoreSettings, record: str
+) -> None:
+    used = f"{store.prefix}used:{{{ID}}}"
+    await charge(admission, touch="current")
+    first = await client.hget(used, "current")
+    assert first is not None
+    await client.hset(used, "current", str(int(first) - 30))
+    await charge(admission, touch="current")
+    assert await client.hget(used, "current") == str(int(first) - 30)
+    await client.hset(used, "current", str(int(first) - 61))
+    await charge(admission, touch="current")
+    assert int(await client.hget(used, "current") or 0) >= int(first)
+
+
+async def test_a_flushed_script_is_sent_again_unseen(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    for _ in range(5):
+        await client.script_flush()
+        assert isinstance(await charge(admission, DAY), Charged)
+    assert await client.get(f"gw:quota:{{{ID}}}:day") == "5"
+
+
+async def test_a_counter_of_another_type_admits_nothing(
+    admission: Admission, client: Redis, store: StoreSettings, record: str
+) -> None:
+    await client.hset(f"{store.prefix}quota:{{{ID}}}:day", "a", "b")
+    with pytest.raises(StoreError):
+        await charge(admission, DAY)
+
+
+async def test_calls_of_one_turn_share_a_write_and_keep_their_order(
+    admission: Admission, record: str
+) -> None:
+    answers = await asyncio.gather(*(charge(admission, DAY) for _ in range(50)))
+    left = [answer.states[0] for answer in answers if isinstance(answer, Charged)]
+    assert left == list(range(99, 49, -1))
