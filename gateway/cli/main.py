@@ -8,6 +8,7 @@ from typing import NoReturn, cast
 import click
 
 from gateway.domain.errors import GatewayError, UsageError
+from gateway.domain.keys import masked
 
 # Imported on use: `gateway version` must not pay for aiohttp and pydantic.
 COMMANDS = {
@@ -58,6 +59,8 @@ def run() -> NoReturn:
     except click.exceptions.Abort:
         _exit("Stopped.", 130)
     except click.ClickException as problem:
+        # click repeats the argument that it did not expect.
+        problem.message = masked(problem.message)
         problem.show()
         sys.exit(problem.exit_code)
     except UsageError as problem:
@@ -70,5 +73,5 @@ def run() -> NoReturn:
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
-    click.echo(f"gateway: {sentence}", err=True)
+    click.echo(f"gateway: {masked(sentence)}", err=True)
     sys.exit(code)

@@ -82,8 +82,8 @@ def _scopes(items: Iterable[str]) -> str:
 
 
 def _plan(text: str) -> str:
-    if text and not scopes_grammar.is_name(text):
-        raise UsageError(f"{_without_key(text, 'the plan')!r} is not a plan's name.")
+    if _without_key(text, "the plan") and not scopes_grammar.is_name(text):
+        raise UsageError(f"{text!r} is not a plan's name.")
     return text
 
 
@@ -98,10 +98,9 @@ def _limits(text: str) -> str:
 def _users(items: Iterable[str]) -> str:
     unique = list(dict.fromkeys(items))
     for item in unique:
-        if item != ANY_USER and not is_user_id(item):
+        if _without_key(item, "a user") != ANY_USER and not is_user_id(item):
             raise UsageError(
-                f"{_without_key(item, 'a user')!r} is not a user id: use letters, digits and "
-                "._@-, or '*' for any user."
+                f"{item!r} is not a user id: use letters, digits and ._@-, or '*' for any user."
             )
     return " ".join(unique)
 

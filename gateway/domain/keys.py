@@ -24,6 +24,8 @@ _KEY = re.compile(r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}", re.ASCII
 _ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
 SCANNER_PATTERN = r"\bagk_(live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b"
 _ANYWHERE = re.compile(SCANNER_PATTERN, re.ASCII)
+# Looser than the grammar: a key that was mistyped still holds most of its secret.
+_KEYLIKE = re.compile(r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,8 @@ def is_id(text: str) -> bool:
 def contains_key(text: str) -> bool:
     """Whether a well-formed key stands anywhere in `text`, such as a URL or a cookie."""
     return KEY_PREFIX in text and any(parse(m.group()) for m in _ANYWHERE.finditer(text))
+
+
+def masked(text: str) -> str:
+    """`text` with the secret part of anything that looks like a key replaced by `…`."""
+    return _KEYLIKE.sub(r"agk_\1_\2_…", text)
