@@ -30,10 +30,17 @@ def shape(issued: Issued) -> dict[str, Any]:
 
 
 def print_issued(issued: Issued, *, as_json: bool) -> None:
-    if as_json:
-        print_json(shape(issued))
-    else:
-        click.echo(issued.key.text)
+    """The key on stdout; OperationError where stdout is full or closed."""
+    try:
+        if as_json:
+            print_json(shape(issued))
+        else:
+            click.echo(issued.key.text)
+    except OSError as problem:
+        raise OperationError(
+            f"The new secret of {issued.key.id} could not be printed ({problem.strerror}) and is "
+            f"lost: 'gateway keys rotate {issued.key.id}' makes another."
+        ) from None
 
 
 def explain_created(issued: Issued) -> None:

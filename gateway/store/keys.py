@@ -182,8 +182,13 @@ class KeyStore:
     @asynccontextmanager
     async def on_one_connection(self) -> AsyncIterator["KeyStore"]:
         """This store on a connection of its own, which `replicated` needs."""
-        async with self._client.client() as client:
+        client = self._client.client()
+        with translated():
+            await client.initialize()
+        try:
             yield KeyStore(client, self._prefix)
+        finally:
+            await client.aclose()
 
     async def replicated(self, timeout_ms: int) -> bool | None:
         """Whether a replica has the writes made on this connection; None: there is no replica."""

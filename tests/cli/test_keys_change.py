@@ -1,0 +1,166 @@
+"""`keys revoke`, `disable`, `enable`, `update` and `delete`: one key or a department's."""
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import COMMAND, Commands
+
+MISSING = "000000000000"
+
+
+@pytest.fixture
+def keys(store: StoreSettings, tmp_path: Path) -> Commands:
+    return Commands(store, tmp_path)
+
+
+async def field(client: Redis, key_id: str, name: str) -> str | None:
+    value: str | None = await client.hget(f"gw:key:{{{key_id}}}", name)
+    return value
+
+
+async def test_revoke_disable_and_enable(keys: Commands, client: Redis) -> None:
+    key = keys.create()
+    assert keys("disable", key.id).code == 0
+    assert await field(client, key.id, "status") == "disabled"
+    assert keys("enable", key.id).code == 0
+    assert await field(client, key.id, "status") == "active"
+    done = keys("revoke", key.id, "--json")
+    assert done.json == {"results": [{"id": key.id, "outcome": "revoked", "note": ""}]}
+    assert await field(client, key.id, "status") == "revoked"
+    refused = keys("enable", key.id)
+    assert refused.code == 1
+    assert f"gateway keys rotate {key.id}" in refused.said
+
+
+@pytest.mark.parametrize("verb", ["revoke", "disable", "enable", "rotate", "show"])
+def test_an_unknown_id_is_exit_1(keys: Commands, verb: str) -> None:
+    ended = keys(verb, MISSING)
+    assert ended.code == 1
+    assert f"There is no key {MISSING}" in ended.said
+    assert ended.said.count("\n") == 1
+
+
+async def test_several_at_once_are_one_table_and_one_refusal_fails_it(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    ended = keys("revoke", key.id, MISSING, key.id)
+    assert ended.code == 1
+    assert [line.split() for line in ended.out.splitlines()] == [
+        ["ID", "OUTCOME"],
+        [key.id, "revoked"],
+        [MISSING, "refused"],
+    ]
+    assert await field(client, key.id, "status") == "revoked"
+
+
+async def test_a_department_is_shown_first_and_touched_only_when_confirmed(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    preview = keys("disable", "--consumer", "sales", "--dry-run", "--json")
+    assert [row["outcome"] for row in preview.json["results"]] == ["would disable"]
+    unasked = keys("disable", "--consumer", "sales")
+    assert unasked.code == 2
+    assert "--yes" in unasked.said
+    assert await field(client, key.id, "status") == "active"
+    assert keys("disable", "--consumer", "sales", "--yes").code == 0
+    assert await field(client, key.id, "status") == "disabled"
+    typo = keys("revoke", "--consumer", "sale", "--yes")
+    assert typo.code == 1
+    assert "Did you mean 'sales'?" in typo.said
+
+
+async def test_enabling_a_department_leaves_its_revoked_keys_closed(
+    keys: Commands, client: Redis
+) -> None:
+    suspended, closed = keys.create(), keys.create()
+    keys("disable", suspended.id)
+    keys("revoke", closed.id)
+    ended = keys("enable", "--consumer", "sales", "--yes")
+    assert ended.code == 0
+    assert await field(client, suspended.id, "status") == "active"
+    assert await field(client, closed.id, "status") == "revoked"
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"n\n", "active"), (b"y\n", "revoked")])
+async def test_on_a_terminal_the_operator_is_asked(
+    keys: Commands, client: Redis, answer: bytes, status: str
+) -> None:
+    key = keys.create()
+    assert on_terminal(keys, answer, "revoke", "--consumer", "sales") == (status != "revoked")
+    assert await field(client, key.id, "status") == status
+
+
+def on_terminal(keys: Commands, answer: bytes, *arguments: str) -> bool:
+    """Whether the command failed, with a terminal as its stdin and `answer` typed into it."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "keys", *arguments],
+        cwd=keys.folder,
+        env=keys.environment(),
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.write(ours, answer)
+        failed = process.wait(60) != 0
+    os.close(ours)
+    os.close(theirs)
+    return failed
+
+
+async def test_update_changes_what_is_given_and_nothing_else(keys: Commands, client: Redis) -> None:
+    key = keys.create("--label", "old", "--expires", "30d")
+    before = await client.hgetall(f"gw:key:{{{key.id}}}")
+    ended = keys("update", key.id, "--scope", "agents/faq:*", "--expires", "never", "--json")
+    assert ended.json["scopes"] == ["agents/faq:*"]
+    assert ended.json["expires_at"] is None
+    after = await client.hgetall(f"gw:key:{{{key.id}}}")
+    assert after == {**before, "scopes": "agents/faq:*", "expires_at": ""}
+    assert keys("update", key.id, "--label", "", "--users", "*").code == 0
+    assert await field(client, key.id, "label") == ""
+    assert await field(client, key.id, "users") == "*"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), 2),
+        (("--scope", "nonsense"), 2),
+        (("--expires", "2020-01-01"), 2),
+        (("--limits", "rate=fast"), 2),
+        (("--label", "x"), 1),
+    ],
+)
+async def test_an_update_that_cannot_be_changes_nothing(
+    keys: Commands, client: Redis, arguments: tuple[str, ...], code: int
+) -> None:
+    ended = keys("update", MISSING, *arguments)
+    assert ended.code == code
+    assert ended.is_one_sentence()
+    assert await client.keys("*") == []
+
+
+async def test_delete_asks_and_then_leaves_nothing(keys: Commands, client: Redis) -> None:
+    key = keys.create()
+    await client.set(f"gw:quota:{{{key.id}}}:day", 1)
+    assert keys("delete", key.id).code == 2
+    assert await field(client, key.id, "status") == "active"
+    assert keys("delete", key.id, "--yes").code == 0
+    assert await client.keys("*") == []
+    assert keys("delete", key.id, "--yes").code == 1
+
+
+def test_a_redis_that_is_away_is_one_sentence(store: StoreSettings, tmp_path: Path) -> None:
+    away = StoreSettings(url=f"unix://{tmp_path}/none", state_dir=tmp_path)
+    for arguments in (("list",), ("show", MISSING), ("revoke", MISSING)):
+        ended = Commands(away, tmp_path)(*arguments)
+        assert ended.code == 1
+        assert "Redis could not answer" in ended.said

@@ -1,0 +1,214 @@
+"""`keys create` and `rotate`: the key alone on stdout, once, and everything else on stderr."""
+
+import json
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.crypto.argon2 import verify
+from gateway.domain import keys as key_grammar
+from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import COMMAND, Commands
+
+SHAPE = ["id", "key", "consumer", "scopes", "plan", "expires_at"]
+SALES = ("create", "--consumer", "sales", "--scope", "agents/support:chat")
+
+
+@pytest.fixture
+def keys(store: StoreSettings, tmp_path: Path) -> Commands:
+    return Commands(store, tmp_path)
+
+
+async def record(client: Redis, key_id: str) -> dict[str, str]:
+    held: dict[str, str] = await client.hgetall(f"gw:key:{{{key_id}}}")
+    return held
+
+
+async def test_create_prints_the_shape_that_programs_rely_on(keys: Commands, client: Redis) -> None:
+    made = keys(*SALES, "--scope", "models/gpt-4", "--expires", "30d", "--json")
+    assert made.code == 0
+    assert list(made.json) == SHAPE
+    key = key_grammar.parse(made.json["key"])
+    assert key is not None
+    assert made.json["id"] == key.id
+    assert made.json["scopes"] == ["agents/support:chat", "models/gpt-4"]
+    assert made.json["plan"] is None
+    assert made.json["expires_at"] == pytest.approx(time.time() + 30 * 86400, abs=60)
+    held = await record(client, key.id)
+    assert verify(held["hash"], key.text)
+    assert held["expires_at"] == str(made.json["expires_at"])
+    assert held["created_by"]
+    assert held["tag"]
+
+
+async def test_every_option_lands_in_its_field(keys: Commands, client: Redis) -> None:
+    key = keys.create(
+        *("--users", "u1,u2", "--limits", "rate=5/s burst=10", "--env", "test"),
+        *("--label", "for the demo", "--expires", "2030-01-01"),
+    )
+    held = await record(client, key.id)
+    assert key.text.startswith("agk_test_")
+    assert (held["users"], held["limits"]) == ("u1 u2", "rate=5/s burst=10")
+    assert (held["env"], held["label"]) == ("test", "for the demo")
+    assert held["expires_at"] == "1893456000"
+
+
+def test_the_key_is_alone_on_stdout_and_the_next_step_does_not_repeat_it(keys: Commands) -> None:
+    made = keys(*SALES)
+    key = key_grammar.parse(made.out.removesuffix("\n"))
+    assert key is not None
+    assert "shown once" in made.said
+    assert 'curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8080/agents/support/' in made.said
+    assert key.text[22:] not in made.said
+    quiet = keys(*SALES, "--quiet")
+    assert key_grammar.parse(quiet.out.removesuffix("\n")) is not None
+    assert "curl" not in quiet.said
+
+
+def test_a_key_that_cannot_be_printed_is_said_to_be_lost(keys: Commands) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*COMMAND, "keys", *SALES, "--quiet"],
+            cwd=keys.folder,
+            env=keys.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert "is lost: 'gateway keys rotate" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "--consumer", "sales"),
+        ("create", "--scope", "agents/*"),
+        (*SALES, "--scope", "agnts/x"),
+        (*SALES, "--scope", "gateway/*"),
+        (*SALES, "--expires", "2020-01-01"),
+        (*SALES, "--expires", "1000"),
+        (*SALES, "--expires", "soon"),
+        (*SALES, "--users", "a b!"),
+        (*SALES, "--limits", "rate=fast"),
+        (*SALES, "--label", "a\nb"),
+        (*SALES, "--env", "prod"),
+        (*SALES, "--consumer", ""),
+        ("rotate",),
+        ("rotate", "short"),
+        ("rotate", "4xT9mQ2LrB7c", "--consumer", "sales"),
+        ("rotate", "4xT9mQ2LrB7c", "--grace", "long"),
+        ("rotate", "4xT9mQ2LrB7c", "9zZ9zZ9zZ9zZ"),
+        ("rotate", "--consumer", "sales"),
+    ],
+)
+async def test_wrong_usage_is_exit_2_and_changes_nothing(
+    keys: Commands, client: Redis, arguments: tuple[str, ...]
+) -> None:
+    ended = keys(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.said
+    assert await client.keys("*") == []
+
+
+def test_a_plan_must_be_one_that_the_policies_have(keys: Commands) -> None:
+    keys.write_plans("  standard: {rate: 10/s}\n")
+    typo = keys(*SALES, "--plan", "standart")
+    assert typo.code == 2
+    assert "did you mean 'standard'" in typo.said
+    named = keys(*SALES, "--plan", "standard", "--json")
+    assert (named.code, named.json["plan"]) == (0, "standard")
+    without = keys(*SALES, "--json")
+    assert without.json["plan"] is None
+    assert "no plan 'default'" in without.said
+
+
+def test_the_plan_named_default_is_taken_where_none_is_given(keys: Commands) -> None:
+    keys.write_plans("  default: {rate: 10/s}\n")
+    made = keys(*SALES, "--json")
+    assert made.json["plan"] == "default"
+    assert made.said == ""
+
+
+def test_where_the_policies_cannot_be_read_a_plan_is_taken_with_a_warning(keys: Commands) -> None:
+    made = keys(*SALES, "--plan", "standard", "--json")
+    assert made.json["plan"] == "standard"
+    assert "was not checked" in made.said
+
+
+async def test_a_repeat_with_the_idempotency_key_replaces_the_lost_secret(
+    keys: Commands, client: Redis
+) -> None:
+    first = keys(*SALES, "--expires", "30d", "--idempotency-key", "K", "--json").json
+    again = keys(*SALES, "--expires", "30d", "--idempotency-key", "K", "--json").json
+    assert again["id"] == first["id"]
+    assert again["key"] != first["key"]
+    other = keys("create", "--consumer", "hr", "--scope", "*", "--idempotency-key", "K", "--quiet")
+    assert other.code == 1
+    assert "different request" in other.said
+    assert verify((await record(client, first["id"]))["hash"], again["key"])
+
+
+async def test_rotate_prints_what_create_prints_and_keeps_the_old_secret(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    turned = keys("rotate", key.id, "--grace", "24h", "--json")
+    assert list(turned.json) == SHAPE
+    assert turned.json["id"] == key.id
+    held = await record(client, key.id)
+    assert verify(held["hash"], turned.json["key"])
+    assert verify(held["previous_hash"], key.text)
+    cut = keys("rotate", key.id)
+    assert "stopped working at once" in cut.said
+    assert "previous_hash" not in await record(client, key.id)
+
+
+def test_rotating_says_what_still_keeps_the_key_from_working(keys: Commands) -> None:
+    key = keys.create()
+    keys("disable", key.id)
+    turned = keys("rotate", key.id, "--grace", "1h")
+    assert "no grace" in turned.said
+    assert f"gateway keys enable {key.id}" in turned.said
+
+
+async def test_a_department_s_new_keys_go_into_a_file_of_its_owner_only(
+    keys: Commands, client: Redis
+) -> None:
+    made = {keys.create().id for _ in range(3)}
+    closed = keys.create()
+    keys("revoke", closed.id)
+    other = keys("create", "--consumer", "hr", "--scope", "*", "--quiet").out.strip()
+    out = keys.folder / "new.jsonl"
+    turned = keys("rotate", "--consumer", "sales", "--out", str(out), "--yes", "--json")
+    assert turned.code == 0
+    assert {row["id"] for row in turned.json["results"]} == made
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {line["id"] for line in lines} == made
+    for line in lines:
+        assert list(line) == SHAPE
+        assert verify((await record(client, line["id"]))["hash"], line["key"])
+        assert line["key"] not in turned.out + turned.said
+    assert (await record(client, closed.id))["status"] == "revoked"
+    assert verify((await record(client, other[9:21]))["hash"], other)
+
+
+async def test_a_file_that_exists_is_not_overwritten_and_nothing_is_rotated(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    out = keys.folder / "new.jsonl"
+    out.write_text("mine")
+    for path in (out, keys.folder / "no" / "such" / "folder"):
+        turned = keys("rotate", "--consumer", "sales", "--out", str(path), "--yes")
+        assert turned.code == 1
+        assert turned.is_one_sentence()
+    assert out.read_text() == "mine"
+    assert verify((await record(client, key.id))["hash"], key.text)
