@@ -1,6 +1,9 @@
 """Options that several commands share, each also readable from the environment."""
 
+import binascii
 import os
+import re
+from base64 import b64decode
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,8 +12,11 @@ from typing import Any
 import click
 
 from gateway.domain.errors import UsageError
-from gateway.domain.settings import StoreSettings
+from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
+from gateway.store.state_dir import PEPPER_BYTES, own_pepper
+
+_PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -51,12 +57,74 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSettings:
+    prefix = os.environ.get("GATEWAY_REDIS_PREFIX") or "gw:"
+    if not _PREFIX.fullmatch(prefix):
+        raise UsageError("GATEWAY_REDIS_PREFIX may hold letters, digits and the characters : . _ -")
     return StoreSettings(
         url=url or None,
         state_dir=(state_dir or default_state_dir(Path.cwd())).absolute(),
-        prefix=os.environ.get("GATEWAY_REDIS_PREFIX", "gw:"),
+        prefix=prefix,
         timeout=_seconds("GATEWAY_REDIS_TIMEOUT", 1.0),
     )
+
+
+def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:
+    """The peppers, 32 bytes each, the first is current.
+
+    From GATEWAY_PEPPER_FILE or GATEWAY_PEPPER; with the embedded store, one made there.
+    """
+    path, text = os.environ.get("GATEWAY_PEPPER_FILE"), os.environ.get("GATEWAY_PEPPER")
+    if path:
+        try:
+            return _peppers("GATEWAY_PEPPER_FILE", Path(path).read_text(encoding="ascii"))
+        except (OSError, UnicodeDecodeError):
+            raise UsageError(f"GATEWAY_PEPPER_FILE: {path} cannot be read.") from None
+    if text:
+        return _peppers("GATEWAY_PEPPER", text)
+    if store.url is None:
+        return _peppers("the state directory's pepper", own_pepper(store.state_dir))
+    return ()
+
+
+def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embedded: bool) -> None:
+    """UsageError for a gateway that strangers reach and that stands on a private store."""
+    beyond = [address for address in listening if not address.is_loopback]
+    if beyond and store.url is None and not embedded:
+        raise UsageError(
+            f"{beyond[0]} can be reached from outside, and an embedded store is for one machine: "
+            "give --redis, or say --embedded if it is meant."
+        )
+
+
+def read_duration(_: click.Context, option: click.Parameter, text: str) -> float:
+    """A click callback for options such as `--drain 30s`."""
+    try:
+        return duration(text)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param=option) from None
+
+
+def read_address(_: click.Context, option: click.Parameter, text: str) -> Address:
+    """A click callback for options such as `--listen 127.0.0.1:8080`."""
+    try:
+        return parse_address(text)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param=option) from None
+
+
+def _peppers(source: str, text: str) -> tuple[bytes, ...]:
+    found = []
+    for item in text.replace(",", " ").split():
+        try:
+            found.append(b64decode(item, validate=True))
+        except binascii.Error:
+            found.append(b"")
+    if not found or any(len(pepper) != PEPPER_BYTES for pepper in found):
+        raise UsageError(
+            f"{source} must hold 32 random bytes in base64, such as 'openssl rand -base64 32' "
+            "prints; several are separated by spaces, the current one first."
+        )
+    return tuple(found)
 
 
 def default_state_dir(start: Path) -> Path:

@@ -127,7 +127,13 @@ class Multiplexer:
 
     async def _use(self, line: "_Line") -> None:
         lost = asyncio.Event()
-        line.on_lost = lost.set
+
+        def on_lost() -> None:
+            # At once: a call of the same turn waits for the next connection.
+            self._line = None
+            lost.set()
+
+        line.on_lost = on_lost
         if line.alive:
             self._line = line
             waiting, self._waiting = self._waiting, deque()
@@ -135,7 +141,6 @@ class Multiplexer:
                 if not future.done():
                     line.send(command, future)
             await lost.wait()
-        self._line = None
         log.warning("store_connection_lost")
 
 

