@@ -2,33 +2,42 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+import structlog
+from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.tags import Peppers
-from gateway.domain.errors import StoreError
+from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
-from gateway.domain.settings import Settings
+from gateway.domain.settings import Settings, StoreSettings
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.pool import UpstreamPool
-from gateway.server import Listener, closed_door_callbacks, data_callbacks
+from gateway.server import Listener, closed_door_callbacks, data_callbacks, stop_signals
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
+from gateway.services.policies import LivePolicies, read_directory
 from gateway.store.admission import Admission
-from gateway.store.connect import connection_factory, open_store
+from gateway.store.connect import connection_factory, examine, open_store, resolved
 from gateway.store.keys import KeyStore
+
+log = structlog.get_logger()
+
+Adapt = Callable[[Policies], Policies]
 
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway whose listeners are open."""
+    """A gateway whose listeners are open. `policies`: the ones in force."""
 
     data: Listener
     admin: Listener
+    policies: Callable[[], Policies]
     draining: bool = False
 
     async def drain(self, seconds: float) -> int:
@@ -36,6 +45,41 @@ class Gateway:
         self.draining = True
         cut = await asyncio.gather(self.data.drain(seconds), self.admin.drain(seconds))
         return sum(cut)
+
+
+async def run_gateway(
+    settings: Settings,
+    *,
+    adapt: Adapt = lambda policies: policies,
+    on_ready: Callable[[Gateway, StoreSettings], Awaitable[None]] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. OperationError if it cannot start.
+
+    `adapt` is applied to every set of policies that is loaded; `on_ready` is told when the
+    listeners are open, and where the store is.
+    """
+    live = await _load(settings, adapt)
+    async with resolved(settings.store) as store, AsyncExitStack() as stack:
+        settings = replace(settings, store=store)
+        gateway = await stack.enter_async_context(open_gateway(settings, lambda: live.current))
+        stopped = stop_signals(lambda: live.reload("SIGHUP"))
+        watching = asyncio.create_task(live.watch())
+        stack.callback(watching.cancel)
+        log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
+        if on_ready is not None:
+            await on_ready(gateway, store)
+        await stopped.wait()
+        log.info("draining", seconds=settings.drain)
+        cut = await gateway.drain(settings.drain)
+        log.info("stopped", connections_cut=cut)
+
+
+async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
+    loaded = await asyncio.to_thread(read_directory, settings.policies)
+    if loaded.policies is None:
+        problems = "\n".join(str(problem) for problem in loaded.problems)
+        raise OperationError(f"The policies cannot be used:\n{problems}")
+    return LivePolicies(settings.policies, adapt(loaded.policies), adapt)
 
 
 @asynccontextmanager
@@ -58,6 +102,7 @@ async def open_gateway(
         gateway = Gateway(
             Listener(settings.listen, settings.limits, data_callbacks(handler)),
             Listener(settings.admin_listen, settings.limits, closed_door_callbacks(handler)),
+            policies,
         )
         for listener in (gateway.data, gateway.admin):
             await listener.start()
@@ -67,7 +112,9 @@ async def open_gateway(
 
 async def _gatekeeper(settings: Settings, stack: AsyncExitStack) -> tuple[Gatekeeper, Admission]:
     store = settings.store
-    keys = KeyStore(await stack.enter_async_context(open_store(store)), store.prefix)
+    client = await stack.enter_async_context(open_store(store))
+    await _warn_of_store(client)
+    keys = KeyStore(client, store.prefix)
     admission = Admission(connection_factory(store), prefix=store.prefix, timeout=store.timeout)
     stack.push_async_callback(admission.close)
     peppers = Peppers(settings.peppers)
@@ -81,6 +128,15 @@ async def _gatekeeper(settings: Settings, stack: AsyncExitStack) -> tuple[Gateke
     stack.push_async_callback(authenticator.close)
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC))
     return Gatekeeper(authenticator, admission, clocks), admission
+
+
+async def _warn_of_store(client: Redis) -> None:
+    """A store that does not answer yet is waited for; one that cannot be used ends the start."""
+    try:
+        for warning in await examine(client):
+            log.warning("store_settings", warning=warning)
+    except StoreError as problem:
+        log.warning("store_unreachable", reason=str(problem))
 
 
 async def _missing(gateway: Gateway, admission: Admission) -> tuple[str, ...]:

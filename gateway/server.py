@@ -1,6 +1,7 @@
 """Listeners: accept, drain, stop."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -64,6 +65,29 @@ class Listener:
         for connection in cut:
             connection.abort()
         return len(cut)
+
+
+def stop_signals(reload: Callable[[], Awaitable[object]]) -> asyncio.Event:
+    """An event set by SIGTERM or SIGINT; a second one ends at once. SIGHUP calls `reload`."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    reloads: set[asyncio.Future[object]] = set()
+
+    def stop() -> None:
+        if stopped.is_set():
+            # Whoever asks twice does not want to wait for the drain.
+            raise SystemExit(1)
+        stopped.set()
+
+    def reload_now() -> None:
+        task = asyncio.ensure_future(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload_now)
+    return stopped
 
 
 def data_callbacks(handler: Handler) -> Callbacks:

@@ -1,0 +1,157 @@
+"""`gateway demo`: a gateway, two agents and a key, to try it with."""
+
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import click
+
+from gateway.cli.logs import configure
+from gateway.cli.options import policies_option, read_address, read_peppers, store_options
+from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.policies import DEFAULT_PLAN, Policies, Upstream
+from gateway.domain.settings import Address, Settings, StoreSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.domain.keys import Key
+
+AGENTS = ("echo", "chat")
+DAY_SECONDS = 86400
+DRAIN_SECONDS = 2.0
+EPILOG = "\b\nExample:\n  gateway demo\n  gateway demo --listen 127.0.0.1:9090"
+
+_TEXT = """
+The gateway listens on http://{address}, in front of two agents. Your key, for 24 hours:
+
+export KEY={key}
+
+Call the agent that echoes, and the one that streams:
+
+curl -s http://{address}/agents/echo/hello -H "Authorization: Bearer $KEY"
+curl -sN http://{address}/agents/chat/v1/chat/completions -H "Authorization: Bearer $KEY" \
+-H 'Content-Type: application/json' -d '{{"model": "demo", "stream": true, \
+"messages": [{{"role": "user", "content": "hello"}}]}}'
+
+Revoke the key, with redis-cli or without it; the next call is refused (401 key_revoked):
+
+{redis_cli}
+{gateway} redis -- HSET 'gw:key:{{{id}}}' status revoked
+
+Ctrl-C ends it. Keys and revocations are kept in {state_dir}.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    default="127.0.0.1:8080",
+    envvar="GATEWAY_LISTEN",
+    callback=read_address,
+    show_default=True,
+    help="Where the gateway listens; loopback only.",
+)
+@store_options
+@policies_option
+def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
+    """Start a gateway with two small agents and print a key for them."""
+    if not listen.is_loopback:
+        raise UsageError("The demo is for this machine only: listen on 127.0.0.1.")
+    # Imported late: `gateway demo --help` must not pay for it.
+    import uvloop
+
+    configure("auto", "warning")
+    settings = Settings(
+        listen=listen,
+        admin_listen=Address(listen.host, 0),
+        policies=policies,
+        store=store,
+        peppers=read_peppers(store),
+        drain=DRAIN_SECONDS,
+    )
+    try:
+        uvloop.run(_run(settings))
+    except OperationError as problem:
+        if "Cannot listen" in str(problem):
+            raise OperationError(f"{problem} Choose another port: make run PORT=9090") from None
+        raise
+    click.echo("Stopped.")
+
+
+async def _run(settings: Settings) -> None:
+    from gateway.app import Gateway, run_gateway
+    from gateway.demo.agents import demo_agents
+
+    async with demo_agents() as ports:
+
+        def to_demo_agents(policies: Policies) -> Policies:
+            return _with_upstreams(policies, ports)
+
+        async def on_ready(gateway: Gateway, store: StoreSettings) -> None:
+            key = await _make_key(replace(settings, store=store), gateway.policies())
+            click.echo(_explain(key, gateway.data.address, store))
+            sys.stdout.flush()
+
+        await run_gateway(settings, adapt=to_demo_agents, on_ready=on_ready)
+
+
+def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
+    """The demo's agents listen on ports that are free, whatever the policies say."""
+    agents = dict(policies.agents)
+    for name, port in ports.items():
+        if name in agents:
+            agents[name] = replace(agents[name], upstream=Upstream("http", "127.0.0.1", port))
+    return replace(policies, agents=MappingProxyType(agents))
+
+
+async def _make_key(settings: Settings, policies: Policies) -> "Key":
+    from gateway.crypto.draw import draw
+    from gateway.crypto.tags import Peppers
+    from gateway.domain.key_fields import KeyFields
+    from gateway.services.issue import Issuer
+    from gateway.store.connect import open_store
+    from gateway.store.keys import KeyStore
+
+    async with open_store(settings.store) as client:
+        keys = KeyStore(client, settings.store.prefix)
+        fields = KeyFields(
+            consumer="demo",
+            scopes=tuple(f"agents/{name}" for name in AGENTS),
+            plan=DEFAULT_PLAN if DEFAULT_PLAN in policies.plans else "",
+            expires_at=await keys.now() + DAY_SECONDS,
+        )
+        issuer = Issuer(keys, Peppers(settings.peppers), draw)
+        return (await issuer.create(fields, "live", "demo")).key
+
+
+def _explain(key: "Key", address: Address, store: StoreSettings) -> str:
+    url = store.url or ""
+    place = f"-s {shlex.quote(unquote(url.removeprefix('unix://')))}"
+    if not url.startswith("unix://"):
+        place = f"-u {shlex.quote(url)}"
+    record = f"{store.prefix}key:{{{key.id}}}"
+    return _TEXT.format(
+        address=address,
+        key=key.text,
+        id=key.id,
+        redis_cli=f"redis-cli {place} HSET '{record}' status revoked",
+        gateway=_own_command(),
+        state_dir=_shortest(store.state_dir),
+    )
+
+
+def _own_command() -> str:
+    """How this program was called, as it can be called again from the same directory."""
+    return shlex.quote(_shortest(Path(sys.argv[0])))
+
+
+def _shortest(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)

@@ -1,0 +1,40 @@
+"""How the process logs: one event a line, on stderr, never a value that a caller sent."""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("auto", "json", "text")
+
+
+def configure(log_format: str, level: str) -> None:
+    """`auto` is text on a terminal and JSON elsewhere. Libraries below warning stay silent."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    renderer = (
+        structlog.processors.JSONRenderer(serializer=_dumps)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    # aiohttp's server logger repeats the bytes it could not parse, keys included.
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -1,0 +1,133 @@
+"""`gateway serve`."""
+
+from pathlib import Path
+
+import click
+
+from gateway.cli.logs import FORMATS, LEVELS, configure
+from gateway.cli.options import (
+    check_exposure,
+    policies_option,
+    read_address,
+    read_duration,
+    read_peppers,
+    store_options,
+)
+from gateway.domain.errors import UsageError
+from gateway.domain.settings import Address, Settings, StoreSettings
+
+EPILOG = """\b
+Example:
+  gateway serve --listen 127.0.0.1:8080 --policies policies/
+  gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    default="127.0.0.1:8080",
+    envvar="GATEWAY_LISTEN",
+    callback=read_address,
+    show_default=True,
+    help="Where callers reach the agents.",
+)
+@click.option(
+    "--admin-listen",
+    metavar="ADDRESS",
+    default="127.0.0.1:8081",
+    envvar="GATEWAY_ADMIN_LISTEN",
+    callback=read_address,
+    show_default=True,
+    help="Reserved for the admin API; answers 404 in this version.",
+)
+@store_options
+@policies_option
+@click.option(
+    "--workers",
+    default=1,
+    envvar="GATEWAY_WORKERS",
+    show_default=True,
+    help="Worker processes; this version runs one.",
+)
+@click.option(
+    "--drain",
+    metavar="DURATION",
+    default="30s",
+    envvar="GATEWAY_DRAIN",
+    callback=read_duration,
+    show_default=True,
+    help="How long requests under way may take to end after SIGTERM.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    envvar="GATEWAY_TLS_CERT",
+    help="Certificate of the listener; not supported by this version.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    envvar="GATEWAY_TLS_KEY",
+    help="Its private key; not supported by this version.",
+)
+@click.option(
+    "--embedded",
+    is_flag=True,
+    envvar="GATEWAY_EMBEDDED",
+    help="Allow the embedded store on a gateway that listens beyond loopback.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="auto",
+    envvar="GATEWAY_LOG_FORMAT",
+    show_default=True,
+    help="auto: text on a terminal, JSON elsewhere.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    envvar="GATEWAY_LOG_LEVEL",
+    show_default=True,
+    help="The least that is logged.",
+)
+def serve(
+    listen: Address,
+    admin_listen: Address,
+    store: StoreSettings,
+    policies: Path,
+    workers: int,
+    drain: float,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    embedded: bool,
+    log_format: str,
+    log_level: str,
+) -> None:
+    """Serve the data listener until SIGTERM or Ctrl-C; SIGHUP reloads the policies."""
+    if workers != 1:
+        raise UsageError("This version runs one worker: leave --workers at 1.")
+    if tls_cert or tls_key:
+        raise UsageError("This version cannot serve TLS yet: put a TLS proxy in front of it.")
+    check_exposure((listen, admin_listen), store, embedded=embedded)
+    configure(log_format, log_level)
+    settings = Settings(
+        listen=listen,
+        admin_listen=admin_listen,
+        policies=policies,
+        store=store,
+        peppers=read_peppers(store),
+        drain=drain,
+    )
+    run(settings)
+
+
+def run(settings: Settings) -> None:
+    # Imported late: `gateway serve --help` must not pay for it.
+    import uvloop
+
+    from gateway.app import run_gateway
+
+    uvloop.run(run_gateway(settings))
