@@ -95,10 +95,10 @@ def operator() -> str:
 
 def read_plans(directory: Path) -> Mapping[str, Plan] | None:
     """The plans of the policies; None where these cannot be read here."""
-    from gateway.services.policies import read_directory
-
     if not directory.is_dir():
         return None
+    from gateway.services.policies import read_directory
+
     try:
         return read_directory(directory).plans
     except GatewayError:
