@@ -1,8 +1,10 @@
 """Fixtures that every test may use: a real Valkey of its own for each worker."""
 
+import os
+import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,3 +48,20 @@ async def client(store: StoreSettings) -> AsyncIterator[Redis]:
     made: Redis = Redis.from_url(store.url, decode_responses=True)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def redis_cli(valkey_socket: Path) -> Callable[..., str]:
+    """Runs the real redis-cli against the worker's server; returns what it printed."""
+    program = shutil.which("redis-cli")
+    if program is None:
+        reason = "redis-cli is not installed (Debian: redis-tools)"
+        if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    def run(*words: str) -> str:
+        command = [program, "-s", str(valkey_socket), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    return run

@@ -135,7 +135,8 @@ def _explain(key: "Key", address: Address, store: StoreSettings) -> str:
     url = store.url or ""
     place = f"-s {shlex.quote(unquote(url.removeprefix('unix://')))}"
     if not url.startswith("unix://"):
-        place = f"-u {shlex.quote(url)}"
+        # A URL may hold a password, which is for no screen.
+        place = f"-u {shlex.quote(url)}" if "@" not in url else '-u "$GATEWAY_REDIS_URL"'
     record = f"{store.prefix}key:{{{key.id}}}"
     return _TEXT.format(
         address=address,

@@ -1,0 +1,166 @@
+"""A whole gateway in this process: real sockets, a real store, a real agent, real keys."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from redis.asyncio import Redis
+
+from gateway.app import Gateway, open_gateway
+from gateway.crypto.draw import draw
+from gateway.crypto.tags import Peppers
+from gateway.domain.key_fields import KeyFields
+from gateway.domain.keys import Key
+from gateway.domain.policies import Agent, Plan, Policies, Upstream
+from gateway.domain.settings import Address, ListenerLimits, Settings, StoreSettings
+from gateway.services.issue import Issuer
+from gateway.store.keys import KeyStore
+
+PEPPER = b"p" * 32
+
+
+@dataclass
+class Answer:
+    """A whole answer; `json` of the echo agent says what it received."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+    @property
+    def received(self) -> dict[str, list[str]]:
+        """The headers that the agent got, by lower-case name."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.json["headers"]:
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+
+@dataclass
+class World:
+    """`policies` may be replaced at any time; the next request sees the new ones."""
+
+    store: StoreSettings
+    client: Redis
+    session: aiohttp.ClientSession
+    policies: Policies = field(default_factory=Policies)
+    peppers: tuple[bytes, ...] = (PEPPER,)
+    limits: ListenerLimits = field(default_factory=ListenerLimits)
+    drain: float = 5.0
+    agent_port: int = 0
+    gateways: list[Gateway] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.gateways[0].data.address}"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        address = self.gateways[0].data.address
+        return address.host, address.port
+
+    def serve(self, *agents: Agent, plans: Mapping[str, Plan] | None = None, **rest: Any) -> None:
+        """Put these agents and plans into force."""
+        by_name = MappingProxyType({agent.name: agent for agent in agents})
+        self.policies = Policies("test", by_name, MappingProxyType(dict(plans or {})), **rest)
+
+    def agent(self, name: str = "echo", **fields: Any) -> Agent:
+        upstream = fields.pop("upstream", Upstream("http", "127.0.0.1", self.agent_port))
+        return Agent(name, upstream, **fields)
+
+    async def issue(self, *scopes: str, **fields: Any) -> Key:
+        """A new key, as the command line would make it."""
+        fields.setdefault("consumer", "sales")
+        issuer = Issuer(KeyStore(self.client, self.store.prefix), Peppers(self.peppers), draw)
+        wanted = KeyFields(scopes=scopes or ("agents/*",), **fields)
+        return (await issuer.create(wanted, "live", "test")).key
+
+    def record(self, key: Key) -> str:
+        return f"{self.store.prefix}key:{{{key.id}}}"
+
+    async def call(
+        self,
+        key: Key | str | None,
+        path: str = "/agents/echo/hello",
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+        gateway: int = 0,
+    ) -> Answer:
+        sent = dict(headers or {})
+        if key is not None:
+            text = key if isinstance(key, str) else key.text
+            sent["Authorization"] = f"Bearer {text}"
+        url = f"http://{self.gateways[gateway].data.address}{path}"
+        async with self.session.request(method, url, headers=sent, data=data) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    body = await request.read()
+    headers = [[name.decode(), value.decode("latin-1")] for name, value in request.raw_headers]
+    told = {
+        "method": request.method,
+        "path": request.raw_path,
+        "headers": headers,
+        "length": len(body),
+        "body": body[:1000].decode("latin-1"),
+    }
+    return web.json_response(told, headers={"X-Agent": "echo", "X-Request-Id": "the-agents-own"})
+
+
+@asynccontextmanager
+async def listening(app: web.Application) -> AsyncIterator[int]:
+    """`app` on a free loopback port."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server = site._server
+        assert isinstance(server, asyncio.Server)
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def new_world(
+    store: StoreSettings, client: Redis, *, gateways: int = 1, **fields: Any
+) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        app = web.Application(client_max_size=2**40)
+        app.router.add_route("*", "/{path:.*}", echo)
+        port = await stack.enter_async_context(listening(app))
+        jar = aiohttp.DummyCookieJar()
+        session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar))
+        world = World(store, client, session, agent_port=port, **fields)
+        world.serve(world.agent())
+        settings = Settings(
+            listen=Address("127.0.0.1", 0),
+            admin_listen=Address("127.0.0.1", 0),
+            policies=Path("unused"),
+            store=replace(store, timeout=2.0),
+            peppers=world.peppers,
+            drain=world.drain,
+            limits=world.limits,
+        )
+        for _ in range(gateways):
+            opened = open_gateway(settings, lambda: world.policies)
+            world.gateways.append(await stack.enter_async_context(opened))
+        yield world
