@@ -62,6 +62,7 @@ class World:
     peppers: tuple[bytes, ...] = (PEPPER,)
     limits: ListenerLimits = field(default_factory=ListenerLimits)
     drain: float = 5.0
+    store_timeout: float = 2.0
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -155,7 +156,7 @@ async def new_world(
             listen=Address("127.0.0.1", 0),
             admin_listen=Address("127.0.0.1", 0),
             policies=Path("unused"),
-            store=replace(store, timeout=2.0),
+            store=replace(store, timeout=world.store_timeout),
             peppers=world.peppers,
             drain=world.drain,
             limits=world.limits,
