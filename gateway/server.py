@@ -20,13 +20,13 @@ log = structlog.get_logger()
 
 
 class Listener:
-    """One address and the connections accepted on it."""
+    """One address and the `connections` accepted on it that are open."""
 
     def __init__(self, address: Address, limits: ListenerLimits, callbacks: Callbacks) -> None:
         self._address = address
         self._limits = limits
         self._callbacks = callbacks
-        self._connections: set[ClientConnection] = set()
+        self.connections: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -41,7 +41,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: ClientConnection(loop, self._limits, self._callbacks, self._connections),
+                lambda: ClientConnection(loop, self._limits, self._callbacks, self.connections),
                 self._address.host,
                 self._address.port,
                 backlog=BACKLOG,
@@ -54,14 +54,14 @@ class Listener:
         """Accept no more, finish what runs for at most `seconds`; how many were cut."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.stop()
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
-        while self._connections and (left := ends - loop.time()) > 0:
-            ended = [connection.ended for connection in self._connections]
+        while self.connections and (left := ends - loop.time()) > 0:
+            ended = [connection.ended for connection in self.connections]
             await asyncio.wait(ended, timeout=left)
-        cut = list(self._connections)
+        cut = list(self.connections)
         for connection in cut:
             connection.abort()
         return len(cut)

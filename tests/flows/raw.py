@@ -40,7 +40,7 @@ async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> Ans
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
     content = b""
-    while size := int(await reader.readline(), 16):
+    while size := int(await reader.readuntil(b"\r\n"), 16):
         content += await reader.readexactly(size)
         await reader.readexactly(2)
     await reader.readexactly(2)

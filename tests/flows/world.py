@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from multidict import MultiMapping
 from redis.asyncio import Redis
 
 from gateway.app import Gateway, open_gateway
@@ -31,7 +32,7 @@ class Answer:
     """A whole answer; `json` of the echo agent says what it received."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     body: bytes
 
     @property
