@@ -21,14 +21,13 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.server import Listener, closed_door_callbacks, data_callbacks, stop_signals
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
-from gateway.services.policies import LivePolicies, read_directory
+from gateway.services.policies import list_directory, read_directory
+from gateway.services.reload import Adapt, LivePolicies
 from gateway.store.admission import Admission
 from gateway.store.connect import connection_factory, examine, open_store, resolved
 from gateway.store.keys import KeyStore
 
 log = structlog.get_logger()
-
-Adapt = Callable[[Policies], Policies]
 
 
 @dataclass(slots=True)
@@ -75,11 +74,14 @@ async def run_gateway(
 
 
 async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
+    listing = list_directory(settings.policies)
     loaded = await asyncio.to_thread(read_directory, settings.policies)
     if loaded.policies is None:
         problems = "\n".join(str(problem) for problem in loaded.problems)
         raise OperationError(f"The policies cannot be used:\n{problems}")
-    return LivePolicies(settings.policies, adapt(loaded.policies), adapt)
+    for warning in loaded.warnings:
+        log.warning("policy_warning", place=str(warning.place), message=warning.message)
+    return LivePolicies(settings.policies, listing, loaded.policies, adapt)
 
 
 @asynccontextmanager

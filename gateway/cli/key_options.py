@@ -14,7 +14,7 @@ import click
 
 from gateway.cli.output import note
 from gateway.domain import expiry
-from gateway.domain.errors import GatewayError, UsageError
+from gateway.domain.errors import UsageError
 from gateway.domain.keys import KEY_PREFIX, is_id
 from gateway.domain.policies import DEFAULT_PLAN, Plan
 from gateway.domain.settings import StoreSettings
@@ -97,12 +97,11 @@ def read_plans(directory: Path) -> Mapping[str, Plan] | None:
     """The plans of the policies; None where these cannot be read here."""
     if not directory.is_dir():
         return None
+    # Imported late: most commands need no policies, and pydantic takes its time.
     from gateway.services.policies import read_directory
 
-    try:
-        return read_directory(directory).plans
-    except GatewayError:
-        return None
+    policies = read_directory(directory).policies
+    return None if policies is None else policies.plans
 
 
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:

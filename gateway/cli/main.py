@@ -58,10 +58,12 @@ def run() -> NoReturn:
         root.main(prog_name="gateway", standalone_mode=False)
     except click.exceptions.Abort:
         _exit("Stopped.", 130)
+    except click.exceptions.NoArgsIsHelpError as problem:
+        problem.show()
+        sys.exit(problem.exit_code)
     except click.ClickException as problem:
         # click repeats the argument that it did not expect.
-        problem.message = masked(problem.message)
-        problem.show()
+        click.echo(f"gateway: {masked(problem.format_message())}", err=True)
         sys.exit(problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)

@@ -4,6 +4,7 @@ A limit is data here; it is checked and charged in Redis, atomically, by `store/
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -103,13 +104,11 @@ def parse_quota(text: str) -> Quota:
     return Quota(count, Window(unit))
 
 
-def parse_quotas(items: list[str]) -> tuple[Quota, ...]:
-    """Each item as a quota, at most one a window."""
-    quotas = tuple(parse_quota(item) for item in items)
-    windows = [quota.window for quota in quotas]
-    if len(set(windows)) != len(windows):
+def one_a_window(quotas: Sequence[Quota]) -> tuple[Quota, ...]:
+    """`quotas`, if no two are for the same window; else ValueError."""
+    if len({quota.window for quota in quotas}) < len(quotas):
         raise ValueError("two quotas for the same window: keep the smaller one")
-    return quotas
+    return tuple(quotas)
 
 
 def parse_burst(text: str) -> int:
@@ -141,7 +140,7 @@ def _with_item(own: Limits, name: str, value: str) -> Limits:
         case "burst":
             return replace(own, burst=parse_burst(value))
         case "quota":
-            return replace(own, quotas=parse_quotas(value.split(",")))
+            return replace(own, quotas=one_a_window([parse_quota(q) for q in value.split(",")]))
         case "concurrency":
             raise ValueError("this version cannot enforce 'concurrency' yet: leave it out")
         case _:

@@ -75,12 +75,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Everything the files say. `revision` is a digest of their content, for logs."""
+    """Everything the files say. `revision` is a digest of their content, for logs.
+
+    `origins`: where each thing is written, such as `agents/support`: `policies/a.yaml:3:3`.
+    """
 
     revision: str = ""
     agents: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
     plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({}))
     trusted_proxies: tuple[Network, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)

@@ -62,7 +62,9 @@ def route_path(rest: bytes) -> RoutePath:
 def _check_query(query: bytes) -> None:
     if query.translate(None, _VISIBLE) or b"#" in query:
         raise _refused("The query holds a byte that must be percent-encoded.")
-    if (b"agk_" in query or b"%" in query) and contains_key(unquote_to_bytes(query).decode("latin-1")):
+    if (b"agk_" in query or b"%" in query) and contains_key(
+        unquote_to_bytes(query).decode("latin-1")
+    ):
         raise _refused(
             "A key must not be in the URL: it would end up in logs and histories. Send it as "
             "'Authorization: Bearer <key>'."

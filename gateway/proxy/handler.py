@@ -133,6 +133,4 @@ class Handler:
 def _read(exchange: Exchange) -> RequestHead:
     if not exchange.version_known:
         raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
-    return read_head(
-        exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10
-    )
+    return read_head(exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10)

@@ -1,0 +1,76 @@
+"""pydantic's errors as sentences with a position."""
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.domain.problems import Problem
+from gateway.protocol.policy.models import PolicyFile
+from gateway.protocol.policy.tree import Path, Tree
+
+# Fields of later versions: a file that uses them is not mistyped, it is ahead.
+NOT_YET = frozenset({"models", "services", "tools", "tokens", "concurrency", "cors", "enforce"})
+
+_SENTENCES = {
+    "string_type": "this must be text",
+    "bool_type": "this must be true or false",
+    "int_type": "this must be a whole number",
+    "list_type": "this must be a list",
+    "dict_type": "this must be a mapping of names to values",
+    "model_type": "this must be a mapping of fields to values",
+    "model_attributes_type": "this must be a mapping of fields to values",
+    "literal_error": "the version of the format is 1",
+}
+
+
+def problems_of(error: ValidationError, tree: Tree) -> list[Problem]:
+    """Every mistake that pydantic found in the data of `tree`, one a place."""
+    told = {problem.place for problem in tree.problems}
+    found = [_problem(detail, tree) for detail in error.errors(include_url=False)]
+    return [problem for problem in found if problem.place not in told]
+
+
+def _problem(detail: ErrorDetails, tree: Tree) -> Problem:
+    # pydantic marks an error about a key of a mapping by one more part.
+    about_key = detail["loc"][-1:] == ("[key]",)
+    path: Path = detail["loc"][:-1] if about_key else detail["loc"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return Problem(tree.place(path, key=True), _unknown(path))
+        case "missing":
+            return Problem(tree.place(path[:-1], key=True), f"{path[-1]!r} is missing")
+        case "value_error":
+            context: Any = detail.get("ctx", {})
+            return Problem(tree.place(path, key=about_key), str(context["error"]))
+        case kind:
+            return Problem(tree.place(path), _SENTENCES.get(kind, detail["msg"]))
+
+
+def _unknown(path: Path) -> str:
+    name = str(path[-1])
+    if name in NOT_YET:
+        return f"this version does not support {name!r} yet"
+    known = _fields_at(path[:-1])
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return f"unknown field {name[:40]!r}: {hint}"
+
+
+def _fields_at(path: Path) -> list[str]:
+    """The fields that the mapping at `path` may have."""
+    model: type[BaseModel] = PolicyFile
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            found = _model_in(model.model_fields[part].annotation)
+            model = found or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field's type holds, in a list, a mapping or by itself."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(argument) for argument in reversed(get_args(annotation)))
+    return next((model for model in found if model is not None), None)

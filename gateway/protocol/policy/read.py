@@ -1,0 +1,138 @@
+"""The files of a policies directory as one checked whole, or all that is wrong with them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+from pydantic import ValidationError
+
+from gateway.domain.limits import Limits
+from gateway.domain.policies import Agent, Plan, Policies, Timeouts
+from gateway.domain.problems import Place, Problem
+from gateway.domain.routes import Route, parse_path
+from gateway.protocol.policy.mistakes import problems_of
+from gateway.protocol.policy.models import (
+    AgentSection,
+    LimitsSection,
+    PlanSection,
+    PolicyFile,
+    RouteSection,
+)
+from gateway.protocol.policy.tree import Path, Tree, read_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`policies` None: there are `problems`. `warnings`: what is odd, yet means something."""
+
+    policies: Policies | None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def read_policies(files: Mapping[str, bytes]) -> Loaded:
+    """What these files say together. Names of files are as they stand in messages."""
+    trees = [read_tree(name, content) for name, content in files.items()]
+    problems = [problem for tree in trees for problem in tree.problems]
+    parsed: list[PolicyFile] = []
+    for tree in trees:
+        if tree.data is None:
+            continue
+        try:
+            parsed.append(PolicyFile.model_validate(tree.data))
+        except ValidationError as error:
+            problems += problems_of(error, tree)
+    places, twice = _places(trees)
+    if problems or twice:
+        return Loaded(None, tuple(sorted({*problems, *twice})))
+    return Loaded(_build(parsed, _revision(files), places), warnings=_unbound(trees, places))
+
+
+def _build(files: list[PolicyFile], revision: str, places: Mapping[str, Place]) -> Policies:
+    agents = {name: _agent(name, s) for file in files for name, s in file.agents.items()}
+    plans = {name: _plan(name, s) for file in files for name, s in file.plans.items()}
+    return Policies(
+        revision,
+        MappingProxyType(agents),
+        MappingProxyType(plans),
+        tuple(network for file in files for network in file.trusted_proxies),
+        MappingProxyType({name: str(place) for name, place in places.items()}),
+    )
+
+
+def _places(trees: Iterable[Tree]) -> tuple[dict[str, Place], list[Problem]]:
+    """Where each name is defined, and each second definition: neither of two is the right one."""
+    places: dict[str, Place] = {}
+    twice = []
+    for tree in trees:
+        for name, place in _definitions(tree):
+            first = places.setdefault(name, place)
+            if first is not place:
+                twice.append(Problem(place, f"{name} is defined already: {first}"))
+    return places, twice
+
+
+def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:
+    """Every agent, plan and host in a file, read leniently: the models find what is wrong."""
+    for section in ("agents", "plans"):
+        for name in _mapping(tree.data, section):
+            yield f"{section}/{name}", tree.place((section, name), key=True)
+    for agent, fields in _mapping(tree.data, "agents").items():
+        hosts = fields.get("hosts") if isinstance(fields, dict) else None
+        for i, host in enumerate(hosts if isinstance(hosts, list) else ()):
+            yield f"host {str(host).lower()}", tree.place(("agents", agent, "hosts", i))
+
+
+def _unbound(trees: Iterable[Tree], places: Mapping[str, Place]) -> tuple[Problem, ...]:
+    """Limits of plans at agents that nobody has defined: most likely a mistyped name."""
+    found = []
+    for tree in trees:
+        for plan, fields in _mapping(tree.data, "plans").items():
+            for agent in _mapping(fields, "agents"):
+                if f"agents/{agent}" not in places:
+                    path: Path = ("plans", plan, "agents", agent)
+                    message = f"no agent is called {agent!r}, so this limit binds nobody"
+                    found.append(Problem(tree.place(path, key=True), message))
+    return tuple(found)
+
+
+def _mapping(data: object, name: str) -> dict[str, object]:
+    value = data.get(name) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _revision(files: Mapping[str, bytes]) -> str:
+    digest = sha256()
+    for name, content in sorted(files.items()):
+        digest.update(sha256(name.encode(errors="replace")).digest() + sha256(content).digest())
+    return digest.hexdigest()[:12]
+
+
+def _plan(name: str, section: PlanSection) -> Plan:
+    agents = {agent: _limits(own) for agent, own in section.agents.items()}
+    return Plan(name, _limits(section), MappingProxyType(agents))
+
+
+def _limits(section: LimitsSection) -> Limits:
+    return Limits(section.rate, section.burst, tuple(section.quota))
+
+
+def _agent(name: str, section: AgentSection) -> Agent:
+    times = section.timeouts
+    return Agent(
+        name,
+        section.upstream,
+        tuple(section.hosts),
+        None if section.routes is None else tuple(_routes(section.routes)),
+        Timeouts(times.connect, times.first_byte, times.idle),
+        section.max_body,
+        section.preserve_host,
+        frozenset(section.paths.allow) if section.paths else frozenset(),
+    )
+
+
+def _routes(sections: Iterable[RouteSection]) -> Iterator[Route]:
+    for section in sections:
+        raw, segments = parse_path(section.path)
+        yield Route(raw, segments, section.action, frozenset(section.methods), section.public)

@@ -1,0 +1,228 @@
+"""YAML into plain data with positions, without any of YAML's surprises.
+
+Built from libyaml's events, one pass, bounded in size, depth and aliases before anything is made:
+PyYAML's own constructors take 17 s for a hostile megabyte (measured), let the last of two equal
+keys win in silence, and read `no` as false. What readers of YAML take differently is refused.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.resolver import Resolver
+
+from gateway.domain.problems import Place, Problem
+
+MAX_BYTES = 512 * 1024
+MAX_NODES = 50_000
+MAX_DEPTH = 24
+MAX_PROBLEMS = 100
+
+# Leads to the second value under one key, which is checked and not kept.
+AGAIN = "(again)"
+
+# Where a value stands: the keys and indices that lead to it.
+Path = tuple[str | int, ...]
+
+_INTEGER = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+_BOOLEANS = {"true": True, "false": False}
+_PLAIN = {"str": "text", "int": "a number", "float": "a number", "bool": "a boolean"}
+_READ_AS = {**_PLAIN, "timestamp": "a date", "null": "nothing"}
+_TAG = "tag:yaml.org,2002:"
+
+
+class _Stop(Exception):
+    """Nothing after this problem could be trusted."""
+
+
+@dataclass(slots=True)
+class Tree:
+    """`data`: dict, list, str, int and bool; None where nothing could be read.
+
+    `values` and `keys`: (line, column) of each value and of the key that names it.
+    """
+
+    file: str
+    data: Any = None
+    values: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: Path, *, key: bool = False) -> Place:
+        """Where the value at `path` is, or its key; else the nearest thing around it."""
+        marks = self.keys if key else self.values
+        while path and path not in marks:
+            path, marks = path[:-1], self.values
+        return Place(self.file, *marks.get(path, (1, 1)))
+
+
+def read_tree(file: str, content: bytes) -> Tree:
+    """`content` of `file` as data; what is wrong with it as YAML is in `problems`."""
+    tree = Tree(file)
+    try:
+        _Reader(tree, _decoded(tree, content)).read()
+    except _Stop:
+        tree.data = None
+    except yaml.YAMLError as problem:
+        tree.data = None
+        tree.problems.append(_syntax(file, problem))
+    return tree
+
+
+def _decoded(tree: Tree, content: bytes) -> str:
+    start = Place(tree.file, 1, 1)
+    if len(content) > MAX_BYTES:
+        tree.problems.append(Problem(start, f"the file is larger than {MAX_BYTES // 1024} KiB"))
+        raise _Stop
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content[: problem.start].count(b"\n") + 1
+        tree.problems.append(Problem(Place(tree.file, line, 1), "this is not UTF-8 text"))
+        raise _Stop from None
+    if not text.strip():
+        tree.problems.append(Problem(start, "the file is empty: it begins with 'version: 1'"))
+        raise _Stop
+    return text
+
+
+class _Reader:
+    def __init__(self, tree: Tree, text: str) -> None:
+        self._tree = tree
+        self._events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
+        self._resolver = Resolver()
+        self._nodes = 0
+        # Of each anchor its value and how many nodes it stands for.
+        self._anchors: dict[str, tuple[Any, int]] = {}
+
+    def read(self) -> None:
+        next(self._events)
+        first = next(self._events)
+        if isinstance(first, yaml.StreamEndEvent):
+            self._stop(first, "the file is empty: it begins with 'version: 1'")
+        self._tree.data = self._node(next(self._events), (), 0)
+        next(self._events)
+        more = next(self._events)
+        if not isinstance(more, yaml.StreamEndEvent):
+            self._stop(more, "a second document in one file: put it into a file of its own")
+
+    def _node(self, event: Any, path: Path, depth: int) -> Any:
+        self._count(event, 1)
+        self._tree.values[path] = _mark(event)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        if event.tag is not None:
+            self._problem(event, f"tags such as '{event.tag[:40]}' have no meaning here")
+        if depth > MAX_DEPTH:
+            self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
+        before = self._nodes
+        value = self._value(event, path, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, self._nodes - before + 1)
+        return value
+
+    def _value(self, event: Any, path: Path, depth: int) -> Any:
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path, depth)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path, depth)
+        return self._scalar(event)
+
+    def _alias(self, event: Any) -> Any:
+        if event.anchor not in self._anchors:
+            self._stop(event, f"the alias '*{event.anchor}' stands for nothing before it")
+        value, size = self._anchors[event.anchor]
+        self._count(event, size)
+        return value
+
+    def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event)
+            below = (*path, key)
+            if key in made:
+                line, _ = self._tree.keys[below]
+                self._problem(event, f"{key!r} is there twice: first in line {line}")
+                self._node(next(self._events), (*below, AGAIN), depth + 1)
+                continue
+            self._tree.keys[below] = _mark(event)
+            made[key] = self._node(next(self._events), below, depth + 1)
+        return made
+
+    def _key(self, event: Any) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            self._stop(event, "a key must be plain text")
+        self._count(event, 1)
+        if event.tag is not None:
+            self._problem(event, f"tags such as '{event.tag[:40]}' have no meaning here")
+        kind = self._kind(event)
+        if kind == "merge":
+            self._problem(event, "merge keys ('<<') are not read: repeat what they stand for")
+        elif kind != "str":
+            self._quote(event, kind)
+        return str(event.value)
+
+    def _sequence(self, path: Path, depth: int) -> list[Any]:
+        made: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            made.append(self._node(event, (*path, len(made)), depth + 1))
+        return made
+
+    def _scalar(self, event: Any) -> Any:
+        text, kind = str(event.value), self._kind(event)
+        if kind == "int" and _INTEGER.fullmatch(text):
+            return int(text)
+        if kind == "bool" and text in _BOOLEANS:
+            return _BOOLEANS[text]
+        if kind == "null":
+            # Left empty, `routes:` would mean "no routes given", which opens every path.
+            self._problem(event, "nothing is written here: give a value, or leave the line out")
+        elif kind != "str":
+            self._quote(event, kind)
+        return text
+
+    def _kind(self, event: Any) -> str:
+        """What YAML 1.1 takes an unquoted scalar for; its own text decides, never the schema."""
+        if not event.implicit[0]:
+            return "str"
+        tag = self._resolver.resolve(yaml.ScalarNode, event.value, (True, False))
+        return str(tag).removeprefix(_TAG)
+
+    def _quote(self, event: Any, kind: str) -> None:
+        read_as = _READ_AS.get(kind, "something else")
+        self._problem(
+            event,
+            f"{_short(event.value)} is {read_as} to some readers of YAML: put it in quotes"
+            + (", or write true or false" if kind == "bool" else ""),
+        )
+
+    def _count(self, event: Any, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            self._stop(event, f"more than {MAX_NODES} values, aliases expanded: split the file")
+
+    def _problem(self, event: Any, message: str) -> None:
+        self._tree.problems.append(Problem(Place(self._tree.file, *_mark(event)), message))
+        if len(self._tree.problems) >= MAX_PROBLEMS:
+            raise _Stop
+
+    def _stop(self, event: Any, message: str) -> None:
+        self._problem(event, message)
+        raise _Stop
+
+
+def _mark(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")
+
+
+def _syntax(file: str, problem: yaml.YAMLError) -> Problem:
+    mark = getattr(problem, "problem_mark", None)
+    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+    reason = getattr(problem, "problem", None) or getattr(problem, "reason", None)
+    return Problem(place, f"this is not YAML: {reason or 'it cannot be read'}")

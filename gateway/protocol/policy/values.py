@@ -1,0 +1,172 @@
+"""The values of policy files: how each is written, checked and described to editors."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+from gateway.domain import limits, scopes, units
+from gateway.domain.policies import PATH_ODDITIES, Upstream
+from gateway.domain.routes import pattern_problem
+from gateway.protocol.authority import parse_host
+from gateway.protocol.request import METHODS
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
+_AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# It does not repeat what was written: a mistyped URL may hold a password.
+_NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
+
+
+def _text(parse: Callable[[str], Any], value: Any) -> Any:
+    if isinstance(value, str):
+        return parse(value)
+    if isinstance(value, (dict, list)):
+        raise ValueError("this must be text")
+    # Most often a unit is missing, and then `parse` says so.
+    parse(str(value))
+    raise ValueError("this must be text: put it in quotes")
+
+
+def _written(parse: Callable[[str], Any], pattern: str, *examples: str) -> Any:
+    """A value that `parse` makes of text; its ValueError says what is expected."""
+    schema: dict[str, Any] = {"type": "string", "examples": list(examples)}
+    if pattern:
+        schema["pattern"] = pattern
+    return (BeforeValidator(partial(_text, parse)), WithJsonSchema(schema))
+
+
+def _one_or_more(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _name(text: str) -> str:
+    if not scopes.is_name(text):
+        raise ValueError(
+            f"{text[:40]!r} is not a name: letters, digits and . _ -, the first a letter or digit"
+        )
+    return text
+
+
+def _duration(text: str) -> float:
+    seconds = units.duration(text)
+    if seconds <= 0:
+        raise ValueError("a time of nothing would refuse everything: give more than 0")
+    return seconds
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError("this is not a size such as 1000, 512KB, 10MB or 1GiB")
+    return units.size(str(value))
+
+
+def _upstream(text: str) -> Upstream:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(_NO_URL) from None
+    scheme, host = parts.scheme, parts.hostname or ""
+    authority = parts.netloc.rpartition("@")[2].encode("utf-8", "replace")
+    if scheme not in ("http", "https") or port == 0 or parse_host(authority) is None:
+        raise ValueError(_NO_URL)
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError("an upstream's URL has no user, password, query or fragment")
+    path = parts.path.rstrip("/")
+    if path and (problem := pattern_problem(path)):
+        raise ValueError(f"the path of the upstream's URL: {problem}")
+    if "*" in path or " " in path:
+        raise ValueError("the path of the upstream's URL is taken as it stands, without '*'")
+    secure = scheme == "https"
+    return Upstream("https" if secure else "http", host, port or _DEFAULT_PORTS[scheme], path)
+
+
+def _host(text: str) -> str:
+    host = parse_host(text.encode("utf-8", "replace"))
+    if host is None or host != text.lower().strip("[]") or text.endswith("."):
+        raise ValueError(f"{text[:80]!r} is not a host name without a port")
+    return host
+
+
+def _route_path(text: str) -> str:
+    problem = pattern_problem(text)
+    if problem:
+        raise ValueError(problem)
+    return text
+
+
+def _method(text: str) -> str:
+    if text not in METHODS:
+        raise ValueError(f"{text[:20]!r} is not one of {', '.join(sorted(METHODS))}")
+    return text
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as problem:
+        raise ValueError(f"{text[:60]!r} is not a network such as 10.0.0.0/8: {problem}") from None
+
+
+def _oddity(text: str) -> str:
+    if text not in PATH_ODDITIES:
+        raise ValueError(f"{text[:20]!r} is not one of {' '.join(PATH_ODDITIES)}")
+    return text
+
+
+def _count(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("this must be a whole number of at least 1")
+    return limits.parse_burst(str(value))
+
+
+Name = Annotated[str, *_written(_name, NAME_PATTERN, "support")]
+Duration = Annotated[float, *_written(_duration, _DURATION_PATTERN, "2s", "10m")]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["10MB", "512KiB", 1000]}),
+]
+UpstreamUrl = Annotated[Upstream, *_written(_upstream, "^https?://", "http://127.0.0.1:9101")]
+HostName = Annotated[str, *_written(_host, "", "support.example.com")]
+RoutePathText = Annotated[str, *_written(_route_path, "^/", "/chat", "/files/**")]
+Method = Annotated[
+    str,
+    BeforeValidator(partial(_text, _method)),
+    WithJsonSchema({"type": "string", "enum": sorted(METHODS)}),
+]
+NetworkText = Annotated[IPv4Network | IPv6Network, *_written(_network, "", "10.0.0.0/8")]
+Oddity = Annotated[
+    str,
+    BeforeValidator(partial(_text, _oddity)),
+    WithJsonSchema({"type": "string", "enum": list(PATH_ODDITIES)}),
+]
+RateText = Annotated[limits.Rate, *_written(limits.parse_rate, f"{_AMOUNT_PATTERN}[smhd]$", "10/s")]
+QuotaText = Annotated[
+    limits.Quota,
+    *_written(limits.parse_quota, f"{_AMOUNT_PATTERN}([smhd]|month)$", "10000/d", "200000/month"),
+]
+Burst = Annotated[
+    int,
+    BeforeValidator(_count),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": limits.MAX_AMOUNT}),
+]
+Quotas = Annotated[
+    Sequence[QuotaText],
+    BeforeValidator(_one_or_more),
+    AfterValidator(limits.one_a_window),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"{_AMOUNT_PATTERN}([smhd]|month)$"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ],
+            "examples": ["10000/d", ["10000/d", "200000/month"]],
+        }
+    ),
+]

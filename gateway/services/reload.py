@@ -1,0 +1,77 @@
+"""The policies in force: loaded whole, swapped in one step, and kept when a new set is bad."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from gateway.domain.policies import Policies
+from gateway.domain.problems import Problem
+from gateway.protocol.policy.read import Loaded
+from gateway.services.policies import Listing, list_directory, read_directory, read_listing
+from gateway.services.settle import Settling, may_be_written
+
+POLL_SECONDS = 0.2
+
+Adapt = Callable[[Policies], Policies]
+# Told of the policies before and after a swap.
+AfterSwap = Callable[[Policies, Policies], None]
+
+log = structlog.get_logger()
+
+
+class LivePolicies:
+    """`current` is replaced in one step; `problems` are those of the last set that was refused.
+
+    `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
+    """
+
+    def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
+        self.current = adapt(loaded)
+        self.problems: tuple[Problem, ...] = ()
+        self.after_swap: AfterSwap = _nothing
+        self._directory = directory
+        self._adapt = adapt
+        self._settling = Settling(listing, may_be_written)
+
+    async def watch(self) -> None:
+        """Reload whenever the files have changed and rest. Never ends by itself.
+
+        Looking costs some 50 µs and sees what notifications miss: a directory that was itself
+        replaced, network file systems, links that point out of it.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            listing = await asyncio.to_thread(list_directory, self._directory)
+            if not self._settling.due(listing, loop.time()):
+                continue
+            loaded = await asyncio.to_thread(read_listing, self._directory, listing)
+            if loaded is not None:
+                self._settling.tried(listing)
+                self._take(loaded, "change")
+
+    async def reload(self, reason: str) -> Loaded:
+        """Read the files now. A bad set leaves the last good one in force."""
+        loaded = await asyncio.to_thread(read_directory, self._directory)
+        self._take(loaded, reason)
+        return loaded
+
+    def _take(self, loaded: Loaded, reason: str) -> None:
+        self.problems = loaded.problems
+        for warning in loaded.warnings:
+            log.warning("policy_warning", place=str(warning.place), message=warning.message)
+        if loaded.policies is None:
+            kept = self.current.revision
+            log.error("policies_refused", reason=reason, kept=kept, problems=len(loaded.problems))
+            for problem in loaded.problems:
+                log.error("policy_problem", place=str(problem.place), message=problem.message)
+            return
+        before, self.current = self.current, self._adapt(loaded.policies)
+        log.info("policies_loaded", reason=reason, revision=self.current.revision)
+        self.after_swap(before, self.current)
+
+
+def _nothing(before: Policies, after: Policies) -> None:
+    """Nobody wants to know."""
