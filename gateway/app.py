@@ -21,6 +21,7 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.server import Listener, closed_door_callbacks, data_callbacks, stop_signals
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
+from gateway.services.orphans import orphans
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
 from gateway.store.admission import Admission
@@ -32,11 +33,12 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway whose listeners are open. `policies`: the ones in force."""
+    """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records."""
 
     data: Listener
     admin: Listener
     policies: Callable[[], Policies]
+    keys: KeyStore
     draining: bool = False
 
     async def drain(self, seconds: float) -> int:
@@ -62,6 +64,7 @@ async def run_gateway(
         settings = replace(settings, store=store)
         gateway = await stack.enter_async_context(open_gateway(settings, lambda: live.current))
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
+        live.after_swap = _OrphanWatch(gateway.keys, stack)
         watching = asyncio.create_task(live.watch())
         stack.callback(watching.cancel)
         log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
@@ -93,7 +96,10 @@ async def open_gateway(
     OperationError if an address is taken. The store has to be there, but need not answer yet.
     """
     async with AsyncExitStack() as stack:
-        gatekeeper, admission = await _gatekeeper(settings, stack)
+        client = await stack.enter_async_context(open_store(settings.store))
+        await _warn_of_store(client)
+        keys = KeyStore(client, settings.store.prefix)
+        gatekeeper, admission = _gatekeeper(settings, keys, stack)
         pool = UpstreamPool(asyncio.get_running_loop())
         stack.callback(pool.close)
 
@@ -105,6 +111,7 @@ async def open_gateway(
             Listener(settings.listen, settings.limits, data_callbacks(handler)),
             Listener(settings.admin_listen, settings.limits, closed_door_callbacks(handler)),
             policies,
+            keys,
         )
         for listener in (gateway.data, gateway.admin):
             await listener.start()
@@ -112,11 +119,10 @@ async def open_gateway(
         yield gateway
 
 
-async def _gatekeeper(settings: Settings, stack: AsyncExitStack) -> tuple[Gatekeeper, Admission]:
+def _gatekeeper(
+    settings: Settings, keys: KeyStore, stack: AsyncExitStack
+) -> tuple[Gatekeeper, Admission]:
     store = settings.store
-    client = await stack.enter_async_context(open_store(store))
-    await _warn_of_store(client)
-    keys = KeyStore(client, store.prefix)
     admission = Admission(connection_factory(store), prefix=store.prefix, timeout=store.timeout)
     stack.push_async_callback(admission.close)
     peppers = Peppers(settings.peppers)
@@ -139,6 +145,35 @@ async def _warn_of_store(client: Redis) -> None:
             log.warning("store_settings", warning=warning)
     except StoreError as problem:
         log.warning("store_unreachable", reason=str(problem))
+
+
+class _OrphanWatch:
+    """After a swap that drops a plan or an agent: a warning for the living keys that need it."""
+
+    def __init__(self, keys: KeyStore, stack: AsyncExitStack) -> None:
+        self._keys = keys
+        self._looking: asyncio.Task[None] | None = None
+        stack.callback(self._stop)
+
+    def __call__(self, before: Policies, after: Policies) -> None:
+        if (
+            before.plans.keys() <= after.plans.keys()
+            and before.agents.keys() <= after.agents.keys()
+        ):
+            return
+        self._stop()
+        self._looking = asyncio.create_task(self._look(after))
+
+    def _stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _look(self, policies: Policies) -> None:
+        try:
+            for sentence in await orphans(self._keys, policies):
+                log.warning("keys_orphaned", reason=sentence)
+        except StoreError as problem:
+            log.warning("keys_not_looked_at", reason=str(problem))
 
 
 async def _missing(gateway: Gateway, admission: Admission) -> tuple[str, ...]:

@@ -60,10 +60,12 @@ def _effective(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[dict[str, 
     except MisconfiguredError as problem:
         return None, str(problem)
     agents = plan.agents if plan else {}
-    return _limits(limits) | {"agents": {name: _limits(own) for name, own in agents.items()}}, ""
+    return limit_facts(limits) | {
+        "agents": {name: limit_facts(own) for name, own in agents.items()}
+    }, ""
 
 
-def _limits(limits: Limits) -> dict[str, Any]:
+def limit_facts(limits: Limits) -> dict[str, Any]:
     return {
         "rate": str(limits.rate) if limits.rate else None,
         "burst": limits.effective_burst or None,

@@ -26,6 +26,11 @@ class NamedLimit:
     limit: Rate | Quota
     burst: int = 0
 
+    @property
+    def denial(self) -> Code:
+        """How a request that exceeds it is refused."""
+        return Code.RATE_LIMITED if isinstance(self.limit, Rate) else Code.QUOTA_EXHAUSTED
+
 
 def dead(record: KeyRecord, now: float) -> Code | None:
     """Why a key that was proven is refused: revoked, disabled, expired, in this order."""

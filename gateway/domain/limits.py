@@ -69,6 +69,11 @@ class Limits:
     burst: int | None = None
     quotas: tuple[Quota, ...] = ()
 
+    def __str__(self) -> str:
+        quotas = ",".join(map(str, self.quotas))
+        items = (("rate", self.rate), ("burst", self.effective_burst), ("quota", quotas))
+        return " ".join(f"{name}={value}" for name, value in items if value)
+
     @property
     def effective_burst(self) -> int:
         if self.burst is not None:

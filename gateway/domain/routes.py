@@ -29,6 +29,10 @@ class Route:
     methods: frozenset[str] = frozenset()
     public: bool = False
 
+    def __str__(self) -> str:
+        methods = ",".join(sorted(self.methods)) or "any"
+        return f"{methods} {self.raw.decode()} {'(public)' if self.public else self.action}"
+
     def matches_path(self, path: RoutePath) -> bool:
         # A public route lets strangers in, so it takes no spelling but its own.
         if self.public:

@@ -16,7 +16,6 @@ from gateway.domain import limit_headers
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys import Key, parse
-from gateway.domain.limits import Rate
 from gateway.domain.policies import Policies
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
@@ -174,10 +173,9 @@ class Gatekeeper:
 
     def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
         named = door.limits[answer.position - 1]
-        code = Code.RATE_LIMITED if isinstance(named.limit, Rate) else Code.QUOTA_EXHAUSTED
         pairs = self._limit_pairs(door, answer.states)
         return Denied(
-            code,
+            named.denial,
             fields={"limit": named.label},
             headers=tuple(pairs),
             retry_after=answer.retry_after,

@@ -33,6 +33,9 @@ _READ = (*BELIEVED, "tag", "previous_tag")
 
 _STALE, _ADMITTED = 0, 1
 
+# In place of a slot to touch: check every limit and charge none.
+CHARGE_NOTHING = "?"
+
 
 @dataclass(frozen=True, slots=True)
 class Stale:
@@ -87,7 +90,7 @@ class Admission:
         """The command that charges `limits` if `record` is still what Redis holds.
 
         `valid_until`: Unix second from which the secret in hand is dead, 0: never. `touch`: the
-        slot of `gw:used` to mark, or the empty string.
+        slot of `gw:used` to mark, or the empty string, or CHARGE_NOTHING.
         """
         tail = f"{{{record.id}}}"
         keys = [f"{self._prefix}key:{tail}", f"{self._prefix}used:{tail}"]

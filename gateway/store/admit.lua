@@ -3,7 +3,7 @@
 --
 -- KEYS: record, used, then one counter a limit.
 -- ARGV: 10 believed fields (none: only read), the second the secret in hand stops working ('0':
---       never), the slot of gw:used to touch ('': none), then three a counter:
+--       never), the slot of gw:used to touch ('': none, '?': charge nothing), then three a counter:
 --       'rate', microseconds a request, burst | window (s m h d month), count, ''.
 -- Returns: {0, seconds, microseconds, 12 fields}                        stale belief, or read
 --          {1, remaining, reset seconds, …}                             admitted and charged
@@ -109,7 +109,7 @@ for i = 3, #KEYS do
 end
 
 local admitted = worst == 0
-if admitted then
+if admitted and ARGV[12] ~= '?' then
   for i = 3, #KEYS do
     local state = states[i]
     if state.interval then

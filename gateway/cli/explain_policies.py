@@ -1,0 +1,72 @@
+"""`gateway policy explain`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from gateway.cli.key_options import KEY_ID
+from gateway.cli.options import json_option, loaded_policies, policies_option, store_options
+from gateway.cli.output import print_facts, print_json, printable
+from gateway.domain.policies import Policies
+from gateway.domain.settings import StoreSettings
+from gateway.services.explain import Explainer, Explanation, Question
+from gateway.store.admission import Admission
+from gateway.store.connect import connection_factory, open_store, resolved
+from gateway.store.keys import KeyStore
+
+EPILOG = """\b
+Examples:
+  gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat
+  gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="Left out: no key.")
+@click.option("--method", default="GET", show_default=True, metavar="METHOD")
+@click.option("--url", required=True, metavar="URL", help="A path, or a URL with a host.")
+@click.option("--user", default="", metavar="USER", help="As in X-User-Id.")
+@json_option
+@policies_option
+@store_options
+def explain(
+    store: StoreSettings, policies: Path, as_json: bool, key_id: str | None, **asked: str
+) -> None:
+    """Say what would happen to a request, and why. Nothing is charged."""
+    question = Question(key_id=key_id or "", **asked)
+    told = asyncio.run(_ask(store, loaded_policies(policies), question))
+    if as_json:
+        print_json(_shape(told))
+        return
+    print_facts(told.steps)
+    click.echo(printable(_verdict(told)))
+
+
+async def _ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
+    async with resolved(settings) as store, open_store(store) as client:
+        admission = Admission(connection_factory(store), prefix=store.prefix, timeout=store.timeout)
+        try:
+            keys = KeyStore(client, store.prefix)
+            return await Explainer(policies, keys, admission).explain(question)
+        finally:
+            await admission.close()
+
+
+def _verdict(told: Explanation) -> str:
+    if told.denied is None:
+        return f"Forwarded to {told.upstream}"
+    row = told.denied.denial
+    return f"Refused: {row.status} {row.name}. {told.denied}"
+
+
+def _shape(told: Explanation) -> dict[str, object]:
+    denied = told.denied
+    return {
+        "decision": "deny" if denied else "allow",
+        "status": denied.denial.status if denied else None,
+        "code": denied.denial.name if denied else None,
+        "message": str(denied) if denied else None,
+        **(dict(denied.fields) if denied else {}),
+        "upstream": told.upstream or None,
+        "steps": [{"step": step, "found": found} for step, found in told.steps],
+    }

@@ -1,0 +1,18 @@
+"""`gateway policy`: who may be called how, as the files say."""
+
+import click
+
+from gateway.cli.check_policies import check
+from gateway.cli.explain_policies import explain
+from gateway.cli.show_policies import schema, show
+
+EPILOG = "\b\nExample:\n  gateway policy check policies/"
+
+
+@click.group(epilog=EPILOG)
+def policy() -> None:
+    """Check, show and explain the policies."""
+
+
+for command in (check, show, explain, schema):
+    policy.add_command(command)

@@ -1,0 +1,97 @@
+"""`gateway policy show` and `schema`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from gateway.cli.key_facts import limit_facts
+from gateway.cli.options import json_option, loaded_policies, policies_option
+from gateway.cli.output import print_json, print_table
+from gateway.domain.policies import Agent, Policies
+from gateway.protocol.policy.models import json_schema
+
+
+@click.command(epilog="\b\nExample:\n  gateway policy show --json")
+@json_option
+@policies_option
+def show(policies: Path, as_json: bool) -> None:
+    """Show what the policies say together, and where each thing is written."""
+    found = loaded_policies(policies)
+    if as_json:
+        print_json(_whole(found))
+        return
+    print_table(
+        ("AGENT", "UPSTREAM", "HOSTS", "ROUTES", "WRITTEN AT"),
+        [
+            (
+                a.name,
+                str(a.upstream),
+                " ".join(a.hosts),
+                _routes(a),
+                _origin(found, "agents", a.name),
+            )
+            for a in found.agents.values()
+        ],
+    )
+    click.echo()
+    print_table(
+        ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT"),
+        [
+            (
+                plan.name,
+                str(plan.limits) or "none",
+                "; ".join(f"{name}: {own}" for name, own in plan.agents.items()),
+                _origin(found, "plans", plan.name),
+            )
+            for plan in found.plans.values()
+        ],
+    )
+
+
+@click.command(epilog="\b\nExample:\n  gateway policy schema > policies/schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a policy file, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _whole(found: Policies) -> dict[str, object]:
+    return {
+        "revision": found.revision,
+        "agents": [_agent(found, agent) for agent in found.agents.values()],
+        "plans": [
+            {
+                "name": plan.name,
+                **limit_facts(plan.limits),
+                "agents": {name: limit_facts(own) for name, own in plan.agents.items()},
+                "origin": _origin(found, "plans", plan.name),
+            }
+            for plan in found.plans.values()
+        ],
+        "trusted_proxies": [str(network) for network in found.trusted_proxies],
+    }
+
+
+def _agent(found: Policies, agent: Agent) -> dict[str, object]:
+    times = agent.timeouts
+    return {
+        "name": agent.name,
+        "upstream": str(agent.upstream),
+        "hosts": list(agent.hosts),
+        "routes": None if agent.routes is None else [str(route) for route in agent.routes],
+        "timeouts": {"connect": times.connect, "first_byte": times.first_byte, "idle": times.idle},
+        "max_body": agent.max_body,
+        "preserve_host": agent.preserve_host,
+        "allowed_oddities": sorted(agent.allowed_oddities),
+        "origin": _origin(found, "agents", agent.name),
+    }
+
+
+def _routes(agent: Agent) -> str:
+    if agent.routes is None:
+        return "every path"
+    return "; ".join(str(route) for route in agent.routes)
+
+
+def _origin(found: Policies, section: str, name: str) -> str:
+    return found.origins.get(f"{section}/{name}", "")

@@ -1,0 +1,162 @@
+"""What would happen to a request, and why. The rules are those of the data plane; nothing is
+charged, and the secret is taken for the right one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gateway.domain.errors import Code, Denied, StoreError, UsageError
+from gateway.domain.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.key_views import view
+from gateway.domain.limit_headers import quantity
+from gateway.domain.policies import Policies
+from gateway.domain.records import KeyRecord
+from gateway.domain.scopes import Grants, Scope
+from gateway.protocol.request import RequestHead, read_head
+from gateway.services.authenticate import Candidate, Slot
+from gateway.services.belief import Belief, Door, believe
+from gateway.services.locate import Located, locate
+from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded
+from gateway.store.keys import KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent."""
+
+    method: str
+    url: str
+    key_id: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`steps`: (what was looked at, what was found), in the order of the decision.
+
+    `denied` None: the request would go to `upstream`.
+    """
+
+    steps: tuple[tuple[str, str], ...]
+    denied: Denied | None
+    upstream: str = ""
+
+
+class Explainer:
+    """Asks the live records and counters. `admission` is only read through."""
+
+    def __init__(self, policies: Policies, keys: KeyStore, admission: Admission) -> None:
+        self._policies = policies
+        self._keys = keys
+        self._admission = admission
+
+    async def explain(self, question: Question) -> Explanation:
+        """What `gateway serve` would do now; StoreError where Redis cannot tell."""
+        steps: list[tuple[str, str]] = []
+        try:
+            upstream = await self._walk(question, steps)
+        except Denied as denied:
+            return Explanation(tuple(steps), denied)
+        return Explanation(tuple(steps), None, upstream)
+
+    async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> str:
+        head = _head(question)
+        located = locate(head, self._policies)
+        steps.append(("request", "well-formed"))
+        if not located.public:
+            await self._authorise(question, head, located, steps)
+        else:
+            steps.append(("route", "public: no key is needed, and one that is sent is not read"))
+        agent = located.agent
+        if agent is None:
+            raise Denied(Code.NOT_FOUND)
+        return f"{agent.upstream}{located.path.decode('ascii')}"
+
+    async def _authorise(
+        self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]
+    ) -> None:
+        if not question.key_id:
+            raise Denied(Code.KEY_MISSING)
+        record = await self._keys.get(question.key_id)
+        if record is None or not record.hash:
+            steps.append(("key", "there is no usable record of this id"))
+            raise Denied(Code.KEY_INVALID)
+        belief = await self._believe(record, steps)
+        door = belief.door(located, self._admission)
+        steps.extend(_place(located, self._policies))
+        if located.scope is not None and located.denied is None:
+            steps.append(("scope", _granted(belief.grants, located.scope)))
+        denied = belief.denial(door, located, head.user)
+        if denied is not None:
+            raise denied
+        if head.user is not None:
+            steps.append(("user", f"{head.user}: the key may act for this user"))
+        await self._check_limits(record, door, steps)
+
+    async def _believe(self, record: KeyRecord, steps: list[tuple[str, str]]) -> Belief:
+        now = await self._keys.now()
+        steps.append(("key", f"of {record.consumer or 'nobody'}, {view(record, now).state}"))
+        code = dead(record, now)
+        if code is not None:
+            raise Denied(code)
+        try:
+            check_sense(record)
+            believed = Candidate(Slot.CURRENT, record.hash, record.tag)
+            return believe(record, believed, self._policies)
+        except MisconfiguredError as problem:
+            steps.append(("record", str(problem)))
+            raise Denied(Code.KEY_MISCONFIGURED) from None
+
+    async def _check_limits(
+        self, record: KeyRecord, door: Door, steps: list[tuple[str, str]]
+    ) -> None:
+        if not door.limits:
+            steps.append(("limits", "none"))
+            return
+        command = self._admission.pack_charge(
+            record, door.limits, valid_until=0, touch=CHARGE_NOTHING
+        )
+        answer = await self._admission.run(record.id, command)
+        if not isinstance(answer, Charged | Exceeded):
+            raise StoreError("The record was changed at this moment: ask again.")
+        for i, named in enumerate(door.limits):
+            left, reset = answer.states[2 * i : 2 * i + 2]
+            said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
+            steps.append((named.label, said))
+        if isinstance(answer, Exceeded):
+            raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
+
+
+def _head(question: Question) -> RequestHead:
+    try:
+        parts = urlsplit(question.url)
+        raw = question.url.encode("ascii")
+    except ValueError:
+        raise UsageError("--url: write it as a client would send it, percent-encoded.") from None
+    headers: list[tuple[bytes, bytes]] = []
+    if parts.scheme and parts.netloc:
+        headers.append((b"Host", parts.netloc.encode("ascii")))
+        raw = raw.partition(b"://")[2]
+        raw = raw[len(parts.netloc) :].partition(b"#")[0] or b"/"
+    if question.user:
+        headers.append((b"X-User-Id", question.user.encode("utf-8", "replace")))
+    return read_head(question.method, raw, tuple(headers))
+
+
+def _place(located: Located, policies: Policies) -> Iterator[tuple[str, str]]:
+    agent = located.agent
+    if agent is None:
+        yield "agent", "the policies have none at this address"
+        return
+    yield "agent", f"{agent.name}, from {policies.origins.get(f'agents/{agent.name}', '?')}"
+    if agent.routes is None:
+        yield "route", f"no routes are listed: every path, action {located.action}"
+    elif located.denied is None:
+        yield "route", f"action {located.action}"
+    else:
+        yield "route", "none that takes this path and method"
+
+
+def _granted(grants: Grants, required: Scope) -> str:
+    granting = next((scope for scope in grants.scopes if scope.grants(required)), None)
+    return f"{required} is granted by {granting}" if granting else f"{required} is not granted"
