@@ -1,0 +1,80 @@
+"""What the bench asks of the machine: cores, time spent by a process, a line that describes it."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PACKAGES = ("aiohttp", "uvloop", "hiredis", "redis")
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """`measured`: for the process under test; `others`: for all else. None: no core to spare."""
+
+    measured: frozenset[int] | None
+    others: frozenset[int] | None
+
+
+def cores() -> Cores:
+    found = sorted(os.sched_getaffinity(0))
+    if len(found) < 2:
+        return Cores(None, None)
+    return Cores(frozenset(found[:1]), frozenset(found[1:]))
+
+
+def pin(wanted: frozenset[int] | None) -> None:
+    """Bind this process, and all that it starts from now on, to these cores."""
+    if wanted is not None:
+        os.sched_setaffinity(0, wanted)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all its descendants, ended ones included."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # The name in parentheses may hold anything; what follows it is fixed.
+        fields = text.rpartition(")")[2].split()
+        number = int(stat.parent.name)
+        children.setdefault(int(fields[1]), []).append(number)
+        ticks[number] = sum(map(int, fields[11:15]))
+    total, found = 0, [pid]
+    while found:
+        number = found.pop()
+        total += ticks.get(number, 0)
+        found += children.get(number, [])
+    return total / TICKS
+
+
+@dataclass(frozen=True, slots=True)
+class Stolen:
+    """Time that the machine's host gave to others, and time in all, since the start."""
+
+    ticks: int
+    total: int
+
+
+def stolen() -> Stolen:
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    return Stolen(int(fields[7]), sum(map(int, fields[:8])))
+
+
+def describe(engine: str) -> list[str]:
+    """Lines about this machine, for whoever reads the figures elsewhere."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return [
+        f"{os.cpu_count()} cores ({model}), Linux {platform.release().partition('-')[0]}",
+        f"Python {platform.python_version()}, {packages}, {engine}",
+    ]
