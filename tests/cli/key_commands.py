@@ -41,8 +41,12 @@ class Commands:
     folder: Path
 
     def __call__(self, *arguments: str) -> Ended:
+        return self.gateway("keys", *arguments)
+
+    def gateway(self, *arguments: str) -> Ended:
+        """Any command of the gateway."""
         ended = subprocess.run(
-            [*COMMAND, "keys", *arguments],
+            [*COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment(),
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,187 @@
+"""`gateway policy …`, as an operator runs it: every problem with its place, every decision with
+its reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import REPOSITORY, Commands
+
+POLICIES = """\
+version: 1
+agents:
+  support:
+    upstream: http://127.0.0.1:9101/base
+    hosts: [support.test]
+    routes:
+      - {path: /health, methods: [GET], public: true}
+      - {path: /chat, methods: [POST], action: chat}
+      - {path: /admin, action: admin}
+plans:
+  standard: {rate: 10/s, burst: 2, quota: 3/d, agents: {support: {rate: 5/d}}}
+"""
+
+
+@pytest.fixture
+def commands(store: StoreSettings, tmp_path: Path) -> Commands:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "a.yaml").write_text(POLICIES)
+    return Commands(store, tmp_path)
+
+
+def test_check_says_that_all_is_well(commands: Commands) -> None:
+    ended = commands.gateway("policy", "check")
+    assert (ended.code, ended.said) == (0, "")
+    assert ended.out == f"{commands.folder}/policies: no problems; 1 agents, 1 plans\n"
+
+
+def test_check_prints_every_problem_with_its_place_and_exits_1(commands: Commands) -> None:
+    (commands.folder / "policies" / "b.yaml").write_text(
+        "version: 1\nagents:\n  support: {upstream: 'http://x'}\nplans:\n  p: {rat: 1/s}\n"
+    )
+    ended = commands.gateway("policy", "check", "policies")
+    assert ended.code == 1
+    assert ended.out.splitlines() == [
+        "policies/b.yaml:3:3: agents/support is defined already: policies/a.yaml:3:3",
+        "policies/b.yaml:5:7: unknown field 'rat': did you mean 'rate'?",
+    ]
+    told = commands.gateway("policy", "check", "policies", "--json").json
+    assert told["ok"] is False
+    assert told["problems"][0]["file"] == "policies/b.yaml"
+    assert (told["problems"][1]["line"], told["problems"][1]["column"]) == (5, 7)
+
+
+def test_check_of_nothing_says_what_is_missing(commands: Commands) -> None:
+    ended = commands.gateway("policy", "check", "elsewhere")
+    assert ended.code == 1
+    assert ended.out == "elsewhere:1:1: there is no such directory: see --policies\n"
+
+
+async def test_check_warns_of_living_keys_that_would_be_refused(
+    commands: Commands, client: Redis
+) -> None:
+    for _ in range(2):
+        commands.create("--plan", "standard")
+    dead = commands.create("--plan", "standard")
+    await client.hset(f"gw:key:{{{dead.id}}}", "status", "revoked")
+    only = commands("create", "--consumer", "x", "--scope", "agents/support:chat", "--quiet")
+    assert only.code == 0
+    (commands.folder / "policies" / "a.yaml").write_text("version: 1\n")
+    ended = commands.gateway("policy", "check")
+    assert ended.code == 0
+    assert ended.said.splitlines() == [
+        "gateway: warning: plan standard is gone: 2 keys would be refused",
+        "gateway: warning: agent support is gone: 1 key could not reach it",
+    ]
+
+
+def test_check_does_without_a_store_that_does_not_answer(commands: Commands) -> None:
+    away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
+    ended = Commands(away, commands.folder).gateway("policy", "check")
+    assert ended.code == 0
+    assert "The living keys were not looked at" in ended.said
+
+
+def test_show_tells_what_is_loaded_and_where_it_is_written(commands: Commands) -> None:
+    text = commands.gateway("policy", "show").out
+    for part in ("support", "http://127.0.0.1:9101/base", "POST /chat chat", "a.yaml:3:3"):
+        assert part in text
+    told = commands.gateway("policy", "show", "--json").json
+    assert told["agents"][0]["routes"][0] == "GET /health (public)"
+    assert told["plans"][0]["rate"] == "10/s"
+    assert told["plans"][0]["agents"]["support"]["rate"] == "5/d"
+
+
+def test_show_of_bad_policies_is_refused_in_one_sentence(commands: Commands) -> None:
+    (commands.folder / "policies" / "a.yaml").write_text("version: 3")
+    ended = commands.gateway("policy", "show")
+    assert ended.code == 1
+    assert ended.is_one_sentence()
+    assert "a.yaml:1:10" in ended.said
+
+
+def test_the_schema_is_the_one_in_the_repository(commands: Commands) -> None:
+    printed = commands.gateway("policy", "schema").json
+    assert printed == json.loads((REPOSITORY / "policies" / "schema.json").read_text())
+
+
+def explain(commands: Commands, *words: str) -> dict[str, object]:
+    told: dict[str, object] = commands.gateway("policy", "explain", "--json", *words).json
+    return told
+
+
+async def test_explain_tells_the_decision_and_charges_nothing(
+    commands: Commands, client: Redis
+) -> None:
+    key = commands.create("--plan", "standard")
+    words = ("--key", key.id, "--method", "POST", "--url", "/agents/support/chat?x=1")
+    for _ in range(5):
+        told = explain(commands, *words)
+        assert told["decision"] == "allow"
+        assert told["upstream"] == "http://127.0.0.1:9101/base/chat?x=1"
+    steps = {row["step"]: row["found"] for row in told["steps"]}  # type: ignore[attr-defined]
+    assert steps["scope"] == "agents/support:chat is granted by agents/*:*"
+    assert steps["rate"].startswith("10/s: 2 of 2 left")
+    assert steps["agent-rate"].startswith("5/d: 5 of 5 left")
+    assert await client.keys("gw:quota:*") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status"),
+    [
+        (("--url", "/agents/support/chat"), "key_missing", 401),
+        (("--url", "/agents/support/health/../chat"), "bad_request", 400),
+        (("--key", "AAAAAAAAAAAA", "--url", "/agents/support/chat"), "key_invalid", 401),
+        (("--method", "BREW", "--url", "/agents/support/chat"), "method_not_allowed", 405),
+    ],
+)
+def test_explain_of_what_needs_no_key_to_be_refused(
+    commands: Commands, words: tuple[str, ...], code: str, status: int
+) -> None:
+    told = explain(commands, *words)
+    assert (told["decision"], told["code"], told["status"]) == ("deny", code, status)
+
+
+async def test_explain_follows_the_order_of_the_decision(commands: Commands, client: Redis) -> None:
+    created = ("create", "--consumer", "x", "--scope", "agents/support:chat", "--quiet")
+    key_id = commands(*created, "--plan", "standard").out.split("_")[2]
+    record = f"gw:key:{{{key_id}}}"
+
+    def code(method: str = "POST", path: str = "chat", *more: str) -> object:
+        url = f"/agents/support/{path}"
+        return explain(commands, "--key", key_id, "--method", method, "--url", url, *more)["code"]
+
+    assert code() is None
+    assert code("GET") == "method_not_allowed"
+    assert code("POST", "nowhere") == "not_found"
+    assert code("GET", "admin") == "scope_denied"
+    assert code("POST", "chat", "--user", "u1") == "user_denied"
+    assert code("GET", "health") is None
+    await client.set(f"gw:quota:{{{key_id}}}:day", 3, ex=60)
+    assert code() == "quota_exhausted"
+    await client.hset(record, "limits", "rate=1/fortnight")
+    assert code() == "key_misconfigured"
+    await client.hset(record, "status", "revoked")
+    assert code() == "key_revoked"
+
+
+def test_explain_takes_a_url_with_a_host(commands: Commands) -> None:
+    key = commands.create()
+    told = explain(
+        commands, "--key", key.id, "--method", "POST", "--url", "http://support.test/chat"
+    )
+    assert told["upstream"] == "http://127.0.0.1:9101/base/chat"
+    text = commands.gateway("policy", "explain", "--key", key.id, "--url", "/agents/none/x")
+    assert text.out.splitlines()[-1].startswith("Refused: 404 not_found.")
+
+
+def test_a_whole_key_is_no_id_and_is_not_repeated(commands: Commands) -> None:
+    key = commands.create()
+    ended = commands.gateway(
+        "policy", "explain", "--key", key.text, "--url", "/agents/support/chat"
+    )
+    assert ended.code == 2
+    assert key.text not in ended.said + ended.out

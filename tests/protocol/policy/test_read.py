@@ -1,0 +1,283 @@
+"""Policy files are read strictly, and every mistake is told with its place."""
+
+import json
+from ipaddress import ip_network
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from gateway.domain.limits import Limits, Quota, Rate, Window
+from gateway.domain.policies import Timeouts
+from gateway.protocol.policy.models import json_schema
+from gateway.protocol.policy.read import Loaded, read_policies
+
+WHOLE = """\
+version: 1
+agents:
+  support:
+    upstream: http://127.0.0.1:9101/base/
+    hosts: [Support.example.com, "[::1]"]
+    routes:
+      - {path: /health, methods: [GET], public: true}
+      - {path: /chat, methods: [POST], action: chat}
+      - {path: /files/**, action: files}
+    timeouts: {connect: 500ms, idle: 10m}
+    max_body: 10MB
+    preserve_host: true
+    paths: {allow: ["//", "%2F"]}
+  faq: {upstream: "https://faq.example.com"}
+plans:
+  standard: &standard
+    rate: 10/s
+    burst: 20
+    quota: [10000/d, 200000/month]
+    agents: {support: {rate: 2/m}}
+  same: *standard
+trusted_proxies: [10.0.0.0/8, "::1"]
+"""
+
+
+def read(text: str, name: str = "p.yaml") -> Loaded:
+    return read_policies({name: text.encode()})
+
+
+def told(text: str) -> list[str]:
+    loaded = read(text)
+    assert loaded.policies is None
+    return [str(problem) for problem in loaded.problems]
+
+
+def test_everything_that_a_file_can_say_is_understood() -> None:
+    policies = read(WHOLE).policies
+    assert policies is not None
+    support, faq = policies.agents["support"], policies.agents["faq"]
+    assert str(support.upstream) == "http://127.0.0.1:9101/base"
+    assert support.hosts == ("support.example.com", "::1")
+    assert policies.by_host["support.example.com"] is support
+    assert support.routes is not None
+    assert [str(route) for route in support.routes] == [
+        "GET /health (public)",
+        "POST /chat chat",
+        "any /files/** files",
+    ]
+    assert support.timeouts == Timeouts(connect=0.5, first_byte=60, idle=600)
+    assert support.max_body == 10_000_000
+    assert support.preserve_host
+    assert support.allowed_oddities == {"//", "%2F"}
+    assert (faq.upstream.port, faq.routes, faq.max_body, faq.timeouts) == (
+        443,
+        None,
+        None,
+        Timeouts(2, 60, 300),
+    )
+    standard = policies.plans["standard"]
+    quotas = (Quota(10000, Window.DAY), Quota(200000, Window.MONTH))
+    assert standard.limits == Limits(Rate(10, 1), 20, quotas)
+    assert standard.agents["support"] == Limits(Rate(2, 60))
+    assert policies.plans["same"].limits == standard.limits
+    assert policies.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+    assert policies.origins["agents/faq"] == "p.yaml:14:3"
+
+
+def test_files_are_merged_and_told_apart_by_their_content() -> None:
+    agents = "version: 1\nagents: {a: {upstream: 'http://x'}}\n"
+    plans = "version: 1\nplans: {p: {rate: 1/s}}\n"
+    merged = read_policies({"a.yaml": agents.encode(), "b.yaml": plans.encode()}).policies
+    other = read_policies({"a.yaml": agents.encode(), "b.yaml": plans.encode() + b"#"}).policies
+    assert merged is not None
+    assert other is not None
+    assert (set(merged.agents), set(merged.plans)) == ({"a"}, {"p"})
+    assert merged.revision != other.revision
+
+
+def test_a_name_that_two_files_define_is_refused_where_it_stands_again() -> None:
+    agents = "version: 1\nagents:\n  a: {upstream: 'http://x', hosts: [h.test]}\n"
+    other = "version: 1\nagents:\n  b: {upstream: 'http://x', hosts: [H.test]}\n  a: {}\n"
+    loaded = read_policies({"1.yaml": agents.encode(), "2.yaml": other.encode()})
+    assert [str(problem) for problem in loaded.problems] == [
+        "2.yaml:3:37: host h.test is defined already: 1.yaml:3:37",
+        "2.yaml:4:3: 'upstream' is missing",
+        "2.yaml:4:3: agents/a is defined already: 1.yaml:3:3",
+    ]
+
+
+def test_every_problem_is_told_at_once() -> None:
+    assert told(
+        "version: 2\n"
+        "agents:\n"
+        "  a:\n"
+        "    upstrem: http://x\n"
+        "    routes:\n"
+        "      - {path: chat}\n"
+        "plans:\n"
+        "  p: {rate: 10/x, burst: 0}\n"
+        "models: []\n"
+    ) == [
+        "p.yaml:1:10: the version of the format is 1",
+        "p.yaml:3:3: 'upstream' is missing",
+        "p.yaml:4:5: unknown field 'upstrem': did you mean 'upstream'?",
+        "p.yaml:6:16: a route's path begins with '/'",
+        "p.yaml:8:13: '10/x' is not a rate such as 10/s, 100/m, 1000/h or 5000/d",
+        "p.yaml:8:26: '0' is not a burst: a whole number of at least 1",
+        "p.yaml:9:1: this version does not support 'models' yet",
+    ]
+
+
+AGENT = "version: 1\nagents:\n  a:\n    upstream: http://x\n    {}\n"
+PLAN = "version: 1\nplans:\n  p: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (AGENT.format("timeouts: {connect: 2}"), "'2' is not a duration"),
+        (AGENT.format("timeouts: {connect: 0s}"), "give more than 0"),
+        (AGENT.format("timeouts: {conect: 1s}"), "did you mean 'connect'?"),
+        (AGENT.format("timeouts: [1s]"), "must be a mapping"),
+        (AGENT.format("max_body: 10 bananas"), "is not a size"),
+        (AGENT.format("max_body: true"), "is not a size"),
+        (AGENT.format("preserve_host: 1"), "must be true or false"),
+        (AGENT.format("hosts: a.test"), "must be a list"),
+        (AGENT.format("hosts: ['a.test:80']"), "is not a host name without a port"),
+        (AGENT.format("hosts: ['*.test']"), "is not a host name"),
+        (AGENT.format("hosts: [a.test, A.test]"), "host a.test is defined already"),
+        (AGENT.format("paths: {allow: ['..']}"), "is not one of // ;"),
+        (AGENT.format("routes: [{path: /a/../b}]"), "dot segments"),
+        (AGENT.format("routes: [{path: /a*}]"), "'*' stands for a whole segment"),
+        (AGENT.format("routes: [{path: /a, methods: [get]}]"), "'get' is not one of"),
+        (AGENT.format("routes: [{path: /a, methods: [TRACE]}]"), "'TRACE' is not one of"),
+        (AGENT.format("routes: [{path: /a, action: 'a b'}]"), "is not a name"),
+        (AGENT.format("routes: [{method: GET, path: /a}]"), "did you mean 'methods'?"),
+        (AGENT.format("cors: {origins: []}"), "does not support 'cors' yet"),
+        ("version: 1\nagents: {'a/b': {upstream: 'http://x'}}", "'a/b' is not a name"),
+        ("version: 1\nagents: {a: {upstream: 'ftp://x'}}", "is not a URL"),
+        ("version: 1\nagents: {a: {upstream: 'http://x:0'}}", "is not a URL"),
+        ("version: 1\nagents: {a: {upstream: 'http://x:99999'}}", "is not a URL"),
+        ("version: 1\nagents: {a: {upstream: 'http://u:hush@x'}}", "no user, password"),
+        ("version: 1\nagents: {a: {upstream: 'http://x?q'}}", "no user, password, query"),
+        ("version: 1\nagents: {a: {upstream: 'http://x/a/../b'}}", "dot segments"),
+        ("version: 1\nagents: {a: {upstream: [http://x]}}", "must be text"),
+        ("version: 1\nagents: [a]", "must be a mapping"),
+        (PLAN.format("{burst: 2}"), "'burst' means nothing without 'rate'"),
+        (PLAN.format("{quota: [1/d, 2/d]}"), "two quotas for the same window"),
+        (PLAN.format("{quota: 1/w}"), "is not a quota"),
+        (PLAN.format("{quota: -1/d}"), "is not an amount per time"),
+        (PLAN.format("{rate: 10}"), "is not an amount per time"),
+        (PLAN.format("{rate: 1.5/s}"), "is not an amount per time"),
+        (PLAN.format("{rate: 99999999999/s}"), "is not an amount per time"),
+        (PLAN.format("{rate: 1/s, burst: 1.5}"), "put it in quotes"),
+        (PLAN.format("{concurrency: 5}"), "does not support 'concurrency' yet"),
+        (PLAN.format("{tokens: 5/d}"), "does not support 'tokens' yet"),
+        ("version: 1\ntrusted_proxies: [10.0.0.1/8]", "has host bits set"),
+        ("version: 1\ntrusted_proxies: [everyone]", "is not a network"),
+        ("agents: {}", "'version' is missing"),
+        ("version: '1'", "the version of the format is 1"),
+        ("- 1", "must be a mapping"),
+        ("hello", "must be a mapping"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence(text: str, problem: str) -> None:
+    problems = told(text)
+    assert len(problems) == 1, problems
+    assert problem in problems[0]
+    assert "hush" not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the file is empty"),
+        ("\n# only a comment\n", "the file is empty"),
+        ("version: 1\nagents:\n", "nothing is written here"),
+        (AGENT.format("routes:"), "nothing is written here"),
+        (AGENT.format("max_body: ~"), "nothing is written here"),
+        ("version: 1\nversion: 1", "'version' is there twice: first in line 1"),
+        (AGENT.format("upstream: http://y"), "'upstream' is there twice"),
+        ("version: 1\nagents: {on: {upstream: 'http://x'}}", "'on' is a boolean"),
+        ("version: 1\nagents: {1.10: {upstream: 'http://x'}}", "'1.10' is a number"),
+        ("version: 1\nagents: {22:22: {upstream: 'http://x'}}", "'22:22' is a number"),
+        ("version: 1\nagents: {2026-01-01: {upstream: 'http://x'}}", "is a date"),
+        ("version: 1\nagents: {true: {upstream: 'http://x'}}", "'true' is a boolean"),
+        (AGENT.format("preserve_host: yes"), "write true or false"),
+        (PLAN.format("{rate: 1/s, burst: 017}"), "'017' is a number to some readers"),
+        (PLAN.format("{rate: 1/s, burst: 1_000}"), "'1_000' is a number to some readers"),
+        ("version: !!int 1", "tags such as"),
+        ("version: !!python/object/apply:os.system ['true']", "tags such as"),
+        ("base: &b {version: 1}\n<<: *b", "merge keys"),
+        ("version: 1\n---\nversion: 1", "a second document"),
+        ("version: *nothing", "stands for nothing before it"),
+        ("a: &a [*a]", "stands for nothing before it"),
+        ("? [a]\n: 1", "a key must be plain text"),
+        ("version: 1\n\tagents: {}", "this is not YAML"),
+        ("version: 'x", "this is not YAML"),
+        ("version: \x00", "this is not YAML"),
+    ],
+)
+def test_what_readers_of_yaml_take_differently_is_refused(text: str, problem: str) -> None:
+    assert any(problem in line for line in told(text)), told(text)
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    loaded = read_policies({"p.yaml": b"version: 1\nagents: \xff"})
+    assert [str(problem) for problem in loaded.problems] == ["p.yaml:2:1: this is not UTF-8 text"]
+
+
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (ALIASES.encode(), "aliases expanded"),
+        (b"[" * 100_000, "nested deeper"),
+        (b"".join(b" " * i + b"a:\n" for i in range(100)), "nested deeper"),
+        (b"a: b\n" * 200_000, "larger than 512 KiB"),
+        (b"".join(b"k%d: 1\n" % i for i in range(40_000)), "more than 50000 values"),
+    ],
+)
+def test_a_file_that_would_cost_too_much_is_refused_before_it_does(
+    content: bytes, problem: str
+) -> None:
+    loaded = read_policies({"p.yaml": content})
+    assert loaded.policies is None
+    assert problem in str(loaded.problems[-1])
+
+
+def test_a_limit_at_an_agent_that_nobody_defines_is_warned_of() -> None:
+    loaded = read(PLAN.format("{agents: {suport: {rate: 1/s}}}"))
+    assert loaded.policies is not None
+    assert [str(warning) for warning in loaded.warnings] == [
+        "p.yaml:3:16: no agent is called 'suport', so this limit binds nobody"
+    ]
+
+
+def test_the_schema_for_editors_is_the_one_of_the_code() -> None:
+    stored = Path(__file__).parents[3] / "policies" / "schema.json"
+    assert json.loads(stored.read_text()) == json_schema(), "run: gateway policy schema"
+
+
+def test_the_schema_takes_what_the_code_takes() -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    validator.check_schema(json_schema())
+    validator.validate(yaml.safe_load(WHOLE))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AGENT.format("upstrem: x"),
+        AGENT.format("routes: [{path: chat}]"),
+        AGENT.format("timeouts: {connect: 2}"),
+        PLAN.format("{rate: 10/x}"),
+        PLAN.format("{quota: 5/w}"),
+        "agents: {}",
+        "version: 2",
+    ],
+)
+def test_the_schema_refuses_what_the_code_refuses(text: str) -> None:
+    assert told(text)
+    assert not jsonschema.Draft202012Validator(json_schema()).is_valid(yaml.safe_load(text))
