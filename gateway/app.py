@@ -15,6 +15,7 @@ from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.settings import Settings, StoreSettings
+from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.pool import UpstreamPool
@@ -106,7 +107,7 @@ async def open_gateway(
         async def readiness() -> tuple[str, ...]:
             return await _missing(gateway, admission)
 
-        handler = Handler(policies, gatekeeper, Forwarder(pool), readiness)
+        handler = Handler(policies, gatekeeper, Forwarder(pool, Balance(time.monotonic)), readiness)
         gateway = Gateway(
             Listener(settings.listen, settings.limits, data_callbacks(handler)),
             Listener(settings.admin_listen, settings.limits, closed_door_callbacks(handler)),

@@ -107,7 +107,8 @@ def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
     agents = dict(policies.agents)
     for name, port in ports.items():
         if name in agents:
-            agents[name] = replace(agents[name], upstream=Upstream("http", "127.0.0.1", port))
+            upstreams = (Upstream("http", "127.0.0.1", port),)
+            agents[name] = replace(agents[name], upstreams=upstreams)
     return replace(policies, agents=MappingProxyType(agents))
 
 

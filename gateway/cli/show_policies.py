@@ -26,7 +26,7 @@ def show(policies: Path, as_json: bool) -> None:
         [
             (
                 a.name,
-                str(a.upstream),
+                " ".join(map(str, a.upstreams)),
                 " ".join(a.hosts),
                 _routes(a),
                 _origin(found, "agents", a.name),
@@ -76,7 +76,7 @@ def _agent(found: Policies, agent: Agent) -> dict[str, object]:
     times = agent.timeouts
     return {
         "name": agent.name,
-        "upstream": str(agent.upstream),
+        "upstreams": [str(upstream) for upstream in agent.upstreams],
         "hosts": list(agent.hosts),
         "routes": None if agent.routes is None else [str(route) for route in agent.routes],
         "timeouts": {"connect": times.connect, "first_byte": times.first_byte, "idle": times.idle},

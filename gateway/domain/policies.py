@@ -18,13 +18,30 @@ PATH_ODDITIES = ("//", ";", "\\", "%2F", "%5C", "%3B", "%3F", "%23")
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Files in PEM for calls to one upstream: whom to believe instead of the system's
+    authorities, and who the gateway is. Empty: the system's authorities, no certificate."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash."""
+    """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash.
+
+    `proxy`: (host, port) of an HTTP proxy that tunnels there. `allow_link_local`: an address
+    such as 169.254.169.254, where clouds keep their metadata, may be called.
+    """
 
     scheme: Literal["http", "https"]
     host: str
     port: int
     base_path: str = ""
+    tls: ClientTls = ClientTls()
+    proxy: tuple[str, int] | None = None
+    allow_link_local: bool = False
 
     @property
     def authority(self) -> str:
@@ -32,6 +49,10 @@ class Upstream:
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return host if self.port == default else f"{host}:{self.port}"
+
+    def __hash__(self) -> int:
+        # It is looked up several times a request, and hardly two differ in nothing but the rest.
+        return hash((self.host, self.port))
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.base_path}"
@@ -48,14 +69,14 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent behind the gateway.
+    """One agent behind the gateway. `upstreams`: one or more, of equal worth.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
     `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive.
     """
 
     name: str
-    upstream: Upstream
+    upstreams: tuple[Upstream, ...]
     hosts: tuple[str, ...] = ()
     routes: tuple[Route, ...] | None = None
     timeouts: Timeouts = Timeouts()

@@ -8,6 +8,8 @@ from ipaddress import ip_address
 from gateway.domain.policies import Network
 from gateway.protocol.request import RequestHead
 
+WEBSOCKET = b"websocket"
+
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Upstream
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.upstream import Answer, UpstreamConnection
@@ -14,17 +15,26 @@ class Call:
     """`answer` sends and waits; `end` must follow, whatever happened."""
 
     def __init__(
-        self, exchange: Exchange, outgoing: Outgoing, connection: UpstreamConnection
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        upstream: Upstream,
+        connection: UpstreamConnection,
     ) -> None:
         self.connection = connection
         self._exchange = exchange
         self._outgoing = outgoing
+        self._data = outgoing.data_for(upstream)
         self._upload: asyncio.Task[None] | None = None
         self._sent = 0
 
     @property
     def sent_whole(self) -> bool:
-        return self._upload is None or (self._upload.done() and not self._upload.cancelled())
+        """Whether the request was sent to its end, so that another one may follow it."""
+        upload = self._upload
+        if upload is None:
+            return True
+        return upload.done() and not upload.cancelled() and upload.exception() is None
 
     async def answer(self) -> Answer:
         """The final answer's head; its body may still be on its way.
@@ -35,20 +45,23 @@ class Call:
         outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
         connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
         if not outgoing.head.has_body:
-            connection.write(outgoing.data)
+            connection.write(self._data)
         elif exchange.body_arrived:
             body = self._framed(exchange.buffered_body())
-            connection.write(outgoing.data + body + self._ending())
+            connection.write(self._data + body + self._ending())
         else:
-            connection.write(outgoing.data)
+            connection.write(self._data)
             await self._upload_until(connection.answer_arrived)
             return await connection.answer_arrived
         connection.deadline.set(outgoing.agent.timeouts.first_byte)
         return await connection.answer_arrived
 
     def end(self) -> None:
-        if self._upload is not None and not self._upload.done():
-            self._upload.cancel()
+        upload = self._upload
+        if upload is not None and not upload.done():
+            upload.cancel()
+            # It may fail before it is cancelled, and nobody waits for it any more.
+            upload.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> None:
         """Upload in a task of its own: an agent may answer before it has read everything."""

@@ -3,14 +3,19 @@
 from aiohttp import StreamReader
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Upstream
 from gateway.protocol.answer import AnswerHead, read_answer, write_answer_head
+from gateway.proxy.balance import Balance
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outgoing import Outgoing
-from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.pool import Lease, UpstreamPool
 from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
 
+_UPSTREAM_FAILED = frozenset(
+    {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}
+)
 _LAST_CHUNK = b"0\r\n\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _CLOSE = b"Connection: close\r\n"
@@ -20,8 +25,9 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 class Forwarder:
     """Carries exchanges over pooled connections."""
 
-    def __init__(self, pool: UpstreamPool) -> None:
+    def __init__(self, pool: UpstreamPool, balance: Balance) -> None:
         self._pool = pool
+        self._balance = balance
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Answer `exchange` with the agent's answer.
@@ -29,25 +35,46 @@ class Forwarder:
         Denied while nothing has been sent to the caller; after that a failure aborts the
         connection, because a second status line inside a body would look like part of it.
         """
-        agent = outgoing.agent
-        lease = await self._pool.acquire(
-            agent.upstream, agent.timeouts.connect, repeatable=outgoing.repeatable
-        )
-        call = Call(exchange, outgoing, lease.connection)
+        upstream, lease = await self._acquire(outgoing)
+        health = self._balance.health(upstream)
+        health.busy += 1
+        call = Call(exchange, outgoing, upstream, lease.connection)
         try:
             try:
                 answer = await call.answer()
             except UpstreamLostError:
                 if not (lease.reused and outgoing.repeatable):
                     raise
-                connection = await self._pool.connect(agent.upstream, agent.timeouts.connect)
-                call = Call(exchange, outgoing, connection)
+                connection = await self._pool.connect(upstream, outgoing.agent.timeouts.connect)
+                call = Call(exchange, outgoing, upstream, connection)
                 answer = await call.answer()
+            health.succeeded()
             await self._pass_on(exchange, outgoing, call, answer)
         except UpstreamLostError as lost:
+            health.failed(self._balance.clock())
             raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
+        except Denied as denied:
+            if denied.code in _UPSTREAM_FAILED:
+                health.failed(self._balance.clock())
+            raise
         finally:
+            health.busy -= 1
             self._settle(call)
+
+    async def _acquire(self, outgoing: Outgoing) -> tuple[Upstream, Lease]:
+        """A connection to the upstream that is best to ask. Where none can be had, the next one
+        is asked: nothing has been sent yet, so nothing can happen twice."""
+        agent = outgoing.agent
+        unreachable = Denied(Code.UPSTREAM_UNREACHABLE)
+        for upstream in self._balance.order(agent.upstreams):
+            try:
+                return upstream, await self._pool.acquire(
+                    upstream, agent.timeouts.connect, repeatable=outgoing.repeatable
+                )
+            except Denied as denied:
+                self._balance.health(upstream).failed(self._balance.clock())
+                unreachable = denied
+        raise unreachable
 
     async def _pass_on(
         self, exchange: Exchange, outgoing: Outgoing, call: Call, answer: Answer

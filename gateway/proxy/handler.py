@@ -15,7 +15,6 @@ from gateway.protocol.upstream_request import (
     client_address,
     forwarding_block,
     trace_block,
-    write_head,
 )
 from gateway.proxy import health
 from gateway.proxy.client import ClientConnection
@@ -23,7 +22,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.outgoing import Outgoing
-from gateway.proxy.websocket import WEBSOCKET, asks_for_websocket
+from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.locate import Located, locate
 
@@ -91,7 +90,6 @@ class Handler:
         agent = located.agent
         if agent is None:
             raise Denied(Code.NOT_FOUND)
-        upstream = agent.upstream
         named = request_id.encode()
         blocks = (
             forwarding_block(head, hop, policies.trusted_proxies),
@@ -99,16 +97,9 @@ class Handler:
             passage.identity,
             b"X-Request-Id: " + named + b"\r\n",
         )
-        preserved = head.authority if agent.preserve_host else b""
-        data = write_head(
-            head,
-            upstream.base_path.encode() + located.path,
-            preserved or upstream.authority.encode(),
-            blocks,
-            upgrade=WEBSOCKET if upgrade else b"",
-        )
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
-        return Outgoing(agent, head, data, own, limited=bool(passage.limits), upgrade=upgrade)
+        limited = bool(passage.limits)
+        return Outgoing(agent, head, located.path, blocks, own, limited=limited, upgrade=upgrade)
 
     def refuse(self, connection: ClientConnection, denied: Denied) -> None:
         """Answer what could not be read as a request; the connection ends with it."""

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from gateway.domain.policies import Agent
+from gateway.domain.policies import Agent, Upstream
 from gateway.protocol.request import RequestHead
+from gateway.protocol.upstream_request import WEBSOCKET, write_head
 
 # RFC 9110 section 9.2.1: safe methods, which nothing is done twice by.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -11,17 +12,30 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """`data`: the head as sent to the agent. `own`: the gateway's header lines for the caller.
+    """`path`: what is sent after an upstream's base path. `blocks`: the gateway's header lines
+    for the agent, `own`: those for the caller.
 
     `limited`: rate-limit headers are among them. `upgrade`: it asks for a WebSocket.
     """
 
     agent: Agent
     head: RequestHead
-    data: bytes
+    path: bytes
+    blocks: tuple[bytes, ...]
     own: bytes
     limited: bool = False
     upgrade: bool = False
+
+    def data_for(self, upstream: Upstream) -> bytes:
+        """The head as it is sent to `upstream`."""
+        preserved = self.head.authority if self.agent.preserve_host else b""
+        return write_head(
+            self.head,
+            upstream.base_path.encode() + self.path,
+            preserved or upstream.authority.encode(),
+            self.blocks,
+            upgrade=WEBSOCKET if self.upgrade else b"",
+        )
 
     @property
     def repeatable(self) -> bool:

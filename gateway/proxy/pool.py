@@ -1,12 +1,11 @@
 """Connections to agents, kept for the next request."""
 
 import asyncio
-import ssl
 from collections import defaultdict
 from dataclasses import dataclass
 
-from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Upstream
+from gateway.proxy.dial import Dialer
 from gateway.proxy.upstream import UpstreamConnection
 
 IDLE_SECONDS = 60.0
@@ -14,8 +13,6 @@ IDLE_SECONDS = 60.0
 # sent twice takes no connection that may be dropped while the request is on its way.
 FRESH_SECONDS = 3.0
 MAX_IDLE = 256
-
-Place = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +28,13 @@ class UpstreamPool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._idle: defaultdict[Place, list[UpstreamConnection]] = defaultdict(list)
-        self._places: dict[UpstreamConnection, Place] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._dialer = Dialer(loop)
+        self._idle: defaultdict[Upstream, list[UpstreamConnection]] = defaultdict(list)
+        self._upstreams: dict[UpstreamConnection, Upstream] = {}
 
     async def acquire(self, upstream: Upstream, seconds: float, *, repeatable: bool) -> Lease:
         """A connection to `upstream`; Denied(upstream_unreachable) after so many seconds."""
-        place = (upstream.scheme, upstream.host, upstream.port)
-        idle = self._idle.get(place)
+        idle = self._idle.get(upstream)
         while idle:
             connection = idle.pop()
             age = self._loop.time() - connection.idle_since
@@ -50,45 +46,31 @@ class UpstreamPool:
 
     async def connect(self, upstream: Upstream, seconds: float) -> UpstreamConnection:
         """A new connection."""
-        tls = self._tls_context() if upstream.scheme == "https" else None
-        try:
-            async with asyncio.timeout(seconds):
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self._loop, self._forget),
-                    upstream.host,
-                    upstream.port,
-                    ssl=tls,
-                )
-        except (OSError, TimeoutError) as problem:
-            raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
-        self._places[connection] = (upstream.scheme, upstream.host, upstream.port)
+        connection = await self._dialer.dial(
+            upstream, seconds, lambda: UpstreamConnection(self._loop, self._forget)
+        )
+        self._upstreams[connection] = upstream
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give back after an exchange; what cannot be trusted to carry another one is closed."""
-        place = self._places.get(connection)
-        if place is None or not connection.reusable or len(self._idle[place]) >= MAX_IDLE:
+        upstream = self._upstreams.get(connection)
+        if upstream is None or not connection.reusable or len(self._idle[upstream]) >= MAX_IDLE:
             connection.close()
             return
         connection.keep_idle(IDLE_SECONDS)
-        self._idle[place].append(connection)
+        self._idle[upstream].append(connection)
 
     def close(self) -> None:
-        for connection in list(self._places):
+        for connection in list(self._upstreams):
             connection.close()
 
     def _forget(self, connection: UpstreamConnection) -> None:
-        place = self._places.pop(connection, None)
-        if place is None:
+        upstream = self._upstreams.pop(connection, None)
+        if upstream is None:
             return
-        idle = self._idle.get(place, [])
+        idle = self._idle.get(upstream, [])
         if connection in idle:
             idle.remove(connection)
         if not idle:
-            self._idle.pop(place, None)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
+            self._idle.pop(upstream, None)

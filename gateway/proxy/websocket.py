@@ -7,11 +7,11 @@ from base64 import b64decode
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.answer import AnswerHead, write_answer_head
 from gateway.protocol.request import SUBPROTOCOL, RequestHead
+from gateway.protocol.upstream_request import WEBSOCKET
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.upstream import UpstreamConnection
 
-WEBSOCKET = b"websocket"
 _SWITCHING = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 

@@ -34,7 +34,7 @@ class Question:
 class Explanation:
     """`steps`: (what was looked at, what was found), in the order of the decision.
 
-    `denied` None: the request would go to `upstream`.
+    `denied` None: the request would go to `upstream`, or to another one of the same agent.
     """
 
     steps: tuple[tuple[str, str], ...]
@@ -70,7 +70,7 @@ class Explainer:
         agent = located.agent
         if agent is None:
             raise Denied(Code.NOT_FOUND)
-        return f"{agent.upstream}{located.path.decode('ascii')}"
+        return f"{agent.upstreams[0]}{located.path.decode('ascii')}"
 
     async def _authorise(
         self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]

@@ -83,7 +83,7 @@ class World:
 
     def agent(self, name: str = "echo", **fields: Any) -> Agent:
         upstream = fields.pop("upstream", Upstream("http", "127.0.0.1", self.agent_port))
-        return Agent(name, upstream, **fields)
+        return Agent(name, (upstream,), **fields)
 
     async def issue(self, *scopes: str, **fields: Any) -> Key:
         """A new key, as the command line would make it."""

@@ -69,4 +69,4 @@ def test_what_is_written_is_what_is_read(names: list[str], data: st.DataObject) 
     text = yaml.safe_dump({"version": 1, "agents": agents})
     policies = read_policies({"p.yaml": text.encode()}).policies
     assert policies is not None
-    assert {name: agent.upstream.port for name, agent in policies.agents.items()} == ports
+    assert {name: agent.upstreams[0].port for name, agent in policies.agents.items()} == ports

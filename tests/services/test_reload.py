@@ -28,7 +28,7 @@ def replace(path: Path, content: str) -> None:
 
 
 def port(live: LivePolicies) -> int:
-    return live.current.agents["a"].upstream.port
+    return live.current.agents["a"].upstreams[0].port
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -145,7 +145,7 @@ async def test_the_links_of_kubernetes_are_followed_and_never_mixed(tmp_path: Pa
 
     def note(before: Policies, after: Policies) -> None:
         rate = after.plans["p"].limits.rate
-        seen.append((after.agents["a"].upstream.port, rate.count if rate else 0))
+        seen.append((after.agents["a"].upstreams[0].port, rate.count if rate else 0))
 
     live.after_swap = note
     watching = asyncio.create_task(live.watch())

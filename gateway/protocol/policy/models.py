@@ -1,18 +1,30 @@
 """The shape of a policy file. The JSON Schema for editors is made from these very models."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from gateway.domain.addresses import is_guarded
 from gateway.domain.policies import DEFAULT_ACTION
 from gateway.protocol.policy.values import (
     Burst,
     Duration,
+    FilePath,
     HostName,
     Method,
     Name,
     NetworkText,
     Oddity,
+    ProxyUrl,
     Quotas,
     RateText,
     RoutePathText,
@@ -47,10 +59,65 @@ class PathsSection(_Section):
     allow: list[Oddity] = Field(description="Disputed spellings that this agent wants to receive.")
 
 
+class UpstreamSection(_Section):
+    """One place where an agent lives, with what it takes to call it there."""
+
+    url: UpstreamUrl = Field(description="A path in it is put before every path.")
+    ca: FilePath | None = Field(default=None, description="PEM: whom to believe there.")
+    cert: FilePath | None = Field(default=None, description="PEM: the gateway's certificate.")
+    key: FilePath | None = Field(default=None, description="PEM: its private key.")
+    proxy: ProxyUrl | None = Field(default=None, description="An HTTP proxy that tunnels there.")
+    allow_link_local: bool = Field(
+        default=False, description="May be at an address such as 169.254.169.254."
+    )
+
+    @model_validator(mode="after")
+    def _files_belong_together(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("'cert' and 'key' belong together: give both or neither")
+        if self.url.scheme == "http" and (self.ca or self.cert):
+            raise ValueError("'ca', 'cert' and 'key' are for an upstream with https")
+        return self
+
+    @model_validator(mode="after")
+    def _address_is_meant(self) -> Self:
+        if is_guarded(self.url.host) and not self.allow_link_local:
+            raise ValueError(
+                f"{self.url.host} is where clouds keep their credentials: if it is meant, write "
+                "{url: …, allow_link_local: true}"
+            )
+        return self
+
+
+def _as_sections(value: Any) -> Any:
+    """One or more upstreams, each a URL or a section, as sections."""
+    items = value if isinstance(value, list) else [value]
+    return [{"url": item} if isinstance(item, str) else item for item in items]
+
+
+class _OneOrMore:
+    """Tells the JSON Schema what `_as_sections` takes."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        many = handler(core_schema)
+        url = {"type": "string", "pattern": "^https?://", "examples": ["http://127.0.0.1:9101"]}
+        one = [url, many["items"]]
+        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}]}
+
+
+Upstreams = Annotated[
+    list[UpstreamSection], Field(min_length=1), BeforeValidator(_as_sections), _OneOrMore()
+]
+
+
 class AgentSection(_Section):
     """One agent. Its scope is `agents/<name>`, its URL `/agents/<name>/…`."""
 
-    upstream: UpstreamUrl = Field(description="Where it lives; a path is put before every path.")
+    upstream: Upstreams = Field(
+        description="Where it lives: a URL, a section with more, or a list of them.",
+    )
     hosts: list[HostName] = Field(default=[], description="Host names that belong to it whole.")
     routes: list[RouteSection] | None = Field(
         default=None, description="Left out: every path, with the action 'invoke'."

@@ -1,14 +1,15 @@
 """The files of a policies directory as one checked whole, or all that is wrong with them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from pathlib import PurePath
 from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from gateway.domain.limits import Limits
-from gateway.domain.policies import Agent, Plan, Policies, Timeouts
+from gateway.domain.policies import Agent, ClientTls, Plan, Policies, Timeouts, Upstream
 from gateway.domain.problems import Place, Problem
 from gateway.domain.routes import Route, parse_path
 from gateway.protocol.policy.mistakes import problems_of
@@ -18,6 +19,7 @@ from gateway.protocol.policy.models import (
     PlanSection,
     PolicyFile,
     RouteSection,
+    UpstreamSection,
 )
 from gateway.protocol.policy.tree import Path, Tree, read_tree
 
@@ -35,12 +37,12 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     """What these files say together. Names of files are as they stand in messages."""
     trees = [read_tree(name, content) for name, content in files.items()]
     problems = [problem for tree in trees for problem in tree.problems]
-    parsed: list[PolicyFile] = []
+    parsed: list[tuple[str, PolicyFile]] = []
     for tree in trees:
         if tree.data is None:
             continue
         try:
-            parsed.append(PolicyFile.model_validate(tree.data))
+            parsed.append((tree.file, PolicyFile.model_validate(tree.data)))
         except ValidationError as error:
             problems += problems_of(error, tree)
     places, twice = _places(trees)
@@ -49,8 +51,16 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     return Loaded(_build(parsed, _revision(files), places), warnings=_unbound(trees, places))
 
 
-def _build(files: list[PolicyFile], revision: str, places: Mapping[str, Place]) -> Policies:
-    agents = {name: _agent(name, s) for file in files for name, s in file.agents.items()}
+def _build(
+    parsed: list[tuple[str, PolicyFile]], revision: str, places: Mapping[str, Place]
+) -> Policies:
+    # Paths of certificates are beside the file that names them.
+    agents = {
+        name: _agent(name, section, PurePath(path).parent)
+        for path, file in parsed
+        for name, section in file.agents.items()
+    }
+    files = [file for _, file in parsed]
     plans = {name: _plan(name, s) for file in files for name, s in file.plans.items()}
     return Policies(
         revision,
@@ -118,17 +128,29 @@ def _limits(section: LimitsSection) -> Limits:
     return Limits(section.rate, section.burst, tuple(section.quota))
 
 
-def _agent(name: str, section: AgentSection) -> Agent:
+def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
     times = section.timeouts
     return Agent(
         name,
-        section.upstream,
+        tuple(_upstream(one, folder) for one in section.upstream),
         tuple(section.hosts),
         None if section.routes is None else tuple(_routes(section.routes)),
         Timeouts(times.connect, times.first_byte, times.idle),
         section.max_body,
         section.preserve_host,
         frozenset(section.paths.allow) if section.paths else frozenset(),
+    )
+
+
+def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:
+    ca, cert, key = (
+        str(folder / path) if path else "" for path in (section.ca, section.cert, section.key)
+    )
+    return replace(
+        section.url,
+        tls=ClientTls(ca, cert, key),
+        proxy=section.proxy,
+        allow_link_local=section.allow_link_local,
     )
 
 

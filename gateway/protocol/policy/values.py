@@ -66,24 +66,35 @@ def _size(value: Any) -> int:
 
 
 def _upstream(text: str) -> Upstream:
+    scheme, host, port, path = _url(text)
+    if path and (problem := pattern_problem(path)):
+        raise ValueError(f"the path of the upstream's URL: {problem}")
+    if "*" in path or " " in path:
+        raise ValueError("the path of the upstream's URL is taken as it stands, without '*'")
+    return Upstream("https" if scheme == "https" else "http", host, port, path)
+
+
+def _url(text: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port and path, without a trailing slash."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         raise ValueError(_NO_URL) from None
-    scheme, host = parts.scheme, parts.hostname or ""
     authority = parts.netloc.rpartition("@")[2].encode("utf-8", "replace")
-    if scheme not in ("http", "https") or port == 0 or parse_host(authority) is None:
+    if parts.scheme not in _DEFAULT_PORTS or port == 0 or parse_host(authority) is None:
         raise ValueError(_NO_URL)
     if "@" in parts.netloc or "?" in text or "#" in text:
-        raise ValueError("an upstream's URL has no user, password, query or fragment")
-    path = parts.path.rstrip("/")
-    if path and (problem := pattern_problem(path)):
-        raise ValueError(f"the path of the upstream's URL: {problem}")
-    if "*" in path or " " in path:
-        raise ValueError("the path of the upstream's URL is taken as it stands, without '*'")
-    secure = scheme == "https"
-    return Upstream("https" if secure else "http", host, port or _DEFAULT_PORTS[scheme], path)
+        raise ValueError("this URL has no user, password, query or fragment")
+    port = port or _DEFAULT_PORTS[parts.scheme]
+    return parts.scheme, parts.hostname or "", port, parts.path.rstrip("/")
+
+
+def _proxy(text: str) -> tuple[str, int]:
+    scheme, host, port, path = _url(text)
+    if scheme != "http" or path:
+        raise ValueError("a proxy is written as http://host:port")
+    return host, port
 
 
 def _host(text: str) -> str:
@@ -113,6 +124,12 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise ValueError(f"{text[:60]!r} is not a network such as 10.0.0.0/8: {problem}") from None
 
 
+def _file(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("this is not the path of a file")
+    return text
+
+
 def _oddity(text: str) -> str:
     if text not in PATH_ODDITIES:
         raise ValueError(f"{text[:20]!r} is not one of {' '.join(PATH_ODDITIES)}")
@@ -133,6 +150,10 @@ Size = Annotated[
     WithJsonSchema({"type": ["string", "integer"], "examples": ["10MB", "512KiB", 1000]}),
 ]
 UpstreamUrl = Annotated[Upstream, *_written(_upstream, "^https?://", "http://127.0.0.1:9101")]
+ProxyUrl = Annotated[
+    tuple[str, int], *_written(_proxy, "^http://", "http://proxy.example.com:3128")
+]
+FilePath = Annotated[str, *_written(_file, "", "certs/agent-ca.pem")]
 HostName = Annotated[str, *_written(_host, "", "support.example.com")]
 RoutePathText = Annotated[str, *_written(_route_path, "^/", "/chat", "/files/**")]
 Method = Annotated[

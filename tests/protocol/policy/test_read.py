@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gateway.domain.limits import Limits, Quota, Rate, Window
-from gateway.domain.policies import Timeouts
+from gateway.domain.policies import ClientTls, Timeouts
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import Loaded, read_policies
 
@@ -53,7 +53,7 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     policies = read(WHOLE).policies
     assert policies is not None
     support, faq = policies.agents["support"], policies.agents["faq"]
-    assert str(support.upstream) == "http://127.0.0.1:9101/base"
+    assert str(support.upstreams[0]) == "http://127.0.0.1:9101/base"
     assert support.hosts == ("support.example.com", "::1")
     assert policies.by_host["support.example.com"] is support
     assert support.routes is not None
@@ -66,7 +66,7 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     assert support.max_body == 10_000_000
     assert support.preserve_host
     assert support.allowed_oddities == {"//", "%2F"}
-    assert (faq.upstream.port, faq.routes, faq.max_body, faq.timeouts) == (
+    assert (faq.upstreams[0].port, faq.routes, faq.max_body, faq.timeouts) == (
         443,
         None,
         None,
@@ -79,6 +79,24 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     assert policies.plans["same"].limits == standard.limits
     assert policies.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert policies.origins["agents/faq"] == "p.yaml:14:3"
+
+
+def test_an_agent_may_live_in_several_places() -> None:
+    text = (
+        "version: 1\n"
+        "agents:\n"
+        "  a:\n"
+        "    upstream:\n"
+        "      - http://10.0.0.1:1\n"
+        "      - {url: https://b.test/base, ca: ca.pem, cert: /c.pem, key: k.pem}\n"
+        "      - {url: http://169.254.1.1, proxy: http://p.test:3128, allow_link_local: true}\n"
+    )
+    policies = read(text, "/etc/policies/p.yaml").policies
+    assert policies is not None
+    first, second, third = policies.agents["a"].upstreams
+    assert str(first) == "http://10.0.0.1:1"
+    assert second.tls == ClientTls("/etc/policies/ca.pem", "/c.pem", "/etc/policies/k.pem")
+    assert (third.proxy, third.allow_link_local) == (("p.test", 3128), True)
 
 
 def test_files_are_merged_and_told_apart_by_their_content() -> None:
@@ -126,6 +144,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 AGENT = "version: 1\nagents:\n  a:\n    upstream: http://x\n    {}\n"
+UPSTREAM = "version: 1\nagents: {{a: {{upstream: {{{}}}}}}}"
 PLAN = "version: 1\nplans:\n  p: {}\n"
 
 
@@ -158,7 +177,15 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         ("version: 1\nagents: {a: {upstream: 'http://u:hush@x'}}", "no user, password"),
         ("version: 1\nagents: {a: {upstream: 'http://x?q'}}", "no user, password, query"),
         ("version: 1\nagents: {a: {upstream: 'http://x/a/../b'}}", "dot segments"),
-        ("version: 1\nagents: {a: {upstream: [http://x]}}", "must be text"),
+        ("version: 1\nagents: {a: {upstream: []}}", "at least 1 item"),
+        ("version: 1\nagents: {a: {upstream: [[http://x]]}}", "must be a mapping"),
+        ("version: 1\nagents: {a: {upstream: {}}}", "'url' is missing"),
+        ("version: 1\nagents: {a: {upstream: http://169.254.169.254/x}}", "allow_link_local"),
+        ("version: 1\nagents: {a: {upstream: 'http://[::ffff:169.254.1.1]'}}", "allow_link_local"),
+        (UPSTREAM.format("url: http://x, ca: ca.pem"), "for an upstream with https"),
+        (UPSTREAM.format("url: https://x, cert: c.pem"), "belong together"),
+        (UPSTREAM.format("url: http://x, proxy: https://p:1"), "http://host:port"),
+        (UPSTREAM.format("url: http://x, prox: http://p:1"), "did you mean 'proxy'?"),
         ("version: 1\nagents: [a]", "must be a mapping"),
         (PLAN.format("{burst: 2}"), "'burst' means nothing without 'rate'"),
         (PLAN.format("{quota: [1/d, 2/d]}"), "two quotas for the same window"),

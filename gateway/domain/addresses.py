@@ -1,0 +1,31 @@
+"""Addresses that are not called unless a policy says so: clouds keep instance credentials there."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+_GUARDED = (
+    ip_network("169.254.0.0/16"),
+    ip_network("fe80::/10"),
+    # Amazon's metadata over IPv6, Alibaba's and Oracle's over IPv4.
+    ip_network("fd00:ec2::254/128"),
+    ip_network("100.100.100.200/32"),
+    ip_network("192.0.0.192/32"),
+)
+_NAT64 = ip_network("64:ff9b::/96")
+
+
+def is_guarded(text: str) -> bool:
+    """Whether `text` is a link-local or metadata address, also inside an IPv6 one."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return any(inner in network for inner in _readings(address) for network in _GUARDED)
+
+
+def _readings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    found: list[IPv4Address | IPv6Address] = [address]
+    if isinstance(address, IPv6Address):
+        found += [a for a in (address.ipv4_mapped, address.sixtofour) if a is not None]
+        if address in _NAT64:
+            found.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return found
