@@ -42,7 +42,6 @@ class UpstreamConnection(Stream):
         self._answer: asyncio.Future[Answer] = loop.create_future()
         self._payload: StreamReader | None = None
         self._message: RawResponseMessage | None = None
-        self._bodiless = False
         self._spoiled = False
         self._heard = False
         self._interim = 0
@@ -78,10 +77,10 @@ class UpstreamConnection(Stream):
 
     def expect_answer(self, *, bodiless: bool) -> None:
         """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body."""
-        if bodiless or self._bodiless:
+        if bodiless or self._message is not None:
+            # A used parser may hold the beginning of an answer that nobody asked for.
             self._answers = self._parser_for(bodiless=bodiless)
             self._parser = self._answers
-        self._bodiless = bodiless
         self._idle = False
         self._answer = self._loop.create_future()
         self._message = self._payload = None

@@ -1,0 +1,132 @@
+"""A connection to an agent that is kept never carries anything from one caller to the next."""
+
+import asyncio
+from contextlib import closing, suppress
+
+import pytest
+
+from tests.flows.raw import exchange, read_answer
+from tests.flows.test_forwarding import agent_that
+from tests.flows.world import World
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Foreign: 1\r\nX-Rest: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n",
+        b"HTTP/1.1 ",
+        b"\r\n\r\n",
+        b"junk",
+        OK,
+    ],
+)
+async def test_what_an_agent_sends_beyond_an_answer_is_no_part_of_the_next(
+    world: World, more: bytes
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK + more)
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK)
+
+    async with agent_that(serve) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue()
+        for _ in range(3):
+            answer = await world.call(key)
+            assert answer.status == 502 if more == b"junk" else answer.body == b"ok"
+            assert "X-Foreign" not in answer.headers
+
+
+async def test_a_body_that_broke_off_is_never_completed_by_the_next_request(world: World) -> None:
+    """The agent answers early and whole; only then does the caller's body turn out malformed."""
+    connections: list[bytes] = []
+    broken = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at = len(connections)
+        connections.append(b"")
+        with closing(writer), suppress(ConnectionError):
+            while data := await reader.read(65536):
+                connections[at] += data
+                if at == 0:
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n12")
+                    await broken.wait()
+                    writer.write(b"34")
+                else:
+                    writer.write(OK)
+
+    async with agent_that(serve) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue()
+        head = f"POST /agents/echo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.text}\r\n"
+        reader, writer = await asyncio.open_connection(*world.address)
+        with closing(writer):
+            writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+            await reader.readuntil(b"12")
+            writer.write(b"no chunk\r\n")
+            with suppress(asyncio.IncompleteReadError, TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await reader.readexactly(1)
+            broken.set()
+            with suppress(ConnectionError):
+                await reader.read()
+        assert (await world.call(key)).body == b"ok"
+    assert len(connections) == 2
+    assert connections[0].count(b"HTTP/1.1") == 1
+    assert b"0\r\n\r\n" not in connections[0]
+
+
+async def test_the_next_request_on_a_connection_with_a_whole_answer_is_sent_on_it(
+    world: World,
+) -> None:
+    accepted = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK)
+
+    async with agent_that(serve) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue()
+        for _ in range(5):
+            assert (await world.call(key)).body == b"ok"
+    assert accepted == 1
+
+
+async def test_an_upgrade_that_is_not_passed_on_still_has_its_body(world: World) -> None:
+    key = await world.issue()
+    head = (
+        f"POST /agents/echo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.text}\r\n"
+        "Connection: upgrade\r\nUpgrade: h2c\r\n"
+    ).encode()
+    for framed in (
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ):
+        answer = await exchange(world.address, head + framed)
+        assert answer.json["body"] == "hello"
+        assert "upgrade" not in answer.received
+        assert (await world.call(key)).status == 200
+
+
+async def test_bytes_after_an_upgrade_that_was_not_passed_on_are_no_request(world: World) -> None:
+    key = await world.issue()
+    request = (
+        f"GET /agents/echo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.text}\r\n{{}}\r\n"
+    )
+    first = request.format("Connection: upgrade\r\nUpgrade: h2c\r\n")
+    reader, writer = await asyncio.open_connection(*world.address)
+    with closing(writer):
+        writer.write((first + request.format("")).encode())
+        assert (await read_answer(reader)).status == 200
+        assert await reader.read() == b""
