@@ -94,4 +94,4 @@ def _routes(agent: Agent) -> str:
 
 
 def _origin(found: Policies, section: str, name: str) -> str:
-    return found.origins.get(f"{section}/{name}", "")
+    return str(found.origins.get(f"{section}/{name}", ""))

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from gateway.domain.limits import Limits
+from gateway.domain.problems import Place
 from gateway.domain.routes import Route
 
 Network = IPv4Network | IPv6Network
@@ -98,14 +99,14 @@ class Plan:
 class Policies:
     """Everything the files say. `revision` is a digest of their content, for logs.
 
-    `origins`: where each thing is written, such as `agents/support`: `policies/a.yaml:3:3`.
+    `origins`: where each thing is written, by names such as `agents/support`.
     """
 
     revision: str = ""
     agents: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
     plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({}))
     trusted_proxies: tuple[Network, ...] = ()
-    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    origins: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)

@@ -4,6 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.crypto.tls import client_context
+from gateway.domain.errors import OperationError
+from gateway.domain.policies import ClientTls, Policies
 from gateway.domain.problems import Place, Problem
 from gateway.protocol.policy.read import Loaded, read_policies
 from gateway.protocol.policy.tree import MAX_BYTES
@@ -75,7 +78,24 @@ def _read(directory: Path, listing: Listing) -> Loaded:
     loaded = read_policies(contents)
     if unread:
         return Loaded(None, tuple(sorted((*unread, *loaded.problems))))
+    unusable = _unusable_files(loaded.policies) if loaded.policies else ()
+    if unusable:
+        return Loaded(None, unusable)
     return Loaded(loaded.policies, loaded.problems, loaded.warnings + _misnamed(directory))
+
+
+def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
+    """Certificates and keys that upstreams name and that no connection could be made with."""
+    found = []
+    for name, agent in policies.agents.items():
+        for upstream in agent.upstreams:
+            if upstream.tls == ClientTls():
+                continue
+            try:
+                client_context(upstream.tls)
+            except OperationError as problem:
+                found.append(Problem(policies.origins[f"agents/{name}"], str(problem)))
+    return tuple(found)
 
 
 def _content(path: Path) -> bytes:

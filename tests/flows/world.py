@@ -83,7 +83,7 @@ class World:
 
     def agent(self, name: str = "echo", **fields: Any) -> Agent:
         upstream = fields.pop("upstream", Upstream("http", "127.0.0.1", self.agent_port))
-        return Agent(name, (upstream,), **fields)
+        return Agent(name, fields.pop("upstreams", (upstream,)), **fields)
 
     async def issue(self, *scopes: str, **fields: Any) -> Key:
         """A new key, as the command line would make it."""
@@ -127,12 +127,12 @@ async def echo(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def listening(app: web.Application) -> AsyncIterator[int]:
-    """`app` on a free loopback port."""
+async def listening(app: web.Application, **how: Any) -> AsyncIterator[int]:
+    """`app` on a free loopback port; `how`: as aiohttp's TCPSite takes it."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, **how)
         await site.start()
         server = site._server
         assert isinstance(server, asyncio.Server)

@@ -171,3 +171,16 @@ def test_a_file_with_another_ending_is_warned_of(file: Path) -> None:
     file.with_name(".hidden.yaml").write_text("[")
     loaded = read_directory(file.parent)
     assert [problem.place.file for problem in loaded.warnings] == [str(file.with_name("more.yml"))]
+
+
+@pytest.mark.parametrize("content", [None, "this is no certificate"])
+def test_a_certificate_that_cannot_be_used_is_a_problem_of_the_policies(
+    file: Path, content: str | None
+) -> None:
+    if content is not None:
+        file.with_name("ca.pem").write_text(content)
+    file.write_text("version: 1\nagents:\n  a: {upstream: {url: 'https://a.test', ca: ca.pem}}\n")
+    loaded = read_directory(file.parent)
+    assert loaded.policies is None
+    (problem,) = loaded.problems
+    assert str(problem).startswith(f"{file}:3:3: {file.with_name('ca.pem')}: ")

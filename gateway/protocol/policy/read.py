@@ -67,7 +67,7 @@ def _build(
         MappingProxyType(agents),
         MappingProxyType(plans),
         tuple(network for file in files for network in file.trusted_proxies),
-        MappingProxyType({name: str(place) for name, place in places.items()}),
+        MappingProxyType(dict(places)),
     )
 
 

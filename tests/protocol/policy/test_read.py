@@ -78,7 +78,7 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     assert standard.agents["support"] == Limits(Rate(2, 60))
     assert policies.plans["same"].limits == standard.limits
     assert policies.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
-    assert policies.origins["agents/faq"] == "p.yaml:14:3"
+    assert str(policies.origins["agents/faq"]) == "p.yaml:14:3"
 
 
 def test_an_agent_may_live_in_several_places() -> None:

@@ -1,0 +1,257 @@
+"""Several upstreams, TLS to them, proxies on the way, and addresses that must not be called."""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+
+from gateway.domain.errors import Code
+from gateway.domain.policies import ClientTls, Timeouts, Upstream
+from tests.flows.test_denials import check
+from tests.flows.world import World, listening
+
+Reply = Callable[[web.Request], Any]
+
+
+@asynccontextmanager
+async def agent_app(reply: Reply, **how: Any) -> AsyncIterator[int]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", reply)
+    async with listening(app, **how) as port:
+        yield port
+
+
+def named(name: str) -> Reply:
+    async def reply(request: web.Request) -> web.Response:
+        return web.Response(text=name)
+
+    return reply
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as made:
+        yield made
+
+
+def at(port: int, **fields: Any) -> Upstream:
+    return Upstream("http", "127.0.0.1", port, **fields)
+
+
+async def test_the_load_is_spread_over_all_upstreams(world: World, stack: AsyncExitStack) -> None:
+    ports = [await stack.enter_async_context(agent_app(named(name))) for name in "abc"]
+    world.serve(world.agent(upstreams=tuple(map(at, ports))))
+    key = await world.issue()
+    answers = [await world.call(key) for _ in range(30)]
+    assert Counter(answer.body for answer in answers) == {b"a": 10, b"b": 10, b"c": 10}
+
+
+async def test_the_least_busy_upstream_is_asked(world: World, stack: AsyncExitStack) -> None:
+    release, taken = asyncio.Event(), asyncio.Queue[str]()
+
+    def waiting(name: str) -> Reply:
+        async def reply(request: web.Request) -> web.Response:
+            if request.path == "/wait":
+                taken.put_nowait(name)
+                await release.wait()
+            return web.Response(text=name)
+
+        return reply
+
+    ports = [await stack.enter_async_context(agent_app(waiting(name))) for name in "ab"]
+    world.serve(world.agent(upstreams=tuple(map(at, ports))))
+    key = await world.issue()
+    held = [asyncio.create_task(world.call(key, "/agents/echo/wait"))]
+    busy = await taken.get()
+    answers = [await world.call(key) for _ in range(4)]
+    assert {answer.body.decode() for answer in answers} == {"a", "b"} - {busy}
+    release.set()
+    await asyncio.gather(*held)
+
+
+async def test_where_one_upstream_is_down_the_other_answers_everything(
+    world: World, stack: AsyncExitStack, unused_tcp_port: int
+) -> None:
+    port = await stack.enter_async_context(agent_app(named("alive")))
+    world.serve(world.agent(upstreams=(at(unused_tcp_port), at(port))))
+    key = await world.issue()
+    for method in ("GET", "POST") * 6:
+        answer = await world.call(key, method=method, data=b"once" if method == "POST" else None)
+        assert (answer.status, answer.body) == (200, b"alive")
+
+
+async def test_a_request_that_may_have_been_heard_is_not_sent_to_another_upstream(
+    world: World, stack: AsyncExitStack
+) -> None:
+    heard: list[str] = []
+
+    async def hang_up(request: web.Request) -> web.Response:
+        heard.append(await request.text())
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    ports = [await stack.enter_async_context(agent_app(hang_up)) for _ in range(2)]
+    world.serve(world.agent(upstreams=tuple(map(at, ports))))
+    answer = await world.call(await world.issue(), method="POST", data=b"pay")
+    check(answer, Code.UPSTREAM_UNREACHABLE)
+    assert heard == ["pay"]
+
+
+async def test_where_all_upstreams_are_down_the_caller_is_told(
+    world: World, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    world.serve(world.agent(upstreams=tuple(at(unused_tcp_port_factory()) for _ in range(3))))
+    for _ in range(5):
+        check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def files(folder: Path, authority: trustme.CA, name: str) -> ClientTls:
+    """Certificate, key and authority of `name`, as files."""
+    issued = authority.issue_cert(name)
+    paths = [folder / f"{name}.{kind}.pem" for kind in ("ca", "cert", "key")]
+    authority.cert_pem.write_to_path(str(paths[0]))
+    issued.cert_chain_pems[0].write_to_path(str(paths[1]))
+    issued.private_key_pem.write_to_path(str(paths[2]))
+    return ClientTls(*map(str, paths))
+
+
+def server_side(authority: trustme.CA, name: str, *, ask: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    if ask:
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def secure(port: int, **fields: Any) -> Upstream:
+    return Upstream("https", "localhost", port, **fields)
+
+
+async def test_an_upstream_with_an_authority_of_its_own_is_believed(
+    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = server_side(authority, "localhost")
+    port = await stack.enter_async_context(agent_app(named("secret"), ssl_context=context))
+    tls = ClientTls(ca=files(tmp_path, authority, "gateway").ca)
+    world.serve(world.agent(upstream=secure(port, tls=tls)))
+    assert (await world.call(await world.issue())).body == b"secret"
+
+
+async def test_an_upstream_that_asks_gets_the_gateways_certificate(
+    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = server_side(authority, "localhost", ask=True)
+    port = await stack.enter_async_context(agent_app(named("known"), ssl_context=context))
+    tls = files(tmp_path, authority, "gateway")
+    world.serve(world.agent(upstream=secure(port, tls=tls)))
+    assert (await world.call(await world.issue())).body == b"known"
+    world.serve(world.agent(upstream=secure(port, tls=ClientTls(ca=tls.ca))))
+    check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
+
+
+@pytest.mark.parametrize("wrong", ["name", "authority", "no authority"])
+async def test_an_upstream_that_cannot_prove_who_it_is_gets_nothing(
+    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path, wrong: str
+) -> None:
+    heard: list[str] = []
+
+    async def reply(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.Response()
+
+    name = "elsewhere.test" if wrong == "name" else "localhost"
+    context = server_side(trustme.CA() if wrong == "authority" else authority, name)
+    port = await stack.enter_async_context(agent_app(reply, ssl_context=context))
+    ca = "" if wrong == "no authority" else files(tmp_path, authority, "gateway").ca
+    world.serve(world.agent(upstream=secure(port, tls=ClientTls(ca=ca))))
+    check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
+    assert heard == []
+
+
+async def test_a_renewed_client_certificate_is_used_without_a_restart(
+    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = server_side(authority, "localhost", ask=True)
+    port = await stack.enter_async_context(agent_app(named("known"), ssl_context=context))
+    tls = files(tmp_path, authority, "gateway")
+    stranger = files(tmp_path, trustme.CA(), "stranger")
+    upstream = secure(port, tls=ClientTls(tls.ca, stranger.cert, stranger.key))
+    world.serve(world.agent(upstream=upstream))
+    check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
+    for new, old in ((tls.cert, stranger.cert), (tls.key, stranger.key)):
+        Path(new).replace(old)
+    assert (await world.call(await world.issue())).body == b"known"
+
+
+@asynccontextmanager
+async def connect_proxy(*, status: bytes = b"200 OK") -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A proxy that knows CONNECT and nothing else; the list has the heads that it was sent."""
+    heads: list[bytes] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head)
+        writer.write(b"HTTP/1.1 %b\r\n\r\n" % status)
+        if status.startswith(b"200"):
+            host, _, port = head.split(b" ")[1].partition(b":")
+            inner, outer = await asyncio.open_connection(host.decode(), int(port))
+            await asyncio.gather(pump(reader, outer), pump(inner, writer), return_exceptions=True)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], heads
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_tunnels_and_sees_no_request(
+    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path, scheme: str
+) -> None:
+    how = {"ssl_context": server_side(authority, "localhost")} if scheme == "https" else {}
+    port = await stack.enter_async_context(agent_app(named("far"), **how))
+    proxy, heads = await stack.enter_async_context(connect_proxy())
+    ca = files(tmp_path, authority, "gateway").ca if how else ""
+    where = {"tls": ClientTls(ca=ca), "proxy": ("127.0.0.1", proxy)}
+    upstream = secure(port, **where) if how else Upstream("http", "localhost", port, **where)  # type: ignore[arg-type]
+    world.serve(world.agent(upstream=upstream))
+    key = await world.issue()
+    for _ in range(2):
+        assert (await world.call(key)).body == b"far"
+    assert heads == [b"CONNECT localhost:%d HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % (port, port)]
+
+
+async def test_a_proxy_that_refuses_is_an_upstream_out_of_reach(
+    world: World, stack: AsyncExitStack
+) -> None:
+    proxy, _ = await stack.enter_async_context(connect_proxy(status=b"403 Forbidden"))
+    world.serve(world.agent(upstream=at(1, proxy=("127.0.0.1", proxy))))
+    check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xa9fea9fe", "fe80::1"])
+async def test_addresses_of_metadata_are_not_dialled_however_they_are_spelled(
+    world: World, host: str
+) -> None:
+    world.serve(world.agent(upstream=Upstream("http", host, 80), timeouts=Timeouts(connect=0.5)))
+    check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
