@@ -1,13 +1,11 @@
-"""RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10), and X-RateLimit-… beside them.
-
-`states` is what the admission script says of each limit: requests remaining, then seconds until
-it is full again (rate) or begins anew (quota).
-"""
+"""RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10), and X-RateLimit-… beside them."""
 
 import math
 from calendar import monthrange
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from gateway.domain.judgement import NamedLimit
 from gateway.domain.limits import Rate, Window
@@ -21,37 +19,63 @@ _WIDTHS = {
 }
 
 
-def policy_field(limits: Sequence[NamedLimit], now: datetime) -> str:
-    """`"rate";q=20;w=2, "day";q=10000;w=86400`; `now` in UTC tells how long this month is."""
-    return ", ".join(f'"{n.label}";q={quantity(n)};w={_width(n, now)}' for n in limits)
+@dataclass(frozen=True, slots=True)
+class LimitFields:
+    """The fields about one set of limits; what no request changes is written once.
+
+    `policy` has one `%d` for the width of each monthly quota (`months` of them), `state` two for
+    each limit: requests remaining, then seconds until it is full again (rate) or begins anew.
+    """
+
+    quantities: tuple[int, ...]
+    policy: str
+    state: str
+    months: int
+
+    def pairs(self, states: tuple[int, ...], now: datetime) -> tuple[tuple[str, str], ...]:
+        """`states` is what the admission script says; `now`, in UTC, how long this month is."""
+        policy = self.policy
+        if self.months:
+            policy %= (_month_seconds(now.year, now.month),) * self.months
+        tightest = self._tightest(states)
+        return (
+            ("RateLimit-Policy", policy),
+            ("RateLimit", self.state % states),
+            ("X-RateLimit-Limit", str(self.quantities[tightest])),
+            ("X-RateLimit-Remaining", str(states[2 * tightest])),
+            ("X-RateLimit-Reset", str(states[2 * tightest + 1])),
+        )
+
+    def _tightest(self, states: tuple[int, ...]) -> int:
+        """The limit with the smallest share left."""
+        found, least = 0, math.inf
+        for i, quantity in enumerate(self.quantities):
+            share = states[2 * i] / quantity
+            if share < least:
+                found, least = i, share
+        return found
 
 
-def state_field(limits: Sequence[NamedLimit], states: Sequence[int]) -> str:
-    """`"rate";r=7;t=1, "day";r=9123;t=3600`."""
-    return ", ".join(
-        [
-            f'"{named.label}";r={states[2 * i]};t={states[2 * i + 1]}'
-            for i, named in enumerate(limits)
-        ]
+def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:
+    return LimitFields(
+        quantities=tuple(quantity(named) for named in limits),
+        policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in limits),
+        state=", ".join(f'"{n.label}";r=%d;t=%d' for n in limits),
+        months=sum(_width(named) == "%d" for named in limits),
     )
-
-
-def tightest(limits: Sequence[NamedLimit], states: Sequence[int]) -> tuple[int, int, int]:
-    """Quantity, remaining and reset of the limit with the smallest share left."""
-    if len(limits) == 1:
-        return quantity(limits[0]), states[0], states[1]
-    rows = [(quantity(n), states[2 * i], states[2 * i + 1]) for i, n in enumerate(limits)]
-    return min(rows, key=lambda row: row[1] / row[0])
 
 
 def quantity(named: NamedLimit) -> int:
     return named.burst if isinstance(named.limit, Rate) else named.limit.count
 
 
-def _width(named: NamedLimit, now: datetime) -> int:
+def _width(named: NamedLimit) -> str:
     limit = named.limit
     if isinstance(limit, Rate):
-        return math.ceil(named.burst * limit.per / limit.count)
-    if limit.window is Window.MONTH:
-        return monthrange(now.year, now.month)[1] * DAY_SECONDS
-    return _WIDTHS[limit.window]
+        return str(math.ceil(named.burst * limit.per / limit.count))
+    return "%d" if limit.window is Window.MONTH else str(_WIDTHS[limit.window])
+
+
+@lru_cache(maxsize=12)
+def _month_seconds(year: int, month: int) -> int:
+    return monthrange(year, month)[1] * DAY_SECONDS

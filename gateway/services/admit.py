@@ -12,11 +12,11 @@ from typing import TypeVar
 import structlog
 
 from gateway.crypto.proofs import TokenDigest
-from gateway.domain import limit_headers
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys import Key, parse
 from gateway.domain.policies import Policies
+from gateway.domain.records import KeyRecord
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
 from gateway.services.authenticate import Authenticator, Candidate, live_hashes
@@ -86,7 +86,7 @@ class Gatekeeper:
             return await self._admit(key, head, located, policies, address)
         except MisconfiguredError as problem:
             log.warning("key_misconfigured", key_id=key.id, reason=str(problem))
-            raise Denied(Code.KEY_MISCONFIGURED) from None
+            raise Denied(Code.KEY_MISCONFIGURED, key_id=key.id) from None
         except StoreError as problem:
             log.warning("store_unavailable", reason=str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
@@ -110,7 +110,7 @@ class Gatekeeper:
             door = belief.door(located, self._admission)
             denied = _denial(belief, door, located, head)
             if denied is not None:
-                raise denied
+                raise _by(belief.record, denied)
         raise StoreError("The record changes faster than it can be read.")
 
     async def _try(
@@ -127,9 +127,9 @@ class Gatekeeper:
         if isinstance(answer, Stale):
             return answer
         if denied is not None:
-            raise denied
+            raise _by(belief.record, denied)
         if isinstance(answer, Exceeded):
-            raise self._exceeded(door, answer)
+            raise _by(belief.record, self._exceeded(door, answer))
         identity = door.identity
         if head.user is not None:
             identity += identity_block([("X-Gateway-User", head.user)])
@@ -164,7 +164,7 @@ class Gatekeeper:
             _remember(self._proofs, digest, proven)
         code = dead(record, read.now)
         if code is not None:
-            raise Denied(code)
+            raise _by(record, Denied(code))
         check_sense(record)
         belief = believe(record, proven, policies)
         if belief.grants.unparsed:
@@ -173,28 +173,16 @@ class Gatekeeper:
 
     def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
         named = door.limits[answer.position - 1]
-        pairs = self._limit_pairs(door, answer.states)
         return Denied(
             named.denial,
             fields={"limit": named.label},
-            headers=tuple(pairs),
+            headers=door.limit_fields.pairs(answer.states, self._clocks.utc()),
             retry_after=answer.retry_after,
         )
 
     def _limit_lines(self, door: Door, states: tuple[int, ...]) -> bytes:
-        pairs = self._limit_pairs(door, states)
+        pairs = door.limit_fields.pairs(states, self._clocks.utc())
         return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("ascii")
-
-    def _limit_pairs(self, door: Door, states: tuple[int, ...]) -> list[tuple[str, str]]:
-        quantity, remaining, reset = limit_headers.tightest(door.limits, states)
-        policy = limit_headers.policy_field(door.limits, self._clocks.utc())
-        return [
-            ("RateLimit-Policy", policy),
-            ("RateLimit", limit_headers.state_field(door.limits, states)),
-            ("X-RateLimit-Limit", str(quantity)),
-            ("X-RateLimit-Remaining", str(remaining)),
-            ("X-RateLimit-Reset", str(reset)),
-        ]
 
 
 def _denial(belief: Belief, door: Door, located: Located, head: RequestHead) -> Denied | None:
@@ -205,6 +193,12 @@ def _denial(belief: Belief, door: Door, located: Located, head: RequestHead) -> 
     if most is not None and (head.content_length or 0) > most:
         return Denied(Code.BODY_TOO_LARGE)
     return None
+
+
+def _by(record: KeyRecord, denied: Denied) -> Denied:
+    """`denied`, with the name of the key that was proven."""
+    denied.key_id, denied.consumer = record.id, record.consumer
+    return denied
 
 
 def _still_proven(old: Candidate | None, read: Stale) -> Candidate | None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.judgement import NamedLimit, binding_limits, may_act_for, valid_until
+from gateway.domain.limit_headers import LimitFields, limit_fields
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
-from gateway.domain.scopes import Grants, parse_all
+from gateway.domain.scopes import Grants, Scope, parse_all
 from gateway.protocol.upstream_request import identity_block
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.locate import Located
@@ -31,6 +32,7 @@ class Door:
 
     allowed: bool
     limits: tuple[NamedLimit, ...]
+    limit_fields: LimitFields
     check: bytes
     charge: bytes
     charge_and_touch: bytes
@@ -45,16 +47,17 @@ class Belief:
     proven: Candidate
     policies: Policies
     grants: Grants
-    doors: dict[tuple[str, str], Door] = field(default_factory=dict)
+    doors: dict[tuple[str, str, Scope | None], Door] = field(default_factory=dict)
     touched_at: float = float("-inf")
 
     def door(self, located: Located, admission: Admission) -> Door:
         name = located.agent.name if located.agent else ""
-        door = self.doors.get((name, located.action))
+        place = (name, located.action, located.required)
+        door = self.doors.get(place)
         if door is None:
             if len(self.doors) >= MAX_DOORS:
                 self.doors.clear()
-            door = self.doors[name, located.action] = self._open(name, located, admission)
+            door = self.doors[place] = self._open(name, located, admission)
         return door
 
     def denial(self, door: Door, located: Located, user: str | None) -> Denied | None:
@@ -87,6 +90,7 @@ class Belief:
         return Door(
             allowed=scope is not None and self.grants.allow(scope),
             limits=limits,
+            limit_fields=limit_fields(limits),
             check=pack((), ""),
             charge=pack(limits, ""),
             charge_and_touch=pack(limits, slot),
