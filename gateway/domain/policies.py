@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 from typing import Literal
 
+from gateway.domain.cors import Cors
 from gateway.domain.limits import Limits
 from gateway.domain.problems import Place
 from gateway.domain.routes import Route
@@ -73,7 +74,8 @@ class Agent:
     """One agent behind the gateway. `upstreams`: one or more, of equal worth.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
-    `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive.
+    `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
+    what pages of other sites may do is between them and the agent.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Agent:
     max_body: int | None = None
     preserve_host: bool = False
     allowed_oddities: frozenset[str] = frozenset()
+    cors: Cors | None = None
 
 
 @dataclass(frozen=True, slots=True)

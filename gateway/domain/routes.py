@@ -59,6 +59,17 @@ def find(routes: Iterable[Route], path: RoutePath, method: str) -> Route | Allow
     return Allowed(tuple(sorted(allowed))) if allowed else None
 
 
+def methods_at(routes: Iterable[Route], path: RoutePath) -> frozenset[str] | None:
+    """Every method that some route takes at `path`; None: any."""
+    methods: set[str] = set()
+    for route in routes:
+        if route.matches_path(path):
+            if not route.methods:
+                return None
+            methods |= route.methods
+    return frozenset(methods)
+
+
 def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
     """Whether `segments` fit `pattern`, in time proportional to their product.
 

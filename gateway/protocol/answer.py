@@ -18,6 +18,7 @@ _NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 _OURS = frozenset({b"x-request-id", b"request-id"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _LOOKED_AT = HOP_BY_HOP | _FRAMING | _OURS | {b"alt-svc"}
+_CORS = b"access-control-"
 _LIMIT_HEADERS = frozenset(
     {
         b"ratelimit",
@@ -43,11 +44,17 @@ class AnswerHead:
 
 
 def read_answer(
-    status: int, raw_headers: tuple[Header, ...], *, method: str, drop_limits: bool
+    status: int,
+    raw_headers: tuple[Header, ...],
+    *,
+    method: str,
+    drop_limits: bool,
+    drop_cors: bool = False,
 ) -> AnswerHead:
     """The facts of an answer; Denied(upstream_protocol) where it is ambiguous.
 
     `drop_limits`: the gateway sends its own rate-limit headers, so the agent's would mislead.
+    `drop_cors`: it says itself which pages may read the answer, and browsers fail on two.
     """
     if not 101 <= status <= 599:
         raise _nonsense()
@@ -64,7 +71,9 @@ def read_answer(
                 _read_framing(head, lower, value)
             elif lower == b"connection":
                 connection += b"," + value
-        elif not (drop_limits and lower in _LIMIT_HEADERS):
+        elif (drop_limits and lower in _LIMIT_HEADERS) or (drop_cors and lower.startswith(_CORS)):
+            continue
+        else:
             headers.append(header)
     if connection:
         tokens = {token.strip() for token in connection.lower().split(b",")}

@@ -53,6 +53,9 @@ SPOOFABLE = frozenset(
 DROPPED_PREFIXES = (b"x-gateway-", b"x-forwarded-")
 IDENTITY = frozenset({b"x-user-id", b"x-request-id", b"request-id", b"traceparent", b"tracestate"})
 
+# What a browser says of the page it calls from; read, and passed on.
+PAGE = frozenset({b"origin", b"access-control-request-method"})
+
 # Names that the sorting of a request head must look at; all others pass on unseen.
 LOOKED_AT = (
     HOP_BY_HOP
@@ -60,6 +63,7 @@ LOOKED_AT = (
     | KEY_HEADERS
     | FORWARDED_NAMES
     | IDENTITY
+    | PAGE
     | {b"cookie", b"sec-websocket-protocol"}
 )
 

@@ -14,6 +14,7 @@ from gateway.protocol.header_names import (
     KEY_HEADERS,
     LOOKED_AT,
     ONLY_ONCE,
+    PAGE,
     SPOOFABLE,
     is_look_alike,
 )
@@ -130,6 +131,8 @@ def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> N
     else:
         before = fields.get(lower)
         fields[lower] = value if before is None else before + b", " + value
+        if lower in PAGE:
+            head.headers.append(header)
 
 
 def _read_credential(head: RequestHead, lower: bytes, value: bytes) -> None:

@@ -14,16 +14,20 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.domain.addresses import is_guarded
+from gateway.domain.cors import ANY_ORIGIN
 from gateway.domain.policies import DEFAULT_ACTION
 from gateway.protocol.policy.values import (
     Burst,
     Duration,
     FilePath,
+    HeaderName,
     HostName,
+    MaxAge,
     Method,
     Name,
     NetworkText,
     Oddity,
+    OriginText,
     ProxyUrl,
     Quotas,
     RateText,
@@ -57,6 +61,28 @@ class TimeoutsSection(_Section):
 
 class PathsSection(_Section):
     allow: list[Oddity] = Field(description="Disputed spellings that this agent wants to receive.")
+
+
+class CorsSection(_Section):
+    """Which pages of other sites may call this agent from a browser."""
+
+    origins: list[OriginText] = Field(
+        default=[], description="Such as https://app.example.com; '*' is any."
+    )
+    headers: list[HeaderName] = Field(
+        default=[], description="What they may send beside the key, such as Content-Type."
+    )
+    credentials: bool = Field(default=False, description="Whether cookies may come along.")
+    max_age: MaxAge = Field(default=600.0, description="Of an answer to a preflight. Default: 10m.")
+
+    @model_validator(mode="after")
+    def _credentials_are_for_named_origins(self) -> Self:
+        if self.credentials and ANY_ORIGIN in self.origins:
+            raise ValueError(
+                "with 'credentials' every origin has to be named: with '*' any page could act "
+                "with the cookies of whoever looks at it"
+            )
+        return self
 
 
 class UpstreamSection(_Section):
@@ -126,6 +152,9 @@ class AgentSection(_Section):
     max_body: Size | None = Field(default=None, description="Left out: no limit.")
     preserve_host: bool = Field(default=False, description="Send on the caller's Host header.")
     paths: PathsSection | None = None
+    cors: CorsSection | None = Field(
+        default=None, description="Left out: a preflight is refused like any keyless request."
+    )
 
 
 class LimitsSection(_Section):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
+from gateway.domain.cors import Cors
 from gateway.domain.limits import Limits
 from gateway.domain.policies import Agent, ClientTls, Plan, Policies, Timeouts, Upstream
 from gateway.domain.problems import Place, Problem
@@ -15,6 +16,7 @@ from gateway.domain.routes import Route, parse_path
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
+    CorsSection,
     LimitsSection,
     PlanSection,
     PolicyFile,
@@ -139,7 +141,15 @@ def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
         section.max_body,
         section.preserve_host,
         frozenset(section.paths.allow) if section.paths else frozenset(),
+        _cors(section.cors),
     )
+
+
+def _cors(section: CorsSection | None) -> Cors | None:
+    if section is None:
+        return None
+    origins, headers = frozenset(section.origins), tuple(section.headers)
+    return Cors(origins, headers, section.credentials, section.max_age)
 
 
 def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:

@@ -1,5 +1,6 @@
 """The values of policy files: how each is written, checked and described to editors."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from gateway.domain import limits, scopes, units
+from gateway.domain.cors import ANY_ORIGIN
 from gateway.domain.policies import PATH_ODDITIES, Upstream
 from gateway.domain.routes import pattern_problem
 from gateway.protocol.authority import parse_host
@@ -17,6 +19,8 @@ from gateway.protocol.request import METHODS
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # It does not repeat what was written: a mistyped URL may hold a password.
 _NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
@@ -124,6 +128,29 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise ValueError(f"{text[:60]!r} is not a network such as 10.0.0.0/8: {problem}") from None
 
 
+def _origin(text: str) -> bytes:
+    if text == "*":
+        return ANY_ORIGIN
+    scheme, mark, authority = text.lower().partition("://")
+    host = authority.encode("ascii", "replace")
+    if not (mark and _SCHEME.fullmatch(scheme)) or parse_host(host) is None:
+        raise ValueError(
+            "this is not an origin such as https://app.example.com or http://localhost:3000 "
+            "(no path, no slash at the end), and not '*'"
+        )
+    # Browsers leave a scheme's own port out.
+    default = f":{_DEFAULT_PORTS.get(scheme)}"
+    return f"{scheme}://{authority.removesuffix(default)}".encode("ascii")
+
+
+def _header(text: str) -> str:
+    if not _HEADER.fullmatch(text):
+        raise ValueError(
+            "this is not the name of a header: name each one, '*' does not cover Authorization"
+        )
+    return text
+
+
 def _file(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError("this is not the path of a file")
@@ -144,6 +171,11 @@ def _count(value: Any) -> Any:
 
 Name = Annotated[str, *_written(_name, NAME_PATTERN, "support")]
 Duration = Annotated[float, *_written(_duration, _DURATION_PATTERN, "2s", "10m")]
+MaxAge = Annotated[float, *_written(units.duration, _DURATION_PATTERN, "10m", "0s")]
+OriginText = Annotated[
+    bytes, *_written(_origin, r"^(\*|[a-z][a-z0-9+.-]*://[^/]+)$", "https://app.example.com")
+]
+HeaderName = Annotated[str, *_written(_header, "", "Content-Type")]
 Size = Annotated[
     int,
     BeforeValidator(_size),

@@ -169,7 +169,6 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (AGENT.format("routes: [{path: /a, methods: [TRACE]}]"), "'TRACE' is not one of"),
         (AGENT.format("routes: [{path: /a, action: 'a b'}]"), "is not a name"),
         (AGENT.format("routes: [{method: GET, path: /a}]"), "did you mean 'methods'?"),
-        (AGENT.format("cors: {origins: []}"), "does not support 'cors' yet"),
         ("version: 1\nagents: {'a/b': {upstream: 'http://x'}}", "'a/b' is not a name"),
         ("version: 1\nagents: {a: {upstream: 'ftp://x'}}", "is not a URL"),
         ("version: 1\nagents: {a: {upstream: 'http://x:0'}}", "is not a URL"),
