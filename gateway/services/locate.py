@@ -35,11 +35,7 @@ class Located:
 def locate(head: RequestHead, policies: Policies) -> Located:
     """Where `head` goes under `policies`; Denied(bad_request) where its path is refused there."""
     target = head.target
-    agent = policies.by_host.get(head.host) if policies.by_host else None
-    rest = target.path
-    if agent is None and rest.startswith(AGENTS_PREFIX):
-        name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
-        agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
+    agent, rest = find_agent(head, policies)
     _check_oddities(target, policies)
     path = rest + target.query
     if agent is None:
@@ -55,6 +51,16 @@ def _routed(
     agent: Agent, rest: bytes, path: bytes, method: str, routes: tuple[Route, ...]
 ) -> Located:
     match find(routes, route_path(rest), method):
+def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
+    """Whose request this is, and what is left of its path."""
+    agent = policies.by_host.get(head.host) if policies.by_host else None
+    rest = head.target.path
+    if agent is None and rest.startswith(AGENTS_PREFIX):
+        name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
+        agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
+    return agent, rest
+
+
         case Allowed(methods):
             denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
             return Located(agent, path, denied=denied)
