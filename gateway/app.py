@@ -15,16 +15,20 @@ from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.settings import Settings, StoreSettings
+from gateway.domain.traffic import Handled
+from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.pool import UpstreamPool
-from gateway.server import Listener, closed_door_callbacks, data_callbacks, stop_signals
+from gateway.server import Listener, admin_callbacks, data_callbacks, stop_signals
+from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.orphans import orphans
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
+from gateway.services.traffic import Traffic
 from gateway.store.admission import Admission
 from gateway.store.connect import connection_factory, examine, open_store, resolved
 from gateway.store.keys import KeyStore
@@ -107,10 +111,15 @@ async def open_gateway(
         async def readiness() -> tuple[str, ...]:
             return await _missing(gateway, admission)
 
-        handler = Handler(policies, gatekeeper, Forwarder(pool, Balance(time.monotonic)), readiness)
+        traffic = Traffic()
+        observe = _observer(settings, traffic, stack)
+        forwarder = Forwarder(pool, Balance(time.monotonic), traffic)
+        handler = Handler(policies, gatekeeper, forwarder, readiness, observe)
+        keyless = settings.admin_listen.is_loopback
+        door = AdminDoor(traffic, gatekeeper, policies, keyless=keyless)
         gateway = Gateway(
             Listener(settings.listen, settings.limits, data_callbacks(handler)),
-            Listener(settings.admin_listen, settings.limits, closed_door_callbacks(handler)),
+            Listener(settings.admin_listen, settings.limits, admin_callbacks(door, handler)),
             policies,
             keys,
         )
@@ -137,6 +146,23 @@ def _gatekeeper(
     stack.push_async_callback(authenticator.close)
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC))
     return Gatekeeper(authenticator, admission, clocks), admission
+
+
+def _observer(
+    settings: Settings, traffic: Traffic, stack: AsyncExitStack
+) -> Callable[[Handled], None]:
+    """Who is told of each request once it is over."""
+    wanted = settings.access_log
+    if wanted is None:
+        return traffic.count
+    access_log = AccessLog(wanted.path, as_json=wanted.as_json)
+    stack.push_async_callback(access_log.close)
+
+    def observe(handled: Handled) -> None:
+        traffic.count(handled)
+        access_log.add(handled)
+
+    return observe
 
 
 async def _warn_of_store(client: Redis) -> None:

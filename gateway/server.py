@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from gateway.domain.errors import Code, Denied, OperationError
+from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits
-from gateway.protocol.refusal import refusal
+from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import Callbacks, ClientConnection
-from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import Handler
-from gateway.proxy.ids import Ids
 
 BACKLOG = 1024
 
@@ -94,12 +92,5 @@ def data_callbacks(handler: Handler) -> Callbacks:
     return Callbacks(handler.serve, handler.refuse, handler.bug)
 
 
-def closed_door_callbacks(handler: Handler) -> Callbacks:
-    """An address that is reserved and serves nothing yet."""
-    ids = Ids()
-
-    async def nothing_here(exchange: Exchange) -> None:
-        exchange.reply(refusal(Denied(Code.NOT_FOUND), ids.request_id()))
-
-    serve: Callable[[Exchange], Awaitable[None]] = nothing_here
-    return Callbacks(serve, handler.refuse, handler.bug)
+def admin_callbacks(door: AdminDoor, handler: Handler) -> Callbacks:
+    return Callbacks(door.serve, door.refuse, handler.bug)

@@ -1,5 +1,6 @@
 """`gateway serve`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from gateway.cli.options import (
     store_options,
 )
 from gateway.domain.errors import UsageError
-from gateway.domain.settings import Address, Settings, StoreSettings
+from gateway.domain.settings import AccessLogSettings, Address, Settings, StoreSettings
 
 EPILOG = """\b
 Example:
@@ -39,7 +40,7 @@ Example:
     envvar="GATEWAY_ADMIN_LISTEN",
     callback=read_address,
     show_default=True,
-    help="Reserved for the admin API; answers 404 in this version.",
+    help="Where /metrics is; keyless on loopback, else for keys with gateway/read.",
 )
 @store_options
 @policies_option
@@ -78,6 +79,14 @@ Example:
     help="Allow the embedded store on a gateway that listens beyond loopback.",
 )
 @click.option(
+    "--access-log",
+    metavar="FILE",
+    default="-",
+    envvar="GATEWAY_ACCESS_LOG",
+    show_default=True,
+    help="One line a request: a file, '-' for stdout, 'off' for none.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(FORMATS),
     default="auto",
@@ -103,6 +112,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     embedded: bool,
+    access_log: str,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -120,8 +130,16 @@ def serve(
         store=store,
         peppers=read_peppers(store),
         drain=drain,
+        access_log=_access_log(access_log, log_format),
     )
     run(settings)
+
+
+def _access_log(place: str, log_format: str) -> AccessLogSettings | None:
+    if place == "off":
+        return None
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stdout.isatty())
+    return AccessLogSettings(None if place == "-" else Path(place), as_json)
 
 
 def run(settings: Settings) -> None:

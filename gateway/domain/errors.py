@@ -188,7 +188,8 @@ class Denied(GatewayError):
 
     `message` replaces the table's sentence; `fields` go into the body's `error` object;
     `headers` are sent beside the usual ones; `close` ends the connection after the answer,
-    because what follows on it cannot be trusted to be a request.
+    because what follows on it cannot be trusted to be a request. `key_id` and `consumer`: who was
+    proven to ask, for the log.
     """
 
     code: Code
@@ -197,6 +198,8 @@ class Denied(GatewayError):
     headers: tuple[tuple[str, str], ...] = ()
     retry_after: int = 0
     close: bool = False
+    key_id: str = ""
+    consumer: str = ""
 
     @property
     def denial(self) -> Denial:

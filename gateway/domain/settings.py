@@ -65,8 +65,19 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLogSettings:
+    """Where the line of each request goes; `path` None: stdout."""
+
+    path: Path | None
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current."""
+    """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
+
+    `access_log` None: no lines are written.
+    """
 
     listen: Address
     admin_listen: Address
@@ -75,5 +86,4 @@ class Settings:
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
     drain: float = 30.0
     limits: ListenerLimits = ListenerLimits()
-    log_format: str = "auto"
-    log_level: str = "info"
+    access_log: AccessLogSettings | None = None

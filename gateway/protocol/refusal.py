@@ -1,8 +1,9 @@
-"""How a refusal looks on the data listener: one body that OpenAI's and Anthropic's clients read."""
+"""How a refusal looks: on the data listener a body that OpenAI's and Anthropic's clients read."""
 
 import orjson
 
 from gateway.domain.errors import Code, Denied
+from gateway.protocol.answer import REASONS
 from gateway.protocol.reply import Reply
 
 _TYPES = {
@@ -34,7 +35,27 @@ def refusal(denied: Denied, request_id: str) -> Reply:
         **denied.fields,
     }
     body = orjson.dumps({"type": "error", "error": error, "request_id": request_id})
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    return _reply(denied, request_id, "application/json", body)
+
+
+def problem(denied: Denied, request_id: str) -> Reply:
+    """The same for the admin listener: RFC 9457, where programs of operators read."""
+    row = denied.denial
+    told = {
+        "type": "about:blank",
+        "title": REASONS.get(row.status, ""),
+        "status": row.status,
+        "detail": str(denied),
+        "code": row.name,
+        "request_id": request_id,
+        **denied.fields,
+    }
+    return _reply(denied, request_id, "application/problem+json", orjson.dumps(told))
+
+
+def _reply(denied: Denied, request_id: str, content_type: str, body: bytes) -> Reply:
+    row = denied.denial
+    headers = [("Content-Type", content_type), ("Cache-Control", "no-store")]
     if row.status == 401:
         sent = denied.code is not Code.KEY_MISSING
         headers.append(

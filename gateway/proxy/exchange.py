@@ -1,10 +1,12 @@
 """One request and its answer, as the handler sees them: plain data in, bytes out."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
+from gateway.protocol.cors import Fields
 from gateway.protocol.reply import Reply, encode
 from gateway.protocol.request import Header
 
@@ -15,9 +17,28 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Exchange:
-    """Writes in the order in which they are asked for; `started` once an answer has begun."""
+    """Writes in the order in which they are asked for; `started` once an answer has begun.
 
-    __slots__ = ("_awaits_continue", "_payload", "client", "http10", "message", "started")
+    For the record of it: `status` of the answer, 0 before there is one; bytes of the body
+    `received`, and of the answer `sent`; `answered_at`, when the agent's answer came (monotonic);
+    `cut`, whether the answer was ended before its end. `page_fields`: what lets a page of another
+    site read the answer.
+    """
+
+    __slots__ = (
+        "_awaits_continue",
+        "_payload",
+        "answered_at",
+        "client",
+        "cut",
+        "http10",
+        "message",
+        "page_fields",
+        "received",
+        "sent",
+        "started",
+        "status",
+    )
 
     def __init__(
         self, client: "ClientConnection", message: RawRequestMessage, payload: StreamReader
@@ -26,6 +47,10 @@ class Exchange:
         self.message = message
         self.http10 = message.version == HttpVersion10
         self.started = False
+        self.status = self.received = self.sent = 0
+        self.answered_at: float | None = None
+        self.cut = False
+        self.page_fields: Fields = ()
         self._payload = payload
         self._awaits_continue = False
 
@@ -70,7 +95,9 @@ class Exchange:
 
     def buffered_body(self) -> bytes:
         """What is there of the body, without waiting."""
-        return self._payload.read_nowait(-1)
+        body = self._payload.read_nowait(-1)
+        self.received += len(body)
+        return body
 
     async def read_body(self) -> bytes:
         """The next piece of the body, empty at its end; Denied if it is malformed or too slow."""
@@ -82,22 +109,29 @@ class Exchange:
         deadline.set(self.client.body_idle)
         piece = await self._payload.readany()
         deadline.clear()
+        self.received += len(piece)
         return piece
 
-    def begin(self, data: bytes) -> None:
+    def begin(self, status: int, data: bytes) -> None:
         """Write the head of the answer, and maybe more."""
         self.started = True
+        self.status = status
+        self.sent += len(data)
         self.client.write(data)
 
     def reply(self, reply: Reply) -> None:
         """Answer with `reply`; the connection ends with it if the request was not read whole."""
         if not self.body_arrived:
             self.close_after()
-        self.begin(encode(reply, keep_alive=self.keep_alive, with_body=self.method != "HEAD"))
+        if self.page_fields:
+            reply = replace(reply, headers=reply.headers + self.page_fields)
+        with_body = self.method != "HEAD"
+        self.begin(reply.status, encode(reply, keep_alive=self.keep_alive, with_body=with_body))
 
     async def write(self, data: bytes) -> None:
         """Write more of the answer, no faster than the caller reads."""
         client = self.client
+        self.sent += len(data)
         client.write(data)
         if client.writing_paused:
             client.send_deadline.set(client.send_idle)
@@ -106,4 +140,5 @@ class Exchange:
 
     def abort(self) -> None:
         """Cut the answer so that it cannot look whole."""
+        self.cut = True
         self.client.abort()

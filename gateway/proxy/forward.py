@@ -12,6 +12,7 @@ from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import Lease, UpstreamPool
 from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
+from gateway.services.traffic import Traffic
 
 _UPSTREAM_FAILED = frozenset(
     {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}
@@ -25,9 +26,10 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 class Forwarder:
     """Carries exchanges over pooled connections."""
 
-    def __init__(self, pool: UpstreamPool, balance: Balance) -> None:
+    def __init__(self, pool: UpstreamPool, balance: Balance, traffic: Traffic) -> None:
         self._pool = pool
         self._balance = balance
+        self._open_streams = traffic.open_streams
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Answer `exchange` with the agent's answer.
@@ -82,17 +84,24 @@ class Forwarder:
         message, payload = answer
         connection = call.connection
         connection.deadline.clear()
+        exchange.answered_at = self._balance.clock()
         head = read_answer(
             message.code,
             message.raw_headers,
             method=outgoing.head.method,
             drop_limits=outgoing.limited,
+            drop_cors=outgoing.agent.cors is not None,
         )
         if head.status == 101:
-            await open_tunnel(exchange, outgoing, connection, head)
+            with self._open_streams.track_inprogress():
+                await open_tunnel(exchange, outgoing, connection, head)
+            return
+        chunked = _begin(exchange, outgoing, head, payload)
+        if head.bodiless or payload.at_eof():
             return
         try:
-            await _relay(exchange, outgoing, connection, head, payload)
+            with self._open_streams.track_inprogress():
+                await _stream(exchange, outgoing, connection, payload, chunked=chunked)
         except (CutError, ConnectionError, Denied):
             exchange.abort()
 
@@ -104,28 +113,33 @@ class Forwarder:
         call.end()
 
 
-async def _relay(
-    exchange: Exchange,
-    outgoing: Outgoing,
-    connection: UpstreamConnection,
-    head: AnswerHead,
-    payload: StreamReader,
-) -> None:
+def _begin(exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: StreamReader) -> bool:
+    """Write the head with what is there of the body, small answers whole in one write.
+
+    Whether the body is chunked for the caller.
+    """
     if outgoing.upgrade:
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
-    begun = write_answer_head(head, outgoing.own, framing=framing)
-    if head.bodiless:
-        exchange.begin(begun)
-        return
-    piece = payload.read_nowait(-1)
-    if chunked:
-        piece = _chunk(piece)
-    whole = payload.at_eof()
-    exchange.begin(begun + piece + (_LAST_CHUNK if whole and chunked else b""))
-    if whole:
-        return
+    data = write_answer_head(head, outgoing.own, framing=framing)
+    if not head.bodiless:
+        piece = payload.read_nowait(-1)
+        data += _chunk(piece) if chunked else piece
+        if chunked and payload.at_eof():
+            data += _LAST_CHUNK
+    exchange.begin(head.status, data)
+    return chunked
+
+
+async def _stream(
+    exchange: Exchange,
+    outgoing: Outgoing,
+    connection: UpstreamConnection,
+    payload: StreamReader,
+    *,
+    chunked: bool,
+) -> None:
     idle = outgoing.agent.timeouts.idle
     while True:
         connection.deadline.set(idle)

@@ -2,11 +2,14 @@
 
 import traceback
 from collections.abc import Callable
+from time import monotonic, time
 
 import structlog
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Policies
+from gateway.domain.traffic import Handled
+from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
 from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import encode
 from gateway.protocol.request import RequestHead, read_head
@@ -22,9 +25,10 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.visit import Visit, unreadable
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
-from gateway.services.locate import Located, locate
+from gateway.services.locate import Located, find_agent, locate
 
 _STRANGER = Passage(key_id="", consumer="", identity=b"", limits=b"")
 
@@ -32,7 +36,8 @@ log = structlog.get_logger()
 
 
 class Handler:
-    """Serves the data listener. `policies`: the ones in force, read once a request."""
+    """Serves the data listener. `policies`: the ones in force, read once a request. `observe` is
+    told of each request once it is over, whatever became of it."""
 
     def __init__(
         self,
@@ -40,41 +45,60 @@ class Handler:
         gatekeeper: Gatekeeper,
         forwarder: Forwarder,
         readiness: health.Readiness,
+        observe: Callable[[Handled], None],
     ) -> None:
         self._policies = policies
         self._gatekeeper = gatekeeper
         self._forwarder = forwarder
         self._readiness = readiness
+        self._observe = observe
         self._ids = Ids()
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; every denial ends here."""
-        request_id = self._ids.request_id()
+        visit = Visit(self._ids.request_id(), monotonic())
         try:
-            head = _read(exchange)
+            head = read_exchange(exchange)
             if head.target.path in health.PATHS:
+                visit.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
             else:
-                await self._forward(exchange, head, request_id)
+                await self._forward(exchange, head, visit)
         except Denied as denied:
+            visit.refused(denied)
             if exchange.started:
                 exchange.abort()
                 return
             if denied.close:
                 exchange.close_after()
-            exchange.reply(refusal(denied, request_id))
+            exchange.reply(refusal(denied, visit.request_id))
+        except Exception:
+            visit.code = Code.INTERNAL
+            raise
+        finally:
+            if not visit.unseen:
+                self._observe(visit.handled(exchange, monotonic(), time()))
 
-    async def _forward(self, exchange: Exchange, head: RequestHead, request_id: str) -> None:
+    async def _forward(self, exchange: Exchange, head: RequestHead, visit: Visit) -> None:
         policies = self._policies()
+        if b"origin" in head.fields:
+            exchange.page_fields = page_fields(head, find_agent(head, policies)[0])
         upgrade = asks_for_websocket(head)
         located = locate(head, policies)
+        if located.agent is not None:
+            visit.agent = located.agent.name
+            if exchange.page_fields and is_preflight(head):
+                exchange.reply(answer_preflight(located.agent, located.path, visit.request_id))
+                return
         hop = Hop(exchange.client.peername)
         if located.public:
             passage = _STRANGER
         else:
             address = client_address(head, hop.peer, policies.trusted_proxies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
-        outgoing = self._prepare(head, located, passage, hop, policies, request_id, upgrade)
+            visit.key_id, visit.consumer = passage.key_id, passage.consumer
+            visit.admitted = monotonic()
+        outgoing = self._prepare(head, located, passage, hop, policies, visit.request_id, upgrade)
         await self._forwarder.forward(exchange, outgoing)
 
     def _prepare(
@@ -98,12 +122,17 @@ class Handler:
             b"X-Request-Id: " + named + b"\r\n",
         )
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
+        if agent.cors is not None:
+            own += answer_block(head, agent)
         limited = bool(passage.limits)
         return Outgoing(agent, head, located.path, blocks, own, limited=limited, upgrade=upgrade)
 
     def refuse(self, connection: ClientConnection, denied: Denied) -> None:
         """Answer what could not be read as a request; the connection ends with it."""
-        connection.write(encode(refusal(denied, self._ids.request_id()), keep_alive=False))
+        request_id = self._ids.request_id()
+        answer = encode(refusal(denied, request_id), keep_alive=False)
+        connection.write(answer)
+        self._observe(unreadable(request_id, denied, sent=len(answer), at=time()))
 
     def bug(self, connection: ClientConnection, error: BaseException) -> None:
         """An error that nobody foresaw: the caller learns the request id and nothing else.
@@ -121,7 +150,8 @@ class Handler:
         exchange.reply(refusal(Denied(Code.INTERNAL), request_id))
 
 
-def _read(exchange: Exchange) -> RequestHead:
+def read_exchange(exchange: Exchange) -> RequestHead:
+    """The head of the request that came; Denied where its shape is refused."""
     if not exchange.version_known:
         raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
     return read_head(exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10)

@@ -48,7 +48,7 @@ async def open_tunnel(
         raise Denied(Code.UPSTREAM_PROTOCOL)
     own = outgoing.own + _subprotocol(outgoing.head, head)
     client = exchange.client
-    exchange.begin(write_answer_head(head, own, framing=_SWITCHING))
+    exchange.begin(head.status, write_answer_head(head, own, framing=_SWITCHING))
     idle = outgoing.agent.timeouts.idle
 
     def on_activity() -> None:

@@ -16,7 +16,8 @@ AGENTS_PREFIX = b"/agents/"
 class Located:
     """`denied`: what is wrong with the place, told only to someone with a living key.
 
-    `path`: what is sent to the agent after its base path, query included. `scope` None: not known.
+    `path`: what is sent to the agent after its base path, query included. `required`: a scope
+    that has nothing to do with an agent. `scope` None: not known.
     """
 
     agent: Agent | None
@@ -24,9 +25,12 @@ class Located:
     action: str = ""
     public: bool = False
     denied: Denied | None = None
+    required: Scope | None = None
 
     @property
     def scope(self) -> Scope | None:
+        if self.required is not None:
+            return self.required
         if self.agent is None or not self.action:
             return None
         return Scope("agents", self.agent.name, self.action)
@@ -47,10 +51,6 @@ def locate(head: RequestHead, policies: Policies) -> Located:
     return _routed(agent, rest, path, head.method, agent.routes)
 
 
-def _routed(
-    agent: Agent, rest: bytes, path: bytes, method: str, routes: tuple[Route, ...]
-) -> Located:
-    match find(routes, route_path(rest), method):
 def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
     """Whose request this is, and what is left of its path."""
     agent = policies.by_host.get(head.host) if policies.by_host else None
@@ -61,6 +61,10 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
     return agent, rest
 
 
+def _routed(
+    agent: Agent, rest: bytes, path: bytes, method: str, routes: tuple[Route, ...]
+) -> Located:
+    match find(routes, route_path(rest), method):
         case Allowed(methods):
             denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
             return Located(agent, path, denied=denied)

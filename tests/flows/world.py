@@ -20,7 +20,13 @@ from gateway.crypto.tags import Peppers
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.keys import Key
 from gateway.domain.policies import Agent, Plan, Policies, Upstream
-from gateway.domain.settings import Address, ListenerLimits, Settings, StoreSettings
+from gateway.domain.settings import (
+    AccessLogSettings,
+    Address,
+    ListenerLimits,
+    Settings,
+    StoreSettings,
+)
 from gateway.services.issue import Issuer
 from gateway.store.keys import KeyStore
 
@@ -64,6 +70,8 @@ class World:
     limits: ListenerLimits = field(default_factory=ListenerLimits)
     drain: float = 5.0
     store_timeout: float = 2.0
+    admin_listen: Address = field(default_factory=lambda: Address("127.0.0.1", 0))
+    access_log: AccessLogSettings | None = None
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -155,12 +163,13 @@ async def new_world(
         world.serve(world.agent())
         settings = Settings(
             listen=Address("127.0.0.1", 0),
-            admin_listen=Address("127.0.0.1", 0),
+            admin_listen=world.admin_listen,
             policies=Path("unused"),
             store=replace(store, timeout=world.store_timeout),
             peppers=world.peppers,
             drain=world.drain,
             limits=world.limits,
+            access_log=world.access_log,
         )
         for _ in range(gateways):
             opened = open_gateway(settings, lambda: world.policies)

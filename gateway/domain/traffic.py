@@ -1,0 +1,28 @@
+"""What is remembered of one request once it is over: for metrics and the access log, never more."""
+
+from typing import NamedTuple
+
+
+class Handled(NamedTuple):
+    """`at`: when it ended, in Unix seconds. `path` without its query. `code` empty: not refused.
+
+    `status` 0: nobody was there to be answered. `cut`: the answer was ended before its end. Sizes
+    in bytes, times in seconds; `admission` and `first_byte` None where it did not come to that.
+    A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
+    """
+
+    at: float
+    request_id: str
+    method: str
+    path: str
+    agent: str
+    key_id: str
+    consumer: str
+    status: int
+    code: str
+    cut: bool
+    received: int
+    sent: int
+    admission: float | None
+    first_byte: float | None
+    total: float

@@ -1,0 +1,127 @@
+"""One line a request, as JSON or for people. Written in batches and away from the event loop."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import structlog
+
+from gateway.domain.keys import masked
+from gateway.domain.traffic import Handled
+
+FLUSH_SECONDS = 0.2
+MAX_WAITING = 50_000
+LONGEST_PATH = 256
+
+log = structlog.get_logger()
+
+
+class AccessLog:
+    """Lines go to `path`, or to stdout where it is None.
+
+    The file is opened for each batch, so one that was rotated away is simply made anew. Where
+    the disk or the reader cannot keep up, lines are dropped, and how many is logged: callers do
+    not wait for their log lines.
+    """
+
+    def __init__(self, path: Path | None, *, as_json: bool) -> None:
+        self._path = path
+        self._format = as_line_of_json if as_json else as_line_for_people
+        self._waiting: list[Handled] = []
+        self._dropped = 0
+        self._writing = asyncio.create_task(self._write_on())
+
+    def add(self, handled: Handled) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._dropped += 1
+        else:
+            self._waiting.append(handled)
+
+    async def close(self) -> None:
+        """Write what is left."""
+        self._writing.cancel()
+        await asyncio.gather(self._writing, return_exceptions=True)
+        await self._flush()
+
+    async def _write_on(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        if not self._waiting:
+            return
+        batch, self._waiting = self._waiting, []
+        try:
+            await asyncio.to_thread(self._write, batch)
+        except OSError as problem:
+            self._dropped += len(batch)
+            log.warning("access_log_failed", reason=problem.strerror or "it cannot be written")
+        if self._dropped:
+            log.warning("access_lines_dropped", count=self._dropped)
+            self._dropped = 0
+
+    def _write(self, batch: list[Handled]) -> None:
+        lines = b"".join(map(self._format, batch))
+        if self._path is None:
+            sys.stdout.buffer.write(lines)
+            sys.stdout.buffer.flush()
+            return
+        with self._path.open("ab") as file:
+            file.write(lines)
+
+
+def as_line_of_json(handled: Handled) -> bytes:
+    """Times in milliseconds. orjson escapes whatever a stranger wrote into the path."""
+    return orjson.dumps(
+        {
+            "ts": _moment(handled),
+            "request_id": handled.request_id,
+            "key_id": handled.key_id,
+            "consumer": handled.consumer,
+            "agent": handled.agent,
+            "method": handled.method,
+            "path": _path(handled),
+            "status": handled.status,
+            "code": handled.code,
+            "cut": handled.cut,
+            "received": handled.received,
+            "sent": handled.sent,
+            "admission_ms": _milliseconds(handled.admission),
+            "first_byte_ms": _milliseconds(handled.first_byte),
+            "total_ms": _milliseconds(handled.total),
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def as_line_for_people(handled: Handled) -> bytes:
+    who = f"{handled.key_id or '-'} {handled.consumer or '-'}"
+    what = f"{handled.method or '-'} {_path(handled) or '-'}"
+    came = f"{handled.status} {handled.code or ('cut' if handled.cut else 'ok')}"
+    times = "/".join(
+        "-" if seconds is None else f"{seconds * 1000:.1f}"
+        for seconds in (handled.admission, handled.first_byte, handled.total)
+    )
+    line = (
+        f"{_moment(handled)} {handled.request_id} {who} {handled.agent or '-'} {what} {came} "
+        f"{handled.received}>{handled.sent} {times} ms\n"
+    )
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line).encode()
+
+
+def _path(handled: Handled) -> str:
+    path = handled.path
+    if "agk_" in path:
+        path = masked(path)
+    return path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
+
+
+def _moment(handled: Handled) -> str:
+    return datetime.fromtimestamp(handled.at, UTC).isoformat(timespec="milliseconds")
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)

@@ -1,0 +1,151 @@
+"""What operators see of the traffic: metrics and one line a request, never a secret."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.errors import Code
+from gateway.domain.limits import Limits, Quota, Window
+from gateway.domain.policies import Plan
+from gateway.domain.routes import Route, parse_path
+from gateway.domain.settings import AccessLogSettings, Address, StoreSettings
+from tests.flows.raw import exchange
+from tests.flows.world import Answer, World, new_world
+
+
+async def metrics(world: World) -> dict[str, float]:
+    url = f"http://{world.gateways[0].admin.address}/metrics"
+    async with world.session.get(url) as answer:
+        assert answer.status == 200
+        text = await answer.text()
+    rows = re.findall(r"^(gateway_\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in rows}
+
+
+async def admin(world: World, path: str, **headers: str) -> Answer:
+    url = f"http://{world.gateways[0].admin.address}{path}"
+    async with world.session.get(url, headers=headers) as answer:
+        return Answer(answer.status, answer.headers, await answer.read())
+
+
+async def test_requests_are_counted_by_agent_and_class_and_denials_by_code(world: World) -> None:
+    key = await world.issue(plan="tight")
+    limits = Limits(quotas=(Quota(2, Window.DAY),))
+    world.serve(world.agent(), plans={"tight": Plan("tight", limits)})
+    for _ in range(3):
+        await world.call(key)
+    await world.call(None)
+    await world.call(key, "/agents/nobody/x")
+    await exchange(world.address, b"nonsense\r\n\r\n")
+    counted = await metrics(world)
+    assert counted['gateway_requests_total{agent="echo",status="2xx"}'] == 2
+    assert counted['gateway_requests_total{agent="echo",status="4xx"}'] == 2
+    assert counted['gateway_requests_total{agent="none",status="4xx"}'] == 2
+    assert counted['gateway_denials_total{code="quota_exhausted"}'] == 1
+    assert counted['gateway_denials_total{code="key_missing"}'] == 1
+    assert counted['gateway_denials_total{code="not_found"}'] == 1
+    assert counted['gateway_denials_total{code="bad_request"}'] == 1
+    assert counted["gateway_admission_seconds_count"] == 2
+    assert counted["gateway_open_streams"] == 0
+
+
+async def test_nothing_a_stranger_sends_becomes_a_label(world: World) -> None:
+    await world.call(None)
+    before = set(await metrics(world))
+    for i in range(200):
+        headers = {"X-User-Id": f"user{i}", "X-Request-Id": f"r{i}"}
+        await world.call(f"agk_live_{i:012d}_{'x' * 38}", f"/agents/echo/{i}", headers=headers)
+        await world.call(None, f"/agents/stranger{i}/x")
+    grown = set(await metrics(world)) - before
+    assert len(grown) < 10, grown
+
+
+async def test_health_checks_are_not_traffic(world: World) -> None:
+    await world.call(None, "/livez")
+    assert not any(name.startswith("gateway_requests") for name in await metrics(world))
+
+
+async def test_the_admin_listener_says_not_found_as_rfc_9457_has_it(world: World) -> None:
+    answer = await admin(world, "/admin/v1/keys")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json["status"] == 404
+    assert answer.json["code"] == "not_found"
+
+
+async def test_beyond_loopback_metrics_are_for_keys_that_may_read(
+    store: StoreSettings, client: Redis
+) -> None:
+    async with new_world(store, client, admin_listen=Address("0.0.0.0", 0)) as world:  # noqa: S104
+        address = world.gateways[0].admin.address
+        url = f"http://127.0.0.1:{address.port}/metrics"
+
+        async def status(key: str) -> int:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            async with world.session.get(url, headers=headers) as answer:
+                return answer.status
+
+        reader, other = await world.issue("gateway/read"), await world.issue("*", "gateway/audit")
+        assert await status("") == 401
+        assert await status(other.text) == 403
+        assert await status(reader.text) == 200
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_one_line_is_written_for_each_request(
+    store: StoreSettings, client: Redis, tmp_path: Path, as_json: bool
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=as_json)
+    async with new_world(store, client, access_log=settings) as world:
+        raw, segments = parse_path("/hello")
+        world.serve(world.agent(routes=(Route(raw, segments, "invoke"),)))
+        key = await world.issue()
+        good = await world.call(key, method="POST", data=b"12345")
+        bad = await world.call(key, "/agents/echo/none?token=hush")
+        await world.call(None, f"/agents/echo/{key.text}")
+        await exchange(world.address, b"GET /\xff HTTP/1.1\r\n\r\n")
+    text = path.read_text()
+    assert len(text.splitlines()) == 4
+    assert key.text not in text
+    assert "hush" not in text
+    assert good.headers["X-Request-Id"] in text
+    if not as_json:
+        assert f" {key.id} sales echo POST /agents/echo/hello 200 ok 5>" in text
+        return
+    first, second, third, fourth = map(json.loads, text.splitlines())
+    assert (first["key_id"], first["consumer"], first["agent"]) == (key.id, "sales", "echo")
+    assert (first["status"], first["code"], first["received"]) == (200, "", 5)
+    assert first["sent"] > len(good.body)
+    assert 0 < first["admission_ms"] < first["first_byte_ms"] <= first["total_ms"]
+    assert (second["request_id"], second["code"]) == (bad.headers["X-Request-Id"], Code.NOT_FOUND)
+    assert (second["key_id"], second["path"]) == (key.id, "/agents/echo/none")
+    assert (third["code"], third["key_id"]) == (Code.KEY_MISSING, "")
+    assert (fourth["status"], fourth["code"]) == (400, Code.BAD_REQUEST)
+
+
+async def test_a_log_that_was_rotated_away_is_made_anew(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        key = await world.issue()
+        await world.call(key)
+        async with asyncio.timeout(10):
+            while not path.exists():
+                await asyncio.sleep(0.01)
+        path.rename(tmp_path / "access.log.1")
+        await world.call(key)
+    assert len(path.read_text().splitlines()) == 1
+
+
+async def test_a_log_that_cannot_be_written_holds_nobody_up(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    settings = AccessLogSettings(tmp_path / "missing" / "access.log", as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        assert (await world.call(await world.issue())).status == 200
