@@ -21,7 +21,7 @@ from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.pool import UpstreamPool
-from gateway.server import Listener, admin_callbacks, data_callbacks, stop_signals
+from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
@@ -117,9 +117,15 @@ async def open_gateway(
         handler = Handler(policies, gatekeeper, forwarder, readiness, observe)
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(traffic, gatekeeper, policies, keyless=keyless)
+        certificate = _certificate(settings, stack)
         gateway = Gateway(
-            Listener(settings.listen, settings.limits, data_callbacks(handler)),
-            Listener(settings.admin_listen, settings.limits, admin_callbacks(door, handler)),
+            Listener(settings.listen, settings.limits, data_callbacks(handler), certificate),
+            Listener(
+                settings.admin_listen,
+                settings.limits,
+                admin_callbacks(door, handler),
+                None if keyless else certificate,
+            ),
             policies,
             keys,
         )
@@ -146,6 +152,15 @@ def _gatekeeper(
     stack.push_async_callback(authenticator.close)
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC))
     return Gatekeeper(authenticator, admission, clocks), admission
+
+
+def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | None:
+    if settings.tls is None:
+        return None
+    certificate = Certificate(settings.tls)
+    watching = asyncio.create_task(certificate.watch())
+    stack.callback(watching.cancel)
+    return certificate
 
 
 def _observer(

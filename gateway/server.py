@@ -3,27 +3,68 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 
+from gateway.crypto.tls import load_chain, server_context, stamps
 from gateway.domain.errors import OperationError
-from gateway.domain.settings import Address, ListenerLimits
+from gateway.domain.settings import Address, ListenerLimits, ServerTls
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
 
 BACKLOG = 1024
+RENEW_SECONDS = 2.0
 
 log = structlog.get_logger()
+
+
+class Certificate:
+    """What a TLS listener shows. `renew` takes what is on disk, from the next handshake on."""
+
+    def __init__(self, files: ServerTls) -> None:
+        """OperationError where the files cannot be used."""
+        self._files = files
+        self._stamps = stamps(files.cert, files.key)
+        self.context = server_context(files.cert, files.key)
+
+    def renew(self) -> None:
+        """Nothing where the files are as they were; a bad pair leaves the good one in use."""
+        now = stamps(self._files.cert, self._files.key)
+        if now == self._stamps:
+            return
+        try:
+            # Tried apart first: half a pair loaded into the context in use would break it.
+            server_context(self._files.cert, self._files.key)
+            load_chain(self.context, self._files.cert, self._files.key)
+        except OperationError as problem:
+            log.warning("certificate_refused", reason=str(problem))
+        else:
+            log.info("certificate_renewed", cert=self._files.cert)
+        self._stamps = now
+
+    async def watch(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            self.renew()
 
 
 class Listener:
     """One address and the `connections` accepted on it that are open."""
 
-    def __init__(self, address: Address, limits: ListenerLimits, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        address: Address,
+        limits: ListenerLimits,
+        callbacks: Callbacks,
+        certificate: Certificate | None = None,
+    ) -> None:
         self._address = address
         self._limits = limits
         self._callbacks = callbacks
+        self._certificate = certificate
         self.connections: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
 
@@ -43,10 +84,17 @@ class Listener:
                 self._address.host,
                 self._address.port,
                 backlog=BACKLOG,
+                **self._tls(),
             )
         except OSError as problem:
             reason = problem.strerror or str(problem)
             raise OperationError(f"Cannot listen on {self._address}: {reason}.") from None
+
+    def _tls(self) -> dict[str, Any]:
+        if self._certificate is None:
+            return {}
+        # A handshake counts as a part of the head: whoever is slow in it holds a connection.
+        return {"ssl": self._certificate.context, "ssl_handshake_timeout": self._limits.head}
 
     async def drain(self, seconds: float) -> int:
         """Accept no more, finish what runs for at most `seconds`; how many were cut."""

@@ -15,7 +15,7 @@ from gateway.cli.options import (
     store_options,
 )
 from gateway.domain.errors import UsageError
-from gateway.domain.settings import AccessLogSettings, Address, Settings, StoreSettings
+from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
 
 EPILOG = """\b
 Example:
@@ -64,13 +64,13 @@ Example:
     "--tls-cert",
     type=click.Path(path_type=Path),
     envvar="GATEWAY_TLS_CERT",
-    help="Certificate of the listener; not supported by this version.",
+    help="Certificate of the listener, with its chain, in PEM; renewed while it runs.",
 )
 @click.option(
     "--tls-key",
     type=click.Path(path_type=Path),
     envvar="GATEWAY_TLS_KEY",
-    help="Its private key; not supported by this version.",
+    help="Its private key, in PEM, without a password.",
 )
 @click.option(
     "--embedded",
@@ -119,8 +119,8 @@ def serve(
     """Serve the data listener until SIGTERM or Ctrl-C; SIGHUP reloads the policies."""
     if workers != 1:
         raise UsageError("This version runs one worker: leave --workers at 1.")
-    if tls_cert or tls_key:
-        raise UsageError("This version cannot serve TLS yet: put a TLS proxy in front of it.")
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key belong together: give both or neither.")
     check_exposure((listen, admin_listen), store, embedded=embedded)
     configure(log_format, log_level)
     settings = Settings(
@@ -130,6 +130,7 @@ def serve(
         store=store,
         peppers=read_peppers(store),
         drain=drain,
+        tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
         access_log=_access_log(access_log, log_format),
     )
     run(settings)

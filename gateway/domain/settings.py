@@ -73,10 +73,18 @@ class AccessLogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Files in PEM: the listener's certificate with its chain, and the private key."""
+
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
-    `access_log` None: no lines are written.
+    `tls` None: plain HTTP. `access_log` None: no lines are written.
     """
 
     listen: Address
@@ -86,4 +94,5 @@ class Settings:
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
     drain: float = 30.0
     limits: ListenerLimits = ListenerLimits()
+    tls: ServerTls | None = None
     access_log: AccessLogSettings | None = None

@@ -66,6 +66,7 @@ class ClientConnection(Stream):
         self.closing = False
         self.ended: asyncio.Future[None] = loop.create_future()
         self.peername = ""
+        self.scheme = "http"
         self.body_idle = limits.body_idle
         self.send_idle = limits.send_idle
         self.deadline = Deadline(loop, self._on_deadline)
@@ -75,6 +76,8 @@ class ClientConnection(Stream):
         super().connection_made(transport)
         peername = transport.get_extra_info("peername")
         self.peername = peername[0] if peername else ""
+        if transport.get_extra_info("ssl_object") is not None:
+            self.scheme = "https"
         self._register.add(self)
         self.deadline.set(self._limits.head)
         self._task = self._loop.create_task(self._run())

@@ -90,7 +90,7 @@ class Handler:
             if exchange.page_fields and is_preflight(head):
                 exchange.reply(answer_preflight(located.agent, located.path, visit.request_id))
                 return
-        hop = Hop(exchange.client.peername)
+        hop = Hop(exchange.client.peername, exchange.client.scheme)
         if located.public:
             passage = _STRANGER
         else:

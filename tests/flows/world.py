@@ -24,6 +24,7 @@ from gateway.domain.settings import (
     AccessLogSettings,
     Address,
     ListenerLimits,
+    ServerTls,
     Settings,
     StoreSettings,
 )
@@ -72,6 +73,7 @@ class World:
     store_timeout: float = 2.0
     admin_listen: Address = field(default_factory=lambda: Address("127.0.0.1", 0))
     access_log: AccessLogSettings | None = None
+    tls: ServerTls | None = None
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -170,6 +172,7 @@ async def new_world(
             drain=world.drain,
             limits=world.limits,
             access_log=world.access_log,
+            tls=world.tls,
         )
         for _ in range(gateways):
             opened = open_gateway(settings, lambda: world.policies)

@@ -1,0 +1,136 @@
+"""HTTPS on the listener, with a certificate that is renewed while it runs."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trustme
+from redis.asyncio import Redis
+
+from gateway.domain.errors import OperationError
+from gateway.domain.settings import ListenerLimits, ServerTls, StoreSettings
+from gateway.server import Certificate
+from tests.flows.world import World, new_world
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(tmp_path: Path, authority: trustme.CA) -> ServerTls:
+    made = ServerTls(str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+    issue(authority, made, "localhost")
+    return made
+
+
+def issue(authority: trustme.CA, files: ServerTls, name: str) -> None:
+    """A new certificate in place of the old one, by rename, as a renewal would do it."""
+    issued = authority.issue_cert(name)
+    for pem, path in ((issued.cert_chain_pems[0], files.cert), (issued.private_key_pem, files.key)):
+        draft = Path(f"{path}.draft")
+        pem.write_to_path(str(draft))
+        draft.replace(path)
+
+
+@pytest.fixture
+async def secure(store: StoreSettings, client: Redis, files: ServerTls) -> AsyncIterator[World]:
+    limits = ListenerLimits(head=0.5)
+    async with new_world(store, client, tls=files, limits=limits) as world:
+        yield world
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def shown(world: World, authority: trustme.CA) -> str:
+    """The name in the certificate that the listener shows now."""
+    context = trusting(authority)
+    context.check_hostname = False
+    _, writer = await asyncio.open_connection(*world.address, ssl=context)
+    certificate = writer.get_extra_info("peercert")
+    writer.close()
+    return str(certificate["subjectAltName"][0][1])
+
+
+async def test_callers_are_served_over_tls_and_the_agent_is_told(
+    secure: World, authority: trustme.CA
+) -> None:
+    key = await secure.issue()
+    url = f"https://localhost:{secure.address[1]}/agents/echo/x"
+    headers = {"Authorization": f"Bearer {key.text}"}
+    context = trusting(authority)
+    async with secure.session.post(url, headers=headers, data=b"x" * 10**6, ssl=context) as answer:
+        told = await answer.json()
+    assert told["length"] == 10**6
+    assert ["X-Forwarded-Proto", "https"] in told["headers"]
+
+
+async def test_plain_http_gets_nothing_from_a_tls_listener(secure: World) -> None:
+    reader, writer = await asyncio.open_connection(*secure.address)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"HTTP/1.1" not in await reader.read()
+    writer.close()
+
+
+async def test_a_handshake_that_does_not_go_on_is_ended(secure: World) -> None:
+    reader, writer = await asyncio.open_connection(*secure.address)
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_renewed_certificate_is_shown_from_the_next_handshake_on(
+    secure: World, authority: trustme.CA, files: ServerTls
+) -> None:
+    assert await shown(secure, authority) == "localhost"
+    issue(authority, files, "renewed.test")
+    async with asyncio.timeout(20):
+        while await shown(secure, authority) != "renewed.test":
+            await asyncio.sleep(0.05)
+
+
+async def test_half_a_pair_leaves_the_good_one_in_use(
+    authority: trustme.CA, files: ServerTls
+) -> None:
+    certificate = Certificate(files)
+    kept = Path(files.cert).read_bytes()
+    issue(authority, files, "renewed.test")
+    Path(files.cert).write_bytes(kept)
+    certificate.renew()
+    server, caller = socket.socketpair()
+    handshake = asyncio.to_thread(_handshake, certificate.context, server)
+    name, _ = await asyncio.gather(asyncio.to_thread(_ask, trusting(authority), caller), handshake)
+    assert name == "localhost"
+
+
+def _handshake(context: ssl.SSLContext, sock: socket.socket) -> None:
+    with context.wrap_socket(sock, server_side=True):
+        pass
+
+
+def _ask(context: ssl.SSLContext, sock: socket.socket) -> str:
+    with context.wrap_socket(sock, server_hostname="localhost") as secured:
+        certificate = secured.getpeercert()
+    assert certificate is not None
+    names: tuple[tuple[str, str], ...] = certificate["subjectAltName"]  # type: ignore[assignment]
+    return names[0][1]
+
+
+def test_files_that_are_no_pair_are_refused_at_the_start(
+    tmp_path: Path, authority: trustme.CA, files: ServerTls
+) -> None:
+    Path(files.key).write_text("not a key")
+    with pytest.raises(OperationError, match="not a usable certificate"):
+        Certificate(files)
+    with pytest.raises(OperationError, match="No such file"):
+        Certificate(ServerTls(str(tmp_path / "none.pem"), files.key))
