@@ -10,6 +10,8 @@ from gateway.protocol.request import RequestHead
 from gateway.protocol.target import Target, route_path
 
 AGENTS_PREFIX = b"/agents/"
+# One-time links of the gateway's own: never an agent's, whatever the host.
+CONNECT_PREFIX = b"/connect/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ def locate(head: RequestHead, policies: Policies) -> Located:
 
 def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
     """Whose request this is, and what is left of its path."""
-    agent = policies.by_host.get(head.host) if policies.by_host else None
     rest = head.target.path
+    agent = None
+    if policies.by_host and not rest.startswith(CONNECT_PREFIX):
+        agent = policies.by_host.get(head.host)
     if agent is None and rest.startswith(AGENTS_PREFIX):
         name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
         agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"

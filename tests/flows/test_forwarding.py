@@ -101,6 +101,8 @@ async def test_a_host_of_its_own_leads_to_an_agent_with_nothing_cut(world: World
     assert through.json["path"] == "/agents/echo/x"
     ready = await world.call(None, "/readyz", headers={"Host": "support.example.com"})
     assert ready.json == {"status": "ok"}
+    link = await world.call(key, "/connect/token", headers={"Host": "support.example.com"})
+    assert link.code == "not_found", "such links are the gateway's own, on every host"
 
 
 async def test_the_host_is_the_agents_unless_preserved(world: World) -> None:
