@@ -22,7 +22,7 @@ from gateway.domain.errors import StoreError
 
 MAX_WAITING = 10_000
 FIRST_RETRY = 0.02
-LONGEST_RETRY = 1.0
+LONGEST_RETRY = 0.5
 
 log = structlog.get_logger()
 
@@ -62,14 +62,15 @@ class Multiplexer:
     def call(self, command: bytes) -> asyncio.Future[Any]:
         """The reply to a packed command: int, bytes, None or a list of them; else StoreError."""
         future: asyncio.Future[Any] = self._loop.create_future()
+        deadline = self._loop.time() + self._timeout
         if self._line is not None:
-            self._line.send(command, future)
+            self._line.send(command, future, deadline)
         elif self._closed or len(self._waiting) >= MAX_WAITING:
             future.set_exception(StoreError("Redis is not reachable."))
         else:
-            self._waiting.append((self._loop.time() + self._timeout, command, future))
+            self._waiting.append((deadline, command, future))
             if self._sweeper is None:
-                self._sweeper = self._loop.call_later(self._timeout, self._sweep)
+                self._sweeper = self._loop.call_at(deadline, self._sweep)
         return future
 
     async def close(self) -> None:
@@ -94,7 +95,8 @@ class Multiplexer:
 
     async def _keep_connected(self) -> None:
         delay = 0.0
-        while True:
+        # redis-py loses a cancellation that comes at the wrong moment (asyncio.wait_for does).
+        while not self._closed:
             try:
                 line = await self._open()
             except (RedisError, OSError, StoreError, TimeoutError) as problem:
@@ -114,15 +116,16 @@ class Multiplexer:
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
-            line = _Line(_take_over(connection), self._timeout, self._loop)
+            line = _Line(_take_over(connection), self._loop)
             try:
                 for command in self._prepare:
                     future = self._loop.create_future()
-                    line.send(command, future)
+                    line.send(command, future, self._loop.time() + self._timeout)
                     await future
             except BaseException:
                 line.drop("Redis could not be prepared.")
                 raise
+        line.unwatch()
         return line
 
     async def _use(self, line: "_Line") -> None:
@@ -134,12 +137,15 @@ class Multiplexer:
             lost.set()
 
         line.on_lost = on_lost
+        if self._closed:
+            line.drop("The gateway is stopping.")
+            return
         if line.alive:
             self._line = line
             waiting, self._waiting = self._waiting, deque()
-            for _, command, future in waiting:
+            for deadline, command, future in waiting:
                 if not future.done():
-                    line.send(command, future)
+                    line.send(command, future, deadline)
             await lost.wait()
         log.warning("store_connection_lost")
 
@@ -147,12 +153,9 @@ class Multiplexer:
 class _Line(asyncio.Protocol):
     """One live connection: what was sent and not yet answered, in order."""
 
-    def __init__(
-        self, writer: asyncio.StreamWriter, timeout: float, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
         # Held on to: a StreamWriter that is collected closes its transport.
         self._writer = writer
-        self._timeout = timeout
         self._loop = loop
         self._reader = hiredis.Reader()
         self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()
@@ -163,30 +166,36 @@ class _Line(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, writer.transport)
         self._transport.set_protocol(self)
 
-    def send(self, command: bytes, future: asyncio.Future[Any]) -> None:
+    def send(self, command: bytes, future: asyncio.Future[Any], deadline: float) -> None:
+        """`deadline`: when the call ends in StoreError; never before that of one sent earlier."""
         if not self.alive or len(self._pending) >= MAX_WAITING:
             _fail(future, "Redis does not keep up.")
             return
-        self._pending.append((self._loop.time() + self._timeout, future))
+        self._pending.append((deadline, future))
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(command)
         if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._check)
+            self._watch = self._loop.call_at(deadline, self._check)
 
     def drop(self, reason: str) -> None:
         """Close; every call under way ends in StoreError, because whether it ran is unknown."""
         if not self.alive:
             return
         self.alive = False
-        if self._watch is not None:
-            self._watch.cancel()
+        self.unwatch()
         self._transport.abort()
         for _, future in self._pending:
             _fail(future, reason)
         self._pending.clear()
         self._outgoing.clear()
         self.on_lost()
+
+    def unwatch(self) -> None:
+        """Nothing is under way: the next call may have an earlier deadline than the last had."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _flush(self) -> None:
         if self.alive and self._outgoing:
@@ -219,10 +228,14 @@ class _Line(asyncio.Protocol):
         _, future = self._pending.popleft()
         if future.done():
             return
-        if isinstance(reply, hiredis.ReplyError):
-            future.set_exception(ReplyError(str(reply)))
-        else:
+        if not isinstance(reply, hiredis.ReplyError):
             future.set_result(reply)
+            return
+        error = ReplyError(str(reply))
+        future.set_exception(error)
+        if error.kind == "READONLY":
+            # It was the primary once; whoever its name leads to now may be it today.
+            self.drop("Redis has become a replica.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.drop("The connection to Redis was lost.")

@@ -29,6 +29,7 @@ class Relay:
     def __init__(self, server: Path) -> None:
         self._server = server
         self.muted = False
+        self.mutes_at = b"\0"
         self.requests = 0
         self.news = asyncio.Condition()
         self.writers: list[asyncio.StreamWriter] = []
@@ -48,6 +49,7 @@ class Relay:
             if mutable and self.muted:
                 continue
             if not mutable:
+                self.muted = self.muted or self.mutes_at in data
                 async with self.news:
                     self.requests += data.count(b"INCR")
                     self.news.notify_all()
@@ -185,6 +187,49 @@ async def test_closing_ends_every_call(store: StoreSettings) -> None:
         await call
     with pytest.raises(StoreError):
         await line.call(pack("PING"))
+
+
+async def test_waiting_for_a_connection_and_for_the_answer_share_one_timeout(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    prepare = (pack("PING"),)
+    line = Multiplexer(connect_to(tmp_path / "r"), timeout=1.0, prepare=prepare)
+    with within(1.4), pytest.raises(StoreError):
+        call = line.call(pack("INCR", "n"))
+        await asyncio.sleep(0.5)
+        async with relayed(store, tmp_path) as (relay, _):
+            relay.mutes_at = b"INCR"
+            await call
+    assert relay.requests == 1, "it was sent, and only once"
+    await line.close()
+
+
+async def test_a_server_that_has_become_a_replica_is_left_for_whoever_is_there_now(
+    line: Multiplexer, client: Redis
+) -> None:
+    """Behind a name that moves, the old connection would refuse for ever."""
+    first = await line.call(pack("CLIENT", "ID"))
+    await client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ReplyError) as refused:
+            await line.call(pack("INCR", "n"))
+        assert refused.value.kind == "READONLY"
+    finally:
+        await client.replicaof("NO", "ONE")
+    await answered(line)
+    assert await line.call(pack("CLIENT", "ID")) != first
+
+
+@pytest.mark.parametrize("turns", range(40))
+async def test_closing_ends_at_whatever_moment_of_connecting_it_comes(
+    store: StoreSettings, turns: int
+) -> None:
+    line = Multiplexer(connection_factory(store), timeout=5.0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await line.close()
+    assert not line.connected
 
 
 async def answered(line: Multiplexer) -> None:
