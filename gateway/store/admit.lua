@@ -69,17 +69,42 @@ local function keep_rate(key, ahead, interval)
              'PX', string.format('%.0f', math.ceil(ahead / 1000) + 1000))
 end
 
+-- What should be a number and is none admits nobody; nothing has been charged yet.
+local function meaningless(key)
+  error({err = 'ERR the counter ' .. key .. ' makes no sense: delete it'})
+end
+
 -- GCRA: `tat` is when the bucket is full again. The interval is kept beside it, so that what was
 -- used stays used, in requests, when the rate is changed; from then on it drains at the new one.
 local function check_rate(key, interval, burst)
-  local tat, kept = string.match(redis.call('GET', key) or '', '^(%d+) ([%d.]+)$')
-  local ahead = 0
-  if tat then
-    kept = tonumber(kept)
+  local value, ahead = redis.call('GET', key), 0
+  if value then
+    local tat, kept = string.match(value, '^(%d+) ([%d.]+)$')
+    kept = tonumber(kept or '')
+    if not kept or kept <= 0 then meaningless(key) end
     ahead = math.min(math.max(0, tonumber(tat) - now) * interval / kept, burst * interval)
     if kept ~= interval then keep_rate(key, ahead, interval) end
   end
   return ahead + interval - burst * interval, ahead
+end
+
+-- A counter is of the window that its end names, a second after the window's: Redis keeps a key
+-- through the millisecond it ends in, but deletes at once one that is made in that millisecond.
+local function counter_end(ends) return ends * 1000 + 1000 end
+
+local function quota_used(key, ends)
+  local value = redis.call('GET', key)
+  if not value or redis.call('PEXPIRETIME', key) ~= counter_end(ends) then return 0 end
+  return tonumber(string.match(value, '^%d+$') or meaningless(key))
+end
+
+local function count_quota(key, state)
+  state.used = state.used + 1
+  if state.used > 1 then
+    redis.call('INCR', key)
+  else
+    redis.call('SET', key, 1, 'PXAT', string.format('%.0f', counter_end(state.ends)))
+  end
 end
 
 local function rate_state(ahead, interval, burst)
@@ -100,7 +125,8 @@ for i = 3, #KEYS do
     wait = late > 0.5 and late or 0
     state = {ahead = ahead, interval = amount, burst = burst}
   else
-    local used, ends = tonumber(redis.call('GET', KEYS[i]) or '0'), window_end(kind)
+    local ends = window_end(kind)
+    local used = quota_used(KEYS[i], ends)
     wait = used >= amount and ends * 1000000 - now or 0
     state = {used = used, ends = ends, count = amount}
   end
@@ -116,11 +142,7 @@ if admitted and ARGV[12] ~= '?' then
       state.ahead = state.ahead + state.interval
       keep_rate(KEYS[i], state.ahead, state.interval)
     else
-      state.used = redis.call('INCR', KEYS[i])
-      if state.used == 1 then
-        -- Redis keeps a key through the very millisecond it expires at.
-        redis.call('PEXPIREAT', KEYS[i], string.format('%.0f', state.ends * 1000 - 1))
-      end
+      count_quota(KEYS[i], state)
     end
   end
   local slot = ARGV[12]
@@ -128,7 +150,11 @@ if admitted and ARGV[12] ~= '?' then
     -- Only history: a server that is full must still admit a key without limits.
     local last = redis.pcall('HGET', KEYS[2], slot)
     if type(last) ~= 'string' or seconds - (tonumber(last) or 0) >= TOUCH_SECONDS then
-      redis.pcall('HSET', KEYS[2], slot, clock[1])
+      local written = redis.pcall('HSET', KEYS[2], slot, clock[1])
+      -- A replica may be behind: it is no place to ask who is revoked.
+      if type(written) == 'table' and string.sub(written.err, 1, 8) == 'READONLY' then
+        return written
+      end
       redis.pcall('EXPIRE', KEYS[2], USED_TTL)
     end
   end

@@ -58,16 +58,21 @@ class Simulation:
         seconds, micros = divmod(int(self.now * MICRO), MICRO)
         keys = [RECORD, "gw:used:{simulated000}", *self.keys]
         answer: list[int] = self.script(keys, [*arguments, str(seconds), str(micros)])
+        self._expire(at_once=True)
         if answer[0] == 1:
             self.admitted.append(self.now)
         return answer
 
-    def _expire(self) -> None:
-        """What the server would do, were the test's clock its own."""
+    def _expire(self, *, at_once: bool = False) -> None:
+        """What the server would do, were the test's clock its own.
+
+        It keeps a key through the millisecond in which it ends, but `at_once` deletes one that is
+        given such an end.
+        """
         for key in self.keys[1:]:
             ends = self.client.pexpiretime(key)
             assert ends != -1, "a counter without an end would ban for ever"
-            if 0 <= ends < int(self.now * 1000):
+            if 0 <= ends < int(self.now * 1000) + at_once:
                 self.client.delete(key)
 
     def window(self, quota: Quota, at: Fraction) -> object:
@@ -160,6 +165,21 @@ def test_waiting_for_retry_after_is_enough(
             simulation.now += answer[1]
             assert simulation.call()[0] == 1
             return
+
+
+@pytest.mark.parametrize("window", list(Window))
+@pytest.mark.parametrize("micros_left", [1, 400, 999, 1000, 1001, 1999, 2000, 2001])
+def test_the_last_millisecond_of_a_window_is_counted_like_any_other(
+    server: redis.Redis, window: Window, micros_left: int
+) -> None:
+    end = timegm((2096, 3, 1, 0, 0, 0))
+    now = Fraction(end) - Fraction(micros_left, MICRO)
+    simulation = Simulation(server, Rate(50, 1), 50, (Quota(2, window),), now)
+    assert [simulation.call()[0] for _ in range(4)] == [1, 1, 2, 2]
+    simulation.now = Fraction(end)
+    assert [simulation.call()[0] for _ in range(4)] == [1, 1, 2, 2], "a new window, a new count"
+    simulation.now += Fraction(1, 1000)
+    assert simulation.call()[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,52 @@ async def test_a_counter_of_another_type_admits_nothing(
         await charge(admission, DAY)
 
 
+@pytest.mark.parametrize("junk", ["", "many", "-5", "1e3", "nan", "0x7", "1 2 3", "1 0", "1 .", "1.5", "\udcff"])
+@pytest.mark.parametrize("limit", [RATE, DAY], ids=["rate", "quota"])
+async def test_a_counter_that_holds_no_number_admits_nothing_and_charges_nothing(
+    admission: Admission,
+    client: Redis,
+    store: StoreSettings,
+    record: str,
+    junk: str,
+    limit: NamedLimit,
+) -> None:
+    other = DAY if limit is RATE else RATE
+    assert isinstance(await charge(admission, RATE, DAY), Charged)
+    kind = "rate:{%s}:rate" if limit is RATE else "quota:{%s}:day"
+    bytes_ = junk.encode("utf-8", "surrogateescape")
+    await client.set(store.prefix + kind % ID, bytes_, keepttl=True)
+    with pytest.raises(StoreError):
+        await charge(admission, RATE, DAY)
+    answer = await charge(admission, other)
+    assert isinstance(answer, Charged)
+    assert answer.states[0] == (0 if other is RATE else 98), "one call before and this one"
+
+
+async def test_a_counter_set_anew_by_hand_begins_a_new_count(
+    admission: Admission, client: Redis, store: StoreSettings, record: str
+) -> None:
+    """Without its end it is of no window; kept for ever it would ban for ever."""
+    name = f"{store.prefix}quota:{{{ID}}}:day"
+    await charge(admission, DAY)
+    await client.set(name, "0")
+    answer = await charge(admission, DAY)
+    assert isinstance(answer, Charged)
+    assert answer.states[0] == 99
+    assert await client.ttl(name) > 0
+
+
+async def test_a_replica_is_noticed_even_where_there_is_nothing_to_charge(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    await client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreError):
+            await charge(admission, touch="current")
+    finally:
+        await client.replicaof("NO", "ONE")
+
+
 async def test_calls_of_one_turn_share_a_write_and_keep_their_order(
     admission: Admission, record: str
 ) -> None:
