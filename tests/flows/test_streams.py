@@ -16,17 +16,18 @@ from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, listening
 
 MEBIBYTE = 2**20
+GO_ON: web.AppKey[asyncio.Queue[str]] = web.AppKey("go_on")
 
 
 async def chat_app() -> web.Application:
     """An agent that streams as fast as it is told to, and talks over a WebSocket."""
     app = web.Application(client_max_size=2**40)
-    app["go_on"] = asyncio.Queue()
+    app[GO_ON] = asyncio.Queue()
 
     async def events(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(request)
-        while event := await app["go_on"].get():
+        while event := await app[GO_ON].get():
             await answer.write(f"data: {event}\n\n".encode())
         return answer
 
@@ -77,12 +78,12 @@ async def test_an_event_arrives_before_the_next_one_is_made(
     key = await world.issue()
     headers = {"Authorization": f"Bearer {key.text}"}
     async with asyncio.timeout(10):
-        app["go_on"].put_nowait("first")
+        app[GO_ON].put_nowait("first")
         async with world.session.get(f"{world.url}/agents/chat/events", headers=headers) as answer:
             assert answer.headers["Content-Type"] == "text/event-stream"
             for event in ("first", "second", "third"):
                 assert await answer.content.readuntil(b"\n\n") == f"data: {event}\n\n".encode()
-                app["go_on"].put_nowait({"first": "second", "second": "third"}.get(event, ""))
+                app[GO_ON].put_nowait({"first": "second", "second": "third"}.get(event, ""))
             assert await answer.content.read() == b""
 
 
