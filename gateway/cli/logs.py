@@ -4,8 +4,9 @@ import logging
 import sys
 from typing import Any
 
-import orjson
 import structlog
+
+from gateway.protocol import json_line
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "text")
@@ -37,4 +38,4 @@ def _number(level: str) -> int:
 
 
 def _dumps(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    return json_line.encode(event).decode()

@@ -4,12 +4,13 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
-import orjson
 import structlog
 
-from gateway.domain.keys import masked
+from gateway.domain.keys import KEY_PREFIX, masked
 from gateway.domain.traffic import Handled
+from gateway.protocol import json_line
 
 FLUSH_SECONDS = 0.2
 MAX_WAITING = 50_000
@@ -74,26 +75,28 @@ class AccessLog:
 
 
 def as_line_of_json(handled: Handled) -> bytes:
-    """Times in milliseconds. orjson escapes whatever a stranger wrote into the path."""
-    return orjson.dumps(
-        {
-            "ts": _moment(handled),
-            "request_id": handled.request_id,
-            "key_id": handled.key_id,
-            "consumer": handled.consumer,
-            "agent": handled.agent,
-            "method": handled.method,
-            "path": _path(handled),
-            "status": handled.status,
-            "code": handled.code,
-            "cut": handled.cut,
-            "received": handled.received,
-            "sent": handled.sent,
-            "admission_ms": _milliseconds(handled.admission),
-            "first_byte_ms": _milliseconds(handled.first_byte),
-            "total_ms": _milliseconds(handled.total),
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
+    """Times in milliseconds. JSON escapes whatever a stranger wrote into the path."""
+    return (
+        json_line.encode(
+            {
+                "ts": _moment(handled),
+                "request_id": handled.request_id,
+                "key_id": handled.key_id,
+                "consumer": handled.consumer,
+                "agent": handled.agent,
+                "method": handled.method,
+                "path": _path(handled),
+                "status": handled.status,
+                "code": handled.code,
+                "cut": handled.cut,
+                "received": handled.received,
+                "sent": handled.sent,
+                "admission_ms": _milliseconds(handled.admission),
+                "first_byte_ms": _milliseconds(handled.first_byte),
+                "total_ms": _milliseconds(handled.total),
+            }
+        )
+        + b"\n"
     )
 
 
@@ -114,8 +117,11 @@ def as_line_for_people(handled: Handled) -> bytes:
 
 def _path(handled: Handled) -> str:
     path = handled.path
-    if "agk_" in path:
-        path = masked(path)
+    plain = path
+    while "%" in plain and (decoded := unquote(plain)) != plain:
+        plain = decoded
+    if KEY_PREFIX in plain:
+        path = masked(plain)
     return path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from gateway.domain.limits import Limits, Quota, Window
 from gateway.domain.policies import Plan
 from gateway.domain.routes import Route, parse_path
 from gateway.domain.settings import AccessLogSettings, Address, StoreSettings
+from gateway.services.access_log import FLUSH_SECONDS
 from tests.flows.raw import exchange
 from tests.flows.world import Answer, World, new_world
 
@@ -125,6 +127,39 @@ async def test_one_line_is_written_for_each_request(
     assert (second["key_id"], second["path"]) == (key.id, "/agents/echo/none")
     assert (third["code"], third["key_id"]) == (Code.KEY_MISSING, "")
     assert (fourth["status"], fourth["code"]) == (400, Code.BAD_REQUEST)
+
+
+async def test_a_key_in_the_path_is_masked_however_it_is_spelled(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        key = await world.issue()
+        once = key.text.replace("a", "%61").replace("_", "%5f")
+        spelled = "".join(f"%{ord(c):02x}" for c in key.text)
+        for text in (once, spelled, once.replace("%", "%25"), "x" + key.text + "_y"):
+            head = f"GET /agents/echo/{text} HTTP/1.1\r\nHost: x\r\n\r\n"
+            await exchange(world.address, head.encode())
+    lines = path.read_text().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert unquote(unquote(line)).count(key.text[22:40]) == 0
+
+
+async def test_a_consumer_that_is_no_text_is_logged_and_stops_no_line(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        key = await world.issue()
+        await client.hset(world.record(key), "consumer", b"\xff sales")
+        await world.call(key)
+        await asyncio.sleep(2 * FLUSH_SECONDS)
+        await world.call(key)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["consumer"] for line in lines] == ["\udcff sales"] * 2
 
 
 async def test_a_log_that_was_rotated_away_is_made_anew(

@@ -171,7 +171,9 @@ async def test_a_counter_of_another_type_admits_nothing(
         await charge(admission, DAY)
 
 
-@pytest.mark.parametrize("junk", ["", "many", "-5", "1e3", "nan", "0x7", "1 2 3", "1 0", "1 .", "1.5", "\udcff"])
+@pytest.mark.parametrize(
+    "junk", ["", "many", "-5", "1e3", "nan", "0x7", "1 2 3", "1 0", "1 .", "1.5", "\udcff"]
+)
 @pytest.mark.parametrize("limit", [RATE, DAY], ids=["rate", "quota"])
 async def test_a_counter_that_holds_no_number_admits_nothing_and_charges_nothing(
     admission: Admission,

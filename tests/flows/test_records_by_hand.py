@@ -1,0 +1,195 @@
+"""Whatever stands in a key's record: it is judged, or refused; never an error, never a way in."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import structlog
+from argon2 import PasswordHasher
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from gateway.cli import logs
+from gateway.crypto.argon2 import hash_key
+from gateway.domain.errors import Code
+from gateway.domain.keys import Key
+from gateway.domain.limits import Limits, Rate
+from gateway.domain.policies import Plan
+from gateway.domain.settings import StoreSettings
+from tests.flows.test_denials import check
+from tests.flows.world import World, new_world
+
+ONE_AT_A_TIME = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+BYTES = st.binary(max_size=40)
+NEAR = {
+    "status": [b"active", b"ACTIVE", b"active ", b"revoked", b"disabled", b""],
+    "scopes": [b"agents/*", b"*", b"agents/echo", b"agents/ech", b"gateway/*", b"\xff agents/*"],
+    "plan": [b"", b"wide", b"wide ", b"gone", b"\xff"],
+    "limits": [
+        b"",
+        b"rate=9/s",
+        b"rate=9/s rate=9/s",
+        b"burst=1e3",
+        b"quota=1/d",
+        b"rate=\xd9\xa3/s",
+    ],
+    "expires_at": [b"", b"0", b"4102444800", b"4102444800.5", b"1e12", b"-1", b" 4102444800"],
+    "users": [b"", b"*", b"\x00"],
+    "consumer": [b"", b"a\r\nX: y", b"\xff\xfe", b"\x00", "é".encode()],
+    "hash": [b"", b"$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAA"],
+    "previous_hash": [b"", b"junk"],
+    "previous_expires_at": [b"", b"x", b"9"],
+    "tag": [b"", b"x", b"0" * 8 + b":" + b"0" * 16 + b":" + b"0" * 64],
+}
+CHANGES = st.sets(st.sampled_from(sorted(NEAR)), max_size=4).flatmap(
+    lambda names: st.fixed_dictionaries(
+        {name: st.one_of(st.sampled_from(NEAR[name]), BYTES) for name in sorted(names)}
+    )
+)
+LIMITS = re.compile(rb"\s*((rate=[1-9]\d{0,8}/[smhd]|burst=[1-9]\d{0,8}|quota=[1-9]\d{0,8}/d)\s*)?")
+
+
+@pytest.fixture
+async def world(store: StoreSettings, client: Redis) -> AsyncIterator[World]:
+    """Logs as JSON, as in production: a log line that cannot be written would be an error too."""
+    logs.configure("json", "debug")
+    try:
+        async with new_world(store, client) as made:
+            wide = Plan("wide", Limits(Rate(10**6, 1), 10**6))
+            made.serve(made.agent(), plans={"wide": wide})
+            yield made
+    finally:
+        structlog.reset_defaults()
+
+
+def may_pass(changes: dict[str, bytes]) -> bool:
+    """The contract's rules, read once more and by other means."""
+    scopes = changes.get("scopes", b"agents/*").decode("utf-8", "surrogateescape").split()
+    grants = {"*", "agents/*", "agents/echo", "agents/*:*", "agents/echo:invoke"}
+    expires = changes.get("expires_at", b"")
+    alive = expires == b"" or (expires.isdigit() and len(expires) <= 12 and int(expires) > 2e9)
+    return (
+        changes.get("status", b"active") == b"active"
+        and "hash" not in changes
+        and bool(grants & set(scopes))
+        and changes.get("plan", b"") in (b"", b"wide")
+        and LIMITS.fullmatch(changes.get("limits", b"")) is not None
+        and alive
+    )
+
+
+async def put(world: World, key: Key, before: dict[bytes, bytes], changes: dict[str, Any]) -> None:
+    raw: Redis = Redis.from_url(world.store.url or "")
+    async with raw.pipeline() as pipe:
+        pipe.delete(world.record(key))
+        pipe.hset(
+            world.record(key), mapping={**before, **{k.encode(): v for k, v in changes.items()}}
+        )
+        await pipe.execute()
+    await raw.aclose()
+
+
+async def fields(world: World, key: Key) -> dict[bytes, bytes]:
+    raw: Redis = Redis.from_url(world.store.url or "")
+    found: dict[bytes, bytes] = await raw.hgetall(world.record(key))
+    await raw.aclose()
+    return found
+
+
+@ONE_AT_A_TIME
+@given(CHANGES)
+@example({"scopes": b"\xff agents/*", "consumer": b"\xff"})
+@example({"plan": b"\xff"})
+@example({"limits": b"\xff"})
+async def test_a_record_lets_in_exactly_whom_it_describes(
+    world: World, changes: dict[str, bytes]
+) -> None:
+    key = await world.issue()
+    await put(world, key, await fields(world, key), changes)
+    for _ in range(2):
+        answer = await world.call(key)
+        assert answer.status in (200, 401, 403, 429), answer.body
+        assert (answer.status in (200, 429)) == may_pass(changes), answer.body
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+@ONE_AT_A_TIME
+@given(st.dictionaries(st.sampled_from(sorted(NEAR)), BYTES, max_size=6))
+async def test_a_wrong_secret_is_key_invalid_whatever_stands_in_the_record(
+    world: World, tagged: bool, changes: dict[str, bytes]
+) -> None:
+    key = await world.issue()
+    before = await fields(world, key)
+    if not tagged:
+        del before[b"tag"]
+        changes = {**changes, "hash": b"junk"}
+    changes.pop("tag", None)
+    await put(world, key, before, {"status": b"revoked", **changes})
+    stranger = (await world.issue()).text
+    forged = stranger[:9] + key.id + stranger[21:]
+    check(await world.call(forged), Code.KEY_INVALID)
+
+
+@pytest.mark.parametrize("kind", ["string", "list", "set", "zset", "stream"])
+async def test_a_record_of_another_type_is_no_record(
+    world: World, client: Redis, kind: str
+) -> None:
+    key = await world.issue()
+    assert (await world.call(key)).status == 200
+    name = world.record(key)
+    await client.delete(name)
+    match kind:
+        case "string":
+            await client.set(name, "x")
+        case "list":
+            await client.rpush(name, "hash", "x")
+        case "set":
+            await client.sadd(name, "hash")
+        case "zset":
+            await client.zadd(name, {"hash": 1})
+        case _:
+            await client.xadd(name, {"hash": "x"})
+    for _ in range(2):
+        check(await world.call(key), Code.KEY_INVALID)
+
+
+@pytest.mark.parametrize(
+    "phc",
+    [
+        "$argon2id$v=19$m=4194304,t=2,p=1${}",
+        "$argon2id$v=19$m=65537,t=2,p=1${}",
+        "$argon2id$v=19$m=19456,t=5,p=1${}",
+        "$argon2id$v=19$m=19456,t=1000000,p=1${}",
+        "$argon2id$v=19$m=19456,t=2,p=64${}",
+        "$argon2id$v=19$m=99999999999999999999,t=2,p=1${}",
+        "$argon2i$v=19$m=19456,t=2,p=1${}",
+        "$argon2d$v=19$m=19456,t=2,p=1${}",
+        "$argon2id$v=16$m=19456,t=2,p=1${}",
+        "$argon2id$m=19456,t=2,p=1${}",
+    ],
+)
+async def test_a_poisoned_hash_is_refused_unread(
+    store: StoreSettings, client: Redis, phc: str
+) -> None:
+    """Four gibibytes and minutes of work are what these claim; the answer comes at once."""
+    async with new_world(store, client, peppers=()) as world:
+        key = await world.issue()
+        salt_and_hash = hash_key(key.text).rpartition("p=1$")[2]
+        await client.hset(world.record(key), "hash", phc.format(salt_and_hash))
+        async with asyncio.timeout(1):
+            check(await world.call(key), Code.KEY_INVALID)
+
+
+async def test_the_strongest_hash_that_is_allowed_is_computed(
+    store: StoreSettings, client: Redis
+) -> None:
+    async with new_world(store, client, peppers=()) as world:
+        key = await world.issue()
+        phc = PasswordHasher(4, 65536, 4).hash(key.text)
+        await client.hset(world.record(key), "hash", phc)
+        assert (await world.call(key)).status == 200
