@@ -1,0 +1,209 @@
+"""Redis hangs, dies, fills up, forgets: nobody is let in unchecked, nothing is charged twice, and
+the gateway heals by itself."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+
+from gateway.domain.errors import Code
+from gateway.domain.keys import Key
+from gateway.domain.limits import Limits, Quota, Window
+from gateway.domain.policies import Plan, Upstream
+from tests.flows.own_store import OwnStore, own_store
+from tests.flows.test_denials import check
+from tests.flows.world import Answer, World, listening, new_world
+
+TIMEOUT = 0.5
+# What a busy machine may add to the time of an answer.
+SLACK = 0.7
+DAILY = 10**6
+COUNTER = "gw:quota:{%s}:day"
+
+
+@dataclass
+class Scene:
+    """A gateway on a store of its own, before an agent that counts what reaches it."""
+
+    store: OwnStore
+    world: World
+    limited: Key
+    unlimited: Key
+    reached: int = 0
+
+    async def warm_up(self) -> None:
+        for key in (self.limited, self.unlimited):
+            assert (await self.world.call(key)).status == 200
+
+    async def timed(self, key: Key) -> tuple[Answer, float]:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        answer = await self.world.call(key)
+        return answer, loop.time() - start
+
+    async def charged(self) -> int:
+        return int(await self.store.client.get(COUNTER % self.limited.id) or 0)
+
+    async def healed(self, seconds: float = 1.0) -> None:
+        """Within `seconds`, and then for good."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        while (await self.world.call(self.limited)).status != 200:
+            assert loop.time() - start < seconds + SLACK
+        for _ in range(5):
+            assert (await self.world.call(self.limited)).status == 200
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    async with own_store() as store, opened(store) as made:
+        await made.warm_up()
+        yield made
+
+
+@asynccontextmanager
+async def opened(store: OwnStore, key: Key | None = None) -> AsyncIterator[Scene]:
+    """`key`: one that was issued before, with the plan `daily`; else new ones are."""
+
+    async def count(request: web.Request) -> web.Response:
+        made.reached += 1
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", count)
+    async with (
+        listening(app) as port,
+        new_world(store.settings, store.client, store_timeout=TIMEOUT) as world,
+    ):
+        plans = {"daily": Plan("daily", Limits(quotas=(Quota(DAILY, Window.DAY),)))}
+        world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)), plans=plans)
+        limited = key or await world.issue(plan="daily")
+        made = Scene(store, world, limited, key or await world.issue())
+        yield made
+
+
+async def test_a_store_that_hangs_costs_its_timeout_and_heals(scene: Scene) -> None:
+    reached, charged = scene.reached, await scene.charged()
+    scene.store.freeze()
+    try:
+        calls = [scene.timed(key) for key in (scene.limited, scene.unlimited) * 25]
+        for answer, seconds in await asyncio.gather(*calls):
+            check(answer, Code.STORE_UNAVAILABLE)
+            assert seconds < TIMEOUT + SLACK
+        fresh, seconds = await scene.timed(scene.limited)
+        check(fresh, Code.STORE_UNAVAILABLE)
+        assert seconds < TIMEOUT + SLACK
+        assert scene.reached == reached
+    finally:
+        scene.store.thaw()
+    await scene.healed()
+    # Those under way may have run once it woke up: each of them once, and nobody was let in.
+    assert await scene.charged() <= charged + 26 + scene.reached - reached
+
+
+async def test_a_store_that_is_gone_lets_nobody_in_and_heals_once_it_is_back(
+    scene: Scene,
+) -> None:
+    reached = scene.reached
+    scene.store.kill()
+    for key in (scene.limited, scene.unlimited) * 3:
+        answer, seconds = await scene.timed(key)
+        check(answer, Code.STORE_UNAVAILABLE)
+        assert seconds < TIMEOUT + SLACK
+    assert scene.reached == reached
+    await scene.store.start()
+    await scene.healed()
+
+
+async def test_a_gateway_that_starts_before_its_store_serves_once_it_is_there() -> None:
+    async with own_store() as store:
+        async with opened(store) as first:
+            key = first.limited
+        store.kill()
+        async with opened(store, key) as scene:
+            check(await scene.world.call(key), Code.STORE_UNAVAILABLE)
+            await store.start()
+            await scene.healed()
+
+
+async def test_deaths_under_load_let_nobody_in_unchecked_and_charge_nothing_twice(
+    scene: Scene,
+) -> None:
+    statuses: Counter[int] = Counter()
+    start, charged = scene.reached, await scene.charged()
+    async with loaded(scene, statuses):
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            scene.store.kill()
+            await asyncio.sleep(0.1)
+            await scene.store.start()
+            await scene.healed()
+    assert set(statuses) == {200, 503}
+    admitted = scene.reached - start
+    charges = await scene.charged() - charged
+    assert admitted >= statuses[200]
+    assert admitted <= charges <= admitted + statuses[503]
+
+
+async def test_a_flushed_script_is_unseen_by_callers_and_charges_once(scene: Scene) -> None:
+    statuses: Counter[int] = Counter()
+    start, charged = scene.reached, await scene.charged()
+    async with loaded(scene, statuses):
+        for _ in range(50):
+            await scene.store.client.script_flush()
+            await asyncio.sleep(0.005)
+    assert set(statuses) == {200}
+    assert await scene.charged() - charged == scene.reached - start
+
+
+async def test_a_paused_store_holds_callers_up_and_forgets_nobody(scene: Scene) -> None:
+    charged = await scene.charged()
+    await scene.store.client.client_pause(int(TIMEOUT * 500))
+    answers = await asyncio.gather(*(scene.world.call(scene.limited) for _ in range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert await scene.charged() == charged + 20
+
+
+async def test_in_a_full_store_a_key_with_limits_waits_and_a_key_is_revoked_by_deleting_it(
+    scene: Scene,
+) -> None:
+    client = scene.store.client
+    await client.config_set("maxmemory", "1")
+    check(await scene.world.call(scene.limited), Code.STORE_UNAVAILABLE)
+    assert (await scene.world.call(scene.unlimited)).status == 200
+    assert await client.delete(scene.world.record(scene.unlimited)) == 1
+    check(await scene.world.call(scene.unlimited), Code.KEY_INVALID)
+    assert await client.expire(scene.world.record(scene.limited), 0)
+    check(await scene.world.call(scene.limited), Code.KEY_INVALID)
+    await client.config_set("maxmemory", "0")
+
+
+async def test_a_replica_charges_nobody_and_a_new_primary_is_found(scene: Scene) -> None:
+    client, reached = scene.store.client, scene.reached
+    await client.replicaof("127.0.0.1", "1")
+    for _ in range(3):
+        check(await scene.world.call(scene.limited), Code.STORE_UNAVAILABLE)
+    assert scene.reached == reached
+    await client.replicaof("NO", "ONE")
+    await scene.healed()
+
+
+@asynccontextmanager
+async def loaded(scene: Scene, statuses: Counter[int], callers: int = 8) -> AsyncIterator[None]:
+    """While this lasts, so many callers call one after another."""
+    ended = asyncio.Event()
+
+    async def call_on() -> None:
+        while not ended.is_set():
+            statuses[(await scene.world.call(scene.limited)).status] += 1
+
+    tasks = [asyncio.create_task(call_on()) for _ in range(callers)]
+    try:
+        yield
+    finally:
+        ended.set()
+        await asyncio.gather(*tasks)
