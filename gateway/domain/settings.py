@@ -42,7 +42,8 @@ class ListenerLimits:
     """What one caller's connection may cost. Sizes in bytes, times in seconds.
 
     `head` covers the silence before a request and its whole head; `body_idle` the gap between
-    two pieces of a body; `keep_alive` the silence between two requests.
+    two pieces of a body; `keep_alive` the silence between two requests. `max_message`: of a
+    WebSocket, over all its fragments, in either direction.
     """
 
     max_line: int = 8190
@@ -52,6 +53,7 @@ class ListenerLimits:
     body_idle: float = 30.0
     keep_alive: float = 75.0
     send_idle: float = 60.0
+    max_message: int = 2**24
 
 
 @dataclass(frozen=True, slots=True)

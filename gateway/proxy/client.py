@@ -69,6 +69,7 @@ class ClientConnection(Stream):
         self.scheme = "http"
         self.body_idle = limits.body_idle
         self.send_idle = limits.send_idle
+        self.max_message = limits.max_message
         self.deadline = Deadline(loop, self._on_deadline)
         self.send_deadline = Deadline(loop, self.abort)
 
@@ -90,7 +91,7 @@ class ClientConnection(Stream):
         self._register.discard(self)
         if not self.ended.done():
             self.ended.set_result(None)
-        if self._task is not None and not self._task.done():
+        if self._task is not None and not self._task.done() and self.peer is None:
             # The caller is gone: whatever runs for it, the agent's answer included, ends.
             self._task.cancel()
 
@@ -142,7 +143,10 @@ class ClientConnection(Stream):
 
     def take_early(self) -> bytes:
         """What was received after the request's end, for the tunnel that it opened."""
-        early, self._held = self._held, b""
+        self._requests.message_consumed()
+        # The parser keeps what came with the head; what came later was held here.
+        _, _, first = self._requests.feed_data(b"")
+        early, self._held = first + self._held, b""
         return early
 
     def _next_request(self) -> None:

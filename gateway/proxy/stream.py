@@ -18,9 +18,9 @@ class Stream(BaseProtocol):
         super().__init__(loop)
         self.peer: Stream | None = None
         self.lost: asyncio.Future[None] | None = None
-        self._on_activity: Callable[[], None] = _nothing
+        self._on_received: Callable[[bytes], None] = _nothing
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self.transport is not None:
             self.transport.write(data)
 
@@ -45,24 +45,42 @@ class Stream(BaseProtocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
-    def tunnel_to(self, peer: "Stream", on_activity: Callable[[], None]) -> "asyncio.Future[None]":
-        """From now on every byte received is written to `peer`, no faster than it takes them.
+    def finish(self) -> None:
+        """Send what is left and no more; what still comes is read and thrown away.
+
+        A close with unread input resets, and that can take away what was sent last.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self._resume_transport_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def tunnel_to(
+        self, peer: "Stream", on_received: Callable[[bytes], None]
+    ) -> "asyncio.Future[None]":
+        """From now on `on_received` gets every byte, no faster than `peer` takes what it is sent.
 
         The future is done when this side is gone.
         """
         self.peer = peer
-        self._on_activity = on_activity
+        self._on_received = on_received
         self._upgraded = True
         self.lost = self._loop.create_future()
         if self.transport is None:
             self.lost.set_result(None)
+        if peer.writing_paused:
+            self._pause_reading_for_buffer()
+        else:
+            self._resume_reading_for_buffer()
         return self.lost
 
     def relay(self, data: bytes) -> None:
         """Pass on what was received through the tunnel."""
-        if self.peer is not None:
-            self._on_activity()
-            self.peer.write(data)
+        self._on_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -80,5 +98,5 @@ class Stream(BaseProtocol):
             self.peer._resume_reading_for_buffer()
 
 
-def _nothing() -> None:
-    """No tunnel, no activity to note."""
+def _nothing(data: bytes) -> None:
+    """No tunnel: nobody listens."""

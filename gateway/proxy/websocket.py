@@ -1,17 +1,22 @@
 """WebSocket: the handshake is checked here, the frames pass through as they are."""
 
-import asyncio
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from hashlib import sha1
+from time import monotonic
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.answer import AnswerHead, write_answer_head
-from gateway.protocol.request import SUBPROTOCOL, RequestHead
+from gateway.protocol.frames import ALL_BITS, DEFLATE_BIT, FrameWatcher
+from gateway.protocol.request import SUBPROTOCOL, Header, RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
@@ -43,25 +48,45 @@ def asks_for_websocket(head: RequestHead) -> bool:
 async def open_tunnel(
     exchange: Exchange, outgoing: Outgoing, connection: UpstreamConnection, head: AnswerHead
 ) -> None:
-    """Pass the 101 on and carry bytes both ways until either side ends or both fall silent."""
-    if not outgoing.upgrade:
+    """Pass the 101 on and carry frames both ways until it ends."""
+    if not outgoing.upgrade or not _accepts(outgoing.head, head):
         raise Denied(Code.UPSTREAM_PROTOCOL)
     own = outgoing.own + _subprotocol(outgoing.head, head)
     client = exchange.client
     exchange.begin(head.status, write_answer_head(head, own, framing=_SWITCHING))
-    idle = outgoing.agent.timeouts.idle
+    up, down = (
+        _watcher(head, masked=masked, max_message=client.max_message) for masked in (True, False)
+    )
+    tunnel = Tunnel(client, connection, up, down, outgoing.agent.timeouts.idle)
+    try:
+        await tunnel.run()
+    finally:
+        exchange.cut = tunnel.cut
 
-    def on_activity() -> None:
-        connection.deadline.set(idle)
 
-    on_activity()
-    client_lost = client.tunnel_to(connection, on_activity)
-    agent_lost = connection.tunnel_to(client, on_activity)
-    client.write(connection.take_early())
-    connection.write(client.take_early())
-    await asyncio.wait((client_lost, agent_lost), return_when=asyncio.FIRST_COMPLETED)
-    client.close()
-    connection.close()
+def _accepts(request: RequestHead, answer: AnswerHead) -> bool:
+    """RFC 6455 section 4.1: proof that the agent understood what it was asked."""
+    key = _values(request.headers, b"sec-websocket-key")
+    digest = sha1(b"".join(key) + _GUID, usedforsecurity=False).digest()
+    return _values(answer.headers, b"sec-websocket-accept") == [b64encode(digest)]
+
+
+def _watcher(answer: AnswerHead, *, masked: bool, max_message: int) -> FrameWatcher:
+    """Extensions are between the two ends; the bits that they give a meaning to may be set."""
+    items = b",".join(_values(answer.headers, b"sec-websocket-extensions")).split(b",")
+    names = {item.partition(b";")[0].strip().lower() for item in items} - {b""}
+    unknown = bool(names - {b"permessage-deflate"})
+    return FrameWatcher(
+        masked=masked,
+        max_message=max_message,
+        clock=monotonic,
+        first_bits=ALL_BITS if unknown else DEFLATE_BIT if names else 0,
+        later_bits=ALL_BITS if unknown else 0,
+    )
+
+
+def _values(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
+    return [value for name, value in headers if name.lower() == wanted]
 
 
 def _subprotocol(request: RequestHead, answer: AnswerHead) -> bytes:

@@ -1,0 +1,95 @@
+"""An open WebSocket: frames pass both ways until one side ends, both fall silent, or one of them
+breaks the rules."""
+
+import asyncio
+import secrets
+
+from gateway.protocol.frames import (
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    FrameWatcher,
+    close_frame,
+)
+from gateway.proxy.client import ClientConnection
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.upstream import UpstreamConnection
+
+# For reading a close frame; whoever broke the rules gets no more.
+LAST_WORDS_SECONDS = 1.0
+
+
+class Tunnel:
+    """`up` watches what the client sends, `down` what the agent sends. `idle`: seconds without a
+    byte either way after which it ends."""
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        agent: UpstreamConnection,
+        up: FrameWatcher,
+        down: FrameWatcher,
+        idle: float,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._client = client
+        self._agent = agent
+        self._up = up
+        self._down = down
+        self._idle = idle
+        self._over: asyncio.Future[None] = loop.create_future()
+        self._deadline = Deadline(loop, self._on_silence)
+        self.cut = False
+
+    async def run(self) -> None:
+        """Returns when both connections are closed."""
+        client, agent = self._client, self._agent
+        try:
+            lost = (
+                client.tunnel_to(agent, self._from_client),
+                agent.tunnel_to(client, self._from_agent),
+            )
+            self._from_agent(agent.take_early())
+            self._from_client(client.take_early())
+            await asyncio.wait((*lost, self._over), return_when=asyncio.FIRST_COMPLETED)
+            self._end()
+            patience = LAST_WORDS_SECONDS if self.cut else client.send_idle
+            await asyncio.wait(lost, timeout=patience)
+        finally:
+            self._deadline.close()
+            client.abort()
+            agent.drop()
+
+    def _from_client(self, data: bytes) -> None:
+        if self._over.done():
+            return
+        self._deadline.set(self._idle)
+        self._agent.write(self._up.feed(data))
+        if self._up.fault:
+            self._cut(client=self._up.fault, agent=GOING_AWAY)
+
+    def _from_agent(self, data: bytes) -> None:
+        if self._over.done():
+            return
+        self._deadline.set(self._idle)
+        self._client.write(self._down.feed(data))
+        if self._down.fault:
+            self._cut(client=INTERNAL_ERROR, agent=self._down.fault)
+
+    def _on_silence(self) -> None:
+        if not self._over.done():
+            self._cut(client=GOING_AWAY, agent=GOING_AWAY)
+
+    def _cut(self, *, client: int, agent: int) -> None:
+        """Say why it ends, where a frame can stand: inside of another one it would be payload."""
+        self.cut = True
+        if self._down.takes_close:
+            self._client.write(close_frame(client))
+        if self._up.takes_close:
+            self._agent.write(close_frame(agent, secrets.token_bytes(4)))
+        self._end()
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+            self._client.finish()
+            self._agent.finish()
