@@ -25,6 +25,7 @@ from gateway.server import Certificate, Listener, admin_callbacks, data_callback
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
+from gateway.services.leases import Leases
 from gateway.services.orphans import orphans
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
@@ -150,8 +151,10 @@ def _gatekeeper(
 
     authenticator = Authenticator(peppers, argon2, write_tag, time.monotonic)
     stack.push_async_callback(authenticator.close)
+    leases = Leases(admission)
+    stack.push_async_callback(leases.close)
     clocks = Clocks(time.monotonic, lambda: datetime.now(UTC))
-    return Gatekeeper(authenticator, admission, clocks), admission
+    return Gatekeeper(authenticator, admission, leases, clocks), admission
 
 
 def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | None:

@@ -43,6 +43,7 @@ class Code(StrEnum):
     URL_TOO_LONG = "url_too_long"
     HEAD_TOO_LARGE = "head_too_large"
     RATE_LIMITED = "rate_limited"
+    CONCURRENCY_LIMITED = "concurrency_limited"
     QUOTA_EXHAUSTED = "quota_exhausted"
     BUSY = "busy"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -137,6 +138,12 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
                 429,
                 Code.RATE_LIMITED,
                 "Too many requests at once. Wait for the seconds in Retry-After.",
+                retry=True,
+            ),
+            _row(
+                429,
+                Code.CONCURRENCY_LIMITED,
+                "Too many requests of this key are under way. Wait until one of them has ended.",
                 retry=True,
             ),
             _row(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gateway.domain import limits as limits_grammar
 from gateway.domain.errors import Code, GatewayError
-from gateway.domain.limits import NO_LIMITS, Limits, Quota, Rate
+from gateway.domain.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate
 from gateway.domain.policies import Plan
 from gateway.domain.records import ACTIVE, REVOKED, KeyRecord, unix_time
 
@@ -19,17 +19,23 @@ class MisconfiguredError(GatewayError):
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
     """One counter: `label` as headers name it, `counter` the part of its Redis name after
-    `gw:rate:{id}:` or `gw:quota:{id}:`."""
+    `gw:rate:{id}:`, `gw:quota:{id}:` or `gw:lease:{id}:` (empty: there is no more)."""
 
     label: str
     counter: str
-    limit: Rate | Quota
+    limit: Rate | Quota | Concurrency
     burst: int = 0
 
     @property
     def denial(self) -> Code:
         """How a request that exceeds it is refused."""
-        return Code.RATE_LIMITED if isinstance(self.limit, Rate) else Code.QUOTA_EXHAUSTED
+        match self.limit:
+            case Rate():
+                return Code.RATE_LIMITED
+            case Quota():
+                return Code.QUOTA_EXHAUSTED
+            case Concurrency():
+                return Code.CONCURRENCY_LIMITED
 
 
 def dead(record: KeyRecord, now: float) -> Code | None:
@@ -85,15 +91,17 @@ def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limi
 def binding_limits(
     record: KeyRecord, plans: Mapping[str, Plan], agent: str | None
 ) -> tuple[NamedLimit, ...]:
-    """Every counter that a call to `agent` is checked and charged against."""
+    """Every counter that a call to `agent` is checked and charged against, those of concurrency
+    last: they have no place in the headers that name the others in order."""
     limits, plan = effective_limits(record, plans)
     named = list(_named(limits, "", ""))
     if plan is not None and agent is not None and agent in plan.agents:
-        named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}:"))
-    return tuple(named)
+        named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}"))
+    return tuple(sorted(named, key=lambda one: isinstance(one.limit, Concurrency)))
 
 
-def _named(limits: Limits, prefix: str, counter: str) -> Iterator[NamedLimit]:
+def _named(limits: Limits, prefix: str, place: str) -> Iterator[NamedLimit]:
+    counter = f"{place}:" if place else ""
     if limits.rate is not None:
         yield NamedLimit(
             f"{prefix}rate", f"{counter}rate", limits.rate, burst=limits.effective_burst
@@ -101,3 +109,5 @@ def _named(limits: Limits, prefix: str, counter: str) -> Iterator[NamedLimit]:
     for quota in limits.quotas:
         label = quota.window.label
         yield NamedLimit(f"{prefix}{label}", f"{counter}{label}", quota)
+    if limits.concurrency is not None:
+        yield NamedLimit(f"{prefix}concurrency", place, limits.concurrency)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Rate, Window
+from gateway.domain.limits import Concurrency, Rate, Window
 
 DAY_SECONDS = 86400
 _WIDTHS = {
@@ -57,6 +57,8 @@ class LimitFields:
 
 
 def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:
+    """The fields about rates and quotas; how many are under way is in none of them."""
+    limits = [named for named in limits if not isinstance(named.limit, Concurrency)]
     return LimitFields(
         quantities=tuple(quantity(named) for named in limits),
         policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in limits),
@@ -71,6 +73,8 @@ def quantity(named: NamedLimit) -> int:
 
 def _width(named: NamedLimit) -> str:
     limit = named.limit
+    if isinstance(limit, Concurrency):
+        raise TypeError("a concurrency has no window")
     if isinstance(limit, Rate):
         return str(math.ceil(named.burst * limit.per / limit.count))
     return "%d" if limit.window is Window.MONTH else str(_WIDTHS[limit.window])

@@ -59,6 +59,16 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """`count` requests under way at any moment."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count} at a time"
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What is limited. An item that is None or empty is not limited.
 
@@ -68,10 +78,17 @@ class Limits:
     rate: Rate | None = None
     burst: int | None = None
     quotas: tuple[Quota, ...] = ()
+    concurrency: Concurrency | None = None
 
     def __str__(self) -> str:
         quotas = ",".join(map(str, self.quotas))
-        items = (("rate", self.rate), ("burst", self.effective_burst), ("quota", quotas))
+        at_a_time = self.concurrency.count if self.concurrency else 0
+        items = (
+            ("rate", self.rate),
+            ("burst", self.effective_burst),
+            ("quota", quotas),
+            ("concurrency", at_a_time),
+        )
         return " ".join(f"{name}={value}" for name, value in items if value)
 
     @property
@@ -87,6 +104,7 @@ class Limits:
             rate=own.rate or self.rate,
             burst=self.burst if own.burst is None else own.burst,
             quotas=own.quotas or self.quotas,
+            concurrency=own.concurrency or self.concurrency,
         )
 
 
@@ -117,13 +135,21 @@ def one_a_window(quotas: Sequence[Quota]) -> tuple[Quota, ...]:
 
 
 def parse_burst(text: str) -> int:
+    return _count(text, "a burst")
+
+
+def parse_concurrency(text: str) -> Concurrency:
+    return Concurrency(_count(text, "a concurrency"))
+
+
+def _count(text: str, what: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,9}", text, re.ASCII) or int(text) > MAX_AMOUNT:
-        raise ValueError(f"{text!r} is not a burst: a whole number of at least 1")
+        raise ValueError(f"{text!r} is not {what}: a whole number of at least 1")
     return int(text)
 
 
 def parse_own(text: str) -> Limits:
-    """A record's `limits` field: `rate=5/s burst=10 quota=100/h,1000/d`.
+    """A record's `limits` field: `rate=5/s burst=10 quota=100/h,1000/d concurrency=4`.
 
     ValueError for anything that cannot be read whole: a limit half understood would allow.
     """
@@ -147,9 +173,9 @@ def _with_item(own: Limits, name: str, value: str) -> Limits:
         case "quota":
             return replace(own, quotas=one_a_window([parse_quota(q) for q in value.split(",")]))
         case "concurrency":
-            raise ValueError("this version cannot enforce 'concurrency' yet: leave it out")
+            return replace(own, concurrency=parse_concurrency(value))
         case _:
-            raise ValueError(f"{name!r} is not a limit: use rate, burst or quota")
+            raise ValueError(f"{name!r} is not a limit: use rate, burst, quota or concurrency")
 
 
 def _amount(text: str) -> tuple[int, str]:

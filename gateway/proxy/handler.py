@@ -98,8 +98,13 @@ class Handler:
             passage = await self._gatekeeper.admit(head, located, policies, address)
             visit.key_id, visit.consumer = passage.key_id, passage.consumer
             visit.admitted = monotonic()
-        outgoing = self._prepare(head, located, passage, hop, policies, visit.request_id, upgrade)
-        await self._forwarder.forward(exchange, outgoing)
+        try:
+            outgoing = self._prepare(
+                head, located, passage, hop, policies, visit.request_id, upgrade
+            )
+            await self._forwarder.forward(exchange, outgoing)
+        finally:
+            self._gatekeeper.give_back(passage)
 
     def _prepare(
         self,

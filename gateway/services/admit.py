@@ -21,8 +21,17 @@ from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
 from gateway.services.authenticate import Authenticator, Candidate, live_hashes
 from gateway.services.belief import Belief, Door, believe
+from gateway.services.leases import Leases
 from gateway.services.locate import Located
-from gateway.store.admission import Admission, Exceeded, Stale
+from gateway.store.admission import (
+    Admission,
+    Answer,
+    Charged,
+    Exceeded,
+    Lease,
+    Stale,
+    with_lease,
+)
 
 # A record that changes between every read and its charge is being written by a machine.
 ATTEMPTS = 4
@@ -37,13 +46,15 @@ log = structlog.get_logger()
 class Passage:
     """An admitted request: who it is for the agent, and what the caller is told of its limits.
 
-    `identity` and `limits`: whole header lines, each ended by CRLF.
+    `identity` and `limits`: whole header lines, each ended by CRLF. `lease`: what has to be given
+    back once the answer has ended.
     """
 
     key_id: str
     consumer: str
     identity: bytes
     limits: bytes
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +80,12 @@ def presented_key(head: RequestHead) -> Key:
 class Gatekeeper:
     """Decides on requests that need a key."""
 
-    def __init__(self, authenticator: Authenticator, admission: Admission, clocks: Clocks) -> None:
+    def __init__(
+        self, authenticator: Authenticator, admission: Admission, leases: Leases, clocks: Clocks
+    ) -> None:
         self._authenticator = authenticator
         self._admission = admission
+        self._leases = leases
         self._clocks = clocks
         self._digest = TokenDigest()
         self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
@@ -123,7 +137,10 @@ class Gatekeeper:
             command = door.charge_and_touch
         else:
             command = door.charge
-        answer = await self._admission.run(key.id, command)
+        if denied is None and door.leases:
+            answer, lease = await self._run_with_lease(key, command, door)
+        else:
+            answer, lease = await self._admission.run(key.id, command), None
         if isinstance(answer, Stale):
             return answer
         if denied is not None:
@@ -133,8 +150,28 @@ class Gatekeeper:
         identity = door.identity
         if head.user is not None:
             identity += identity_block([("X-Gateway-User", head.user)])
-        limits = self._limit_lines(door, answer.states) if door.limits else b""
-        return Passage(key.id, belief.record.consumer, identity, limits)
+        limits = self._limit_lines(door, answer.states) if answer.states else b""
+        return Passage(key.id, belief.record.consumer, identity, limits, lease)
+
+    async def _run_with_lease(
+        self, key: Key, command: bytes, door: Door
+    ) -> tuple[Answer, Lease | None]:
+        lease = self._leases.take(door.leases)
+        try:
+            answer = await self._admission.run(key.id, with_lease(command, lease.id))
+        except BaseException:
+            # The caller may be gone, or the reply lost: it may have been taken all the same.
+            self._leases.give_back(lease)
+            raise
+        if isinstance(answer, Charged):
+            return answer, lease
+        self._leases.forget(lease)
+        return answer, None
+
+    def give_back(self, passage: Passage) -> None:
+        """The answer to this request has ended, in whatever way."""
+        if passage.lease is not None:
+            self._leases.give_back(passage.lease)
 
     async def _read(self, key_id: str) -> Stale:
         answer = await self._admission.run(key_id, self._admission.pack_read(key_id))
@@ -176,7 +213,9 @@ class Gatekeeper:
         return Denied(
             named.denial,
             fields={"limit": named.label},
-            headers=door.limit_fields.pairs(answer.states, self._clocks.utc()),
+            headers=door.limit_fields.pairs(answer.states, self._clocks.utc())
+            if answer.states
+            else (),
             retry_after=answer.retry_after,
         )
 

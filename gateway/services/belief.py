@@ -27,11 +27,13 @@ class Door:
     """One key at one agent's action: packed commands and header lines, made once.
 
     `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
-    on the live record.
+    on the live record. `leases`: the sets in which a call takes a place while it is under way;
+    where there are any, a lease is put behind `charge` and `charge_and_touch`.
     """
 
     allowed: bool
     limits: tuple[NamedLimit, ...]
+    leases: tuple[str, ...]
     limit_fields: LimitFields
     check: bytes
     charge: bytes
@@ -90,6 +92,7 @@ class Belief:
         return Door(
             allowed=scope is not None and self.grants.allow(scope),
             limits=limits,
+            leases=admission.lease_names(record.id, limits),
             limit_fields=limit_fields(limits),
             check=pack((), ""),
             charge=pack(limits, ""),

@@ -16,7 +16,7 @@ from gateway.protocol.request import RequestHead, read_head
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.belief import Belief, Door, believe
 from gateway.services.locate import Located, locate
-from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded
+from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
 from gateway.store.keys import KeyStore
 
 
@@ -116,10 +116,13 @@ class Explainer:
         command = self._admission.pack_charge(
             record, door.limits, valid_until=0, touch=CHARGE_NOTHING
         )
+        if door.leases:
+            command = with_lease(command, CHARGE_NOTHING)
         answer = await self._admission.run(record.id, command)
         if not isinstance(answer, Charged | Exceeded):
             raise StoreError("The record was changed at this moment: ask again.")
-        for i, named in enumerate(door.limits):
+        for i in range(len(answer.states) // 2):
+            named = door.limits[i]
             left, reset = answer.states[2 * i : 2 * i + 2]
             said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
             steps.append((named.label, said))

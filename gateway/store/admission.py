@@ -1,5 +1,6 @@
 """The admission script's commands and answers, packed once and read back as data."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from redis.asyncio import Connection
 
 from gateway.domain.errors import StoreError
 from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Rate
+from gateway.domain.limits import Concurrency, Quota, Rate
 from gateway.domain.records import KeyRecord
 from gateway.store.multiplex import Multiplexer, ReplyError, pack
 
@@ -32,6 +33,10 @@ BELIEVED = (
 _READ = (*BELIEVED, "tag", "previous_tag")
 
 _STALE, _ADMITTED = 0, 1
+
+# The script has the same number; a worker that dies gives its places back after so long.
+LEASE_SECONDS = 30
+_RENEW = files("gateway.store").joinpath("scripts/renew.lua").read_text()
 
 # In place of a slot to touch: check every limit and charge none.
 CHARGE_NOTHING = "?"
@@ -64,6 +69,14 @@ class Exceeded:
 Answer = Stale | Charged | Exceeded
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A place among the requests under way; `names` of the sets that it is in."""
+
+    id: str
+    names: tuple[str, ...]
+
+
 class Admission:
     """The hot path's side of Redis: one script, one round trip a call."""
 
@@ -90,7 +103,8 @@ class Admission:
         """The command that charges `limits` if `record` is still what Redis holds.
 
         `valid_until`: Unix second from which the secret in hand is dead, 0: never. `touch`: the
-        slot of `gw:used` to mark, or the empty string, or CHARGE_NOTHING.
+        slot of `gw:used` to mark, or the empty string, or CHARGE_NOTHING. Where a concurrency is
+        among the limits, the id of a lease has to be put behind it, by `with_lease`.
         """
         tail = f"{{{record.id}}}"
         keys = [f"{self._prefix}key:{tail}", f"{self._prefix}used:{tail}"]
@@ -101,10 +115,35 @@ class Admission:
             if isinstance(limit, Rate):
                 keys.append(f"{self._prefix}rate:{tail}:{named.counter}")
                 arguments += ["rate", repr(limit.interval_us), str(named.burst)]
-            else:
+            elif isinstance(limit, Quota):
                 keys.append(f"{self._prefix}quota:{tail}:{named.counter}")
                 arguments += [limit.window.value, str(limit.count), ""]
-        return self._pack(keys, arguments)
+            else:
+                arguments += ["lease", str(limit.count), ""]
+        leases = self.lease_names(record.id, limits)
+        if not leases:
+            return self._pack(keys, arguments)
+        return self._pack([*keys, *leases], arguments, more=1)
+
+    def lease_names(self, key_id: str, limits: tuple[NamedLimit, ...]) -> tuple[str, ...]:
+        """The sets in which a call under `limits` takes a place, in the order of the limits."""
+        whole = f"{self._prefix}lease:{{{key_id}}}"
+        return tuple(
+            f"{whole}:{named.counter}" if named.counter else whole
+            for named in limits
+            if isinstance(named.limit, Concurrency)
+        )
+
+    def give_back(self, lease: Lease) -> None:
+        """End a lease. Nobody waits for it: where Redis is away it runs out by itself."""
+        for name in lease.names:
+            self._line.call(pack("ZREM", name, lease.id)).add_done_callback(_retrieved)
+
+    def renew(self, lease: Lease) -> None:
+        """Let a lease that has not run out last for another LEASE_SECONDS."""
+        names, milliseconds = lease.names, LEASE_SECONDS * 1000
+        command = pack("EVAL", _RENEW, len(names), *names, lease.id, milliseconds)
+        self._line.call(command).add_done_callback(_retrieved)
 
     async def run(self, key_id: str, command: bytes) -> Answer:
         """Run a packed command for this key; StoreError if it cannot be known whether it ran."""
@@ -124,8 +163,19 @@ class Admission:
     async def close(self) -> None:
         await self._line.close()
 
-    def _pack(self, keys: list[str], arguments: list[str]) -> bytes:
-        return pack("EVALSHA", _SHA, len(keys), *keys, *arguments)
+    def _pack(self, keys: list[str], arguments: list[str], *, more: int = 0) -> bytes:
+        return pack("EVALSHA", _SHA, len(keys), *keys, *arguments, more=more)
+
+
+def with_lease(command: bytes, lease_id: str) -> bytes:
+    """A packed command with the argument that differs from call to call."""
+    return b"%b$%d\r\n%b\r\n" % (command, len(lease_id), lease_id.encode())
+
+
+def _retrieved(future: "asyncio.Future[object]") -> None:
+    """Whatever became of it is of no interest to anybody."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _with_body(command: bytes) -> bytes:

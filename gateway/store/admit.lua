@@ -4,7 +4,8 @@
 -- KEYS: record, used, then one counter a limit.
 -- ARGV: 10 believed fields (none: only read), the second the secret in hand stops working ('0':
 --       never), the slot of gw:used to touch ('': none, '?': charge nothing), then three a counter:
---       'rate', microseconds a request, burst | window (s m h d month), count, ''.
+--       'rate', microseconds a request, burst | window (s m h d month), count, '' |
+--       'lease', count, '' (after all others), and last, where there is a lease, its id.
 -- Returns: {0, seconds, microseconds, 12 fields}                        stale belief, or read
 --          {1, remaining, reset seconds, …}                             admitted and charged
 --          {2, retry seconds, position of the limit, remaining, reset…} refused, nothing charged
@@ -14,6 +15,7 @@ local FIELDS = {'hash', 'status', 'consumer', 'scopes', 'plan', 'limits', 'users
 local BELIEVED = 10
 local WIDTH = {s = 1, m = 60, h = 3600, d = 86400}
 local TOUCH_SECONDS, USED_TTL = 60, 34560000
+local LEASE_MS = 30000
 
 local clock = redis.call('TIME')
 local seconds, now = tonumber(clock[1]), tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -107,6 +109,17 @@ local function count_quota(key, state)
   end
 end
 
+-- One entry for each request under way, at the millisecond until which its gateway answers for it.
+local function leases(key)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now / 1000))
+  return redis.call('ZCARD', key)
+end
+
+local function take_lease(key)
+  redis.call('ZADD', key, string.format('%.0f', now / 1000 + LEASE_MS), ARGV[#ARGV])
+  redis.call('PEXPIRE', key, LEASE_MS + 1000)
+end
+
 local function rate_state(ahead, interval, burst)
   local left = math.floor((burst * interval - ahead) / interval + 1e-6)
   return math.max(0, left), math.ceil(ahead / 1000000)
@@ -124,6 +137,10 @@ for i = 3, #KEYS do
     -- Half a microsecond: what double precision may be off by, far below one request.
     wait = late > 0.5 and late or 0
     state = {ahead = ahead, interval = amount, burst = burst}
+  elseif kind == 'lease' then
+    -- When one ends is not known; a second is the least that can be told.
+    wait = leases(KEYS[i]) >= amount and 1000000 or 0
+    state = {lease = true}
   else
     local ends = window_end(kind)
     local used = quota_used(KEYS[i], ends)
@@ -141,6 +158,8 @@ if admitted and ARGV[12] ~= '?' then
     if state.interval then
       state.ahead = state.ahead + state.interval
       keep_rate(KEYS[i], state.ahead, state.interval)
+    elseif state.lease then
+      take_lease(KEYS[i])
     else
       count_quota(KEYS[i], state)
     end
@@ -166,10 +185,10 @@ for i = 3, #KEYS do
   local left, reset
   if state.interval then
     left, reset = rate_state(state.ahead, state.interval, state.burst)
-  else
+  elseif state.ends then
     left = math.max(0, state.count - state.used)
     reset = math.max(1, math.ceil((state.ends * 1000000 - now) / 1000000))
   end
-  answer[#answer + 1], answer[#answer + 2] = left, reset
+  if left then answer[#answer + 1], answer[#answer + 2] = left, reset end
 end
 return answer

@@ -255,9 +255,9 @@ def _fail(future: asyncio.Future[Any], reason: str) -> None:
         future.set_exception(StoreError(reason))
 
 
-def pack(*parts: str | bytes | int) -> bytes:
-    """A command in the Redis protocol."""
-    out = [b"*%d\r\n" % len(parts)]
+def pack(*parts: str | bytes | int, more: int = 0) -> bytes:
+    """A command in the Redis protocol; `more` parts are put behind it later."""
+    out = [b"*%d\r\n" % (len(parts) + more)]
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
         out.append(b"$%d\r\n%b\r\n" % (len(data), data))

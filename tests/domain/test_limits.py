@@ -89,11 +89,11 @@ def test_without_a_burst_as_many_are_admitted_at_once_as_the_rate_names() -> Non
         "speed=5/s",
         "=5/s",
         "rate=5/s nonsense",
-        "concurrency=4",
+        "concurrency=0",
+        "concurrency=4/s",
     ],
 )
 def test_limits_that_cannot_be_read_whole_are_refused(text: str) -> None:
-    """Also those that this version cannot enforce: ignoring a limit would allow."""
     with pytest.raises(ValueError, match=r"\w"):
         parse_own(text)
 
@@ -106,3 +106,10 @@ def test_every_window_has_a_label_for_headers() -> None:
         "day",
         "month",
     ]
+
+
+def test_concurrency_is_replaced_like_the_others() -> None:
+    plan = Limits(Rate(5, 1), concurrency=limits.Concurrency(4))
+    assert plan.overridden(parse_own("concurrency=9")).concurrency == limits.Concurrency(9)
+    assert plan.overridden(parse_own("rate=1/s")).concurrency == limits.Concurrency(4)
+    assert str(plan) == "rate=5/s burst=5 concurrency=4"

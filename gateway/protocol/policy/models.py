@@ -161,6 +161,7 @@ class LimitsSection(_Section):
     rate: RateText | None = Field(default=None, description="Steady requests a s, m, h or d.")
     burst: Burst | None = Field(default=None, description="Most at once. Default: rate's number.")
     quota: Quotas = Field(default=(), description="Requests in a calendar window in UTC.")
+    concurrency: Burst | None = Field(default=None, description="Requests under way at a time.")
 
     @model_validator(mode="after")
     def _burst_is_of_a_rate(self) -> Self:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from gateway.domain.cors import Cors
-from gateway.domain.limits import Limits
+from gateway.domain.limits import Concurrency, Limits
 from gateway.domain.policies import Agent, ClientTls, Plan, Policies, Timeouts, Upstream
 from gateway.domain.problems import Place, Problem
 from gateway.domain.routes import Route, parse_path
@@ -127,7 +127,8 @@ def _plan(name: str, section: PlanSection) -> Plan:
 
 
 def _limits(section: LimitsSection) -> Limits:
-    return Limits(section.rate, section.burst, tuple(section.quota))
+    at_a_time = Concurrency(section.concurrency) if section.concurrency else None
+    return Limits(section.rate, section.burst, tuple(section.quota), at_a_time)
 
 
 def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from gateway.domain.limits import Limits, Quota, Rate, Window
+from gateway.domain.limits import Concurrency, Limits, Quota, Rate, Window
 from gateway.domain.policies import ClientTls, Timeouts
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import Loaded, read_policies
@@ -33,6 +33,7 @@ plans:
     rate: 10/s
     burst: 20
     quota: [10000/d, 200000/month]
+    concurrency: 7
     agents: {support: {rate: 2/m}}
   same: *standard
 trusted_proxies: [10.0.0.0/8, "::1"]
@@ -74,7 +75,7 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     )
     standard = policies.plans["standard"]
     quotas = (Quota(10000, Window.DAY), Quota(200000, Window.MONTH))
-    assert standard.limits == Limits(Rate(10, 1), 20, quotas)
+    assert standard.limits == Limits(Rate(10, 1), 20, quotas, Concurrency(7))
     assert standard.agents["support"] == Limits(Rate(2, 60))
     assert policies.plans["same"].limits == standard.limits
     assert policies.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
@@ -194,7 +195,8 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (PLAN.format("{rate: 1.5/s}"), "is not an amount per time"),
         (PLAN.format("{rate: 99999999999/s}"), "is not an amount per time"),
         (PLAN.format("{rate: 1/s, burst: 1.5}"), "put it in quotes"),
-        (PLAN.format("{concurrency: 5}"), "does not support 'concurrency' yet"),
+        (PLAN.format("{concurrency: 0}"), "a whole number of at least 1"),
+        (PLAN.format("{concurrency: 5/s}"), "a whole number of at least 1"),
         (PLAN.format("{tokens: 5/d}"), "does not support 'tokens' yet"),
         ("version: 1\ntrusted_proxies: [10.0.0.1/8]", "has host bits set"),
         ("version: 1\ntrusted_proxies: [everyone]", "is not a network"),
