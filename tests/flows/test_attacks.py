@@ -129,11 +129,14 @@ async def test_the_throttle_answers_busy_only_where_argon2_would_have_to_run(
     victim, cold = await bare.issue(), await bare.issue()
     assert (await bare.call(victim)).status == 200
     before = runs.total
-    answers = [await bare.call(wrong(victim)) for _ in range(14)]
-    assert [answer.code for answer in answers] == ["key_invalid"] * 10 + ["busy"] * 4
-    assert runs.total - before == 10
-    assert answers[-1].headers["Retry-After"] == "1"
-    check(answers[-1], Code.BUSY)
+    answers = [await bare.call(wrong(victim)) for _ in range(16)]
+    answered = [answer.code for answer in answers]
+    assert answered[:10] == ["key_invalid"] * 10
+    assert "busy" in answered
+    assert runs.total - before == answered.count("key_invalid")
+    busy = answers[answered.index("busy")]
+    assert busy.headers["Retry-After"] == "1"
+    check(busy, Code.BUSY)
     assert (await bare.call(victim)).status == 200, "its proof has matched"
     assert (await bare.call(unknown())).code == "key_invalid", "there is nothing to compute"
     assert (await bare.call(cold)).status == 200, "another key, and the address is not used up"
@@ -144,16 +147,17 @@ async def test_an_address_that_fails_too_often_has_to_wait_and_others_need_not(
     bare: World,
 ) -> None:
     bare.serve(bare.agent(), trusted_proxies=(ip_network("127.0.0.0/8"),))
-    owner, *victims = [await bare.issue() for _ in range(5)]
+    owner, *victims = [await bare.issue() for _ in range(13)]
 
     def from_(address: str, key: Key | str) -> Awaitable[Answer]:
         return bare.call(key, headers={"X-Forwarded-For": address})
 
-    for victim in victims[:3]:
-        for _ in range(10):
-            check(await from_("192.0.2.1", wrong(victim)), Code.KEY_INVALID)
-    check(await from_("192.0.2.1", wrong(victims[3])), Code.BUSY)
-    check(await from_("192.0.2.1", owner), Code.BUSY)
+    start = perf_counter()
+    answers = [await from_("192.0.2.1", wrong(victim)) for _ in range(5) for victim in victims]
+    tries = Counter(answer.code for answer in answers)
+    assert set(tries) == {"key_invalid", "busy"}
+    assert 30 <= tries["key_invalid"] <= 31 + (perf_counter() - start) / 2
+    check(next(answer for answer in answers if answer.code == "busy"), Code.BUSY)
     assert (await from_("192.0.2.2", owner)).status == 200
     assert (await from_("192.0.2.1", owner)).status == 200, "now its proof is known"
 
