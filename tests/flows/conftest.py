@@ -1,12 +1,19 @@
 """One gateway in front of one echoing agent."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
 from tests.flows.world import World, new_world
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that serves: its transports differ from asyncio's own in what a close does."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
