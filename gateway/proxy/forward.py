@@ -102,7 +102,7 @@ class Forwarder:
         try:
             with self._open_streams.track_inprogress():
                 await _stream(exchange, outgoing, connection, payload, chunked=chunked)
-        except (CutError, ConnectionError, Denied):
+        except (CutError, ConnectionError):
             exchange.abort()
 
     def _settle(self, call: Call) -> None:

@@ -76,6 +76,7 @@ async def empty(world: World, key_id: str) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.denial("concurrency_limited")
 async def test_no_more_than_the_limit_are_under_way_over_all_gateways(
     busy: World, agent: Agent
 ) -> None:
