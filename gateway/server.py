@@ -1,6 +1,8 @@
 """Listeners: accept, drain, stop."""
 
 import asyncio
+import math
+import select
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +18,11 @@ from gateway.proxy.handler import Handler
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
+BACKLOG_SECONDS = 0.5
+# A caller with an open connection may be about to use it: closed at once, its request is lost.
+LAST_REQUEST_SECONDS = 0.5
+# Process groups and `timeout` deliver one wish to stop twice.
+ONE_WISH_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -67,6 +74,7 @@ class Listener:
         self._certificate = certificate
         self.connections: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
+        self._draining = False
 
     @property
     def address(self) -> Address:
@@ -80,7 +88,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: ClientConnection(loop, self._limits, self._callbacks, self.connections),
+                self._accept,
                 self._address.host,
                 self._address.port,
                 backlog=BACKLOG,
@@ -97,33 +105,72 @@ class Listener:
         return {"ssl": self._certificate.context, "ssl_handshake_timeout": self._limits.head}
 
     async def drain(self, seconds: float) -> int:
-        """Accept no more, finish what runs for at most `seconds`; how many were cut."""
+        """Accept no more, finish what runs for at most `seconds`; how many answers were cut.
+
+        A connection that is open may carry one more request while others run, and is told to
+        close by its answer: so a load balancer that asks `/readyz` on it learns what goes on.
+        """
+        self._draining = True
+        for connection in self.connections:
+            connection.take_one_more()
         if self._server is not None:
+            await _take_backlog(self._server, min(seconds, BACKLOG_SECONDS))
             self._server.close()
+        await self._finish(seconds)
+        running = [connection for connection in self.connections if connection.busy]
+        for connection in running:
+            connection.abort()
         for connection in list(self.connections):
-            connection.stop()
+            connection.close()
+        return len(running)
+
+    def _accept(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        connection = ClientConnection(loop, self._limits, self._callbacks, self.connections)
+        if self._draining:
+            connection.take_one_more()
+        return connection
+
+    async def _finish(self, seconds: float) -> None:
+        """Wait until nothing runs, and a moment for what is about to, but never longer."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
-        while self.connections and (left := ends - loop.time()) > 0:
-            ended = [connection.ended for connection in self.connections]
+        rests = loop.time() + min(seconds, LAST_REQUEST_SECONDS)
+        while self.connections:
+            running = [connection for connection in self.connections if connection.busy]
+            left = (ends if running else rests) - loop.time()
+            if left <= 0:
+                return
+            ended = [connection.ended for connection in running or self.connections]
             await asyncio.wait(ended, timeout=left)
-        cut = list(self.connections)
-        for connection in cut:
-            connection.abort()
-        return len(cut)
+
+
+async def _take_backlog(server: asyncio.Server, seconds: float) -> None:
+    """Accept what the kernel has accepted already: closing the socket would reset it."""
+    waiting = select.poll()
+    for listening in server.sockets:
+        waiting.register(listening.fileno(), select.POLLIN)
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
+    while loop.time() < ends and waiting.poll(0):  # noqa: ASYNC110 (the loop accepts them)
+        await asyncio.sleep(0)
 
 
 def stop_signals(reload: Callable[[], Awaitable[object]]) -> asyncio.Event:
-    """An event set by SIGTERM or SIGINT; a second one ends at once. SIGHUP calls `reload`."""
+    """An event set by SIGTERM or SIGINT; a later one ends at once. SIGHUP calls `reload`."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
+    wished = math.inf
     reloads: set[asyncio.Future[object]] = set()
 
     def stop() -> None:
-        if stopped.is_set():
-            # Whoever asks twice does not want to wait for the drain.
+        nonlocal wished
+        if loop.time() - wished > ONE_WISH_SECONDS:
+            # Whoever asks again does not want to wait for the drain.
             raise SystemExit(1)
-        stopped.set()
+        if not stopped.is_set():
+            stopped.set()
+            wished = loop.time()
 
     def reload_now() -> None:
         task = asyncio.ensure_future(reload())

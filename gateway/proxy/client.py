@@ -135,11 +135,15 @@ class ClientConnection(Stream):
             self._next_request()
         self._finish()
 
-    def stop(self) -> None:
-        """Take no further request; close now if none is being answered."""
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered, or is on its way."""
+        arriving = self._arrived is not None or self._head_bytes > 0
+        return arriving or self.exchange is not None
+
+    def take_one_more(self) -> None:
+        """End with the answer to the request that runs or comes next."""
         self.closing = True
-        if self.exchange is None:
-            self._wake()
 
     def take_early(self) -> bytes:
         """What was received after the request's end, for the tunnel that it opened."""

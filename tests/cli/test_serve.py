@@ -1,0 +1,163 @@
+"""`gateway serve`: settings, first start, and an end that loses no answer."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from gateway.domain.settings import StoreSettings
+from gateway.server import ONE_WISH_SECONDS
+from tests.cli.key_commands import PEPPER, Commands
+from tests.cli.serving import PATIENCE, Served, serving
+from tests.flows.world import listening
+
+
+@dataclass
+class Slow:
+    """An agent whose answers wait for `go_on`."""
+
+    port: int
+    arrived: asyncio.Event
+    go_on: asyncio.Event
+
+
+@pytest.fixture
+async def slow() -> AsyncIterator[Slow]:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.Response(text="finished")
+
+    async def quick(request: web.Request) -> web.Response:
+        return web.Response(text="quick")
+
+    app = web.Application()
+    app.router.add_get("/slow", answer)
+    app.router.add_get("/quick", quick)
+    async with listening(app) as port:
+        yield Slow(port, arrived, go_on)
+
+
+@pytest.fixture
+def settings(store: StoreSettings, slow: Slow, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "policies").mkdir()
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{slow.port}'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(text)
+    return {"GATEWAY_REDIS_URL": store.url or "", "GATEWAY_PEPPER": PEPPER}
+
+
+@pytest.fixture
+def key(store: StoreSettings, tmp_path: Path) -> str:
+    return Commands(store, tmp_path).create().text
+
+
+async def test_after_sigterm_what_runs_is_finished_and_nothing_new_begins(
+    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+) -> None:
+    async with serving(folder=tmp_path, settings=settings) as gateway:
+        running = await gateway.connect()
+        running.send("/agents/a/slow", key)
+        await slow.arrived.wait()
+        gateway.stop()
+        await refuses_connections(gateway)
+        slow.go_on.set()
+        answer = await running.answer()
+        assert (answer.status, answer.body) == (200, b"finished")
+        assert answer.headers["Connection"] == "close"
+        assert await running.ended()
+        assert await gateway.ends() == 0
+        assert gateway.events[-1]["connections_cut"] == 0
+
+
+async def test_a_load_balancer_learns_of_the_end_on_the_connection_that_it_has(
+    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+) -> None:
+    async with serving(folder=tmp_path, settings=settings) as gateway:
+        running, probe, caller = [await gateway.connect() for _ in range(3)]
+        assert (await probe.get("/readyz")).status == 200
+        assert (await caller.get("/agents/a/quick", key)).status == 200
+        running.send("/agents/a/slow", key)
+        await slow.arrived.wait()
+        gateway.stop()
+        await refuses_connections(gateway)
+        told = await probe.get("/readyz")
+        assert (told.status, told.json) == (503, {"status": "unready", "missing": ["draining"]})
+        assert told.headers["Connection"] == "close"
+        last = await caller.get("/agents/a/quick", key)
+        assert (last.status, last.headers["Connection"]) == (200, "close")
+        assert await caller.ended()
+        slow.go_on.set()
+        assert (await running.answer()).status == 200
+        assert await gateway.ends() == 0
+
+
+async def test_a_request_that_the_kernel_took_before_sigterm_is_answered(
+    settings: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    async with serving(folder=tmp_path, settings=settings) as gateway:
+        assert (await gateway.get("/agents/a/quick", key)).status == 200
+        gateway.stop(signal.SIGSTOP)
+        waiting = [await gateway.connect() for _ in range(20)]
+        for connection in waiting:
+            connection.send("/agents/a/quick", key)
+        gateway.stop(signal.SIGTERM)
+        gateway.stop(signal.SIGCONT)
+        answers = [await connection.answer() for connection in waiting]
+        assert [answer.status for answer in answers] == [200] * 20
+        assert await gateway.ends() == 0
+
+
+async def test_idle_connections_do_not_hold_up_the_end(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with serving("--drain", "10m", folder=tmp_path, settings=settings) as gateway:
+        used, unused = await gateway.connect(), await gateway.connect()
+        assert (await used.get("/livez")).status == 200
+        gateway.stop()
+        assert await gateway.ends() == 0
+        assert await used.ended()
+        assert await unused.ended()
+
+
+async def test_drain_bounds_the_end_and_the_cut_answer_does_not_look_whole(
+    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+) -> None:
+    async with serving("--drain", "1s", folder=tmp_path, settings=settings) as gateway:
+        running = await gateway.connect()
+        running.send("/agents/a/slow", key)
+        await slow.arrived.wait()
+        gateway.stop()
+        assert await gateway.ends() == 0
+        assert gateway.events[-1]["connections_cut"] == 1
+        with pytest.raises(ConnectionResetError):
+            await running.ended()
+
+
+async def test_whoever_asks_again_does_not_wait_for_the_drain(
+    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+) -> None:
+    async with serving("--drain", "10m", folder=tmp_path, settings=settings) as gateway:
+        running = await gateway.connect()
+        running.send("/agents/a/slow", key)
+        await slow.arrived.wait()
+        gateway.stop(signal.SIGINT)
+        await gateway.event("draining")
+        # Before that it might be the echo of the first.
+        await asyncio.sleep(ONE_WISH_SECONDS)
+        gateway.stop(signal.SIGINT)
+        assert await gateway.ends() == 1
+
+
+async def refuses_connections(gateway: Served) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                (await gateway.connect()).writer.close()
+            except ConnectionRefusedError:
+                return
