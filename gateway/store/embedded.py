@@ -1,48 +1,33 @@
-"""A private Redis-compatible server, for one machine and as long as its starter lives."""
+"""A private Redis-compatible server, for one machine and as long as somebody here needs it."""
 
 import asyncio
-import ctypes
 import fcntl
 import os
-import signal
-import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+import structlog
 
 from gateway.domain.errors import OperationError
-from gateway.store.engine import Engine, check_data, find_engine
+from gateway.store import server_process
+from gateway.store.engine import Engine, find_engine
 from gateway.store.state_dir import prepare, socket_path
 
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
-_PR_SET_PDEATHSIG = 1
+# A server that is gone is missed for at most so long.
+WATCH_SECONDS = 0.1
+RETRY_SECONDS = 2.0
 
-_CONFIG = """\
-port 0
-unixsocket {socket}
-unixsocketperm 700
-dir {data}
-appendonly yes
-appendfsync everysec
-save ""
-maxmemory-policy noeviction
-loglevel warning
-logfile {log}
-daemonize no
-enable-debug-command no
-enable-module-command no
-"""
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A running store. `started_here`: it ends with this context."""
+    """A running store. `started_here`: by this context, and not found running."""
 
     socket: Path
     started_here: bool
@@ -52,22 +37,20 @@ class Embedded:
 async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterator[Embedded]:
     """The store of `state_dir`: the one that runs there, or one started for this context.
 
-    Never two on one directory: whoever holds the lock has the server. OperationError where none
-    can be had. Start it from the main thread: the server dies with the thread that made it.
+    Never two on one directory: whoever holds the lock has the server. Where its owner ends while
+    others need it, one of those starts it anew on the same files; so does the owner where it died.
+    OperationError where none can be had. Enter it in the main thread: a server dies with the
+    thread that made it.
     """
-    prepare(state_dir)
-    path = socket_path(state_dir)
-    lock = await _lock_or_server(state_dir, path)
-    if lock is None:
-        yield Embedded(path, started_here=False)
-        return
-    with lock:
-        server = await _start(engine or find_engine(), state_dir, path)
-        try:
-            yield Embedded(path, started_here=True)
-        finally:
-            await _stop(server)
-            path.unlink(missing_ok=True)
+    store = _Store(prepare(state_dir), engine)
+    await store.open()
+    watching = asyncio.create_task(store.watch())
+    try:
+        yield Embedded(store.socket, store.is_owner)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await store.close()
 
 
 def running_socket(state_dir: Path) -> Path | None:
@@ -75,108 +58,84 @@ def running_socket(state_dir: Path) -> Path | None:
     if not state_dir.is_dir():
         return None
     path = socket_path(state_dir)
-    return path if _answers(path) else None
+    return path if server_process.answers(path) else None
 
 
-async def _lock_or_server(state_dir: Path, path: Path) -> IO[bytes] | None:
-    """The lock of the directory, or None once a server of somebody else answers."""
-    lock = (state_dir / "store.lock").open("ab")
-    deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        if _answers(path):
-            lock.close()
-            return None
-        if asyncio.get_running_loop().time() > deadline:
-            lock.close()
-            raise OperationError(
-                f"Another process holds {state_dir / 'store.lock'} but its store does not "
-                "answer: end that process, or choose another --state-dir."
-            )
-        await asyncio.sleep(POLL_SECONDS)
+class _Store:
+    """This process's part in the store of one directory: its owner, or one of its guests."""
 
+    def __init__(self, state_dir: Path, engine: Engine | None) -> None:
+        self.socket = socket_path(state_dir)
+        self._lock_file = state_dir / "store.lock"
+        self._data = state_dir / "store"
+        self._engine = engine
+        self._lock: int | None = None
+        self._server: subprocess.Popen[bytes] | None = None
 
-async def _start(engine: Engine, state_dir: Path, path: Path) -> subprocess.Popen[bytes]:
-    data = prepare(state_dir / "store")
-    wrote = data / "engine"
-    check_data(engine, wrote.read_text() if wrote.exists() else "")
-    wrote.write_text(str(engine))
-    log = data / "server.log"
-    log.write_bytes(b"")
-    config = data / "server.conf"
-    config.write_text(_CONFIG.format(socket=_quoted(path), data=_quoted(data), log=_quoted(log)))
-    path.unlink(missing_ok=True)
-    server = _spawn([str(engine.path), str(config)])
-    deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while not _answers(path):
-        if server.poll() is not None or asyncio.get_running_loop().time() > deadline:
-            await _stop(server)
-            said = log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise OperationError(f"The embedded store ({engine}) did not start: {' '.join(said)}")
-        await asyncio.sleep(POLL_SECONDS)
-    return server
+    @property
+    def is_owner(self) -> bool:
+        return self._server is not None
 
+    async def open(self) -> None:
+        """Own the server or find one that answers."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_SECONDS
+        while not await self._own():
+            if await asyncio.to_thread(server_process.answers, self.socket):
+                return
+            if loop.time() > deadline:
+                raise OperationError(
+                    f"Another process holds {self._lock_file} but its store does not answer: "
+                    "end that process, or choose another --state-dir."
+                )
+            await asyncio.sleep(POLL_SECONDS)
 
-def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that Ctrl-C ends the gateway first; it dies with its parent."""
-    on_linux = sys.platform == "linux"
-    libc = ctypes.CDLL(None) if on_linux else None
-    parent = os.getpid()
+    async def watch(self) -> None:
+        """Start the store anew where it is gone and nobody else has done so."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._server is not None and self._server.poll() is None:
+                continue
+            try:
+                if await self._own():
+                    log.warning("embedded_store_restarted")
+            except OperationError as problem:
+                log.warning("embedded_store_failed", reason=str(problem))
+                await asyncio.sleep(RETRY_SECONDS)
 
-    def die_with_parent() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGTERM)
+    async def close(self) -> None:
+        if self._server is not None:
+            await server_process.stop(self._server)
+            self.socket.unlink(missing_ok=True)
+        self._unlock()
 
-    server = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=die_with_parent if on_linux else None,
-    )
-    if not on_linux:
-        _watch_from_outside(server.pid)
-    return server
-
-
-def _watch_from_outside(pid: int) -> None:
-    """Where the kernel has no parent-death signal: a shell that waits for our end of a pipe."""
-    read_end, write_end = os.pipe()
-    os.set_inheritable(write_end, False)
-    subprocess.Popen(
-        ["/bin/sh", "-c", f"cat >/dev/null; kill {pid} 2>/dev/null"],
-        stdin=read_end,
-        start_new_session=True,
-    )
-    os.close(read_end)
-
-
-async def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        await asyncio.to_thread(server.wait, STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        await asyncio.to_thread(server.wait)
-
-
-def _answers(path: Path) -> bool:
-    """Whether a server on `path` has loaded its data and takes commands."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(1.0)
-        try:
-            client.connect(str(path))
-            client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        except OSError:
+    async def _own(self) -> bool:
+        """Start a server if this process has the lock, or gets it; whether it did."""
+        if self._lock is None:
+            self._lock = _locked(self._lock_file)
+        if self._lock is None:
             return False
+        self._server = None
+        try:
+            engine = self._engine or find_engine()
+            self._server = await server_process.start(engine, self._data, self.socket, self._lock)
+        except BaseException:
+            self._unlock()
+            raise
+        return True
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
-def _quoted(path: Path) -> str:
-    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock; None where somebody else has it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock

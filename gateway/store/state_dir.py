@@ -3,7 +3,6 @@
 import hashlib
 import os
 import secrets
-import tempfile
 from base64 import b64encode
 from pathlib import Path
 
@@ -13,20 +12,24 @@ PRIVATE = 0o700
 PEPPER_BYTES = 32
 # sun_path holds 104 bytes on macOS and 108 on Linux.
 LONGEST_SOCKET = 100
+# Not the environment's: what it says differs between a login, a service and sudo.
+SHORT = Path("/tmp")  # noqa: S108 (in a directory of ours, mode 0700)
+# What the gateway makes in a state directory.
+OWN = frozenset({"pepper", "store", "store.lock", "store.sock"})
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path, *, follow_links: bool = True) -> Path:
     """`folder`, made if it is missing, with mode 0700: it is the only guard of what is in it."""
     try:
         folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        status = folder.stat()
+        status = folder.stat(follow_symlinks=follow_links)
         if status.st_uid != os.getuid():
             raise OperationError(
                 f"The state directory {folder} belongs to another user: choose one of your own "
                 "with --state-dir."
             )
         if status.st_mode & 0o077:
-            folder.chmod(PRIVATE)
+            _close_to_others(folder)
     except OSError as problem:
         raise OperationError(
             f"The state directory {folder} cannot be used: {problem.strerror}. Choose another "
@@ -36,13 +39,26 @@ def prepare(folder: Path) -> Path:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the store's socket is: in `folder`, or where its path is short enough to be one."""
+    """Where the store's socket is: in `folder`, or where its path is short enough to be one.
+
+    The latter depends on nothing but `folder`, so that every process finds it.
+    """
     path = folder / "store.sock"
     if len(os.fsencode(path)) < LONGEST_SOCKET:
         return path
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    return prepare(base / f"gateway-{os.getuid()}-{digest}") / "store.sock"
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+    # A link that somebody else has put there belongs to them.
+    return prepare(SHORT / f"gateway-{os.getuid()}-{digest}", follow_links=False) / "store.sock"
+
+
+def _close_to_others(folder: Path) -> None:
+    """Not where others have files: their programs would fail for a typing mistake here."""
+    if {path.name for path in folder.iterdir()} - OWN:
+        raise OperationError(
+            f"The state directory {folder} is open to other users and holds files that are not "
+            "the gateway's: choose a directory of its own with --state-dir."
+        )
+    folder.chmod(PRIVATE)
 
 
 def own_pepper(folder: Path) -> str:
