@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
+from gateway.proxy.inflight import Inflight
 from gateway.proxy.pool import UpstreamPool
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.access_log import AccessLog
@@ -71,8 +72,7 @@ async def run_gateway(
         gateway = await stack.enter_async_context(open_gateway(settings, lambda: live.current))
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = _OrphanWatch(gateway.keys, stack)
-        watching = asyncio.create_task(live.watch())
-        stack.callback(watching.cancel)
+        _in_background(live.watch(), stack)
         log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
         if on_ready is not None:
             await on_ready(gateway, store)
@@ -114,7 +114,9 @@ async def open_gateway(
 
         traffic = Traffic()
         observe = _observer(settings, traffic, stack)
-        forwarder = Forwarder(pool, Balance(time.monotonic), traffic)
+        inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
+        _in_background(inflight.watch(), stack)
+        forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
         handler = Handler(policies, gatekeeper, forwarder, readiness, observe)
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(traffic, gatekeeper, policies, keyless=keyless)
@@ -157,12 +159,22 @@ def _gatekeeper(
     return Gatekeeper(authenticator, admission, leases, clocks), admission
 
 
+def _in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
+    """Run `work`, which never ends by itself, until the stack is closed."""
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(stop)
+
+
 def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | None:
     if settings.tls is None:
         return None
     certificate = Certificate(settings.tls)
-    watching = asyncio.create_task(certificate.watch())
-    stack.callback(watching.cancel)
+    _in_background(certificate.watch(), stack)
     return certificate
 
 

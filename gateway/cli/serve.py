@@ -61,6 +61,15 @@ Example:
     help="How long requests under way may take to end after SIGTERM.",
 )
 @click.option(
+    "--stream-unchecked",
+    metavar="DURATION",
+    default="60s",
+    envvar="GATEWAY_STREAM_UNCHECKED",
+    callback=read_duration,
+    show_default=True,
+    help="How long open streams live on while Redis cannot be asked for their keys.",
+)
+@click.option(
     "--tls-cert",
     type=click.Path(path_type=Path),
     envvar="GATEWAY_TLS_CERT",
@@ -109,6 +118,7 @@ def serve(
     policies: Path,
     workers: int,
     drain: float,
+    stream_unchecked: float,
     tls_cert: Path | None,
     tls_key: Path | None,
     embedded: bool,
@@ -130,6 +140,7 @@ def serve(
         store=store,
         peppers=read_peppers(store),
         drain=drain,
+        stream_unchecked=stream_unchecked,
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
         access_log=_access_log(access_log, log_format),
     )

@@ -86,6 +86,7 @@ class ServerTls:
 class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
+    `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written.
     """
 
@@ -96,5 +97,6 @@ class Settings:
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
     drain: float = 30.0
     limits: ListenerLimits = ListenerLimits()
+    stream_unchecked: float = 60.0
     tls: ServerTls | None = None
     access_log: AccessLogSettings | None = None

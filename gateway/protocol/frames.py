@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
+POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 

@@ -26,6 +26,12 @@ LONGEST_RETRY = 60
 
 def refusal(denied: Denied, request_id: str) -> Reply:
     """The answer for `denied`; nothing of the request is in it but the request id."""
+    body = orjson.dumps({**error_object(denied), "request_id": request_id})
+    return _reply(denied, request_id, "application/json", body)
+
+
+def error_object(denied: Denied) -> dict[str, object]:
+    """What a program reads of a refusal, wherever it stands."""
     row = denied.denial
     error = {
         "type": _TYPES.get(row.status, "api_error"),
@@ -34,8 +40,7 @@ def refusal(denied: Denied, request_id: str) -> Reply:
         "param": None,
         **denied.fields,
     }
-    body = orjson.dumps({"type": "error", "error": error, "request_id": request_id})
-    return _reply(denied, request_id, "application/json", body)
+    return {"type": "error", "error": error}
 
 
 def problem(denied: Denied, request_id: str) -> Reply:

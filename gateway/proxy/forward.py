@@ -5,19 +5,21 @@ from aiohttp import StreamReader
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Upstream
 from gateway.protocol.answer import AnswerHead, read_answer, write_answer_head
+from gateway.protocol.events import is_event_stream
 from gateway.proxy.balance import Balance
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.inflight import Inflight
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import Lease, UpstreamPool
-from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
+from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, chunk
+from gateway.proxy.upstream import Answer, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.traffic import Traffic
 
 _UPSTREAM_FAILED = frozenset(
     {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}
 )
-_LAST_CHUNK = b"0\r\n\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -26,9 +28,12 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 class Forwarder:
     """Carries exchanges over pooled connections."""
 
-    def __init__(self, pool: UpstreamPool, balance: Balance, traffic: Traffic) -> None:
+    def __init__(
+        self, pool: UpstreamPool, balance: Balance, inflight: Inflight, traffic: Traffic
+    ) -> None:
         self._pool = pool
         self._balance = balance
+        self._inflight = inflight
         self._open_streams = traffic.open_streams
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
@@ -94,16 +99,20 @@ class Forwarder:
         )
         if head.status == 101:
             with self._open_streams.track_inprogress():
-                await open_tunnel(exchange, outgoing, connection, head)
+                await open_tunnel(exchange, outgoing, connection, head, self._inflight)
             return
-        chunked = _begin(exchange, outgoing, head, payload)
+        chunked, begun = _begin(exchange, outgoing, head, payload)
         if head.bodiless or payload.at_eof():
             return
-        try:
-            with self._open_streams.track_inprogress():
-                await _stream(exchange, outgoing, connection, payload, chunked=chunked)
-        except (CutError, ConnectionError):
-            exchange.abort()
+        events = is_event_stream(head.headers)
+        stream = AnswerStream(
+            exchange, connection, payload, chunked=chunked, events=events, begun=begun
+        )
+        with (
+            self._open_streams.track_inprogress(),
+            self._inflight.stream(outgoing.standing, stream.cut),
+        ):
+            await stream.run(outgoing.agent.timeouts.idle)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:
@@ -113,43 +122,26 @@ class Forwarder:
         call.end()
 
 
-def _begin(exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: StreamReader) -> bool:
+def _begin(
+    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: StreamReader
+) -> tuple[bool, bytes]:
     """Write the head with what is there of the body, small answers whole in one write.
 
-    Whether the body is chunked for the caller.
+    Whether the body is chunked for the caller, and what of it was written.
     """
     if outgoing.upgrade:
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
     data = write_answer_head(head, outgoing.own, framing=framing)
+    piece = b""
     if not head.bodiless:
         piece = payload.read_nowait(-1)
-        data += _chunk(piece) if chunked else piece
+        data += chunk(piece) if chunked else piece
         if chunked and payload.at_eof():
-            data += _LAST_CHUNK
+            data += LAST_CHUNK
     exchange.begin(head.status, data)
-    return chunked
-
-
-async def _stream(
-    exchange: Exchange,
-    outgoing: Outgoing,
-    connection: UpstreamConnection,
-    payload: StreamReader,
-    *,
-    chunked: bool,
-) -> None:
-    idle = outgoing.agent.timeouts.idle
-    while True:
-        connection.deadline.set(idle)
-        piece = await payload.readany()
-        connection.deadline.clear()
-        if not piece:
-            break
-        await exchange.write(_chunk(piece) if chunked else piece)
-    if chunked:
-        await exchange.write(_LAST_CHUNK)
+    return chunked, piece
 
 
 def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:
@@ -170,7 +162,3 @@ def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:
     elif exchange.http10:
         lines += _KEEP_ALIVE
     return chunked, lines
-
-
-def _chunk(piece: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""

@@ -30,7 +30,7 @@ from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.locate import Located, find_agent, locate
 
-_STRANGER = Passage(key_id="", consumer="", identity=b"", limits=b"")
+_STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 
 log = structlog.get_logger()
 
@@ -129,8 +129,7 @@ class Handler:
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
         if agent.cors is not None:
             own += answer_block(head, agent)
-        limited = bool(passage.limits)
-        return Outgoing(agent, head, located.path, blocks, own, limited=limited, upgrade=upgrade)
+        return Outgoing(agent, head, located, passage, blocks, own, upgrade=upgrade)
 
     def refuse(self, connection: ClientConnection, denied: Denied) -> None:
         """Answer what could not be read as a request; the connection ends with it."""

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from gateway.domain.policies import Agent, Upstream
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET, write_head
+from gateway.services.admit import Passage
+from gateway.services.locate import Located
+from gateway.services.standing import Standing
 
 # RFC 9110 section 9.2.1: safe methods, which nothing is done twice by.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -12,18 +15,16 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """`path`: what is sent after an upstream's base path. `blocks`: the gateway's header lines
-    for the agent, `own`: those for the caller.
-
-    `limited`: rate-limit headers are among them. `upgrade`: it asks for a WebSocket.
+    """`blocks`: the gateway's header lines for the agent, `own`: those for the caller.
+    `upgrade`: it asks for a WebSocket.
     """
 
     agent: Agent
     head: RequestHead
-    path: bytes
+    located: Located
+    passage: Passage
     blocks: tuple[bytes, ...]
     own: bytes
-    limited: bool = False
     upgrade: bool = False
 
     def data_for(self, upstream: Upstream) -> bytes:
@@ -31,11 +32,24 @@ class Outgoing:
         preserved = self.head.authority if self.agent.preserve_host else b""
         return write_head(
             self.head,
-            upstream.base_path.encode() + self.path,
+            upstream.base_path.encode() + self.located.path,
             preserved or upstream.authority.encode(),
             self.blocks,
             upgrade=WEBSOCKET if self.upgrade else b"",
         )
+
+    @property
+    def limited(self) -> bool:
+        """Whether rate-limit headers are among `own`."""
+        return bool(self.passage.limits)
+
+    @property
+    def standing(self) -> Standing | None:
+        """What an open answer stands on; None where it took no key."""
+        passage = self.passage
+        if not passage.key_id:
+            return None
+        return Standing(passage.key_id, passage.proven, self.located.scope, self.head.user)
 
     @property
     def repeatable(self) -> bool:

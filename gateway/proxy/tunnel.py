@@ -4,9 +4,11 @@ breaks the rules."""
 import asyncio
 import secrets
 
+from gateway.domain.errors import Code
 from gateway.protocol.frames import (
     GOING_AWAY,
     INTERNAL_ERROR,
+    POLICY_VIOLATION,
     FrameWatcher,
     close_frame,
 )
@@ -74,6 +76,11 @@ class Tunnel:
         self._client.write(self._down.feed(data))
         if self._down.fault:
             self._cut(client=INTERNAL_ERROR, agent=self._down.fault)
+
+    def revoke(self, code: Code) -> None:
+        """End it now: the key that it was opened with would be refused."""
+        if not self._over.done():
+            self._cut(client=POLICY_VIOLATION, agent=GOING_AWAY)
 
     def _on_silence(self) -> None:
         if not self._over.done():

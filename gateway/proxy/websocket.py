@@ -12,6 +12,7 @@ from gateway.protocol.frames import ALL_BITS, DEFLATE_BIT, FrameWatcher
 from gateway.protocol.request import SUBPROTOCOL, Header, RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.inflight import Inflight
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
@@ -46,9 +47,13 @@ def asks_for_websocket(head: RequestHead) -> bool:
 
 
 async def open_tunnel(
-    exchange: Exchange, outgoing: Outgoing, connection: UpstreamConnection, head: AnswerHead
+    exchange: Exchange,
+    outgoing: Outgoing,
+    connection: UpstreamConnection,
+    head: AnswerHead,
+    inflight: Inflight,
 ) -> None:
-    """Pass the 101 on and carry frames both ways until it ends."""
+    """Pass the 101 on and carry frames both ways until it ends, or its key is closed."""
     if not outgoing.upgrade or not _accepts(outgoing.head, head):
         raise Denied(Code.UPSTREAM_PROTOCOL)
     own = outgoing.own + _subprotocol(outgoing.head, head)
@@ -59,7 +64,8 @@ async def open_tunnel(
     )
     tunnel = Tunnel(client, connection, up, down, outgoing.agent.timeouts.idle)
     try:
-        await tunnel.run()
+        with inflight.stream(outgoing.standing, tunnel.revoke):
+            await tunnel.run()
     finally:
         exchange.cut = tunnel.cut
 

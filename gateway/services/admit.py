@@ -5,7 +5,7 @@ It sees no socket and no HTTP library, so the listener can change under it.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -46,12 +46,13 @@ log = structlog.get_logger()
 class Passage:
     """An admitted request: who it is for the agent, and what the caller is told of its limits.
 
-    `identity` and `limits`: whole header lines, each ended by CRLF. `lease`: what has to be given
-    back once the answer has ended.
+    `proven`: the hash that the secret matched. `identity` and `limits`: whole header lines, each
+    ended by CRLF. `lease`: what has to be given back once the answer has ended.
     """
 
     key_id: str
     consumer: str
+    proven: str = field(repr=False)
     identity: bytes
     limits: bytes
     lease: Lease | None = None
@@ -151,7 +152,8 @@ class Gatekeeper:
         if head.user is not None:
             identity += identity_block([("X-Gateway-User", head.user)])
         limits = self._limit_lines(door, answer.states) if answer.states else b""
-        return Passage(key.id, belief.record.consumer, identity, limits, lease)
+        record, proven = belief.record, belief.proven.phc
+        return Passage(record.id, record.consumer, proven, identity, limits, lease)
 
     async def _run_with_lease(
         self, key: Key, command: bytes, door: Door

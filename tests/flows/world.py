@@ -73,6 +73,7 @@ class World:
     admin_listen: Address = field(default_factory=lambda: Address("127.0.0.1", 0))
     access_log: AccessLogSettings | None = None
     tls: ServerTls | None = None
+    stream_unchecked: float = 60.0
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -120,6 +121,10 @@ class World:
         url = f"http://{self.gateways[gateway].data.address}{path}"
         async with self.session.request(method, url, headers=sent, data=data) as response:
             return Answer(response.status, response.headers, await response.read())
+
+
+def peppers(world: World) -> Peppers:
+    return Peppers(world.peppers)
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
@@ -171,6 +176,7 @@ async def new_world(
             limits=world.limits,
             access_log=world.access_log,
             tls=world.tls,
+            stream_unchecked=world.stream_unchecked,
         )
         for _ in range(gateways):
             opened = open_gateway(settings, lambda: world.policies)

@@ -1,0 +1,88 @@
+"""Open streams by key: asked about once a second, and cut when their key would be refused."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from gateway.domain.errors import Code, StoreError
+from gateway.domain.records import KeyRecord
+from gateway.services.standing import Standing
+from gateway.store.keys import KeyStore
+
+SWEEP_SECONDS = 1.0
+# Records in one round trip: a hundred cost the event loop about a millisecond, ten thousand 100.
+BATCH = 100
+
+# Ends a stream, and says why where that can be said.
+Cut = Callable[[Code], None]
+
+log = structlog.get_logger()
+
+
+class Inflight:
+    """Polled rather than told: no message has to arrive for a revocation to hold.
+
+    `unchecked`: seconds for which streams live on while the store cannot be asked.
+    """
+
+    def __init__(self, keys: KeyStore, clock: Callable[[], float], unchecked: float) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._unchecked = unchecked
+        self._asked_at = clock()
+        self._open: dict[str, dict[Cut, Standing]] = {}
+
+    @contextmanager
+    def stream(self, standing: Standing | None, cut: Cut) -> Iterator[None]:
+        """While this lasts, `cut` is called once `standing` is lost. None: it needs no key."""
+        if standing is None:
+            yield
+            return
+        if not self._open:
+            self._asked_at = self._clock()
+        mine = self._open.setdefault(standing.key_id, {})
+        mine[cut] = standing
+        try:
+            yield
+        finally:
+            del mine[cut]
+            if not mine:
+                self._open.pop(standing.key_id, None)
+
+    async def watch(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            if not self._open:
+                continue
+            try:
+                await self._sweep()
+            except StoreError:
+                self._store_is_away()
+
+    async def _sweep(self) -> None:
+        now = await self._keys.now()
+        ids = list(self._open)
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            found = {record.id: record async for record in self._keys.read(batch)}
+            for key_id in batch:
+                self._judge(key_id, found.get(key_id), now)
+        self._asked_at = self._clock()
+
+    def _judge(self, key_id: str, record: KeyRecord | None, now: float) -> None:
+        for cut, standing in list(self._open.get(key_id, {}).items()):
+            code = standing.lost(record, now)
+            if code is not None:
+                log.info("stream_cut", key_id=key_id, code=code)
+                cut(code)
+
+    def _store_is_away(self) -> None:
+        if self._clock() - self._asked_at < self._unchecked:
+            return
+        log.warning("streams_cut", reason="the store has been away for too long")
+        for mine in list(self._open.values()):
+            for cut in list(mine):
+                cut(Code.STORE_UNAVAILABLE)

@@ -1,0 +1,89 @@
+"""The part of an answer that arrives after its head: passed on piece by piece."""
+
+from aiohttp import StreamReader
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.events import ends_at_boundary, error_event
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.upstream import CutError, UpstreamConnection
+
+LAST_CHUNK = b"0\r\n\r\n"
+_TAIL = 4
+
+
+class AnswerStream:
+    """`chunked`: for the caller. `events`: it is an event stream that can be written into. `begun`:
+    what of the body was passed on with the head."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connection: UpstreamConnection,
+        payload: StreamReader,
+        *,
+        chunked: bool,
+        events: bool,
+        begun: bytes,
+    ) -> None:
+        self._exchange = exchange
+        self._connection = connection
+        self._payload = payload
+        self._chunked = chunked
+        self._events = events
+        self._tail = begun[-_TAIL:]
+        self._cut_for: Code | None = None
+
+    async def run(self, idle: float) -> None:
+        """Pass everything on; `idle`: the longest silence of the agent in seconds.
+
+        An answer that cannot be ended well is cut, so that it cannot look whole.
+        """
+        try:
+            await self._relay(idle)
+        except (CutError, ConnectionError, Denied):
+            # Only chunks can be left without an end; a length could be filled by the last word.
+            if self._cut_for is not None and self._events and self._chunked:
+                self._say_why(self._cut_for)
+            else:
+                self._exchange.abort()
+
+    def cut(self, code: Code) -> None:
+        """End it now: the key that it was begun with would be refused."""
+        if self._cut_for is not None:
+            return
+        self._cut_for = code
+        if self._exchange.client.writing_paused:
+            # The caller does not read, so there is nothing that it could be told.
+            self._exchange.abort()
+        elif not self._payload.is_eof():
+            self._payload.set_exception(CutError("The key was closed."))
+
+    async def _relay(self, idle: float) -> None:
+        exchange, deadline = self._exchange, self._connection.deadline
+        while True:
+            deadline.set(idle)
+            piece = await self._payload.readany()
+            deadline.clear()
+            if not piece:
+                break
+            if self._events:
+                self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
+            await exchange.write(chunk(piece) if self._chunked else piece)
+        if self._chunked:
+            await exchange.write(LAST_CHUNK)
+
+    def _say_why(self, code: Code) -> None:
+        """A last event, where one can stand, and then no proper end of the body: a plain close
+        lets the event be read, and the missing end still shows that the answer was cut."""
+        exchange = self._exchange
+        if ends_at_boundary(self._tail):
+            event = error_event(Denied(code))
+            exchange.client.write(chunk(event) if self._chunked else event)
+        exchange.cut = True
+        exchange.close_after()
+        exchange.client.close()
+
+
+def chunk(piece: bytes) -> bytes:
+    """`piece` as one chunk of a chunked body; nothing for nothing, which would end it."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""

@@ -1,0 +1,222 @@
+"""A key that is closed closes what is open: within two seconds, and nobody else's."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from gateway.domain.keys import Key
+from gateway.domain.policies import Upstream
+from gateway.domain.settings import StoreSettings
+from gateway.proxy.inflight import SWEEP_SECONDS
+from gateway.services.issue import Issuer
+from gateway.store.keys import KeyStore
+from tests.flows.own_store import own_store
+from tests.flows.world import World, draw, listening, new_world, peppers
+
+BOUND = 2.0
+PATIENCE = 15.0
+
+
+async def ticking(request: web.Request) -> web.StreamResponse:
+    """An event every 20 ms, or with `?raw` bytes of no kind, for as long as somebody reads."""
+    kind = "application/octet-stream" if "raw" in request.query else "text/event-stream"
+    answer = web.StreamResponse(headers={"Content-Type": kind})
+    await answer.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await answer.write(b"data: tick\n\n")
+            await asyncio.sleep(0.02)
+    return answer
+
+
+async def chatting(request: web.Request) -> web.WebSocketResponse:
+    ws = web.WebSocketResponse()
+    await ws.prepare(request)
+    async for message in ws:
+        await ws.send_str(message.data)
+    return ws
+
+
+@asynccontextmanager
+async def ticking_world(store: StoreSettings, client: Redis, **fields: Any) -> AsyncIterator[World]:
+    app = web.Application()
+    app.router.add_get("/ticks", ticking)
+    app.router.add_get("/chat", chatting)
+    async with listening(app) as port, new_world(store, client, gateways=2, **fields) as world:
+        world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)))
+        yield world
+
+
+@pytest.fixture
+async def live(store: StoreSettings, client: Redis) -> AsyncIterator[World]:
+    async with ticking_world(store, client) as world:
+        yield world
+
+
+Act = Callable[[World, Key], Awaitable[object]]
+
+
+def field(name: str, value: str) -> Act:
+    async def act(world: World, key: Key) -> object:
+        return await world.client.hset(world.record(key), name, value)
+
+    return act
+
+
+async def delete(world: World, key: Key) -> object:
+    return await world.client.delete(world.record(key))
+
+
+async def expire(world: World, key: Key) -> object:
+    seconds, _ = await world.client.time()
+    return await world.client.hset(world.record(key), "expires_at", str(seconds))
+
+
+async def rotate(world: World, key: Key) -> object:
+    issuer = Issuer(KeyStore(world.client, world.store.prefix), peppers(world), draw)
+    return await issuer.rotate(key.id, 0)
+
+
+ACTS = {
+    "revoked": field("status", "revoked"),
+    "disabled": field("status", "disabled"),
+    "deleted": delete,
+    "expired": expire,
+    "narrowed": field("scopes", "agents/other"),
+    "rotated without a grace": rotate,
+}
+
+
+async def read_on(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """What still comes, and whether the answer was ended properly."""
+    told = b""
+    try:
+        async for piece in answer.content.iter_any():
+            told += piece
+    except (aiohttp.ClientError, ConnectionError):
+        return told, False
+    return told, True
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
+async def test_an_event_stream_is_told_why_and_then_cut(live: World, act: Act) -> None:
+    key = await live.issue("agents/echo")
+    headers = {"Authorization": f"Bearer {key.text}"}
+    url = f"http://{live.gateways[1].data.address}/agents/echo/ticks"
+    async with asyncio.timeout(PATIENCE), live.session.get(url, headers=headers) as answer:
+        await answer.content.readuntil(b"\n\n")
+        await act(live, key)
+        began = time.monotonic()
+        told, whole = await read_on(answer)
+        assert time.monotonic() - began < BOUND
+    assert not whole
+    events = told.decode().split("\n\n")
+    assert events[-1] == ""
+    kind, data = events[-2].split("\n")
+    assert kind == "event: error"
+    assert json.loads(data.removeprefix("data: "))["error"]["code"].startswith(("key_", "scope_"))
+    assert set(events[:-2]) <= {"data: tick"}, "the last word stands between two events"
+
+
+async def test_a_download_is_cut_so_that_it_does_not_look_whole(live: World) -> None:
+    key = await live.issue()
+    headers = {"Authorization": f"Bearer {key.text}"}
+    url = f"{live.url}/agents/echo/ticks?raw"
+    async with asyncio.timeout(PATIENCE), live.session.get(url, headers=headers) as answer:
+        await answer.content.readuntil(b"\n\n")
+        await delete(live, key)
+        told, whole = await read_on(answer)
+    assert not whole
+    assert b"error" not in told
+
+
+async def test_a_websocket_is_closed_with_1008(live: World) -> None:
+    key = await live.issue()
+    headers = {"Authorization": f"Bearer {key.text}"}
+    url = f"{live.url}/agents/echo/chat"
+    async with asyncio.timeout(PATIENCE), live.session.ws_connect(url, headers=headers) as ws:
+        await ws.send_str("hello")
+        assert await ws.receive_str() == "hello"
+        await field("status", "revoked")(live, key)
+        end = await ws.receive()
+    assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+
+
+async def test_a_user_the_key_may_no_longer_act_for_loses_its_stream(live: World) -> None:
+    key = await live.issue(users=("u1", "u2"))
+    url = f"{live.url}/agents/echo/ticks"
+
+    async def open_for(user: str) -> aiohttp.ClientResponse:
+        headers = {"Authorization": f"Bearer {key.text}", "X-User-Id": user}
+        return await live.session.get(url, headers=headers)
+
+    async with asyncio.timeout(PATIENCE):
+        first, second = await open_for("u1"), await open_for("u2")
+        await field("users", "u2")(live, key)
+        told, whole = await read_on(first)
+        assert (whole, b"user_denied" in told) == (False, True)
+        assert await second.content.readuntil(b"\n\n") == b"data: tick\n\n"
+        second.close()
+
+
+async def test_other_keys_and_the_new_secret_stream_on(live: World) -> None:
+    key, other = await live.issue(), await live.issue()
+    url = f"{live.url}/agents/echo/ticks"
+    old, others = ({"Authorization": f"Bearer {one.text}"} for one in (key, other))
+    async with (
+        asyncio.timeout(PATIENCE),
+        live.session.get(url, headers=others) as answer,
+        live.session.get(url, headers=old) as closed,
+    ):
+        await rotate(live, key)
+        assert not (await read_on(closed))[1]
+        for _ in range(20):
+            assert await answer.content.readuntil(b"\n\n") == b"data: tick\n\n"
+
+
+async def test_the_old_secret_streams_until_its_grace_ends(live: World) -> None:
+    key = await live.issue()
+    url = f"{live.url}/agents/echo/ticks"
+    headers = {"Authorization": f"Bearer {key.text}"}
+    async with asyncio.timeout(PATIENCE), live.session.get(url, headers=headers) as answer:
+        issuer = Issuer(KeyStore(live.client, live.store.prefix), peppers(live), draw)
+        await issuer.rotate(key.id, 3)
+        began = time.monotonic()
+        told, whole = await read_on(answer)
+    assert not whole
+    assert b"key_invalid" in told
+    # Redis' seconds are whole: a grace of three begins up to one before.
+    assert 2.0 < time.monotonic() - began < 3 + BOUND
+
+
+async def test_a_stream_outlives_a_store_that_is_away_for_a_moment_only() -> None:
+    unchecked = 1.5
+    async with (
+        own_store() as store,
+        ticking_world(
+            store.settings, store.client, stream_unchecked=unchecked, store_timeout=0.2
+        ) as world,
+        asyncio.timeout(PATIENCE),
+    ):
+        key = await world.issue()
+        headers = {"Authorization": f"Bearer {key.text}"}
+        async with world.session.get(f"{world.url}/agents/echo/ticks", headers=headers) as answer:
+            await answer.content.readuntil(b"\n\n")
+            began = time.monotonic()
+            store.freeze()
+            told, whole = await read_on(answer)
+            store.thaw()
+    assert time.monotonic() - began > unchecked - SWEEP_SECONDS
+    assert (whole, b"store_unavailable" in told) == (False, True)
+
+
+def test_the_bound_is_kept_by_the_sweep() -> None:
+    assert SWEEP_SECONDS < BOUND
