@@ -20,10 +20,12 @@ KEY_LENGTH = len("agk_live_") + ID_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH
 Env = Literal["live", "test"]
 ENVS: tuple[Env, ...] = ("live", "test")
 
-_KEY = re.compile(r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}", re.ASCII)
+_GRAMMAR = r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}"
+_KEY = re.compile(_GRAMMAR, re.ASCII)
 _ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
 SCANNER_PATTERN = r"\bagk_(live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b"
-_ANYWHERE = re.compile(SCANNER_PATTERN, re.ASCII)
+# Whatever stands around it, another key that is none included.
+_ANYWHERE = re.compile(rf"(?=({_GRAMMAR}))", re.ASCII)
 # Looser than the grammar: a key that was mistyped still holds most of its secret.
 _KEYLIKE = re.compile(r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]+", re.ASCII)
 
@@ -74,7 +76,7 @@ def is_id(text: str) -> bool:
 
 def contains_key(text: str) -> bool:
     """Whether a well-formed key stands anywhere in `text`, such as a URL or a cookie."""
-    return KEY_PREFIX in text and any(parse(m.group()) for m in _ANYWHERE.finditer(text))
+    return KEY_PREFIX in text and any(parse(m.group(1)) for m in _ANYWHERE.finditer(text))
 
 
 def masked(text: str) -> str:

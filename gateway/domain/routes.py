@@ -36,7 +36,10 @@ class Route:
     def matches_path(self, path: RoutePath) -> bool:
         # A public route lets strangers in, so it takes no spelling but its own.
         if self.public:
-            return matches(tuple(self.raw.split(b"/")), path.raw.split(b"/"))
+            parts = path.raw.split(b"/")
+            # `*` is a segment; between two slashes, or after the last, there is none.
+            whole = path.raw == self.raw or b"" not in parts[1:]
+            return whole and matches(self.raw.split(b"/"), parts)
         return matches(self.segments, path.segments)
 
 

@@ -24,12 +24,26 @@ FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"host"
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
 # Where the caller came from, for whoever believes it; read only from trusted proxies.
-FORWARDED_NAMES = frozenset({b"forwarded", b"x-forwarded-for"})
+FORWARDED_NAMES = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
+)
 SPOOFABLE = frozenset(
     {
         b"x-real-ip",
         b"true-client-ip",
         b"x-client-ip",
+        b"client-ip",
+        b"proxy-client-ip",
+        b"wl-proxy-client-ip",
+        b"x-remote-ip",
+        b"x-remote-addr",
+        b"x-appengine-user-ip",
+        b"x-azure-clientip",
+        b"x-azure-socketip",
+        b"fly-client-ip",
+        b"x-forwarded",
+        b"x-forward-for",
+        b"forwarded-for",
         b"x-cluster-client-ip",
         b"x-original-forwarded-for",
         b"x-envoy-external-address",
@@ -45,7 +59,10 @@ SPOOFABLE = frozenset(
         b"x-method-override",
         b"x-host",
         b"x-url-scheme",
+        b"x-scheme",
         b"front-end-https",
+        # CGI hands it to programs as HTTP_PROXY.
+        b"proxy",
     }
 )
 
@@ -70,7 +87,7 @@ LOOKED_AT = (
 # A second one would be read by one side and the first by the other.
 ONLY_ONCE = KEY_HEADERS | FRAMING | {b"x-user-id"}
 
-_ACTED_ON = LOOKED_AT | SPOOFABLE
+_ACTED_ON = LOOKED_AT | SPOOFABLE | {b"sec-websocket-key", b"sec-websocket-version"}
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ Bytes in, facts out. Nothing here knows a socket, a key's record or a policy.
 """
 
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys import contains_key
@@ -125,7 +126,7 @@ def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> N
         else:
             fields[lower] = value
     elif lower == b"cookie":
-        if KEY_MARK in value and contains_key(value.decode("latin-1")):
+        if _holds_key(value):
             raise refused("A key must not be in a cookie. Send it as 'Authorization: Bearer …'.")
         head.headers.append(header)
     else:
@@ -133,6 +134,13 @@ def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> N
         fields[lower] = value if before is None else before + b", " + value
         if lower in PAGE:
             head.headers.append(header)
+
+
+def _holds_key(cookie: bytes) -> bool:
+    # Browsers' scripts percent-encode what they put there.
+    return (KEY_MARK in cookie or b"%" in cookie) and contains_key(
+        unquote_to_bytes(cookie).decode("latin-1")
+    )
 
 
 def _read_credential(head: RequestHead, lower: bytes, value: bytes) -> None:
@@ -200,7 +208,8 @@ def _read_subprotocols(head: RequestHead, value: bytes) -> None:
             else:
                 head.other_credential = True
     head.subprotocols = items
-    rest = [item for item in items if item != SUBPROTOCOL and not item.startswith(prefix)]
+    ours = (SUBPROTOCOL, b"")
+    rest = [i for i in items if i not in ours and not i.startswith(prefix) and KEY_MARK not in i]
     if rest:
         head.headers.append((b"Sec-WebSocket-Protocol", b", ".join(rest)))
 

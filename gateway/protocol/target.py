@@ -19,7 +19,7 @@ _VISIBLE = bytes(range(0x21, 0x7F))
 # What needs no second look: no escape, no separator that readers dispute.
 _PLAIN = bytes(sorted(set(_VISIBLE) - set(b"%;\\#")))
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_DOUBLE_ESCAPE = re.compile(rb"%25[0-9A-Fa-f]{2}")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _DOTS = (b".", b"..")
 # A character that compatibility mapping (NFKC) turns into one of these is a disguise.
 _DISPUTED = set("./\\;?#%")
@@ -77,17 +77,17 @@ def _examine(path: bytes) -> frozenset[str]:
     oddities = {name for name in ("//", ";", "\\") if name.encode() in path}
     oddities |= _escapes(path)
     decoded = unquote_to_bytes(path)
+    if _ESCAPE.search(decoded):
+        raise _refused("The path is percent-encoded twice.")
     _check_dots(decoded)
     _check_text(decoded)
     return frozenset(oddities)
 
 
 def _escapes(path: bytes) -> set[str]:
-    """The disputed escapes in `path`; refuses broken, control and double ones."""
+    """The disputed escapes in `path`; refuses broken and control ones."""
     if _BROKEN_ESCAPE.search(path):
         raise _refused("The path holds a broken percent-escape.")
-    if _DOUBLE_ESCAPE.search(path):
-        raise _refused("The path is percent-encoded twice.")
     values = {int(part[:2], 16) for part in path.split(b"%")[1:]}
     if any(value < 0x20 or value == 0x7F for value in values):
         raise _refused("The path holds an encoded control character.")
@@ -96,8 +96,8 @@ def _escapes(path: bytes) -> set[str]:
 
 def _check_dots(decoded: bytes) -> None:
     for segment in decoded.replace(b"\\", b"/").split(b"/"):
-        # Some readers cut parameters (`..;x`) before they resolve dots.
-        if segment.partition(b";")[0] in _DOTS:
+        # Some readers cut parameters (`..;x`) and blanks before they resolve dots.
+        if segment.partition(b";")[0].strip(b" ") in _DOTS:
             raise _refused("The path holds a dot segment ('.' or '..').")
 
 

@@ -1,7 +1,7 @@
 """The request head as it is sent to an agent."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -58,23 +58,29 @@ def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) 
     """Who the caller is to the agent; what came in is only appended to for trusted proxies."""
     peer = hop.peer.encode()
     node = b'"[' + peer + b']"' if b":" in peer else peer
-    chain, elements = peer, b"for=" + node + b";proto=" + hop.scheme.encode()
-    if head.authority:
-        elements += b';host="' + head.authority + b'"'
+    scheme, host = hop.scheme.encode(), head.authority
+    element = b"for=" + node + b";proto=" + scheme
+    if host:
+        element += b';host="' + host + b'"'
     if trusted and is_trusted(hop.peer, trusted):
         fields = head.fields
-        if b"x-forwarded-for" in fields:
-            chain = fields[b"x-forwarded-for"] + b", " + chain
-        if b"forwarded" in fields:
-            elements = fields[b"forwarded"] + b", " + elements
+        peer = _appended(fields, b"x-forwarded-for", peer)
+        scheme = _appended(fields, b"x-forwarded-proto", scheme)
+        host = _appended(fields, b"x-forwarded-host", host)
+        element = _appended(fields, b"forwarded", element)
     block = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n" % (
-        chain,
-        hop.scheme.encode(),
-        elements,
+        peer,
+        scheme,
+        element,
     )
-    if head.authority:
-        block += b"X-Forwarded-Host: " + head.authority + b"\r\n"
+    if host:
+        block += b"X-Forwarded-Host: " + host + b"\r\n"
     return block
+
+
+def _appended(fields: Mapping[bytes, bytes], name: bytes, own: bytes) -> bytes:
+    before = fields.get(name, b"")
+    return before + b", " + own if before and own else before or own
 
 
 def client_address(head: RequestHead, peer: str, trusted: tuple[Network, ...]) -> str:

@@ -21,7 +21,7 @@ class OwnStore:
     """Keeps what it acknowledged, however it ends. `client` is for the test alone."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._socket = folder / "s"
         self._process: subprocess.Popen[bytes] | None = None
         self.settings = StoreSettings(url=f"unix://{self._socket}", state_dir=folder / "state")
@@ -39,7 +39,7 @@ class OwnStore:
         options = {
             "--port": "0",
             "--unixsocket": str(self._socket),
-            "--dir": str(self._folder),
+            "--dir": str(self.folder),
             "--save": "",
             "--appendonly": "yes",
             "--appendfsync": "always",

@@ -132,8 +132,13 @@ async def test_the_forwarding_family_is_the_gateways_own(world: World) -> None:
     assert not {"x-real-ip", "x-original-url", "x-http-method-override"} & set(got)
     assert "x-forwarded-prefix" not in got
     world.serve(world.agent(), trusted_proxies=(ip_network("127.0.0.0/8"),))
-    got = (await world.call(key, headers=forged)).received
+    proxied = {**forged, "X-Forwarded-Proto": "https", "Host": "x.test"}
+    got = (await world.call(key, headers=proxied)).received
     assert got["x-forwarded-for"] == ["6.6.6.6, 127.0.0.1"]
+    assert got["x-forwarded-proto"] == ["https, http"]
+    assert got["x-forwarded-host"] == ["evil, x.test"]
+    assert got["forwarded"] == ['for=6.6.6.6, for=127.0.0.1;proto=http;host="x.test"']
+    assert not {"x-real-ip", "x-original-url", "x-forwarded-prefix"} & set(got)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def test_a_header_that_decides_something_must_not_come_twice(name: bytes) -> Non
 
 
 def test_a_key_in_a_cookie_is_refused_and_other_cookies_pass() -> None:
-    assert code_of((b"Cookie", b"a=1; k=" + KEY)) is Code.BAD_REQUEST
+    for cookie in (KEY, b"k=" + KEY, b"a=1; k=" + KEY + b"_1", b"k=%61gk%5f" + KEY[4:]):
+        assert code_of((b"Cookie", cookie)) is Code.BAD_REQUEST
     assert read((b"Cookie", b"a=1")).headers == [(b"Cookie", b"a=1")]
 
 
@@ -88,6 +89,11 @@ def test_a_key_in_a_cookie_is_refused_and_other_cookies_pass() -> None:
         b"X-Forwarded-Prefix",
         b"Forwarded",
         b"X-Real-IP",
+        b"Client-IP",
+        b"X-Forwarded",
+        b"X-Forwarded-Proto",
+        b"X-Forwarded-Host",
+        b"Proxy",
         b"True-Client-IP",
         b"X-Original-URL",
         b"X-Rewrite-URL",
@@ -119,6 +125,7 @@ def test_what_a_caller_must_not_say_is_not_passed_on(name: bytes) -> None:
         b"Content_Length",
         b"Transfer.Encoding",
         b"X_User_Id",
+        b"Sec_WebSocket_Key",
         b"x_api_key",
     ],
 )
@@ -200,6 +207,12 @@ def test_a_browsers_key_is_taken_from_the_subprotocols_and_removed() -> None:
     assert head.offers_key_subprotocol
     assert head.headers == [(b"Sec-WebSocket-Protocol", b"chat")]
     assert read(offered).keys == set(), "only a WebSocket handshake may carry it there"
+
+
+@pytest.mark.parametrize("item", [KEY, b"agk." + KEY, b"x" + KEY, b"agk.agk_live_mistyped"])
+def test_no_subprotocol_with_a_key_in_it_is_passed_on(item: bytes) -> None:
+    head = read((b"Sec-WebSocket-Protocol", b"chat, " + item), (b"Upgrade", b"websocket"))
+    assert head.headers == [(b"Sec-WebSocket-Protocol", b"chat")]
 
 
 def test_an_unknown_expectation_is_refused() -> None:

@@ -1,0 +1,185 @@
+"""A key shows nowhere but where it is meant for: put into every place that a caller can write to,
+it is in no log, no answer, no metric, nothing that Redis is told or keeps."""
+
+import asyncio
+import base64
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from gateway.crypto.draw import draw
+from gateway.domain.keys import compose
+from tests.cli.key_commands import PEPPER, Commands
+from tests.cli.serving import REPOSITORY
+from tests.flows.misplaced_keys import requests
+from tests.flows.own_store import OwnStore, own_store
+
+PATIENCE = 15.0
+AT_ONCE = 60
+KEY = b"agk_"
+# Where the gateway takes a key from, or where other software would look for one.
+MEANT_FOR_US = (
+    *(b"authorization:", b"x-api-key:", b"api-key:", b"x-goog-api-key:", b"proxy-authorization:"),
+    *(b"cookie:", b"sec-websocket-protocol:", b"x-gateway-", b"x-user-id:"),
+)
+
+
+@dataclass
+class Agent:
+    """Answers every request with a word, and keeps what it received."""
+
+    received: list[bytes] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[bytes]:
+        return b"\r\n".join(self.received).lower().split(b"\r\n")
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(ConnectionError):
+            while data := await reader.read(65536):
+                self.received.append(data)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+@pytest.fixture
+async def agent() -> AsyncIterator[tuple[Agent, int]]:
+    made = Agent()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    yield made, server.sockets[0].getsockname()[1]
+    server.close()
+
+
+@asynccontextmanager
+async def monitored(store: OwnStore, told: bytearray) -> AsyncIterator[None]:
+    """Everything that the store is told goes into `told`."""
+    reader, writer = await asyncio.open_unix_connection(store.settings.url.removeprefix("unix://"))
+
+    async def listen() -> None:
+        while data := await reader.read(2**20):
+            told.extend(data)
+
+    writer.write(b"MONITOR\r\n")
+    await reader.readuntil(b"\r\n")
+    listening = asyncio.create_task(listen())
+    try:
+        yield
+    finally:
+        await asyncio.sleep(0.1)
+        listening.cancel()
+        writer.close()
+
+
+@asynccontextmanager
+async def served(folder: Path, store: OwnStore) -> AsyncIterator[tuple[str, int, int]]:
+    """`gateway serve` with every log there is, in files in `folder`; host and both ports."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
+    settings = {
+        "GATEWAY_REDIS_URL": store.settings.url or "",
+        "GATEWAY_PEPPER": PEPPER,
+        "GATEWAY_LISTEN": "127.0.0.1:0",
+        "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_LOG_LEVEL": "debug",
+        "GATEWAY_LOG_FORMAT": "json",
+        "PYTHONASYNCIODEBUG": "1",
+        "PYTHONDEVMODE": "1",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    err = folder / "stderr.log"
+    with (folder / "stdout.log").open("wb") as out, err.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "serve"),
+            cwd=folder,
+            env={**kept, **settings},
+            stdout=out,
+            stderr=errors,
+        )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not (told := re.search(rb'\{[^\n]*"listening"[^\n]*\}', err.read_bytes())):
+                await asyncio.sleep(0.02)
+        event = json.loads(told.group())
+        host, _, port = event["data"].rpartition(":")
+        yield host, int(port), int(event["admin"].rpartition(":")[2])
+    finally:
+        process.terminate()
+        async with asyncio.timeout(PATIENCE):
+            await process.wait()
+
+
+async def answer(host: str, port: int, data: bytes) -> bytes:
+    """All that comes back until the gateway closes, or has nothing more to say."""
+    reader, writer = await asyncio.open_connection(host, port)
+    got = b""
+    with closing(writer), suppress(ConnectionError, TimeoutError):
+        writer.write(data)
+        async with asyncio.timeout(0.5):
+            while piece := await reader.read(65536):
+                got += piece
+    return got
+
+
+def surfaces(secret: str, text: bytes) -> bool:
+    """Whether any part of the secret shows, beyond its last four characters, in any spelling."""
+    plain = unquote(unquote(text.decode("latin-1")))
+    parts = [secret[i : i + 8] for i in range(len(secret) - 11)]
+    encoded = [base64.b64encode(secret[i:].encode())[:24].decode() for i in range(3)]
+    return any(part in plain for part in parts + encoded)
+
+
+async def test_a_key_is_in_no_log_no_answer_and_not_in_redis(
+    tmp_path: Path, agent: tuple[Agent, int]
+) -> None:
+    recorder, agent_port = agent
+    (tmp_path / "policies").mkdir()
+    policy = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{agent_port}'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(policy)
+    told = bytearray()
+    async with own_store() as store, monitored(store, told):
+        commands = Commands(store.settings, tmp_path)
+        real = (await asyncio.to_thread(commands.create)).text
+        stranger = compose("live", draw(12), draw(32)).text
+        forged = compose("live", real[9:21], draw(32)).text
+        answers = bytearray()
+        async with served(tmp_path, store) as (host, port, admin):
+            sent = [data for key in (real, stranger, forged) for _, data in requests(real, key)]
+            for batch in zip_longest(*[iter(sent)] * AT_ONCE, fillvalue=b""):
+                calls = [answer(host, at, data) for data in batch for at in (port, admin)]
+                answers += b"".join(await asyncio.gather(*calls))
+            assert b"200 OK" in answers
+            answers += await answer(host, admin, b"GET /metrics HTTP/1.0\r\n\r\n")
+        places = {
+            "an answer": bytes(answers),
+            "what Redis is told": bytes(told),
+            "what Redis keeps": b"".join(await kept_by(store)),
+            "stdout": (tmp_path / "stdout.log").read_bytes(),
+            "stderr": (tmp_path / "stderr.log").read_bytes(),
+        }
+    for place, text in places.items():
+        assert len(text) > 200, f"{place} was looked at"
+        for key in (real, stranger, forged):
+            assert not surfaces(key[22:], text), place
+    assert real[9:21].encode() in places["stdout"], "its id is what logs show"
+    assert not [line for line in recorder.lines if line.startswith(MEANT_FOR_US) and KEY in line]
+
+
+async def kept_by(store: OwnStore) -> list[bytes]:
+    """Every name and value, as the server would write them to a file."""
+    found = []
+    async for name in store.client.scan_iter(count=1000):
+        found += [name.encode(), await dumped(store, name)]
+    files = (path for path in Path(store.folder).rglob("*") if path.is_file())
+    return found + [path.read_bytes() for path in files]
+
+
+async def dumped(store: OwnStore, name: str) -> bytes:
+    fields = await store.client.hgetall(name) if await store.client.type(name) == "hash" else {}
+    return repr(fields).encode()
