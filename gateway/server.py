@@ -1,7 +1,9 @@
 """Listeners: accept, drain, stop."""
 
 import asyncio
+import errno
 import math
+import os
 import select
 import signal
 from collections.abc import Awaitable, Callable
@@ -25,6 +27,10 @@ LAST_REQUEST_SECONDS = 0.5
 ONE_WISH_SECONDS = 1.0
 
 log = structlog.get_logger()
+
+
+class AddressTakenError(OperationError):
+    """Another program listens there already."""
 
 
 class Certificate:
@@ -84,7 +90,7 @@ class Listener:
         return Address(self._address.host, self._server.sockets[0].getsockname()[1])
 
     async def start(self) -> None:
-        """OperationError if the address is taken or not ours."""
+        """AddressTakenError, or another OperationError if the address is not ours."""
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
@@ -95,8 +101,11 @@ class Listener:
                 **self._tls(),
             )
         except OSError as problem:
-            reason = problem.strerror or str(problem)
-            raise OperationError(f"Cannot listen on {self._address}: {reason}.") from None
+            # The loop's own text names the address a second time.
+            reason = os.strerror(problem.errno) if problem.errno else str(problem)
+            taken = problem.errno == errno.EADDRINUSE
+            kind = AddressTakenError if taken else OperationError
+            raise kind(f"Cannot listen on {self._address}: {reason}.") from None
 
     def _tls(self) -> dict[str, Any]:
         if self._certificate is None:

