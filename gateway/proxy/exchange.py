@@ -35,6 +35,7 @@ class Exchange:
         "message",
         "page_fields",
         "received",
+        "request_id",
         "sent",
         "started",
         "status",
@@ -50,6 +51,7 @@ class Exchange:
         self.status = self.received = self.sent = 0
         self.answered_at: float | None = None
         self.cut = False
+        self.request_id = ""
         self.page_fields: Fields = ()
         self._payload = payload
         self._awaits_continue = False

@@ -57,6 +57,7 @@ class Handler:
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; every denial ends here."""
         visit = Visit(self._ids.request_id(), monotonic())
+        exchange.request_id = visit.request_id
         try:
             head = read_exchange(exchange)
             if head.target.path in health.PATHS:
@@ -73,7 +74,8 @@ class Handler:
                 exchange.close_after()
             exchange.reply(refusal(denied, visit.request_id))
         except Exception:
-            visit.code = Code.INTERNAL
+            # `bug` answers, once this has ended.
+            visit.code, exchange.status = Code.INTERNAL, 500
             raise
         finally:
             if not visit.unseen:
@@ -143,10 +145,10 @@ class Handler:
 
         The log gets type and places, never the message: it may quote what the request held.
         """
-        request_id = self._ids.request_id()
+        exchange = connection.exchange
+        request_id = exchange.request_id if exchange is not None else self._ids.request_id()
         places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
         log.error("internal", request_id=request_id, error=type(error).__name__, places=places[-6:])
-        exchange = connection.exchange
         if exchange is None or exchange.started:
             connection.abort()
             return

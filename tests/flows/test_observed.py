@@ -184,3 +184,16 @@ async def test_a_log_that_cannot_be_written_holds_nobody_up(
     settings = AccessLogSettings(tmp_path / "missing" / "access.log", as_json=True)
     async with new_world(store, client, access_log=settings) as world:
         assert (await world.call(await world.issue())).status == 200
+
+
+async def test_a_bug_is_written_down_under_the_id_that_the_caller_was_told(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        world.policies = "nonsense"  # type: ignore[assignment]
+        answer = await world.call(None)
+    line = json.loads(path.read_text())
+    assert (line["status"], line["code"]) == (500, Code.INTERNAL)
+    assert line["request_id"] == answer.headers["X-Request-Id"]
