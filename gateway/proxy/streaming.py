@@ -40,7 +40,7 @@ class AnswerStream:
         """
         try:
             await self._relay(idle)
-        except (CutError, ConnectionError, Denied):
+        except (CutError, ConnectionError):
             # Only chunks can be left without an end; a length could be filled by the last word.
             if self._cut_for is not None and self._events and self._chunked:
                 self._say_why(self._cut_for)
