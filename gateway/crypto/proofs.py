@@ -12,5 +12,5 @@ class TokenDigest:
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or secrets.token_bytes(32)
 
-    def __call__(self, token: str) -> bytes:
-        return blake2b(token.encode(), digest_size=_DIGEST_BYTES, key=self._key).digest()
+    def __call__(self, token: bytes) -> bytes:
+        return blake2b(token, digest_size=_DIGEST_BYTES, key=self._key).digest()

@@ -66,13 +66,18 @@ class Clocks:
     utc: Callable[[], datetime]
 
 
-def presented_key(head: RequestHead) -> Key:
-    """The one key a request carries; Denied(key_missing or key_invalid)."""
+def presented_token(head: RequestHead) -> bytes:
+    """The one candidate for a key that a request carries; Denied(key_missing or key_invalid)."""
     if not head.keys:
         raise Denied(Code.KEY_INVALID if head.other_credential else Code.KEY_MISSING)
     if len(head.keys) > 1:
         raise Denied(Code.KEY_INVALID)
-    key = parse(next(iter(head.keys)).decode("latin-1"))
+    return next(iter(head.keys))
+
+
+def whole_key(token: bytes) -> Key:
+    """The key that `token` is; Denied(key_invalid) where its shape or its check is wrong."""
+    key = parse(token.decode("latin-1"))
     if key is None:
         raise Denied(Code.KEY_INVALID)
     return key
@@ -96,29 +101,32 @@ class Gatekeeper:
         self, head: RequestHead, located: Located, policies: Policies, address: str
     ) -> Passage:
         """The passage of a request to `located`; Denied with the contract's code and order."""
-        key = presented_key(head)
+        token = presented_token(head)
         try:
-            return await self._admit(key, head, located, policies, address)
+            return await self._admit(token, head, located, policies, address)
         except MisconfiguredError as problem:
-            log.warning("key_misconfigured", key_id=key.id, reason=str(problem))
-            raise Denied(Code.KEY_MISCONFIGURED, key_id=key.id) from None
+            key_id = whole_key(token).id
+            log.warning("key_misconfigured", key_id=key_id, reason=str(problem))
+            raise Denied(Code.KEY_MISCONFIGURED, key_id=key_id) from None
         except StoreError as problem:
             log.warning("store_unavailable", reason=str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
 
     async def _admit(
-        self, key: Key, head: RequestHead, located: Located, policies: Policies, address: str
+        self, token: bytes, head: RequestHead, located: Located, policies: Policies, address: str
     ) -> Passage:
-        digest = self._digest(key.text)
+        digest = self._digest(token)
         belief = self._current(digest, policies)
         for _ in range(ATTEMPTS):
             read = None
             if belief is not None:
                 door = belief.door(located, self._admission)
-                outcome = await self._try(key, belief, door, head, located)
+                outcome = await self._try(belief, door, head, located)
                 if isinstance(outcome, Passage):
                     return outcome
                 read = outcome
+            # Only now: what was proven once needs no look at its shape.
+            key = whole_key(token)
             if read is None:
                 read = await self._read(key.id)
             belief = await self._learn(key, digest, read, policies, address)
@@ -129,7 +137,7 @@ class Gatekeeper:
         raise StoreError("The record changes faster than it can be read.")
 
     async def _try(
-        self, key: Key, belief: Belief, door: Door, head: RequestHead, located: Located
+        self, belief: Belief, door: Door, head: RequestHead, located: Located
     ) -> Passage | Stale:
         denied = _denial(belief, door, located, head)
         if denied is not None:
@@ -138,29 +146,30 @@ class Gatekeeper:
             command = door.charge_and_touch
         else:
             command = door.charge
+        record = belief.record
         if denied is None and door.leases:
-            answer, lease = await self._run_with_lease(key, command, door)
+            answer, lease = await self._run_with_lease(record.id, command, door)
         else:
-            answer, lease = await self._admission.run(key.id, command), None
+            answer, lease = await self._admission.run(record.id, command), None
         if isinstance(answer, Stale):
             return answer
         if denied is not None:
-            raise _by(belief.record, denied)
+            raise _by(record, denied)
         if isinstance(answer, Exceeded):
-            raise _by(belief.record, self._exceeded(door, answer))
+            raise _by(record, self._exceeded(door, answer))
         identity = door.identity
         if head.user is not None:
             identity += identity_block([("X-Gateway-User", head.user)])
         limits = self._limit_lines(door, answer.states) if answer.states else b""
-        record, proven = belief.record, belief.proven.phc
+        proven = belief.proven.phc
         return Passage(record.id, record.consumer, proven, identity, limits, lease)
 
     async def _run_with_lease(
-        self, key: Key, command: bytes, door: Door
+        self, key_id: str, command: bytes, door: Door
     ) -> tuple[Answer, Lease | None]:
         lease = self._leases.take(door.leases)
         try:
-            answer = await self._admission.run(key.id, with_lease(command, lease.id))
+            answer = await self._admission.run(key_id, with_lease(command, lease.id))
         except BaseException:
             # The caller may be gone, or the reply lost: it may have been taken all the same.
             self._leases.give_back(lease)
