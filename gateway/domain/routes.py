@@ -36,6 +36,8 @@ class Route:
     def matches_path(self, path: RoutePath) -> bool:
         # A public route lets strangers in, so it takes no spelling but its own.
         if self.public:
+            if ONE not in self.raw:
+                return self.raw == path.raw
             parts = path.raw.split(b"/")
             # `*` is a segment; between two slashes, or after the last, there is none.
             whole = path.raw == self.raw or b"" not in parts[1:]
@@ -79,6 +81,8 @@ def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
     Greedy with one place to fall back to (as in file globs): a later `**` never needs an
     earlier one to be tried again, so no pattern is slow on any path.
     """
+    if MANY not in pattern and len(pattern) != len(segments):
+        return False
     p = s = 0
     star = -1
     resume = 0

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys import contains_key
-from gateway.domain.routes import RoutePath
+from gateway.domain.routes import RoutePath, fold
 
 _VISIBLE = bytes(range(0x21, 0x7F))
 # What needs no second look: no escape, no separator that readers dispute.
@@ -53,6 +53,8 @@ def parse_target(raw: bytes) -> Target:
 
 def route_path(rest: bytes) -> RoutePath:
     """`rest` (what is left after the agent's name) as routes compare it."""
+    if b"%" not in rest:
+        return RoutePath(rest, fold(rest))
     segments = rest.split(b"/")[1:]
     if segments and not segments[-1]:
         segments.pop()
