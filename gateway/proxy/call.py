@@ -14,6 +14,8 @@ _LAST_CHUNK = b"0\r\n\r\n"
 class Call:
     """`answer` sends and waits; `end` must follow, whatever happened."""
 
+    __slots__ = ("_data", "_exchange", "_outgoing", "_sent", "_upload", "connection")
+
     def __init__(
         self,
         exchange: Exchange,

@@ -160,7 +160,8 @@ class ClientConnection(Stream):
         self._line_read = False
         self.deadline.set(self._limits.keep_alive)
         held, self._held = self._held, b""
-        self._resume_reading_for_buffer()
+        if held:
+            self._resume_reading_for_buffer()
         self._requests.message_consumed()
         self.data_received(held)
 

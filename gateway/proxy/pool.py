@@ -53,13 +53,13 @@ class UpstreamPool:
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Give back after an exchange; what cannot be trusted to carry another one is closed."""
+        """Give back after an exchange; only what can be trusted to carry another one."""
         upstream = self._upstreams.get(connection)
-        if upstream is None or not connection.reusable or len(self._idle[upstream]) >= MAX_IDLE:
+        if upstream is None or len(idle := self._idle[upstream]) >= MAX_IDLE:
             connection.close()
             return
         connection.keep_idle(IDLE_SECONDS)
-        self._idle[upstream].append(connection)
+        idle.append(connection)
 
     def close(self) -> None:
         for connection in list(self._upstreams):
