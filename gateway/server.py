@@ -15,7 +15,7 @@ from gateway.crypto.tls import load_chain, server_context, stamps
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits, ServerTls
 from gateway.proxy.admin_door import AdminDoor
-from gateway.proxy.client import Callbacks, ClientConnection
+from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
 
 BACKLOG = 1024
@@ -91,6 +91,11 @@ class Listener:
 
     async def start(self) -> None:
         """AddressTakenError, or another OperationError if the address is not ours."""
+        if not PARSERS_COMPILED:
+            raise OperationError(
+                "aiohttp came without its compiled parsers, which keep malformed requests out: "
+                "install its wheel for this platform, and do not set AIOHTTP_NO_EXTENSIONS."
+            )
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import StreamReader
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
@@ -16,6 +17,8 @@ from gateway.proxy.stream import READ_BUFFER, Stream
 
 # Long enough for an answer to be read before the close resets what is still coming in.
 LINGER_SECONDS = 1.0
+# aiohttp falls back in silence to parsers in Python, which take what these refuse.
+PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.domain.settings import StoreSettings
 from gateway.server import ONE_WISH_SECONDS
 from tests.cli.key_commands import PEPPER, Commands
-from tests.cli.serving import PATIENCE, Served, serving
+from tests.cli.serving import PATIENCE, Served, serving, start
 from tests.flows.world import listening
 
 
@@ -152,6 +152,19 @@ async def test_whoever_asks_again_does_not_wait_for_the_drain(
         await asyncio.sleep(ONE_WISH_SECONDS)
         gateway.stop(signal.SIGINT)
         assert await gateway.ends() == 1
+
+
+async def test_without_the_parsers_that_it_is_built_on_it_does_not_start(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    """aiohttp falls back to parsers in Python in silence; they take what the C ones refuse."""
+    settings = {**settings, "AIOHTTP_NO_EXTENSIONS": "1", "GATEWAY_LISTEN": "127.0.0.1:0"}
+    process = await start("serve", folder=tmp_path, settings=settings)
+    async with asyncio.timeout(PATIENCE):
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode().splitlines()[-1].startswith("gateway: aiohttp ")
+    assert b"Traceback" not in said
 
 
 async def refuses_connections(gateway: Served) -> None:
