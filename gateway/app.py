@@ -68,6 +68,8 @@ async def run_gateway(
     """
     live = await _load(settings, adapt)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
+        if settings.store.url is None:
+            log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
         settings = replace(settings, store=store)
         gateway = await stack.enter_async_context(open_gateway(settings, lambda: live.current))
         stopped = stop_signals(lambda: live.reload("SIGHUP"))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -51,7 +50,7 @@ Revoke the key, with redis-cli or without it; the next call is refused (401 key_
 {redis_cli} {revoke}
 {gateway} redis -- {revoke}
 
-Ctrl-C ends it. Keys and revocations are kept in {state_dir}.
+Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
 """
 
 
@@ -148,33 +147,21 @@ def _explain(key: "Key", address: Address, store: StoreSettings, *, embedded: bo
     return _TEXT.format(
         address=address,
         key=key.text,
-        redis_cli=f"redis-cli {_place(store.url or '')}",
+        redis_cli=store.redis_cli,
         gateway=_surroundings(store, embedded=embedded) + _own_command(),
         revoke=f"HSET '{store.prefix}key:{{{key.id}}}' status revoked",
-        state_dir=_shortest(store.state_dir) if embedded else "your Redis",
+        kept_in=f"the private store in {_shortest(store.state_dir)}" if embedded else "your Redis",
     )
-
-
-def _place(url: str) -> str:
-    """How redis-cli is told of `url`."""
-    if url.startswith("unix://"):
-        return f"-s {shlex.quote(unquote(urlsplit(url).path))}"
-    return f"-u {shlex.quote(url)}" if _is_open(url) else '-u "$GATEWAY_REDIS_URL"'
 
 
 def _surroundings(store: StoreSettings, *, embedded: bool) -> str:
     """What another terminal lacks to find the same store, to be put before the command."""
     url = store.url or ""
     if not embedded:
-        return f"GATEWAY_REDIS_URL={shlex.quote(url)} " if _is_open(url) else ""
+        return f"GATEWAY_REDIS_URL={shlex.quote(url)} " if store.url_is_public else ""
     if store.state_dir == default_state_dir(Path.cwd()):
         return ""
     return f"GATEWAY_STATE_DIR={shlex.quote(str(store.state_dir))} "
-
-
-def _is_open(url: str) -> bool:
-    """Whether `url` holds no password: that is for no screen."""
-    return "@" not in url and "?" not in url
 
 
 def _own_command() -> str:

@@ -23,7 +23,9 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="Left out: no key.")
-@click.option("--method", default="GET", show_default=True, metavar="METHOD")
+@click.option(
+    "--method", default="GET", show_default=True, metavar="METHOD", help="As the caller sends it."
+)
 @click.option("--url", required=True, metavar="URL", help="A path, or a URL with a host.")
 @click.option("--user", default="", metavar="USER", help="As in X-User-Id.")
 @json_option

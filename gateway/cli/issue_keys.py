@@ -59,7 +59,9 @@ idempotency_option = click.option(
 @click.option("--users", metavar="U1,U2", help="Users it may act for; '*' for any.")
 @click.option("--expires", metavar="WHEN", help="30d, 2027-01-31 or Unix seconds.")
 @click.option("--label", metavar="TEXT", help="Free text, for people.")
-@click.option("--env", type=click.Choice(ENVS), default="live", show_default=True)
+@click.option(
+    "--env", type=click.Choice(ENVS), default="live", show_default=True, help="Shown in the key."
+)
 @idempotency_option
 @quiet_option
 @json_option

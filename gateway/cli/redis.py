@@ -1,6 +1,7 @@
 """`gateway redis -- RAW…`: raw commands to the store in use, for people without redis-cli."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -33,7 +34,8 @@ def redis(words: tuple[str, ...], store: StoreSettings, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(_plain(answer)))
     else:
-        click.echo("\n".join(lines(answer, quoted=sys.stdout.isatty())))
+        shown = "\n".join(lines(answer, quoted=sys.stdout.isatty()))
+        click.echo(shown.encode("utf-8", "surrogateescape"))
 
 
 async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
@@ -41,7 +43,8 @@ async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
         connection = connection_factory(found)()
         try:
             await connection.connect()
-            await connection.send_command(*words)
+            # As the shell handed them over: a value need not be text.
+            await connection.send_command(*map(os.fsencode, words))
             return await connection.read_response(disable_decoding=True)
         except ResponseError as refused:
             raise OperationError(f"(error) {refused}") from None
@@ -60,8 +63,9 @@ def lines(answer: Any, *, quoted: bool) -> list[str]:
     if isinstance(answer, int):
         return [f"(integer) {answer}" if quoted else str(answer)]
     if isinstance(answer, bytes):
-        text = answer.decode("utf-8", "backslashreplace")
-        return [f'"{text}"' if quoted and text not in ("OK", "PONG") else text]
+        if quoted and answer not in (b"OK", b"PONG"):
+            return [_quoted(answer)]
+        return [answer.decode("utf-8", "surrogateescape")]
     return list(_numbered(answer, quoted=quoted)) or (["(empty array)"] if quoted else [])
 
 
@@ -71,6 +75,13 @@ def _numbered(answers: Iterable[Any], *, quoted: bool) -> Iterable[str]:
         mark = f"{number}) " if quoted else ""
         yield mark + first
         yield from (" " * len(mark) + line for line in rest)
+
+
+def _quoted(answer: bytes) -> str:
+    """In quotes, without what could steer a terminal: records may be written by anybody's hand."""
+    escaped = answer.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    text = escaped.decode("utf-8", "backslashreplace")
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + '"'
 
 
 def _plain(answer: Any) -> Any:

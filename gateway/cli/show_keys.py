@@ -35,7 +35,13 @@ Examples:
 )
 @click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one.")
 @click.option("--expiring-within", metavar="TIME", help="Only keys that end within, say, 7d.")
-@click.option("--limit", type=click.IntRange(1, MOST_A_PAGE), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MOST_A_PAGE),
+    default=100,
+    show_default=True,
+    help="The most keys that one page holds.",
+)
 @click.option("--after", metavar="ID", default="", help="Go on behind this id: 'next' of a page.")
 @json_option
 @store_options

@@ -1,8 +1,10 @@
 """How one gateway process is set up. Read once, at start, by the command line."""
 
+import shlex
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,20 @@ class StoreSettings:
     state_dir: Path
     prefix: str = "gw:"
     timeout: float = 1.0
+
+    @property
+    def url_is_public(self) -> bool:
+        """Whether the URL holds no password, so that it may stand on a screen."""
+        return not {"@", "?"} & set(self.url or "")
+
+    @property
+    def redis_cli(self) -> str:
+        """The beginning of a redis-cli command line that reaches the store."""
+        url = self.url or ""
+        if url.startswith("unix://"):
+            return f"redis-cli -s {shlex.quote(unquote(urlsplit(url).path))}"
+        place = shlex.quote(url) if self.url_is_public else '"$GATEWAY_REDIS_URL"'
+        return f"redis-cli -u {place}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,24 @@ class Connection:
             return await self.reader.read() == b""
 
 
+async def refused(
+    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """How `gateway ARGUMENTS` fails: its exit code and its stderr."""
+    process = await start(*arguments, folder=folder, settings=settings)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert out == b""
+    assert b"Traceback" not in err
+    assert process.returncode is not None
+    return process.returncode, err.decode()
+
+
 @asynccontextmanager
 async def serving(
     *arguments: str, folder: Path, settings: Mapping[str, str] | None = None

@@ -1,0 +1,83 @@
+"""Every command: help with an example, exit codes, errors in one sentence."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from gateway import __version__
+from gateway.cli.main import root
+from tests.cli.key_commands import COMMAND
+
+
+def every_command(
+    group: click.Group, context: click.Context
+) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield f"{context.info_name} {name}", command
+        if isinstance(command, click.Group):
+            inner = click.Context(command, parent=context, info_name=f"{context.info_name} {name}")
+            yield from every_command(command, inner)
+
+
+COMMANDS = dict(every_command(root, click.Context(root, info_name="gateway")))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
+    command = COMMANDS[name]
+    told = command.get_help(click.Context(command, info_name=name))
+    example = re.split(r"Examples?:\n", told)[1]
+    assert re.search(rf"(?m)^  .*\b{name}\b", example), told
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]} has no help"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_help_lists_every_command() -> None:
+    told = run("--help")
+    assert told.returncode == 0
+    for name in ("serve", "demo", "version", "redis", "keys", "policy"):
+        assert re.search(rf"(?m)^  {name} ", told.stdout), name
+
+
+def test_help_does_not_wait_for_what_only_serving_needs() -> None:
+    script = (
+        "import sys; from gateway.cli.main import root; import gateway.cli.serve, gateway.cli.keys;"
+        "print([m for m in ('aiohttp', 'pydantic', 'uvloop') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert told.stdout == "[]\n"
+
+
+def test_version_is_the_packages() -> None:
+    told = run("version")
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serv"], "Did you mean 'serve'?"),
+        (["frobnicate"], "See 'gateway --help'."),
+        (["serve", "--lisen", "x"], "--listen"),
+        (["serve", "left over"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_usage_is_exit_2_and_one_sentence(arguments: list[str], says: str) -> None:
+    refused = run(*arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("gateway: ")
+    assert refused.stderr.count("\n") == 1
+    assert says in refused.stderr

@@ -1,0 +1,245 @@
+"""`gateway serve`: what it can be told, and what it refuses before it serves."""
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from gateway.cli.serve import serve
+from gateway.domain.settings import StoreSettings
+from gateway.store.embedded import embedded, running_socket
+from tests.cli.key_commands import PEPPER
+from tests.cli.serving import PATIENCE, refused, serving, start
+
+POLICIES = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
+FREE = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+
+# Of each setting a flag that works, and a variable that would keep the gateway from starting.
+SETTINGS = {
+    "--listen": ("127.0.0.1:0", "GATEWAY_LISTEN", "nowhere", 2),
+    "--admin-listen": ("127.0.0.1:0", "GATEWAY_ADMIN_LISTEN", "nowhere", 2),
+    "--redis": ("{redis}", "GATEWAY_REDIS_URL", "http://127.0.0.1", 2),
+    "--policies": ("policies", "GATEWAY_POLICIES", "missing", 1),
+    "--state-dir": ("state", "GATEWAY_STATE_DIR", "policies/a.yaml", 2),
+    "--workers": ("1", "GATEWAY_WORKERS", "2", 2),
+    "--drain": ("1s", "GATEWAY_DRAIN", "soon", 2),
+    "--log-format": ("json", "GATEWAY_LOG_FORMAT", "loud", 2),
+    "--log-level": ("info", "GATEWAY_LOG_LEVEL", "loud", 2),
+}
+# These need files, or mean nothing alone.
+OTHERS = {"--embedded", "--tls-cert", "--tls-key"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "a.yaml").write_text(POLICIES)
+    return tmp_path
+
+
+@pytest.fixture
+def settings(store: StoreSettings) -> dict[str, str]:
+    return {"GATEWAY_REDIS_URL": store.url or "", "GATEWAY_PEPPER": PEPPER}
+
+
+def one_sentence(said: str) -> bool:
+    return said.startswith("gateway: ") and said.count("\n") == 1
+
+
+def test_every_flag_has_its_variable() -> None:
+    for option in serve.params:
+        flag = option.opts[0]
+        wanted = {"--redis": "GATEWAY_REDIS_URL"}.get(
+            flag, "GATEWAY_" + flag[2:].upper().replace("-", "_")
+        )
+        assert option.envvar == wanted
+    assert {option.opts[0] for option in serve.params} >= SETTINGS.keys() | OTHERS
+
+
+@pytest.mark.parametrize("flag", SETTINGS)
+async def test_a_setting_is_read_from_the_environment_and_a_flag_wins(
+    flag: str, folder: Path, settings: dict[str, str]
+) -> None:
+    value, variable, bad, code = SETTINGS[flag]
+    with_bad = {**FREE, **settings, variable: bad}
+    ended, said = await refused("serve", folder=folder, settings=with_bad)
+    assert ended == code
+    assert one_sentence(said) or "cannot be used" in said
+    good = value.format(redis=settings["GATEWAY_REDIS_URL"])
+    async with serving(flag, good, folder=folder, settings=with_bad) as gateway:
+        assert (await gateway.get("/readyz")).status == 200
+
+
+async def test_the_drain_that_was_set_is_the_one_in_force(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    async with serving(folder=folder, settings={**settings, "GATEWAY_DRAIN": "90s"}) as gateway:
+        gateway.stop()
+        assert (await gateway.event("draining"))["seconds"] == 90
+
+
+async def test_what_kubernetes_injects_is_ignored(folder: Path, settings: dict[str, str]) -> None:
+    injected = {
+        "GATEWAY_PORT": "tcp://10.0.0.1:8080",
+        "GATEWAY_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "GATEWAY_SERVICE_PORT": "8080",
+    }
+    async with serving(folder=folder, settings={**settings, **injected}) as gateway:
+        assert (await gateway.get("/readyz")).status == 200
+
+
+@pytest.mark.parametrize("workers", ["2", "0", "-1"])
+async def test_more_or_less_than_one_worker_is_refused(
+    workers: str, folder: Path, settings: dict[str, str]
+) -> None:
+    code, said = await refused("serve", "--workers", workers, folder=folder, settings=settings)
+    assert code == 2
+    assert one_sentence(said)
+
+
+async def test_without_a_redis_it_starts_its_own_and_tells_how_to_reach_it(folder: Path) -> None:
+    with TemporaryDirectory() as state:
+        async with serving("--state-dir", state, folder=folder) as gateway:
+            told = next(event for event in gateway.events if event["event"] == "embedded_store")
+            assert told["directory"] == state
+            assert told["reach"] == f"redis-cli -s {state}/store.sock"
+            assert running_socket(Path(state)) == Path(state) / "store.sock"
+            assert (await gateway.get("/readyz")).status == 200
+            gateway.stop()
+            assert await gateway.ends() == 0
+        assert running_socket(Path(state)) is None
+
+
+async def test_a_crashed_store_costs_a_moment_and_no_restart(folder: Path) -> None:
+    async with serving(folder=folder) as gateway:
+        await gateway.get("/readyz")
+        store = folder / ".gateway" / "store.sock"
+        await crash(store)
+        await gateway.event("embedded_store_restarted")
+        async with asyncio.timeout(PATIENCE):
+            while (await gateway.get("/readyz")).status != 200:
+                await asyncio.sleep(0.05)
+
+
+async def crash(store: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(store)
+    writer.write(b"SHUTDOWN NOSAVE\r\n")
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        ("--listen", "0.0.0.0:0"),
+        ("--listen", "[::]:0"),
+        ("--listen", "gateway.example.com:0"),
+        ("--admin-listen", "0.0.0.0:0"),
+    ],
+)
+async def test_beyond_loopback_neither_an_embedded_store_nor_made_keys_are_used(
+    listeners: tuple[str, str], folder: Path
+) -> None:
+    code, said = await refused(
+        "serve", *listeners, folder=folder, settings={**FREE, "GATEWAY_PEPPER": PEPPER}
+    )
+    assert code == 2
+    assert one_sentence(said)
+    assert "--redis" in said
+    assert "--embedded" in said
+    assert not (folder / ".gateway").exists(), "a pepper was made before it was refused"
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+async def test_embedded_says_that_it_is_meant(by: str, folder: Path) -> None:
+    arguments = ["--listen", "0.0.0.0:0", *(["--embedded"] if by == "flag" else [])]
+    settings = {"GATEWAY_EMBEDDED": "true"} if by == "variable" else {}
+    async with serving(*arguments, folder=folder, settings=settings) as gateway:
+        gateway.data = ("127.0.0.1", gateway.data[1])
+        assert (await gateway.get("/readyz")).status == 200
+        assert (folder / ".gateway" / "pepper").exists()
+
+
+async def test_with_a_redis_given_no_key_is_made(folder: Path, settings: dict[str, str]) -> None:
+    del settings["GATEWAY_PEPPER"]
+    async with serving("--listen", "0.0.0.0:0", folder=folder, settings=settings) as gateway:
+        gateway.data = ("127.0.0.1", gateway.data[1])
+        assert (await gateway.get("/readyz")).status == 200
+    assert not (folder / ".gateway").exists()
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])
+async def test_a_taken_port_is_told_in_one_sentence(
+    flag: str, folder: Path, settings: dict[str, str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        code, said = await refused(
+            "serve", flag, address, folder=folder, settings={**FREE, **settings}
+        )
+    assert code == 1
+    assert said.endswith(f"gateway: Cannot listen on {address}: Address already in use.\n")
+    assert "Traceback" not in said
+
+
+async def test_bad_policies_at_the_first_start_end_it_with_every_mistake(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    (folder / "policies" / "b.yaml").write_text("version: 1\nplans:\n  p: {rate: fast, brust: 2}\n")
+    code, said = await refused("serve", folder=folder, settings={**FREE, **settings})
+    assert code == 1
+    assert "policies/b.yaml:3:13: " in said
+    assert "policies/b.yaml:3:19: " in said
+
+
+async def test_a_redis_that_comes_later_is_waited_for(folder: Path) -> None:
+    with TemporaryDirectory() as state:
+        url = f"unix://{state}/store.sock"
+        async with serving("--redis", url, folder=folder) as gateway:
+            waiting = await gateway.get("/readyz")
+            assert (waiting.status, waiting.json["missing"]) == (503, ["store"])
+            assert (await gateway.get("/livez")).status == 200
+            async with embedded(Path(state)), asyncio.timeout(PATIENCE):
+                while (await gateway.get("/readyz")).status != 200:
+                    await asyncio.sleep(0.05)
+
+
+async def test_sighup_reloads_the_policies(folder: Path, settings: dict[str, str]) -> None:
+    async with serving(folder=folder, settings=settings) as gateway:
+        gateway.stop(signal.SIGHUP)
+        assert (await gateway.event("policies_loaded"))["reason"] == "SIGHUP"
+        assert (await gateway.get("/readyz")).status == 200
+
+
+async def test_each_listener_serves_its_own_and_nothing_of_the_other(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    async with serving(folder=folder, settings=settings) as gateway:
+        for path in ("/", "/admin/v1/keys", "/console/", "/agents/a/", "/readyz"):
+            answer = await gateway.get(path, admin=True)
+            assert answer.status == 404, path
+            assert answer.headers["Content-Type"] == "application/problem+json"
+        for path in ("/metrics", "/admin/v1/keys", "/console/"):
+            answer = await gateway.get(path)
+            assert (answer.status, answer.code) == (401, "key_missing"), path
+
+
+async def test_text_is_for_people(folder: Path, settings: dict[str, str]) -> None:
+    process = await start(
+        *("serve", "--log-format", "text"), folder=folder, settings={**FREE, **settings}
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while "listening" not in (line := (await process.stderr.readline()).decode()):
+                assert line
+        assert "data=127.0.0.1:" in line
+        assert "{" not in line
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
