@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gateway.domain.facts import fact
+
 ONE = b"*"
 MANY = b"**"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class RoutePath:
     """A request's path as routes see it.
 

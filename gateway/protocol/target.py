@@ -8,10 +8,10 @@ applies.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.facts import fact
 from gateway.domain.keys import contains_key
 from gateway.domain.routes import RoutePath, fold
 
@@ -25,7 +25,7 @@ _DOTS = (b".", b"..")
 _DISPUTED = set("./\\;?#%")
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Target:
     """An origin-form target. `query` begins with `?` or is empty.
 

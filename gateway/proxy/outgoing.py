@@ -1,7 +1,6 @@
 """An admitted request, ready to be sent."""
 
-from dataclasses import dataclass
-
+from gateway.domain.facts import fact
 from gateway.domain.policies import Agent, Upstream
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET, write_head
@@ -13,7 +12,7 @@ from gateway.services.standing import Standing
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Outgoing:
     """`blocks`: the gateway's header lines for the agent, `own`: those for the caller.
     `upgrade`: it asks for a WebSocket.

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
 
+from gateway.domain.facts import fact
 from gateway.domain.policies import Upstream
 from gateway.proxy.dial import Dialer
 from gateway.proxy.upstream import UpstreamConnection
@@ -15,7 +15,7 @@ FRESH_SECONDS = 3.0
 MAX_IDLE = 256
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Lease:
     """A connection for one exchange. `reused`: it has carried another one before."""
 

@@ -13,6 +13,7 @@ import structlog
 
 from gateway.crypto.proofs import TokenDigest
 from gateway.domain.errors import Code, Denied, StoreError
+from gateway.domain.facts import fact
 from gateway.domain.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys import Key, parse
 from gateway.domain.policies import Policies
@@ -42,7 +43,7 @@ Kept = TypeVar("Kept")
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Passage:
     """An admitted request: who it is for the agent, and what the caller is told of its limits.
 

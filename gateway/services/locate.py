@@ -1,8 +1,7 @@
 """What a request asks for: the agent, the rest of the path, the route, the scope it needs."""
 
-from dataclasses import dataclass
-
 from gateway.domain.errors import Code, Denied
+from gateway.domain.facts import fact
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
 from gateway.domain.routes import Allowed, Route, find
 from gateway.domain.scopes import Scope
@@ -14,7 +13,7 @@ AGENTS_PREFIX = b"/agents/"
 CONNECT_PREFIX = b"/connect/"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Located:
     """`denied`: what is wrong with the place, told only to someone with a living key.
 
@@ -46,7 +45,7 @@ def locate(head: RequestHead, policies: Policies) -> Located:
     path = rest + target.query
     if agent is None:
         return Located(None, path, denied=Denied(Code.NOT_FOUND))
-    if target.oddities - agent.allowed_oddities:
+    if target.oddities and target.oddities - agent.allowed_oddities:
         return Located(agent, path, denied=_odd(target))
     if agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
@@ -80,7 +79,7 @@ def _routed(
 
 def _check_oddities(target: Target, policies: Policies) -> None:
     """Refused at once unless some agent allows it: which one does is not for strangers to know."""
-    if target.oddities - policies.oddities:
+    if target.oddities and target.oddities - policies.oddities:
         raise _odd(target)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Connection
 
 from gateway.domain.errors import StoreError
+from gateway.domain.facts import fact
 from gateway.domain.judgement import NamedLimit
 from gateway.domain.limits import Concurrency, Quota, Rate
 from gateway.domain.records import KeyRecord
@@ -50,7 +51,7 @@ class Stale:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Charged:
     """Every limit passed. `states`: remaining and seconds to reset, for each limit in order."""
 
