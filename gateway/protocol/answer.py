@@ -5,6 +5,7 @@ reader could take differently is refused here (RFC 9112 sections 5 and 6.3).
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from gateway.domain.errors import Code, Denied
@@ -30,6 +31,10 @@ _LIMIT_HEADERS = frozenset(
 )
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode()
+    for status in range(101, 600)
+}
 
 
 @dataclass(slots=True)
@@ -64,7 +69,7 @@ def read_answer(
     for header in raw_headers:
         name, value = header
         lower = name.lower()
-        if not name or name.translate(None, _TOKEN) or value.translate(None, _NO_CONTROLS):
+        if value.translate(None, _NO_CONTROLS) or not _is_name(name):
             raise _nonsense()
         if lower in _LOOKED_AT:
             if lower in _FRAMING:
@@ -84,15 +89,18 @@ def read_answer(
     return head
 
 
-def write_answer_head(
-    head: AnswerHead, own: bytes, *, framing: bytes, version: bytes = b"HTTP/1.1"
-) -> bytes:
+def write_answer_head(head: AnswerHead, own: bytes, *, framing: bytes) -> bytes:
     """The status line and headers; `own` and `framing` are whole lines ended by CRLF."""
-    parts = [b"%b %d %b\r\n" % (version, head.status, REASONS.get(head.status, "").encode())]
+    parts = [_STATUS_LINES[head.status]]
     for name, value in head.headers:
         parts += (name, b": ", value, b"\r\n")
     parts += (own, framing, b"\r\n")
     return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: bytes) -> bool:
+    return bool(name) and not name.translate(None, _TOKEN)
 
 
 def _read_framing(head: AnswerHead, lower: bytes, value: bytes) -> None:

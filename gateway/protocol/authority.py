@@ -1,10 +1,12 @@
 """The Host header: `name`, `name:port`, `[v6]`, `[v6]:port`, and nothing else (RFC 9110, 7.2)."""
 
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 _NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
 
+@lru_cache(maxsize=1024)
 def parse_host(value: bytes) -> str | None:
     """The host in lower case without its port, or None where readers could differ on it."""
     if value[:1] == b"[":

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.domain.policies import Network
@@ -56,26 +57,34 @@ def write_head(
 
 def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) -> bytes:
     """Who the caller is to the agent; what came in is only appended to for trusted proxies."""
-    peer = hop.peer.encode()
-    node = b'"[' + peer + b']"' if b":" in peer else peer
-    scheme, host = hop.scheme.encode(), head.authority
-    element = b"for=" + node + b";proto=" + scheme
-    if host:
-        element += b';host="' + host + b'"'
-    if trusted and is_trusted(hop.peer, trusted):
-        fields = head.fields
-        peer = _appended(fields, b"x-forwarded-for", peer)
-        scheme = _appended(fields, b"x-forwarded-proto", scheme)
-        host = _appended(fields, b"x-forwarded-host", host)
-        element = _appended(fields, b"forwarded", element)
-    block = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n" % (
-        peer,
-        scheme,
-        element,
+    if not (trusted and is_trusted(hop.peer, trusted)):
+        return _own_block(hop.peer, hop.scheme, head.authority)
+    fields = head.fields
+    return _forwarding_lines(
+        _appended(fields, b"x-forwarded-for", hop.peer.encode()),
+        _appended(fields, b"x-forwarded-proto", hop.scheme.encode()),
+        _appended(fields, b"x-forwarded-host", head.authority),
+        _appended(fields, b"forwarded", _element(hop.peer, hop.scheme, head.authority)),
     )
-    if host:
-        block += b"X-Forwarded-Host: " + host + b"\r\n"
-    return block
+
+
+@lru_cache(maxsize=1024)
+def _own_block(peer: str, scheme: str, host: bytes) -> bytes:
+    """The same for every request on a connection, and often for a caller's next one."""
+    return _forwarding_lines(peer.encode(), scheme.encode(), host, _element(peer, scheme, host))
+
+
+def _element(peer: str, scheme: str, host: bytes) -> bytes:
+    """RFC 7239, section 4: an IPv6 address is written in brackets and quotes."""
+    node = f'"[{peer}]"' if ":" in peer else peer
+    element = f"for={node};proto={scheme}".encode()
+    return element + b';host="' + host + b'"' if host else element
+
+
+def _forwarding_lines(chain: bytes, scheme: bytes, host: bytes, elements: bytes) -> bytes:
+    lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n"
+    block = lines % (chain, scheme, elements)
+    return block + b"X-Forwarded-Host: " + host + b"\r\n" if host else block
 
 
 def _appended(fields: Mapping[bytes, bytes], name: bytes, own: bytes) -> bytes:

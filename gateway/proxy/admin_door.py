@@ -50,7 +50,7 @@ class AdminDoor:
     async def _answer(self, exchange: Exchange) -> None:
         head = read_exchange(exchange)
         if not self._keyless:
-            await self._admit(head, exchange.client.peername)
+            await self._admit(head, exchange.client.hop.peer)
         if head.target.path != METRICS:
             raise Denied(Code.NOT_FOUND, "There is nothing at this address but /metrics.")
         if head.method not in ("GET", "HEAD"):

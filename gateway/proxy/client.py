@@ -11,6 +11,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
+from gateway.protocol.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.stream import READ_BUFFER, Stream
@@ -68,8 +69,7 @@ class ClientConnection(Stream):
         self.exchange: Exchange | None = None
         self.closing = False
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.peername = ""
-        self.scheme = "http"
+        self.hop = Hop("")
         self.body_idle = limits.body_idle
         self.send_idle = limits.send_idle
         self.max_message = limits.max_message
@@ -79,9 +79,8 @@ class ClientConnection(Stream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peername = transport.get_extra_info("peername")
-        self.peername = peername[0] if peername else ""
-        if transport.get_extra_info("ssl_object") is not None:
-            self.scheme = "https"
+        scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
+        self.hop = Hop(peername[0] if peername else "", scheme)
         self._register.add(self)
         self.deadline.set(self._limits.head)
         self._task = self._loop.create_task(self._run())

@@ -92,7 +92,7 @@ class Handler:
             if exchange.page_fields and is_preflight(head):
                 exchange.reply(answer_preflight(located.agent, located.path, visit.request_id))
                 return
-        hop = Hop(exchange.client.peername, exchange.client.scheme)
+        hop = exchange.client.hop
         if located.public:
             passage = _STRANGER
         else:
