@@ -153,6 +153,7 @@ def start_gateway(site: Site) -> Running:
         *(*GATEWAY, "serve", "--policies", str(site.folder / "policies")),
         *("--state-dir", str(site.state)),
         *("--listen", f"127.0.0.1:{data}", "--admin-listen", f"127.0.0.1:{admin}"),
+        *("--access-log", str(site.folder / "access.log")),
     ]
     pid = site.spawn("gateway", command)
     site.await_ready("gateway", f"http://127.0.0.1:{data}/readyz")
