@@ -160,7 +160,10 @@ async def test_explain_follows_the_order_of_the_decision(commands: Commands, cli
     assert code("GET", "admin") == "scope_denied"
     assert code("POST", "chat", "--user", "u1") == "user_denied"
     assert code("GET", "health") is None
-    await client.set(f"gw:quota:{{{key_id}}}:day", 3, ex=60)
+    seconds, _ = await client.time()
+    # A counter is of the day that its end names, a second after the day's.
+    ends = (seconds // 86400 + 1) * 86400 * 1000 + 1000
+    await client.set(f"gw:quota:{{{key_id}}}:day", 3, pxat=ends)
     assert code() == "quota_exhausted"
     await client.hset(record, "limits", "rate=1/fortnight")
     assert code() == "key_misconfigured"
