@@ -44,8 +44,10 @@ class ListenerLimits:
     """What one caller's connection may cost. Sizes in bytes, times in seconds.
 
     `head` covers the silence before a request and its whole head; `body_idle` the gap between
-    two pieces of a body; `keep_alive` the silence between two requests. `max_message`: of a
-    WebSocket, over all its fragments, in either direction.
+    two pieces of a body; `keep_alive` the silence between two requests; `send_idle` how long a
+    caller may take nothing of what it is sent. `body_rate`: bytes a second that a body has to
+    come with on the whole, `body_idle` seconds aside. `max_message`: of a WebSocket, over all its
+    fragments, in either direction.
     """
 
     max_line: int = 8190
@@ -55,6 +57,7 @@ class ListenerLimits:
     body_idle: float = 30.0
     keep_alive: float = 75.0
     send_idle: float = 60.0
+    body_rate: float = 16.0
     max_message: int = 2**24
 
 

@@ -71,6 +71,7 @@ class ClientConnection(Stream):
         self.ended: asyncio.Future[None] = loop.create_future()
         self.hop = Hop("")
         self.body_idle = limits.body_idle
+        self.body_rate = limits.body_rate
         self.send_idle = limits.send_idle
         self.max_message = limits.max_message
         self.deadline = Deadline(loop, self._on_deadline)
@@ -134,6 +135,9 @@ class ClientConnection(Stream):
             await self._callbacks.serve(self.exchange)
             if self.peer is not None or not self.exchange.reusable or self.closing:
                 break
+            if self.writing_paused:
+                # Whoever asks again and again and never reads would have it all kept in memory.
+                await self.until_taken()
             self._next_request()
         self._finish()
 
@@ -142,6 +146,18 @@ class ClientConnection(Stream):
         """Whether a request is being answered, or is on its way."""
         arriving = self._arrived is not None or self._head_bytes > 0
         return arriving or self.exchange is not None
+
+    async def until_taken(self) -> None:
+        """Wait until the caller has taken most of what was written; it is given up in time."""
+        self.send_deadline.set(self.send_idle)
+        await self.drain()
+        self.send_deadline.clear()
+
+    def close(self) -> None:
+        """Close once everything written is sent; whoever does not take it is given up in time."""
+        super().close()
+        if self.transport is not None:
+            self.send_deadline.set(self.send_idle)
 
     def take_one_more(self) -> None:
         """End with the answer to the request that runs or comes next."""

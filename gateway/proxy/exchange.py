@@ -1,6 +1,7 @@
 """One request and its answer, as the handler sees them: plain data in, bytes out."""
 
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
@@ -28,6 +29,7 @@ class Exchange:
     __slots__ = (
         "_awaits_continue",
         "_payload",
+        "_waited",
         "answered_at",
         "client",
         "cut",
@@ -55,6 +57,7 @@ class Exchange:
         self.page_fields: Fields = ()
         self._payload = payload
         self._awaits_continue = False
+        self._waited = 0.0
 
     @property
     def method(self) -> str:
@@ -93,7 +96,7 @@ class Exchange:
 
     def expect_continue(self) -> None:
         """The caller sends its body once it is told to go on (RFC 9110 section 10.1.1)."""
-        self._awaits_continue = not self.body_arrived
+        self._awaits_continue = not (self.body_arrived or self.http10)
 
     def buffered_body(self) -> bytes:
         """What is there of the body, without waiting."""
@@ -107,10 +110,14 @@ class Exchange:
             self._awaits_continue = False
             if not self.started:
                 self.client.write(_CONTINUE)
-        deadline = self.client.deadline
-        deadline.set(self.client.body_idle)
+        client = self.client
+        # Drops that come just in time would otherwise be waited for without end.
+        credit = client.body_idle + self.received / client.body_rate - self._waited
+        client.deadline.set(max(0.0, min(client.body_idle, credit)))
+        began = monotonic()
         piece = await self._payload.readany()
-        deadline.clear()
+        client.deadline.clear()
+        self._waited += monotonic() - began
         self.received += len(piece)
         return piece
 
@@ -136,9 +143,7 @@ class Exchange:
         self.sent += len(data)
         client.write(data)
         if client.writing_paused:
-            client.send_deadline.set(client.send_idle)
-            await client.drain()
-            client.send_deadline.clear()
+            await client.until_taken()
 
     def abort(self) -> None:
         """Cut the answer so that it cannot look whole."""

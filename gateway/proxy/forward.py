@@ -13,7 +13,7 @@ from gateway.proxy.inflight import Inflight
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import Lease, UpstreamPool
 from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, chunk
-from gateway.proxy.upstream import Answer, UpstreamLostError
+from gateway.proxy.upstream import Answer, CutError, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.traffic import Traffic
 
@@ -60,6 +60,10 @@ class Forwarder:
         except UpstreamLostError as lost:
             health.failed(self._balance.clock())
             raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
+        except CutError as cut:
+            # It broke off before anything of it was passed on.
+            health.failed(self._balance.clock())
+            raise Denied(Code.UPSTREAM_PROTOCOL) from cut
         except Denied as denied:
             if denied.code in _UPSTREAM_FAILED:
                 health.failed(self._balance.clock())
