@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest lock clean
+.PHONY: help run test lint pytest bench lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: $(VENV)/test.installed ## check style, types, and which module imports whi
 
 pytest: $(VENV)/test.installed ## run the tests only (ARGS="-k name": some of them)
 	@$(BIN)/pytest $(ARGS)
+
+bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENCH_SECONDS=4 BENCH_ROUNDS=3)
+	@$(BIN)/python -m bench.run
 
 lock: $(VENV)/lock.installed ## write the lock files anew (ARGS=--upgrade: with newer versions)
 	$(COMPILE) --extra embedded pyproject.toml deploy/editable.in -o deploy/requirements.txt
