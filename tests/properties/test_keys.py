@@ -58,7 +58,7 @@ def edited(text: str, edits: list[tuple[str, int, str]]) -> str:
     return text
 
 
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(KEYS, EDITS)
 def test_a_text_is_a_key_exactly_where_the_contract_says(
     key: str, edits: list[tuple[str, int, str]]
