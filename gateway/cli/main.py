@@ -1,6 +1,7 @@
 """The root of the command line, and the one place that turns errors into exit codes."""
 
 import difflib
+import os
 import sys
 from importlib import import_module
 from typing import NoReturn, cast
@@ -56,24 +57,39 @@ def run() -> NoReturn:
     """Run the command line: exit 0 done, 1 refused or failed, 2 wrong usage."""
     try:
         root.main(prog_name="gateway", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         _exit("Stopped.", 130)
     except click.exceptions.NoArgsIsHelpError as problem:
         problem.show()
-        sys.exit(problem.exit_code)
+        _leave(problem.exit_code)
     except click.ClickException as problem:
         # click repeats the argument that it did not expect.
-        click.echo(f"gateway: {masked(problem.format_message())}", err=True)
-        sys.exit(problem.exit_code)
+        _exit(problem.format_message(), problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)
     except GatewayError as problem:
         _exit(str(problem), 1)
+    except BrokenPipeError:
+        # As with `gateway keys list | head`: whoever reads has enough.
+        _leave(1)
+    except OSError as problem:
+        _exit(f"{problem.strerror or problem}.", 1)
     except KeyboardInterrupt:
         _exit("Stopped.", 130)
-    sys.exit(0)
+    _leave(0)
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
     click.echo(f"gateway: {masked(sentence)}", err=True)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End with `code`, also where nothing can be written to stdout any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter tries once more, and would make its failure the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

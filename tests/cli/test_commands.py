@@ -1,9 +1,11 @@
 """Every command: help with an example, exit codes, errors in one sentence."""
 
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -81,3 +83,24 @@ def test_wrong_usage_is_exit_2_and_one_sentence(arguments: list[str], says: str)
     assert refused.stderr.startswith("gateway: ")
     assert refused.stderr.count("\n") == 1
     assert says in refused.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("version",), ("--help",), ("policy", "schema")])
+def test_what_cannot_be_written_is_a_failure_in_one_sentence(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (ended.returncode, ended.stderr) == (1, "gateway: No space left on device.\n")
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("policy", "schema")])
+def test_a_reader_that_has_enough_is_no_reason_to_complain(arguments: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")

@@ -96,7 +96,8 @@ async def demo(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[
         yield Demo(process, await _printed(process), folder)
     finally:
         if process.returncode is None:
-            process.kill()
+            # Killed, it would leave a store behind that still writes into the folder.
+            process.terminate()
             await process.communicate()
 
 
