@@ -38,7 +38,7 @@ class UpstreamPool:
         while idle:
             connection = idle.pop()
             age = self._loop.time() - connection.idle_since
-            if connection.connected and (repeatable or age < FRESH_SECONDS):
+            if connection.usable and (repeatable or age < FRESH_SECONDS):
                 connection.deadline.clear()
                 return Lease(connection, reused=True)
             connection.close()

@@ -50,11 +50,15 @@ class UpstreamConnection(Stream):
         self.deadline = Deadline(loop, self._on_deadline)
 
     @property
+    def usable(self) -> bool:
+        """Whether what is written is sent: not so from the moment it begins to close."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    @property
     def reusable(self) -> bool:
         """Whether the answer was read to its end and another request may follow it."""
         return (
-            self.transport is not None
-            and not self.transport.is_closing()
+            self.usable
             and not self._spoiled
             and self._message is not None
             and not self._message.should_close
