@@ -1,0 +1,109 @@
+"""Nothing is open but what is meant to be: every other address wants a key, whatever the method."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.keys import compose
+from gateway.domain.policies import Upstream
+from gateway.domain.routes import Route, parse_path
+from gateway.domain.settings import StoreSettings
+from gateway.protocol.request import METHODS
+from tests.flows.raw import read_answer
+from tests.flows.world import World, new_world
+from tests.raw_http.recorder import Recorder, recording
+
+PATHS = [
+    *(
+        "/",
+        "/agents",
+        "/agents/",
+        "/agents/echo",
+        "/agents/echo/",
+        "/agents/echo/x",
+        "/agents/no/x",
+    ),
+    *("/agents/echo/open", "/agents/echo/open/", "/agents/echo/OPEN", "/agents/echo/%6fpen"),
+    *("/agents/echo/open/x", "/agents/echo/open?x", "/agents/echo/files/a", "/agents/echo/files/"),
+    *("/livez/", "/readyz/x", "/Livez", "/livez%20", "/metrics", "/console/", "/admin/v1/keys"),
+    *("/models/v1/models", "/services/crm/x", "/tools/fc/mcp", "/v1/credentials", "/favicon.ico"),
+    *("/agents/echo/livez", "/.well-known/x", "/connect/token"),
+]
+OPEN = {("GET", "/agents/echo/open"), ("GET", "/agents/echo/open?x")}
+
+
+@pytest.fixture
+async def agent() -> AsyncIterator[Recorder]:
+    async with recording() as made:
+        yield made
+
+
+@pytest.fixture
+async def world(store: StoreSettings, client: Redis, agent: Recorder) -> AsyncIterator[World]:
+    async with new_world(store, client) as made:
+        upstream = Upstream("http", "127.0.0.1", agent.port)
+        lines = (
+            Route(*parse_path("/open"), "", frozenset({"GET"}), public=True),
+            Route(*parse_path("/files/*"), "files"),
+            Route(*parse_path("/**"), "use", frozenset({"GET", "POST"})),
+        )
+        made.serve(made.agent(upstream=upstream, routes=lines, hosts=("echo.test",)))
+        yield made
+
+
+async def status(world: World, method: str, path: str, *lines: str) -> int:
+    reader, writer = await asyncio.open_connection(*world.address)
+    with closing(writer):
+        head = (f"{method} {path} HTTP/1.1", "Host: gateway", "Connection: close", *lines, "", "")
+        writer.write("\r\n".join(head).encode())
+        return (await read_answer(reader, body=False)).status
+
+
+CALLS = [(method, path) for path in PATHS for method in sorted(METHODS)]
+
+
+async def test_without_a_good_key_there_is_one_answer_and_the_agent_hears_nothing(
+    world: World, agent: Recorder
+) -> None:
+    unknown = compose("live", "abcdefghijkl", "x" * 32).text
+    page = ("Origin: https://a.test", "Access-Control-Request-Method: GET")
+    for lines in (
+        (),
+        (f"Authorization: Bearer {unknown}",),
+        ("Authorization: Bearer x",),
+        ("X-API-Key: agk_live_short",),
+        page,
+    ):
+        for method, path in CALLS:
+            if (method, path) not in OPEN:
+                assert await status(world, method, path, *lines) == 401, (method, path, lines)
+    assert agent.requests == []
+    for method, path in OPEN:
+        assert await status(world, method, path) == 200
+
+
+async def test_a_key_without_the_scope_opens_nothing_either(world: World, agent: Recorder) -> None:
+    key = await world.issue("agents/other", "agents/ech", "agents/echo2", "models/echo")
+    for method, path in CALLS:
+        if (method, path) not in OPEN:
+            answered = await status(world, method, path, f"Authorization: Bearer {key.text}")
+            assert answered in (403, 404, 405), (method, path)
+    assert agent.requests == []
+
+
+async def test_an_agents_own_host_has_the_gateways_own_addresses_too(
+    world: World, agent: Recorder
+) -> None:
+    for host in ("echo.test", "ECHO.test:8443"):
+        for path in ("/livez", "/readyz"):
+            answer = await world.call(None, path, headers={"Host": host})
+            assert (answer.status, answer.json) == (200, {"status": "ok"})
+        key = await world.issue()
+        answer = await world.call(key, "/connect/token", headers={"Host": host})
+        assert answer.status == 404
+    assert agent.requests == []
+    assert (await world.call(key, "/agents/x", headers={"Host": "echo.test"})).status == 200
+    assert [request.target for request in agent.requests] == [b"/agents/x"]
