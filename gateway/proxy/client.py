@@ -11,6 +11,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
+from gateway.protocol.chunks import ChunkScanner
 from gateway.protocol.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -63,7 +64,11 @@ class ClientConnection(Stream):
         self._arrived: tuple[RawRequestMessage, StreamReader] | None = None
         self._payload: StreamReader | None = None
         self._held = b""
+        self._chunks: ChunkScanner | None = None
+        # Whether what is received begins where the parser's last request ended.
+        self._begins_afresh = True
         self._head_bytes = 0
+        self._head_parts: list[bytes] = []
         self._line_read = False
         self._lingering = False
         self.exchange: Exchange | None = None
@@ -117,6 +122,10 @@ class ClientConnection(Stream):
             self._payload = messages[0][1]
             self.deadline.clear()
             self._wake()
+            if messages[0][0].chunked:
+                self._judge(self._scan(messages[0][0], data))
+        elif self._chunks is not None:
+            self._judge(self._chunks.feed(data))
         elif self._payload is None and data:
             self._head_in_part(data)
         if upgraded:
@@ -124,7 +133,7 @@ class ClientConnection(Stream):
 
     async def _run(self) -> None:
         while True:
-            if self._arrived is None:
+            if self._arrived is None and not self._lingering:
                 self._waiter = self._loop.create_future()
                 await self._waiter
             if self._arrived is None:
@@ -173,15 +182,35 @@ class ClientConnection(Stream):
 
     def _next_request(self) -> None:
         self.exchange = None
-        self._payload = None
+        self._payload = self._chunks = None
         self._head_bytes = 0
+        self._head_parts.clear()
         self._line_read = False
         self.deadline.set(self._limits.keep_alive)
         held, self._held = self._held, b""
         if held:
             self._resume_reading_for_buffer()
         self._requests.message_consumed()
+        self._begins_afresh = False
         self.data_received(held)
+        self._begins_afresh = True
+
+    def _scan(self, message: RawRequestMessage, data: bytes) -> bool | None:
+        """Begin to look for the end of a chunked body, where its first byte is known."""
+        line = f"{message.method} {message.path} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+        data = b"".join([*self._head_parts, data])
+        body = data.find(b"\r\n\r\n") + 4
+        if not self._begins_afresh or not data.startswith(line) or body < 4:
+            return False
+        self._chunks = ChunkScanner()
+        return self._chunks.feed(data, body)
+
+    def _judge(self, clean: bool | None) -> None:
+        """Whether another request may follow a chunked one: not where it cannot be excluded that
+        the parser takes something of the one for a part of the other."""
+        if clean is not None:
+            self._chunks = None
+            self.closing = self.closing or not clean
 
     def _hold(self, data: bytes) -> None:
         """What follows a request waits until that one is answered; at most one read's worth."""
@@ -193,6 +222,7 @@ class ClientConnection(Stream):
         if self._head_bytes == 0:
             self.deadline.set(self._limits.head)
         self._head_bytes += len(data)
+        self._head_parts.append(data)
         self._line_read = self._line_read or b"\n" in data.lstrip(b"\r\n")
         if self._head_bytes > MAX_HEAD:
             self._refuse(Denied(Code.HEAD_TOO_LARGE, close=True))

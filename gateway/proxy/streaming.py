@@ -65,12 +65,19 @@ class AnswerStream:
             piece = await self._payload.readany()
             deadline.clear()
             if not piece:
+                self._check_end()
                 break
             if self._events:
                 self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
             await exchange.write(chunk(piece) if self._chunked else piece)
         if self._chunked:
             await exchange.write(LAST_CHUNK)
+
+    def _check_end(self) -> None:
+        """What came after the last piece can still show that the answer is not what it seems."""
+        error = self._payload.exception()
+        if error is not None:
+            raise error
 
     def _say_why(self, code: Code) -> None:
         """A last event, where one can stand, and then no proper end of the body: a plain close

@@ -9,6 +9,7 @@ from aiohttp.http import HttpResponseParser, RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.protocol.trailers import are_malformed
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.stream import READ_BUFFER, Stream
 
@@ -124,6 +125,8 @@ class UpstreamConnection(Stream):
             self._take(message, payload)
         if upgraded:
             self._early += tail
+        if self._payload is not None and self._payload.is_eof():
+            self._check_trailers(data)
 
     def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
         if 100 <= message.code < 200 and message.code != 101:
@@ -136,6 +139,12 @@ class UpstreamConnection(Stream):
             self._message, self._payload = message, payload
             if not self._answer.done():
                 self._answer.set_result((message, payload))
+
+    def _check_trailers(self, end: bytes) -> None:
+        if self._message is not None and self._message.chunked and are_malformed(end):
+            self._spoiled = True
+            if self._payload is not None:
+                self._payload.set_exception(CutError("The answer's trailers are malformed."))
 
     def keep_idle(self, seconds: float) -> None:
         """Wait for another request for at most `seconds`."""

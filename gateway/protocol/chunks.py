@@ -1,0 +1,49 @@
+"""Where a chunked request ends, and whether trailers stand there.
+
+The parser below checks every byte but tells neither, and it takes the last trailer for the first
+header of the request that follows on the same connection. So nothing may follow trailers.
+"""
+
+_LONGEST_LINE = 100
+
+
+class ChunkScanner:
+    """Fed with the body as it comes. What is malformed is the parser's to refuse."""
+
+    __slots__ = ("_last", "_left", "_line")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line = b""
+        self._last = False
+
+    def feed(self, data: bytes, at: int = 0) -> bool | None:
+        """None while the body goes on; True: it ends with `data` and has no trailers; False:
+        anything else, and what follows on the connection cannot be trusted."""
+        size = len(data)
+        while True:
+            if self._left >= size - at:
+                self._left -= size - at
+                return None
+            at += self._left
+            self._left = 0
+            end = data.find(b"\n", at)
+            if end < 0:
+                self._line += data[at:]
+                return None if len(self._line) <= _LONGEST_LINE else False
+            line, self._line = self._line + data[at:end], b""
+            at = end + 1
+            if self._last:
+                return line == b"\r" and at == size
+            length = _length(line)
+            if length < 0:
+                return False
+            self._last = not length
+            self._left = length + 2 if length else 0
+
+
+def _length(line: bytes) -> int:
+    try:
+        return int(line.partition(b";")[0], 16)
+    except ValueError:
+        return -1
