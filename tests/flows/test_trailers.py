@@ -159,6 +159,28 @@ async def test_an_agents_trailers_reach_nobody_and_the_answer_is_whole(
             assert not [word for word in (b"X-A", b"Trailer", b"a=b") if word in got]
 
 
+async def test_an_agents_trailer_is_no_header_of_its_next_answer(world: World) -> None:
+    accepted = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                writer.write(BODY + b"X-A: b\r\nX-Leak: a\r\n\r\n")
+
+    async with agent_that(serve) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue()
+        for _ in range(3):
+            answer = await world.call(key)
+            assert answer.body == b"hello"
+            assert not {"X-A", "X-Leak"} & set(answer.headers)
+    assert accepted == 1
+
+
 def in_pieces(*pieces: bytes) -> Serve:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer), suppress(ConnectionError):
