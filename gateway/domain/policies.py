@@ -113,9 +113,12 @@ class Policies:
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)
+    # Routes by agent, method and path, as requests found them; it ends with these policies.
+    found: dict[tuple[str, str, bytes], Route] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         by_host = {host: agent for agent in self.agents.values() for host in agent.hosts}
         oddities = frozenset[str]().union(*(a.allowed_oddities for a in self.agents.values()))
         object.__setattr__(self, "by_host", MappingProxyType(by_host))
         object.__setattr__(self, "oddities", oddities)
+        object.__setattr__(self, "found", {})

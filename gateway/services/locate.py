@@ -8,6 +8,8 @@ from gateway.domain.scopes import Scope
 from gateway.protocol.request import RequestHead
 from gateway.protocol.target import Target, route_path
 
+# A path is at most as long as a line may be, so this is some megabytes at worst.
+MAX_KNOWN = 1024
 AGENTS_PREFIX = b"/agents/"
 # One-time links of the gateway's own: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
@@ -49,7 +51,7 @@ def locate(head: RequestHead, policies: Policies) -> Located:
         return Located(agent, path, denied=_odd(target))
     if agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
-    return _routed(agent, rest, path, head.method, agent.routes)
+    return _routed(agent, rest, path, head.method, agent.routes, policies.found)
 
 
 def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
@@ -65,8 +67,18 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
 
 
 def _routed(
-    agent: Agent, rest: bytes, path: bytes, method: str, routes: tuple[Route, ...]
+    agent: Agent,
+    rest: bytes,
+    path: bytes,
+    method: str,
+    routes: tuple[Route, ...],
+    known: dict[tuple[str, str, bytes], Route],
 ) -> Located:
+    # Callers ask for few paths, and often: what was found once is not looked for again.
+    place = agent.name, method, rest
+    route = known.get(place)
+    if route is not None:
+        return Located(agent, path, route.action, route.public)
     match find(routes, route_path(rest), method):
         case Allowed(methods):
             denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
@@ -74,6 +86,9 @@ def _routed(
         case None:
             return Located(agent, path, denied=Denied(Code.NOT_FOUND))
         case route:
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            known[place] = route
             return Located(agent, path, route.action, route.public)
 
 
