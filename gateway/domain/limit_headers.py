@@ -17,6 +17,14 @@ _WIDTHS = {
     Window.HOUR: 3600,
     Window.DAY: DAY_SECONDS,
 }
+_NAMES = (
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+)
+_LINES = "".join(f"{name}: %s\r\n" for name in _NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +42,19 @@ class LimitFields:
 
     def pairs(self, states: tuple[int, ...], now: datetime) -> tuple[tuple[str, str], ...]:
         """`states` is what the admission script says; `now`, in UTC, how long this month is."""
+        return tuple(zip(_NAMES, map(str, self._values(states, now)), strict=True))
+
+    def lines(self, states: tuple[int, ...], now: datetime) -> bytes:
+        """The same as whole header lines."""
+        return (_LINES % self._values(states, now)).encode("ascii")
+
+    def _values(self, states: tuple[int, ...], now: datetime) -> tuple[str, str, int, int, int]:
         policy = self.policy
         if self.months:
             policy %= (_month_seconds(now.year, now.month),) * self.months
-        tightest = self._tightest(states)
-        return (
-            ("RateLimit-Policy", policy),
-            ("RateLimit", self.state % states),
-            ("X-RateLimit-Limit", str(self.quantities[tightest])),
-            ("X-RateLimit-Remaining", str(states[2 * tightest])),
-            ("X-RateLimit-Reset", str(states[2 * tightest + 1])),
-        )
+        at = self._tightest(states)
+        remaining, reset = states[2 * at : 2 * at + 2]
+        return policy, self.state % states, self.quantities[at], remaining, reset
 
     def _tightest(self, states: tuple[int, ...]) -> int:
         """The limit with the smallest share left."""

@@ -19,5 +19,5 @@ class Ids:
 
     def trace(self) -> tuple[str, str]:
         """A W3C trace id and span id."""
-        digits = f"{self._traces.getrandbits(192):048x}"
+        digits = self._traces.randbytes(24).hex()
         return digits[:32], digits[32:]

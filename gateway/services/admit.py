@@ -161,7 +161,9 @@ class Gatekeeper:
         identity = door.identity
         if head.user is not None:
             identity += identity_block([("X-Gateway-User", head.user)])
-        limits = self._limit_lines(door, answer.states) if answer.states else b""
+        limits = b""
+        if answer.states:
+            limits = door.limit_fields.lines(answer.states, self._clocks.utc())
         proven = belief.proven.phc
         return Passage(record.id, record.consumer, proven, identity, limits, lease)
 
@@ -230,10 +232,6 @@ class Gatekeeper:
             else (),
             retry_after=answer.retry_after,
         )
-
-    def _limit_lines(self, door: Door, states: tuple[int, ...]) -> bytes:
-        pairs = door.limit_fields.pairs(states, self._clocks.utc())
-        return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("ascii")
 
 
 def _denial(belief: Belief, door: Door, located: Located, head: RequestHead) -> Denied | None:

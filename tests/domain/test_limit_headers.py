@@ -15,7 +15,11 @@ MARCH = datetime(2028, 3, 1, tzinfo=UTC)
 
 
 def fields(limits: tuple[NamedLimit, ...], *states: int, now: datetime = MARCH) -> dict[str, str]:
-    return dict(limit_fields(limits).pairs(states, now))
+    """As a refusal says them; an answer that is passed on says the same."""
+    found = limit_fields(limits)
+    pairs = found.pairs(states, now)
+    assert found.lines(states, now) == "".join(f"{n}: {v}\r\n" for n, v in pairs).encode()
+    return dict(pairs)
 
 
 def test_every_limit_is_in_both_structured_fields_in_order() -> None:
