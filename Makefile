@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench lock clean
+.PHONY: help run test lint pytest bench soak lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ pytest: $(VENV)/test.installed ## run the tests only (ARGS="-k name": some of th
 
 bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENCH_SECONDS=4 BENCH_ROUNDS=3)
 	@$(BIN)/python -m bench.run
+
+soak: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory (BENCH_MEGABYTES=1024)
+	@$(BIN)/python -m bench.memory
 
 lock: $(VENV)/lock.installed ## write the lock files anew (ARGS=--upgrade: with newer versions)
 	$(COMPILE) --extra embedded pyproject.toml deploy/editable.in -o deploy/requirements.txt
