@@ -57,23 +57,27 @@ def main() -> None:
     )
     cores = machine.cores()
     machine.pin(cores.others)
+    try:
+        with_site(cores, lambda site: _bench(site, plan))
+    except load.LoadError as problem:
+        sys.exit(str(problem))
+
+
+def with_site(cores: machine.Cores, work: Callable[[Site], None]) -> None:
+    """Do `work` where there is a store; whatever it starts ends with it."""
     with TemporaryDirectory(prefix="bench-") as folder:
-        try:
-            asyncio.run(_with_store(Path(folder), cores, plan))
-        except load.LoadError as problem:
-            sys.exit(str(problem))
+        asyncio.run(_with_store(Path(folder), cores, work))
 
 
-async def _with_store(folder: Path, cores: machine.Cores, plan: Plan) -> None:
-    # Started here and not by the gateway, so that it runs on a core of its own.
+async def _with_store(folder: Path, cores: machine.Cores, work: Callable[[Site], None]) -> None:
+    # Started here and not by the gateway, so that it is on another core.
     async with embedded(folder / "state"):
         with ExitStack() as stack:
             site = Site(folder, folder / "state", cores, stack)
-            await asyncio.to_thread(_bench, site, plan)
+            await asyncio.to_thread(work, site)
 
 
 def _bench(site: Site, plan: Plan) -> None:
-    machine.pin(site.cores.others)
     start_backend(site)
     key = make_key(site)
     peers, missing = _start(site, plan.peers)
