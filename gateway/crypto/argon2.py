@@ -93,7 +93,8 @@ class Argon2Pool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, text: str, phc: str) -> asyncio.Future[bool | None]:
-        if self._closed or len(self._running) >= self._capacity:
+        under_way = sum(not running.done() for running in self._running.values())
+        if self._closed or under_way >= self._capacity:
             raise Denied(Code.BUSY, retry_after=1)
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, _verdict, phc, text)
@@ -101,8 +102,10 @@ class Argon2Pool:
         running.add_done_callback(partial(self._forget, (text, phc)))
         return running
 
-    def _forget(self, question: tuple[str, str], _: asyncio.Future[bool | None]) -> None:
-        del self._running[question]
+    def _forget(self, question: tuple[str, str], running: asyncio.Future[bool | None]) -> None:
+        # Two turns later, when all who wait have been told: who asks before that is told too.
+        loop = running.get_loop()
+        loop.call_soon(loop.call_soon, self._running.pop, question)
 
 
 def _verdict(phc: str, text: str) -> bool | None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.crypto import argon2
 from gateway.crypto.argon2 import Argon2Pool, acceptable, hash_key, verify
 from gateway.domain.errors import Code, Denied
 
@@ -105,6 +106,35 @@ async def test_one_question_asked_by_many_is_computed_once() -> None:
     """With room for one computation, a second one would be refused."""
     pool = Argon2Pool(workers=1, queue=0)
     assert await asyncio.gather(*(pool.verify(KEY, PHC) for _ in range(20))) == [True] * 20
+    pool.close()
+
+
+async def test_who_asks_while_the_others_are_being_told_is_told_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the end of the computation and the turn in which the first asker learns of it."""
+    runs = []
+
+    def counted(stored: str, text: str) -> bool:
+        runs.append(text)
+        return verify(stored, text)
+
+    monkeypatch.setattr(argon2, "verify", counted)
+    pool = Argon2Pool(workers=1, queue=5)
+    first = asyncio.ensure_future(pool.verify(KEY, PHC))
+    later = []
+    while not first.done():
+        later.append(asyncio.ensure_future(pool.verify(KEY, PHC)))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(first, *later) == [True] * (len(later) + 1)
+    assert runs == [KEY]
+    pool.close()
+
+
+async def test_one_question_after_the_other_needs_no_queue() -> None:
+    pool = Argon2Pool(workers=1, queue=0)
+    for i in range(3):
+        assert not await pool.verify(f"{KEY}{i}", PHC)
     pool.close()
 
 
