@@ -1,11 +1,13 @@
 """The composition root: the only file that names concrete classes."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from redis.asyncio import Redis
@@ -26,26 +28,33 @@ from gateway.server import Certificate, Listener, admin_callbacks, data_callback
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
+from gateway.services.heartbeat import Heartbeat
 from gateway.services.leases import Leases
 from gateway.services.orphans import orphans
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
-from gateway.services.traffic import Traffic
+from gateway.services.traffic import Shared, Traffic
 from gateway.store.admission import Admission
 from gateway.store.connect import connection_factory, examine, open_store, resolved
 from gateway.store.keys import KeyStore
+from gateway.store.workers import WorkerStore
+from gateway.workers.handover import Handover
+from gateway.workers.worker import Worker
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records."""
+    """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
+    `workers`: the heartbeats."""
 
     data: Listener
     admin: Listener
     policies: Callable[[], Policies]
     keys: KeyStore
+    workers: WorkerStore
+    worker: Worker | None = None
     draining: bool = False
 
     async def drain(self, seconds: float) -> int:
@@ -60,28 +69,36 @@ async def run_gateway(
     *,
     adapt: Adapt = lambda policies: policies,
     on_ready: Callable[[Gateway, StoreSettings], Awaitable[None]] | None = None,
+    given: Handover | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. OperationError if it cannot start.
 
     `adapt` is applied to every set of policies that is loaded; `on_ready` is told when the
-    listeners are open, and where the store is.
+    listeners are open, and where the store is. `given`: by the supervisor of several workers.
     """
     live = await _load(settings, adapt)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
         settings = replace(settings, store=store)
-        gateway = await stack.enter_async_context(open_gateway(settings, lambda: live.current))
+        opened = open_gateway(settings, lambda: live.current, given)
+        gateway = await stack.enter_async_context(opened)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = _OrphanWatch(gateway.keys, stack)
         _in_background(live.watch(), stack)
-        log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
+        _beat(gateway, stack)
+        if gateway.worker is None:
+            log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
+        else:
+            gateway.worker.when_alone(stopped.set)
+            gateway.worker.ready()
         if on_ready is not None:
             await on_ready(gateway, store)
         await stopped.wait()
-        log.info("draining", seconds=settings.drain)
+        told = log if gateway.worker is None else log.bind(worker=os.getpid())
+        told.info("draining", seconds=settings.drain)
         cut = await gateway.drain(settings.drain)
-        log.info("stopped", connections_cut=cut)
+        told.info("stopped", connections_cut=cut)
 
 
 async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
@@ -97,13 +114,15 @@ async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, policies: Callable[[], Policies]
+    settings: Settings, policies: Callable[[], Policies], given: Handover | None = None
 ) -> AsyncIterator[Gateway]:
     """Serve on the addresses of `settings` under `policies`, until the context ends.
 
     OperationError if an address is taken. The store has to be there, but need not answer yet.
+    `given`: the sockets of a supervisor stand in for the addresses.
     """
     async with AsyncExitStack() as stack:
+        worker = _worker(given, settings, stack)
         client = await stack.enter_async_context(open_store(settings.store))
         await _warn_of_store(client)
         keys = KeyStore(client, settings.store.prefix)
@@ -114,8 +133,8 @@ async def open_gateway(
         async def readiness() -> tuple[str, ...]:
             return await _missing(gateway, admission)
 
-        traffic = Traffic()
-        observe = _observer(settings, traffic, stack)
+        traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
+        observe = _observer(settings, traffic, worker, stack)
         inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
         _in_background(inflight.watch(), stack)
         forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
@@ -124,15 +143,24 @@ async def open_gateway(
         door = AdminDoor(traffic, gatekeeper, policies, keyless=keyless)
         certificate = _certificate(settings, stack)
         gateway = Gateway(
-            Listener(settings.listen, settings.limits, data_callbacks(handler), certificate),
+            Listener(
+                settings.listen,
+                settings.limits,
+                data_callbacks(handler),
+                certificate,
+                worker.data if worker else (),
+            ),
             Listener(
                 settings.admin_listen,
                 settings.limits,
                 admin_callbacks(door, handler),
                 None if keyless else certificate,
+                worker.admin if worker else (),
             ),
             policies,
             keys,
+            WorkerStore(client, settings.store.prefix),
+            worker,
         )
         for listener in (gateway.data, gateway.admin):
             await listener.start()
@@ -180,19 +208,39 @@ def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | Non
     return certificate
 
 
+def _worker(given: Handover | None, settings: Settings, stack: AsyncExitStack) -> Worker | None:
+    if given is None:
+        return None
+    worker = Worker(given, settings.max_requests)
+    stack.callback(worker.close)
+    return worker
+
+
+def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
+    """Tell that this process lives, until the stack is closed."""
+    listen = str(gateway.data.address)
+    heartbeat = Heartbeat(gateway.workers, listen, lambda: gateway.policies().revision)
+    stack.push_async_callback(heartbeat.end)
+    _in_background(heartbeat.beat(), stack)
+
+
 def _observer(
-    settings: Settings, traffic: Traffic, stack: AsyncExitStack
+    settings: Settings, traffic: Traffic, worker: Worker | None, stack: AsyncExitStack
 ) -> Callable[[Handled], None]:
     """Who is told of each request once it is over."""
-    wanted = settings.access_log
-    if wanted is None:
+    told = [traffic.count]
+    if settings.access_log is not None:
+        access_log = AccessLog(settings.access_log.path, as_json=settings.access_log.as_json)
+        stack.push_async_callback(access_log.close)
+        told.append(access_log.add)
+    if worker is not None and settings.max_requests:
+        told.append(worker.count)
+    if len(told) == 1:
         return traffic.count
-    access_log = AccessLog(wanted.path, as_json=wanted.as_json)
-    stack.push_async_callback(access_log.close)
 
     def observe(handled: Handled) -> None:
-        traffic.count(handled)
-        access_log.add(handled)
+        for tell in told:
+            tell(handled)
 
     return observe
 

@@ -6,6 +6,7 @@ import math
 import os
 import select
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -65,7 +66,10 @@ class Certificate:
 
 
 class Listener:
-    """One address and the `connections` accepted on it that are open."""
+    """One address and the `connections` accepted on it that are open.
+
+    `sockets`: bound already, by somebody who keeps them; empty: it makes its own.
+    """
 
     def __init__(
         self,
@@ -73,21 +77,23 @@ class Listener:
         limits: ListenerLimits,
         callbacks: Callbacks,
         certificate: Certificate | None = None,
+        sockets: tuple[socket.socket, ...] = (),
     ) -> None:
         self._address = address
         self._limits = limits
         self._callbacks = callbacks
         self._certificate = certificate
         self.connections: set[ClientConnection] = set()
-        self._server: asyncio.Server | None = None
+        self._given = sockets
+        self._servers: list[asyncio.Server] = []
         self._draining = False
 
     @property
     def address(self) -> Address:
         """Where it listens: with port 0, the port that was given."""
-        if self._server is None or not self._server.sockets:
+        if not self._servers or not self._servers[0].sockets:
             return self._address
-        return Address(self._address.host, self._server.sockets[0].getsockname()[1])
+        return Address(self._address.host, self._servers[0].sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         """AddressTakenError, or another OperationError if the address is not ours."""
@@ -96,15 +102,16 @@ class Listener:
                 "aiohttp came without its compiled parsers, which keep malformed requests out: "
                 "install its wheel for this platform, and do not set AIOHTTP_NO_EXTENSIONS."
             )
+        places: list[dict[str, Any]] = [{"sock": given} for given in self._given]
+        if not places:
+            places = [{"host": self._address.host, "port": self._address.port}]
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
-                self._accept,
-                self._address.host,
-                self._address.port,
-                backlog=BACKLOG,
-                **self._tls(),
-            )
+            for place in places:
+                listening = loop.create_server(
+                    self._accept, backlog=BACKLOG, **place, **self._tls()
+                )
+                self._servers.append(await listening)
         except OSError as problem:
             # The loop's own text names the address a second time.
             reason = os.strerror(problem.errno) if problem.errno else str(problem)
@@ -127,9 +134,13 @@ class Listener:
         self._draining = True
         for connection in self.connections:
             connection.take_one_more()
-        if self._server is not None:
-            await _take_backlog(self._server, min(seconds, BACKLOG_SECONDS))
-            self._server.close()
+        await _take_backlog(self._servers, min(seconds, BACKLOG_SECONDS))
+        for server in self._servers:
+            server.close()
+        # One that was accepted just before is only now among the connections.
+        await asyncio.sleep(0)
+        for connection in self.connections:
+            connection.take_one_more()
         await self._finish(seconds)
         running = [connection for connection in self.connections if connection.busy]
         for connection in running:
@@ -159,10 +170,10 @@ class Listener:
             await asyncio.wait(ended, timeout=left)
 
 
-async def _take_backlog(server: asyncio.Server, seconds: float) -> None:
+async def _take_backlog(servers: list[asyncio.Server], seconds: float) -> None:
     """Accept what the kernel has accepted already: closing the socket would reset it."""
     waiting = select.poll()
-    for listening in server.sockets:
+    for listening in (one for server in servers for one in server.sockets):
         waiting.register(listening.fileno(), select.POLLIN)
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds

@@ -27,7 +27,8 @@ def configure(log_format: str, level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write a line: several workers share this stderr.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     # aiohttp's server logger repeats the bytes it could not parse, keys included.
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)

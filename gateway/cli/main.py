@@ -18,6 +18,7 @@ COMMANDS = {
     "keys": "gateway.cli.keys:keys",
     "policy": "gateway.cli.policies:policy",
     "redis": "gateway.cli.redis:redis",
+    "doctor": "gateway.cli.doctor:doctor",
     "version": "gateway.cli.version:version",
 }
 

@@ -1,6 +1,9 @@
 """`gateway serve`."""
 
+import asyncio
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,11 +19,12 @@ from gateway.cli.options import (
 )
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
+from gateway.workers.handover import Handover, take
 
 EPILOG = """\b
 Example:
   gateway serve --listen 127.0.0.1:8080 --policies policies/
-  gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0"""
+  gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0 --workers 4"""
 
 
 @click.command(epilog=EPILOG)
@@ -49,7 +53,17 @@ Example:
     default=1,
     envvar="GATEWAY_WORKERS",
     show_default=True,
-    help="Worker processes; this version runs one.",
+    type=click.IntRange(1, 1024),
+    help="Worker processes on the same addresses. SIGUSR2 replaces them one by one.",
+)
+@click.option(
+    "--max-requests",
+    metavar="N",
+    default=0,
+    type=click.IntRange(0),
+    envvar="GATEWAY_MAX_REQUESTS",
+    show_default=True,
+    help="Replace a worker after so many requests, and up to a tenth more; 0: never.",
 )
 @click.option(
     "--drain",
@@ -117,6 +131,7 @@ def serve(
     store: StoreSettings,
     policies: Path,
     workers: int,
+    max_requests: int,
     drain: float,
     stream_unchecked: float,
     tls_cert: Path | None,
@@ -127,8 +142,7 @@ def serve(
     log_level: str,
 ) -> None:
     """Serve the data listener until SIGTERM or Ctrl-C; SIGHUP reloads the policies."""
-    if workers != 1:
-        raise UsageError("This version runs one worker: leave --workers at 1.")
+    given = take(os.environ)
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both or neither.")
     check_exposure((listen, admin_listen), store, embedded=embedded)
@@ -143,8 +157,15 @@ def serve(
         stream_unchecked=stream_unchecked,
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
         access_log=_access_log(access_log, log_format),
+        max_requests=max_requests,
     )
-    run(settings)
+    if given is not None:
+        url = given.store or store.url
+        run(replace(settings, store=replace(store, url=url)), given)
+    elif workers > 1 or max_requests:
+        run_several(settings, workers)
+    else:
+        run(settings)
 
 
 def _access_log(place: str, log_format: str) -> AccessLogSettings | None:
@@ -154,10 +175,16 @@ def _access_log(place: str, log_format: str) -> AccessLogSettings | None:
     return AccessLogSettings(None if place == "-" else Path(place), as_json)
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, given: Handover | None = None) -> None:
     # Imported late: `gateway serve --help` must not pay for it.
     import uvloop
 
     from gateway.app import run_gateway
 
-    uvloop.run(run_gateway(settings))
+    uvloop.run(run_gateway(settings, given=given))
+
+
+def run_several(settings: Settings, workers: int) -> None:
+    from gateway.workers.supervisor import supervise
+
+    sys.exit(asyncio.run(supervise(settings, workers)))

@@ -106,7 +106,8 @@ class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
-    `tls` None: plain HTTP. `access_log` None: no lines are written.
+    `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
+    a worker is replaced; 0: never.
     """
 
     listen: Address
@@ -119,3 +120,4 @@ class Settings:
     stream_unchecked: float = 60.0
     tls: ServerTls | None = None
     access_log: AccessLogSettings | None = None
+    max_requests: int = 0

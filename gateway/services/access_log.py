@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,6 +16,8 @@ from gateway.protocol import json_line
 FLUSH_SECONDS = 0.2
 MAX_WAITING = 50_000
 LONGEST_PATH = 256
+# What a pipe takes as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
+PIPE_BYTES = 4096
 
 log = structlog.get_logger()
 
@@ -65,13 +68,27 @@ class AccessLog:
             self._dropped = 0
 
     def _write(self, batch: list[Handled]) -> None:
-        lines = b"".join(map(self._format, batch))
+        lines = map(self._format, batch)
         if self._path is None:
-            sys.stdout.buffer.write(lines)
-            sys.stdout.buffer.flush()
+            for piece in pieces(lines, PIPE_BYTES):
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
             return
-        with self._path.open("ab") as file:
-            file.write(lines)
+        # Unbuffered: one write, which the kernel appends as a whole.
+        with self._path.open("ab", buffering=0) as file:
+            file.write(b"".join(lines))
+
+
+def pieces(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Whole lines together, as many as fit into `most` bytes; a longer line by itself."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > most:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
 
 
 def as_line_of_json(handled: Handled) -> bytes:

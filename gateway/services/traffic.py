@@ -1,7 +1,12 @@
 """Metrics of the data plane. Labels come from closed sets: agents, codes, classes."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, values
 from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from gateway.domain.traffic import Handled
 
@@ -10,12 +15,31 @@ ADMISSION_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Traffic:
-    """Counts what is handled. Labels are bound once; then an increment is all that it costs."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Where all workers count. `seat`: a number that no other living worker has.
 
-    def __init__(self) -> None:
+    Whoever takes a seat counts on where the last one ended, so that no sum ever falls and there
+    are no more files than there were workers at a time.
+    """
+
+    folder: Path
+    seat: int
+
+
+class Traffic:
+    """Counts what is handled. Labels are bound once; then an increment is all that it costs.
+
+    `shared` None: this process is the only one.
+    """
+
+    def __init__(self, shared: Shared | None = None) -> None:
         self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._shown = self._registry
+        if shared is None:
+            ProcessCollector(registry=self._registry)
+        else:
+            self._shown = _join(shared)
         self._requests = Counter(
             "gateway_requests",
             "Requests that were answered, by agent and class of status.",
@@ -38,6 +62,7 @@ class Traffic:
             "gateway_open_streams",
             "Answers and tunnels that are under way beyond their first piece.",
             registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self._by_outcome: dict[tuple[str, int], Counter] = {}
 
@@ -55,4 +80,18 @@ class Traffic:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._shown)
+
+
+def _join(shared: Shared) -> CollectorRegistry:
+    """Count in the shared files from now on; what is returned shows the sums of all workers."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared.folder)
+    values.ValueClass = values.MultiProcessValue(lambda: shared.seat)
+    together = CollectorRegistry()
+    MultiProcessCollector(together, str(shared.folder))
+    return together
+
+
+def forget_seat(folder: Path, seat: int) -> None:
+    """The worker on `seat` has ended: what it counted stays, what it had open is no more."""
+    mark_process_dead(seat, str(folder))

@@ -20,9 +20,9 @@ from redis.exceptions import ResponseError
 
 from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.failures import StoreFullError, UnknownScriptError, translated
+from gateway.store.scan import scan
 
 IDEMPOTENCY_SECONDS = 600
-SCAN_COUNT = 1000
 BATCH = 500
 COUNTERS = ("rate", "quota", "lease", "used")
 
@@ -138,7 +138,7 @@ class KeyStore:
         existed = bool(await self._command("DEL", self.name(key_id)))
         pattern = f"{_escaped(self._prefix)}*:{{{key_id}}}*"
         wanted = tuple(self._named(kind, key_id).encode() for kind in COUNTERS)
-        async for names in self._scan(pattern):
+        async for names in scan(self._client, pattern):
             counters = [name for name in names if name.startswith(wanted)]
             if counters:
                 await self._command("UNLINK", *counters)
@@ -158,7 +158,7 @@ class KeyStore:
         hand counts at once. A key that lives throughout is never missed."""
         pattern = f"{_escaped(self._prefix)}key:{{*}}"
         found: set[bytes] = set()
-        async for names in self._scan(pattern):
+        async for names in scan(self._client, pattern):
             found.update(names)
         name = re.compile(re.escape(f"{self._prefix}key:".encode()) + rb"\{([0-9A-Za-z]{12})\}")
         return sorted(match[1].decode() for match in map(name.fullmatch, found) if match)
@@ -209,16 +209,6 @@ class KeyStore:
         texts = [part.decode(errors="replace") for part in flat]
         record = from_fields(key_id, dict(zip(texts[::2], texts[1::2], strict=True)))
         return cast(SecretVerdict, verdict.decode()), record
-
-    async def _scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        cursor = 0
-        while True:
-            cursor, names = await self._command(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
-            )
-            yield names
-            if cursor == 0:
-                return
 
     async def _run(self, script: str, names: Sequence[str], arguments: Sequence[str]) -> Any:
         source, digest = _script(script)

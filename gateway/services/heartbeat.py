@@ -1,0 +1,50 @@
+"""A serving process tells that it lives, what it runs and under which policies."""
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from gateway import __version__
+from gateway.domain.errors import StoreError
+from gateway.domain.workers import WorkerRecord
+from gateway.store.workers import WorkerStore
+
+BEAT_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """`revision`: of the policies that are in force when it is called."""
+
+    def __init__(self, workers: WorkerStore, listen: str, revision: Callable[[], str]) -> None:
+        self._workers = workers
+        self._revision = revision
+        self._record = WorkerRecord(
+            host=platform.node(),
+            pid=os.getpid(),
+            version=__version__,
+            started_at=int(time.time()),
+            revision=revision(),
+            listen=listen,
+        )
+
+    async def beat(self) -> None:
+        """Never ends by itself. A store that is away hears of it when it is back."""
+        while True:
+            try:
+                await self._workers.write(replace(self._record, revision=self._revision()))
+            except StoreError as problem:
+                log.debug("heartbeat_missed", reason=str(problem))
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def end(self) -> None:
+        """Missed at once, and not only when it has not been heard of for a while."""
+        with suppress(StoreError):
+            await self._workers.remove(self._record)

@@ -1,0 +1,91 @@
+"""What an operator has to know of the Redis in use, measured from here."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from gateway.store.connect import examine
+from gateway.store.failures import translated
+from gateway.store.scan import scan
+
+ROUNDS = 21
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """`warnings`: a sentence each. `latency`: of one round trip, in seconds, the median.
+
+    `clock_ahead`: seconds by which Redis' clock is ahead of this machine's; what the way there
+    and back took stands aside.
+    """
+
+    server: str
+    is_replica: bool
+    append_only: bool
+    eviction: str
+    warnings: tuple[str, ...]
+    latency: float
+    clock_ahead: float
+
+
+async def health(client: Redis, clock: Callable[[], float]) -> StoreHealth:
+    """StoreError where Redis cannot answer; OperationError where it is too old to be used."""
+    warnings = await examine(client)
+    with translated():
+        info = await client.info()
+    latency, ahead = await _measured(client, clock)
+    if info.get("aof_last_write_status", "ok") != "ok":
+        warnings = (*warnings, "Redis could not write its append-only file: give it disk space.")
+    return StoreHealth(
+        server=_server(info),
+        is_replica=info.get("role") == "slave",
+        append_only=bool(info.get("aof_enabled", 0)),
+        eviction=str(info.get("maxmemory_policy", "")),
+        warnings=warnings,
+        latency=latency,
+        clock_ahead=ahead,
+    )
+
+
+def _server(info: Mapping[str, Any]) -> str:
+    """Valkey tells, beside its own version, that of the Redis whose clients it serves."""
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', '')}"
+
+
+async def _measured(client: Redis, clock: Callable[[], float]) -> tuple[float, float]:
+    took: list[float] = []
+    ahead: list[float] = []
+    for _ in range(ROUNDS):
+        before = clock()
+        began = time.perf_counter()
+        with translated():
+            seconds, micros = await client.time()
+        took.append(time.perf_counter() - began)
+        there = int(seconds) + int(micros) / 1e6
+        # Its clock was read at some moment in between: only what lies outside is a difference.
+        ahead.append(min(there - before, 0.0) or max(there - before - took[-1], 0.0))
+    return median(took), min(ahead, key=abs)
+
+
+async def hashless(client: Redis, prefix: str) -> list[str]:
+    """Names where a key's record would be and that hold no hash: nobody's key."""
+    found: set[str] = set()
+    async for names in scan(client, f"{prefix}key:*"):
+        pipeline = client.pipeline(transaction=False)
+        for name in names:
+            pipeline.execute_command("HSTRLEN", name, "hash")
+            # Asked last: a record that was deleted meanwhile is not one without a hash.
+            pipeline.execute_command("EXISTS", name)
+        with translated():
+            answers = await pipeline.execute(raise_on_error=False)
+        for name, length, exists in zip(names, answers[::2], answers[1::2], strict=True):
+            if exists and (isinstance(length, ResponseError) or not length):
+                found.add(name.decode(errors="replace"))
+    return sorted(found)

@@ -1,0 +1,80 @@
+"""Heartbeats in Redis: `gw:worker:<host>:<pid>`, gone by itself when nobody renews it."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+
+from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
+
+from gateway.domain.workers import WorkerRecord
+from gateway.store.failures import translated
+from gateway.store.scan import scan
+
+TTL_SECONDS = 15
+FIELDS = tuple(field.name for field in fields(WorkerRecord))
+
+
+class WorkerStore:
+    """Every method raises StoreError where Redis cannot answer."""
+
+    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+        self._client = client
+        self._prefix = prefix
+
+    async def write(self, worker: WorkerRecord) -> None:
+        """Seen for TTL_SECONDS from now on."""
+        name = self._name(worker)
+        pairs = [word for pair in zip(FIELDS, astuple(worker), strict=True) for word in pair]
+        # Both or none: a heartbeat without an end would tell of a dead worker for ever.
+        both = self._client.pipeline(transaction=True)
+        both.execute_command("HSET", name, *pairs)
+        both.execute_command("EXPIRE", name, TTL_SECONDS)
+        with translated():
+            await both.execute()
+
+    async def remove(self, worker: WorkerRecord) -> None:
+        with translated():
+            await self._client.delete(self._name(worker))
+
+    async def all(self) -> list[WorkerRecord]:
+        """Those that were heard of in the last seconds, by host and pid."""
+        found: dict[bytes, WorkerRecord] = {}
+        async for names in scan(self._client, f"{self._prefix}worker:*"):
+            for name in names:
+                record = await self._read(name)
+                if record is not None:
+                    found[name] = record
+        return sorted(found.values(), key=lambda worker: (worker.host, worker.pid))
+
+    async def _read(self, name: bytes) -> WorkerRecord | None:
+        with translated():
+            try:
+                values = await self._client.execute_command(
+                    "HMGET", name, *FIELDS, **{NEVER_DECODE: True}
+                )
+            except ResponseError:
+                return None
+        return _record(values) if any(values) else None
+
+    def _name(self, worker: WorkerRecord) -> str:
+        return f"{self._prefix}worker:{worker.host}:{worker.pid}"
+
+
+def _record(values: Sequence[bytes | None]) -> WorkerRecord:
+    texts = {
+        name: (value or b"").decode(errors="replace")
+        for name, value in zip(FIELDS, values, strict=True)
+    }
+    return WorkerRecord(
+        host=texts["host"],
+        pid=_number(texts["pid"]),
+        version=texts["version"],
+        started_at=_number(texts["started_at"]),
+        revision=texts["revision"],
+        listen=texts["listen"],
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,0 +1,67 @@
+"""Every worker that lives."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from itertools import count
+
+from gateway.workers.process import WorkerProcess
+
+
+class Crew:
+    """`spawn` starts a worker on a seat; `left` is told of a seat that is free again.
+
+    `patience`: seconds for which a worker may drain.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[int], WorkerProcess],
+        left: Callable[[int], None],
+        patience: float,
+    ) -> None:
+        self._spawn = spawn
+        self._left = left
+        self._patience = patience
+        self._alive: dict[int, WorkerProcess] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def start(self) -> WorkerProcess:
+        """OSError where the machine has no room for another process."""
+        seat = next(number for number in count() if number not in self._alive)
+        worker = self._alive[seat] = self._spawn(seat)
+        worker.ended.add_done_callback(lambda _: self._leave(worker))
+        return worker
+
+    def _leave(self, worker: WorkerProcess) -> None:
+        if worker.ended.cancelled():
+            # This process ends at once: nobody will wait for the worker.
+            worker.send(signal.SIGKILL)
+            return
+        del self._alive[worker.seat]
+        self._left(worker.seat)
+
+    def dismiss(self, worker: WorkerProcess) -> None:
+        """Let it drain while the rest goes on; a second time is not a second signal."""
+        if worker.dismissed:
+            return
+        worker.dismissed = True
+        leaving = asyncio.create_task(worker.stop(self._patience))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    def reload(self) -> None:
+        """One that is not ready yet reads its policies anyway, and SIGHUP would end it."""
+        for worker in self._alive.values():
+            if worker.ready.is_set():
+                worker.send(signal.SIGHUP)
+
+    async def stop(self) -> None:
+        """Let all drain."""
+        for worker in self._alive.values():
+            self.dismiss(worker)
+        await asyncio.gather(*self._leaving)
+
+    def kill(self) -> None:
+        for worker in self._alive.values():
+            worker.send(signal.SIGKILL)

@@ -1,0 +1,52 @@
+"""What a worker is told beside the command line and the environment that its supervisor had."""
+
+import json
+import socket
+from collections.abc import Iterable, MutableMapping
+from dataclasses import asdict, dataclass
+
+# The worker's words on its line, a byte each: it serves; it wishes to be replaced.
+READY = b"r"
+SPENT = b"s"
+
+_VARIABLE = "AGK_HANDOVER"
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """`data`, `admin`: descriptors of listening sockets; `line`: of the line to the supervisor.
+
+    `seat`: a number that no other living worker has. `metrics`: a directory that all share.
+    `store`: the URL of the supervisor's embedded store, if it has one.
+    """
+
+    data: tuple[int, ...]
+    admin: tuple[int, ...]
+    line: int
+    seat: int
+    metrics: str
+    store: str | None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return (*self.data, *self.admin, self.line)
+
+    def variable(self) -> dict[str, str]:
+        return {_VARIABLE: json.dumps(asdict(self))}
+
+
+def take(environ: MutableMapping[str, str]) -> Handover | None:
+    """What this process was handed; None: nobody supervises it. Its own children get nothing."""
+    text = environ.pop(_VARIABLE, None)
+    if text is None:
+        return None
+    given = json.loads(text)
+    return Handover(**{**given, "data": tuple(given["data"]), "admin": tuple(given["admin"])})
+
+
+def opened(descriptors: Iterable[int]) -> tuple[socket.socket, ...]:
+    """The inherited sockets, not to be inherited further."""
+    sockets = tuple(socket.socket(fileno=number) for number in descriptors)
+    for one in sockets:
+        one.set_inheritable(False)
+    return sockets

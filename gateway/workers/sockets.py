@@ -1,0 +1,42 @@
+"""Listening sockets that outlive the workers which accept on them."""
+
+import asyncio
+import errno
+import os
+import socket
+
+from gateway.domain.errors import OperationError
+from gateway.domain.settings import Address
+from gateway.server import AddressTakenError
+
+
+async def bound(address: Address) -> tuple[socket.socket, ...]:
+    """A socket for each IP address of `address`: bound, and listening once a worker says so.
+
+    Until then connections are refused, as by a gateway that has not started. OperationError,
+    AddressTakenError among them.
+    """
+    loop = asyncio.get_running_loop()
+    sockets: list[socket.socket] = []
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        for family, place in dict.fromkeys((one[0], one[4]) for one in found):
+            sockets.append(socket.socket(family, socket.SOCK_STREAM))
+            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sockets[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sockets[-1].bind(place)
+    except OSError as problem:
+        for one in sockets:
+            one.close()
+        reason = os.strerror(problem.errno) if problem.errno else str(problem)
+        taken = problem.errno == errno.EADDRINUSE
+        kind = AddressTakenError if taken else OperationError
+        raise kind(f"Cannot listen on {address}: {reason}.") from None
+    return tuple(sockets)
+
+
+def address_of(sockets: tuple[socket.socket, ...]) -> Address:
+    """The first one's: with port 0, the port that was given."""
+    host, port, *_ = sockets[0].getsockname()
+    return Address(host, port)

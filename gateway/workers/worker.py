@@ -1,0 +1,53 @@
+"""The worker's side of the line to its supervisor."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.domain.traffic import Handled
+from gateway.workers.handover import READY, SPENT, Handover, opened
+
+# Workers that started together must not end together.
+JITTER = 0.1
+
+
+class Worker:
+    """This process as one of several. Make it in the running loop."""
+
+    def __init__(self, given: Handover, max_requests: int) -> None:
+        self.data = opened(given.data)
+        self.admin = opened(given.admin)
+        (self._line,) = opened((given.line,))
+        self._line.setblocking(False)
+        self._left = max_requests
+        if max_requests:
+            self._left += random.randint(0, int(max_requests * JITTER))  # noqa: S311
+
+    def ready(self) -> None:
+        self._say(READY)
+
+    def count(self, handled: Handled) -> None:
+        """One request less; once no more are left, the supervisor is asked for a successor."""
+        self._left -= 1
+        if self._left == 0:
+            self._say(SPENT)
+
+    def when_alone(self, call: Callable[[], None]) -> None:
+        """`call` once the supervisor is gone, however it ended: it never says a word."""
+        loop = asyncio.get_running_loop()
+
+        def lost() -> None:
+            loop.remove_reader(self._line)
+            call()
+
+        loop.add_reader(self._line, lost)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._line)
+        self._line.close()
+
+    def _say(self, word: bytes) -> None:
+        # A supervisor that is gone is noticed by the reader.
+        with suppress(OSError):
+            self._line.send(word)

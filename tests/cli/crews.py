@@ -1,0 +1,189 @@
+"""Several workers under one supervisor, as they run in production."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+from redis.asyncio import Redis
+
+from gateway.crypto.draw import draw
+from gateway.crypto.tags import Peppers
+from gateway.domain.key_fields import KeyFields
+from gateway.domain.keys import Key
+from gateway.services.issue import Issuer
+from gateway.store.keys import KeyStore
+from tests.cli.serving import PATIENCE, Connection, Served, serving
+from tests.flows.world import PEPPER, listening
+
+
+@dataclass
+class SlowAgent:
+    """An agent that answers `/quick` at once and everything else when `go_on` is set."""
+
+    port: int = 0
+    running: int = 0
+    most: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def quick(self, request: web.Request) -> web.Response:
+        return web.Response(text="quick")
+
+    async def slow(self, request: web.Request) -> web.Response:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.arrived.set()
+        await self.go_on.wait()
+        self.running -= 1
+        return web.Response(text="finished")
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        await answer.write(b"data: one\n\n")
+        await self.go_on.wait()
+        return answer
+
+
+@asynccontextmanager
+async def slow_agent() -> AsyncIterator[SlowAgent]:
+    agent = SlowAgent()
+    app = web.Application()
+    app.router.add_get("/quick", agent.quick)
+    app.router.add_get("/stream", agent.stream)
+    app.router.add_get("/{path:.*}", agent.slow)
+    async with listening(app) as agent.port:
+        yield agent
+        agent.go_on.set()
+
+
+async def issue(client: Redis, **fields: str) -> Key:
+    """A new key, as the command line would make it."""
+    issuer = Issuer(KeyStore(client), Peppers((PEPPER,)), draw)
+    wanted = KeyFields(scopes=("agents/*",), consumer="sales", **fields)
+    return (await issuer.create(wanted, "live", "test")).key
+
+
+@dataclass
+class Crew:
+    """A gateway with several workers, whose process ids are `pids`."""
+
+    served: Served
+    pids: list[int]
+
+    async def next_pid(self) -> int:
+        """That of the next worker that comes to serve."""
+        self.pids.append((await self.served.event("worker_ready"))["worker"])
+        return self.pids[-1]
+
+    @contextmanager
+    def only(self, pid: int) -> Iterator[None]:
+        """Nobody but this worker runs."""
+        others = [other for other in self.pids if other != pid]
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for other in others:
+                os.kill(other, signal.SIGCONT)
+
+    async def connect_to(self, pid: int, *, admin: bool = False) -> Connection:
+        """A connection that this worker has accepted."""
+        with self.only(pid):
+            connection = await self.served.connect(admin=admin)
+            # Accepted is what has answered.
+            await connection.get("/livez")
+            return connection
+
+
+@asynccontextmanager
+async def crew(
+    *arguments: str, workers: int, folder: Path, settings: Mapping[str, str]
+) -> AsyncIterator[Crew]:
+    """`gateway serve --workers N`, all of them serving; nothing of it is left at the end."""
+    more = ("--workers", str(workers), *arguments)
+    async with serving(*more, folder=folder, settings=settings) as served:
+        made = Crew(served, _ready(served))
+        try:
+            while len(made.pids) < workers:
+                await made.next_pid()
+            yield made
+        finally:
+            # The supervisor first, which would fill their places.
+            if served.process.returncode is None:
+                served.stop(signal.SIGKILL)
+            for pid in _ready(served):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await _until_nobody_writes(served)
+
+
+async def _until_nobody_writes(served: Served) -> None:
+    assert served.process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        await served.process.stdout.read()
+
+
+def _ready(served: Served) -> list[int]:
+    return [event["worker"] for event in served.events if event["event"] == "worker_ready"]
+
+
+async def gone(pid: int) -> None:
+    """Wait until there is no such process."""
+    async with asyncio.timeout(PATIENCE):
+        while alive(pid):
+            await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@dataclass
+class Load:
+    """Callers that keep their connections and ask again and again, until `enough` is set."""
+
+    served: Served
+    key: str
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self, callers: int) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._call_on()) for _ in range(callers)]
+        try:
+            yield
+        finally:
+            self.enough.set()
+            await asyncio.gather(*tasks)
+
+    async def _call_on(self) -> None:
+        while not self.enough.is_set():
+            try:
+                await self._one_connection()
+            except (OSError, asyncio.IncompleteReadError) as problem:
+                self.failed.append(repr(problem))
+
+    async def _one_connection(self) -> None:
+        connection = Connection(*await asyncio.open_connection(*self.served.data))
+        try:
+            while not self.enough.is_set():
+                answer = await connection.get("/agents/a/quick", self.key)
+                self.answered += 1
+                if answer.status != 200:
+                    self.failed.append(f"{answer.status} {answer.body!r}")
+                if answer.headers.get("Connection") == "close":
+                    return
+        finally:
+            connection.writer.close()

@@ -1,0 +1,287 @@
+"""`gateway serve --workers N`: several processes that callers see as one."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.settings import StoreSettings
+from gateway.server import ONE_WISH_SECONDS
+from gateway.store.workers import TTL_SECONDS
+from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue, slow_agent
+from tests.cli.serving import PATIENCE, refused
+from tests.flows.world import PEPPER
+
+
+@pytest.fixture
+async def agent() -> AsyncIterator[SlowAgent]:
+    async with slow_agent() as made:
+        yield made
+
+
+@pytest.fixture
+def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "policies").mkdir()
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{agent.port}'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(text)
+    return {
+        "GATEWAY_REDIS_URL": store.url or "",
+        "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
+        "GATEWAY_ACCESS_LOG": "off",
+    }
+
+
+async def metric(crew: Crew, pid: int, name: str) -> float:
+    """What this worker says when it is the one that is asked."""
+    connection = await crew.connect_to(pid, admin=True)
+    answer = await connection.get("/metrics")
+    rows = re.findall(rf"^{re.escape(name)} (\S+)$", answer.body.decode(), re.MULTILINE)
+    return float(rows[0]) if rows else 0.0
+
+
+async def test_every_worker_answers_counts_for_all_and_is_heard_of(
+    settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    async with crew(workers=3, folder=tmp_path, settings=settings) as made:
+        for pid in made.pids:
+            connection = await made.connect_to(pid)
+            assert (await connection.get("/agents/a/quick", key.text)).status == 200
+            connection.send("/agents/a/stream", key.text)
+            await connection.reader.readuntil(b"data: one")
+        for pid in made.pids:
+            wanted = 'gateway_requests_total{agent="a",status="2xx"}'
+            assert await metric(made, pid, wanted) == 3
+            assert await metric(made, pid, "gateway_admission_seconds_count") == 3
+            assert await metric(made, pid, "gateway_open_streams") == 3
+        names = [name async for name in client.scan_iter("gw:worker:*")]
+        assert len(names) == 3
+        beats = [await client.hgetall(name) for name in names]
+        assert {int(beat["pid"]) for beat in beats} == set(made.pids)
+        assert {beat["listen"] for beat in beats} == {"{}:{}".format(*made.served.data)}
+        assert len({(beat["version"], beat["revision"], beat["host"]) for beat in beats}) == 1
+        assert all([0 < await client.ttl(name) <= TTL_SECONDS for name in names])
+        agent.go_on.set()
+        made.served.stop()
+        assert await made.served.ends() == 0
+        assert [name async for name in client.scan_iter("gw:worker:*")] == []
+
+
+async def test_a_killed_worker_costs_its_own_connections_and_comes_back(
+    settings: dict[str, str], client: Redis, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    async with crew(workers=3, folder=tmp_path, settings=settings) as made:
+        kept = {pid: await made.connect_to(pid) for pid in made.pids}
+        victim = made.pids.pop(1)
+        streaming = kept[victim]
+        streaming.send("/agents/a/stream", key.text)
+        await streaming.reader.readuntil(b"data: one")
+        assert await metric(made, made.pids[0], "gateway_open_streams") == 1
+        os.kill(victim, signal.SIGKILL)
+        ended = await made.served.event("worker_ended")
+        assert (ended["worker"], ended["code"]) == (victim, -signal.SIGKILL)
+        for _ in range(20):
+            assert (await made.served.get("/agents/a/quick", key.text)).status == 200
+        for pid in made.pids:
+            assert (await kept[pid].get("/agents/a/quick", key.text)).status == 200
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await streaming.reader.readexactly(1000)
+        assert await metric(made, made.pids[0], "gateway_open_streams") == 0
+        new = await made.next_pid()
+        connection = await made.connect_to(new)
+        assert (await connection.get("/agents/a/quick", key.text)).status == 200
+        assert made.served.process.returncode is None
+
+
+async def test_a_rolling_restart_under_load_fails_no_request_and_no_line_of_the_log(
+    settings: dict[str, str], client: Redis, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    lines = tmp_path / "access.log"
+    more = ("--access-log", str(lines))
+    async with crew(*more, workers=2, folder=tmp_path, settings=settings) as made:
+        old = list(made.pids)
+        load = Load(made.served, key.text)
+        async with load.running(callers=8):
+            made.served.stop(signal.SIGUSR2)
+            await made.served.event("rolling_restart_done")
+            for pid in old:
+                await gone(pid)
+        assert load.failed == []
+        assert load.answered > 100
+        made.pids = [event["new"] for event in made.served.events if "new" in event]
+        assert len({*old, *made.pids}) == 4
+        wanted = 'gateway_requests_total{agent="a",status="2xx"}'
+        assert await metric(made, made.pids[0], wanted) == load.answered
+        made.served.stop()
+        assert await made.served.ends() == 0
+    told = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len([line for line in told if line["agent"] == "a"]) == load.answered
+
+
+async def test_lines_on_stdout_are_whole_however_many_workers_write_them(
+    settings: dict[str, str], client: Redis, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    settings = {**settings, "GATEWAY_ACCESS_LOG": "-"}
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        assert made.served.process.stdout is not None
+        load = Load(made.served, key.text)
+        async with load.running(callers=8):
+            while load.answered < 600:
+                await asyncio.sleep(0.05)
+        # Nobody has read so far: the pipe is full, and all writers wait.
+        made.served.stop()
+        ended = asyncio.create_task(made.served.ends())
+        written = await made.served.process.stdout.read()
+        assert await ended == 0
+    told = [json.loads(line) for line in written.splitlines()]
+    assert load.failed == []
+    assert len([line for line in told if line["agent"] == "a"]) == load.answered
+
+
+async def test_after_max_requests_a_worker_is_replaced_and_nobody_notices(
+    settings: dict[str, str], client: Redis, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    more = ("--max-requests", "50")
+    async with crew(*more, workers=1, folder=tmp_path, settings=settings) as made:
+        load = Load(made.served, key.text)
+        async with load.running(callers=2):
+            replaced = await made.served.event("worker_replaced")
+            await gone(replaced["old"])
+        assert replaced["old"] == made.pids[0]
+        assert load.failed == []
+        assert load.answered >= 50
+
+
+async def test_after_sigterm_what_runs_in_any_worker_is_finished(
+    settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        kept = [await made.connect_to(pid) for pid in made.pids]
+        for connection in kept:
+            connection.send("/agents/a/slow", key.text)
+        async with asyncio.timeout(PATIENCE):
+            while agent.running < 2:
+                await asyncio.sleep(0.01)
+        made.served.stop()
+        await refuses_connections(made)
+        agent.go_on.set()
+        answers = [await connection.answer() for connection in kept]
+        assert [(answer.status, answer.body) for answer in answers] == [(200, b"finished")] * 2
+        assert await made.served.ends() == 0
+        cut = [e["connections_cut"] for e in made.served.events if "connections_cut" in e]
+        assert cut == [0, 0]
+
+
+async def refuses_connections(made: Crew) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                (await made.served.connect()).writer.close()
+            except ConnectionRefusedError:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_second_signal_ends_all_at_once(
+    settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    more = ("--drain", "10m")
+    async with crew(*more, workers=2, folder=tmp_path, settings=settings) as made:
+        connection = await made.served.connect()
+        connection.send("/agents/a/slow", key.text)
+        await agent.arrived.wait()
+        made.served.stop(signal.SIGINT)
+        await made.served.event("draining")
+        # Before that it might be the echo of the first.
+        await asyncio.sleep(ONE_WISH_SECONDS)
+        made.served.stop(signal.SIGINT)
+        assert await made.served.ends() == 1
+        assert not any(alive(pid) for pid in made.pids)
+
+
+async def test_workers_whose_supervisor_is_killed_finish_what_runs_and_end(
+    settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        connection = await made.served.connect()
+        connection.send("/agents/a/slow", key.text)
+        await agent.arrived.wait()
+        made.served.stop(signal.SIGKILL)
+        await refuses_connections(made)
+        agent.go_on.set()
+        assert (await connection.answer()).body == b"finished"
+        for pid in made.pids:
+            await gone(pid)
+
+
+async def test_sighup_reloads_the_policies_of_every_worker(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        made.served.stop(signal.SIGHUP)
+        loaded = [await made.served.event("policies_loaded") for _ in made.pids]
+        assert [event["reason"] for event in loaded] == ["SIGHUP"] * 2
+        assert all(map(alive, made.pids))
+
+
+async def test_what_keeps_all_workers_from_serving_is_said_once(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    free = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        taken = ("serve", "--workers", "3", "--listen", address)
+        code, said = await refused(*taken, folder=tmp_path, settings={**free, **settings})
+    assert code == 1
+    assert said == f"gateway: Cannot listen on {address}: Address already in use.\n"
+    (tmp_path / "policies" / "b.yaml").write_text("version: 1\nplans:\n  p: {rate: fast}\n")
+    bad = ("serve", "--workers", "3")
+    code, said = await refused(*bad, folder=tmp_path, settings={**free, **settings})
+    assert code == 1
+    assert said.count("policies/b.yaml:3:13: ") == 1
+
+
+async def test_a_rolling_restart_that_cannot_succeed_leaves_the_workers_that_serve(
+    settings: dict[str, str], client: Redis, tmp_path: Path
+) -> None:
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        (tmp_path / "policies" / "b.yaml").write_text("version: 1\nplans:\n  p: {rate: fast}\n")
+        made.served.stop(signal.SIGUSR2)
+        async with asyncio.timeout(PATIENCE):
+            while line := await made.served.process.stderr.readline():  # type: ignore[union-attr]
+                if b"rolling_restart_given_up" in line:
+                    break
+        assert all(map(alive, made.pids))
+        for pid in made.pids:
+            assert (await (await made.connect_to(pid)).get("/readyz")).status == 200
+
+
+async def test_the_embedded_store_is_the_supervisors_and_outlives_every_worker(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    del settings["GATEWAY_REDIS_URL"], settings["GATEWAY_PEPPER"]
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        for pid in list(made.pids):
+            made.pids.remove(pid)
+            os.kill(pid, signal.SIGKILL)
+            await made.next_pid()
+        for pid in made.pids:
+            assert (await (await made.connect_to(pid)).get("/readyz")).status == 200
+        made.served.stop()
+        assert await made.served.ends() == 0
+    assert not (tmp_path / ".gateway" / "store.sock").exists()
