@@ -94,6 +94,7 @@ class Gatekeeper:
         self._admission = admission
         self._leases = leases
         self._clocks = clocks
+        self._quiet_until = float("-inf")
         self._digest = TokenDigest()
         self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
         self._beliefs: OrderedDict[bytes, Belief] = OrderedDict()
@@ -110,8 +111,15 @@ class Gatekeeper:
             log.warning("key_misconfigured", key_id=key_id, reason=str(problem))
             raise Denied(Code.KEY_MISCONFIGURED, key_id=key_id) from None
         except StoreError as problem:
-            log.warning("store_unavailable", reason=str(problem))
+            self._say_store_is_away(str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
+
+    def _say_store_is_away(self, reason: str) -> None:
+        """Once a second at most: every request meets it, and the access log has each of them."""
+        now = self._clocks.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + 1.0
+            log.warning("store_unavailable", reason=reason)
 
     async def _admit(
         self, token: bytes, head: RequestHead, located: Located, policies: Policies, address: str

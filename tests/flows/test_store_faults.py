@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gateway.domain.errors import Code
 from gateway.domain.keys import Key
@@ -142,7 +143,8 @@ async def test_deaths_under_load_let_nobody_in_unchecked_and_charge_nothing_twic
             await asyncio.sleep(0.1)
             await scene.store.start()
             await scene.healed(seconds=10)
-    assert set(statuses) == {200, 503}
+    # A death may fall between two calls, and one that waits long enough is served after it.
+    assert {200} <= set(statuses) <= {200, 503}
     admitted = scene.reached - start
     charges = await scene.charged() - charged
     assert admitted >= statuses[200]
@@ -207,3 +209,12 @@ async def loaded(scene: Scene, statuses: Counter[int], callers: int = 8) -> Asyn
     finally:
         ended.set()
         await asyncio.gather(*tasks)
+
+
+async def test_a_store_that_is_away_is_not_logged_once_a_request(scene: Scene) -> None:
+    scene.store.kill()
+    with capture_logs() as logs:
+        answers = await asyncio.gather(*(scene.world.call(scene.limited) for _ in range(50)))
+    assert {answer.status for answer in answers} == {503}
+    said = [event for event in logs if event["event"] == "store_unavailable"]
+    assert 1 <= len(said) < 5
