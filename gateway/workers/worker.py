@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,6 +21,8 @@ class Worker:
         self.admin = opened(given.admin)
         (self._line,) = opened((given.line,))
         self._line.setblocking(False)
+        self._metrics = given.metrics
+        self._alone = False
         self._left = max_requests
         if max_requests:
             self._left += random.randint(0, int(max_requests * JITTER))  # noqa: S311
@@ -39,6 +42,7 @@ class Worker:
 
         def lost() -> None:
             loop.remove_reader(self._line)
+            self._alone = True
             call()
 
         loop.add_reader(self._line, lost)
@@ -46,6 +50,9 @@ class Worker:
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._line)
         self._line.close()
+        if self._alone:
+            # Else the supervisor does it.
+            shutil.rmtree(self._metrics, ignore_errors=True)
 
     def _say(self, word: bytes) -> None:
         # A supervisor that is gone is noticed by the reader.

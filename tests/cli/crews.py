@@ -108,7 +108,8 @@ async def crew(
 ) -> AsyncIterator[Crew]:
     """`gateway serve --workers N`, all of them serving; nothing of it is left at the end."""
     more = ("--workers", str(workers), *arguments)
-    async with serving(*more, folder=folder, settings=settings) as served:
+    own = {**settings, "TMPDIR": str(folder)}
+    async with serving(*more, folder=folder, settings=own) as served:
         made = Crew(served, _ready(served))
         try:
             while len(made.pids) < workers:

@@ -102,6 +102,33 @@ async def test_a_killed_worker_costs_its_own_connections_and_comes_back(
         assert made.served.process.returncode is None
 
 
+async def test_a_worker_that_cannot_start_is_tried_again_while_the_others_serve(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        bad = tmp_path / "policies" / "b.yaml"
+        bad.write_text("version: 1\nplans:\n  p: {rate: fast}\n")
+        os.kill(made.pids.pop(), signal.SIGKILL)
+        tried = [await not_ready(made) for _ in range(3)]
+        assert len(set(tried)) == 3
+        assert (await made.served.get("/readyz")).status == 200
+        bad.unlink()
+        connection = await made.connect_to(await made.next_pid())
+        assert (await connection.get("/readyz")).status == 200
+
+
+async def not_ready(made: Crew) -> int:
+    """The next worker that ends before it serves. What it says itself is no event."""
+    assert made.served.process.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        async for line in made.served.process.stderr:
+            if b"worker_not_ready" in line:
+                event = json.loads(line)
+                assert event["code"] == 1
+                return int(event["worker"])
+    raise AssertionError("it is not tried again")
+
+
 async def test_a_rolling_restart_under_load_fails_no_request_and_no_line_of_the_log(
     settings: dict[str, str], client: Redis, tmp_path: Path
 ) -> None:
@@ -221,12 +248,14 @@ async def test_workers_whose_supervisor_is_killed_finish_what_runs_and_end(
         connection = await made.served.connect()
         connection.send("/agents/a/slow", key.text)
         await agent.arrived.wait()
+        assert len(list(tmp_path.glob("gateway-workers-*"))) == 1
         made.served.stop(signal.SIGKILL)
         await refuses_connections(made)
         agent.go_on.set()
         assert (await connection.answer()).body == b"finished"
         for pid in made.pids:
             await gone(pid)
+        assert list(tmp_path.glob("gateway-workers-*")) == []
 
 
 async def test_sighup_reloads_the_policies_of_every_worker(
