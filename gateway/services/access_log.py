@@ -1,6 +1,8 @@
 """One line a request, as JSON or for people. Written in batches and away from the event loop."""
 
 import asyncio
+import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from gateway.domain.traffic import Handled
 from gateway.protocol import json_line
 
 FLUSH_SECONDS = 0.2
+STUCK_SECONDS = 1.0
 MAX_WAITING = 50_000
 LONGEST_PATH = 256
 # What a pipe takes as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
@@ -34,7 +37,9 @@ class AccessLog:
         self._path = path
         self._format = as_line_of_json if as_json else as_line_for_people
         self._waiting: list[Handled] = []
+        self._rest: list[bytes] = []
         self._dropped = 0
+        self._turn = asyncio.Lock()
         self._writing = asyncio.create_task(self._write_on())
 
     def add(self, handled: Handled) -> None:
@@ -44,10 +49,12 @@ class AccessLog:
             self._waiting.append(handled)
 
     async def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, as far as it is taken now."""
         self._writing.cancel()
         await asyncio.gather(self._writing, return_exceptions=True)
         await self._flush()
+        if lost := self._unwritten() + len(self._waiting):
+            log.warning("access_lines_dropped", count=lost)
 
     async def _write_on(self) -> None:
         while True:
@@ -55,28 +62,53 @@ class AccessLog:
             await asyncio.shield(self._flush())
 
     async def _flush(self) -> None:
-        if not self._waiting:
-            return
-        batch, self._waiting = self._waiting, []
-        try:
-            await asyncio.to_thread(self._write, batch)
-        except OSError as problem:
-            self._dropped += len(batch)
-            log.warning("access_log_failed", reason=problem.strerror or "it cannot be written")
-        if self._dropped:
-            log.warning("access_lines_dropped", count=self._dropped)
-            self._dropped = 0
+        async with self._turn:
+            batch: list[Handled] = []
+            if not self._rest:
+                batch, self._waiting = self._waiting, []
+            if not (batch or self._rest):
+                return
+            try:
+                await asyncio.to_thread(self._write, batch)
+            except OSError as problem:
+                self._dropped += self._unwritten()
+                self._rest = []
+                log.warning("access_log_failed", reason=problem.strerror or "it cannot be written")
+            if self._dropped:
+                log.warning("access_lines_dropped", count=self._dropped)
+                self._dropped = 0
+
+    def _unwritten(self) -> int:
+        return sum(piece.count(b"\n") for piece in self._rest)
 
     def _write(self, batch: list[Handled]) -> None:
-        lines = map(self._format, batch)
+        self._rest += pieces(map(self._format, batch), PIPE_BYTES)
         if self._path is None:
-            for piece in pieces(lines, PIPE_BYTES):
-                sys.stdout.buffer.write(piece)
-                sys.stdout.buffer.flush()
+            self._rest = _write_out(sys.stdout.fileno(), self._rest)
             return
-        # Unbuffered: one write, which the kernel appends as a whole.
-        with self._path.open("ab", buffering=0) as file:
-            file.write(b"".join(lines))
+        # Opened to wait, a pipe without a reader would wait for one.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        descriptor = os.open(self._path, flags, 0o666)
+        try:
+            self._rest = _write_out(descriptor, self._rest)
+        finally:
+            os.close(descriptor)
+
+
+def _write_out(descriptor: int, waiting: list[bytes]) -> list[bytes]:
+    """Write as much as is taken without a long wait; what is left.
+
+    A reader that has stopped must hold up neither the end of the gateway nor its memory.
+    """
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    for number, piece in enumerate(waiting):
+        if not ready.poll(STUCK_SECONDS * 1000):
+            return waiting[number:]
+        taken = os.write(descriptor, piece)
+        if taken < len(piece):
+            return [piece[taken:], *waiting[number + 1 :]]
+    return []
 
 
 def pieces(lines: Iterable[bytes], most: int) -> Iterator[bytes]:

@@ -47,6 +47,7 @@ class Served:
     data: tuple[str, int] = ("", 0)
     admin: tuple[str, int] = ("", 0)
     connections: list["Connection"] = field(default_factory=list)
+    printed: bytes = b""
 
     async def event(self, name: str) -> dict[str, Any]:
         """The next event of this name; AssertionError if the process ends without it."""
@@ -64,6 +65,8 @@ class Served:
         async with asyncio.timeout(PATIENCE):
             async for line in self.process.stderr:
                 self.events.append(json.loads(line))
+            if self.process.stdout is not None:
+                self.printed += await self.process.stdout.read()
             return await self.process.wait()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -134,6 +137,8 @@ async def serving(
     settings = {
         "GATEWAY_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        # Nobody reads what is printed to stdout.
+        "GATEWAY_ACCESS_LOG": "off",
         **(settings or {}),
     }
     served = Served(await start("serve", *arguments, folder=folder, settings=settings))

@@ -1,6 +1,7 @@
 """The embedded store: one real server a directory, private, and gone with whoever needs it."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import stat
@@ -31,6 +32,10 @@ def state() -> Iterator[Path]:
     """A state directory that is not there yet, with a path short enough for a socket."""
     with TemporaryDirectory() as folder:
         yield Path(folder) / "state"
+        for path in Path(folder).rglob("store.lock"):
+            # A server whose parent was killed writes on for a moment, and holds this meanwhile.
+            with path.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 @asynccontextmanager
