@@ -66,6 +66,7 @@ http {{
       proxy_set_header Connection "";
       proxy_buffering off;
       proxy_buffer_size 64k;
+      proxy_buffers 8 64k;
       proxy_request_buffering off;
     }}
   }}
