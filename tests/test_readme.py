@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from gateway.domain.errors import DENIALS
+from gateway.protocol.policy.read import read_policies
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -31,6 +32,13 @@ def test_no_setting_has_a_name_that_kubernetes_injects() -> None:
     for name in re.findall(r"\bGATEWAY_[A-Z_]+\b", section("Settings")):
         assert not name.endswith(("_PORT", "_HOST"))
         assert not name.startswith("GATEWAY_SERVICE")
+
+
+def test_the_policies_that_it_shows_are_understood() -> None:
+    whole = re.findall(r"```yaml\n(version.*?)```", README, re.DOTALL)
+    assert whole
+    for text in whole:
+        assert read_policies({"README.yaml": text.encode()}).problems == ()
 
 
 def test_every_link_leads_somewhere() -> None:
