@@ -87,14 +87,6 @@ class Stream(BaseProtocol):
         if self.lost is not None and not self.lost.done():
             self.lost.set_result(None)
 
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading where it was paused.
-
-        aiohttp's reader asks for it after every piece, and would parse nothing once more.
-        """
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.peer is not None:
