@@ -155,7 +155,7 @@ def parse_own(text: str) -> Limits:
     """
     own = Limits()
     seen: set[str] = set()
-    for item in text.split():
+    for item in filter(None, text.split(" ")):
         name, _, value = item.partition("=")
         if name in seen:
             raise ValueError(f"the limit {name!r} is given twice")

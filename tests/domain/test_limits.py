@@ -90,6 +90,8 @@ def test_without_a_burst_as_many_are_admitted_at_once_as_the_rate_names() -> Non
         "=5/s",
         "rate=5/s nonsense",
         "concurrency=0",
+        "\x1c",
+        "rate=5/s\tburst=6",
         "concurrency=4/s",
     ],
 )
