@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import structlog
@@ -30,8 +30,8 @@ class Candidate:
     """A live hash of a record, and the tag beside it."""
 
     slot: Slot
-    phc: str
-    tag: str
+    phc: str = field(repr=False)
+    tag: str = field(repr=False)
 
 
 # (key id, hash, tag, which slot): one script that writes the tag if nothing has changed.

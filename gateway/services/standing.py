@@ -1,6 +1,6 @@
 """Whether what once let a request in would still let it in: asked again while its answer flows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.domain.errors import Code
 from gateway.domain.judgement import dead, may_act_for
@@ -14,7 +14,7 @@ class Standing:
     """`proven`: the hash that the secret matched. `user` None: it acts for nobody."""
 
     key_id: str
-    proven: str
+    proven: str = field(repr=False)
     scope: Scope | None
     user: str | None
 

@@ -154,17 +154,18 @@ async def test_a_user_the_key_may_no_longer_act_for_loses_its_stream(live: World
     key = await live.issue(users=("u1", "u2"))
     url = f"{live.url}/agents/echo/ticks"
 
-    async def open_for(user: str) -> aiohttp.ClientResponse:
-        headers = {"Authorization": f"Bearer {key.text}", "X-User-Id": user}
-        return await live.session.get(url, headers=headers)
+    def headers(user: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key.text}", "X-User-Id": user}
 
-    async with asyncio.timeout(PATIENCE):
-        first, second = await open_for("u1"), await open_for("u2")
+    async with (
+        asyncio.timeout(PATIENCE),
+        live.session.get(url, headers=headers("u1")) as first,
+        live.session.get(url, headers=headers("u2")) as second,
+    ):
         await field("users", "u2")(live, key)
         told, whole = await read_on(first)
         assert (whole, b"user_denied" in told) == (False, True)
         assert await second.content.readuntil(b"\n\n") == b"data: tick\n\n"
-        second.close()
 
 
 async def test_other_keys_and_the_new_secret_stream_on(live: World) -> None:
