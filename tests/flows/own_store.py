@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,14 +18,25 @@ PATIENCE = 10.0
 
 
 class OwnStore:
-    """Keeps what it acknowledged, however it ends. `client` is for the test alone."""
+    """Keeps what it acknowledged, however it ends. `client` is for the test alone.
 
-    def __init__(self, folder: Path) -> None:
+    `options`: further words for the server; `login`: name and password of the test's own user.
+    """
+
+    def __init__(
+        self, folder: Path, options: Sequence[str] = (), login: tuple[str, str] | None = None
+    ) -> None:
         self.folder = folder
-        self._socket = folder / "s"
+        self.socket = folder / "s"
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.settings = StoreSettings(url=f"unix://{self._socket}", state_dir=folder / "state")
-        self.client: Redis = Redis(unix_socket_path=str(self._socket), decode_responses=True)
+        self.settings = self.as_user(None)
+        self.client: Redis = Redis.from_url(self.as_user(login).url or "", decode_responses=True)
+
+    def as_user(self, login: tuple[str, str] | None) -> StoreSettings:
+        """How this user reaches it."""
+        who = "{}:{}@".format(*login) if login else ""
+        return StoreSettings(url=f"unix://{who}{self.socket}", state_dir=self.folder / "state")
 
     async def start(self) -> None:
         self._process = self._spawn()
@@ -38,14 +49,15 @@ class OwnStore:
         assert binary is not None
         options = {
             "--port": "0",
-            "--unixsocket": str(self._socket),
+            "--unixsocket": str(self.socket),
             "--dir": str(self.folder),
             "--save": "",
             "--appendonly": "yes",
             "--appendfsync": "always",
         }
         words = [word for pair in options.items() for word in pair]
-        return subprocess.Popen([binary, *words], stdout=subprocess.DEVNULL)
+        command = [binary, *self._options, *words]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     async def _answers(self) -> bool:
         try:
@@ -72,9 +84,11 @@ class OwnStore:
 
 
 @asynccontextmanager
-async def own_store() -> AsyncIterator[OwnStore]:
+async def own_store(
+    options: Sequence[str] = (), login: tuple[str, str] | None = None
+) -> AsyncIterator[OwnStore]:
     with TemporaryDirectory() as folder:
-        store = OwnStore(Path(folder))
+        store = OwnStore(Path(folder), options, login)
         await store.start()
         try:
             yield store

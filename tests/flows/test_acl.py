@@ -1,0 +1,288 @@
+"""The users of `deploy/redis/users.acl` may do what they have to do, and nothing else."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.domain.keys import Key
+from tests.cli.key_commands import Commands, Ended
+from tests.cli.serving import PATIENCE, Served, serving
+from tests.flows.own_store import OwnStore, own_store
+from tests.flows.test_open_streams import ticking
+from tests.flows.world import echo, listening
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
+USERS = ("gateway", "operator", "viewer", "admin")
+RECORD = "gw:key:{AAAAAAAAAAAA}"
+
+
+@dataclass
+class Guarded:
+    """A server under the shipped configuration, and the users' passwords."""
+
+    store: OwnStore
+    passwords: dict[str, str]
+    folder: Path
+
+    def commands(self, user: str) -> Commands:
+        return Commands(self.store.as_user((user, self.passwords[user])), self.folder)
+
+    async def run(self, user: str, *words: str) -> Ended:
+        """`gateway WORDS` by this user."""
+        return await asyncio.to_thread(self.commands(user).gateway, *words)
+
+    async def by_hand(self, user: str, *words: str) -> str:
+        """redis-cli by this user; what it printed."""
+        program = shutil.which("redis-cli")
+        if program is None:
+            reason = "redis-cli is not installed (Debian: redis-tools)"
+            pytest.fail(reason) if os.environ.get("GATEWAY_REQUIRE_TOOLS") else pytest.skip(reason)
+        command = [program, "-s", str(self.store.socket), "--user", user, *words]
+        environment = {**os.environ, "REDISCLI_AUTH": self.passwords[user]}
+        run = subprocess.run
+        ended = await asyncio.to_thread(run, command, env=environment, capture_output=True)
+        return ended.stdout.decode().strip()
+
+    @asynccontextmanager
+    async def client(self, user: str) -> AsyncIterator[Redis]:
+        url = self.store.as_user((user, self.passwords[user])).url or ""
+        async with Redis.from_url(url, decode_responses=True) as made:
+            yield made
+
+    async def refusals(self) -> list[str]:
+        """Who was refused what since the last time."""
+        log = await self.store.client.acl_log()
+        await self.store.client.acl_log_reset()
+        return [f"{entry['username']}: {entry['object']}" for entry in log]
+
+
+def set_password(users: Path, user: str, password: str) -> "subprocess.CompletedProcess[str]":
+    program = [DEPLOY / "set-password", users, user]
+    return subprocess.run(program, input=password, text=True, capture_output=True)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    users = tmp_path / "users.acl"
+    shutil.copy(DEPLOY / "users.acl", users)
+    passwords = {user: secrets.token_hex(24) for user in USERS}
+    for user, password in passwords.items():
+        set_password(users, user, password)
+    loose = ("--enable-debug-command", "yes")
+    options = (str(DEPLOY / "redis.conf"), "--aclfile", str(users), *loose)
+    async with own_store(options, ("admin", passwords["admin"])) as store:
+        yield Guarded(store, passwords, tmp_path)
+
+
+@asynccontextmanager
+async def served(guarded: Guarded) -> AsyncIterator[Served]:
+    """A gateway that knows the password of its own user only."""
+    app = web.Application()
+    app.router.add_get("/ticks", ticking)
+    app.router.add_route("*", "/{path:.*}", echo)
+    async with listening(app) as port:
+        (guarded.folder / "policies").mkdir()
+        write_policies(guarded, port, "plans:\n  small: {rate: 100/s, quota: 1000/d}\n")
+        settings = guarded.commands("gateway").environment()
+        async with serving(folder=guarded.folder, settings=settings) as made:
+            yield made
+
+
+def write_policies(guarded: Guarded, port: int, plans: str) -> None:
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{port}'}}\n{plans}"
+    new = guarded.folder / "new"
+    new.write_text(text)
+    new.rename(guarded.folder / "policies" / "a.yaml")
+
+
+async def status(served: Served, key: Key) -> str:
+    answer = await served.get("/agents/a/x", key.text)
+    return "ok" if answer.status == 200 else answer.code
+
+
+async def create(guarded: Guarded, *more: str) -> Key:
+    return await asyncio.to_thread(guarded.commands("operator").create, *more)
+
+
+async def test_a_key_lives_its_whole_life_under_the_rights_of_the_shipped_file(
+    guarded: Guarded,
+) -> None:
+    async with served(guarded) as gateway:
+        limits = ("--plan", "small", "--limits", "concurrency=5", "--idempotency-key", "once")
+        key = await create(guarded, *limits)
+        record = f"gw:key:{{{key.id}}}"
+        for _ in range(3):
+            assert await status(gateway, key) == "ok"
+        await changed_by_hand(guarded, gateway, key, record)
+        await changed_by_commands(guarded, gateway, key)
+        await looked_at(guarded, key)
+        assert await guarded.by_hand("operator", "DEL", record) == "1"
+        assert await status(gateway, key) == "key_invalid"
+        gateway.stop()
+        assert await gateway.ends() == 0
+    assert [name async for name in guarded.store.client.scan_iter("gw:worker:*")] == []
+    assert await guarded.refusals() == []
+
+
+async def changed_by_hand(guarded: Guarded, gateway: Served, key: Key, record: str) -> None:
+    for words, code in (
+        (("status", "revoked"), "key_revoked"),
+        (("status", "disabled"), "key_disabled"),
+        (("status", "active"), "ok"),
+        (("scopes", "agents/b"), "scope_denied"),
+        (("scopes", "agents/*"), "ok"),
+        (("expires_at", "1"), "key_expired"),
+        (("expires_at", ""), "ok"),
+    ):
+        assert await guarded.by_hand("operator", "HSET", record, *words) == "0"
+        assert await status(gateway, key) == code
+    assert await guarded.by_hand("operator", "EXPIRE", record, "3600") == "1"
+    assert await status(gateway, key) == "ok"
+    assert await guarded.by_hand("operator", "PERSIST", record) == "1"
+
+
+async def changed_by_commands(guarded: Guarded, gateway: Served, key: Key) -> None:
+    for words, code in (
+        (("disable", key.id), "key_disabled"),
+        (("enable", key.id), "ok"),
+        (("update", key.id, "--scope", "agents/b"), "scope_denied"),
+        (("update", key.id, "--scope", "agents/*"), "ok"),
+        (("rotate", key.id, "--grace", "1h"), "ok"),
+        (("revoke", "--consumer", "sales", "--yes"), "key_revoked"),
+    ):
+        ended = await guarded.run("operator", "keys", *words)
+        assert ended.code == 0, ended.said
+        assert await status(gateway, key) == code
+    other = await create(guarded)
+    assert await status(gateway, other) == "ok"
+    ended = await guarded.run("operator", "keys", "delete", other.id, "--yes")
+    assert ended.code == 0, ended.said
+    assert await status(gateway, other) == "key_invalid"
+
+
+async def looked_at(guarded: Guarded, key: Key) -> None:
+    url = ("--method", "GET", "--url", "/agents/a/x")
+    explained = await guarded.run("operator", "policy", "explain", "--key", key.id, *url)
+    assert "key_revoked" in explained.out + explained.said
+    for user in ("operator", "viewer"):
+        doctor = await guarded.run(user, "doctor", "--json")
+        assert len(doctor.json["workers"]) == 1, doctor.said
+        assert [one["id"] for one in (await listed(guarded, user))["keys"]] == [key.id]
+        shown = await guarded.run(user, "keys", "show", key.id, "--json")
+        assert shown.json["state"] == "revoked"
+
+
+async def listed(guarded: Guarded, user: str) -> Any:
+    return (await guarded.run(user, "keys", "list", "--json")).json
+
+
+async def test_what_the_gateway_does_beside_the_requests_is_within_its_rights(
+    guarded: Guarded,
+) -> None:
+    """Tags, limits explained, scripts loaded anew, sweeps of open streams, reloads."""
+    async with served(guarded) as gateway:
+        key = await create(guarded, "--plan", "small", "--limits", "concurrency=5")
+        record = f"gw:key:{{{key.id}}}"
+        async with guarded.client("operator") as operator:
+            await operator.hset(record, "tag", "")
+            assert await status(gateway, key) == "ok"
+            async with asyncio.timeout(PATIENCE):
+                while not await operator.hget(record, "tag"):
+                    await asyncio.sleep(0.02)
+            await guarded.store.client.script_flush()
+            assert await status(gateway, key) == "ok"
+            url = ("--method", "GET", "--url", "/agents/a/x")
+            explained = await guarded.run("operator", "policy", "explain", "--key", key.id, *url)
+            assert explained.code == 0, explained.said
+            stream = await gateway.connect()
+            stream.send("/agents/a/ticks", key.text)
+            await stream.reader.readuntil(b"data: tick")
+            await operator.hset(record, "status", "revoked")
+            async with asyncio.timeout(PATIENCE):
+                await stream.reader.readuntil(b"event: error")
+            await operator.hset(record, "status", "active")
+        write_policies(guarded, 9, "")
+        orphaned = await gateway.event("keys_orphaned")
+        assert "small" in orphaned["reason"]
+    assert await guarded.refusals() == []
+
+
+DANGEROUS = [
+    *("FLUSHALL", "FLUSHDB", "CONFIG GET requirepass", "CONFIG SET maxmemory 1", "KEYS *"),
+    *("ACL LIST", "ACL SETUSER gateway allcommands", "MONITOR", "SHUTDOWN NOSAVE", "SAVE"),
+    *("REPLICAOF NO ONE", "CLIENT LIST", "CLIENT KILL TYPE normal", "SCRIPT FLUSH"),
+    *("DEBUG SLEEP 0", "RENAME gw:key:{A} gw:key:{B}", "PUBLISH a b", "SWAPDB 0 1"),
+    *("GET another", "SET another 1", "HGETALL gw:cred:{crm}", "XRANGE gw:audit - +"),
+]
+FORBIDDEN = {
+    "gateway": [f"DEL {RECORD}", f"HGETALL {RECORD}", f"HDEL {RECORD} status", "GET gw:idem:{a}"],
+    "operator": ["HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"],
+    "viewer": [
+        *(f"HSET {RECORD} status active", f"DEL {RECORD}", f"EXPIRE {RECORD} 1"),
+        *("SET gw:rate:{a} 1", "SCRIPT LOAD return", f"UNLINK {RECORD}"),
+    ],
+}
+
+
+@pytest.mark.parametrize("user", FORBIDDEN)
+async def test_nobody_may_do_what_is_not_theirs(guarded: Guarded, user: str) -> None:
+    admin = guarded.store.client
+    await admin.hset(RECORD, "status", "active")
+    async with guarded.client(user) as client:
+        for line in (*DANGEROUS, *FORBIDDEN[user]):
+            with pytest.raises(ResponseError, match="permission"):
+                await client.execute_command(*line.split(" "))
+        # Nor by way of a script, in which the same rights hold.
+        for call in ("'FLUSHALL'", "'KEYS', '*'", "'SET', 'another', '1'"):
+            with pytest.raises(ResponseError, match=r"permission|ACL"):
+                await client.eval(f"return redis.call({call})", 0)
+    assert await admin.hgetall(RECORD) == {"status": "active"}
+    assert await admin.dbsize() == 1
+
+
+async def test_a_viewers_command_that_writes_fails_in_one_sentence(guarded: Guarded) -> None:
+    key = await create(guarded)
+    for words in (("revoke", key.id), ("rotate", key.id), ("delete", key.id, "--yes")):
+        ended = await guarded.run("viewer", "keys", *words)
+        assert ended.code == 1
+        assert "permission" in ended.said
+        assert ended.said.count("\n") == 1
+    shown = await guarded.run("viewer", "keys", "show", key.id, "--json")
+    assert shown.json["state"] == "active"
+
+
+async def test_nobody_comes_in_without_a_password(guarded: Guarded) -> None:
+    url = f"unix://{guarded.store.socket}"
+    async with Redis.from_url(url, protocol=2) as nobody:
+        with pytest.raises(RedisError, match="Authentication"):
+            await nobody.ping()
+    for user in ("default", *USERS):
+        for password in ("", user, guarded.passwords["viewer"][:-1]):
+            login = {"username": user, "password": password, "protocol": 2}
+            async with Redis.from_url(url, **login) as client:
+                with pytest.raises(RedisError, match=r"WRONGPASS|[Aa]uthentication|password"):
+                    await client.ping()
+
+
+def test_a_new_password_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    users = tmp_path / "users.acl"
+    shutil.copy(DEPLOY / "users.acl", users)
+    assert "#" not in users.read_text(), "the file comes without passwords: nobody can log in"
+    for _ in range(2):
+        assert set_password(users, "gateway", secrets.token_hex(24)).returncode == 0
+    assert users.read_text().count("#") == 1
+    short = set_password(users, "gateway", "hunter2")
+    assert short.returncode == 1
+    assert "hunter2" not in short.stderr + users.read_text()
