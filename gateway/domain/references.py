@@ -1,0 +1,86 @@
+"""References: `${credentials.NAME[.FIELD]}` and `${user.NAME[.FIELD]}`; `$${` is a literal `${`."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.domain.credentials import is_credential_name, is_field_name
+
+OPEN = "${"
+_ESCAPED = "$${"
+_OURS = re.compile(r"\$\{(?:credentials|user)(?=[.}]|\Z)", re.ASCII)
+_SHAPE = "write ${credentials.NAME}, ${credentials.NAME.FIELD} or ${user.NAME.FIELD}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`field` empty: the main value. `of_user`: the calling user's own credential."""
+
+    name: str
+    field: str = ""
+    of_user: bool = False
+
+    def __str__(self) -> str:
+        kind = "user" if self.of_user else "credentials"
+        return f"${{{kind}.{self.name}{'.' + self.field if self.field else ''}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text with references in it, as the pieces that it is made of."""
+
+    parts: tuple[str | Reference, ...]
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Reference))
+
+    def render(self, value: Callable[[Reference], str]) -> str:
+        return "".join(part if isinstance(part, str) else value(part) for part in self.parts)
+
+    def __str__(self) -> str:
+        """The text as it would be written."""
+        return "".join(
+            part.replace(OPEN, _ESCAPED) if isinstance(part, str) else str(part)
+            for part in self.parts
+        )
+
+
+def parse(text: str, *, strict: bool = True) -> Template:
+    """The pieces of `text`; ValueError says what is wrong with the first that makes no sense.
+
+    `strict` False, for files that others read too: a `${…}` that is none of ours is literal.
+    """
+    parts: list[str | Reference] = []
+    literal = ""
+    at = 0
+    while (found := text.find("$", at)) >= 0:
+        literal, at = literal + text[at:found], found
+        if text.startswith(_ESCAPED, at):
+            literal, at = literal + OPEN, at + len(_ESCAPED)
+        elif text.startswith(OPEN, at) and (strict or _OURS.match(text, at)):
+            reference, at = _reference(text, at)
+            parts += [literal, reference] if literal else [reference]
+            literal = ""
+        else:
+            literal, at = literal + "$", at + 1
+    literal += text[at:]
+    return Template((*parts, literal) if literal else tuple(parts))
+
+
+def _reference(text: str, at: int) -> tuple[Reference, int]:
+    end = text.find("}", at)
+    if end < 0:
+        raise ValueError(f"a reference is not closed by '}}': {_SHAPE}; a literal '${{' is '$${{'")
+    kind, *names = text[at + len(OPEN) : end].split(".", 2)
+    if kind not in ("credentials", "user") or not names:
+        raise ValueError(f"this is no reference: {_SHAPE}; a literal '${{' is '$${{'")
+    name, field = names[0], names[1] if len(names) > 1 else ""
+    if not is_credential_name(name):
+        raise ValueError(
+            "a reference names a credential: 2 to 63 of the characters a-z 0-9 _, "
+            "beginning with a letter"
+        )
+    if len(names) > 1 and not is_field_name(field):
+        raise ValueError("a reference's field is 1 to 128 letters, digits and . _ -")
+    return Reference(name, field, kind == "user"), end + 1

@@ -1,0 +1,13 @@
+-- KEYS: record, revision, changes, gone. ARGV: SHA-1 of the record that was read, or ''; id; record.
+-- Returns the vault's new revision, or '' where somebody else has written meanwhile.
+local present = redis.call('GET', KEYS[1])
+if (present and redis.sha1hex(present) or '') ~= ARGV[1] then return '' end
+-- By the clock: a vault that was lost and filled anew never counts through numbers once used.
+local time = redis.call('TIME')
+local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+local revision = string.format('%.0f', math.max(before + 1, time[1] * 1000000 + time[2]))
+redis.call('SET', KEYS[1], ARGV[3])
+redis.call('SET', KEYS[2], revision)
+redis.call('ZADD', KEYS[3], revision, ARGV[2])
+redis.call('HDEL', KEYS[4], ARGV[2])
+return revision

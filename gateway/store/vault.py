@@ -1,0 +1,119 @@
+"""Credential records in Redis: `gw:cred:{vault}:…`, ciphertext only, one slot.
+
+`item:<id>`: a record, whole; `revision`: grows with every write; `changes`: each id by the
+revision of its last write, a deletion included, so that a poll reads only what is newer;
+`gone`: the last version of what was deleted.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
+
+from gateway.domain.credentials import CredentialId, parse_id
+from gateway.store.failures import UnknownScriptError, translated
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written since some revision: each id with the revision of its last write."""
+
+    revision: int
+    ids: tuple[tuple[CredentialId, int], ...]
+
+
+class VaultStore:
+    """Every method raises StoreError where Redis cannot answer."""
+
+    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+        self._client = client
+        self._base = f"{prefix}cred:{{vault}}:"
+
+    def name(self, credential: CredentialId) -> str:
+        return f"{self._base}item:{credential}"
+
+    async def now(self) -> int:
+        """Redis' own clock, in Unix seconds."""
+        with translated():
+            seconds, _ = await self._client.time()
+        return int(seconds)
+
+    async def written_since(self, revision: int) -> Written:
+        """The vault's revision and what was written after `revision`, as of one moment."""
+        names = (f"{self._base}revision", f"{self._base}changes")
+        now, flat = await self._run("credential_changes", names, (f"{revision:d}",))
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        found = [(_id(member), int(float(score))) for member, score in pairs]
+        return Written(_number(now), tuple((i, score) for i, score in found if i is not None))
+
+    async def read(self, ids: Iterable[CredentialId]) -> dict[CredentialId, bytes]:
+        """The records of these ids; those that are not there are left out."""
+        found: dict[CredentialId, bytes] = {}
+        remaining = iter(ids)
+        while batch := list(islice(remaining, BATCH)):
+            values = await self._command("MGET", *map(self.name, batch))
+            found |= {i: v for i, v in zip(batch, values, strict=True) if v is not None}
+        return found
+
+    async def get(self, credential: CredentialId) -> bytes | None:
+        return (await self.read([credential])).get(credential)
+
+    async def put(self, credential: CredentialId, record: bytes, before: bytes | None) -> bool:
+        """Write `record` in place of `before`; False where something else is there by now."""
+        digest = "" if before is None else sha1(before, usedforsecurity=False).hexdigest()
+        arguments = (digest, str(credential), record)
+        return bool(await self._run("credential_put", self._keys(credential), arguments))
+
+    async def delete(self, credential: CredentialId, version: int) -> bool:
+        """False where there is none. `version`: the last it had."""
+        arguments = (str(credential), f"{version:d}")
+        return bool(await self._run("credential_delete", self._keys(credential), arguments))
+
+    async def last_versions(self, ids: Sequence[CredentialId]) -> list[int | None]:
+        """Of each id the version that it had when it was deleted; None: it was not."""
+        if not ids:
+            return []
+        values = await self._command("HMGET", f"{self._base}gone", *map(str, ids))
+        return [None if value is None else _number(value) for value in values]
+
+    def _keys(self, credential: CredentialId) -> tuple[str, ...]:
+        rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone"))
+        return (self.name(credential), *rest)
+
+    async def _run(self, script: str, names: Sequence[str], words: Sequence[str | bytes]) -> Any:
+        source, digest = _script(script)
+        rest = (str(len(names)), *names, *words)
+        try:
+            return await self._command("EVALSHA", digest, *rest)
+        except UnknownScriptError:
+            return await self._command("EVAL", source, *rest)
+
+    async def _command(self, *words: str | bytes) -> Any:
+        with translated():
+            return await self._client.execute_command(*words, **{NEVER_DECODE: True})
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value and value.isdigit() else 0
+
+
+def _id(member: bytes) -> CredentialId | None:
+    """None: somebody has put something of their own there."""
+    try:
+        return parse_id(member.decode("ascii", "replace"))
+    except ValueError:
+        return None
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    source = (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+    return source, sha1(source.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,112 @@
+"""Credential records in Redis: nothing is lost, a poll reads what is new, and all share a slot."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from redis.crc import key_slot
+
+from gateway.domain.credentials import CredentialId
+from gateway.domain.errors import StoreError
+from gateway.store.vault import VaultStore, Written
+
+A, B, MINE = CredentialId("aa"), CredentialId("bb"), CredentialId("aa", "u.1@x")
+
+
+@pytest.fixture
+def vault(client: Redis) -> VaultStore:
+    return VaultStore(client)
+
+
+async def ids_since(vault: VaultStore, revision: int) -> set[CredentialId]:
+    return {found for found, _ in (await vault.written_since(revision)).ids}
+
+
+async def test_an_empty_vault_has_revision_zero(vault: VaultStore) -> None:
+    assert await vault.written_since(0) == Written(0, ())
+    assert await vault.get(A) is None
+
+
+async def test_a_poll_reads_what_was_written_since_and_nothing_else(vault: VaultStore) -> None:
+    for one in (A, B, MINE):
+        assert await vault.put(one, f"record of {one}".encode(), None)
+    first = await vault.written_since(0)
+    assert {i for i, _ in first.ids} == {A, B, MINE}
+    assert max(revision for _, revision in first.ids) == first.revision
+    assert (await vault.written_since(first.revision)).ids == ()
+    assert await vault.put(B, b"new", b"record of bb")
+    second = await vault.written_since(first.revision)
+    assert second.ids == ((B, second.revision),)
+    assert second.revision > first.revision
+    assert await vault.read([A, B, MINE]) == {
+        A: b"record of aa",
+        B: b"new",
+        MINE: b"record of user/u.1@x/aa",
+    }
+
+
+async def test_whoever_has_read_something_older_does_not_write_over_it(vault: VaultStore) -> None:
+    assert await vault.put(A, b"one", None)
+    assert not await vault.put(A, b"two", None)
+    assert not await vault.put(A, b"two", b"something else")
+    assert not await vault.put(B, b"two", b"never there")
+    assert await vault.get(A) == b"one"
+    before = (await vault.written_since(0)).revision
+    took = await asyncio.gather(*(vault.put(A, b"%d" % i, b"one") for i in range(20)))
+    assert took.count(True) == 1
+    assert (await vault.written_since(before)).ids[0][0] == A
+
+
+async def test_a_deletion_is_told_to_pollers_and_remembers_its_version(vault: VaultStore) -> None:
+    await vault.put(A, b"one", None)
+    before = (await vault.written_since(0)).revision
+    assert await vault.delete(A, 7)
+    assert not await vault.delete(A, 7)
+    assert await ids_since(vault, before) == {A}
+    assert await vault.last_versions([A, B]) == [7, None]
+    assert await vault.put(A, b"again", None)
+    assert await vault.last_versions([A]) == [None]
+
+
+async def test_a_vault_that_was_lost_never_counts_through_the_same_numbers(
+    vault: VaultStore, client: Redis
+) -> None:
+    await vault.put(A, b"one", None)
+    before = (await vault.written_since(0)).revision
+    await client.flushall()
+    await vault.put(B, b"two", None)
+    assert (await vault.written_since(0)).revision > before
+
+
+async def test_scripts_that_redis_has_forgotten_are_sent_again(
+    vault: VaultStore, client: Redis
+) -> None:
+    await vault.put(A, b"one", None)
+    await client.script_flush()
+    assert await vault.put(A, b"two", b"one")
+    await client.script_flush()
+    assert await vault.delete(A, 1)
+
+
+async def test_all_names_share_a_slot_and_the_prefix(vault: VaultStore, client: Redis) -> None:
+    await VaultStore(client, "other:").put(MINE, b"one", None)
+    await VaultStore(client, "other:").delete(MINE, 1)
+    await VaultStore(client, "other:").put(A, b"one", None)
+    names = await client.keys("*")
+    assert len(names) == 4
+    assert all(name.startswith("other:cred:{vault}:") for name in names)
+    assert len({key_slot(name.encode()) for name in names}) == 1
+
+
+async def test_what_others_put_there_by_hand_breaks_nothing(
+    vault: VaultStore, client: Redis
+) -> None:
+    await vault.put(A, b"one", None)
+    await client.zadd("gw:cred:{vault}:changes", {"no id": 5, b"\xff": 6})
+    await client.set("gw:cred:{vault}:revision", "no number")
+    assert await ids_since(vault, 0) == {A}
+    assert await vault.put(A, b"two", b"one")
+    assert (await vault.written_since(0)).revision > 10**15
+    await client.set("gw:cred:{vault}:changes", "no set")
+    with pytest.raises(StoreError):
+        await vault.written_since(0)
