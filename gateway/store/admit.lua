@@ -20,9 +20,13 @@ local LEASE_MS = 30000
 local clock = redis.call('TIME')
 local seconds, now = tonumber(clock[1]), tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
--- A record of another type makes no sense and reads as an empty one: it denies.
+-- A record of another type makes no sense and reads as an empty one: it denies. What else keeps
+-- it from being read (no right to it) says nothing about the key.
 local record = redis.pcall('HMGET', KEYS[1], unpack(FIELDS))
-if record.err then record = {} end
+if record.err then
+  if string.sub(record.err, 1, 9) ~= 'WRONGTYPE' then return record end
+  record = {}
+end
 
 local function stale()
   local answer = {0, seconds, tonumber(clock[2])}
@@ -153,6 +157,14 @@ end
 
 local admitted = worst == 0
 if admitted and ARGV[12] ~= '?' then
+  if #KEYS == 2 then
+    -- A replica may be behind: it is no place to ask who is revoked. Where nothing is charged,
+    -- only a write that changes nothing tells.
+    local written = redis.pcall('HDEL', KEYS[2], '')
+    if type(written) == 'table' and string.sub(written.err, 1, 8) == 'READONLY' then
+      return written
+    end
+  end
   for i = 3, #KEYS do
     local state = states[i]
     if state.interval then
@@ -169,11 +181,7 @@ if admitted and ARGV[12] ~= '?' then
     -- Only history: a server that is full must still admit a key without limits.
     local last = redis.pcall('HGET', KEYS[2], slot)
     if type(last) ~= 'string' or seconds - (tonumber(last) or 0) >= TOUCH_SECONDS then
-      local written = redis.pcall('HSET', KEYS[2], slot, clock[1])
-      -- A replica may be behind: it is no place to ask who is revoked.
-      if type(written) == 'table' and string.sub(written.err, 1, 8) == 'READONLY' then
-        return written
-      end
+      redis.pcall('HSET', KEYS[2], slot, clock[1])
       redis.pcall('EXPIRE', KEYS[2], USED_TTL)
     end
   end

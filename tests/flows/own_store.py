@@ -1,6 +1,7 @@
 """A server that a test may stop, kill and fill, because nobody else uses it."""
 
 import asyncio
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Sequence
@@ -77,6 +78,10 @@ class OwnStore:
         assert process is not None
         process.kill()
         process.wait()
+
+    def forget(self) -> None:
+        """It was killed; what it kept is gone."""
+        shutil.rmtree(self.folder / "appendonlydir")
 
     def _send(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -227,7 +227,7 @@ DANGEROUS = [
     *("GET another", "SET another 1", "HGETALL gw:cred:{crm}", "XRANGE gw:audit - +"),
 ]
 FORBIDDEN = {
-    "gateway": [f"DEL {RECORD}", f"HGETALL {RECORD}", f"HDEL {RECORD} status", "GET gw:idem:{a}"],
+    "gateway": [f"DEL {RECORD}", f"HGETALL {RECORD}", "GET gw:idem:{a}"],
     "operator": ["HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"],
     "viewer": [
         *(f"HSET {RECORD} status active", f"DEL {RECORD}", f"EXPIRE {RECORD} 1"),

@@ -1,0 +1,171 @@
+"""Redis answers, but not as it should: it forgot everything, is full, has no room, knows us no
+more, or is no primary. Nobody is let in unchecked, and the gateway heals by itself."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.errors import Code
+from tests.flows.own_store import OwnStore, own_store
+from tests.flows.test_denials import check
+from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, loaded, opened
+from tests.flows.test_store_wire import RECOVERY, refused_in_time
+
+USER, PASSWORD = "gateway", "of-the-gateway"
+RIGHTS = ("on", f">{PASSWORD}", "~*", "+@all")
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """The gateway logs in with a password, the test without."""
+    async with own_store() as store:
+        await store.client.acl_setuser(USER, enabled=True, reset=True)
+        await acl(store, *RIGHTS)
+        store.settings = store.as_user((USER, PASSWORD))
+        async with opened(store) as made:
+            await made.warm_up()
+            yield made
+
+
+async def acl(store: OwnStore, *rules: str) -> None:
+    await store.client.execute_command("ACL", "SETUSER", USER, *rules)
+
+
+async def thrown_out(client: Redis) -> None:
+    """Every connection but the test's own."""
+    await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+async def no_more_a_user(scene: Scene) -> None:
+    await scene.store.client.execute_command("ACL", "DELUSER", USER)
+
+
+async def another_password(scene: Scene) -> None:
+    await acl(scene.store, "resetpass", ">another")
+    # Who is logged in stays so.
+    assert (await scene.world.call(scene.limited)).status == 200
+    await thrown_out(scene.store.client)
+
+
+async def switched_off(scene: Scene) -> None:
+    await acl(scene.store, "off")
+    await thrown_out(scene.store.client)
+
+
+async def no_scripts(scene: Scene) -> None:
+    await acl(scene.store, "-@scripting")
+
+
+async def no_reading(scene: Scene) -> None:
+    await acl(scene.store, "-hmget")
+
+
+async def no_names(scene: Scene) -> None:
+    await acl(scene.store, "resetkeys")
+
+
+LOCKED: list[Callable[[Scene], Awaitable[None]]] = [
+    *(no_more_a_user, another_password, switched_off, no_scripts, no_reading, no_names)
+]
+
+
+@pytest.mark.parametrize("lock", LOCKED, ids=lambda lock: lock.__name__)
+async def test_a_gateway_that_is_locked_out_refuses_and_comes_back_by_itself(
+    scene: Scene, lock: Callable[[Scene], Awaitable[None]]
+) -> None:
+    await lock(scene)
+    for _ in range(2):
+        await refused_in_time(scene)
+    charged = await scene.charged()
+    await acl(scene.store, "reset", *RIGHTS)
+    reached = scene.reached
+    await scene.healed(RECOVERY)
+    assert await scene.charged() == charged + scene.reached - reached
+
+
+async def test_a_password_set_for_everybody_holds_from_the_next_connection_on() -> None:
+    async with own_store() as store, opened(store) as scene:
+        await scene.warm_up()
+        await store.client.config_set("requirepass", "secret")
+        assert (await scene.world.call(scene.limited)).status == 200
+        await thrown_out(store.client)
+        await refused_in_time(scene)
+        await store.client.config_set("requirepass", "")
+        await scene.healed(RECOVERY)
+
+
+async def test_a_store_with_no_room_for_a_connection_is_one_that_is_away(scene: Scene) -> None:
+    client = scene.store.client
+    await client.config_set("maxclients", 1)
+    # What is connected stays so.
+    assert (await scene.world.call(scene.limited)).status == 200
+    await thrown_out(client)
+    await refused_in_time(scene)
+    await refused_in_time(scene)
+    await client.config_set("maxclients", 100)
+    await scene.healed(RECOVERY)
+
+
+async def test_a_store_that_came_back_empty_knows_nobody_until_its_data_are_back(
+    scene: Scene,
+) -> None:
+    kept = {key: await scene.store.client.dump(scene.world.record(key)) for key in keys(scene)}
+    reached = scene.reached
+    scene.store.kill()
+    await refused_in_time(scene)
+    scene.store.forget()
+    scene.store.settings = scene.store.as_user(None)
+    await scene.store.start()
+    await scene.store.client.acl_setuser(USER, enabled=True, reset=True)
+    await acl(scene.store, *RIGHTS)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(RECOVERY):
+        while (await scene.world.call(scene.limited)).code == Code.STORE_UNAVAILABLE:
+            await asyncio.sleep(0.01)
+    for key in keys(scene):
+        for _ in range(5):
+            check(await scene.world.call(key), Code.KEY_INVALID)
+    assert scene.reached == reached
+    for key, record in kept.items():
+        await scene.store.client.restore(scene.world.record(key), 0, record)
+        assert (await scene.world.call(key)).status == 200
+    assert await scene.charged() == 1
+
+
+def keys(scene: Scene) -> tuple[object, object]:
+    return scene.limited, scene.unlimited
+
+
+async def test_a_store_that_fills_up_under_load_charges_whom_it_admits(scene: Scene) -> None:
+    client, statuses = scene.store.client, Counter[int]()
+    charged, reached = await scene.charged(), scene.reached
+    async with loaded(scene, statuses):
+        for _ in range(10):
+            await client.config_set("maxmemory", "1")
+            await asyncio.sleep(0.03)
+            await client.config_set("maxmemory", "0")
+            await asyncio.sleep(0.03)
+        await scene.healed(RECOVERY)
+    assert set(statuses) == {200, 503}
+    # What it refuses for lack of memory it has not counted: nothing was written.
+    assert await scene.charged() - charged == scene.reached - reached
+
+
+async def test_a_replica_decides_on_nobody_not_even_on_a_key_without_limits(
+    scene: Scene,
+) -> None:
+    """What the new primary has revoked, it may not have heard of."""
+    client, reached = scene.store.client, scene.reached
+    await client.replicaof("127.0.0.1", "1")
+    for _ in range(5):
+        await refused_in_time(scene)
+    assert scene.reached == reached
+    await client.replicaof("NO", "ONE")
+    await scene.healed(RECOVERY)
+
+
+def test_the_bound_leaves_room_for_the_timeout() -> None:
+    assert TIMEOUT + SLACK < 5

@@ -1,0 +1,123 @@
+"""The way to Redis is slow, goes dead, or loses answers: nobody is let in unchecked, nothing is
+charged twice, and the gateway heals by itself."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.domain.errors import Code
+from tests.flows.own_store import own_store
+from tests.flows.relays import Relay, at_port, deaf, relayed
+from tests.flows.test_denials import check
+from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, loaded, opened
+
+# Of the way back to health, in seconds.
+RECOVERY = 5.0 - SLACK
+
+Wired = tuple[Scene, Relay]
+
+
+@pytest.fixture
+async def wired() -> AsyncIterator[Wired]:
+    async with own_store() as store, relayed(store) as relay, opened(store) as scene:
+        await scene.warm_up()
+        yield scene, relay
+
+
+async def refused_in_time(scene: Scene, calls: int = 20) -> None:
+    """All at once, each within the timeout, and none reaches the agent."""
+    reached = scene.reached
+    timed = [scene.timed(key) for key in (scene.limited, scene.unlimited) * (calls // 2)]
+    for answer, seconds in await asyncio.gather(*timed):
+        check(answer, Code.STORE_UNAVAILABLE)
+        assert seconds < TIMEOUT + SLACK
+    assert scene.reached == reached
+
+
+async def test_a_slow_store_is_waited_for_and_charged_once_a_request(wired: Wired) -> None:
+    scene, relay = wired
+    charged = await scene.charged()
+    relay.delay = TIMEOUT / 5
+    answers = await asyncio.gather(*(scene.timed(scene.limited) for _ in range(30)))
+    assert {answer.status for answer, _ in answers} == {200}
+    assert min(seconds for _, seconds in answers) > 2 * relay.delay
+    assert await scene.charged() == charged + 30
+
+
+async def test_a_store_that_is_too_slow_costs_the_timeout_and_heals(wired: Wired) -> None:
+    scene, relay = wired
+    charged, reached = await scene.charged(), scene.reached
+    relay.delay = TIMEOUT * 2
+    await refused_in_time(scene)
+    await refused_in_time(scene)
+    relay.delay = 0.0
+    await scene.healed(RECOVERY)
+    assert await scene.charged() <= charged + 20 + scene.reached - reached
+
+
+async def test_a_dead_wire_costs_the_timeout_on_old_and_new_connections_and_heals(
+    wired: Wired,
+) -> None:
+    scene, relay = wired
+    charged, reached = await scene.charged(), scene.reached
+    relay.alive.clear()
+    for _ in range(3):
+        await refused_in_time(scene)
+    relay.alive.set()
+    await scene.healed(RECOVERY)
+    assert await scene.charged() <= charged + 30 + scene.reached - reached
+
+
+async def test_lost_answers_are_never_asked_for_again(wired: Wired) -> None:
+    """Each lost answer may have been charged, once; every admitted request was, once."""
+    scene, relay = wired
+    charged, reached = await scene.charged(), scene.reached
+    statuses: Counter[int] = Counter()
+    async with loaded(scene, statuses):
+        relay.eats = 5
+        async with asyncio.timeout(30):
+            while relay.eaten < 20:
+                await asyncio.sleep(0.01)
+        relay.eats = 0
+        await scene.healed(RECOVERY)
+    assert set(statuses) == {200, 503}
+    admitted = scene.reached - reached
+    charges = await scene.charged() - charged
+    assert admitted <= charges <= admitted + statuses[503]
+
+
+async def test_a_connection_that_is_never_made_costs_the_timeout_and_is_made_later(
+    wired: Wired,
+) -> None:
+    scene, relay = wired
+    async with deaf() as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await asyncio.open_connection("127.0.0.1", port)
+        scene.store.settings = at_port(scene.store.settings, port)
+        async with opened(scene.store, scene.limited) as other:
+            for _ in range(3):
+                await refused_in_time(other)
+            listener.close()
+            async with await asyncio.start_server(relay.serve, "127.0.0.1", port):
+                await other.healed(RECOVERY)
+
+
+async def test_a_wire_that_stutters_lets_nobody_in_unchecked(wired: Wired) -> None:
+    scene, relay = wired
+    charged, reached = await scene.charged(), scene.reached
+    statuses: Counter[int] = Counter()
+    async with loaded(scene, statuses):
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            relay.alive.clear()
+            await asyncio.sleep(TIMEOUT * 1.2)
+            relay.alive.set()
+            await scene.healed(RECOVERY)
+    assert set(statuses) <= {200, 503}
+    admitted = scene.reached - reached
+    charges = await scene.charged() - charged
+    assert admitted <= charges <= admitted + statuses[503]
