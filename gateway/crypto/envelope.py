@@ -40,6 +40,7 @@ class UnknownMasterKeyError(BrokenCredentialError):
         super().__init__(
             credential, f"it was encrypted with the master key {master}, which is not given here"
         )
+        self.master = master
 
 
 def master_key_id(key: bytes) -> str:

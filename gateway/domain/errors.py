@@ -47,6 +47,7 @@ class Code(StrEnum):
     QUOTA_EXHAUSTED = "quota_exhausted"
     BUSY = "busy"
     STORE_UNAVAILABLE = "store_unavailable"
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_PROTOCOL = "upstream_protocol"
     UPSTREAM_TIMEOUT = "upstream_timeout"
@@ -163,6 +164,13 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
                 Code.STORE_UNAVAILABLE,
                 "Keys cannot be checked at the moment, so nothing is let through. Try again "
                 "in a second.",
+                retry=True,
+            ),
+            _row(
+                503,
+                Code.CREDENTIAL_UNAVAILABLE,
+                "A credential that this needs is missing or was not checked for too long. Ask "
+                "the gateway's operator to look at it with 'gateway credentials list'.",
                 retry=True,
             ),
             _row(

@@ -1,0 +1,268 @@
+"""Credentials in memory, kept up to date: one implementation for workers and for agents.
+
+All at the start, then only what was written since. While the source is away, what is known goes
+on serving, each credential for its `max_stale`; one that is broken holds up no other.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Protocol
+
+from gateway.domain.credentials import Credential, CredentialId
+
+JITTER = 0.2
+FIRST_RETRY = 0.5
+# Two checks are never nearer to each other, whatever a credential's `max_stale` wishes.
+SHORTEST_PAUSE = 0.5
+# `max_stale` 0: checked not longer ago than that, as a request takes its time.
+FRESH_SECONDS = 1.0
+# A check in time: with the longest jitter, and for an answer that takes a while.
+ON_TIME = 1 + 2 * JITTER
+ANSWER_SECONDS = 5.0
+
+
+class SourceError(Exception):
+    """The credentials could not be asked for; `str()` is one sentence, without a value."""
+
+
+class UnavailableError(LookupError):
+    """A credential is missing, broken or too stale; `str()` is one sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a source tells. `whole`: all there is, and not only what was written since.
+
+    `removed`: ids with the revision of their removal. `age`: seconds since all this was true.
+    """
+
+    revision: int
+    changed: tuple[Credential, ...] = ()
+    removed: tuple[tuple[CredentialId, int], ...] = ()
+    broken: Mapping[CredentialId, str] = field(default_factory=lambda: MappingProxyType({}))
+    whole: bool = False
+    age: float = 0.0
+
+
+class Source(Protocol):
+    """`waits`: a fetch may be held back for `wait` seconds, until something changes."""
+
+    waits: bool
+
+    async def fetch(self, since: int, wait: float) -> Changes:
+        """What was written after the revision `since`; SourceError where it cannot be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an operator should hear of one check. `error` empty: it went well."""
+
+    error: str = ""
+    changed: tuple[CredentialId, ...] = ()
+    removed: tuple[CredentialId, ...] = ()
+    broken: Mapping[CredentialId, str] = field(default_factory=lambda: MappingProxyType({}))
+    recovered: bool = False
+
+
+class Sync:
+    """`poll`: seconds between two checks, give or take a fifth. `tell` hears of what happens."""
+
+    def __init__(
+        self,
+        source: Source,
+        poll: float,
+        tell: Callable[[Report], None] = lambda _: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._source = source
+        self._poll = poll
+        self._tell = tell
+        self._clock = clock
+        self._draw = draw
+        self._known: dict[CredentialId, Credential] = {}
+        self._gone: dict[CredentialId, int] = {}
+        # Since when each is broken, and why.
+        self._broken: dict[CredentialId, tuple[float, str]] = {}
+        self._checked_at: float | None = None
+        self._failures = 0
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self.revision = 0
+        self.last_error = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything was there once."""
+        return self._checked_at is not None
+
+    @property
+    def known(self) -> Mapping[CredentialId, Credential]:
+        return MappingProxyType(self._known)
+
+    @property
+    def gone(self) -> Mapping[CredentialId, int]:
+        """What was removed, by the revision of its removal."""
+        return MappingProxyType(self._gone)
+
+    @property
+    def broken(self) -> Mapping[CredentialId, str]:
+        return {name: reason for name, (_, reason) in self._broken.items()}
+
+    def age(self, credential: CredentialId | None = None) -> float:
+        """Seconds since the last check that went well; of one that is broken, since it is."""
+        if self._checked_at is None:
+            return float("inf")
+        at = self._checked_at
+        if credential in self._broken:
+            at = min(at, self._broken[credential][0])
+        return self._clock() - at
+
+    def get(self, credential: CredentialId) -> Credential:
+        """The newest there is of it; UnavailableError if there is none, or it is too stale."""
+        known = self._known.get(credential)
+        if known is None:
+            raise UnavailableError(self._why_not(credential))
+        most = known.max_stale
+        if most is not None and self.age(credential) > (most or self._on_time):
+            raise UnavailableError(
+                f"Credential '{credential}' was last confirmed {self.age(credential):.0f} s ago "
+                f"and may be {most} s stale: {self._reason(credential)}"
+            )
+        return known
+
+    async def freshen(self, credentials: Iterable[CredentialId]) -> None:
+        """A check at once if one of these must not be as stale as it is; UnavailableError if
+        that fails. Where nothing has to be fresh, it costs a look."""
+        for credential in credentials:
+            known = self._known.get(credential)
+            if known is None or known.max_stale is None:
+                continue
+            most = max(known.max_stale, FRESH_SECONDS)
+            if self.age(credential) <= most:
+                continue
+            async with self._lock:
+                if self.age(credential) > most:
+                    await self._check(0.0)
+            if self.age(credential) > most:
+                self._refuse_stale(credential)
+
+    async def check(self, wait: float = 0.0) -> bool:
+        """Ask the source once; whether it answered."""
+        async with self._lock:
+            return await self._check(wait)
+
+    async def run(self) -> None:
+        """Check again and again. Never ends by itself."""
+        pause = self._pause(0.0)
+        while True:
+            await asyncio.sleep(pause)
+            before, began = self.revision, self._clock()
+            answered = await self.check(self._pause(0.0) if self._source.waits else 0.0)
+            soon = answered and self._source.waits and self.revision != before
+            pause = SHORTEST_PAUSE if soon else self._pause(self._clock() - began)
+
+    async def changed(self, seconds: float) -> bool:
+        """Wait for the next check that changes something, at most so long; whether it came."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _pause(self, spent: float) -> float:
+        """Until the next check, of which `spent` seconds are over."""
+        cadence = self._cadence()
+        if self._failures:
+            cadence = min(cadence, FIRST_RETRY * 2.0 ** min(self._failures - 1, 20))
+        return max(0.0, self._draw(1 - JITTER, 1 + JITTER) * cadence - spent)
+
+    def _cadence(self) -> float:
+        """Often enough that no credential gets stale while all is well."""
+        wishes = (one.max_stale / 3 for one in self._known.values() if one.max_stale)
+        return min(self._poll, max(SHORTEST_PAUSE, min(wishes, default=self._poll)))
+
+    @property
+    def _on_time(self) -> float:
+        """How old the last check is while all goes well; less than nothing once one has failed."""
+        return -1.0 if self._failures else self._poll * ON_TIME + ANSWER_SECONDS
+
+    async def _check(self, wait: float) -> bool:
+        began = self._clock()
+        try:
+            changes = await self._source.fetch(self.revision, wait)
+        except SourceError as problem:
+            self._failures += 1
+            first, self.last_error = self.last_error != str(problem), str(problem)
+            if first:
+                self._tell(Report(error=self.last_error))
+            return False
+        # A fetch that was held back was true at its end; the source says how old it was then.
+        at = self._clock() if self._source.waits else began
+        report = self._apply(changes, at - changes.age)
+        recovered = bool(self._failures) and self.ready
+        self._failures, self.last_error = 0, ""
+        if recovered or report.changed or report.removed or report.broken:
+            self._tell(replace(report, recovered=recovered))
+        return True
+
+    def _apply(self, changes: Changes, at: float) -> Report:
+        broken = dict(changes.broken)
+        removed = dict(changes.removed)
+        if changes.whole:
+            told = {one.id for one in changes.changed} | broken.keys()
+            removed |= dict.fromkeys(self._known.keys() - told - removed.keys(), changes.revision)
+        changed = []
+        for one in changes.changed:
+            before = self._known.get(one.id)
+            if before is not None and one.current.number < before.current.number:
+                broken[one.id] = _went_back(before, one)
+                continue
+            self._known[one.id] = one
+            self._gone.pop(one.id, None)
+            self._broken.pop(one.id, None)
+            if before is None or (before.current, before.type) != (one.current, one.type):
+                changed.append(one.id)
+        for name, revision in removed.items():
+            self._known.pop(name, None)
+            self._broken.pop(name, None)
+            self._gone[name] = revision
+        for name, reason in broken.items():
+            since = self._broken.get(name, (at,))[0]
+            self._broken[name] = (since, reason)
+        self._checked_at, self.revision = at, changes.revision
+        if changes.changed or removed:
+            waiting, self._changed = self._changed, asyncio.Event()
+            waiting.set()
+        return Report(changed=tuple(changed), removed=tuple(removed), broken=broken)
+
+    def _why_not(self, credential: CredentialId) -> str:
+        if credential in self._broken:
+            return self._broken[credential][1]
+        if not self.ready:
+            return f"The credentials were not fetched yet: {self.last_error or 'it is too early.'}"
+        return f"There is no credential '{credential}'."
+
+    def _reason(self, credential: CredentialId) -> str:
+        if credential in self._broken:
+            return self._broken[credential][1]
+        return self.last_error or "it could not be checked."
+
+    def _refuse_stale(self, credential: CredentialId) -> None:
+        raise UnavailableError(
+            f"Credential '{credential}' is too stale: {self._reason(credential)}"
+        )
+
+
+def _went_back(before: Credential, now: Credential) -> str:
+    return (
+        f"Credential '{now.id}' went back from version {before.current.number} to "
+        f"{now.current.number}: the older record is refused."
+    )

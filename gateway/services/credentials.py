@@ -1,0 +1,189 @@
+"""What the data plane asks for credentials: from memory, always the newest, never waiting.
+
+template = references.parse("Bearer ${credentials.crm}")        # at load
+await credentials.freshen(template, user)                       # free, unless it must be fresh
+resolved = credentials.resolve(template, user)                  # Denied where it cannot be had
+resolved.newest, resolved.previous                              # texts to send; never log them
+resolved.uses                                                   # names and versions, for audit
+resolved.secrets                                                # values to scrub from answers
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.client.sync import Report, Sync, UnavailableError
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
+from gateway.domain.errors import Code, Denied
+from gateway.domain.references import Reference, Template
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """That a version of a credential was used: what an audit record names."""
+
+    name: CredentialId
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`newest`: the text with the newest values. `previous`: with those before, where one of them
+    was rotated and its grace lasts; None: there is no other to try.
+
+    `uses`, `secrets`: of all values in both, so that an answer can be scrubbed of either.
+    """
+
+    newest: str = field(repr=False)
+    previous: str | None = field(repr=False)
+    uses: tuple[Use, ...]
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+class LiveCredentials:
+    """The credentials of this process. `wall`: Unix seconds, by which a grace ends."""
+
+    def __init__(self, sync: Sync, wall: Callable[[], float]) -> None:
+        self._sync = sync
+        self._wall = wall
+
+    @property
+    def ready(self) -> bool:
+        """Whether all were there once."""
+        return self._sync.ready
+
+    @property
+    def age(self) -> float:
+        """Seconds since the vault last answered; infinite before it ever did."""
+        return self._sync.age()
+
+    @property
+    def last_error(self) -> str:
+        """Why the last check failed; empty: it did not."""
+        return self._sync.last_error
+
+    @property
+    def broken(self) -> Mapping[CredentialId, str]:
+        """What cannot be opened, a sentence each."""
+        return self._sync.broken
+
+    @property
+    def known(self) -> Mapping[CredentialId, Credential]:
+        return self._sync.known
+
+    @property
+    def gone(self) -> Mapping[CredentialId, int]:
+        return self._sync.gone
+
+    async def changed(self, seconds: float) -> bool:
+        """Wait for the next change of any credential, at most so long; whether one came."""
+        return await self._sync.changed(seconds)
+
+    async def freshen(self, template: Template, user: str | None = None) -> None:
+        """Ask the vault now if one of the credentials must be fresher than it is; else nothing.
+
+        Denied(credential_unavailable) where it had to be asked and did not answer.
+        """
+        await self.freshen_ids(tuple(_id(r, user) for r in template.references))
+
+    async def freshen_ids(self, ids: tuple[CredentialId, ...]) -> None:
+        """The same, for credentials by name."""
+        try:
+            await self._sync.freshen(ids)
+        except UnavailableError as problem:
+            raise _unavailable(problem) from None
+
+    def find(self, name: CredentialId) -> Credential:
+        """The whole credential, for what signs or fetches a token with it.
+
+        Denied(credential_unavailable) where it is missing, broken or too stale. `current` and
+        `previous_at(now)` have the values.
+        """
+        try:
+            return self._sync.get(name)
+        except UnavailableError as problem:
+            raise _unavailable(problem) from None
+
+    def resolve(self, template: Template, user: str | None = None) -> Resolved:
+        """The text of `template`, for this user; Denied(credential_unavailable)."""
+        now = self._wall()
+        found = {r: self.find(_id(r, user)) for r in template.references}
+        older = {r: one.previous_at(now) for r, one in found.items()}
+        newest = template.render(lambda r: _value(found[r], found[r].current, r))
+        previous = None
+        if any(older.values()):
+            previous = template.render(lambda r: _value(found[r], older[r] or found[r].current, r))
+        used = [(found[r], found[r].current, r) for r in found]
+        used += [(found[r], version, r) for r, version in older.items() if version is not None]
+        return Resolved(
+            newest,
+            previous,
+            tuple(dict.fromkeys(Use(one.id, version.number) for one, version, _ in used)),
+            tuple(dict.fromkeys(_value(*one) for one in used)),
+        )
+
+    def problem_of(self, reference: Reference) -> str:
+        """Why a policy cannot mean this reference; empty where it can, or where nobody knows.
+
+        A user's own credential is known only when the user comes.
+        """
+        if reference.of_user or not self.ready:
+            return ""
+        name = CredentialId(reference.name)
+        known = self.known.get(name)
+        if known is None:
+            return self.broken.get(name) or f"there is no credential {reference.name!r}"
+        kind = TYPES[known.type]
+        if reference.field and reference.field not in known.current.fields:
+            return f"the credential {reference.name!r} has no field {reference.field!r}"
+        if not reference.field and not kind.fetched and kind.main not in known.current.fields:
+            example = Reference(reference.name, next(iter(known.current.fields)))
+            return (
+                f"the credential {reference.name!r} of type {known.type} has no main value: "
+                f"name a field, such as {example}"
+            )
+        return ""
+
+
+def tell_log(report: Report) -> None:
+    """What a sync reports, as log events: names and reasons, never values."""
+    if report.error:
+        log.warning("credentials_unchecked", reason=report.error)
+    if report.recovered:
+        log.info("credentials_checked_again")
+    if report.changed or report.removed:
+        log.info(
+            "credentials_changed",
+            changed=[str(name) for name in report.changed],
+            removed=[str(name) for name in report.removed],
+        )
+    for reason in report.broken.values():
+        log.error("credential_broken", reason=reason)
+
+
+def _id(reference: Reference, user: str | None) -> CredentialId:
+    if not reference.of_user:
+        return CredentialId(reference.name)
+    if not user:
+        raise Denied(
+            Code.CREDENTIAL_UNAVAILABLE,
+            "This needs a credential of the user it is for: name the user in X-User-Id.",
+        )
+    return CredentialId(reference.name, user)
+
+
+def _value(credential: Credential, version: Version, reference: Reference) -> str:
+    value = version.fields.get(reference.field or credential.main)
+    if value is None:
+        raise _unavailable(
+            UnavailableError(f"Credential '{credential.id}' has no value for {reference}.")
+        )
+    return value
+
+
+def _unavailable(problem: UnavailableError) -> Denied:
+    log.warning("credential_unavailable", reason=str(problem))
+    return Denied(Code.CREDENTIAL_UNAVAILABLE)

@@ -1,0 +1,77 @@
+"""The vault as a source of credentials: reads and decrypts what was written since."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from gateway.client.sync import Changes, SourceError
+from gateway.crypto.envelope import BrokenCredentialError, Envelope, UnknownMasterKeyError
+from gateway.domain.credentials import Credential, CredentialId
+from gateway.domain.errors import StoreError
+from gateway.store.vault import VaultStore, Written
+
+WRONG_KEY = (
+    "None of the given master keys opens the vault: its credentials were encrypted with {needed}, "
+    "given {given}. Set GATEWAY_MASTER_KEY_FILE to the right one."
+)
+
+
+class WrongMasterKeyError(SourceError):
+    """There are credentials, and not one of them can be opened for want of a key."""
+
+
+class VaultSource:
+    waits = False
+
+    def __init__(
+        self, store: VaultStore, envelope: Envelope, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._envelope = envelope
+        self._clock = clock
+
+    async def fetch(self, since: int, wait: float) -> Changes:
+        try:
+            written, whole = await self._written(since)
+            records = await self._store.read(name for name, _ in written.ids)
+            missing = [name for name, _ in written.ids if name not in records]
+            versions = await self._store.last_versions(missing)
+        except StoreError as problem:
+            raise SourceError(str(problem)) from None
+        broken = {
+            name: f"The record of credential '{name}' is gone, and nobody deleted it."
+            for name, version in zip(missing, versions, strict=True)
+            if version is None
+        }
+        opened: list[Credential] = []
+        unknown: set[str] = set()
+        for name, revision in written.ids:
+            if name not in records:
+                continue
+            try:
+                opened.append(replace(self._open(name, records[name]), revision=revision))
+            except UnknownMasterKeyError as problem:
+                unknown.add(problem.master)
+                broken[name] = str(problem)
+            except BrokenCredentialError as problem:
+                broken[name] = str(problem)
+        if unknown and not opened and (whole or not since):
+            given = ", ".join(self._envelope.keys.ids) or "none"
+            raise WrongMasterKeyError(
+                WRONG_KEY.format(needed=", ".join(sorted(unknown)), given=given)
+            )
+        removed = tuple((n, r) for n, r in written.ids if n not in records and n not in broken)
+        return Changes(written.revision, tuple(opened), removed, broken, whole)
+
+    def _open(self, name: CredentialId, record: bytes) -> Credential:
+        return self._envelope.open(name, record)
+
+    async def _written(self, since: int) -> tuple[Written, bool]:
+        """What was written since; all there is, where the vault has gone back before that."""
+        written = await self._store.written_since(since)
+        if written.revision >= since:
+            return written, False
+        if written.revision == 0:
+            # Nobody deletes everything in this way; what is known is better than nothing.
+            raise SourceError("The vault has lost all it had: it is another Redis, or was flushed.")
+        return await self._store.written_since(0), True

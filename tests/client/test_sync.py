@@ -1,0 +1,318 @@
+"""Credentials in memory: all at the start, then what changed, and on while the vault is away."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.client.sync import Changes, SourceError, Sync, UnavailableError
+from gateway.domain.credentials import CredentialId
+from gateway.services.vault_source import WrongMasterKeyError
+from tests.flows.own_store import own_store
+from tests.services.vaults import Vault
+
+LONG_AGO = 10**6
+
+
+@pytest.fixture
+def vault(client: Redis) -> Vault:
+    return Vault(client)
+
+
+async def test_one_of_a_thousand_that_was_rotated_is_the_one_that_is_fetched_and_decrypted(
+    vault: Vault,
+) -> None:
+    names = [f"c{i}" for i in range(1000)]
+    for name in names:
+        await vault.write(name)
+    sync = vault.sync()
+    assert await sync.check()
+    assert vault.opened.count("c7") == 1 and len(vault.opened) == 1000
+    vault.opened.clear()
+    await vault.client.config_resetstat()
+    assert await sync.check()
+    assert vault.opened == []
+    await vault.write("c7", 2)
+    await vault.client.config_resetstat()
+    assert await sync.check()
+    assert vault.opened == ["c7"]
+    assert vault.value(sync, "c7") == "c7-2"
+    assert vault.value(sync, "c8") == "c8-1"
+    told = await vault.client.info("commandstats")
+    assert told["cmdstat_mget"]["calls"] == 1
+    # What a poll reads is one record: its size, and not that of a thousand.
+    assert (await vault.client.info("stats"))["total_net_output_bytes"] < 20_000
+
+
+async def test_a_check_that_finds_nothing_new_is_one_round_trip_that_reads_no_record(
+    vault: Vault,
+) -> None:
+    await vault.write("aa")
+    sync = vault.sync()
+    await sync.check()
+    await vault.client.config_resetstat()
+    await sync.check()
+    told = await vault.client.info("commandstats")
+    assert "cmdstat_mget" not in told and told["cmdstat_evalsha"]["calls"] == 1
+
+
+async def test_what_is_deleted_is_gone_with_the_next_check(vault: Vault) -> None:
+    await vault.write("aa")
+    await vault.write("user/u1/aa")
+    sync = vault.sync()
+    await sync.check()
+    await vault.delete("aa")
+    await sync.check()
+    with pytest.raises(UnavailableError, match="no credential 'aa'"):
+        sync.get(CredentialId("aa"))
+    assert vault.value(sync, "user/u1/aa") == "user/u1/aa-1"
+    await vault.write("aa", 2)
+    await sync.check()
+    assert vault.value(sync, "aa") == "aa-2"
+
+
+async def test_one_that_is_broken_holds_up_no_other_and_its_last_good_value_serves_on(
+    vault: Vault,
+) -> None:
+    for name in ("aa", "bb", "cc"):
+        await vault.write(name)
+    sync = vault.sync()
+    await sync.check()
+    for name, number in (("aa", 2), ("bb", 2), ("cc", 2)):
+        await vault.write(name, number)
+    bad = (await vault.client.get("gw:cred:{vault}:item:bb")).replace("api_key", "bearer!")
+    await vault.client.set("gw:cred:{vault}:item:bb", bad)
+    assert await sync.check()
+    assert [vault.value(sync, n) for n in ("aa", "bb", "cc")] == ["aa-2", "bb-1", "cc-2"]
+    assert "'bb'" in sync.broken[CredentialId("bb")]
+    fresh = vault.sync()
+    assert await fresh.check()
+    assert vault.value(fresh, "aa") == "aa-2"
+    with pytest.raises(UnavailableError, match="'bb' is refused"):
+        fresh.get(CredentialId("bb"))
+    await vault.write("bb", 3)
+    await fresh.check()
+    assert vault.value(fresh, "bb") == "bb-3" and not fresh.broken
+
+
+async def test_a_broken_one_is_as_stale_as_it_is_broken(vault: Vault) -> None:
+    await vault.write("aa", max_stale=60)
+    sync = vault.sync()
+    await sync.check()
+    await vault.write("aa", 2, max_stale=60)
+    await vault.client.set("gw:cred:{vault}:item:aa", "scribbled over")
+    await sync.check()
+    vault.now += 50
+    await sync.check()
+    assert vault.value(sync, "aa") == "aa-1"
+    vault.now += 20
+    await sync.check()
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        sync.get(CredentialId("aa"))
+
+
+async def test_a_record_that_goes_back_to_an_older_version_is_refused(vault: Vault) -> None:
+    await vault.write("aa", 4)
+    older = await vault.store.get(CredentialId("aa"))
+    await vault.write("aa", 5)
+    sync = vault.sync()
+    await sync.check()
+    now = await vault.store.get(CredentialId("aa"))
+    assert older and await vault.store.put(CredentialId("aa"), older, now)
+    await sync.check()
+    assert vault.value(sync, "aa") == "aa-5"
+    assert "went back from version 5 to 4" in sync.broken[CredentialId("aa")]
+
+
+async def test_a_record_removed_behind_the_gateways_back_is_told_apart_from_a_deletion(
+    vault: Vault,
+) -> None:
+    await vault.write("aa")
+    await vault.client.delete("gw:cred:{vault}:item:aa")
+    sync = vault.sync()
+    await sync.check()
+    with pytest.raises(UnavailableError, match="nobody deleted it"):
+        sync.get(CredentialId("aa"))
+
+
+async def test_a_vault_that_was_flushed_is_an_error_and_not_a_deletion_of_everything(
+    vault: Vault,
+) -> None:
+    await vault.write("aa")
+    sync = vault.sync()
+    await sync.check()
+    await vault.client.flushall()
+    assert not await sync.check()
+    assert "lost all" in sync.last_error
+    assert vault.value(sync, "aa") == "aa-1"
+    await vault.write("bb")
+    assert await sync.check()
+    assert vault.value(sync, "bb") == "bb-1"
+
+
+async def test_a_vault_that_went_back_in_time_is_read_as_a_whole(
+    vault: Vault, client: Redis
+) -> None:
+    await vault.write("aa")
+    revision = await client.get("gw:cred:{vault}:revision")
+    await vault.write("bb")
+    sync = vault.sync()
+    await sync.check()
+    # As a dump from before `bb` would leave it.
+    await client.set("gw:cred:{vault}:revision", revision)
+    await client.delete("gw:cred:{vault}:item:bb")
+    await client.zrem("gw:cred:{vault}:changes", "bb")
+    assert await sync.check()
+    assert vault.value(sync, "aa") == "aa-1"
+    with pytest.raises(UnavailableError):
+        sync.get(CredentialId("bb"))
+
+
+async def test_with_the_wrong_master_key_nothing_opens_and_one_sentence_says_so(
+    vault: Vault,
+) -> None:
+    await vault.write("aa")
+    await vault.write("bb")
+    kept = {name: await vault.client.get(name) for name in ("gw:cred:{vault}:item:aa",)}
+    other = Vault(vault.client, b"x" * 32)
+    sync = other.sync()
+    assert not await sync.check()
+    assert "None of the given master keys" in sync.last_error
+    assert sync.last_error.count(". ") == 1 and not sync.ready
+    assert kept == {name: await vault.client.get(name) for name in kept}
+    with pytest.raises(WrongMasterKeyError):
+        await sync._source.fetch(0, 0.0)
+
+
+async def test_values_serve_on_while_the_vault_is_away_for_as_long_as_each_may_be_stale() -> None:
+    async with own_store() as store:
+        vault = Vault(store.client)
+        await vault.write("forever")
+        await vault.write("minutes", max_stale=300)
+        await vault.write("fresh", max_stale=0)
+        sync = vault.sync()
+        await sync.check()
+        assert [vault.value(sync, n) for n in ("forever", "minutes", "fresh")]
+        store.kill()
+        assert not await sync.check()
+        assert vault.value(sync, "minutes") == "minutes-1"
+        with pytest.raises(UnavailableError, match="'fresh'"):
+            sync.get(CredentialId("fresh"))
+        vault.now += 299
+        assert vault.value(sync, "minutes") == "minutes-1"
+        vault.now += 2
+        with pytest.raises(UnavailableError, match="301 s ago"):
+            sync.get(CredentialId("minutes"))
+        vault.now += LONG_AGO
+        assert vault.value(sync, "forever") == "forever-1"
+        assert sync.age() > LONG_AGO and sync.last_error
+        await store.start()
+        assert await sync.check()
+        assert [vault.value(sync, n) for n in ("forever", "minutes", "fresh")]
+        assert sync.last_error == "" and sync.age() == 0.0
+
+
+async def test_what_must_be_fresh_is_checked_when_it_is_used() -> None:
+    async with own_store() as store:
+        vault = Vault(store.client)
+        await vault.write("fresh", max_stale=0)
+        await vault.write("any")
+        sync = vault.sync()
+        await sync.check()
+        both = (CredentialId("fresh"), CredentialId("any"))
+        vault.now += 10
+        await vault.write("fresh", 2, max_stale=0)
+        await sync.freshen(both[1:])
+        assert vault.value(sync, "fresh") == "fresh-1"
+        await asyncio.gather(*(sync.freshen(both) for _ in range(20)))
+        assert vault.value(sync, "fresh") == "fresh-2"
+        assert vault.opened.count("fresh") == 2, "twenty that need it at once share a check"
+        store.kill()
+        vault.now += 10
+        with pytest.raises(UnavailableError, match="'fresh' is too stale"):
+            await sync.freshen(both)
+        await sync.freshen(both[1:])
+
+
+class Failing:
+    """A source that fails as often as it is told to."""
+
+    waits = False
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    async def fetch(self, since: int, wait: float) -> Changes:
+        if self.failures:
+            self.failures -= 1
+            raise SourceError("It is away.")
+        return Changes(1)
+
+
+async def test_checks_come_every_poll_give_or_take_a_fifth() -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def draw(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high if len(drawn) % 2 else low
+
+    sync = Sync(Failing(0), 15.0, draw=draw)
+    await sync.check()
+    assert [sync._pause(0.0), sync._pause(0.0)] == pytest.approx([18.0, 12.0])
+    assert sync._pause(5.0) == pytest.approx(13.0)
+    assert set(drawn) == {(0.8, 1.2)}
+
+
+async def test_failures_are_tried_again_ever_more_slowly_and_told_once() -> None:
+    told = []
+    sync = Sync(Failing(8), 15.0, told.append, draw=lambda low, high: 1.0)
+    pauses = []
+    for _ in range(8):
+        assert not await sync.check()
+        pauses.append(sync._pause(0.0))
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    assert await sync.check()
+    assert sync._pause(0.0) == 15.0
+    assert [(report.error, report.recovered) for report in told] == [
+        ("It is away.", False),
+        ("", True),
+    ]
+
+
+async def test_a_credential_that_may_be_stale_for_seconds_is_checked_more_often(
+    vault: Vault,
+) -> None:
+    await vault.write("aa", max_stale=6)
+    sync = vault.sync(draw=lambda low, high: 1.0)
+    await sync.check()
+    assert sync._pause(0.0) == 2.0
+
+
+async def test_whoever_waits_for_a_change_is_woken_by_it_and_by_nothing_else(vault: Vault) -> None:
+    await vault.write("aa")
+    sync = vault.sync()
+    await sync.check()
+    waiting = asyncio.create_task(sync.changed(10.0))
+    await sync.check()
+    assert not waiting.done()
+    await vault.write("aa", 2)
+    await sync.check()
+    assert await waiting
+    assert not await sync.changed(0.01)
+
+
+async def test_it_runs_by_itself(vault: Vault) -> None:
+    sync = vault.sync(poll=0.01)
+    running = asyncio.create_task(sync.run())
+    async with asyncio.timeout(10):
+        await vault.write("aa")
+        while CredentialId("aa") not in sync.known:
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_no_value_is_in_what_it_tells(vault: Vault) -> None:
+    await vault.write("aa")
+    sync = vault.sync()
+    await sync.check()
+    assert "aa-1" not in f"{vault.reports}{sync!r}{sync.known}"

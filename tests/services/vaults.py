@@ -1,0 +1,60 @@
+"""A vault for tests: real records in a real store, under a key of their own."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from redis.asyncio import Redis
+
+from gateway.client.sync import Report, Sync
+from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.domain.credentials import Credential, Version, parse_id
+from gateway.services.vault_source import VaultSource
+from gateway.store.vault import VaultStore
+
+MASTER = b"m" * 32
+
+
+class Vault:
+    """`opened`: every id that was decrypted, in order. `now`: the clock, moved by hand."""
+
+    def __init__(self, client: Redis, *keys: bytes) -> None:
+        self.client = client
+        self.store = VaultStore(client)
+        self.envelope = Envelope(MasterKeys(keys or (MASTER,)))
+        self.opened: list[str] = []
+        self.now = 1000.0
+        self.reports: list[Report] = []
+
+    async def write(
+        self, name: str, number: int = 1, grace: int | None = None, **more: object
+    ) -> None:
+        """Version `number` of an api key; with `grace` the one before it stays until then."""
+        found = parse_id(name)
+        current = Version(number, {"value": f"{name}-{number}"})
+        previous = None
+        if grace is not None:
+            previous = Version(number - 1, {"value": f"{name}-{number - 1}"}, until=grace)
+        made = replace(Credential(found, "api_key", current, previous), **more)  # type: ignore[arg-type]
+        before = await self.store.get(found)
+        assert await self.store.put(found, self.envelope.seal(made), before)
+
+    async def delete(self, name: str, number: int = 1) -> None:
+        assert await self.store.delete(parse_id(name), number)
+
+    def sync(self, poll: float = 15.0, draw: Callable[[float, float], float] | None = None) -> Sync:
+        source = VaultSource(self.store, self._counting(), lambda: self.now)
+        more = {"draw": draw} if draw else {}
+        return Sync(source, poll, self.reports.append, clock=lambda: self.now, **more)
+
+    def value(self, sync: Sync, name: str) -> str:
+        return sync.get(parse_id(name)).current.fields["value"]
+
+    def _counting(self) -> Envelope:
+        opened, real = self.opened, self.envelope
+
+        class Counting(Envelope):
+            def open(self, credential, blob):  # type: ignore[no-untyped-def]
+                opened.append(str(credential))
+                return real.open(credential, blob)
+
+        return Counting(real.keys)
