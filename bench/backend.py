@@ -1,7 +1,8 @@
 """The agent that every peer stands in front of. Lean, so that it is never what is measured.
 
 GET /1k: 1 KB at once. GET /big: 1 MB. GET /sse: 200 events, 5 ms apart. POST anything: the body is
-read and dropped, then 1 KB. GET /events: how many events were sent so far.
+read and dropped, then 1 KB. GET /events: how many events were sent so far. GET /head: the head of
+this very request.
 Only the last part of a path counts. Bodies must have a length.
 """
 
@@ -84,6 +85,8 @@ class Backend(asyncio.Protocol):
                 self._transport.write(_LARGE)
             case b"events":
                 self._transport.write(_sized(b"text/plain", b"%d" % self._sent.events))
+            case b"head":
+                self._transport.write(_sized(b"text/plain", head))
             case _:
                 self._transport.write(_SMALL)
 

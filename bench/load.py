@@ -1,13 +1,21 @@
-"""Load by wrk: one case against one address, and what wrk says of it."""
+"""Load on one address: by wrk, or where wrk cannot make it by `asks.py`; and what came of it."""
 
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from bench.asks import Job
+from bench.site import Running
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 HINT = "wrk is missing: apt-get install wrk, or brew install wrk"
+# How far a share of refusals that were drawn at random may be off.
+TOLERANCE = 0.05
+SETTLE_SECONDS = 0.5
 
 
 class LoadError(Exception):
@@ -16,23 +24,30 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked for. `body`: bytes sent with it. `streams`: see `bench/backend.py`."""
+    """What is asked for. `body`: bytes sent with it. `streams`: see `bench/backend.py`.
+
+    `mixed`: a file of requests to draw from, see `wrk.lua`; `refused`: the share of them that has
+    to be refused. `rate`: requests a second, held whatever comes back.
+    """
 
     name: str
     title: str
-    path: str
+    path: str = "/1k"
     connections: int = 32
     method: str = "GET"
     body: int = 0
     streams: bool = False
+    mixed: Path | None = None
+    refused: float = 0.0
+    rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run came to: `seconds` and `p99_ms` as wrk saw them."""
+    """What one run came to. `per_second` and `p99_ms` as seen from outside."""
 
     requests: int
-    seconds: float
+    per_second: float
     p99_ms: float
 
 
@@ -40,21 +55,54 @@ def has_wrk() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(case: Case, base: str, key: str, seconds: int) -> Load:
+def run(case: Case, peer: Running, key: str, seconds: float) -> Load:
     """LoadError if a single answer was not what was asked for."""
+    if case.rate:
+        return _paced(case, peer, key, seconds)
+    return _by_wrk(case, peer, key, seconds)
+
+
+def each_once(peer: Running, keys: Sequence[str], path: str = "/1k") -> Load:
+    """Each key once, as fast as 32 connections take it."""
+    told = _ask(Job(peer.port, _path(peer) + path, list(keys)))
+    return Load(len(keys), len(keys) / told["seconds"], told["p99_ms"])
+
+
+def _paced(case: Case, peer: Running, key: str, seconds: float) -> Load:
+    path = _path(peer) + case.path
+    told = _ask(Job(peer.port, path, [key], case.connections, case.rate, seconds, SETTLE_SECONDS))
+    # All that was due is sent in the end; where that took longer, the rate was not held.
+    if told["seconds"] > 1.1 * (seconds + SETTLE_SECONDS):
+        raise LoadError(f"{case.title}: {peer.name} cannot keep up with it")
+    return Load(int(told["sent"]), told["sent"] / told["seconds"], told["p99_ms"])
+
+
+def _path(peer: Running) -> str:
+    return "".join(f"/{part}" for part in peer.base.split("/")[3:])
+
+
+def _ask(job: Job) -> dict[str, float]:
+    said = subprocess.run(
+        [sys.executable, "-m", "bench.asks"],
+        input=json.dumps(asdict(job)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if said.returncode != 0:
+        raise LoadError(f"{job.path}: {said.stderr.strip()}")
+    told: dict[str, float] = json.loads(said.stdout)
+    return told
+
+
+def _by_wrk(case: Case, peer: Running, key: str, seconds: float) -> Load:
     said = subprocess.run(
         [
-            "wrk",
-            "--threads=1",
-            f"--connections={case.connections}",
-            f"--duration={seconds}s",
-            "--timeout=10s",
-            f"--script={SCRIPT}",
-            f"--header=Authorization: Bearer {key}",
-            base + case.path,
-            "--",
-            case.method,
-            str(case.body),
+            *("wrk", "--threads=1", f"--connections={case.connections}"),
+            *(f"--duration={max(1, round(seconds))}s", "--timeout=10s", f"--script={SCRIPT}"),
+            *(f"--header=Authorization: Bearer {key}", peer.base + case.path),
+            *("--", case.method, str(case.body)),
+            *([str(case.mixed)] if case.mixed else []),
         ],
         capture_output=True,
         text=True,
@@ -63,7 +111,12 @@ def run(case: Case, base: str, key: str, seconds: int) -> Load:
     if said.returncode != 0:
         raise LoadError(f"wrk failed: {said.stderr.strip()}")
     told = json.loads(said.stdout.rstrip().splitlines()[-1])
+    refused = told["refused"] / max(1, told["requests"])
     # A short run may cut every stream before its end.
-    if told["errors"] or not (told["requests"] or case.streams):
-        raise LoadError(f"{case.title}: {told['errors']} errors in {told['requests']} requests")
-    return Load(told["requests"], told["seconds"], told["p99_ms"])
+    if told["broken"] or not (told["requests"] or case.streams):
+        raise LoadError(
+            f"{case.title}: {peer.name} broke {told['broken']} of {told['requests']} requests"
+        )
+    if abs(refused - case.refused) > (TOLERANCE if case.refused else 0):
+        raise LoadError(f"{case.title}: {peer.name} refused {refused:.1%} of the requests")
+    return Load(told["requests"], told["requests"] / told["seconds"], told["p99_ms"])

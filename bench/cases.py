@@ -1,0 +1,62 @@
+"""What the peers are asked, and which of them."""
+
+from dataclasses import replace
+
+from bench import load
+from bench.backend import BIG, EVENTS
+from bench.keys import SCOPE, id_of, make_keys, new_key
+from bench.load import Case
+from bench.peers import PEERS
+from bench.site import Running, Site
+
+COLD_KEYS = 1000
+# Of twenty: six are refused, the one half for what the key is, the other for what it may not do.
+ADMITTED, REFUSED = 14, 3
+_STREAMS = ("gateway", "passthrough", "nginx", "nginx-lua", "caddy")
+_FULL = tuple(name for name, peer in PEERS.items() if peer.full)
+
+CASES = (
+    Case("1k", "1 KB, 32 conn."),
+    Case("1k-256", "1 KB, 256 conn.", connections=256),
+    Case("paced", "1 KB, paced", connections=64),
+    Case("deny", "30 % denied", refused=2 * REFUSED / (ADMITTED + 2 * REFUSED)),
+    Case("cold", f"{COLD_KEYS:,} cold keys"),
+    Case("sse", f"SSE, {EVENTS} events", "/sse", streams=True),
+    Case("down", "1 MB down", "/big"),
+    Case("up", "1 MB up", "/upload", method="POST", body=BIG),
+)
+PEERS_OF = {"deny": _FULL, "cold": _FULL, **dict.fromkeys(("sse", "down", "up"), _STREAMS)}
+
+
+def takes_part(case: Case, peer: str) -> bool:
+    """Whether it can do what is asked, and is of interest there."""
+    return peer in PEERS_OF.get(case.name, (peer,))
+
+
+def with_requests(site: Site, case: Case, peer: Running) -> Case:
+    """A case of mixed requests, with the file of them for this peer."""
+    if case.name != "deny":
+        return case
+    path = site.folder / f"deny-{peer.name}.txt"
+    if not path.exists():
+        base = peer.base.removeprefix(f"http://127.0.0.1:{peer.port}")
+        allowed = [f"{base}/1k {site.key}"] * ADMITTED
+        strangers = [f"{base}/1k {new_key(id_of(site.key)).text}", f"{base}/1k {new_key().text}"]
+        outside = [f"{base}/files/1k {site.key}"] * REFUSED
+        lines = [*allowed, *strangers, strangers[0], *outside]
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n")
+    return replace(case, mixed=path)
+
+
+def at_half_speed(case: Case, passthrough: Running | None, key: str, wanted: float) -> Case:
+    """The paced case, at `wanted` requests a second or half of what the passthrough manages."""
+    rate = wanted
+    if not rate and passthrough is not None:
+        rate = load.run(CASES[0], passthrough, key, 2).per_second / 2
+    rate = float(f"{rate or 1000:.2g}")
+    return replace(case, rate=rate, title=f"1 KB at {rate:,.0f}/s")
+
+
+def cold_keys(site: Site) -> list[str]:
+    return make_keys(site.state, COLD_KEYS, scopes=SCOPE)

@@ -1,0 +1,54 @@
+"""What the gateway is to reach, against the figures of one run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.table import Results
+
+GATEWAY = "gateway"
+_WORDS = {"cpu_us": "CPU a request", "p99_ms": "p99"}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The gateway's `figure` in a case, as a share of another peer's."""
+
+    case: str
+    title: str
+    peer: str
+    most: float
+    figure: str = "cpu_us"
+
+    def __str__(self) -> str:
+        # Of a share of 1, what is asked for is less.
+        asked = f"at most {self.most:g} x" if self.most != 1 else "less than"
+        return f"{self.title}: {_WORDS[self.figure]} {asked} {self.peer}"
+
+    def is_reached(self, ratio: float) -> bool:
+        return ratio < self.most if self.most == 1 else ratio <= self.most
+
+
+GOALS = (
+    Goal("1k", "1 KB, 32 conn.", "passthrough", 0.6),
+    Goal("1k-256", "1 KB, 256 conn.", "passthrough", 0.6),
+    Goal("1k", "1 KB, 32 conn.", "nginx-lua", 2),
+    Goal("1k", "1 KB, 32 conn.", "caddy", 1),
+    Goal("1k", "1 KB, 32 conn.", "traefik", 1),
+    Goal("paced", "1 KB at one rate", "passthrough", 2, "p99_ms"),
+    Goal("sse", "SSE", "passthrough", 1.1),
+    Goal("down", "1 MB down", "passthrough", 1.1),
+    Goal("up", "1 MB up", "passthrough", 1.1),
+)
+
+
+def verdicts(results: Results, goals: Sequence[Goal] = GOALS) -> list[str]:
+    """A line for each goal: reached, not reached, or not measured in this run."""
+    lines = ["", f"{'goal':<56}{'ratio':>6}"]
+    for goal in goals:
+        ratio = results.ratio(goal.figure, goal.case, GATEWAY, goal.peer)
+        if ratio is None:
+            lines.append(f"{goal!s:<56}{'':>6}  not measured")
+        else:
+            word = "reached" if goal.is_reached(ratio) else "NOT reached"
+            lines.append(f"{goal!s:<56}{ratio:>6.2f}  {word}")
+    return lines

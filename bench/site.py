@@ -1,0 +1,136 @@
+"""Where the peers run: processes on their cores, the ports and files that they get."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.machine import Cores, pin
+
+CONFIGS = Path(__file__).with_name("configs")
+START_SECONDS = 20.0
+# Programs that came with a package of this environment, or that Debian keeps from users' PATH.
+_PLACES = (str(Path(sys.executable).parent), "/usr/sbin", "/usr/local/sbin")
+
+
+class MissingError(Exception):
+    """A peer that cannot be had here; `str()` says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A peer that answers: its process and what stands before a case's path."""
+
+    name: str
+    pid: int
+    base: str
+
+    @property
+    def port(self) -> int:
+        return int(self.base.split("/")[2].partition(":")[2])
+
+
+@dataclass(slots=True)
+class Site:
+    """Where the peers run. `state`: the directory of the store that runs already. `key`: the key
+    that everybody is asked with."""
+
+    folder: Path
+    state: Path
+    cores: Cores
+    stack: ExitStack
+    backend: int = 0
+    key: str = field(default="", repr=False)
+
+    def spawn(self, name: str, command: Sequence[str], *, measured: bool = True) -> int:
+        """Start a process on the core it belongs to; it ends with the stack. Its pid."""
+        log = self.stack.enter_context((self.folder / f"{name}.log").open("ab"))
+        pin(self.cores.measured if measured else self.cores.others)
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        pin(self.cores.others)
+        self.stack.callback(_end, process)
+        return process.pid
+
+    def await_port(self, name: str, port: int) -> None:
+        self._await(name, lambda: _connects(port))
+
+    def await_status(self, name: str, url: str, wanted: int) -> None:
+        self._await(name, lambda: _status(url) == wanted)
+
+    def _await(self, name: str, ready: Callable[[], bool]) -> None:
+        ends = time.monotonic() + START_SECONDS
+        while not ready():
+            if time.monotonic() > ends:
+                said = (self.folder / f"{name}.log").read_text(errors="replace")
+                raise SystemExit(f"{name} did not start:\n{said}")
+            time.sleep(0.05)
+
+    def config(self, template: str, port: int, **values: str) -> Path:
+        """A file of `configs/` with every @name@ in it filled in."""
+        text = (CONFIGS / template).read_text()
+        values |= {"folder": str(self.folder), "port": str(port), "backend": str(self.backend)}
+        for name, value in {**values, "key": self.key, "configs": str(CONFIGS)}.items():
+            text = text.replace(f"@{name}@", value)
+        stem, dot, suffix = template.partition(".")
+        path = self.folder / f"{stem}-{port}{dot}{suffix}"
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+
+    @contextmanager
+    def shorter(self) -> Iterator["Site"]:
+        """The same place, but what is started in it ends with this context."""
+        with ExitStack() as stack:
+            yield replace(self, stack=stack)
+
+
+def program(name: str, hint: str) -> str:
+    """Where this program is; MissingError with `hint` where it is not."""
+    found = shutil.which(name) or shutil.which(name, path=":".join(_PLACES))
+    if found is None:
+        raise MissingError(hint)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_backend(site: Site) -> None:
+    site.backend = free_port()
+    command = [sys.executable, "-m", "bench.backend", str(site.backend)]
+    site.spawn("backend", command, measured=False)
+    site.await_port("backend", site.backend)
+
+
+def _connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _status(url: str) -> int | None:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
