@@ -126,14 +126,14 @@ async def open_gateway(
         client = await stack.enter_async_context(open_store(settings.store))
         await _warn_of_store(client)
         keys = KeyStore(client, settings.store.prefix)
-        gatekeeper, admission = _gatekeeper(settings, keys, stack)
+        traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
+        gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
         pool = UpstreamPool(asyncio.get_running_loop())
         stack.callback(pool.close)
 
         async def readiness() -> tuple[str, ...]:
             return await _missing(gateway, admission)
 
-        traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
         observe = _observer(settings, traffic, worker, stack)
         inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
         _in_background(inflight.watch(), stack)
@@ -169,13 +169,13 @@ async def open_gateway(
 
 
 def _gatekeeper(
-    settings: Settings, keys: KeyStore, stack: AsyncExitStack
+    settings: Settings, keys: KeyStore, traffic: Traffic, stack: AsyncExitStack
 ) -> tuple[Gatekeeper, Admission]:
     store = settings.store
     admission = Admission(connection_factory(store), prefix=store.prefix, timeout=store.timeout)
     stack.push_async_callback(admission.close)
     peppers = Peppers(settings.peppers)
-    argon2 = Argon2Pool()
+    argon2 = Argon2Pool(on_run=traffic.argon2_runs.inc)
     stack.callback(argon2.close)
 
     async def write_tag(key_id: str, phc: str, tag: str, slot: Slot) -> None:

@@ -5,6 +5,7 @@ The only importer of the argon2 library.
 
 import asyncio
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -63,10 +64,16 @@ def verify(phc: str, text: str) -> bool:
 class Argon2Pool:
     """Runs `verify` in `workers` threads with at most `queue` more waiting.
 
-    The same question asked twice at once is computed once.
+    The same question asked twice at once is computed once. `on_run` is told of each computation.
     """
 
-    def __init__(self, workers: int = 2, queue: int = 32) -> None:
+    def __init__(
+        self,
+        workers: int = 2,
+        queue: int = 32,
+        on_run: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._on_run = on_run
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
         self._capacity = workers + queue
         self._running: dict[tuple[str, str], asyncio.Future[bool | None]] = {}
@@ -99,6 +106,7 @@ class Argon2Pool:
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, _verdict, phc, text)
         self._running[text, phc] = running
+        self._on_run()
         running.add_done_callback(partial(self._forget, (text, phc)))
         return running
 

@@ -59,6 +59,10 @@ class Peppers:
         """Whether `tag` is well-formed and made with one of these peppers."""
         return _TAG.fullmatch(tag) is not None and tag[:8] in self._by_id
 
+    def is_current(self, tag: str) -> bool:
+        """Whether `tag`, which has matched, is of the current pepper."""
+        return tag[:8] == self.ids[0]
+
     def make(self, key_text: str, phc: str) -> str:
         """A tag under the current pepper; the empty string where there is none."""
         return make_tag(self.peppers[0], key_text, phc) if self.peppers else ""

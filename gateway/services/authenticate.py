@@ -75,6 +75,8 @@ class Authenticator:
         for candidate in candidates:
             match self._peppers.verdict(candidate.tag, key.text, candidate.phc):
                 case TagVerdict.MATCH:
+                    if not self._peppers.is_current(candidate.tag):
+                        self._tag_later(key, candidate)
                     return candidate
                 case TagVerdict.UNUSABLE:
                     undecided.append(candidate)

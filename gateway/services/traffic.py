@@ -64,6 +64,11 @@ class Traffic:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self.argon2_runs = Counter(
+            "gateway_argon2_runs",
+            "Secrets that were computed with argon2, because no tag and no proof decided.",
+            registry=self._registry,
+        )
         self._by_outcome: dict[tuple[str, int], Counter] = {}
 
     def count(self, handled: Handled) -> None:
