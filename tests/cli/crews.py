@@ -3,9 +3,10 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 from aiohttp import web
@@ -152,16 +153,21 @@ def alive(pid: int) -> bool:
 
 @dataclass
 class Load:
-    """Callers that keep their connections and ask again and again, until `enough` is set."""
+    """Callers that keep their connections and ask again and again, until `enough` is set.
+
+    `others`: keys that take their turns with `key`.
+    """
 
     served: Served
     key: str
+    others: Sequence[str] = ()
     enough: asyncio.Event = field(default_factory=asyncio.Event)
     answered: int = 0
     failed: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def running(self, callers: int) -> AsyncIterator[None]:
+        self._keys = cycle((self.key, *self.others))
         tasks = [asyncio.create_task(self._call_on()) for _ in range(callers)]
         try:
             yield
@@ -180,7 +186,7 @@ class Load:
         connection = Connection(*await asyncio.open_connection(*self.served.data))
         try:
             while not self.enough.is_set():
-                answer = await connection.get("/agents/a/quick", self.key)
+                answer = await connection.get("/agents/a/quick", next(self._keys))
                 self.answered += 1
                 if answer.status != 200:
                     self.failed.append(f"{answer.status} {answer.body!r}")
