@@ -102,13 +102,14 @@ class KeyStore:
         of another request), `changed` or `gone` (somebody acted on the key since).
         """
         pairs = [part for pair in fields.items() for part in pair]
-        return await self._write_secret("create", key_id, secret, pairs)
+        return await self._write_secret("create", (self.name(key_id),), key_id, secret, pairs)
 
     async def rotate(
         self, key_id: str, secret: NewSecret, grace: int
     ) -> tuple[SecretVerdict, KeyRecord]:
         """A new secret for an id; the old one lives on for `grace` seconds if the key is alive."""
-        return await self._write_secret("rotate", key_id, secret, [f"{grace:d}"])
+        names = self.name(key_id), self._named("used", key_id)
+        return await self._write_secret("rotate", names, key_id, secret, [f"{grace:d}"])
 
     async def set_status(self, key_id: str, status: str) -> StatusVerdict:
         """`revoked`, `disabled` or `active`.
@@ -199,11 +200,15 @@ class KeyStore:
         return bool(await self._command("WAIT", 1, timeout_ms))
 
     async def _write_secret(
-        self, script: str, key_id: str, secret: NewSecret, more: Sequence[str]
+        self,
+        script: str,
+        names: Sequence[str],
+        key_id: str,
+        secret: NewSecret,
+        more: Sequence[str],
     ) -> tuple[SecretVerdict, KeyRecord]:
-        names = [self.name(key_id)]
         if secret.marker:
-            names.append(f"{self._named('idem', key_id)}:{secret.marker}")
+            names = (*names, f"{self._named('idem', key_id)}:{secret.marker}")
         arguments = [str(IDEMPOTENCY_SECONDS), secret.request, secret.hash, secret.tag]
         verdict, flat = await self._run(script, names, [*arguments, secret.last4, *more])
         texts = [part.decode(errors="replace") for part in flat]

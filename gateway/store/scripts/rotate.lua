@@ -1,7 +1,7 @@
--- KEYS: record, [idempotency marker]. ARGV: marker seconds, request digest, hash, tag, last4, grace.
+-- KEYS: record, used, [idempotency marker]. ARGV: marker seconds, request digest, hash, tag, last4, grace.
 -- Returns {verdict, the record's fields and values}: made, replaced, missing, no_secret, different,
 -- changed.
-local record, marker = KEYS[1], KEYS[2]
+local record, used, marker = KEYS[1], KEYS[2], KEYS[3]
 local hash, tag, last4 = ARGV[3], ARGV[4], ARGV[5]
 local grace = tonumber(ARGV[6])
 
@@ -23,6 +23,14 @@ local now = tonumber(redis.call('TIME')[1])
 local mark = ARGV[2] .. ':' .. redis.sha1hex(hash)
 local fresh = {'hash', hash, 'tag', tag, 'last4', last4, 'rotated_at', string.format('%.0f', now)}
 
+-- When a secret was last used goes with the secret. Only history: it must not keep anybody from
+-- rotating a key.
+local function pass_on(keeps)
+  local last = keeps and redis.pcall('HGET', used, 'current')
+  redis.pcall('HDEL', used, 'current', 'previous')
+  if type(last) == 'string' then redis.pcall('HSET', used, 'previous', last) end
+end
+
 local kept = marker and redis.call('GET', marker)
 if kept then
   if string.sub(kept, 1, #ARGV[2]) ~= ARGV[2] then return answer('different') end
@@ -32,6 +40,7 @@ if kept then
   -- The secret in place was lost before anybody had it; the one before it keeps its grace.
   redis.call('HSET', record, unpack(fresh))
   redis.call('SET', marker, mark, 'KEEPTTL')
+  redis.pcall('HDEL', used, 'current')
   return answer('replaced')
 end
 
@@ -42,7 +51,8 @@ local function lives()
   return #ends <= 12 and string.find(ends, '^%d+$') ~= nil and now < tonumber(ends)
 end
 
-if grace > 0 and lives() then
+local keeps = grace > 0 and lives()
+if keeps then
   redis.call('HSET', record, 'previous_hash', present, 'previous_tag', field('tag'),
              'previous_expires_at', string.format('%.0f', now + grace))
 else
@@ -54,4 +64,5 @@ if status == 'revoked' then
 end
 redis.call('HSET', record, unpack(fresh))
 if marker then redis.call('SET', marker, mark, 'EX', ARGV[1]) end
+pass_on(keeps)
 return answer('made')
