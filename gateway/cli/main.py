@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "gateway.cli.serve:serve",
     "demo": "gateway.cli.demo:demo",
     "keys": "gateway.cli.keys:keys",
+    "credentials": "gateway.cli.credentials:credentials",
     "policy": "gateway.cli.policies:policy",
     "redis": "gateway.cli.redis:redis",
     "doctor": "gateway.cli.doctor:doctor",

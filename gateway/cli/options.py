@@ -15,7 +15,7 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies import Policies
 from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
-from gateway.store.state_dir import PEPPER_BYTES, own_pepper
+from gateway.store.state_dir import KEY_BYTES, own_pepper
 
 _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
 
@@ -79,7 +79,7 @@ def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSetting
         url=url or None,
         state_dir=(state_dir or default_state_dir(Path.cwd())).absolute(),
         prefix=prefix,
-        timeout=_seconds("GATEWAY_REDIS_TIMEOUT", 1.0),
+        timeout=seconds_of("GATEWAY_REDIS_TIMEOUT", 1.0),
     )
 
 
@@ -88,17 +88,21 @@ def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:
 
     From GATEWAY_PEPPER_FILE or GATEWAY_PEPPER; with the embedded store, one made there.
     """
-    path, text = os.environ.get("GATEWAY_PEPPER_FILE"), os.environ.get("GATEWAY_PEPPER")
+    given = read_keys("GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER")
+    if given is None and store.url is None:
+        return parse_keys("the state directory's pepper", own_pepper(store.state_dir))
+    return given or ()
+
+
+def read_keys(file_variable: str, variable: str) -> tuple[bytes, ...] | None:
+    """What the operator gave, in a file or in the environment; None: neither."""
+    path, text = os.environ.get(file_variable), os.environ.get(variable)
     if path:
         try:
-            return _peppers("GATEWAY_PEPPER_FILE", Path(path).read_text(encoding="ascii"))
+            return parse_keys(file_variable, Path(path).read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError):
-            raise UsageError(f"GATEWAY_PEPPER_FILE: {path} cannot be read.") from None
-    if text:
-        return _peppers("GATEWAY_PEPPER", text)
-    if store.url is None:
-        return _peppers("the state directory's pepper", own_pepper(store.state_dir))
-    return ()
+            raise UsageError(f"{file_variable}: {path} cannot be read.") from None
+    return parse_keys(variable, text) if text else None
 
 
 def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embedded: bool) -> None:
@@ -127,14 +131,14 @@ def read_address(_: click.Context, option: click.Parameter, text: str) -> Addres
         raise click.BadParameter(str(problem), param=option) from None
 
 
-def _peppers(source: str, text: str) -> tuple[bytes, ...]:
+def parse_keys(source: str, text: str) -> tuple[bytes, ...]:
     found = []
     for item in text.replace(",", " ").split():
         try:
             found.append(b64decode(item, validate=True))
-        except binascii.Error:
+        except (binascii.Error, ValueError):
             found.append(b"")
-    if not found or any(len(pepper) != PEPPER_BYTES for pepper in found):
+    if not found or any(len(key) != KEY_BYTES for key in found):
         raise UsageError(
             f"{source} must hold 32 random bytes in base64, such as 'openssl rand -base64 32' "
             "prints; several are separated by spaces, the current one first."
@@ -150,7 +154,7 @@ def default_state_dir(start: Path) -> Path:
     return start / ".gateway"
 
 
-def _seconds(name: str, default: float) -> float:
+def seconds_of(name: str, default: float) -> float:
     text = os.environ.get(name)
     if not text:
         return default

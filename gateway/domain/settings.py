@@ -1,7 +1,7 @@
 """How one gateway process is set up. Read once, at start, by the command line."""
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -86,6 +86,23 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultSettings:
+    """Where outbound credentials are, and what opens them. `url` None: in the store of the keys.
+
+    `master_keys`: 32 bytes each, the first is current. `poll`: seconds between two looks for
+    what was changed.
+    """
+
+    url: str | None = None
+    master_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    poll: float = 15.0
+
+    def place(self, store: StoreSettings) -> StoreSettings:
+        """The store that holds the vault."""
+        return store if self.url is None else replace(store, url=self.url)
+
+
+@dataclass(frozen=True, slots=True)
 class AccessLogSettings:
     """Where the line of each request goes; `path` None: stdout."""
 
@@ -115,6 +132,7 @@ class Settings:
     policies: Path
     store: StoreSettings
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
+    vault: VaultSettings = VaultSettings()
     drain: float = 30.0
     limits: ListenerLimits = ListenerLimits()
     stream_unchecked: float = 60.0

@@ -9,13 +9,14 @@ from pathlib import Path
 from gateway.domain.errors import OperationError
 
 PRIVATE = 0o700
-PEPPER_BYTES = 32
+KEY_BYTES = 32
 # sun_path holds 104 bytes on macOS and 108 on Linux.
 LONGEST_SOCKET = 100
 # Not the environment's: what it says differs between a login, a service and sudo.
 SHORT = Path("/tmp")  # noqa: S108 (in a directory of ours, mode 0700)
 # What the gateway makes in a state directory.
-OWN = frozenset({"pepper", "store", "store.lock", "store.sock"})
+OWN = frozenset({"pepper", "master-key", "store", "store.lock", "store.sock"})
+PEPPER, MASTER_KEY = "pepper", "master-key"
 
 
 def prepare(folder: Path, *, follow_links: bool = True) -> Path:
@@ -62,16 +63,21 @@ def _close_to_others(folder: Path) -> None:
 
 
 def own_pepper(folder: Path) -> str:
-    """The pepper of this directory, base64, made at first use.
+    """The pepper of this directory, base64, made at first use."""
+    return own_key(folder, PEPPER)
+
+
+def own_key(folder: Path, name: str) -> str:
+    """The pepper or master key of this directory, base64, made at first use.
 
     Written whole under another name and linked, so that two starts at once share one.
     """
-    path = prepare(folder) / "pepper"
+    path = prepare(folder) / name
     if not path.exists():
-        draft = folder / f".pepper-{secrets.token_hex(8)}"
+        draft = folder / f".{name}-{secrets.token_hex(8)}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(b64encode(secrets.token_bytes(PEPPER_BYTES)) + b"\n")
+            file.write(b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         try:

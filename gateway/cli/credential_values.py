@@ -1,0 +1,140 @@
+"""Values of credentials: from stdin, a file or a prompt, never from an argument."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
+from gateway.domain.errors import UsageError
+
+LONGEST = 1_000_000
+
+
+class CredentialNameType(click.ParamType[CredentialId]):
+    """A credential's name. What is none is refused without being repeated: it may be a value."""
+
+    name = "name"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> CredentialId:
+        try:
+            return parse_id(value)
+        except ValueError as problem:
+            sentence = str(problem)
+            raise UsageError(f"{sentence[0].upper()}{sentence[1:]}.") from None
+
+
+CREDENTIAL = CredentialNameType()
+
+# Takes what click would repeat on the screen.
+extra_argument = click.argument("extra", nargs=-1, metavar="", type=click.UNPROCESSED)
+
+from_file_option = click.option(
+    "--from-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Read the value from a file; '-' or left out: from stdin.",
+)
+
+
+def refuse_extra(extra: tuple[str, ...]) -> None:
+    if extra:
+        raise UsageError(
+            "A value is never an argument, because others can see those: give it on stdin or with "
+            "--from-file."
+        )
+
+
+def read_fields(type_name: str, from_file: Path | None) -> dict[str, str]:
+    """The fields that the operator gave; UsageError, without any of it, where they are none."""
+    kind = TYPES[type_name]
+    if from_file is None and sys.stdin.isatty():
+        return _prompted(kind)
+    text = _text(from_file)
+    return _parsed(kind, text)
+
+
+def _prompted(kind: CredentialType) -> dict[str, str]:
+    names = kind.required or ((kind.main,) if kind.main else ())
+    if not names:
+        raise UsageError(
+            f"A credential of type {kind.name} has fields of your own: give them as a JSON object "
+            "on stdin or with --from-file."
+        )
+    return {name: click.prompt(name, hide_input=True, err=True) for name in names}
+
+
+def _text(from_file: Path | None) -> str:
+    try:
+        if from_file is None or str(from_file) == "-":
+            raw = sys.stdin.buffer.read(LONGEST + 1)
+        else:
+            with from_file.open("rb") as file:
+                raw = file.read(LONGEST + 1)
+    except OSError as problem:
+        raise UsageError(f"{from_file} cannot be read: {problem.strerror}.") from None
+    if len(raw) > LONGEST:
+        raise UsageError(f"A credential is at most {LONGEST} bytes long.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(
+            "A value is UTF-8 text; encode anything else, for instance in base64."
+        ) from None
+    # One line's end is echo's and the editor's, not the value's.
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise UsageError(
+            "No value was given: pipe it in, as in 'printf %s \"$VALUE\" | gateway …'."
+        )
+    return text
+
+
+def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
+    found = _object(text)
+    if kind.is_single:
+        only = kind.required[0]
+        return {only: found[only]} if found and found.keys() == {only} else {only: text}
+    if found is None and kind.main:
+        return {kind.main: text}
+    if found is None:
+        spelled = ", ".join(f'"{name}": "…"' for name in kind.required) or '"X-Header": "…"'
+        raise UsageError(
+            f"A credential of type {kind.name} has several fields: give a JSON object such as "
+            f"{{{spelled}}}, with text as values."
+        )
+    return found
+
+
+def _object(text: str) -> dict[str, str] | None:
+    """A JSON object of texts; numbers and lists of words as texts. None: it is something else."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        pairs = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(pairs, dict):
+        return None
+    made = {name: _as_text(value) for name, value in pairs.items()}
+    return None if None in made.values() else {n: v for n, v in made.items() if v is not None}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a field is there twice")
+    return made
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return None

@@ -1,0 +1,72 @@
+"""Where the vault is and what opens it, as the environment says."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from gateway.cli.options import parse_keys, read_keys, seconds_of
+from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.settings import Address, StoreSettings, VaultSettings
+from gateway.services.vault import Vault
+from gateway.store.connect import check_url, open_store
+from gateway.store.state_dir import MASTER_KEY, own_key
+from gateway.store.vault import VaultStore
+
+T = TypeVar("T")
+Warn = Callable[[str], None]
+
+SHORTEST_POLL = 0.1
+
+
+def read_vault(
+    store: StoreSettings, listening: Iterable[Address], warn: Warn, *, embedded: bool
+) -> VaultSettings:
+    """The vault of a gateway that listens there.
+
+    Master keys come from GATEWAY_MASTER_KEY_FILE or GATEWAY_MASTER_KEY. Without them one is made
+    in the state directory, but for a gateway in production: that has none then.
+    """
+    poll = seconds_of("GATEWAY_CREDENTIAL_POLL", 15.0)
+    if poll < SHORTEST_POLL:
+        raise UsageError(f"GATEWAY_CREDENTIAL_POLL is at least {SHORTEST_POLL} s.")
+    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
+    if url is not None:
+        check_url(url)
+    keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+    if keys is None:
+        in_production = any(not address.is_loopback for address in listening)
+        keys = () if in_production and not embedded else _own_key(store, warn)
+    return VaultSettings(url, keys, poll)
+
+
+def with_vault(store: StoreSettings, warn: Warn, work: Callable[[Vault], Awaitable[T]]) -> T:
+    """Run `work` on the vault, as a command on this machine does."""
+    import asyncio
+
+    settings = read_vault(store, (), warn, embedded=False)
+
+    async def run() -> T:
+        async with open_store(settings.place(store)) as client:
+            envelope = Envelope(MasterKeys(settings.master_keys))
+            return await work(Vault(VaultStore(client, store.prefix), envelope))
+
+    return asyncio.run(run())
+
+
+def _own_key(store: StoreSettings, warn: Warn) -> tuple[bytes, ...]:
+    path = store.state_dir / MASTER_KEY
+    existed = path.exists()
+    try:
+        text = own_key(store.state_dir, MASTER_KEY)
+    except OperationError:
+        if store.url is None:
+            raise
+        # A Redis of the operator's own: nobody said that there has to be a state directory.
+        return ()
+    if not existed:
+        warn(
+            f"No master key was given, so one was made in {path}, for development: without that "
+            "file no credential can be read. In production set GATEWAY_MASTER_KEY_FILE."
+        )
+    return parse_keys("the state directory's master key", text)
