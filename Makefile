@@ -10,10 +10,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench soak lock clean
+.PHONY: help run test lint pytest bench bench-growth soak lock clean
 
 help: ## show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.installed ## start the demo: a gateway, two agents and a key (PORT=9090: elsewhere)
 	@$(BIN)/gateway demo --listen 127.0.0.1:$(PORT)
@@ -29,8 +29,11 @@ lint: $(VENV)/test.installed ## check style, types, and which module imports whi
 pytest: $(VENV)/test.installed ## run the tests only (ARGS="-k name": some of them)
 	@$(BIN)/pytest $(ARGS)
 
-bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENCH_SECONDS=4 BENCH_ROUNDS=3)
+bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENCH_SECONDS=3 BENCH_ROUNDS=3)
 	@$(BIN)/python -m bench.run
+
+bench-growth: $(VENV)/run.installed ## measure how it grows with keys, agents, limits and workers
+	@$(BIN)/python -m bench.growth
 
 soak: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory (BENCH_MEGABYTES=1024)
 	@$(BIN)/python -m bench.memory

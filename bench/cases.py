@@ -59,4 +59,4 @@ def at_half_speed(case: Case, passthrough: Running | None, key: str, wanted: flo
 
 
 def cold_keys(site: Site) -> list[str]:
-    return make_keys(site.state, COLD_KEYS, scopes=SCOPE)
+    return make_keys(site, COLD_KEYS, scopes=SCOPE)

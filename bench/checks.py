@@ -35,16 +35,16 @@ def _check_decisions(site: Site, peer: Running) -> None:
     _expect(peer, "an unknown key", "/1k", new_key().text, {401})
     _expect(peer, "a key out of scope", "/files/1k", site.key, {403})
     spent, revoked, expired, ended = (
-        *make_keys(site.state, 1, plan="spent"),
-        *make_keys(site.state, 2),
-        *make_keys(site.state, 1, expires_at="1000000000"),
+        *make_keys(site, 1, plan="spent"),
+        *make_keys(site, 2),
+        *make_keys(site, 1, expires_at="1000000000"),
     )
     _expect(peer, "a key with a quota of one", "/1k", spent, {200})
     _expect(peer, "a quota that is spent", "/1k", spent, {429})
     _expect(peer, "an expired key", "/1k", ended, {401})
     _expect(peer, "a key before its revocation", "/1k", revoked, {200})
     _expect(peer, "a key before it expires", "/1k", expired, {200})
-    with connect(site.state) as store:
+    with connect(site) as store:
         store.hset(f"gw:key:{{{id_of(revoked)}}}", "status", "revoked")
         store.hset(f"gw:key:{{{id_of(expired)}}}", "expires_at", "1000000000")
     _expect(peer, "a revoked key", "/1k", revoked, {401})

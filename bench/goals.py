@@ -42,13 +42,15 @@ GOALS = (
 
 
 def verdicts(results: Results, goals: Sequence[Goal] = GOALS) -> list[str]:
-    """A line for each goal: reached, not reached, or not measured in this run."""
-    lines = ["", f"{'goal':<56}{'ratio':>6}"]
+    """A line for each goal that this run can tell of: reached or not; and which it cannot."""
+    lines, untold = [f"{'goal':<58}{'ratio':>6}"], 0
     for goal in goals:
         ratio = results.ratio(goal.figure, goal.case, GATEWAY, goal.peer)
         if ratio is None:
-            lines.append(f"{goal!s:<56}{'':>6}  not measured")
+            untold += 1
         else:
             word = "reached" if goal.is_reached(ratio) else "NOT reached"
-            lines.append(f"{goal!s:<56}{ratio:>6.2f}  {word}")
+            lines.append(f"{goal!s:<58}{ratio:>6.2f}  {word}")
+    if untold:
+        lines.append(f"{untold} of {len(goals)} goals were not measured in this run.")
     return lines

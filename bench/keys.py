@@ -7,14 +7,14 @@ each stands a tag that proves the key.
 import secrets
 import time
 from base64 import b64decode
-from pathlib import Path
 
 from argon2 import PasswordHasher, Type
 from redis import Redis
 
+from bench.site import Site
 from gateway.crypto.tags import Peppers
 from gateway.domain import keys as grammar
-from gateway.store.state_dir import own_pepper, socket_path
+from gateway.store.state_dir import socket_path
 
 AT_ONCE = 500
 SCOPE = "agents/bench:ask"
@@ -46,17 +46,17 @@ PLANS = {
 _cheap = PasswordHasher(1, 8, 1, type=Type.ID)
 
 
-def connect(state: Path) -> Redis:
-    return Redis(unix_socket_path=str(socket_path(state)), decode_responses=True)
+def connect(site: Site) -> Redis:
+    return Redis(unix_socket_path=str(socket_path(site.state)), decode_responses=True)
 
 
 def make_keys(
-    state: Path, count: int, *, plan: str = "bench", scopes: str = SCOPE, **fields: str
+    site: Site, count: int, *, plan: str = "bench", scopes: str = SCOPE, **fields: str
 ) -> list[str]:
-    """So many new keys in the store of `state`, in plaintext."""
-    peppers = Peppers((b64decode(own_pepper(state)),))
+    """So many new keys in the store, in plaintext."""
+    peppers = Peppers((b64decode(site.pepper.read_text()),))
     made = []
-    with connect(state) as store:
+    with connect(site) as store:
         pipe = store.pipeline(transaction=False)
         for number in range(count):
             key = new_key()

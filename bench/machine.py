@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,8 +34,23 @@ def pin(wanted: frozenset[int] | None) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and all its descendants, ended ones included."""
+    return sum(one.seconds for one in _family(pid))
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process and all its descendants; what they share counts for each."""
+    return sum(one.pages for one in _family(pid)) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    seconds: float
+    pages: int
+
+
+def _family(pid: int) -> Iterator[_Process]:
     children: dict[int, list[int]] = {}
-    times: dict[int, float] = {}
+    processes: dict[int, _Process] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = stat.read_text()
@@ -45,19 +61,14 @@ def cpu_seconds(pid: int) -> float:
         number = int(stat.parent.name)
         children.setdefault(int(fields[1]), []).append(number)
         own, ended = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
-        times[number] = max(own / TICKS, _by_scheduler(stat.parent)) + ended / TICKS
-    total, found = 0.0, [pid]
+        seconds = max(own / TICKS, _by_scheduler(stat.parent)) + ended / TICKS
+        processes[number] = _Process(seconds, int(fields[21]))
+    found = [pid]
     while found:
         number = found.pop()
-        total += times.get(number, 0.0)
+        if number in processes:
+            yield processes[number]
         found += children.get(number, [])
-    return total
-
-
-def resident_bytes(pid: int) -> int:
-    """Memory of one process, what it shares with others included."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _by_scheduler(process: Path) -> float:

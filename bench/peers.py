@@ -26,15 +26,16 @@ def make_key(site: Site) -> str:
     policies = site.folder / "policies"
     policies.mkdir()
     (policies / "bench.yaml").write_text(POLICIES.format(backend=site.backend))
-    site.key = make_keys(site.state, 1)[0]
+    site.key = make_keys(site, 1)[0]
     return site.key
 
 
 def start_gateway(site: Site, policies: str = "policies", workers: int = 1) -> Running:
     data, admin = free_port(), free_port()
     command = [
-        *(*GATEWAY, "serve", "--policies", str(site.folder / policies)),
-        *("--state-dir", str(site.state), "--workers", str(workers)),
+        *("env", f"GATEWAY_PEPPER_FILE={site.pepper}", *GATEWAY, "serve"),
+        *("--policies", str(site.folder / policies), "--workers", str(workers)),
+        *("--state-dir", str(site.state)),
         *("--listen", f"127.0.0.1:{data}", "--admin-listen", f"127.0.0.1:{admin}"),
         *("--access-log", str(site.folder / "access.log")),
     ]
@@ -152,7 +153,7 @@ def _lua_settings(site: Site) -> str:
     plans = "".join(f"  {name} = {{{_lua_items(limits)}}},\n" for name, limits in PLANS.items())
     return (
         f'return {{socket = "unix:{socket_path(site.state)}",\n'
-        f'pepper = "{site.state}/pepper",\n'
+        f'pepper = "{site.pepper}",\n'
         f'sha = "{hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()}",\n'
         f"script = [==[{script}]==],\nplans = {{\n{plans}}}}}\n"
     )

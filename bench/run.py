@@ -47,8 +47,8 @@ class Plan:
 
 def main() -> None:
     plan = Plan(
-        cases=_chosen("BENCH_CASES", CASES, lambda case: case.name),
-        peers=_chosen("BENCH_PEERS", tuple(PEERS), str),
+        cases=chosen("BENCH_CASES", CASES, lambda case: case.name),
+        peers=chosen("BENCH_PEERS", tuple(PEERS), str),
         seconds=number("BENCH_SECONDS", SECONDS),
         rounds=number("BENCH_ROUNDS", ROUNDS),
         rate=number("BENCH_RATE", 0),
@@ -97,8 +97,8 @@ def _bench(site: Site, plan: Plan) -> None:
     print("\n".join(render(cases, [peer.name for peer in peers], results)))
     for name, hint in missing:
         print(f"{name} is missing: {hint}")
-    print("\n".join(verdicts(results)))
-    print(f"\nTaken by the machine's host meanwhile: {lost:.1%} of the processor time.")
+    print("\n".join(["", *verdicts(results), ""]))
+    print(f"Taken by the machine's host meanwhile: {lost:.1%} of the processor time.")
     if path := os.environ.get("BENCH_JSON"):
         Path(path).write_text(json.dumps([asdict(one) for one in rounds], indent=1))
 
@@ -181,7 +181,7 @@ def number(variable: str, otherwise: int) -> int:
     return int(os.environ.get(variable) or otherwise)
 
 
-def _chosen(variable: str, known: Sequence[Item], name: Callable[[Item], str]) -> list[Item]:
+def chosen(variable: str, known: Sequence[Item], name: Callable[[Item], str]) -> list[Item]:
     """The items that an environment variable names, separated by commas; all without it."""
     wanted = [word for word in os.environ.get(variable, "").split(",") if word]
     strange = set(wanted) - {name(item) for item in known}

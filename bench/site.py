@@ -7,10 +7,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from secrets import token_bytes
 
 from bench.machine import Cores, pin
 
@@ -82,6 +84,15 @@ class Site:
         path = self.folder / f"{stem}-{port}{dot}{suffix}"
         path.touch(mode=0o600)
         path.write_text(text)
+        return path
+
+    @property
+    def pepper(self) -> Path:
+        """The file of the pepper that all tags are made with."""
+        path = self.folder / "pepper"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_bytes(b64encode(token_bytes(32)) + b"\n")
         return path
 
     @contextmanager

@@ -7,7 +7,8 @@ from statistics import median
 from bench.load import Case
 
 YARDSTICK = "passthrough"
-_HEAD = f"{'case':<18}{'peer':<13}{'CPU µs':>9}{'± %':>6}{'ratio':>7}{'req/s':>10}{'p99 ms':>9}"
+FIGURES = f"{'CPU µs':>9}{'± %':>6}{'ratio':>7}{'req/s':>10}{'p99 ms':>9}"
+_HEAD = f"{'case':<18}{'peer':<13}{FIGURES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def render(cases: Sequence[Case], peers: Sequence[str], results: Results) -> lis
 
 
 def figures(rounds: Sequence[Round], ratio: float | None) -> str:
-    """CPU µs, the round farthest from it, ratio, requests a second, p99: 41 columns."""
+    """The columns of FIGURES."""
     cpu = median(one.cpu_us for one in rounds)
     spread = max(abs(one.cpu_us - cpu) for one in rounds) / cpu * 100
     told = "" if ratio is None else f"{ratio:.2f}"
