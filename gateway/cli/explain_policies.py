@@ -11,8 +11,8 @@ from gateway.cli.output import print_facts, print_json, printable
 from gateway.domain.policies import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.explain import Explainer, Explanation, Question
-from gateway.store.admission import Admission
-from gateway.store.connect import connection_factory, open_store, resolved
+from gateway.store.admission import PREPARE, Admission
+from gateway.store.connect import open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
 
 EPILOG = """\b
@@ -46,7 +46,7 @@ def explain(
 
 async def _ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
     async with resolved(settings) as store, open_store(store) as client:
-        admission = Admission(connection_factory(store), prefix=store.prefix, timeout=store.timeout)
+        admission = Admission(open_lines(store, PREPARE), store.prefix)
         try:
             keys = KeyStore(client, store.prefix)
             return await Explainer(policies, keys, admission).explain(question)

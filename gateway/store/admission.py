@@ -1,23 +1,23 @@
 """The admission script's commands and answers, packed once and read back as data."""
 
-import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
-
-from redis.asyncio import Connection
+from typing import Any, Protocol
 
 from gateway.domain.errors import StoreError
 from gateway.domain.facts import fact
 from gateway.domain.judgement import NamedLimit
 from gateway.domain.limits import Concurrency, Quota, Rate
 from gateway.domain.records import KeyRecord
-from gateway.store.multiplex import Multiplexer, ReplyError, pack
+from gateway.store.line import ReplyError, pack
 
 _SCRIPT = files("gateway.store").joinpath("admit.lua").read_bytes()
 _SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
+
+# What every connection that an admission uses has to begin with.
+PREPARE = (pack("SCRIPT", "LOAD", _SCRIPT),)
 
 BELIEVED = (
     "hash",
@@ -78,16 +78,33 @@ class Lease:
     names: tuple[str, ...]
 
 
+class Lines(Protocol):
+    """The way to the Redis node that holds a key."""
+
+    def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
+        """The reply to a packed command; StoreError, of which ReplyError is one."""
+
+    async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
+        """The reply to a command that was refused with `error`, if that proves that nothing ran;
+        otherwise `error`. `command` has to bring along what the server may have forgotten."""
+
+    def post(self, command: bytes, key_id: str) -> None:
+        """Send a command whose reply is of no interest to anybody."""
+
+    async def ping(self) -> None:
+        """StoreError unless Redis answers in time."""
+
+    async def close(self) -> None: ...
+
+
 class Admission:
     """The hot path's side of Redis: one script, one round trip a call."""
 
-    def __init__(
-        self, connect: Callable[[], Connection], *, prefix: str = "gw:", timeout: float
-    ) -> None:
+    def __init__(self, lines: Lines, prefix: str = "gw:") -> None:
         self._prefix = prefix
-        self._line = Multiplexer(
-            connect, timeout=timeout, prepare=(pack("SCRIPT", "LOAD", _SCRIPT),)
-        )
+        self._lines = lines
+        # Looked up once, not once a request.
+        self._call = lines.call
 
     def pack_read(self, key_id: str) -> bytes:
         """The command that only reads a record."""
@@ -138,31 +155,29 @@ class Admission:
     def give_back(self, lease: Lease) -> None:
         """End a lease. Nobody waits for it: where Redis is away it runs out by itself."""
         for name in lease.names:
-            self._line.call(pack("ZREM", name, lease.id)).add_done_callback(_retrieved)
+            self._lines.post(pack("ZREM", name, lease.id), _id_in(name))
 
     def renew(self, lease: Lease) -> None:
         """Let a lease that has not run out last for another LEASE_SECONDS."""
         names, milliseconds = lease.names, LEASE_SECONDS * 1000
         command = pack("EVAL", _RENEW, len(names), *names, lease.id, milliseconds)
-        self._line.call(command).add_done_callback(_retrieved)
+        self._lines.post(command, _id_in(names[0]))
 
     async def run(self, key_id: str, command: bytes) -> Answer:
         """Run a packed command for this key; StoreError if it cannot be known whether it ran."""
         try:
-            reply = await self._line.call(command)
+            reply = await self._call(command, key_id)
         except ReplyError as error:
-            if error.kind != "NOSCRIPT":
-                raise
-            # Nothing ran, so it may run now: the body goes along once and is known again.
-            reply = await self._line.call(_with_body(command))
+            # The body goes along: another node, or one that was flushed, may not know it.
+            reply = await self._lines.repeat(error, _with_body(command), key_id)
         return _read(reply, key_id)
 
     async def ping(self) -> None:
         """StoreError unless Redis answers in time."""
-        await self._line.call(pack("PING"))
+        await self._lines.ping()
 
     async def close(self) -> None:
-        await self._line.close()
+        await self._lines.close()
 
     def _pack(self, keys: list[str], arguments: list[str], *, more: int = 0) -> bytes:
         return pack("EVALSHA", _SHA, len(keys), *keys, *arguments, more=more)
@@ -173,10 +188,8 @@ def with_lease(command: bytes, lease_id: str) -> bytes:
     return b"%b$%d\r\n%b\r\n" % (command, len(lease_id), lease_id.encode())
 
 
-def _retrieved(future: "asyncio.Future[object]") -> None:
-    """Whatever became of it is of no interest to anybody."""
-    if not future.cancelled():
-        future.exception()
+def _id_in(name: str) -> str:
+    return name.partition("{")[2].partition("}")[0]
 
 
 def _with_body(command: bytes) -> bytes:

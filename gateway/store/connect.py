@@ -13,9 +13,11 @@ from redis.backoff import NoBackoff
 
 from gateway.domain.errors import OperationError, StoreError, UsageError
 from gateway.domain.settings import StoreSettings
+from gateway.store.admission import Lines
 from gateway.store.embedded import embedded
 from gateway.store.engine import OLDEST
 from gateway.store.failures import translated
+from gateway.store.multiplex import Multiplexer
 
 SCHEMES = ("redis", "rediss", "unix")
 NOT_YET = {"redis+sentinel": "Sentinel", "redis+cluster": "Cluster"}
@@ -52,6 +54,11 @@ def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
     kind = cast(Callable[..., Connection], given.pop("connection_class", Connection))
     options = {**given, **_options(settings), "protocol": 2, "decode_responses": False}
     return lambda: kind(**options)
+
+
+def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Lines:
+    """For the hot path, to be closed by whoever asked for it. `settings` has a URL."""
+    return Multiplexer(connection_factory(settings), timeout=settings.timeout, prepare=prepare)
 
 
 def check_url(url: str) -> str:

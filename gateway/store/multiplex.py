@@ -1,38 +1,35 @@
-"""One Redis connection, shared by every request of a process.
+"""One Redis node, shared by every request of a process: one connection that is kept alive.
 
-redis-py makes it (TLS, AUTH, unix sockets); then its transport is taken over and read with hiredis:
-commands of one loop turn are written together, replies are given out first in, first out. A
-connection per command, as redis-py's pool does it, costs four times as much (about 200 µs).
+A connection per command, as redis-py's pool does it, costs four times as much (about 200 µs).
 
 A call that was written and not answered is never repeated: whether it ran is unknown, and running
 it twice would charge twice. It ends in StoreError, as does one that waited for too long.
+
+A node that is away costs its callers milliseconds, not timeouts: calls wait for a lost connection
+for PATIENCE, and not at all for a node that kept somebody waiting until the timeout. From then on
+each is refused at once, until a new connection has answered.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import hiredis
 import structlog
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from gateway.domain.errors import StoreError
+from gateway.store.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
 
-MAX_WAITING = 10_000
+# A server that is restarted, or a proxy that closes what is idle, is back within it.
+PATIENCE = 0.25
 FIRST_RETRY = 0.02
-LONGEST_RETRY = 0.5
+LONGEST_RETRY = 0.25
+# The last thing asked of a new connection: a server that connects but runs no script is not back.
+PROBE = pack("EVAL", "return 1", 0)
 
 log = structlog.get_logger()
-
-
-class ReplyError(StoreError):
-    """Redis answered with an error; `kind` is its first word, such as NOSCRIPT or OOM."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.kind = text.partition(" ")[0]
 
 
 class Multiplexer:
@@ -40,58 +37,91 @@ class Multiplexer:
 
     `connect` makes a new, not yet connected redis-py connection; `prepare` are packed commands
     sent first on each new one (SCRIPT LOAD). `timeout`: seconds until a call ends in StoreError.
+    `on_lost` is told of each loss, and each attempt to connect that fails.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, timeout: float, prepare: tuple[bytes, ...] = ()
+        self,
+        connect: Callable[[], Connection],
+        *,
+        timeout: float,
+        prepare: tuple[bytes, ...] = (),
+        on_lost: Callable[[], object] = lambda: None,
     ) -> None:
         self._connect = connect
         self._timeout = timeout
-        self._prepare = prepare
+        self._prepare = (*prepare, PROBE)
+        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._waiting: deque[tuple[float, bytes, asyncio.Future[Any]]] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._closed = False
+        self._wait_for(timeout)
         self._connecting = asyncio.create_task(self._keep_connected())
 
     @property
     def connected(self) -> bool:
         return self._line is not None
 
-    def call(self, command: bytes) -> asyncio.Future[Any]:
-        """The reply to a packed command: int, bytes, None or a list of them; else StoreError."""
+    def call(self, command: bytes, key_id: str = "") -> asyncio.Future[Any]:
+        """The reply to a packed command: int, bytes, None or a list of them; else StoreError.
+
+        `key_id` is of no interest where there is one node only.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
-        deadline = self._loop.time() + self._timeout
         if self._line is not None:
-            self._line.send(command, future, deadline)
-        elif self._closed or len(self._waiting) >= MAX_WAITING:
+            self._line.send(command, future, self._loop.time() + self._timeout)
+        elif self._patience is None or len(self._waiting) >= MAX_WAITING:
             future.set_exception(StoreError("Redis is not reachable."))
         else:
-            self._waiting.append((deadline, command, future))
-            if self._sweeper is None:
-                self._sweeper = self._loop.call_at(deadline, self._sweep)
+            self._waiting.append((self._loop.time() + self._timeout, command, future))
         return future
+
+    async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
+        """The reply to a command that was refused with `error`, if that proves that nothing ran;
+        otherwise `error`. `command` has to bring along what the server may have forgotten."""
+        if error.kind != "NOSCRIPT":
+            raise error
+        return await self.call(command)
+
+    def post(self, command: bytes, key_id: str) -> None:
+        """Send a command whose reply is of no interest to anybody."""
+        self.call(command).add_done_callback(_retrieved)
+
+    async def ping(self) -> None:
+        """StoreError unless the node answers in time."""
+        await self.call(pack("PING"))
+
+    def leave(self, reason: str) -> None:
+        """Drop the connection and make another one: what it leads to is not what is wanted."""
+        if self._line is not None:
+            self._line.drop(reason)
 
     async def close(self) -> None:
         self._closed = True
         self._connecting.cancel()
         await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for _, _, future in self._waiting:
-            _fail(future, "The gateway is stopping.")
-        if self._line is not None:
-            self._line.drop("The gateway is stopping.")
+        self._refuse("The gateway is stopping.")
+        self.leave("The gateway is stopping.")
+        self._refuse("The gateway is stopping.")
 
-    def _sweep(self) -> None:
-        """End the calls that no connection came for in time."""
-        self._sweeper = None
-        now = self._loop.time()
-        while self._waiting and self._waiting[0][0] <= now:
-            _fail(self._waiting.popleft()[2], "Redis is not reachable.")
-        if self._waiting:
-            self._sweeper = self._loop.call_at(self._waiting[0][0], self._sweep)
+    def _wait_for(self, seconds: float) -> None:
+        """Calls wait for a connection for so long, then are refused until there is one."""
+        if seconds > 0 and not self._closed:
+            self._patience = self._loop.call_later(seconds, self._refuse)
+
+    def _refuse(self, reason: str = "Redis is not reachable.") -> None:
+        """No longer wait for a connection."""
+        self._no_longer_waiting()
+        waiting, self._waiting = self._waiting, deque()
+        for _, _, future in waiting:
+            fail(future, reason)
+
+    def _no_longer_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     async def _keep_connected(self) -> None:
         delay = 0.0
@@ -103,12 +133,17 @@ class Multiplexer:
                 if delay == 0.0:
                     log.warning("store_unreachable", error=type(problem).__name__)
                 delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY)
+                self._on_lost()
                 await asyncio.sleep(delay)
                 continue
-            delay = 0.0
+            began = self._loop.time()
             await self._use(line)
+            # One that takes connections and ends them is not asked as fast as it can be.
+            brief = self._loop.time() - began < PATIENCE
+            delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY) if brief else 0.0
+            await asyncio.sleep(delay)
 
-    async def _open(self) -> "_Line":
+    async def _open(self) -> Line:
         async with asyncio.timeout(self._timeout):
             connection = self._connect()
             try:
@@ -116,7 +151,7 @@ class Multiplexer:
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
-            line = _Line(_take_over(connection), self._loop)
+            line = Line(take_over(connection), self._loop)
             try:
                 for command in self._prepare:
                     future = self._loop.create_future()
@@ -128,13 +163,15 @@ class Multiplexer:
         line.unwatch()
         return line
 
-    async def _use(self, line: "_Line") -> None:
+    async def _use(self, line: Line) -> None:
         lost = asyncio.Event()
 
         def on_lost() -> None:
             # At once: a call of the same turn waits for the next connection.
             self._line = None
+            self._wait_for(0.0 if line.was_late else min(PATIENCE, self._timeout))
             lost.set()
+            self._on_lost()
 
         line.on_lost = on_lost
         if self._closed:
@@ -142,6 +179,7 @@ class Multiplexer:
             return
         if line.alive:
             self._line = line
+            self._no_longer_waiting()
             waiting, self._waiting = self._waiting, deque()
             for deadline, command, future in waiting:
                 if not future.done():
@@ -150,115 +188,7 @@ class Multiplexer:
         log.warning("store_connection_lost")
 
 
-class _Line(asyncio.Protocol):
-    """One live connection: what was sent and not yet answered, in order."""
-
-    def __init__(self, writer: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
-        # Held on to: a StreamWriter that is collected closes its transport.
-        self._writer = writer
-        self._loop = loop
-        self._reader = hiredis.Reader()
-        self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._outgoing: list[bytes] = []
-        self._watch: asyncio.TimerHandle | None = None
-        self.alive = True
-        self.on_lost: Callable[[], object] = lambda: None
-        self._transport = cast(asyncio.Transport, writer.transport)
-        self._transport.set_protocol(self)
-
-    def send(self, command: bytes, future: asyncio.Future[Any], deadline: float) -> None:
-        """`deadline`: when the call ends in StoreError; never before that of one sent earlier."""
-        if not self.alive or len(self._pending) >= MAX_WAITING:
-            _fail(future, "Redis does not keep up.")
-            return
-        self._pending.append((deadline, future))
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(command)
-        if self._watch is None:
-            self._watch = self._loop.call_at(deadline, self._check)
-
-    def drop(self, reason: str) -> None:
-        """Close; every call under way ends in StoreError, because whether it ran is unknown."""
-        if not self.alive:
-            return
-        self.alive = False
-        self.unwatch()
-        self._transport.abort()
-        for _, future in self._pending:
-            _fail(future, reason)
-        self._pending.clear()
-        self._outgoing.clear()
-        self.on_lost()
-
-    def unwatch(self) -> None:
-        """Nothing is under way: the next call may have an earlier deadline than the last had."""
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
-    def _flush(self) -> None:
-        if self.alive and self._outgoing:
-            self._transport.write(b"".join(self._outgoing))
-            self._outgoing.clear()
-
-    def _check(self) -> None:
-        """One timer for all calls: replies come in order, so the oldest call is the first late."""
-        self._watch = None
-        if not self._pending:
-            return
-        deadline = self._pending[0][0]
-        if deadline <= self._loop.time():
-            self.drop("Redis did not answer in time.")
-        else:
-            self._watch = self._loop.call_at(deadline, self._check)
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        try:
-            while (reply := self._reader.gets()) is not False:
-                self._resolve(reply)
-        except hiredis.ProtocolError:
-            self.drop("Redis answered something that is not its protocol.")
-
-    def _resolve(self, reply: Any) -> None:
-        if not self._pending:
-            self.drop("Redis sent a reply that nobody asked for.")
-            return
-        _, future = self._pending.popleft()
-        if future.done():
-            return
-        if not isinstance(reply, hiredis.ReplyError):
-            future.set_result(reply)
-            return
-        error = ReplyError(str(reply))
-        future.set_exception(error)
-        if error.kind == "READONLY":
-            # It was the primary once; whoever its name leads to now may be it today.
-            self.drop("Redis has become a replica.")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.drop("The connection to Redis was lost.")
-
-
-def _take_over(connection: Connection) -> asyncio.StreamWriter:
-    """The stream of a connection that redis-py made; it has no public way to hand one over."""
-    writer: asyncio.StreamWriter | None = connection._writer
-    if writer is None:
-        raise StoreError("Redis closed the connection at once.")
-    connection._writer = connection._reader = None
-    return writer
-
-
-def _fail(future: asyncio.Future[Any], reason: str) -> None:
-    if not future.done():
-        future.set_exception(StoreError(reason))
-
-
-def pack(*parts: str | bytes | int, more: int = 0) -> bytes:
-    """A command in the Redis protocol; `more` parts are put behind it later."""
-    out = [b"*%d\r\n" % (len(parts) + more)]
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
-        out.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(out)
+def _retrieved(future: "asyncio.Future[object]") -> None:
+    """Whatever became of it is of no interest to anybody."""
+    if not future.cancelled():
+        future.exception()

@@ -11,8 +11,8 @@ from gateway.domain.judgement import NamedLimit
 from gateway.domain.limits import Quota, Rate, Window
 from gateway.domain.records import KeyRecord
 from gateway.domain.settings import StoreSettings
-from gateway.store.admission import Admission, Charged, Exceeded, Stale
-from gateway.store.connect import connection_factory
+from gateway.store.admission import PREPARE, Admission, Charged, Exceeded, Stale
+from gateway.store.connect import open_lines
 
 ID = "abcdefghijkl"
 RECORD = KeyRecord(ID, hash="$argon2id$x", status="active", consumer="sales", scopes="agents/*")
@@ -22,7 +22,7 @@ DAY = NamedLimit("day", "day", Quota(100, Window.DAY))
 
 @pytest.fixture
 async def admission(store: StoreSettings) -> AsyncIterator[Admission]:
-    made = Admission(connection_factory(store), prefix=store.prefix, timeout=2.0)
+    made = Admission(open_lines(store, PREPARE), store.prefix)
     yield made
     await made.close()
 

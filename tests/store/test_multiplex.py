@@ -11,7 +11,8 @@ from redis.asyncio import Connection, Redis, UnixDomainSocketConnection
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.connect import connection_factory
-from gateway.store.multiplex import Multiplexer, ReplyError, pack
+from gateway.store.line import ReplyError, pack
+from gateway.store.multiplex import Multiplexer
 
 SECONDS = 0.5
 
@@ -239,5 +240,6 @@ async def answered(line: Multiplexer) -> None:
             try:
                 assert await line.call(pack("PING")) == b"PONG"
             except StoreError:
+                await asyncio.sleep(0.005)
                 continue
             return
