@@ -94,12 +94,16 @@ class Load:
         self.taken: list[float] = []
 
     def run(self) -> float:
-        """Ask everything; the seconds that it took."""
-        while self._coming is not None or self._waiting or self._busy:
-            self._arrive()
-            self._send()
-            self._receive()
-        return perf_counter() - self._begun
+        """Ask everything, once; the seconds that it took."""
+        try:
+            while self._coming is not None or self._waiting or self._busy:
+                self._arrive()
+                self._send()
+                self._receive()
+            return perf_counter() - self._begun
+        finally:
+            for call in (*self._idle, *self._busy):
+                call.socket.close()
 
     def _arrive(self) -> None:
         while self._coming is not None and self._coming <= perf_counter():
@@ -111,9 +115,9 @@ class Load:
         while self._waiting and self._idle:
             due = self._waiting.popleft()
             call = self._idle.pop()
+            self._busy.add(call)
             # Without a pace, a request is due once there is a connection for it.
             call.ask(next(self._requests), due if self._job.rate else perf_counter())
-            self._busy.add(call)
             self.sent += 1
 
     def _receive(self) -> None:
