@@ -18,6 +18,7 @@ from gateway.cli.options import (
     read_peppers,
     store_options,
 )
+from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies import DEFAULT_PLAN, Policies, Upstream
 from gateway.domain.settings import Address, Settings, StoreSettings
@@ -82,6 +83,7 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
         policies=policies,
         store=store,
         peppers=read_peppers(store),
+        vault=read_vault(store, (), lambda _: None, embedded=True),
         drain=DRAIN_SECONDS,
     )
     try:

@@ -17,6 +17,7 @@ from gateway.cli.options import (
     read_peppers,
     store_options,
 )
+from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
 from gateway.workers.handover import Handover, take
@@ -153,6 +154,7 @@ def serve(
         policies=policies,
         store=store,
         peppers=read_peppers(store),
+        vault=read_vault(store, (listen, admin_listen), _warn, embedded=embedded),
         drain=drain,
         stream_unchecked=stream_unchecked,
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
@@ -166,6 +168,12 @@ def serve(
         run_several(settings, workers)
     else:
         run(settings)
+
+
+def _warn(sentence: str) -> None:
+    import structlog
+
+    structlog.get_logger().warning("master_key", reason=sentence)
 
 
 def _access_log(place: str, log_format: str) -> AccessLogSettings | None:

@@ -31,8 +31,9 @@ def read_vault(
     if poll < SHORTEST_POLL:
         raise UsageError(f"GATEWAY_CREDENTIAL_POLL is at least {SHORTEST_POLL} s.")
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
-    if url is not None:
-        check_url(url)
+    # Before anything is made for a command that is to be refused.
+    for given in filter(None, (store.url, url)):
+        check_url(given)
     keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
     if keys is None:
         in_production = any(not address.is_loopback for address in listening)

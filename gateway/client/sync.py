@@ -95,7 +95,12 @@ class Sync:
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self.revision = 0
-        self.last_error = ""
+        self.problem: SourceError | None = None
+
+    @property
+    def last_error(self) -> str:
+        """Why the last check failed; empty: it did not."""
+        return str(self.problem or "")
 
     @property
     def ready(self) -> bool:
@@ -200,7 +205,7 @@ class Sync:
             changes = await self._source.fetch(self.revision, wait)
         except SourceError as problem:
             self._failures += 1
-            first, self.last_error = self.last_error != str(problem), str(problem)
+            first, self.problem = self.last_error != str(problem), problem
             if first:
                 self._tell(Report(error=self.last_error))
             return False
@@ -208,7 +213,7 @@ class Sync:
         at = self._clock() if self._source.waits else began
         report = self._apply(changes, at - changes.age)
         recovered = bool(self._failures) and self.ready
-        self._failures, self.last_error = 0, ""
+        self._failures, self.problem = 0, None
         if recovered or report.changed or report.removed or report.broken:
             self._tell(replace(report, recovered=recovered))
         return True

@@ -9,6 +9,7 @@ from typing import Literal
 from gateway.domain.cors import Cors
 from gateway.domain.limits import Limits
 from gateway.domain.problems import Place
+from gateway.domain.references import Reference
 from gateway.domain.routes import Route
 
 Network = IPv4Network | IPv6Network
@@ -99,10 +100,19 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """A reference to a credential, and where it is written."""
+
+    place: Place
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
 class Policies:
     """Everything the files say. `revision` is a digest of their content, for logs.
 
-    `origins`: where each thing is written, by names such as `agents/support`.
+    `origins`: where each thing is written, by names such as `agents/support`. `mentions`: the
+    credentials that they need.
     """
 
     revision: str = ""
@@ -110,6 +120,7 @@ class Policies:
     plans: Mapping[str, Plan] = field(default_factory=lambda: MappingProxyType({}))
     trusted_proxies: tuple[Network, ...] = ()
     origins: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
+    mentions: tuple[Mention, ...] = ()
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)

@@ -78,6 +78,10 @@ class LiveCredentials:
     def gone(self) -> Mapping[CredentialId, int]:
         return self._sync.gone
 
+    async def check(self) -> bool:
+        """Ask the vault now; whether it answered."""
+        return await self._sync.check()
+
     async def changed(self, seconds: float) -> bool:
         """Wait for the next change of any credential, at most so long; whether one came."""
         return await self._sync.changed(seconds)

@@ -1,7 +1,8 @@
 """The policies in force: loaded whole, swapped in one step, and kept when a new set is bad."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,8 @@ POLL_SECONDS = 0.2
 Adapt = Callable[[Policies], Policies]
 # Told of the policies before and after a swap.
 AfterSwap = Callable[[Policies, Policies], None]
+# What stands against a set that the files alone do not tell, such as credentials that are missing.
+Vet = Callable[[Policies], Awaitable[tuple[Problem, ...]]]
 
 log = structlog.get_logger()
 
@@ -31,6 +34,7 @@ class LivePolicies:
         self.current = adapt(loaded)
         self.problems: tuple[Problem, ...] = ()
         self.after_swap: AfterSwap = _nothing
+        self.vet: Vet = _no_objection
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, may_be_written)
@@ -50,13 +54,20 @@ class LivePolicies:
             loaded = await asyncio.to_thread(read_listing, self._directory, listing)
             if loaded is not None:
                 self._settling.tried(listing)
-                self._take(loaded, "change")
+                self._take(await self._vetted(loaded), "change")
 
     async def reload(self, reason: str) -> Loaded:
         """Read the files now. A bad set leaves the last good one in force."""
         loaded = await asyncio.to_thread(read_directory, self._directory)
+        loaded = await self._vetted(loaded)
         self._take(loaded, reason)
         return loaded
+
+    async def _vetted(self, loaded: Loaded) -> Loaded:
+        if loaded.policies is None:
+            return loaded
+        problems = await self.vet(loaded.policies)
+        return replace(loaded, policies=None, problems=problems) if problems else loaded
 
     def _take(self, loaded: Loaded, reason: str) -> None:
         self.problems = loaded.problems
@@ -71,6 +82,10 @@ class LivePolicies:
         before, self.current = self.current, self._adapt(loaded.policies)
         log.info("policies_loaded", reason=reason, revision=self.current.revision)
         self.after_swap(before, self.current)
+
+
+async def _no_objection(_: Policies) -> tuple[Problem, ...]:
+    return ()
 
 
 def _nothing(before: Policies, after: Policies) -> None:

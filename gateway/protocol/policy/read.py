@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gateway.domain.cors import Cors
 from gateway.domain.limits import Concurrency, Limits
-from gateway.domain.policies import Agent, ClientTls, Plan, Policies, Timeouts, Upstream
+from gateway.domain.policies import Agent, ClientTls, Mention, Plan, Policies, Timeouts, Upstream
 from gateway.domain.problems import Place, Problem
 from gateway.domain.routes import Route, parse_path
 from gateway.protocol.policy.mistakes import problems_of
@@ -23,6 +23,7 @@ from gateway.protocol.policy.models import (
     RouteSection,
     UpstreamSection,
 )
+from gateway.protocol.policy.references import mentions
 from gateway.protocol.policy.tree import Path, Tree, read_tree
 
 
@@ -48,13 +49,18 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
         except ValidationError as error:
             problems += problems_of(error, tree)
     places, twice = _places(trees)
-    if problems or twice:
-        return Loaded(None, tuple(sorted({*problems, *twice})))
-    return Loaded(_build(parsed, _revision(files), places), warnings=_unbound(trees, places))
+    mentioned, senseless = mentions(trees)
+    if problems or twice or senseless:
+        return Loaded(None, tuple(sorted({*problems, *twice, *senseless})))
+    built = _build(parsed, _revision(files), places, mentioned)
+    return Loaded(built, warnings=_unbound(trees, places))
 
 
 def _build(
-    parsed: list[tuple[str, PolicyFile]], revision: str, places: Mapping[str, Place]
+    parsed: list[tuple[str, PolicyFile]],
+    revision: str,
+    places: Mapping[str, Place],
+    mentioned: tuple[Mention, ...],
 ) -> Policies:
     # Paths of certificates are beside the file that names them.
     agents = {
@@ -70,6 +76,7 @@ def _build(
         MappingProxyType(plans),
         tuple(network for file in files for network in file.trusted_proxies),
         MappingProxyType(dict(places)),
+        mentioned,
     )
 
 

@@ -1,0 +1,34 @@
+"""References in policy files: where each stands, and what is wrong with those that are none."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gateway.domain.policies import Mention
+from gateway.domain.problems import Problem
+from gateway.domain.references import OPEN, parse
+from gateway.protocol.policy.tree import Path, Tree
+
+
+def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]:
+    """Every reference in any text of these files, and every text that makes no sense as one."""
+    found: list[Mention] = []
+    problems: list[Problem] = []
+    for tree in trees:
+        for path, text in _texts(tree.data, ()):
+            try:
+                found += [Mention(tree.place(path), one) for one in parse(text).references]
+            except ValueError as problem:
+                problems.append(Problem(tree.place(path), str(problem)))
+    return tuple(found), problems
+
+
+def _texts(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(data, str):
+        if OPEN in data:
+            yield path, data
+    elif isinstance(data, dict):
+        for name, value in data.items():
+            yield from _texts(value, (*path, name))
+    elif isinstance(data, list):
+        for number, value in enumerate(data):
+            yield from _texts(value, (*path, number))

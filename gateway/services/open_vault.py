@@ -1,0 +1,57 @@
+"""The credentials of a gateway, from its vault, for as long as it runs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from gateway.client.sync import Sync
+from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.domain.errors import OperationError
+from gateway.domain.policies import Policies
+from gateway.domain.problems import Problem
+from gateway.domain.settings import VaultSettings
+from gateway.services.credentials import LiveCredentials, tell_log
+from gateway.services.vault_source import VaultSource, WrongMasterKeyError
+from gateway.store.vault import VaultStore
+
+
+@asynccontextmanager
+async def live_credentials(
+    client: Redis, prefix: str, settings: VaultSettings
+) -> AsyncIterator[LiveCredentials]:
+    """Fetched once, if the vault answers, and kept up to date until the context ends.
+
+    OperationError where the vault answers and none of the master keys is the right one.
+    """
+    source = VaultSource(VaultStore(client, prefix), Envelope(MasterKeys(settings.master_keys)))
+    sync = Sync(source, settings.poll, tell_log)
+    if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
+        raise OperationError(str(sync.problem))
+    running = asyncio.create_task(sync.run())
+    try:
+        yield LiveCredentials(sync, time.time)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def missing_credentials(
+    credentials: LiveCredentials, policies: Policies
+) -> tuple[Problem, ...]:
+    """Every reference in `policies` that means no credential, as far as the vault can tell now."""
+    if not policies.mentions:
+        return ()
+    found = _unmeant(credentials, policies)
+    if found:
+        # It may have been made a moment ago, for these very policies.
+        await credentials.check()
+        found = _unmeant(credentials, policies)
+    return found
+
+
+def _unmeant(credentials: LiveCredentials, policies: Policies) -> tuple[Problem, ...]:
+    told = ((m.place, credentials.problem_of(m.reference)) for m in policies.mentions)
+    return tuple(Problem(place, message) for place, message in told if message)
