@@ -16,6 +16,7 @@ from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
+from gateway.domain.problems import Problem
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.domain.traffic import Handled
 from gateway.proxy.admin_door import AdminDoor
@@ -28,9 +29,11 @@ from gateway.server import Certificate, Listener, admin_callbacks, data_callback
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
+from gateway.services.credentials import LiveCredentials
 from gateway.services.heartbeat import Heartbeat
 from gateway.services.leases import Leases
-from gateway.services.orphans import orphans
+from gateway.services.open_vault import live_credentials, missing_credentials
+from gateway.services.orphan_watch import OrphanWatch
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
 from gateway.services.traffic import Shared, Traffic
@@ -47,12 +50,13 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Gateway:
     """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
-    `workers`: the heartbeats."""
+    `credentials`: what agents need of others; `workers`: the heartbeats."""
 
     data: Listener
     admin: Listener
     policies: Callable[[], Policies]
     keys: KeyStore
+    credentials: LiveCredentials
     workers: WorkerStore
     worker: Worker | None = None
     draining: bool = False
@@ -83,8 +87,9 @@ async def run_gateway(
         settings = replace(settings, store=store)
         opened = open_gateway(settings, lambda: live.current, given)
         gateway = await stack.enter_async_context(opened)
+        await _vet(live, gateway.credentials)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
-        live.after_swap = _OrphanWatch(gateway.keys, stack)
+        live.after_swap = OrphanWatch(gateway.keys, stack)
         _in_background(live.watch(), stack)
         _beat(gateway, stack)
         if gateway.worker is None:
@@ -99,6 +104,21 @@ async def run_gateway(
         told.info("draining", seconds=settings.drain)
         cut = await gateway.drain(settings.drain)
         told.info("stopped", connections_cut=cut)
+
+
+async def _vet(live: LivePolicies, credentials: LiveCredentials) -> None:
+    """From now on no policies are taken whose credentials are missing; OperationError if these
+    are such."""
+
+    async def vet(policies: Policies) -> tuple[Problem, ...]:
+        return await missing_credentials(credentials, policies)
+
+    problems = await vet(live.current)
+    if problems:
+        raise OperationError(
+            "The policies cannot be used:\n" + "\n".join(str(problem) for problem in problems)
+        )
+    live.vet = vet
 
 
 async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
@@ -126,6 +146,7 @@ async def open_gateway(
         client = await stack.enter_async_context(open_store(settings.store))
         await _warn_of_store(client)
         keys = KeyStore(client, settings.store.prefix)
+        credentials = await _credentials(settings, client, stack)
         traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
         gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
         pool = UpstreamPool(asyncio.get_running_loop())
@@ -159,6 +180,7 @@ async def open_gateway(
             ),
             policies,
             keys,
+            credentials,
             WorkerStore(client, settings.store.prefix),
             worker,
         )
@@ -166,6 +188,15 @@ async def open_gateway(
             await listener.start()
             stack.push_async_callback(listener.drain, 0.0)
         yield gateway
+
+
+async def _credentials(settings: Settings, client: Redis, stack: AsyncExitStack) -> LiveCredentials:
+    """From the vault: in `client`'s Redis, or in one of its own."""
+    if settings.vault.url is not None:
+        own = open_store(settings.vault.place(settings.store))
+        client = await stack.enter_async_context(own)
+    opened = live_credentials(client, settings.store.prefix, settings.vault)
+    return await stack.enter_async_context(opened)
 
 
 def _gatekeeper(
@@ -254,35 +285,6 @@ async def _warn_of_store(client: Redis) -> None:
         log.warning("store_unreachable", reason=str(problem))
 
 
-class _OrphanWatch:
-    """After a swap that drops a plan or an agent: a warning for the living keys that need it."""
-
-    def __init__(self, keys: KeyStore, stack: AsyncExitStack) -> None:
-        self._keys = keys
-        self._looking: asyncio.Task[None] | None = None
-        stack.callback(self._stop)
-
-    def __call__(self, before: Policies, after: Policies) -> None:
-        if (
-            before.plans.keys() <= after.plans.keys()
-            and before.agents.keys() <= after.agents.keys()
-        ):
-            return
-        self._stop()
-        self._looking = asyncio.create_task(self._look(after))
-
-    def _stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-
-    async def _look(self, policies: Policies) -> None:
-        try:
-            for sentence in await orphans(self._keys, policies):
-                log.warning("keys_orphaned", reason=sentence)
-        except StoreError as problem:
-            log.warning("keys_not_looked_at", reason=str(problem))
-
-
 async def _missing(gateway: Gateway, admission: Admission) -> tuple[str, ...]:
     """What keeps the gateway from serving, a word each."""
     if gateway.draining:
@@ -291,4 +293,4 @@ async def _missing(gateway: Gateway, admission: Admission) -> tuple[str, ...]:
         await admission.ping()
     except StoreError:
         return ("store",)
-    return ()
+    return () if gateway.credentials.ready else ("credentials",)
