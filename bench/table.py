@@ -68,5 +68,7 @@ def figures(rounds: Sequence[Round], ratio: float | None) -> str:
     spread = max(abs(one.cpu_us - cpu) for one in rounds) / cpu * 100
     told = "" if ratio is None else f"{ratio:.2f}"
     per_second = median(one.per_second for one in rounds)
+    # Of streams that a short run cut there is none.
     p99 = median(one.p99_ms for one in rounds)
-    return f"{cpu:>9,.1f}{spread:>6.0f}{told:>7}{per_second:>10,.0f}{p99:>9,.1f}"
+    late = f"{p99:,.1f}" if p99 else ""
+    return f"{cpu:>9,.1f}{spread:>6.0f}{told:>7}{per_second:>10,.0f}{late:>9}"
