@@ -38,6 +38,9 @@ bench-growth: $(VENV)/run.installed ## measure how it grows with keys, agents, l
 soak: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory (BENCH_MEGABYTES=1024)
 	@$(BIN)/python -m bench.memory
 
+chaos: $(VENV)/test.installed ## break a fleet for some minutes and count what went wrong (CHAOS_SCALE=1 CHAOS_ONLY=kills)
+	@$(BIN)/python -m tests.chaos
+
 lock: $(VENV)/lock.installed ## write the lock files anew (ARGS=--upgrade: with newer versions)
 	$(COMPILE) --extra embedded pyproject.toml deploy/editable.in -o deploy/requirements.txt
 	$(COMPILE) --extra embedded --extra test pyproject.toml deploy/editable.in \
