@@ -13,7 +13,8 @@ from redis.exceptions import RedisError, ResponseError
 from gateway.cli.options import json_option, store_options
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import connection_factory, resolved
+from gateway.store.connect import resolved
+from gateway.store.raw import ask
 
 # They never end, or change what a connection is.
 ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "SYNC", "PSYNC", "HELLO"})
@@ -40,20 +41,16 @@ def redis(words: tuple[str, ...], store: StoreSettings, as_json: bool) -> None:
 
 async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
     async with resolved(settings) as found:
-        connection = connection_factory(found)()
         try:
-            await connection.connect()
             # As the shell handed them over: a value need not be text.
-            await connection.send_command(*map(os.fsencode, words))
-            return await connection.read_response(disable_decoding=True)
+            return await ask(found, [os.fsencode(word) for word in words])
         except ResponseError as refused:
             raise OperationError(f"(error) {refused}") from None
         except (RedisError, OSError) as problem:
+            reason = str(problem).removesuffix(".")
             raise OperationError(
-                f"Redis could not answer: {problem}. Check --redis or GATEWAY_REDIS_URL."
+                f"Redis could not answer: {reason}. Check --redis or GATEWAY_REDIS_URL."
             ) from None
-        finally:
-            await connection.disconnect()
 
 
 def lines(answer: Any, *, quoted: bool) -> list[str]:

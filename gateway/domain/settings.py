@@ -77,10 +77,12 @@ class StoreSettings:
 
     @property
     def redis_cli(self) -> str:
-        """The beginning of a redis-cli command line that reaches the store."""
+        """The beginning of a command line that takes what redis-cli does and reaches the store."""
         url = self.url or ""
         if url.startswith("unix://"):
             return f"redis-cli -s {shlex.quote(unquote(urlsplit(url).path))}"
+        if "+" in url.partition("://")[0]:
+            return "gateway redis --"
         place = shlex.quote(url) if self.url_is_public else '"$GATEWAY_REDIS_URL"'
         return f"redis-cli -u {place}"
 

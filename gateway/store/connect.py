@@ -1,26 +1,24 @@
 """Connections to Redis, made by redis-py."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from redis.asyncio import Connection, Redis
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.domain.errors import OperationError, StoreError, UsageError
+from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import Lines
 from gateway.store.embedded import embedded
 from gateway.store.engine import OLDEST
 from gateway.store.failures import translated
 from gateway.store.multiplex import Multiplexer
-
-SCHEMES = ("redis", "rediss", "unix")
-NOT_YET = {"redis+sentinel": "Sentinel", "redis+cluster": "Cluster"}
+from gateway.store.sentinel import MasterLine, master_client, master_pool, sentinels_of
+from gateway.store.urls import Kind, read_url
 
 
 @asynccontextmanager
@@ -41,46 +39,49 @@ async def resolved(settings: StoreSettings) -> AsyncIterator[StoreSettings]:
 async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
     """A client for everything that is not the hot path."""
     async with resolved(settings) as found:
-        client = Redis.from_url(found.url or "", decode_responses=True, **_options(settings))
+        url = read_url(found.url or "")
+        options = {**_options(settings), "decode_responses": True}
+        if url.kind is Kind.SENTINEL:
+            async with master_client(url, options) as client:
+                yield client
+            return
+        client = Redis.from_url(found.url or "", **options)
         try:
             yield client
         finally:
             await client.aclose()
 
 
-def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
-    """Makes new, not yet connected connections, for the multiplexer. `settings` has a URL."""
-    given: dict[str, Any] = dict(parse_url(check_url(settings.url or "")))
-    kind = cast(Callable[..., Connection], given.pop("connection_class", Connection))
-    options = {**given, **_options(settings), "protocol": 2, "decode_responses": False}
-    return lambda: kind(**options)
-
-
 def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Lines:
     """For the hot path, to be closed by whoever asked for it. `settings` has a URL."""
+    url = read_url(settings.url or "")
+    if url.kind is Kind.SENTINEL:
+        return MasterLine(url, _plain(settings), settings.timeout, prepare)
     return Multiplexer(connection_factory(settings), timeout=settings.timeout, prepare=prepare)
 
 
+@asynccontextmanager
+async def connections(settings: StoreSettings) -> AsyncIterator[Callable[[], Connection]]:
+    """Makes new, not yet connected connections, while this lasts. `settings` has a URL."""
+    url = read_url(settings.url or "")
+    if url.kind is Kind.SENTINEL:
+        async with aclosing(sentinels_of(url, settings.timeout)) as sentinels:
+            yield master_pool(sentinels, url, _plain(settings)).make_connection
+    else:
+        yield connection_factory(settings)
+
+
+def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
+    """Makes new, not yet connected connections to the one node that the URL names."""
+    given = dict(read_url(settings.url or "").options)
+    kind = cast(Callable[..., Connection], given.pop("connection_class", Connection))
+    options = {**given, **_plain(settings)}
+    return lambda: kind(**options)
+
+
 def check_url(url: str) -> str:
-    """`url`, if it is one that this version can use; UsageError never repeats its password."""
-    scheme = url.partition("://")[0]
-    if scheme in NOT_YET:
-        raise UsageError(
-            f"This version does not support Redis {NOT_YET[scheme]} yet: give the address of the "
-            "primary as redis://host:port."
-        )
-    try:
-        parsed = urlsplit(url)
-        place = parsed.path if scheme == "unix" else parsed.hostname
-        usable = scheme in SCHEMES and bool(place) and (scheme == "unix" or parsed.port != 0)
-        parse_url(url)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(
-            "The Redis URL is not one: use redis://host:6379/0, rediss://user:password@host:6379 "
-            "or unix:///path/to/socket."
-        )
+    """`url`, if it is one that can be used; UsageError never repeats its password."""
+    read_url(url)
     return url
 
 
@@ -126,3 +127,8 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
         "socket_connect_timeout": settings.timeout,
         "socket_timeout": settings.timeout,
     }
+
+
+def _plain(settings: StoreSettings) -> dict[str, Any]:
+    """For connections that are read as they come."""
+    return {**_options(settings), "protocol": 2, "decode_responses": False}

@@ -1,0 +1,91 @@
+"""The Redis URLs that people write, read into what redis-py's classes take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio.connection import parse_url
+
+from gateway.domain.errors import UsageError
+
+SENTINEL_PORT, REDIS_PORT = 26379, 6379
+# How the sentinels themselves are logged in to, where they ask for it.
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+
+
+class Kind(Enum):
+    """What a URL leads to."""
+
+    NODE = ""
+    SENTINEL = "+sentinel"
+    CLUSTER = "+cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """`nodes`: sentinels, or some of the cluster's nodes; empty for one node, whose address is
+    among the `options`, those of a connection to Redis. `login`: the sentinels' own."""
+
+    kind: Kind
+    options: Mapping[str, Any] = field(repr=False)
+    nodes: tuple[tuple[str, int], ...] = ()
+    master: str = ""
+    tls: bool = False
+    login: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def read_url(url: str) -> StoreUrl:
+    """UsageError, which never repeats the password, where the gateway cannot use it."""
+    try:
+        return _read(url)
+    except ValueError:
+        raise UsageError(
+            "The Redis URL is not one: use redis://host:6379/0, rediss://user:password@host:6379, "
+            "unix:///path/to/socket, redis+sentinel://host1:26379,host2:26379/MASTER or "
+            "redis+cluster://host1:6379,host2:6379."
+        ) from None
+
+
+def _read(url: str) -> StoreUrl:
+    scheme, colon, rest = url.partition("://")
+    plain, plus, kind = scheme.partition("+")
+    if not plus:
+        return StoreUrl(Kind.NODE, _one_node(url))
+    if plain not in ("redis", "rediss") or not colon:
+        raise ValueError
+    parts = urlsplit(f"{plain}://{rest}")
+    login, at, hosts = parts.netloc.rpartition("@")
+    query = f"?{parts.query}" if parts.query else ""
+    found = [_one_node(f"{plain}://{login}{at}{host}/{query}") for host in hosts.split(",")]
+    path = unquote(parts.path.strip("/"))
+    tls = plain == "rediss"
+    match Kind(plus + kind):
+        case Kind.SENTINEL if path and "/" not in path:
+            nodes = _addresses(found, SENTINEL_PORT)
+            own = {n: found[0].pop(n) for n in SENTINEL_OPTIONS if n in found[0]}
+            names = {name.removeprefix("sentinel_"): value for name, value in own.items()}
+            return StoreUrl(Kind.SENTINEL, _shared(found), nodes, path, tls, names)
+        case Kind.CLUSTER if path in ("", "0") and not found[0].get("db"):
+            return StoreUrl(Kind.CLUSTER, _shared(found), _addresses(found, REDIS_PORT), tls=tls)
+    raise ValueError
+
+
+def _one_node(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    found: dict[str, Any] = dict(parse_url(url))
+    if not (found.get("path") if parts.scheme == "unix" else parts.hostname):
+        raise ValueError
+    if parts.scheme != "unix" and parts.port == 0:
+        raise ValueError
+    return found
+
+
+def _addresses(found: list[dict[str, Any]], port: int) -> tuple[tuple[str, int], ...]:
+    return tuple((one["host"], one.get("port", port)) for one in found)
+
+
+def _shared(found: list[dict[str, Any]]) -> dict[str, Any]:
+    own = ("host", "port", "connection_class")
+    return {name: value for name, value in found[0].items() if name not in own}

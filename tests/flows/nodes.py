@@ -1,0 +1,94 @@
+"""Several servers of one test: on free loopback ports, alone in a folder, gone at its end."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.store.engine import bundled
+
+PATIENCE = 10.0
+PASSWORD = "only-for-tests"
+
+
+class Node:
+    """One server. `client` is for the test alone."""
+
+    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", port: int) -> None:
+        self.folder = folder
+        self.process = process
+        self.port = port
+        self.client: Redis = Redis(
+            port=port, password=PASSWORD, decode_responses=True, socket_timeout=1.0
+        )
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        self.kill()
+
+
+async def start_node(
+    folder: Path, options: Mapping[str, str] = {}, config: str = "", extra: tuple[str, ...] = ()
+) -> Node:
+    """A server that answers. `config`: lines of a file of its own; `{bus}` in an option stands
+    for one more free port."""
+    folder.mkdir()
+    for _ in range(5):
+        port, bus = free_ports(2)
+        (folder / "node.conf").write_text(f"port {port}\nbind 127.0.0.1\n{config}")
+        words = [w.format(bus=bus) for pair in options.items() for w in pair]
+        node = Node(folder, _spawn(folder, *words, *extra), port)
+        if await _answers(node):
+            return node
+        # Somebody else took the port between its choice and its use.
+        await node.close()
+    raise AssertionError((folder / "log").read_text())
+
+
+def _spawn(folder: Path, *words: str) -> "subprocess.Popen[bytes]":
+    command = [str(bundled()), str(folder / "node.conf"), "--dir", str(folder), *words]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log)
+
+
+async def _answers(node: Node) -> bool:
+    async with asyncio.timeout(PATIENCE):
+        while node.process.poll() is None:
+            try:
+                if await node.client.ping():
+                    return True
+            except RedisError:
+                await asyncio.sleep(0.02)
+    return False
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+DATA = {
+    "--save": "",
+    "--appendonly": "no",
+    "--requirepass": PASSWORD,
+    "--primaryauth": PASSWORD,
+    "--repl-diskless-sync-delay": "0",
+}
