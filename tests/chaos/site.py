@@ -172,10 +172,11 @@ class Site:
 
 async def run(command: Sequence[str], settings: dict[str, str], said: str = "") -> str:
     pipe = asyncio.subprocess.PIPE
+    stdin = pipe if said else asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
-        *command, env=settings, stdin=pipe, stdout=pipe, stderr=pipe
+        *command, env=settings, stdin=stdin, stdout=pipe, stderr=pipe
     )
-    out, err = await process.communicate(said.encode())
+    out, err = await process.communicate(said.encode() if said else None)
     if process.returncode:
         raise RuntimeError(f"{command[:4]} failed: {err.decode()}")
     return out.decode().strip()
