@@ -13,6 +13,8 @@ import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import Argon2Pool
+from gateway.crypto.audit_key import audit_keys
+from gateway.crypto.envelope import MasterKeys
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
@@ -25,9 +27,11 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.pull import Pull
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
+from gateway.services.audit import Audit
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
 from gateway.services.heartbeat import Heartbeat
@@ -38,6 +42,7 @@ from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
 from gateway.services.traffic import Shared, Traffic
 from gateway.store.admission import PREPARE, Admission
+from gateway.store.audit import AuditStore
 from gateway.store.connect import examine, open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
@@ -146,7 +151,7 @@ async def open_gateway(
         client = await stack.enter_async_context(open_store(settings.store))
         await _warn_of_store(client)
         keys = KeyStore(client, settings.store.prefix)
-        credentials = await _credentials(settings, client, stack)
+        credentials = await stack.enter_async_context(live_credentials(settings, client))
         traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
         gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
         pool = UpstreamPool(asyncio.get_running_loop())
@@ -159,7 +164,8 @@ async def open_gateway(
         inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
         _in_background(inflight.watch(), stack)
         forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
-        handler = Handler(policies, gatekeeper, forwarder, readiness, observe)
+        pull = Pull(credentials, gatekeeper, keys, _audit(settings, client, stack))
+        handler = Handler(policies, gatekeeper, forwarder, readiness, observe, pull)
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(traffic, gatekeeper, policies, keyless=keyless)
         certificate = _certificate(settings, stack)
@@ -190,13 +196,11 @@ async def open_gateway(
         yield gateway
 
 
-async def _credentials(settings: Settings, client: Redis, stack: AsyncExitStack) -> LiveCredentials:
-    """From the vault: in `client`'s Redis, or in one of its own."""
-    if settings.vault.url is not None:
-        own = open_store(settings.vault.place(settings.store))
-        client = await stack.enter_async_context(own)
-    opened = live_credentials(client, settings.store.prefix, settings.vault)
-    return await stack.enter_async_context(opened)
+def _audit(settings: Settings, client: Redis, stack: AsyncExitStack) -> Audit:
+    keys = audit_keys(MasterKeys(settings.vault.master_keys))
+    audit = Audit(AuditStore(client, settings.store.prefix), keys)
+    stack.push_async_callback(audit.close)
+    return audit
 
 
 def _gatekeeper(

@@ -48,6 +48,7 @@ class Code(StrEnum):
     BUSY = "busy"
     STORE_UNAVAILABLE = "store_unavailable"
     CREDENTIAL_UNAVAILABLE = "credential_unavailable"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_PROTOCOL = "upstream_protocol"
     UPSTREAM_TIMEOUT = "upstream_timeout"
@@ -171,6 +172,13 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
                 Code.CREDENTIAL_UNAVAILABLE,
                 "A credential that this needs is missing or was not checked for too long. Ask "
                 "the gateway's operator to look at it with 'gateway credentials list'.",
+                retry=True,
+            ),
+            _row(
+                503,
+                Code.AUDIT_UNAVAILABLE,
+                "The use of a credential could not be recorded, so it is not used. Try again in "
+                "a second.",
                 retry=True,
             ),
             _row(

@@ -10,6 +10,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Policies
 from gateway.domain.traffic import Handled
 from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
+from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import encode
 from gateway.protocol.request import RequestHead, read_head
@@ -25,6 +26,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.pull import Pull
 from gateway.proxy.visit import Visit, unreadable
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
@@ -46,7 +48,9 @@ class Handler:
         forwarder: Forwarder,
         readiness: health.Readiness,
         observe: Callable[[Handled], None],
+        pull: Pull,
     ) -> None:
+        self._pull = pull
         self._policies = policies
         self._gatekeeper = gatekeeper
         self._forwarder = forwarder
@@ -63,6 +67,8 @@ class Handler:
             if head.target.path in health.PATHS:
                 visit.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
+            elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
+                await self._pull.answer(exchange, head, self._policies(), visit)
             else:
                 await self._forward(exchange, head, visit)
         except Denied as denied:
@@ -80,6 +86,10 @@ class Handler:
         finally:
             if not visit.unseen:
                 self._observe(visit.handled(exchange, monotonic(), time()))
+
+    def _is_an_agents(self, head: RequestHead) -> bool:
+        """Whether every path of this request's host belongs to an agent."""
+        return head.host in self._policies().by_host
 
     async def _forward(self, exchange: Exchange, head: RequestHead, visit: Visit) -> None:
         policies = self._policies()

@@ -26,12 +26,14 @@ TOUCH_SECONDS = 60.0
 class Door:
     """One key at one agent's action: packed commands and header lines, made once.
 
+    `missing`: the first scope that the key lacks; None: none, or the place needs one unknown.
     `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
     on the live record. `leases`: the sets in which a call takes a place while it is under way;
     where there are any, a lease is put behind `charge` and `charge_and_touch`.
     """
 
     allowed: bool
+    missing: Scope | None
     limits: tuple[NamedLimit, ...]
     leases: tuple[str, ...]
     limit_fields: LimitFields
@@ -49,12 +51,14 @@ class Belief:
     proven: Candidate
     policies: Policies
     grants: Grants
-    doors: dict[tuple[str, str, Scope | None], Door] = field(default_factory=dict)
+    doors: dict[tuple[str, str, Scope | None, tuple[Scope, ...]], Door] = field(
+        default_factory=dict
+    )
     touched_at: float = float("-inf")
 
     def door(self, located: Located, admission: Admission) -> Door:
         name = located.agent.name if located.agent else ""
-        place = (name, located.action, located.required)
+        place = (name, located.action, located.required, located.also)
         door = self.doors.get(place)
         if door is None:
             if len(self.doors) >= MAX_DOORS:
@@ -67,7 +71,7 @@ class Belief:
         if located.denied is not None:
             return located.denied
         if not door.allowed:
-            return Denied(Code.SCOPE_DENIED, fields={"required_scope": str(located.scope)})
+            return Denied(Code.SCOPE_DENIED, fields={"required_scope": str(door.missing)})
         if user is not None and not may_act_for(self.record.users, user):
             return Denied(Code.USER_DENIED)
         return None
@@ -84,13 +88,14 @@ class Belief:
         record, slot = self.record, self.proven.slot
         limits = binding_limits(record, self.policies.plans, agent)
         until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
-        scope = located.scope
+        needed = located.scopes
 
         def pack(limits: tuple[NamedLimit, ...], touch: str) -> bytes:
             return admission.pack_charge(record, limits, valid_until=until, touch=touch)
 
         return Door(
-            allowed=scope is not None and self.grants.allow(scope),
+            allowed=bool(needed) and all(map(self.grants.allow, needed)),
+            missing=next((scope for scope in needed if not self.grants.allow(scope)), None),
             limits=limits,
             leases=admission.lease_names(record.id, limits),
             limit_fields=limit_fields(limits),

@@ -100,6 +100,26 @@ class LiveCredentials:
         except UnavailableError as problem:
             raise _unavailable(problem) from None
 
+    async def try_freshen(self, ids: tuple[CredentialId, ...]) -> None:
+        """The same, for whoever can do without those that cannot be had."""
+        for name in ids:
+            try:
+                await self._sync.freshen((name,))
+            except UnavailableError as problem:
+                log.warning("credential_unavailable", reason=str(problem))
+
+    def now(self) -> float:
+        """Unix seconds, by which a grace ends."""
+        return self._wall()
+
+    def usable(self, name: CredentialId) -> bool:
+        """Whether `find` would find it."""
+        try:
+            self._sync.get(name)
+        except UnavailableError:
+            return False
+        return True
+
     def find(self, name: CredentialId) -> Credential:
         """The whole credential, for what signs or fetches a token with it.
 

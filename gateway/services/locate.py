@@ -20,7 +20,7 @@ class Located:
     """`denied`: what is wrong with the place, told only to someone with a living key.
 
     `path`: what is sent to the agent after its base path, query included. `required`: a scope
-    that has nothing to do with an agent. `scope` None: not known.
+    that has nothing to do with an agent; `also`: further ones. `scope` None: not known.
     """
 
     agent: Agent | None
@@ -29,6 +29,12 @@ class Located:
     public: bool = False
     denied: Denied | None = None
     required: Scope | None = None
+    also: tuple[Scope, ...] = ()
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Every scope that the key needs."""
+        return () if self.scope is None else (self.scope, *self.also)
 
     @property
     def scope(self) -> Scope | None:

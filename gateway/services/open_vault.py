@@ -12,20 +12,37 @@ from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.errors import OperationError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
-from gateway.domain.settings import VaultSettings
+from gateway.domain.settings import Settings, VaultSettings
 from gateway.services.credentials import LiveCredentials, tell_log
 from gateway.services.vault_source import VaultSource, WrongMasterKeyError
+from gateway.store.connect import open_store
 from gateway.store.vault import VaultStore
+
+RETRY_SECONDS = 0.5
 
 
 @asynccontextmanager
-async def live_credentials(
-    client: Redis, prefix: str, settings: VaultSettings
-) -> AsyncIterator[LiveCredentials]:
-    """Fetched once, if the vault answers, and kept up to date until the context ends.
+async def live_credentials(settings: Settings, client: Redis) -> AsyncIterator[LiveCredentials]:
+    """Fetched once, if the vault answers, and kept up to date until the context ends. The vault
+    is in `client`'s Redis, or in one of its own.
 
     OperationError where the vault answers and none of the master keys is the right one.
     """
+    if settings.vault.url is None:
+        async with _kept(client, settings.store.prefix, settings.vault) as credentials:
+            yield credentials
+        return
+    async with (
+        open_store(settings.vault.place(settings.store)) as own,
+        _kept(own, settings.store.prefix, settings.vault) as credentials,
+    ):
+        yield credentials
+
+
+@asynccontextmanager
+async def _kept(
+    client: Redis, prefix: str, settings: VaultSettings
+) -> AsyncIterator[LiveCredentials]:
     source = VaultSource(VaultStore(client, prefix), Envelope(MasterKeys(settings.master_keys)))
     sync = Sync(source, settings.poll, tell_log)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
@@ -34,8 +51,10 @@ async def live_credentials(
     try:
         yield LiveCredentials(sync, time.time)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        # A cancellation that meets a timeout inside redis-py is lost in it.
+        while not running.done():
+            running.cancel()
+            await asyncio.wait({running}, timeout=RETRY_SECONDS)
 
 
 async def missing_credentials(

@@ -26,11 +26,13 @@ from gateway.domain.settings import (
     ServerTls,
     Settings,
     StoreSettings,
+    VaultSettings,
 )
 from gateway.services.issue import Issuer
 from gateway.store.keys import KeyStore
 
 PEPPER = b"p" * 32
+MASTER = b"m" * 32
 
 
 @dataclass
@@ -74,6 +76,7 @@ class World:
     access_log: AccessLogSettings | None = None
     tls: ServerTls | None = None
     stream_unchecked: float = 60.0
+    vault: VaultSettings = field(default_factory=lambda: VaultSettings(None, (MASTER,), 0.1))
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -172,6 +175,7 @@ async def new_world(
             policies=Path("unused"),
             store=replace(store, timeout=world.store_timeout),
             peppers=world.peppers,
+            vault=world.vault,
             drain=world.drain,
             limits=world.limits,
             access_log=world.access_log,

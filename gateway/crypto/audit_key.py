@@ -1,0 +1,36 @@
+"""The key of the audit chain, derived from a master key: whoever edits the stream has it not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gateway.crypto.envelope import MasterKeys, master_key_id
+
+_INFO = b"agent-credential-gateway audit chain"
+# Without a master key a hash finds mistakes, not forgers; `verify` says so.
+UNSIGNED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKeys:
+    """By the id of the master key. `current`: the id of the one that signs."""
+
+    current: str
+    by_id: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def signing(self) -> bytes:
+        return self.by_id[self.current]
+
+
+def audit_keys(masters: MasterKeys) -> AuditKeys:
+    found = {master_key_id(key): _derived(key) for key in masters.keys}
+    current = next(iter(found), UNSIGNED)
+    return AuditKeys(current, MappingProxyType({**found, UNSIGNED: b"unsigned"}))
+
+
+def _derived(master: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(master)

@@ -1,0 +1,78 @@
+"""What an agent asks for when it pulls credentials."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from gateway.domain.credentials import is_credential_name
+from gateway.protocol.request import RequestHead, refused
+
+CREDENTIALS_PATH = b"/v1/credentials"
+MOST_NAMES = 200
+LONGEST_WAIT = 60.0
+
+_NUMBER = re.compile(r"\d{1,16}", re.ASCII)
+_SECONDS = re.compile(r"\d{1,4}(?:\.\d{1,3})?", re.ASCII)
+_PREFERRED = re.compile(rb"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", re.IGNORECASE)
+_TAG = re.compile(rb'(?:W/)?"(\d{1,16})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`since` None: everything. `wait`: seconds for which an answer may be held back.
+
+    `of_users`: some of the names are of users' own credentials.
+    """
+
+    names: tuple[str, ...]
+    since: int | None
+    wait: float
+    of_users: bool = False
+
+
+def read_pull(head: RequestHead) -> Asked:
+    """The question in `head`; Denied(bad_request) where it makes no sense."""
+    asked = _parameters(head.target.query)
+    names = tuple(dict.fromkeys(name for name in asked.get("names", "").split(",") if name))
+    if not names:
+        raise refused("Say which credentials: /v1/credentials?names=openai_key,crm")
+    if len(names) > MOST_NAMES:
+        raise refused(f"At most {MOST_NAMES} names can be asked for at once.")
+    shared = tuple(name for name in names if not name.startswith("user/"))
+    if not all(is_credential_name(name) for name in shared):
+        raise refused("A credential's name is 2 to 63 of the characters a-z 0-9 _.")
+    return Asked(shared, _since(asked, head), _wait(asked, head), len(shared) != len(names))
+
+
+def _parameters(query: bytes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in query.removeprefix(b"?").decode("ascii").split("&"):
+        name, _, value = item.partition("=")
+        if name in found:
+            raise refused("A parameter is there twice.")
+        found[name] = unquote(value, errors="replace")
+    return found
+
+
+def _since(asked: dict[str, str], head: RequestHead) -> int | None:
+    text = asked.get("since", "")
+    if text:
+        if not _NUMBER.fullmatch(text):
+            raise refused("'since' is the revision of an earlier answer.")
+        return int(text)
+    tag = _TAG.fullmatch(_header(head, b"if-none-match").strip())
+    return int(tag[1]) if tag else None
+
+
+def _wait(asked: dict[str, str], head: RequestHead) -> float:
+    text = asked.get("wait", "")
+    if text:
+        if not _SECONDS.fullmatch(text):
+            raise refused("'wait' is a number of seconds.")
+        return min(float(text), LONGEST_WAIT)
+    preferred = _PREFERRED.search(_header(head, b"prefer"))
+    return min(float(preferred[1]), LONGEST_WAIT) if preferred else 0.0
+
+
+def _header(head: RequestHead, wanted: bytes) -> bytes:
+    return b", ".join(value for name, value in head.headers if name.lower() == wanted)

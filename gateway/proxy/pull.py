@@ -1,0 +1,131 @@
+"""`GET /v1/credentials`: agents that pull get what their key's scopes name, and nothing else."""
+
+from time import monotonic
+
+import orjson
+
+from gateway.domain.audit import AuditEvent, Named
+from gateway.domain.credentials import CredentialId
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Policies
+from gateway.domain.scopes import Scope
+from gateway.protocol.pull import CREDENTIALS_PATH, Asked, read_pull
+from gateway.protocol.reply import Reply
+from gateway.protocol.request import RequestHead
+from gateway.protocol.upstream_request import client_address
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.visit import Visit
+from gateway.services.admit import Gatekeeper, Passage
+from gateway.services.audit import Audit
+from gateway.services.credentials import LiveCredentials
+from gateway.services.locate import Located
+from gateway.services.pull import Pulled, pull
+from gateway.services.standing import Standing
+from gateway.store.keys import KeyStore
+
+# While an answer is held back, the drain is looked for so often.
+LOOK_SECONDS = 0.5
+_NOBODY_ELSES = "Users' own credentials are never served here."
+
+
+class Pull:
+    """Answers pulls; every read of a value has its audit record first."""
+
+    def __init__(
+        self, credentials: LiveCredentials, gatekeeper: Gatekeeper, keys: KeyStore, audit: Audit
+    ) -> None:
+        self._credentials = credentials
+        self._gatekeeper = gatekeeper
+        self._keys = keys
+        self._audit = audit
+
+    async def answer(
+        self, exchange: Exchange, head: RequestHead, policies: Policies, visit: Visit
+    ) -> None:
+        """Denied as everywhere; 304 where nothing has changed since, in the time it may wait."""
+        asked = read_pull(head)
+        located = _located(head, asked)
+        address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        passage = await self._gatekeeper.admit(head, located, policies, address)
+        visit.key_id, visit.consumer = passage.key_id, passage.consumer
+        visit.admitted = monotonic()
+        try:
+            pulled = await self._pulled(exchange, asked, located, passage, head.user)
+            if pulled.versions:
+                await self._audit.record(_event(visit, pulled, head.user))
+            exchange.reply(_reply(pulled, asked, passage, visit.request_id))
+        finally:
+            self._gatekeeper.give_back(passage)
+
+    async def _pulled(
+        self, exchange: Exchange, asked: Asked, located: Located, passage: Passage, user: str | None
+    ) -> Pulled:
+        ids = tuple(CredentialId(name) for name in asked.names)
+        await self._credentials.try_freshen(ids)
+        if not self._credentials.ready:
+            raise Denied(Code.CREDENTIAL_UNAVAILABLE)
+        ends = monotonic() + asked.wait
+        waited = False
+        while not (pulled := pull(self._credentials, ids, asked.since)).news:
+            left = ends - monotonic()
+            if left <= 0 or exchange.client.closing:
+                break
+            waited = True
+            await self._credentials.changed(min(left, LOOK_SECONDS))
+        if waited and pulled.news:
+            await self._still_stands(located, passage, user)
+        return pulled
+
+    async def _still_stands(self, located: Located, passage: Passage, user: str | None) -> None:
+        """A key that was revoked while the answer was held back gets none."""
+        record = await self._keys.get(passage.key_id)
+        now = await self._keys.now()
+        for scope in located.scopes:
+            standing = Standing(passage.key_id, passage.proven, scope, user)
+            code = standing.lost(record, now)
+            if code is not None:
+                raise Denied(code, key_id=passage.key_id, consumer=passage.consumer)
+
+
+def _located(head: RequestHead, asked: Asked) -> Located:
+    denied = None
+    if head.method not in ("GET", "HEAD"):
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+    elif asked.of_users:
+        denied = Denied(Code.SCOPE_DENIED, _NOBODY_ELSES)
+    scopes = tuple(Scope("gateway", "credentials", name) for name in asked.names)
+    required = scopes[0] if scopes else Scope("gateway", "credentials", "user")
+    return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])
+
+
+def _event(visit: Visit, pulled: Pulled, user: str | None) -> AuditEvent:
+    return AuditEvent(
+        "credential.read",
+        request_id=visit.request_id,
+        key_id=visit.key_id,
+        consumer=visit.consumer,
+        user=user or "",
+        credentials=tuple(Named(name, version) for name, version in pulled.versions),
+        status=200,
+        latency_ms=round((monotonic() - visit.began) * 1000, 3),
+    )
+
+
+def _reply(pulled: Pulled, asked: Asked, passage: Passage, request_id: str) -> Reply:
+    tag = f'"{pulled.revision}"'
+    headers = (
+        ("Cache-Control", "no-store"),
+        ("ETag", tag),
+        ("Age", str(pulled.age)),
+        ("X-Request-Id", request_id),
+        ("request-id", request_id),
+        *_limits(passage),
+    )
+    if asked.since is not None and not pulled.news:
+        return Reply(304, headers, b"")
+    return Reply(200, (("Content-Type", "application/json"), *headers), orjson.dumps(pulled.body))
+
+
+def _limits(passage: Passage) -> list[tuple[str, str]]:
+    lines = passage.limits.decode("ascii").split("\r\n")
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines) if name]

@@ -1,0 +1,87 @@
+"""Writing audit records: what is recorded is done only once its record is written."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+
+import structlog
+
+from gateway.crypto.audit_key import AuditKeys
+from gateway.domain.audit import GENESIS, AuditEvent, Link, record_of
+from gateway.domain.errors import Code, Denied, StoreError
+from gateway.store.audit import AuditStore
+
+# What waits while a write is under way goes with the next one, in one round trip.
+MOST_AT_ONCE = 256
+
+log = structlog.get_logger()
+
+Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
+
+
+class Audit:
+    """The one writer of a chain of its own. Make it in the running loop."""
+
+    def __init__(
+        self, store: AuditStore, keys: AuditKeys, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._wall = wall
+        self._waiting: list[Waiting] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._begin_chain()
+
+    async def record(self, event: AuditEvent) -> None:
+        """Returns once the record of `event` is written; Denied(audit_unavailable) if it cannot
+        be: then what it is about must not happen."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, written))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        await written
+
+    async def close(self) -> None:
+        """What was asked for is written first."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            records = self._linked([event for event, _ in batch])
+            try:
+                await self._store.append(records)
+            except StoreError as problem:
+                log.warning("audit_unavailable", reason=str(problem), records=len(records))
+                # Whether they were written is unknown, so nothing can follow them.
+                self._begin_chain()
+                _fail(batch)
+            except BaseException:
+                _fail(batch + self._waiting)
+                raise
+            else:
+                for _, written in batch:
+                    if not written.done():
+                        written.set_result(None)
+
+    def _begin_chain(self) -> None:
+        self._chain, self._seq, self._prev = secrets.token_hex(6), 0, GENESIS
+
+    def _linked(self, events: list[AuditEvent]) -> list[str]:
+        records = []
+        for event in events:
+            self._seq += 1
+            link = Link(self._chain, self._seq, self._prev, self._keys.current)
+            made = record_of(event, link, self._wall(), self._keys.signing)
+            self._prev = made["hash"]
+            records.append(json.dumps(made, separators=(",", ":")))
+        return records
+
+
+def _fail(batch: list[Waiting]) -> None:
+    for _, written in batch:
+        if not written.done():
+            written.set_exception(Denied(Code.AUDIT_UNAVAILABLE))
