@@ -26,7 +26,12 @@ ANSWER_SECONDS = 5.0
 
 
 class SourceError(Exception):
-    """The credentials could not be asked for; `str()` is one sentence, without a value."""
+    """The credentials could not be asked for; `str()` is one sentence, without a value.
+
+    `final`: it is of no use to ask again.
+    """
+
+    final = False
 
 
 class UnavailableError(LookupError):
@@ -163,9 +168,18 @@ class Sync:
         async with self._lock:
             return await self._check(wait)
 
+    async def first(self, patience: float) -> None:
+        """Check until it goes well, at most for so many seconds; else SourceError says why."""
+        ends = self._clock() + patience
+        while not await self.check():
+            left = ends - self._clock()
+            if left <= 0 or (self.problem is not None and self.problem.final):
+                raise self.problem or SourceError("The credentials could not be fetched.")
+            await asyncio.sleep(min(left, self._pause(0.0)))
+
     async def run(self) -> None:
         """Check again and again. Never ends by itself."""
-        pause = self._pause(0.0)
+        pause = 0.0 if self._source.waits and not self._failures else self._pause(0.0)
         while True:
             await asyncio.sleep(pause)
             before, began = self.revision, self._clock()

@@ -1,0 +1,100 @@
+"""`SyncCredentials`: the same for programs without an event loop."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from gateway.client.credentials import Credentials
+from gateway.client.secret import Secret
+
+
+class SyncCredentials:
+    """As `Credentials`, with `with`: a thread of its own keeps them up to date.
+
+    `on_change` is called in that thread. A process that forks opens them after the fork.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        names: Iterable[str],
+        *,
+        poll: float = 15.0,
+        wait: float = 30.0,
+        on_change: Callable[[str], None] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._credentials = Credentials(
+            url, key, names, poll=poll, wait=wait, on_change=on_change, ssl_context=ssl_context
+        )
+        self._thread = threading.Thread(target=self._run, name="gateway-credentials", daemon=True)
+        self._entered = threading.Event()
+        self._problem: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._enough: asyncio.Event | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._entered.wait()
+        if self._problem is not None:
+            self._thread.join()
+            raise self._problem
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._loop is not None and self._enough is not None:
+            self._loop.call_soon_threadsafe(self._enough.set)
+        self._thread.join()
+
+    def __getitem__(self, name: str) -> Secret:
+        return self._credentials[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._credentials)
+
+    def __len__(self) -> int:
+        return len(self._credentials)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._credentials
+
+    def __repr__(self) -> str:
+        return f"Sync{self._credentials!r}"
+
+    @property
+    def age(self) -> float:
+        """Seconds since the gateway last said what there is."""
+        return self._credentials.age
+
+    @property
+    def last_error(self) -> str:
+        """Why the last check failed; empty: it did not."""
+        return self._credentials.last_error
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What the gateway cannot vouch for now, a sentence each."""
+        return self._credentials.broken
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._keep())
+        except BaseException as problem:  # noqa: BLE001 (raised again where it was entered)
+            self._problem = problem
+        finally:
+            self._entered.set()
+
+    async def _keep(self) -> None:
+        self._loop, self._enough = asyncio.get_running_loop(), asyncio.Event()
+        async with self._credentials:
+            self._entered.set()
+            await self._enough.wait()

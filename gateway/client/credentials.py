@@ -1,0 +1,143 @@
+"""`Credentials`: what an agent needs, in its memory, always the newest."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from gateway.client.secret import Secret
+from gateway.client.source import PullSource
+from gateway.client.sync import Report, Sync
+from gateway.domain.credentials import Credential, CredentialId, is_credential_name
+
+log = logging.getLogger("gateway.client")
+
+
+class Credentials:
+    """Fetched on entry, kept up to date until the exit; a change arrives within a second or two.
+
+        async with Credentials(url, key, names=["openai_key"]) as credentials:
+            OpenAI(api_key=credentials["openai_key"].reveal())
+
+    `url` of the gateway, `key` with the scope `gateway/credentials:openai_key`. `poll`: seconds
+    between two checks, give or take a fifth. `wait`: seconds for which entry tries while the
+    gateway cannot be asked. `on_change` is told the name of what was changed or removed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        names: Iterable[str],
+        *,
+        poll: float = 15.0,
+        wait: float = 30.0,
+        on_change: Callable[[str], None] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._names = tuple(dict.fromkeys(names))
+        bad = [name for name in self._names if not is_credential_name(name)]
+        if bad or not self._names:
+            raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
+        self._url = url
+        self._key = key
+        self._poll = poll
+        self._wait = wait
+        self._on_change = on_change
+        self._ssl = ssl_context
+        self._sync: Sync | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """SourceError where they cannot be fetched in time, at once where the key may not."""
+        connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True)
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        source = PullSource(self._session, self._url, self._key, self._names)
+        self._sync = Sync(source, self._poll, self._tell)
+        try:
+            await self._sync.first(self._wait)
+        except BaseException:
+            await self._session.close()
+            raise
+        self._running = asyncio.create_task(self._sync.run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+        if self._session is not None:
+            await self._session.close()
+
+    def __getitem__(self, name: str) -> Secret:
+        """UnavailableError (a LookupError) where it cannot be had now; KeyError for a name that
+        was not asked for."""
+        if name not in self._names:
+            raise KeyError(f"{name!r} is not among the names that were asked for")
+        secret = Secret(name, lambda: self._find(name))
+        self._find(name)
+        return secret
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r}, names={list(self._names)})"
+
+    @property
+    def age(self) -> float:
+        """Seconds since the gateway last said what there is."""
+        return self._live.age()
+
+    @property
+    def last_error(self) -> str:
+        """Why the last check failed; empty: it did not."""
+        return self._live.last_error
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What the gateway cannot vouch for now, a sentence each."""
+        return {str(name): reason for name, reason in self._live.broken.items()}
+
+    async def changed(self, seconds: float) -> bool:
+        """Wait for the next change, at most so long; whether one came."""
+        return await self._live.changed(seconds)
+
+    def _find(self, name: str) -> Credential:
+        return self._live.get(CredentialId(name))
+
+    @property
+    def _live(self) -> Sync:
+        if self._sync is None:
+            raise RuntimeError("Credentials are there inside of 'async with' only.")
+        return self._sync
+
+    def _tell(self, report: Report) -> None:
+        if report.error:
+            log.warning("Credentials could not be checked: %s", report.error)
+        for reason in report.broken.values():
+            log.error("%s", reason)
+        for name in (*report.changed, *report.removed):
+            log.info("Credential '%s' has changed.", name)
+            if self._on_change is not None:
+                self._on_change(str(name))

@@ -1,0 +1,75 @@
+"""A secret that shows nowhere by itself: not in logs, not in tracebacks, not in JSON."""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from gateway.client.sync import UnavailableError
+from gateway.domain.credentials import Credential
+
+MASK = "********"
+
+
+class Secret:
+    """One credential by its name, always the newest: each call looks anew.
+
+    `str`, `repr` and formatting are masked; it cannot be pickled, copied or compared.
+    """
+
+    __slots__ = ("_find", "_name")
+
+    def __init__(self, name: str, find: Callable[[], Credential]) -> None:
+        self._name = name
+        self._find = find
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def type(self) -> str:
+        return self._find().type
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every rotation."""
+        return self._find().current.number
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of its fields."""
+        return tuple(self._find().current.fields)
+
+    def reveal(self) -> str:
+        """The main value; UnavailableError if it cannot be had now, or if there are only fields."""
+        credential = self._find()
+        if not credential.main:
+            raise UnavailableError(
+                f"Credential '{self._name}' of type {credential.type} has no main value: use "
+                f".field(…) with one of {', '.join(credential.current.fields)}."
+            )
+        return self._value(credential, credential.main)
+
+    def field(self, name: str) -> str:
+        """One of its fields, such as `access_key_id`; UnavailableError if there is none."""
+        return self._value(self._find(), name)
+
+    def _value(self, credential: Credential, name: str) -> str:
+        value = credential.current.fields.get(name)
+        if value is None:
+            raise UnavailableError(
+                f"Credential '{self._name}' has no field {name!r}: there are "
+                f"{', '.join(credential.current.fields)}."
+            )
+        return value
+
+    def __repr__(self) -> str:
+        return f"Secret({self._name!r}, {MASK})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A Secret is not copied or pickled: pass its name on.")

@@ -1,0 +1,130 @@
+"""Pulling credentials from a gateway: `GET /v1/credentials`."""
+
+import json
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import aiohttp
+
+from gateway.client.sync import Changes, SourceError
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+
+PATH = "/v1/credentials"
+ANSWER_SECONDS = 10.0
+LONGEST_ANSWER = 64 * 2**20
+_FINAL = frozenset({400, 401, 403, 404, 405})
+
+
+class RefusedError(SourceError):
+    """The gateway has understood and refused: asking again does not help."""
+
+    final = True
+
+
+class PullSource:
+    """`names` of shared credentials, with a key whose scopes name them."""
+
+    waits = True
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, key: str, names: Sequence[str]
+    ) -> None:
+        self._session = session
+        self._url = url.rstrip("/") + PATH
+        self._key = key
+        self._names = ",".join(names)
+        self._asked = False
+
+    async def fetch(self, since: int, wait: float) -> Changes:
+        asked = {"names": self._names}
+        if self._asked:
+            asked |= {"since": str(since), "wait": f"{wait:.1f}"}
+        timeout = aiohttp.ClientTimeout(total=wait + ANSWER_SECONDS, connect=ANSWER_SECONDS)
+        try:
+            async with self._session.get(
+                self._url,
+                params=asked,
+                headers={"Authorization": f"Bearer {self._key}"},
+                timeout=timeout,
+                # A key is for the host that it was given for, and for no other.
+                allow_redirects=False,
+            ) as answer:
+                changes = await _changes(answer, since)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+            # Its text may hold anything that the other side has sent.
+            raise SourceError(
+                f"The gateway at {self._url} cannot be asked: {type(problem).__name__}."
+            ) from None
+        self._asked = True
+        return changes
+
+
+async def _changes(answer: aiohttp.ClientResponse, since: int) -> Changes:
+    age = float(answer.headers.get("Age", "0"))
+    if answer.status == 304:
+        return Changes(since, age=age)
+    body = await answer.content.read(LONGEST_ANSWER)
+    while not answer.content.at_eof() and len(body) < LONGEST_ANSWER:
+        body += await answer.content.read(LONGEST_ANSWER - len(body))
+    if answer.status != 200:
+        raise _refusal(answer.status, body)
+    told = json.loads(body)
+    revision = _int(told["revision"])
+    changed: list[Credential] = []
+    broken: dict[CredentialId, str] = {
+        CredentialId(str(name)): f"The gateway cannot vouch for credential '{name}' now."
+        for name in told.get("unavailable", [])
+    }
+    for one in told["credentials"]:
+        name = parse_id(one["name"])
+        try:
+            changed.append(_credential(name, one))
+        except (KeyError, TypeError, ValueError):
+            broken[name] = f"The gateway told something of credential '{name}' that makes no sense."
+    removed = tuple((parse_id(name), revision) for name in told["removed"])
+    return Changes(revision, tuple(changed), removed, MappingProxyType(broken), age=age)
+
+
+def _refusal(status: int, body: bytes) -> SourceError:
+    try:
+        error = json.loads(body)["error"]
+        said = f"{error['code']}: {error['message']}"
+        if "required_scope" in error:
+            said += f" It needs the scope {error['required_scope']}."
+    except (ValueError, KeyError, TypeError):
+        said = f"status {status}, and no reason that could be read."
+    kind = RefusedError if status in _FINAL else SourceError
+    return kind(f"The gateway gave no credentials ({said})")
+
+
+def _credential(name: CredentialId, told: dict[str, Any]) -> Credential:
+    previous = told.get("previous")
+    if told["type"] not in TYPES:
+        raise ValueError("a type of a later version")
+    return Credential(
+        name,
+        told["type"],
+        _version(told),
+        _version(previous) if previous else None,
+        _int_or_none(told.get("expires_at")),
+        _int_or_none(told.get("max_stale")),
+        revision=_int(told.get("revision", 0)),
+    )
+
+
+def _version(told: dict[str, Any]) -> Version:
+    fields = told["fields"]
+    if not all(isinstance(v, str) for v in fields.values()):
+        raise ValueError("a value that is no text")
+    return Version(_int(told["version"]), MappingProxyType(dict(fields)), told.get("until"))
+
+
+def _int(value: Any) -> int:
+    if not isinstance(value, int):
+        raise ValueError("no number")
+    return value
+
+
+def _int_or_none(value: Any) -> int | None:
+    return None if value is None else _int(value)

@@ -1,0 +1,35 @@
+"""What tests of agents that pull share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.client import Credentials
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+PATIENCE = 20.0
+NAMES = ("crm", "openai_key")
+
+
+@dataclass
+class Pulling:
+    """A gateway, its vault, and the key of an agent that may pull `crm` and `openai_key`."""
+
+    world: World
+    vault: Vault
+    key: str
+
+    @property
+    def url(self) -> str:
+        return self.world.url
+
+    def credentials(self, *names: str, **more: Any) -> Credentials:
+        return Credentials(self.url, self.key, names or NAMES, **{"poll": 1.0, **more})
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.02)

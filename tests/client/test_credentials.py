@@ -1,0 +1,206 @@
+"""The agents' library, against a real gateway."""
+
+import asyncio
+import copy
+import json
+import logging
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gateway.client
+from gateway.client import (
+    Credentials,
+    RefusedError,
+    SourceError,
+    SyncCredentials,
+    UnavailableError,
+)
+from gateway.domain.credentials import Credential, CredentialId, Version
+from tests.client.agents import NAMES, Pulling, until
+
+FORBIDDEN = ("redis", "argon2", "pydantic", "cryptography", "structlog", "uvloop", "click", "yaml")
+
+
+async def test_a_secret_is_always_the_newest(pulling: Pulling) -> None:
+    changed: list[str] = []
+    async with pulling.credentials(on_change=changed.append) as credentials:
+        secret = credentials["openai_key"]
+        assert secret.reveal() == "openai_key-1" == credentials["openai_key"].field("value")
+        assert changed == ["crm", "openai_key"]
+        began = time.monotonic()
+        await pulling.vault.write("openai_key", 2)
+        await until(lambda: secret.reveal() == "openai_key-2")
+        assert time.monotonic() - began < 5
+        assert changed == ["crm", "openai_key", "openai_key"] and secret.version == 2
+        assert credentials["crm"].reveal() == "crm-1"
+
+
+async def test_a_change_arrives_long_before_the_next_poll(pulling: Pulling) -> None:
+    async with pulling.credentials(poll=30.0) as credentials:
+        await asyncio.sleep(0.1)
+        for version in (2, 3, 4):
+            await pulling.vault.write("crm", version)
+            began = time.monotonic()
+            await until(lambda version=version: credentials["crm"].version == version)  # type: ignore[misc]
+            assert time.monotonic() - began < 10, "the poll is held open"
+
+
+async def test_several_fields_are_asked_for_by_name(pulling: Pulling) -> None:
+    fields = {"username": "u", "password": "p"}
+    basic = Credential(CredentialId("crm"), "basic", Version(2, fields))
+    before = await pulling.vault.store.get(basic.id)
+    assert await pulling.vault.store.put(basic.id, pulling.vault.envelope.seal(basic), before)
+    await until(lambda: _type(pulling) == "basic")
+    async with pulling.credentials() as credentials:
+        secret = credentials["crm"]
+        assert (secret.field("username"), secret.field("password")) == ("u", "p")
+        assert sorted(secret.fields) == ["password", "username"] and secret.type == "basic"
+        with pytest.raises(UnavailableError, match="has no main value"):
+            secret.reveal()
+        with pytest.raises(UnavailableError, match="no field 'nope'"):
+            secret.field("nope")
+
+
+def _type(pulling: Pulling) -> str:
+    return pulling.world.gateways[0].credentials.known[CredentialId("crm")].type
+
+
+async def test_a_secret_shows_nowhere_by_itself(
+    pulling: Pulling, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with pulling.credentials() as credentials:
+        secret = credentials["crm"]
+        shown = (
+            f"{secret}{secret!r}{secret!s}{secret:>20}{credentials!r}{[secret]}{vars(credentials)}"
+        )
+        await pulling.vault.write("crm", 2)
+        await until(lambda: secret.version == 2)
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError):
+                copied(secret)
+        with pytest.raises(TypeError):
+            json.dumps(secret)
+        assert not hasattr(secret, "__dict__")
+    assert "crm-1" not in shown and "crm-" not in caplog.text
+    assert pulling.key not in caplog.text + repr(credentials)
+
+
+async def test_a_key_that_may_not_is_told_so_at_once(pulling: Pulling) -> None:
+    began = time.monotonic()
+    with pytest.raises(RefusedError, match="gateway/credentials:other") as refused:
+        async with pulling.credentials("crm", "other", wait=30.0):
+            pass
+    with pytest.raises(RefusedError, match="key_invalid"):
+        async with Credentials(pulling.url, "agk_live_nonsense", NAMES):
+            pass
+    assert time.monotonic() - began < 10
+    assert pulling.key not in str(refused.value)
+
+
+async def test_a_credential_that_is_not_there_holds_up_no_other(pulling: Pulling) -> None:
+    await pulling.vault.delete("crm")
+    await until(lambda: CredentialId("crm") not in pulling.world.gateways[0].credentials.known)
+    async with pulling.credentials() as credentials:
+        assert credentials["openai_key"].reveal() == "openai_key-1"
+        with pytest.raises(UnavailableError, match="no credential 'crm'"):
+            credentials["crm"]
+        await pulling.vault.write("crm", 2)
+        await until(lambda: _has(credentials, "crm"))
+        with pytest.raises(KeyError, match="not among the names"):
+            credentials["other"]
+        assert list(credentials) == list(NAMES) and len(credentials) == 2 and "crm" in credentials
+
+
+def _has(credentials: Credentials, name: str) -> bool:
+    try:
+        credentials[name]
+    except UnavailableError:
+        return False
+    return True
+
+
+async def test_values_serve_on_while_the_gateway_is_away(pulling: Pulling) -> None:
+    await pulling.vault.write("crm", 2, max_stale=2)
+    await until(
+        lambda: pulling.world.gateways[0].credentials.known[CredentialId("crm")].max_stale == 2
+    )
+    async with pulling.credentials(poll=0.5) as credentials:
+        assert credentials["crm"].version == 2
+        await pulling.world.gateways[0].drain(0.0)
+        await until(lambda: credentials.last_error != "")
+        assert credentials["openai_key"].reveal() == "openai_key-1"
+        await until(lambda: not _has(credentials, "crm"))
+        assert credentials.age > 2
+        assert credentials["openai_key"].reveal() == "openai_key-1"
+
+
+async def test_where_no_gateway_is_entry_tries_for_as_long_as_it_was_told() -> None:
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="cannot be asked"):
+        async with Credentials("http://127.0.0.1:1", "agk_x", ["crm"], wait=1.2):
+            pass
+    assert 1.0 < time.monotonic() - began < 8
+
+
+async def test_a_redirect_takes_the_key_nowhere(pulling: Pulling) -> None:
+    from aiohttp import web
+
+    from tests.flows.world import listening
+
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        raise web.HTTPFound("/elsewhere")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with listening(app) as port:
+        with pytest.raises(SourceError):
+            async with Credentials(f"http://127.0.0.1:{port}", pulling.key, NAMES, wait=0.0):
+                pass
+    assert asked == ["/v1/credentials"]
+
+
+@pytest.mark.parametrize("names", [[], ["Crm"], ["user/u1/crm"], ["crm", "c,d"]])
+def test_names_are_checked_before_anything_is_asked(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="names"):
+        Credentials("http://127.0.0.1:1", "k", names)
+
+
+async def test_programs_without_a_loop_have_the_same(pulling: Pulling) -> None:
+    def work() -> tuple[str, str, str]:
+        with SyncCredentials(pulling.url, pulling.key, NAMES, poll=1.0) as credentials:
+            secret = credentials["crm"]
+            before = secret.reveal()
+            asyncio.run_coroutine_threadsafe(pulling.vault.write("crm", 2), loop).result()
+            ends = time.monotonic() + 20
+            while secret.version == 1 and time.monotonic() < ends:
+                time.sleep(0.02)
+            return before, secret.reveal(), repr(credentials)
+
+    loop = asyncio.get_running_loop()
+    before, after, shown = await asyncio.to_thread(work)
+    assert (before, after) == ("crm-1", "crm-2") and pulling.key not in shown
+
+
+async def test_what_fails_on_entry_fails_in_the_thread_that_entered(pulling: Pulling) -> None:
+    def work() -> None:
+        with SyncCredentials(pulling.url, pulling.key, ["other"]):
+            pass
+
+    with pytest.raises(RefusedError):
+        await asyncio.to_thread(work)
+
+
+def test_it_needs_little_and_is_typed() -> None:
+    code = "import sys, gateway.client; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(FORBIDDEN) & set(ended.stdout.split())
+    assert (Path(gateway.client.__file__).parents[1] / "py.typed").exists()
