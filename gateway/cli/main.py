@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "gateway.cli.demo:demo",
     "keys": "gateway.cli.keys:keys",
     "credentials": "gateway.cli.credentials:credentials",
+    "run": "gateway.cli.run:run",
     "policy": "gateway.cli.policies:policy",
     "redis": "gateway.cli.redis:redis",
     "doctor": "gateway.cli.doctor:doctor",

@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.cli.options import parse_keys, read_keys, seconds_of
-from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
-from gateway.services.vault import Vault
 from gateway.store.connect import check_url, open_store
 from gateway.store.state_dir import MASTER_KEY, own_key
-from gateway.store.vault import VaultStore
+
+if TYPE_CHECKING:
+    from gateway.services.vault import Vault
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -41,9 +41,14 @@ def read_vault(
     return VaultSettings(url, keys, poll)
 
 
-def with_vault(store: StoreSettings, warn: Warn, work: Callable[[Vault], Awaitable[T]]) -> T:
+def with_vault(store: StoreSettings, warn: Warn, work: Callable[["Vault"], Awaitable[T]]) -> T:
     """Run `work` on the vault, as a command on this machine does."""
+    # Imported late: `gateway serve --help` must not pay for it.
     import asyncio
+
+    from gateway.crypto.envelope import Envelope, MasterKeys
+    from gateway.services.vault import Vault
+    from gateway.store.vault import VaultStore
 
     settings = read_vault(store, (), warn, embedded=False)
 

@@ -25,6 +25,11 @@ _NONCE = 12
 _DATA_KEY = 32
 _MARK = "agent-credential-gateway"
 
+WRONG_KEY = (
+    "None of the given master keys opens the vault: its credentials were encrypted with {needed}, "
+    "given {given}. Set GATEWAY_MASTER_KEY_FILE to the right one."
+)
+
 
 class BrokenCredentialError(OperationError):
     """A record that is not what the gateway wrote; the sentence names it and what is wrong."""

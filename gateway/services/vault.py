@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.crypto.envelope import (
+    WRONG_KEY,
     BrokenCredentialError,
     Envelope,
     latest_version,
@@ -18,7 +19,6 @@ from gateway.domain.credentials import (
     check_fields,
 )
 from gateway.domain.errors import OperationError, UsageError
-from gateway.services.vault_source import WRONG_KEY
 from gateway.store.vault import VaultStore
 
 # A record that changes between every read and its write is being written by a machine.

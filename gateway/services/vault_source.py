@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.client.sync import Changes, SourceError
-from gateway.crypto.envelope import BrokenCredentialError, Envelope, UnknownMasterKeyError
+from gateway.crypto.envelope import (
+    WRONG_KEY,
+    BrokenCredentialError,
+    Envelope,
+    UnknownMasterKeyError,
+)
 from gateway.domain.credentials import Credential, CredentialId
 from gateway.domain.errors import StoreError
 from gateway.store.vault import VaultStore, Written
-
-WRONG_KEY = (
-    "None of the given master keys opens the vault: its credentials were encrypted with {needed}, "
-    "given {given}. Set GATEWAY_MASTER_KEY_FILE to the right one."
-)
 
 
 class WrongMasterKeyError(SourceError):

@@ -1,0 +1,172 @@
+"""A program that is given credentials, and given them anew when they change."""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.client import Credentials, UnavailableError
+from gateway.domain.errors import OperationError
+from gateway.domain.references import Reference
+
+# Sent on to the program as they come.
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# Not the program's: with it, it could read whatever the key may.
+OURS = ("GATEWAY_KEY", "GATEWAY_KEY_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which credential goes into which variable, and into which file."""
+
+    variables: Mapping[str, Reference]
+    files: Mapping[Path, Reference]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        every = (*self.variables.values(), *self.files.values())
+        return tuple(dict.fromkeys(reference.name for reference in every))
+
+
+class Child:
+    """`on_change`: `restart`, `ignore`, or the name of a signal. `drain`: seconds that the program
+    may take to end before it is killed. `say` is told what happens, without values."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        wanted: Wanted,
+        on_change: str,
+        drain: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._command = command
+        self._wanted = wanted
+        self._on_change = on_change
+        self._drain = drain
+        self._say = say
+        self._process: asyncio.subprocess.Process | None = None
+        self._changed = asyncio.Event()
+        self._given: dict[Reference, str] = {}
+        self._stopping = False
+
+    def changed(self, name: str) -> None:
+        """A credential may have another value now."""
+        self._changed.set()
+
+    async def run(self, credentials: Credentials) -> int:
+        """Start the program, follow the changes, and return its exit code once it ends itself."""
+        loop = asyncio.get_running_loop()
+        for number in FORWARDED:
+            loop.add_signal_handler(number, self._forward, number)
+        try:
+            self._read(credentials)
+            self._write_files()
+            await self._start()
+            return await self._follow(credentials)
+        finally:
+            for path in self._wanted.files:
+                path.unlink(missing_ok=True)
+
+    async def _follow(self, credentials: Credentials) -> int:
+        while True:
+            process = self._process
+            assert process is not None  # noqa: S101 (it was started)
+            ended = asyncio.create_task(process.wait())
+            news = asyncio.create_task(self._changed.wait())
+            await asyncio.wait({ended, news}, return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+            if ended.done():
+                code = ended.result()
+                return code if code >= 0 else 128 - code
+            self._changed.clear()
+            if self._read(credentials):
+                self._write_files()
+                await self._carry(process, ended)
+            else:
+                ended.cancel()
+
+    async def _carry(self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
+        """What has changed, into the program."""
+        if self._on_change == "restart" and not self._stopping:
+            self._say("a credential has changed: the program is restarted")
+            _send(process, signal.SIGTERM)
+            await asyncio.wait({ended}, timeout=self._drain)
+            if not ended.done():
+                self._say(f"the program did not end within {self._drain:g} s and is killed")
+                _send(process, signal.SIGKILL)
+                await ended
+            if not self._stopping:
+                await self._start()
+            return
+        ended.cancel()
+        if self._on_change not in ("restart", "ignore"):
+            self._say(f"a credential has changed: the program is sent {self._on_change}")
+            _send(process, signal.Signals[self._on_change])
+
+    async def _start(self) -> None:
+        kept = {name: value for name, value in os.environ.items() if name not in OURS}
+        given = {name: self._given[r] for name, r in self._wanted.variables.items()}
+        if any("\0" in value for value in given.values()):
+            raise OperationError("A value with a NUL in it cannot be put into a variable.")
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, env={**kept, **given}
+            )
+        except OSError as problem:
+            raise OperationError(
+                f"{self._command[0]} cannot be started: {problem.strerror}."
+            ) from None
+
+    def _read(self, credentials: Credentials) -> bool:
+        """Take the newest values; whether one is another than before. One that cannot be had any
+        more stays as it is: the program works with what it has."""
+        before = dict(self._given)
+        for reference in (*self._wanted.variables.values(), *self._wanted.files.values()):
+            try:
+                secret = credentials[reference.name]
+                value = secret.field(reference.field) if reference.field else secret.reveal()
+            except UnavailableError as problem:
+                if reference not in self._given:
+                    raise OperationError(str(problem)) from None
+                self._say(str(problem))
+            else:
+                self._given[reference] = value
+        return self._given != before
+
+    def _write_files(self) -> None:
+        for path, reference in self._wanted.files.items():
+            try:
+                _replace(path, self._given[reference])
+            except OSError as problem:
+                raise OperationError(f"{path} cannot be written: {problem.strerror}.") from None
+
+    def _forward(self, number: signal.Signals) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stopping = True
+        if number is signal.SIGINT and os.isatty(0):
+            # The terminal has sent it to the program already.
+            return
+        if self._process is not None:
+            _send(self._process, number)
+
+
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
+
+
+def _replace(path: Path, value: str) -> None:
+    """Whole or not at all, and for its owner alone."""
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(value)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,192 @@
+"""`gateway run -- CMD`: any program, with chosen credentials and every rotation of them."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.options import read_duration
+from gateway.cli.output import note
+from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.references import Reference, parse
+
+if TYPE_CHECKING:
+    from gateway.cli.child import Wanted
+    from gateway.client import Credentials
+
+RETRY_SECONDS = 0.5
+EPILOG = """\b
+Examples:
+  gateway run --env OPENAI_API_KEY=openai_key -- python agent.py
+  gateway run --file crm.password=/run/crm.pw --on-change SIGHUP -- ./server
+The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
+  gateway keys create --consumer agent --scope gateway/credentials:openai_key"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--env", "variables", multiple=True, metavar="VAR=NAME[.FIELD]", help="Into a variable."
+)
+@click.option(
+    "--file", "files", multiple=True, metavar="NAME[.FIELD]=PATH", help="Into a file, mode 0600."
+)
+@click.option(
+    "--on-change",
+    type=click.Choice(["restart", "SIGHUP", "ignore"]),
+    default="restart",
+    show_default=True,
+    help="After a rotation. Files are replaced in any case.",
+)
+@click.option(
+    "--wait",
+    default="60s",
+    callback=read_duration,
+    show_default=True,
+    metavar="TIME",
+    help="How long to try at the start before exit 1.",
+)
+@click.option(
+    "--drain",
+    default="30s",
+    callback=read_duration,
+    show_default=True,
+    metavar="TIME",
+    help="How long the program may take to end at a restart before it is killed.",
+)
+@click.option(
+    "--url",
+    envvar="GATEWAY_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The gateway's data listener.",
+)
+@click.option(
+    "--poll",
+    default="15s",
+    envvar="GATEWAY_CREDENTIAL_POLL",
+    callback=read_duration,
+    show_default=True,
+    metavar="TIME",
+    help="How often changes are looked for, at the latest.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
+def run(
+    variables: tuple[str, ...],
+    files: tuple[str, ...],
+    on_change: str,
+    wait: float,
+    drain: float,
+    url: str,
+    poll: float,
+    command: tuple[str, ...],
+) -> None:
+    """Run a program with credentials from the gateway, and carry rotations into it.
+
+    Its exit code is the program's. Signals are sent on to it.
+    """
+    wanted = _wanted(variables, files)
+    if on_change == "SIGHUP" and not wanted.files:
+        note("Variables of a running program cannot be changed: SIGHUP is of use with --file.")
+    sys.exit(asyncio.run(_run(command, wanted, on_change, drain, url, poll, wait)))
+
+
+async def _run(
+    command: tuple[str, ...],
+    wanted: "Wanted",
+    on_change: str,
+    drain: float,
+    url: str,
+    poll: float,
+    wait: float,
+) -> int:
+    # Imported late: `gateway run --help` must not pay for it.
+    from gateway.cli.child import Child
+    from gateway.client import Credentials, SourceError
+
+    # Until the program runs, whatever goes wrong ends in one sentence.
+    library = logging.getLogger("gateway.client")
+    library.addHandler(logging.NullHandler())
+    library.propagate = False
+    child = Child(command, wanted, on_change, drain, note)
+    ends = time.monotonic() + wait
+    try:
+        async with Credentials(
+            url, _key(), wanted.names, poll=poll, wait=wait, on_change=child.changed
+        ) as credentials:
+            await _all_there(credentials, ends)
+            library.addHandler(_Notes())
+            return await child.run(credentials)
+    except SourceError as problem:
+        raise OperationError(str(problem)) from None
+    except ValueError as problem:
+        raise UsageError(f"{problem}.") from None
+
+
+class _Notes(logging.Handler):
+    """What the library has to say, as this command says things."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            note(record.getMessage())
+
+
+async def _all_there(credentials: "Credentials", ends: float) -> None:
+    """Wait until each can be had, or the time is over: then the child says which cannot."""
+    from gateway.client import UnavailableError
+
+    while time.monotonic() < ends:
+        try:
+            for name in credentials:
+                credentials[name]
+        except UnavailableError:
+            await credentials.changed(min(RETRY_SECONDS, max(0.0, ends - time.monotonic())))
+        else:
+            return
+
+
+def _wanted(variables: tuple[str, ...], files: tuple[str, ...]) -> "Wanted":
+    from gateway.cli.child import Wanted
+
+    if not variables and not files:
+        raise UsageError("Say what the program is to get: --env VAR=NAME or --file NAME=PATH.")
+    by_variable: dict[str, Reference] = {}
+    for item in variables:
+        name, mark, reference = item.partition("=")
+        if not (name.isidentifier() and name.isascii() and mark):
+            raise UsageError("--env is written VAR=NAME or VAR=NAME.FIELD.")
+        by_variable[name] = _reference("--env", reference)
+    by_file: dict[Path, Reference] = {}
+    for item in files:
+        reference, mark, path = item.partition("=")
+        if not (mark and path):
+            raise UsageError("--file is written NAME=PATH or NAME.FIELD=PATH.")
+        by_file[Path(path)] = _reference("--file", reference)
+    return Wanted(by_variable, by_file)
+
+
+def _reference(option: str, text: str) -> Reference:
+    try:
+        (found,) = parse(f"${{credentials.{text}}}").references
+    except ValueError:
+        # Not repeated: it may be a value that somebody took for the place for it.
+        raise UsageError(
+            f"{option} names a credential, such as openai_key or crm.password."
+        ) from None
+    return found
+
+
+def _key() -> str:
+    path, text = os.environ.get("GATEWAY_KEY_FILE"), os.environ.get("GATEWAY_KEY")
+    if path:
+        try:
+            text = Path(path).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            raise UsageError(f"GATEWAY_KEY_FILE: {path} cannot be read.") from None
+    if not text or not text.strip():
+        raise UsageError("There is no key: set GATEWAY_KEY_FILE or GATEWAY_KEY.")
+    return text.strip()

@@ -1,0 +1,213 @@
+"""`gateway run`: programs of any kind get credentials, and every rotation of them."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.serving import environment
+from tests.client.agents import PATIENCE, Pulling, until
+from tests.client.conftest import pulling
+
+__all__ = ["pulling"]
+
+# No Python: a shell that says what it has, and what it is told.
+SAYS_VARIABLE = 'echo "has $TOKEN"; trap "echo ends; exit 0" TERM; while :; do sleep 0.05; done'
+SAYS_FILE = (
+    'echo "has $(cat token)"; trap "echo again $(pwd >/dev/null)\\$(cat token)" HUP; '
+    "while :; do sleep 0.05; done"
+)
+
+
+class Running:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said = ""
+
+    async def says(self, line: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                read = (await self.process.stdout.readline()).decode()
+                self.said += read
+                if read.rstrip("\n") == line:
+                    return
+                assert read, f"no {line!r} in {self.said!r}"
+
+    async def ends(self) -> tuple[int, str]:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await self.process.communicate()
+        return self.process.returncode or 0, out.decode() + err.decode()
+
+
+@asynccontextmanager
+async def running(
+    pulling: Pulling, folder: Path, *arguments: str, **settings: str
+) -> AsyncIterator[Running]:
+    given = {"GATEWAY_URL": pulling.url, "GATEWAY_KEY": pulling.key, **settings}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "run", "--poll", "1s", *arguments),
+        cwd=folder,
+        env=environment(**given),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Running(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(PATIENCE):
+                await process.communicate()
+
+
+async def test_a_rotation_restarts_the_program_with_the_new_value_in_its_variable(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--env", "TOKEN=crm", "--", "sh", "-c", SAYS_VARIABLE)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has crm-1")
+        await pulling.vault.write("other", 2)
+        await pulling.vault.write("crm", 2)
+        await run.says("ends")
+        await run.says("has crm-2")
+        run.process.terminate()
+        code, rest = await run.ends()
+        assert code == 0 and "ends" in rest and "crm-2" not in rest
+
+
+async def test_a_rotation_reaches_a_running_program_by_its_file_and_a_signal(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--file", "crm.value=token", "--on-change", "SIGHUP", "--", "sh", "-c", SAYS_FILE)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has crm-1")
+        file = tmp_path / "token"
+        assert file.stat().st_mode & 0o777 == 0o600
+        before = file.stat().st_ino
+        await pulling.vault.write("crm", 2)
+        await run.says("again crm-2")
+        assert file.stat().st_ino != before, "replaced, never half written"
+        assert file.read_bytes() == b"crm-2"
+        assert list(tmp_path.iterdir()) == [file]
+        run.process.terminate()
+        assert (await run.ends())[0] == 128 + signal.SIGTERM
+    assert not file.exists()
+
+
+async def test_a_program_may_be_left_alone(pulling: Pulling, tmp_path: Path) -> None:
+    arguments = ("--file", "crm=token", "--on-change", "ignore", "--", "sh", "-c", SAYS_VARIABLE)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has ")
+        await pulling.vault.write("crm", 2)
+        await until(lambda: (tmp_path / "token").read_text() == "crm-2")
+        await asyncio.sleep(0.3)
+        run.process.terminate()
+        assert (await run.ends()) == (0, "ends\n")
+
+
+async def test_a_program_that_does_not_end_in_time_is_killed_and_started_anew(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    stubborn = 'trap "" TERM; echo "has $TOKEN"; for i in 1 2 3 4 5 6; do sleep 0.5; done'
+    arguments = ("--env", "TOKEN=crm", "--drain", "300ms", "--", "sh", "-c", stubborn)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has crm-1")
+        await pulling.vault.write("crm", 2)
+        await run.says("has crm-2")
+        assert (await run.ends())[0] == 0
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("true", 0)])
+async def test_its_exit_code_is_the_programs(
+    script: str, code: int, pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--env", "TOKEN=crm", "--", "sh", "-c", script)
+    async with running(pulling, tmp_path, *arguments) as run:
+        assert (await run.ends())[0] == code
+
+
+async def test_the_program_gets_what_it_was_given_and_not_the_key(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--env", "A=crm", "--env", "B=openai_key.value", "--", "env")
+    async with running(pulling, tmp_path, *arguments, KEPT="yes") as run:
+        _, said = await run.ends()
+    lines = said.splitlines()
+    assert {"A=crm-1", "B=openai_key-1", "KEPT=yes"} <= set(lines)
+    assert pulling.key not in said
+
+
+async def test_no_value_is_among_the_arguments_of_a_process_or_in_what_is_said(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--env", "TOKEN=crm", "--file", "crm=token", "--", "sleep", "60")
+    async with running(pulling, tmp_path, *arguments) as run:
+        await until(lambda: (tmp_path / "token").exists())
+        await asyncio.sleep(0.3)
+        seen = b"".join(
+            path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+        )
+        await pulling.vault.write("crm", 2)
+        await until(lambda: (tmp_path / "token").read_text() == "crm-2")
+        run.process.terminate()
+        _, said = await run.ends()
+    assert b"TOKEN=crm" in seen and b"crm-1" not in seen
+    assert "crm-1" not in said and "crm-2" not in said
+
+
+async def test_a_gateway_that_is_away_is_waited_for_and_then_given_up(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    nowhere = {"GATEWAY_URL": "http://127.0.0.1:1"}
+    arguments = ("--env", "A=crm", "--wait", "1s", "--", "echo", "ran")
+    async with running(pulling, tmp_path, *arguments, **nowhere) as run:
+        code, said = await run.ends()
+    assert code == 1 and said.startswith("gateway: ") and said.count("\n") == 1
+    assert "ran" not in said
+
+
+async def test_a_credential_that_comes_in_time_is_waited_for(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    await pulling.vault.delete("crm")
+    arguments = ("--env", "A=crm", "--wait", "30s", "--", "sh", "-c", 'echo "has $A"')
+    async with running(pulling, tmp_path, *arguments) as run:
+        await asyncio.sleep(1.0)
+        assert run.process.returncode is None
+        await pulling.vault.write("crm", 2)
+        await run.says("has crm-2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "code"),
+    [
+        (("--env", "A=other", "--", "echo", "ran"), {}, 1),
+        (("--env", "A=crm.nope", "--", "echo", "ran"), {}, 1),
+        (("--env", "A=crm", "--", "/no/such/program"), {}, 1),
+        (("--file", "crm=no/such/folder", "--", "echo", "ran"), {}, 1),
+        (("--env", "A=crm", "--", "echo", "ran"), {"GATEWAY_KEY": ""}, 2),
+        (("--env", "A=crm", "--", "echo", "ran"), {"GATEWAY_KEY_FILE": "missing"}, 2),
+        (("--", "echo", "ran"), {}, 2),
+        (("--env", "crm", "--", "echo", "ran"), {}, 2),
+        (("--env", "A=Bad", "--", "echo", "ran"), {}, 2),
+        (("--file", "crm", "--", "echo", "ran"), {}, 2),
+        (("--env", "A=crm"), {}, 2),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_one_sentence(
+    arguments: tuple[str, ...],
+    settings: dict[str, str],
+    code: int,
+    pulling: Pulling,
+    tmp_path: Path,
+) -> None:
+    async with running(pulling, tmp_path, "--wait", "1s", *arguments, **settings) as run:
+        ended, said = await run.ends()
+    assert ended == code and said.count("\n") == 1 and said.startswith("gateway: "), said
+    assert "ran" not in said
