@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench bench-growth soak lock clean
+.PHONY: help run test lint pytest bench bench-growth capacity chaos soak lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENC
 
 bench-growth: $(VENV)/run.installed ## measure how it grows with keys, agents, limits and workers
 	@$(BIN)/python -m bench.growth
+
+capacity: $(VENV)/run.installed ## measure what one Redis node carries (CAPACITY_KEYS=1000000 CAPACITY_SECONDS=3)
+	@$(BIN)/python -m bench.capacity
 
 soak: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory (BENCH_MEGABYTES=1024)
 	@$(BIN)/python -m bench.memory
