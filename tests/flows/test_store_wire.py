@@ -88,6 +88,26 @@ async def test_lost_answers_are_never_asked_for_again(wired: Wired) -> None:
     assert admitted <= charges <= admitted + statuses[503]
 
 
+async def test_an_answer_lost_while_the_script_is_forgotten_too_is_charged_at_most_once(
+    wired: Wired,
+) -> None:
+    scene, relay = wired
+    charged, reached = await scene.charged(), scene.reached
+    statuses: Counter[int] = Counter()
+    async with loaded(scene, statuses):
+        relay.eats = 9
+        async with asyncio.timeout(30):
+            while relay.eaten < 20:
+                await scene.store.client.script_flush()
+                await asyncio.sleep(0.005)
+        relay.eats = 0
+        await scene.healed(RECOVERY)
+    assert set(statuses) == {200, 503}
+    admitted = scene.reached - reached
+    charges = await scene.charged() - charged
+    assert admitted <= charges <= admitted + statuses[503]
+
+
 async def test_a_connection_that_is_never_made_costs_the_timeout_and_is_made_later(
     wired: Wired,
 ) -> None:
