@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redis.asyncio import Redis
 
@@ -47,7 +47,8 @@ async def diagnose(client: Redis, prefix: str, clock: Callable[[], float] = time
         orphans = await hashless(client, prefix)
     except (StoreError, OperationError) as problem:
         return Diagnosis((Finding("redis", True, _with_advice(problem)),))
-    findings = (*_redis(redis), *_workers(workers), *_keys(orphans))
+    nodes = (_at(node.node, finding) for node in redis for finding in _redis(node))
+    findings = (*nodes, *_workers(workers), *_keys(orphans))
     return Diagnosis(findings, tuple(workers), tuple(orphans))
 
 
@@ -55,6 +56,11 @@ def _with_advice(problem: Exception) -> str:
     if isinstance(problem, OperationError):
         return str(problem)
     return f"{problem} Check --redis or GATEWAY_REDIS_URL, and that Redis runs."
+
+
+def _at(address: str, finding: Finding) -> Finding:
+    sentence = f"{address}: {finding.sentence}" if address else finding.sentence
+    return replace(finding, sentence=sentence)
 
 
 def _redis(redis: StoreHealth) -> Iterator[Finding]:

@@ -79,7 +79,7 @@ async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
     async with keys.on_one_connection() as line:
         changes = await set_status_of_all(line, key_ids, REVOKED)
         try:
-            replicated = await line.replicated(WAIT_MS)
+            replicated = await line.replicated(key_ids, WAIT_MS)
         except StoreError:
             # The revocation is done; that nobody can say where it has arrived is a warning.
             replicated = False

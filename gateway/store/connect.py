@@ -1,6 +1,6 @@
 """Connections to Redis, made by redis-py."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -13,11 +13,13 @@ from redis.backoff import NoBackoff
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import Lines
+from gateway.store.cluster import ClusterClient, cluster_client, masters
 from gateway.store.embedded import embedded
 from gateway.store.engine import OLDEST
 from gateway.store.failures import translated
 from gateway.store.multiplex import Multiplexer
 from gateway.store.sentinel import MasterLine, master_client, master_pool, sentinels_of
+from gateway.store.slots import ClusterLines
 from gateway.store.urls import Kind, read_url
 
 
@@ -45,6 +47,10 @@ async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
             async with master_client(url, options) as client:
                 yield client
             return
+        if url.kind is Kind.CLUSTER:
+            async with cluster_client(url, options) as client:
+                yield client
+            return
         client = Redis.from_url(found.url or "", **options)
         try:
             yield client
@@ -57,7 +63,16 @@ def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Line
     url = read_url(settings.url or "")
     if url.kind is Kind.SENTINEL:
         return MasterLine(url, _plain(settings), settings.timeout, prepare)
+    cluster = cluster_of(settings)
+    if cluster is not None:
+        return ClusterLines(cluster, timeout=settings.timeout, prepare=prepare)
     return Multiplexer(connection_factory(settings), timeout=settings.timeout, prepare=prepare)
+
+
+def cluster_of(settings: StoreSettings) -> ClusterClient | None:
+    """Where the URL names a cluster: a client that is not connected yet."""
+    url = read_url(settings.url or "")
+    return ClusterClient(url, _plain(settings)) if url.kind is Kind.CLUSTER else None
 
 
 @asynccontextmanager
@@ -86,12 +101,21 @@ def check_url(url: str) -> str:
 
 
 async def examine(client: Redis) -> tuple[str, ...]:
-    """What an operator should know of the server; OperationError if it is too old to use.
+    """What an operator should know of each server; OperationError if one is too old to use.
 
     A sentence each for settings under which counters or revocations can be lost.
     """
+    found: list[str] = []
     with translated():
-        info = await client.info()
+        async with masters(client) as nodes:
+            for address, node in nodes.items():
+                at = f"{address}: " if address else ""
+                found += [at + warning for warning in judge(await node.info())]
+    return tuple(found)
+
+
+def judge(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """As `examine`, of one server by its INFO."""
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import (
+    NoScriptError,
+    OutOfMemoryError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from gateway.domain.errors import StoreError
 
@@ -36,5 +42,5 @@ def translated() -> Iterator[None]:
         # What follows would repeat the arguments, hashes included.
         reason = str(problem).partition(", with args")[0]
         raise StoreError(f"Redis refused the command: {reason}") from None
-    except (RedisError, OSError) as problem:
+    except (RedisError, RedisClusterException, OSError) as problem:
         raise StoreError(f"Redis could not answer: {problem}") from None

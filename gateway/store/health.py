@@ -9,7 +9,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from gateway.store.connect import examine
+from gateway.store.cluster import masters
+from gateway.store.connect import judge
 from gateway.store.failures import translated
 from gateway.store.scan import scan
 
@@ -18,12 +19,14 @@ ROUNDS = 21
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """`warnings`: a sentence each. `latency`: of one round trip, in seconds, the median.
+    """`node`: its address, where there are several. `warnings`: a sentence each. `latency`: of one
+    round trip, in seconds, the median.
 
     `clock_ahead`: seconds by which Redis' clock is ahead of this machine's; what the way there
     and back took stands aside.
     """
 
+    node: str
     server: str
     is_replica: bool
     append_only: bool
@@ -33,15 +36,24 @@ class StoreHealth:
     clock_ahead: float
 
 
-async def health(client: Redis, clock: Callable[[], float]) -> StoreHealth:
-    """StoreError where Redis cannot answer; OperationError where it is too old to be used."""
-    warnings = await examine(client)
+async def health(client: Redis, clock: Callable[[], float]) -> list[StoreHealth]:
+    """Of each node that holds keys. StoreError where one cannot answer; OperationError where it is
+    too old to be used."""
     with translated():
-        info = await client.info()
-    latency, ahead = await _measured(client, clock)
+        async with masters(client) as nodes:
+            return [await _health(address, node, clock) for address, node in nodes.items()]
+
+
+async def _health(address: str, node: Redis, clock: Callable[[], float]) -> StoreHealth:
+    info = await node.info()
+    warnings = judge(info)
+    latency, ahead = await _measured(node, clock)
+    if info.get("cluster_enabled"):
+        warnings = (*warnings, *await _cluster_warnings(address, node))
     if info.get("aof_last_write_status", "ok") != "ok":
         warnings = (*warnings, "Redis could not write its append-only file: give it disk space.")
     return StoreHealth(
+        node=address,
         server=_server(info),
         is_replica=info.get("role") == "slave",
         append_only=bool(info.get("aof_enabled", 0)),
@@ -50,6 +62,17 @@ async def health(client: Redis, clock: Callable[[], float]) -> StoreHealth:
         latency=latency,
         clock_ahead=ahead,
     )
+
+
+async def _cluster_warnings(address: str, node: Redis) -> list[str]:
+    if not address:
+        return ["This is a node of a cluster: give its address as redis+cluster://host:port."]
+    said = await node.execute_command("CLUSTER INFO")
+    if said["cluster_state"] == "ok":
+        return []
+    return [
+        "For this node the cluster is not whole: 'redis-cli --cluster check' says what is gone."
+    ]
 
 
 def _server(info: Mapping[str, Any]) -> str:
@@ -65,8 +88,7 @@ async def _measured(client: Redis, clock: Callable[[], float]) -> tuple[float, f
     for _ in range(ROUNDS):
         before = clock()
         began = time.perf_counter()
-        with translated():
-            seconds, micros = await client.time()
+        seconds, micros = await client.time()
         took.append(time.perf_counter() - began)
         there = int(seconds) + int(micros) / 1e6
         # Its clock was read at some moment in between: only what lies outside is a difference.

@@ -19,6 +19,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
 from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
+from gateway.store.cluster import holders
 from gateway.store.failures import StoreFullError, UnknownScriptError, translated
 from gateway.store.scan import scan
 
@@ -176,7 +177,7 @@ class KeyStore:
             with translated():
                 answers = await pipeline.execute(raise_on_error=False)
             for key_id, values in zip(batch, answers, strict=True):
-                record = None if isinstance(values, ResponseError) else _record(key_id, values)
+                record = _read_as_record(key_id, values)
                 if record is not None:
                     yield record
 
@@ -191,13 +192,16 @@ class KeyStore:
         finally:
             await client.aclose()
 
-    async def replicated(self, timeout_ms: int) -> bool | None:
-        """Whether a replica has the writes made on this connection; None: there is no replica."""
+    async def replicated(self, key_ids: Sequence[str], timeout_ms: int) -> bool | None:
+        """Whether a replica has the writes made on this connection to these keys, of each node
+        that has replicas; None: there is no replica."""
+        found = []
         with translated():
-            state = await self._client.info("replication")
-            if not state.get("connected_slaves"):
-                return None
-        return bool(await self._command("WAIT", 1, timeout_ms))
+            for node in await holders(self._client, [self.name(key_id) for key_id in key_ids]):
+                state = await node.execute_command("INFO", "replication")
+                if state.get("connected_slaves"):
+                    found.append(bool(await node.execute_command("WAIT", 1, timeout_ms)))
+        return all(found) if found else None
 
     async def _write_secret(
         self,
@@ -230,6 +234,17 @@ class KeyStore:
 
     def _named(self, kind: str, key_id: str) -> str:
         return f"{self._prefix}{kind}:{{{key_id}}}"
+
+
+def _read_as_record(key_id: str, values: Sequence[bytes | None] | Exception) -> KeyRecord | None:
+    """None where there is no record, or something that is none; StoreError where it cannot be
+    known, which must not look like a key that is gone."""
+    if not isinstance(values, Exception):
+        return _record(key_id, values)
+    if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
+        return None
+    with translated():
+        raise values
 
 
 def _record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None:

@@ -28,6 +28,7 @@ FIRST_RETRY = 0.02
 LONGEST_RETRY = 0.25
 # The last thing asked of a new connection: a server that connects but runs no script is not back.
 PROBE = pack("EVAL", "return 1", 0)
+ASKING = pack("ASKING")
 
 log = structlog.get_logger()
 
@@ -77,6 +78,12 @@ class Multiplexer:
         else:
             self._waiting.append((self._loop.time() + self._timeout, command, future))
         return future
+
+    def call_asking(self, command: bytes) -> asyncio.Future[Any]:
+        """As `call`, to a node of a cluster that is still being given the key's slot."""
+        # Two commands of one turn stay side by side on the connection.
+        self.call(ASKING).add_done_callback(_retrieved)
+        return self.call(command)
 
     async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
         """The reply to a command that was refused with `error`, if that proves that nothing ran;

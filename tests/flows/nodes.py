@@ -23,14 +23,17 @@ class Node:
         self.folder = folder
         self.process = process
         self.port = port
+        self.frozen = False
         self.client: Redis = Redis(
             port=port, password=PASSWORD, decode_responses=True, socket_timeout=1.0
         )
 
     def freeze(self) -> None:
+        self.frozen = True
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self.frozen = False
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:

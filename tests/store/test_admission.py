@@ -208,6 +208,39 @@ async def test_a_counter_set_anew_by_hand_begins_a_new_count(
     assert await client.ttl(name) > 0
 
 
+@pytest.mark.parametrize("shift", [-300, -1, 1, 300])
+@pytest.mark.parametrize("window", [Window.MINUTE, Window.DAY, Window.MONTH])
+async def test_a_counter_that_moved_to_another_node_goes_on_counting(
+    admission: Admission,
+    client: Redis,
+    store: StoreSettings,
+    record: str,
+    window: Window,
+    shift: int,
+) -> None:
+    """MIGRATE takes along how long it has to live, so that its end is off by what the way took."""
+    limit = NamedLimit("quota", "quota", Quota(100, window))
+    name = f"{store.prefix}quota:{{{ID}}}:quota"
+    await charge(admission, limit)
+    ends = int(await client.pexpiretime(name))
+    await client.pexpireat(name, ends + shift)
+    answer = await charge(admission, limit)
+    assert isinstance(answer, Charged)
+    # The minute may have ended between the two.
+    assert answer.states[0] == 98 or int(await client.pexpiretime(name)) > ends + 1000
+
+
+async def test_a_counter_of_another_window_counts_for_nothing(
+    admission: Admission, client: Redis, store: StoreSettings, record: str
+) -> None:
+    name = f"{store.prefix}quota:{{{ID}}}:day"
+    await charge(admission, DAY)
+    await client.pexpireat(name, int(await client.pexpiretime(name)) + 86_400_000)
+    answer = await charge(admission, DAY)
+    assert isinstance(answer, Charged)
+    assert answer.states[0] == 99
+
+
 async def test_a_replica_is_noticed_even_where_there_is_nothing_to_charge(
     admission: Admission, client: Redis, record: str
 ) -> None:

@@ -80,7 +80,7 @@ async def test_no_replica_attached_is_told_apart_from_one_that_does_not_answer(
     keys: KeyStore,
 ) -> None:
     async with keys.on_one_connection() as line:
-        assert await line.replicated(10) is None
+        assert await line.replicated([ID], 10) is None
 
 
 @pytest.fixture

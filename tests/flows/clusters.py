@@ -1,0 +1,143 @@
+"""A Redis Cluster on loopback: three masters, each with a replica."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from redis.asyncio import Redis
+
+from gateway.domain.keys import Key
+from gateway.domain.settings import StoreSettings
+from gateway.store.connect import open_store
+from gateway.store.slots import SLOTS, slot_of
+from tests.flows.nodes import DATA, PASSWORD, PATIENCE, Node, start_node
+
+NODE_TIMEOUT_MS = 1000
+CLUSTER = {
+    **DATA,
+    "--cluster-enabled": "yes",
+    "--cluster-config-file": "nodes.conf",
+    "--cluster-node-timeout": str(NODE_TIMEOUT_MS),
+    "--cluster-port": "{bus}",
+}
+
+
+class ClusterStore:
+    """`client` is what the gateway's own commands use."""
+
+    def __init__(self, nodes: list[Node], settings: StoreSettings) -> None:
+        self.nodes = nodes
+        self.settings = settings
+        self.client: Redis
+        self.ids: dict[int, str] = {}
+
+    async def form(self) -> None:
+        """Three masters with a third of the slots each, and the others follow them."""
+        for epoch, node in enumerate(self.nodes, 1):
+            self.ids[node.port] = await run(node, "CLUSTER", "MYID")
+            await run(node, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
+        for i, node in enumerate(self.nodes[:3]):
+            first, last = i * SLOTS // 3, (i + 1) * SLOTS // 3 - 1
+            await run(node, "CLUSTER", "ADDSLOTSRANGE", first, last)
+        first_node = self.nodes[0]
+        bus = await self._bus(first_node)
+        for node in self.nodes[1:]:
+            await run(node, "CLUSTER", "MEET", "127.0.0.1", first_node.port, bus)
+        await self._until(self._all_meet)
+        for master, replica in zip(self.nodes[:3], self.nodes[3:], strict=True):
+            await run(replica, "CLUSTER", "REPLICATE", self.ids[master.port])
+        await self._until(self._all_well)
+
+    async def master_of(self, key: Key) -> Node:
+        """Who holds this key's slot, by what the first living node says."""
+        port = await self._owner(slot_of(key.id))
+        return next(node for node in self.nodes if node.port == port)
+
+    async def taken_over(self, slot: int, other_than: Node) -> None:
+        """Another master holds the slot, by what every living node says."""
+        async with asyncio.timeout(PATIENCE):
+            for node in self._living():
+                while await self._owner(slot, node) == other_than.port:
+                    await asyncio.sleep(0.02)
+
+    async def move(self, slot: int, source: Node, target: Node, pause: float = 0.0) -> None:
+        """As redis-cli --cluster reshard does it, one key after the other."""
+        there, here = self.ids[target.port], self.ids[source.port]
+        await run(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", here)
+        await run(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", there)
+        await asyncio.sleep(pause)
+        while names := await run(source, "CLUSTER", "GETKEYSINSLOT", slot, 10):
+            for name in names:
+                where = ("127.0.0.1", target.port, name, 0, 5000, "AUTH", PASSWORD)
+                await run(source, "MIGRATE", *where)
+                await asyncio.sleep(pause)
+        for node in (target, source, *self._living()):
+            if node in (target, source) or not await self._follows(node):
+                await run(node, "CLUSTER", "SETSLOT", slot, "NODE", there)
+
+    async def _follows(self, node: Node) -> bool:
+        return bool((await node.client.info("replication"))["role"] == "slave")
+
+    def _living(self) -> list[Node]:
+        return [node for node in self.nodes if node.process.poll() is None and not node.frozen]
+
+    async def _owner(self, slot: int, node: Node | None = None) -> int:
+        ranges = await run(node or self._living()[0], "CLUSTER", "SLOTS")
+        return next(int(r[2][1]) for r in ranges if r[0] <= slot <= r[1])
+
+    async def _bus(self, node: Node) -> int:
+        told = await run(node, "CLUSTER", "MYID"), await run(node, "CLUSTER", "NODES")
+        line = next(line for line in told[1].splitlines() if line.startswith(told[0]))
+        return int(line.split()[1].partition("@")[2].partition(",")[0])
+
+    async def _all_meet(self) -> bool:
+        lines = [await run(node, "CLUSTER", "NODES") for node in self.nodes]
+        return all(
+            text.count("\n") == len(self.nodes) and "handshake" not in text for text in lines
+        )
+
+    async def _all_well(self) -> bool:
+        for node in self.nodes:
+            if "cluster_state:ok" not in await run(node, "CLUSTER", "INFO"):
+                return False
+        for node in self.nodes[3:]:
+            told = await node.client.info("replication")
+            if told["role"] != "slave" or told["master_link_status"] != "up":
+                return False
+        text = await run(self.nodes[0], "CLUSTER", "SLOTS")
+        return len(text) == 3 and all(len(part) == 4 for part in text)
+
+    async def _until(self, well: object) -> None:
+        assert callable(well)
+        async with asyncio.timeout(PATIENCE):
+            while not await well():
+                await asyncio.sleep(0.05)
+
+
+async def run(node: Node, *words: object) -> object:
+    """The plain answer: redis-py's own reading of them differs from command to command."""
+    connection = await node.client.connection_pool.get_connection()
+    try:
+        await connection.send_command(*words)
+        return await connection.read_response()
+    finally:
+        await node.client.connection_pool.release(connection)
+
+
+@asynccontextmanager
+async def cluster_store() -> AsyncIterator[ClusterStore]:
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        nodes = []
+        for i in range(6):
+            node = await start_node(folder / f"n{i}", CLUSTER)
+            stack.push_async_callback(node.close)
+            nodes.append(node)
+        places = ",".join(f"127.0.0.1:{node.port}" for node in (nodes[0], nodes[4]))
+        url = f"redis+cluster://:{PASSWORD}@{places}"
+        store = ClusterStore(nodes, StoreSettings(url=url, state_dir=folder / "state"))
+        await store.form()
+        store.client = await stack.enter_async_context(open_store(store.settings))
+        yield store

@@ -1,0 +1,132 @@
+"""Redis Cluster: slots move, masters die, and every caller is answered rightly or told to wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.domain.errors import Code
+from gateway.domain.keys import Key
+from gateway.store.connect import open_store
+from gateway.store.keys import KeyStore
+from gateway.store.slots import slot_of
+from tests.flows.clusters import ClusterStore, cluster_store
+from tests.flows.nodes import Node
+from tests.flows.test_denials import check
+from tests.flows.test_store_faults import COUNTER, SLACK, TIMEOUT, Scene, opened
+from tests.flows.trickle import Trickle, trickling
+
+RECOVERY = 5.0
+
+
+@dataclass
+class Fleet:
+    """A gateway on a cluster, and a key on each of its masters."""
+
+    store: ClusterStore
+    scene: Scene
+    keys: list[Key]
+
+    async def key_on(self, node: Node) -> Key:
+        for key in self.keys:
+            if await self.store.master_of(key) is node:
+                return key
+        raise AssertionError
+
+    async def mark(self, key: Key, status: str) -> None:
+        """As one command does it, that knows nothing of the cluster before."""
+        async with open_store(self.store.settings) as client:
+            assert await KeyStore(client).set_status(key.id, status) == "done"
+
+    async def charged(self, key: Key) -> int:
+        async with open_store(self.store.settings) as client:
+            return int(await client.get(COUNTER % key.id) or 0)
+
+    async def check_books(self, seen: Trickle, *, lossless: bool) -> None:
+        """Every key began uncharged, and `seen` are all its calls."""
+        assert seen.statuses <= {200, 503}
+        assert seen.slowest() < TIMEOUT + SLACK
+        assert self.scene.reached == seen.count(200), "nobody is let in unchecked"
+        for key in {call.key for call in seen.calls}:
+            charged, admitted = await self.charged(key), seen.count(200, key)
+            assert charged <= admitted + seen.count(503, key), "nothing is charged twice"
+            if lossless:
+                assert charged >= admitted
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    async with cluster_store() as store, opened(store) as scene:  # type: ignore[arg-type]
+        keys: dict[int, Key] = {}
+        while len(keys) < 3:
+            key = await scene.world.issue(plan="daily")
+            keys[(await store.master_of(key)).port] = key
+        yield Fleet(store, scene, list(keys.values()))
+
+
+async def test_each_key_is_decided_on_by_the_node_that_holds_it(fleet: Fleet) -> None:
+    for key in fleet.keys:
+        answers = [await fleet.scene.world.call(key) for _ in range(5)]
+        assert {answer.status for answer in answers} == {200}
+        assert await fleet.charged(key) == 5
+        owner = await fleet.store.master_of(key)
+        assert await owner.client.get(COUNTER % key.id) == "5"
+        await fleet.mark(key, "revoked")
+        check(await fleet.scene.world.call(key), Code.KEY_REVOKED)
+
+
+async def test_a_slot_that_moves_under_load_costs_nobody_a_wrong_answer(fleet: Fleet) -> None:
+    source = fleet.store.nodes[0]
+    key = await fleet.key_on(source)
+    slot = slot_of(key.id)
+    target = fleet.store.nodes[1]
+    async with trickling(fleet.scene.world, *fleet.keys) as seen:
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            # Slow enough for calls to meet a slot of which some names have gone and some have not.
+            await fleet.store.move(slot, source, target, pause=0.05)
+            await seen.heals(RECOVERY, key)
+            source, target = target, source
+    await fleet.check_books(seen, lossless=True)
+    others = [other for other in fleet.keys if other is not key]
+    assert seen.count(503, *others) == 0, "who is elsewhere notices nothing"
+    await fleet.mark(key, "revoked")
+    check(await fleet.scene.world.call(key), Code.KEY_REVOKED)
+
+
+async def test_a_dead_master_costs_its_own_keys_a_wait_and_the_others_nothing(
+    fleet: Fleet,
+) -> None:
+    dead = fleet.store.nodes[0]
+    key = await fleet.key_on(dead)
+    async with trickling(fleet.scene.world, *fleet.keys) as seen:
+        await asyncio.sleep(0.2)
+        dead.kill()
+        await fleet.store.taken_over(slot_of(key.id), other_than=dead)
+        await seen.heals(RECOVERY, key)
+    await fleet.check_books(seen, lossless=False)
+    assert seen.count(503, key), "it was away for a while"
+    others = [other for other in fleet.keys if other is not key]
+    assert seen.count(503, *others) == 0
+    await fleet.mark(key, "revoked")
+    check(await fleet.scene.world.call(key), Code.KEY_REVOKED)
+
+
+async def test_a_master_that_hangs_is_replaced_and_what_it_knew_lets_nobody_in(
+    fleet: Fleet,
+) -> None:
+    hung = fleet.store.nodes[1]
+    key = await fleet.key_on(hung)
+    async with trickling(fleet.scene.world, *fleet.keys) as seen:
+        await asyncio.sleep(0.2)
+        hung.freeze()
+        try:
+            await fleet.store.taken_over(slot_of(key.id), other_than=hung)
+            await seen.heals(RECOVERY, key)
+            await fleet.mark(key, "disabled")
+        finally:
+            hung.thaw()
+        for _ in range(100):
+            check(await fleet.scene.world.call(key), Code.KEY_DISABLED)
+    assert seen.statuses <= {200, 401, 503}
