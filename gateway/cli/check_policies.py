@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
+from gateway.cli.vault_options import check_vault
 from gateway.domain.errors import StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
@@ -34,13 +35,17 @@ Examples:
 def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path | None) -> None:
     """Print every problem of the policies in DIRECTORY as file:line:col; exit 1 if there is one.
 
-    Where Redis can be reached, living keys that would lose their plan or agent are warned of.
+    Where Redis can be reached, references to credentials that are not there are problems too,
+    and living keys that would lose their plan or agent are warned of.
     """
     where = directory or policies
     loaded = read_directory(where)
     warnings = [str(warning) for warning in loaded.warnings]
+    reachable = _running(store)
     if loaded.policies is not None:
-        warnings += _orphaned(store, loaded.policies)
+        loaded = _with_credentials(reachable, loaded)
+    if loaded.policies is not None:
+        warnings += _orphaned(reachable, loaded.policies)
     if as_json:
         print_json(_shape(loaded, warnings))
     else:
@@ -78,16 +83,34 @@ def _problem(problem: Problem) -> dict[str, object]:
     }
 
 
-def _orphaned(store: StoreSettings, policies: Policies) -> list[str]:
-    """A sentence for each plan or agent that living keys would miss; nothing without a store.
+def _running(store: StoreSettings) -> StoreSettings | None:
+    """The store, if one is given or runs; None where it would have to be started.
 
     A check starts no store of its own: it must be cheap, and leave no trace.
     """
-    if store.url is None:
-        socket = running_socket(store.state_dir)
-        if socket is None:
-            return []
-        store = replace(store, url=f"unix://{quote(str(socket))}")
+    if store.url is not None:
+        return store
+    socket = running_socket(store.state_dir)
+    return None if socket is None else replace(store, url=f"unix://{quote(str(socket))}")
+
+
+def _with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:
+    """`loaded`, or the problems of its references, where the vault can be asked."""
+    policies = loaded.policies
+    if policies is None or not policies.mentions:
+        return loaded
+    try:
+        problems = check_vault(store, lambda vault: vault.problems(policies))
+    except StoreError as problem:
+        note(f"The credentials were not looked at: {problem}")
+        return loaded
+    return replace(loaded, policies=None, problems=tuple(problems)) if problems else loaded
+
+
+def _orphaned(store: StoreSettings | None, policies: Policies) -> list[str]:
+    """A sentence for each plan or agent that living keys would miss; nothing without a store."""
+    if store is None:
+        return []
     try:
         return asyncio.run(_ask(store, policies))
     except StoreError as problem:

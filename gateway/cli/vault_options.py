@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.cli.options import parse_keys, read_keys, seconds_of
+from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
 from gateway.store.connect import check_url, open_store
@@ -43,14 +43,34 @@ def read_vault(
 
 def with_vault(store: StoreSettings, warn: Warn, work: Callable[["Vault"], Awaitable[T]]) -> T:
     """Run `work` on the vault, as a command on this machine does."""
+    settings = read_vault(store, (), warn, embedded=False)
+    return _run(store, settings, work)
+
+
+def check_vault(
+    store: StoreSettings | None, work: Callable[["Vault"], Awaitable[list[T]]]
+) -> list[T]:
+    """The same for a look that makes nothing; empty where neither store nor vault runs."""
+    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or (store.url if store else None)
+    if url is None:
+        return []
+    keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+    place = store or read_store_settings(url, None)
+    path = place.state_dir / MASTER_KEY
+    if keys is None and path.is_file():
+        keys = parse_keys("the state directory's master key", path.read_text(encoding="ascii"))
+    return _run(place, VaultSettings(check_url(url), keys or ()), work)
+
+
+def _run(
+    store: StoreSettings, settings: VaultSettings, work: Callable[["Vault"], Awaitable[T]]
+) -> T:
     # Imported late: `gateway serve --help` must not pay for it.
     import asyncio
 
     from gateway.crypto.envelope import Envelope, MasterKeys
     from gateway.services.vault import Vault
     from gateway.store.vault import VaultStore
-
-    settings = read_vault(store, (), warn, embedded=False)
 
     async def run() -> T:
         async with open_store(settings.place(store)) as client:

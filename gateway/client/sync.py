@@ -88,7 +88,7 @@ class Sync:
     ) -> None:
         self._source = source
         self._poll = poll
-        self._tell = tell
+        self.tell = tell
         self._clock = clock
         self._draw = draw
         self._known: dict[CredentialId, Credential] = {}
@@ -221,7 +221,7 @@ class Sync:
             self._failures += 1
             first, self.problem = self.last_error != str(problem), problem
             if first:
-                self._tell(Report(error=self.last_error))
+                self.tell(Report(error=self.last_error))
             return False
         # A fetch that was held back was true at its end; the source says how old it was then.
         at = self._clock() if self._source.waits else began
@@ -229,7 +229,7 @@ class Sync:
         recovered = bool(self._failures) and self.ready
         self._failures, self.problem = 0, None
         if recovered or report.changed or report.removed or report.broken:
-            self._tell(replace(report, recovered=recovered))
+            self.tell(replace(report, recovered=recovered))
         return True
 
     def _apply(self, changes: Changes, at: float) -> Report:

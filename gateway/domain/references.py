@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.domain.credentials import is_credential_name, is_field_name
+from gateway.domain.credentials import TYPES, is_credential_name, is_field_name
 
 OPEN = "${"
 _ESCAPED = "$${"
@@ -84,3 +84,17 @@ def _reference(text: str, at: int) -> tuple[Reference, int]:
     if len(names) > 1 and not is_field_name(field):
         raise ValueError("a reference's field is 1 to 128 letters, digits and . _ -")
     return Reference(name, field, kind == "user"), end + 1
+
+
+def mistake(reference: Reference, type_name: str, fields: tuple[str, ...]) -> str:
+    """Why a reference cannot mean a credential of this type with these fields; else empty."""
+    kind = TYPES[type_name]
+    if reference.field and reference.field not in fields:
+        return f"the credential {reference.name!r} has no field {reference.field!r}"
+    if not reference.field and not kind.fetched and kind.main not in fields:
+        example = Reference(reference.name, fields[0])
+        return (
+            f"the credential {reference.name!r} of type {type_name} has no main value: "
+            f"name a field, such as {example}"
+        )
+    return ""

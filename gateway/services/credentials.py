@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.client.sync import Report, Sync, UnavailableError
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
+from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
-from gateway.domain.references import Reference, Template
+from gateway.domain.references import Reference, Template, mistake
 
 log = structlog.get_logger()
 
@@ -160,16 +160,7 @@ class LiveCredentials:
         known = self.known.get(name)
         if known is None:
             return self.broken.get(name) or f"there is no credential {reference.name!r}"
-        kind = TYPES[known.type]
-        if reference.field and reference.field not in known.current.fields:
-            return f"the credential {reference.name!r} has no field {reference.field!r}"
-        if not reference.field and not kind.fetched and kind.main not in known.current.fields:
-            example = Reference(reference.name, next(iter(known.current.fields)))
-            return (
-                f"the credential {reference.name!r} of type {known.type} has no main value: "
-                f"name a field, such as {example}"
-            )
-        return ""
+        return mistake(reference, known.type, tuple(known.current.fields))
 
 
 def tell_log(report: Report) -> None:

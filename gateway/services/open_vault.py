@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from gateway.client.sync import Sync
+from gateway.client.sync import Report, Sync
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.errors import OperationError
 from gateway.domain.policies import Policies
@@ -44,9 +44,14 @@ async def _kept(
     client: Redis, prefix: str, settings: VaultSettings
 ) -> AsyncIterator[LiveCredentials]:
     source = VaultSource(VaultStore(client, prefix), Envelope(MasterKeys(settings.master_keys)))
-    sync = Sync(source, settings.poll, tell_log)
+    held: list[Report] = []
+    sync = Sync(source, settings.poll, held.append)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
+        # Said once, as the reason for which it ends.
         raise OperationError(str(sync.problem))
+    for report in held:
+        tell_log(report)
+    sync.tell = tell_log
     running = asyncio.create_task(sync.run())
     try:
         yield LiveCredentials(sync, time.time)

@@ -19,6 +19,9 @@ from gateway.domain.credentials import (
     check_fields,
 )
 from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.policies import Policies
+from gateway.domain.problems import Problem
+from gateway.domain.references import mistake
 from gateway.store.vault import VaultStore
 
 # A record that changes between every read and its write is being written by a machine.
@@ -123,6 +126,25 @@ class Vault:
         ids = sorted((i for i, _ in (await self._store.written_since(0)).ids), key=_order)
         records = await self._store.read(ids)
         return [self._view(name, records[name], now) for name in ids if name in records]
+
+    async def problems(self, policies: Policies) -> list[Problem]:
+        """Every reference in `policies` that means no credential. What cannot be opened here is
+        taken to be well."""
+        if not policies.mentions:
+            return []
+        known = {view.name: view for view in await self.all()}
+        found = []
+        for mention in policies.mentions:
+            reference = mention.reference
+            view = known.get(reference.name)
+            if reference.of_user or (view is not None and view.state is State.BROKEN):
+                continue
+            message = f"there is no credential {reference.name!r}"
+            if view is not None:
+                message = mistake(reference, view.type, view.fields)
+            if message:
+                found.append(Problem(mention.place, message))
+        return sorted(set(found))
 
     async def type_of(self, name: CredentialId) -> str:
         """OperationError where there is none, or where it cannot be opened."""

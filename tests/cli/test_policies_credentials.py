@@ -1,0 +1,131 @@
+"""Policies that name credentials: what is not there is said with its place, and in time."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import PEPPER
+from tests.cli.serving import PATIENCE, refused, serving
+from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
+from tests.services.vaults import Vault
+
+GOOD = "version: 1\nagents:\n  a:\n    upstream: http://127.0.0.1:9\n    routes:\n"
+MENTIONS = GOOD + '      - {path: "/x/${credentials.crm}"}\n'
+MISSING = (
+    MENTIONS
+    + '      - {path: "/y/${credentials.nope}"}\n      - {path: "/z/${credentials.crm.no}"}\n'
+)
+SENSELESS = MENTIONS + '      - {path: "/y/${credential.crm}"}\n'
+LOCAL = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+
+
+@pytest.fixture
+async def vault(client: Redis) -> Vault:
+    made = Vault(client)
+    await made.write("crm")
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def settings(store: StoreSettings) -> dict[str, str]:
+    return {
+        **LOCAL,
+        "GATEWAY_REDIS_URL": store.url or "",
+        "GATEWAY_PEPPER": PEPPER,
+        "GATEWAY_MASTER_KEY": MASTER,
+        "GATEWAY_CREDENTIAL_POLL": "30s",
+    }
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "new").write_text(text)
+    (folder / "new").rename(folder / "policies" / "a.yaml")
+
+
+async def check(folder: Path, store: StoreSettings, **more: str) -> tuple[int, str]:
+    ended = await asyncio.to_thread(VaultCommands(store, folder).gateway, "policy", "check", **more)
+    return ended.code, ended.out
+
+
+async def test_the_check_names_every_reference_that_means_nothing(
+    folder: Path, store: StoreSettings, vault: Vault
+) -> None:
+    write(folder, MENTIONS)
+    assert (await check(folder, store))[0] == 0
+    write(folder, MISSING)
+    code, said = await check(folder, store)
+    file = folder / "policies" / "a.yaml"
+    assert code == 1
+    assert said.splitlines() == [
+        f"{file}:7:16: there is no credential 'nope'",
+        f"{file}:8:16: the credential 'crm' has no field 'no'",
+    ]
+    assert (await check(folder, store, GATEWAY_REDIS_URL="redis://127.0.0.1:1"))[0] == 0
+    other = await check(folder, store, GATEWAY_MASTER_KEY=OTHER_MASTER)
+    assert other[0] == 1 and "'nope'" in other[1] and "'no'" not in other[1]
+    write(folder, SENSELESS)
+    code, said = await check(folder, store, GATEWAY_REDIS_URL="redis://127.0.0.1:1")
+    assert code == 1 and f"{file}:7:16: this is no reference" in said
+
+
+async def test_a_gateway_does_not_start_with_them(
+    folder: Path, settings: dict[str, str], vault: Vault
+) -> None:
+    write(folder, MISSING)
+    code, said = await refused("serve", folder=folder, settings=settings)
+    assert code == 1 and "a.yaml:7:16: there is no credential 'nope'" in said
+    assert "Traceback" not in said
+
+
+async def test_a_reload_with_them_leaves_the_last_good_set_in_force_until_they_are_there(
+    folder: Path, settings: dict[str, str], vault: Vault
+) -> None:
+    write(folder, MENTIONS)
+    async with serving(folder=folder, settings=settings) as gateway:
+        write(folder, GOOD + '      - {path: "/y/${credentials.later}"}\n')
+        problem = await gateway.event("policy_problem")
+        assert problem["place"].endswith("a.yaml:6:16")
+        assert problem["message"] == "there is no credential 'later'"
+        await vault.write("later")
+        write(folder, GOOD + '      - {path: "/y/${credentials.later}"}\n      - {path: /z}\n')
+        async with asyncio.timeout(PATIENCE):
+            await gateway.event("policies_loaded")
+
+
+async def test_a_gateway_with_the_wrong_master_key_says_so_in_one_sentence_and_ends(
+    folder: Path, settings: dict[str, str], vault: Vault, client: Redis
+) -> None:
+    write(folder, GOOD + "      - {path: /x}\n")
+    before = {name: await client.get(name) for name in await client.keys("*item:*")}
+    for master, code in ((OTHER_MASTER, 1), (MASTER + "x", 2)):
+        wrong = {**settings, "GATEWAY_MASTER_KEY": master}
+        ended, said = await refused("serve", folder=folder, settings=wrong)
+        assert ended == code
+        *logged, sentence = said.splitlines()
+        assert sentence.startswith("gateway: ") and "aster" not in "".join(logged), said
+        assert master not in said
+    assert before == {name: await client.get(name) for name in await client.keys("*item:*")}
+
+
+async def test_in_production_no_master_key_is_made(
+    folder: Path, settings: dict[str, str], vault: Vault
+) -> None:
+    """Beyond loopback a gateway that needs one ends with a sentence."""
+    write(folder, MENTIONS)
+    exposed = {**settings, "GATEWAY_LISTEN": "0.0.0.0:0", "GATEWAY_MASTER_KEY": ""}
+    code, said = await refused("serve", folder=folder, settings=exposed)
+    assert code == 1 and "GATEWAY_MASTER_KEY_FILE" in said
+    assert not list(folder.rglob("master-key"))
+    again, said = await refused(
+        "serve", folder=folder, settings={**settings, "GATEWAY_MASTER_KEY": ""}
+    )
+    assert again == 1 and len(list(folder.rglob("master-key"))) == 1 and "development" in said
