@@ -1,13 +1,10 @@
 """The users of `deploy/redis/users.acl` may do what they have to do, and nothing else."""
 
 import asyncio
-import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,73 +14,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.domain.keys import Key
-from tests.cli.key_commands import Commands, Ended
 from tests.cli.serving import PATIENCE, Served, serving
-from tests.flows.own_store import OwnStore, own_store
+from tests.flows.guarded import DEPLOY, USERS, Guarded, guarded, set_password
 from tests.flows.test_open_streams import ticking
 from tests.flows.world import echo, listening
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
-USERS = ("gateway", "operator", "viewer", "admin")
 RECORD = "gw:key:{AAAAAAAAAAAA}"
-
-
-@dataclass
-class Guarded:
-    """A server under the shipped configuration, and the users' passwords."""
-
-    store: OwnStore
-    passwords: dict[str, str]
-    folder: Path
-
-    def commands(self, user: str) -> Commands:
-        return Commands(self.store.as_user((user, self.passwords[user])), self.folder)
-
-    async def run(self, user: str, *words: str) -> Ended:
-        """`gateway WORDS` by this user."""
-        return await asyncio.to_thread(self.commands(user).gateway, *words)
-
-    async def by_hand(self, user: str, *words: str) -> str:
-        """redis-cli by this user; what it printed."""
-        program = shutil.which("redis-cli")
-        if program is None:
-            reason = "redis-cli is not installed (Debian: redis-tools)"
-            pytest.fail(reason) if os.environ.get("GATEWAY_REQUIRE_TOOLS") else pytest.skip(reason)
-        command = [program, "-s", str(self.store.socket), "--user", user, *words]
-        environment = {**os.environ, "REDISCLI_AUTH": self.passwords[user]}
-        run = subprocess.run
-        ended = await asyncio.to_thread(run, command, env=environment, capture_output=True)
-        return ended.stdout.decode().strip()
-
-    @asynccontextmanager
-    async def client(self, user: str) -> AsyncIterator[Redis]:
-        url = self.store.as_user((user, self.passwords[user])).url or ""
-        async with Redis.from_url(url, decode_responses=True) as made:
-            yield made
-
-    async def refusals(self) -> list[str]:
-        """Who was refused what since the last time."""
-        log = await self.store.client.acl_log()
-        await self.store.client.acl_log_reset()
-        return [f"{entry['username']}: {entry['object']}" for entry in log]
-
-
-def set_password(users: Path, user: str, password: str) -> "subprocess.CompletedProcess[str]":
-    program = [DEPLOY / "set-password", users, user]
-    return subprocess.run(program, input=password, text=True, capture_output=True)
-
-
-@pytest.fixture
-async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
-    users = tmp_path / "users.acl"
-    shutil.copy(DEPLOY / "users.acl", users)
-    passwords = {user: secrets.token_hex(24) for user in USERS}
-    for user, password in passwords.items():
-        set_password(users, user, password)
-    loose = ("--enable-debug-command", "yes")
-    options = (str(DEPLOY / "redis.conf"), "--aclfile", str(users), *loose)
-    async with own_store(options, ("admin", passwords["admin"])) as store:
-        yield Guarded(store, passwords, tmp_path)
+__all__ = ["guarded"]
 
 
 @asynccontextmanager
@@ -227,8 +164,15 @@ DANGEROUS = [
     *("GET another", "SET another 1", "HGETALL gw:cred:{crm}", "XRANGE gw:audit - +"),
 ]
 FORBIDDEN = {
-    "gateway": [f"DEL {RECORD}", f"HGETALL {RECORD}", "GET gw:idem:{a}"],
-    "operator": ["HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"],
+    "gateway": [
+        *(f"DEL {RECORD}", f"HGETALL {RECORD}", "GET gw:idem:{a}"),
+        *("SET gw:cred:{vault}:item:a x", "DEL gw:cred:{vault}:item:a", "DEL gw:audit"),
+    ],
+    "operator": [
+        *("HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"),
+        *("GET gw:cred:{vault}:item:a", "SET gw:cred:{vault}:item:a x"),
+    ],
+    "vault": [f"HGET {RECORD} hash", f"HSET {RECORD} status active", f"DEL {RECORD}"],
     "viewer": [
         *(f"HSET {RECORD} status active", f"DEL {RECORD}", f"EXPIRE {RECORD} 1"),
         *("SET gw:rate:{a} 1", "SCRIPT LOAD return", f"UNLINK {RECORD}"),
