@@ -79,7 +79,7 @@ async def monitored(store: OwnStore, told: bytearray) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def served(folder: Path, store: OwnStore) -> AsyncIterator[tuple[str, int, int]]:
+async def served(folder: Path, store: OwnStore, **more: str) -> AsyncIterator[tuple[str, int, int]]:
     """`gateway serve` with every log there is, in files in `folder`; host and both ports."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
     settings = {
@@ -92,6 +92,7 @@ async def served(folder: Path, store: OwnStore) -> AsyncIterator[tuple[str, int,
         "PYTHONASYNCIODEBUG": "1",
         "PYTHONDEVMODE": "1",
         "PYTHONPATH": str(REPOSITORY),
+        **more,
     }
     err = folder / "stderr.log"
     with (folder / "stdout.log").open("wb") as out, err.open("wb") as errors:

@@ -1,0 +1,195 @@
+"""A credential shows nowhere but where it is meant for: after everything that can be done with it,
+it is in no log, no error, no metric, no audit record, no process list, nothing Redis is told."""
+
+import asyncio
+import base64
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+from gateway.client import Credentials, UnavailableError
+from tests.cli.key_commands import Commands
+from tests.cli.serving import environment
+from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
+from tests.flows.own_store import own_store
+from tests.flows.test_no_secret_surfaces import answer, kept_by, monitored, served
+
+NAMES = ("openai_key", "crm", "db")
+
+
+def mark() -> str:
+    """With characters that every encoding spells differently."""
+    return f"mark/{secrets.token_hex(12)}+=&?%~{secrets.token_hex(4)}"
+
+
+def spellings(secret: str) -> Iterator[bytes]:
+    """The secret and parts of it, as logs, URLs, JSON and dumps might spell them."""
+    raw = secret.encode()
+    yield from (raw, raw[5:29], json.dumps(secret)[1:-1].encode())
+    yield from (
+        quote(secret, safe="").encode(),
+        quote(secret).encode(),
+        quote_plus(secret).encode(),
+    )
+    yield from (raw.hex().encode(), raw.hex().upper().encode(), raw[::-1])
+    for offset in range(3):
+        # Whatever stands before it, one of these is how base64 spells its middle.
+        yield base64.b64encode(raw[offset:])[:32]
+        yield base64.urlsafe_b64encode(raw[offset:])[:32]
+
+
+def test_each_spelling_would_be_found() -> None:
+    secret = mark()
+    for before in range(3):
+        text = base64.b64encode(b"x" * before + secret.encode())
+        assert any(one in text for one in spellings(secret))
+
+
+@asynccontextmanager
+async def watched_processes(seen: bytearray) -> AsyncIterator[None]:
+    """The arguments of every process of the machine, again and again."""
+
+    async def look() -> None:
+        while True:
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.extend(path.read_bytes())
+                except OSError:
+                    continue
+            await asyncio.sleep(0.02)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+
+
+async def test_a_credential_is_in_no_log_no_error_no_record_and_not_in_redis(
+    tmp_path: Path,
+) -> None:
+    old, new, later, other = mark(), mark(), mark(), mark()
+    (tmp_path / "policies").mkdir()
+    policy = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(policy)
+    told, processes, said, pages = bytearray(), bytearray(), bytearray(), bytearray()
+    more = {"GATEWAY_MASTER_KEY": MASTER, "GATEWAY_CREDENTIAL_POLL": "200ms"}
+    async with own_store() as store, monitored(store, told), watched_processes(processes):
+        run = VaultCommands(store.settings, tmp_path)
+
+        async def command(*words: str, value: str = "", **settings: str) -> None:
+            ended = await asyncio.to_thread(run, *words, value=value, **settings)
+            said.extend((ended.out + ended.said).encode())
+
+        await command("set", "openai_key", "--type", "api_key", "--json", value=old)
+        fields = {"username": "u", "password": old}
+        await command("set", "crm", "--type", "basic", value=json.dumps(fields))
+        await command("set", "db", "--type", "database", value=f"postgresql://u:{other}@h/d")
+        keys = Commands(store.settings, tmp_path)
+        made = await asyncio.to_thread(
+            keys, "create", "--consumer", "agent", "--scope", "gateway/credentials", "--quiet"
+        )
+        key = made.out.strip()
+        async with served(tmp_path, store, **more) as (host, port, admin):
+            url = f"http://{host}:{port}"
+            async with (
+                Credentials(url, key, NAMES, poll=0.5) as credentials,
+                program(tmp_path, url, key) as agent,
+            ):
+                assert credentials["openai_key"].reveal() == old
+                await command("rotate", "openai_key", "--grace", "1h", value=new)
+                await command("rotate", "crm", value=json.dumps({"password": new}))
+                async with asyncio.timeout(20):
+                    while credentials["crm"].field("password") != new:
+                        await asyncio.sleep(0.05)
+                    while credentials["openai_key"].reveal() != new:
+                        await asyncio.sleep(0.05)
+                # What goes wrong is where values slip out.
+                await command("set", "crm", "--type", "basic", value=later)
+                await command("set", "crm", "--type", "basic", value=f'{{"username": "{later}"}}')
+                await command("set", "bad", "--type", "api_key", value=f"{later}\n{later}")
+                await command("set", "aa", "--type", "api_key", value=later, **wrong_key())
+                await command(
+                    "rotate", "openai_key", value=later, GATEWAY_REDIS_URL="redis://127.0.0.1:1"
+                )
+                for words in (("list",), ("list", "--json"), ("show", "crm"), ("rewrap",)):
+                    await command(*words)
+                record = await store.client.get("gw:cred:{vault}:item:crm")
+                await store.client.set(
+                    "gw:cred:{vault}:item:crm", record.replace("basic", "bearer")
+                )
+                await command("list", "--json")
+                await store.client.delete("gw:audit")
+                await store.client.set("gw:audit", "in the way")
+                pages += await answer(host, port, request(key, "openai_key"))
+                await store.client.delete("gw:audit")
+                pages += await answer(host, port, request(key, "openai_key&names=crm"))
+                pages += await answer(host, port, request(key, "user/u/crm"))
+                pages += await answer(host, admin, b"GET /metrics HTTP/1.0\r\n\r\n")
+                pages += await answer(host, port, b"GET /readyz HTTP/1.0\r\n\r\n")
+                await command("delete", "db", "--yes")
+                async with asyncio.timeout(20):
+                    while there(credentials, "db"):
+                        await asyncio.sleep(0.05)
+                said.extend(f"{credentials!r}{vars(credentials)}{credentials.broken}".encode())
+            said.extend(agent)
+        places = {
+            "what commands, the library and errors say": bytes(said),
+            "an answer that is no pull": bytes(pages),
+            "what Redis is told": bytes(told),
+            "what Redis keeps": b"".join(await kept_by(store)),
+            "the process list": bytes(processes),
+            "stdout": (tmp_path / "stdout.log").read_bytes(),
+            "stderr": (tmp_path / "stderr.log").read_bytes(),
+        }
+    assert b"audit_unavailable" in pages and b"credential.read" in places["what Redis keeps"]
+    assert b"credentials_changed" in places["stderr"] and b"gateway\0run\0" in processes
+    for place, text in places.items():
+        assert len(text) > 200, f"{place} was looked at"
+        for secret in (old, new, later, other, MASTER, OTHER_MASTER):
+            found = [one for one in spellings(secret) if one in text]
+            assert not found, f"{place}: {text[max(0, text.find(found[0]) - 200) :][:400]!r}"
+
+
+def request(key: str, names: str) -> bytes:
+    head = f"GET /v1/credentials?names={names} HTTP/1.0\r\nAuthorization: Bearer {key}\r\n\r\n"
+    return head.encode()
+
+
+def there(credentials: Credentials, name: str) -> bool:
+    try:
+        credentials[name]
+    except UnavailableError:
+        return False
+    return True
+
+
+def wrong_key() -> dict[str, str]:
+    return {"GATEWAY_MASTER_KEY": OTHER_MASTER}
+
+
+@asynccontextmanager
+async def program(folder: Path, url: str, key: str) -> AsyncIterator[bytearray]:
+    """`gateway run` around a program that tells nothing; what was said is there at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "run", "--poll", "500ms"),
+        *("--env", "TOKEN=openai_key", "--file", "crm.password=password", "--", "sleep", "120"),
+        cwd=folder,
+        env=environment(GATEWAY_URL=url, GATEWAY_KEY=key),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = bytearray()
+    async with asyncio.timeout(30):
+        while not (folder / "password").exists():
+            await asyncio.sleep(0.05)
+    try:
+        yield said
+    finally:
+        process.terminate()
+        out, err = await process.communicate()
+        said.extend(out + err)
