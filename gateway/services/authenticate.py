@@ -15,6 +15,11 @@ from gateway.domain.keys import Key
 from gateway.domain.records import KeyRecord
 from gateway.services.throttle import Failures, FailureThrottle
 
+# Each takes a connection; under a new pepper every key's first use is a tag to write. What finds no
+# room is written when another process first sees the key.
+WRITERS, WAITING = 4, 10_000
+END_SECONDS = 2.0
+
 log = structlog.get_logger()
 
 
@@ -62,6 +67,7 @@ class Authenticator:
         self._throttle = FailureThrottle(clock)
         self._failures = Failures(clock)
         self._writing: set[asyncio.Task[None]] = set()
+        self._writers = asyncio.Semaphore(WRITERS)
 
     async def prove(
         self, key: Key, digest: bytes, record: KeyRecord, now: float, address: str
@@ -87,6 +93,10 @@ class Authenticator:
         raise Denied(Code.KEY_INVALID)
 
     async def close(self) -> None:
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=END_SECONDS)
+        for task in self._writing:
+            task.cancel()
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     async def _matches(self, key: Key, digest: bytes, candidate: Candidate, address: str) -> bool:
@@ -102,7 +112,7 @@ class Authenticator:
 
     def _tag_later(self, key: Key, candidate: Candidate) -> None:
         """Spare every other process the argon2; never over a tag of a pepper unknown here."""
-        if not self._peppers.has_any:
+        if not self._peppers.has_any or len(self._writing) >= WAITING:
             return
         tag = self._peppers.make(key.text, candidate.phc)
         task = asyncio.create_task(self._write(key.id, candidate, tag))
@@ -111,6 +121,7 @@ class Authenticator:
 
     async def _write(self, key_id: str, candidate: Candidate, tag: str) -> None:
         try:
-            await self._write_tag(key_id, candidate.phc, tag, candidate.slot)
+            async with self._writers:
+                await self._write_tag(key_id, candidate.phc, tag, candidate.slot)
         except StoreError as problem:
             log.warning("tag_not_written", key_id=key_id, error=str(problem))

@@ -11,6 +11,7 @@ from gateway.crypto.tags import Peppers, pepper_id
 from gateway.domain.errors import Code
 from gateway.domain.keys import Key
 from gateway.domain.settings import StoreSettings
+from gateway.services.authenticate import WRITERS
 from gateway.services.issue import Issuer
 from gateway.services.throttle import PER_KEY
 from gateway.store.keys import KeyStore
@@ -103,6 +104,20 @@ async def test_a_new_pepper_takes_over_as_keys_are_used_and_costs_no_argon2(
         assert await admitted(after, [unused] * 3)
         assert await runs(after) == 1
         assert await tagged_with(client, [unused]) == {pepper_id(OLD)}
+
+
+async def test_a_rush_of_keys_under_a_new_pepper_opens_few_connections_to_the_store(
+    store: StoreSettings, client: Redis
+) -> None:
+    keys = await many_keys(client, 400, Peppers((OLD,)))
+    async with process(store, client, NEW, OLD) as world:
+        assert await admitted(world, keys[:1])
+        before = (await client.info("stats"))["total_connections_received"]
+        assert await admitted(world, keys)
+        await all_tagged_with(client, keys, NEW)
+        opened = (await client.info("stats"))["total_connections_received"] - before
+        assert opened <= WRITERS + 1
+        assert await runs(world) == 0
 
 
 async def test_processes_that_know_only_the_old_pepper_neither_refuse_nor_undo_the_new_one(
