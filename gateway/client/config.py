@@ -121,7 +121,8 @@ def _parsed(value: Any) -> Any:
         return [_parsed(below) for below in value]
     if not isinstance(value, str) or OPEN not in value:
         return value
-    return parse(value, strict=False)
+    made = parse(value, strict=False)
+    return made if made.references else made.render(str)
 
 
 def _written(value: Any) -> Any:
