@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Connection, Redis, SSLConnection
-from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, PipelineCommand, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.urls import StoreUrl
 
+ATTEMPTS = 3
 _LOST = (RedisConnectionError, RedisTimeoutError)
 
 
@@ -58,8 +60,10 @@ class ClusterClient(RedisCluster):
         url, options = self._made_of
         return ClusterClient(url, {**options, "max_connections": 1})
 
-    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
-        return _Pipeline(self, transaction)  # type: ignore[abstract]
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
+        if transaction:
+            return _Transaction(self)
+        return _Pipeline(self)  # type: ignore[abstract]
 
     def look_anew(self) -> None:
         """Ask for the topology before the next command."""
@@ -103,6 +107,49 @@ class _Pipeline(ClusterPipeline):
 
     def _look_anew(self) -> None:
         cast(ClusterClient, self.cluster_client).look_anew()
+
+
+class _Transaction:
+    """Commands on names of one slot, all of them or none. redis-py's own runs parts of it in an
+    event loop of its own."""
+
+    def __init__(self, cluster: ClusterClient) -> None:
+        self._cluster = cluster
+        self._words: list[tuple[Any, ...]] = []
+
+    def execute_command(self, *words: Any) -> None:
+        self._words.append(words)
+
+    async def execute(self) -> list[Any]:
+        for _ in range(ATTEMPTS):
+            answers = await self._run()
+            ended = answers[-1]
+            if isinstance(ended, list):
+                answers += ended
+            refused = next((one for one in answers if isinstance(one, Exception)), None)
+            if refused is None:
+                return list(ended)
+            if not isinstance(refused, MovedError):
+                raise refused
+            # Refused while it was queued: nothing of it ran.
+            self._cluster.look_anew()
+        raise refused or RedisError("the cluster does not settle")
+
+    async def _run(self) -> list[Any]:
+        await self._cluster.initialize()
+        node = self._cluster.get_node_from_key(self._words[0][1])
+        if node is None:
+            raise RedisError("no node holds this name")
+        whole = [("MULTI",), *self._words, ("EXEC",)]
+        commands = [PipelineCommand(at, *words) for at, words in enumerate(whole)]
+        try:
+            await node.execute_pipeline(commands)
+        except _LOST:
+            self._cluster.look_anew()
+            raise
+        if any(isinstance(command.result, _LOST) for command in commands):
+            self._cluster.look_anew()
+        return [command.result for command in commands]
 
 
 @asynccontextmanager

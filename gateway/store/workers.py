@@ -12,6 +12,12 @@ from gateway.store.failures import translated
 from gateway.store.scan import scan
 
 TTL_SECONDS = 15
+# Both or none: a heartbeat without an end would tell of a dead worker for ever.
+BEAT = """
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
 FIELDS = tuple(field.name for field in fields(WorkerRecord))
 
 
@@ -26,12 +32,8 @@ class WorkerStore:
         """Seen for TTL_SECONDS from now on."""
         name = self._name(worker)
         pairs = [word for pair in zip(FIELDS, astuple(worker), strict=True) for word in pair]
-        # Both or none: a heartbeat without an end would tell of a dead worker for ever.
-        both = self._client.pipeline(transaction=True)
-        both.execute_command("HSET", name, *pairs)
-        both.execute_command("EXPIRE", name, TTL_SECONDS)
         with translated():
-            await both.execute()
+            await self._client.execute_command("EVAL", BEAT, 1, name, TTL_SECONDS, *pairs)
 
     async def remove(self, worker: WorkerRecord) -> None:
         with translated():

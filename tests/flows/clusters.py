@@ -1,10 +1,12 @@
 """A Redis Cluster on loopback: three masters, each with a replica."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -14,6 +16,7 @@ from gateway.store.connect import open_store
 from gateway.store.slots import SLOTS, slot_of
 from tests.flows.nodes import DATA, PASSWORD, PATIENCE, Node, start_node
 
+USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
 NODE_TIMEOUT_MS = 1000
 CLUSTER = {
     **DATA,
@@ -25,11 +28,19 @@ CLUSTER = {
 
 
 class ClusterStore:
-    """`client` is what the gateway's own commands use."""
+    """`settings` are the gateway's, `operator` those of the commands; both have no more rights than
+    they need. `client` is the operator's."""
 
-    def __init__(self, nodes: list[Node], settings: StoreSettings) -> None:
+    def __init__(self, nodes: list[Node], folder: Path) -> None:
         self.nodes = nodes
-        self.settings = settings
+        places = ",".join(f"127.0.0.1:{node.port}" for node in (nodes[0], nodes[4]))
+
+        def settings(user: str) -> StoreSettings:
+            url = f"redis+cluster://{user}:{PASSWORD}@{places}"
+            return StoreSettings(url=url, state_dir=folder / "state")
+
+        self.settings, self.operator = settings("gateway"), settings("operator")
+        self.root = settings("")
         self.client: Redis
         self.ids: dict[int, str] = {}
 
@@ -49,10 +60,17 @@ class ClusterStore:
         for master, replica in zip(self.nodes[:3], self.nodes[3:], strict=True):
             await run(replica, "CLUSTER", "REPLICATE", self.ids[master.port])
         await self._until(self._all_well)
+        for line in USERS.read_text().splitlines():
+            _, user, *rules = _rules(line)
+            for node in self.nodes if user in ("gateway", "operator") else ():
+                await run(node, "ACL", "SETUSER", user, *rules, f">{PASSWORD}")
 
     async def master_of(self, key: Key) -> Node:
         """Who holds this key's slot, by what the first living node says."""
-        port = await self._owner(slot_of(key.id))
+        return await self.holder(slot_of(key.id))
+
+    async def holder(self, slot: int) -> Node:
+        port = await self._owner(slot)
         return next(node for node in self.nodes if node.port == port)
 
     async def taken_over(self, slot: int, other_than: Node) -> None:
@@ -116,7 +134,12 @@ class ClusterStore:
                 await asyncio.sleep(0.05)
 
 
-async def run(node: Node, *words: object) -> object:
+def _rules(line: str) -> list[str]:
+    """What stands in brackets is one rule."""
+    return re.findall(r"\([^)]*\)|\S+", line)
+
+
+async def run(node: Node, *words: object) -> Any:
     """The plain answer: redis-py's own reading of them differs from command to command."""
     connection = await node.client.connection_pool.get_connection()
     try:
@@ -135,9 +158,7 @@ async def cluster_store() -> AsyncIterator[ClusterStore]:
             node = await start_node(folder / f"n{i}", CLUSTER)
             stack.push_async_callback(node.close)
             nodes.append(node)
-        places = ",".join(f"127.0.0.1:{node.port}" for node in (nodes[0], nodes[4]))
-        url = f"redis+cluster://:{PASSWORD}@{places}"
-        store = ClusterStore(nodes, StoreSettings(url=url, state_dir=folder / "state"))
+        store = ClusterStore(nodes, folder)
         await store.form()
-        store.client = await stack.enter_async_context(open_store(store.settings))
+        store.client = await stack.enter_async_context(open_store(store.operator))
         yield store

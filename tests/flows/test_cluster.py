@@ -36,11 +36,11 @@ class Fleet:
 
     async def mark(self, key: Key, status: str) -> None:
         """As one command does it, that knows nothing of the cluster before."""
-        async with open_store(self.store.settings) as client:
+        async with open_store(self.store.operator) as client:
             assert await KeyStore(client).set_status(key.id, status) == "done"
 
     async def charged(self, key: Key) -> int:
-        async with open_store(self.store.settings) as client:
+        async with open_store(self.store.operator) as client:
             return int(await client.get(COUNTER % key.id) or 0)
 
     async def check_books(self, seen: Trickle, *, lossless: bool) -> None:

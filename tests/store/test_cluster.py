@@ -1,0 +1,83 @@
+"""The ordinary client on a real cluster does what it does on one Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.errors import StoreError
+from gateway.store.audit import AuditStore
+from gateway.store.connect import open_store
+from gateway.store.keys import KeyStore
+from gateway.store.slots import slot_of
+from tests.flows.clusters import ClusterStore, cluster_store, run
+
+ID = "AAAAAAAAAAAA"
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[ClusterStore]:
+    async with cluster_store() as made:
+        yield made
+
+
+@pytest.fixture
+async def root(cluster: ClusterStore) -> AsyncIterator[Redis]:
+    async with open_store(cluster.root) as client:
+        yield client
+
+
+async def test_a_transaction_is_all_or_nothing_and_follows_its_slot(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    audit = AuditStore(root)
+    await audit.append(["one", "two"])
+    slot = await run(cluster.nodes[0], "CLUSTER", "KEYSLOT", "gw:audit")
+    owner = await cluster.holder(slot)
+    other = next(node for node in cluster.nodes[:3] if node is not owner)
+    await cluster.move(slot, owner, other)
+    await audit.append(["three"])
+    assert [record async for _, record in audit.read()] == ["one", "two", "three"]
+    await root.set("other:audit", "no stream")
+    with pytest.raises(StoreError):
+        await AuditStore(root, "other:").append(["four"])
+
+
+async def test_names_that_move_while_they_are_looked_for_are_all_found(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    keys = KeyStore(root)
+    source, target = cluster.nodes[2], cluster.nodes[0]
+    await root.hset(f"gw:key:{{{ID}}}", "hash", "x")
+    ids = {ID}
+    for number in range(40):
+        name = f"{number:012}"
+        ids.add(name)
+        await root.hset(f"gw:key:{{{name}}}", "hash", "x")
+    moving = [name for name in ids if await cluster.holder(slot_of(name)) is source]
+    assert moving
+    done = asyncio.Event()
+
+    async def move_all() -> None:
+        for here, there in [(source, target), (target, source)] * 3:
+            for name in moving:
+                await cluster.move(slot_of(name), here, there)
+        done.set()
+
+    move = asyncio.create_task(move_all())
+    while not done.is_set():
+        assert set(await keys.ids()) == ids
+    await move
+    assert set(await keys.ids()) == ids
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_error(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    keys = KeyStore(root)
+    for _ in range(3):
+        assert await keys.get(ID) is None
+        for node in cluster.nodes:
+            await node.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await asyncio.sleep(0.05)
