@@ -1,10 +1,14 @@
 """What `make chaos` counts is counted: it would say so if something went wrong."""
 
 import asyncio
+import os
 import sys
+
+import pytest
 
 from tests.chaos.calls import Call, recovery
 from tests.chaos.report import Report, table
+from tests.chaos.site import missing_tools
 from tests.cli.serving import REPOSITORY, environment
 
 
@@ -40,6 +44,9 @@ def test_recovery_is_over_when_every_caller_was_admitted_again() -> None:
     assert report.violations
 
 
+@pytest.mark.skipif(
+    bool(missing_tools()) and not os.environ.get("GATEWAY_REQUIRE_TOOLS"), reason=missing_tools()
+)
 async def test_a_short_run_holds_and_ends_with_its_table() -> None:
     settings = environment(
         CHAOS_SCALE="0.1",

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from gateway.crypto.tags import Peppers, pepper_id
 from gateway.domain.keys import Key
 from gateway.domain.settings import StoreSettings
-from tests.cli.crews import Crew, Load, SlowAgent, crew, slow_agent
+from tests.cli.crews import Crew, Load, SlowAgent, crew, gone, slow_agent
 from tests.cli.serving import PATIENCE, Connection
 from tests.flows.many_keys import many_keys
 from tests.flows.test_attacks import unknown, wrong
@@ -75,10 +75,13 @@ async def asked_everywhere(made: Crew, texts: list[str]) -> Counter[int]:
 
 
 async def rolled(made: Crew) -> None:
-    """All workers replaced by new ones, and not before those serve."""
+    """All workers replaced by new ones, and not before those serve; the old ones have ended."""
+    old = list(made.pids)
     made.served.stop(signal.SIGUSR2)
     await made.served.event("rolling_restart_done")
     made.pids = [event["new"] for event in made.served.events if "new" in event][-len(made.pids) :]
+    for pid in old:
+        await gone(pid)
 
 
 async def tags(client: Redis, keys: list[Key]) -> set[str]:
