@@ -161,21 +161,27 @@ DANGEROUS = [
     *("ACL LIST", "ACL SETUSER gateway allcommands", "MONITOR", "SHUTDOWN NOSAVE", "SAVE"),
     *("REPLICAOF NO ONE", "CLIENT LIST", "CLIENT KILL TYPE normal", "SCRIPT FLUSH"),
     *("DEBUG SLEEP 0", "RENAME gw:key:{A} gw:key:{B}", "PUBLISH a b", "SWAPDB 0 1"),
-    *("GET another", "SET another 1", "HGETALL gw:cred:{crm}", "XRANGE gw:audit - +"),
+    *("GET another", "SET another 1", "HGETALL gw:cred:{crm}", "XTRIM gw:audit MAXLEN 0"),
 ]
 FORBIDDEN = {
     "gateway": [
         *(f"DEL {RECORD}", f"HGETALL {RECORD}", "GET gw:idem:{a}"),
-        *("SET gw:cred:{vault}:item:a x", "DEL gw:cred:{vault}:item:a", "DEL gw:audit"),
+        *("SET gw:cred:{vault}:item:a x", "DEL gw:cred:{vault}:item:a", "XRANGE gw:audit - +"),
     ],
     "operator": [
         *("HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"),
         *("GET gw:cred:{vault}:item:a", "SET gw:cred:{vault}:item:a x"),
     ],
-    "vault": [f"HGET {RECORD} hash", f"HSET {RECORD} status active", f"DEL {RECORD}"],
+    "vault": [
+        f"HGET {RECORD} hash",
+        f"HSET {RECORD} status active",
+        f"DEL {RECORD}",
+        "XRANGE gw:audit - +",
+    ],
     "viewer": [
         *(f"HSET {RECORD} status active", f"DEL {RECORD}", f"EXPIRE {RECORD} 1"),
         *("SET gw:rate:{a} 1", "SCRIPT LOAD return", f"UNLINK {RECORD}"),
+        "XADD gw:audit * record x",
     ],
 }
 
