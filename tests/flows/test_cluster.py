@@ -8,6 +8,8 @@ import pytest
 
 from gateway.domain.errors import Code
 from gateway.domain.keys import Key
+from gateway.domain.limits import Concurrency, Limits
+from gateway.domain.policies import Plan
 from gateway.store.connect import open_store
 from gateway.store.keys import KeyStore
 from gateway.store.slots import slot_of
@@ -18,6 +20,7 @@ from tests.flows.test_store_faults import COUNTER, SLACK, TIMEOUT, Scene, opened
 from tests.flows.trickle import Trickle, trickling
 
 RECOVERY = 5.0
+LEASES = "gw:lease:{%s}"
 
 
 @dataclass
@@ -93,6 +96,83 @@ async def test_a_slot_that_moves_under_load_costs_nobody_a_wrong_answer(fleet: F
     assert seen.count(503, *others) == 0, "who is elsewhere notices nothing"
     await fleet.mark(key, "revoked")
     check(await fleet.scene.world.call(key), Code.KEY_REVOKED)
+
+
+async def test_places_are_given_back_while_their_slot_moves(fleet: Fleet) -> None:
+    """A place that is lost on the way would be missed for the whole time of a lease."""
+    world = fleet.scene.world
+    world.serve(
+        *world.policies.agents.values(),
+        plans={"daily": Plan("daily", Limits(concurrency=Concurrency(2)))},
+    )
+    source, target = fleet.store.nodes[0], fleet.store.nodes[1]
+    key = await fleet.key_on(source)
+    async with trickling(world, key, callers=2) as seen:
+        for _ in range(2):
+            await fleet.store.move(slot_of(key.id), source, target, pause=0.05)
+            await asyncio.sleep(0.2)
+            source, target = target, source
+        await seen.heals(RECOVERY)
+    # A move may catch a place before it is given back, and both callers then wait for it.
+    assert seen.statuses <= {200, 429, 503}
+    async with open_store(fleet.store.operator) as client:
+        async with asyncio.timeout(2.0):
+            while await client.zcard(LEASES % key.id):
+                await asyncio.sleep(0.02)
+
+
+async def test_a_node_that_hangs_costs_its_callers_one_timeout_and_then_next_to_nothing(
+    fleet: Fleet,
+) -> None:
+    hung = fleet.store.nodes[2]
+    key = await fleet.key_on(hung)
+    other = next(one for one in fleet.keys if one is not key)
+    for one in (key, other):
+        assert (await fleet.scene.world.call(one)).status == 200
+    hung.freeze()
+    try:
+        check(await fleet.scene.world.call(key), Code.STORE_UNAVAILABLE)
+        took = []
+        for _ in range(20):
+            answer, seconds = await fleet.scene.timed(key)
+            took.append(seconds)
+            assert answer.status in (200, 503), "its replica may have taken over by now"
+            assert (await fleet.scene.world.call(other)).status == 200
+        assert max(took) < TIMEOUT
+    finally:
+        hung.thaw()
+
+
+async def test_a_cluster_that_is_gone_as_a_whole_is_found_again(fleet: Fleet) -> None:
+    world = fleet.scene.world
+    for node in fleet.store.nodes:
+        node.freeze()
+    for key in fleet.keys:
+        check(await world.call(key), Code.STORE_UNAVAILABLE)
+    for node in fleet.store.nodes:
+        node.thaw()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for key in fleet.keys:
+        while (await world.call(key)).status != 200:
+            assert loop.time() - began < RECOVERY
+            await asyncio.sleep(0.02)
+
+
+async def test_a_gateway_that_starts_before_its_cluster_serves_once_it_is_there(
+    fleet: Fleet,
+) -> None:
+    for node in fleet.store.nodes:
+        node.freeze()
+    try:
+        async with opened(fleet.store, fleet.keys[0]) as later:  # type: ignore[arg-type]
+            check(await later.world.call(fleet.keys[0]), Code.STORE_UNAVAILABLE)
+            for node in fleet.store.nodes:
+                node.thaw()
+            await later.healed(seconds=RECOVERY)
+    finally:
+        for node in fleet.store.nodes:
+            node.thaw()
 
 
 async def test_a_dead_master_costs_its_own_keys_a_wait_and_the_others_nothing(
