@@ -42,7 +42,7 @@ from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
 from gateway.services.traffic import Shared, Traffic
 from gateway.store.admission import PREPARE, Admission
-from gateway.store.audit import AuditStore
+from gateway.store.audit import AuditFile, AuditStore
 from gateway.store.connect import examine, open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
@@ -197,8 +197,8 @@ async def open_gateway(
 
 
 def _audit(settings: Settings, client: Redis, stack: AsyncExitStack) -> Audit:
-    keys = audit_keys(MasterKeys(settings.vault.master_keys))
-    audit = Audit(AuditStore(client, settings.store.prefix), keys)
+    stream, file = AuditStore(client, settings.store.prefix), AuditFile.at(settings.audit_file)
+    audit = Audit(stream, audit_keys(MasterKeys(settings.vault.master_keys)), file)
     stack.push_async_callback(audit.close)
     return audit
 

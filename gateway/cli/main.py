@@ -19,6 +19,7 @@ COMMANDS = {
     "credentials": "gateway.cli.credentials:credentials",
     "run": "gateway.cli.run:run",
     "policy": "gateway.cli.policies:policy",
+    "audit": "gateway.cli.audit:audit",
     "redis": "gateway.cli.redis:redis",
     "doctor": "gateway.cli.doctor:doctor",
     "version": "gateway.cli.version:version",

@@ -17,7 +17,7 @@ from gateway.cli.options import (
     read_peppers,
     store_options,
 )
-from gateway.cli.vault_options import read_vault
+from gateway.cli.vault_options import audit_file, read_vault
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
 from gateway.workers.handover import Handover, take
@@ -160,6 +160,7 @@ def serve(
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
         access_log=_access_log(access_log, log_format),
         max_requests=max_requests,
+        audit_file=audit_file(),
     )
     if given is not None:
         url = given.store or store.url

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
@@ -11,6 +13,10 @@ from gateway.store.connect import check_url, open_store
 from gateway.store.state_dir import MASTER_KEY, own_key
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from gateway.crypto.envelope import MasterKeys
+    from gateway.domain.credentials import CredentialId
     from gateway.services.vault import Vault
 
 T = TypeVar("T")
@@ -54,12 +60,17 @@ def check_vault(
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or (store.url if store else None)
     if url is None:
         return []
-    keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
     place = store or read_store_settings(url, None)
-    path = place.state_dir / MASTER_KEY
+    return _run(place, VaultSettings(check_url(url), known_master_keys(place)), work)
+
+
+def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:
+    """Those given, or the state directory's; none is made."""
+    keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+    path = store.state_dir / MASTER_KEY
     if keys is None and path.is_file():
         keys = parse_keys("the state directory's master key", path.read_text(encoding="ascii"))
-    return _run(place, VaultSettings(check_url(url), keys or ()), work)
+    return keys or ()
 
 
 def _run(
@@ -72,12 +83,45 @@ def _run(
     from gateway.services.vault import Vault
     from gateway.store.vault import VaultStore
 
+    masters = MasterKeys(settings.master_keys)
+
     async def run() -> T:
-        async with open_store(settings.place(store)) as client:
-            envelope = Envelope(MasterKeys(settings.master_keys))
-            return await work(Vault(VaultStore(client, store.prefix), envelope))
+        async with AsyncExitStack() as stack:
+            client = main = await stack.enter_async_context(open_store(settings.place(store)))
+            if settings.url not in (None, store.url):
+                main = await stack.enter_async_context(open_store(store))
+            record = _recorder(main, store.prefix, masters, stack)
+            return await work(Vault(VaultStore(client, store.prefix), Envelope(masters), record))
 
     return asyncio.run(run())
+
+
+def _recorder(
+    client: "Redis", prefix: str, masters: "MasterKeys", stack: AsyncExitStack
+) -> Callable[[str, "CredentialId", int], Awaitable[None]]:
+    """Writes what this command does into the audit, in the name of whoever runs it."""
+    from gateway.cli.key_options import operator
+    from gateway.crypto.audit_key import audit_keys
+    from gateway.domain.audit import AuditEvent, Named
+    from gateway.services.audit import Audit
+    from gateway.store.audit import AuditFile, AuditStore
+
+    file = AuditFile.at(audit_file())
+    audit = Audit(AuditStore(client, prefix), audit_keys(masters), file)
+    stack.push_async_callback(audit.close)
+    who = f"operator:{operator()}"
+
+    async def record(event: str, name: "CredentialId", version: int) -> None:
+        named = (Named(str(name), version),)
+        await audit.record(AuditEvent(event, consumer=who, credentials=named))
+
+    return record
+
+
+def audit_file() -> Path | None:
+    """Where audit records go beside the stream."""
+    text = os.environ.get("GATEWAY_AUDIT_FILE")
+    return Path(text) if text else None
 
 
 def _own_key(store: StoreSettings, warn: Warn) -> tuple[bytes, ...]:

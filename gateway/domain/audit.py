@@ -9,6 +9,8 @@ from typing import Any
 # What the first record of a chain names as the one before it.
 GENESIS = "0" * 64
 ALLOWED, DENIED = "allowed", "denied"
+# The last record of a chain whose writer ended well.
+END = "audit.end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,15 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where in which chain a record stands. `signer`: which key its hash is made with."""
+    """Where in which chain a record stands. `signer`: which key its hash is made with.
+
+    `prev_ts`: when the record before it was made; 0: it is the first.
+    """
 
     chain: str
     seq: int
     prev: str
+    prev_ts: float
     signer: str
 
 
@@ -57,6 +63,7 @@ def record_of(event: AuditEvent, link: Link, ts: float, key: bytes) -> dict[str,
         "credentials": [asdict(named) for named in event.credentials],
         "signer": link.signer,
         "prev": link.prev,
+        "prev_ts": link.prev_ts,
     }
     return {**record, "hash": digest(record, key)}
 

@@ -124,6 +124,7 @@ class ServerTls:
 class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
+    `audit_file` None: audit records go into Redis' stream alone.
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
     a worker is replaced; 0: never.
@@ -141,3 +142,4 @@ class Settings:
     tls: ServerTls | None = None
     access_log: AccessLogSettings | None = None
     max_requests: int = 0
+    audit_file: Path | None = None

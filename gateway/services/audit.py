@@ -5,13 +5,14 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
 from gateway.crypto.audit_key import AuditKeys
-from gateway.domain.audit import GENESIS, AuditEvent, Link, record_of
+from gateway.domain.audit import END, GENESIS, AuditEvent, Link, record_of
 from gateway.domain.errors import Code, Denied, StoreError
-from gateway.store.audit import AuditStore
+from gateway.store.audit import AuditFile, AuditStore
 
 # What waits while a write is under way goes with the next one, in one round trip.
 MOST_AT_ONCE = 256
@@ -22,12 +23,17 @@ Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
 
 
 class Audit:
-    """The one writer of a chain of its own. Make it in the running loop."""
+    """The one writer of a chain of its own. `file`: where records go beside the stream."""
 
     def __init__(
-        self, store: AuditStore, keys: AuditKeys, wall: Callable[[], float] = time.time
+        self,
+        store: AuditStore,
+        keys: AuditKeys,
+        file: AuditFile | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._file = file
         self._keys = keys
         self._wall = wall
         self._waiting: list[Waiting] = []
@@ -44,16 +50,19 @@ class Audit:
         await written
 
     async def close(self) -> None:
-        """What was asked for is written first."""
+        """What was asked for is written first, then that the chain ends here."""
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
+        if self._seq:
+            with suppress(Denied):
+                await self.record(AuditEvent(END))
 
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             records = self._linked([event for event, _ in batch])
             try:
-                await self._store.append(records)
+                await self._append(records)
             except StoreError as problem:
                 log.warning("audit_unavailable", reason=str(problem), records=len(records))
                 # Whether they were written is unknown, so nothing can follow them.
@@ -67,16 +76,22 @@ class Audit:
                     if not written.done():
                         written.set_result(None)
 
+    async def _append(self, records: list[str]) -> None:
+        if self._file is not None:
+            await asyncio.to_thread(self._file.append, records)
+        await self._store.append(records)
+
     def _begin_chain(self) -> None:
         self._chain, self._seq, self._prev = secrets.token_hex(6), 0, GENESIS
+        self._prev_ts = 0.0
 
     def _linked(self, events: list[AuditEvent]) -> list[str]:
         records = []
         for event in events:
             self._seq += 1
-            link = Link(self._chain, self._seq, self._prev, self._keys.current)
+            link = Link(self._chain, self._seq, self._prev, self._prev_ts, self._keys.current)
             made = record_of(event, link, self._wall(), self._keys.signing)
-            self._prev = made["hash"]
+            self._prev, self._prev_ts = made["hash"], made["ts"]
             records.append(json.dumps(made, separators=(",", ":")))
         return records
 

@@ -1,6 +1,6 @@
 """What operators do with credentials: set, rotate, delete, look, rewrap; values never come out."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -28,6 +28,10 @@ from gateway.store.vault import VaultStore
 ATTEMPTS = 5
 # So many records tell whether the given keys are those of this vault.
 SAMPLE = 20
+
+
+# Of an act: its event, such as `credential.set`, the credential and the version that it makes.
+Record = Callable[[str, CredentialId, int], Awaitable[None]]
 
 
 class State(StrEnum):
@@ -67,11 +71,15 @@ class Rewrapped:
 
 
 class Vault:
-    """Every method raises StoreError where Redis cannot answer, OperationError where it refuses."""
+    """Every method raises StoreError where Redis cannot answer, OperationError where it refuses.
 
-    def __init__(self, store: VaultStore, envelope: Envelope) -> None:
+    `record` is told of each act before it is done, and keeps it from being done if it raises.
+    """
+
+    def __init__(self, store: VaultStore, envelope: Envelope, record: Record) -> None:
         self._store = store
         self._envelope = envelope
+        self._record = record
 
     async def now(self) -> int:
         return await self._store.now()
@@ -86,6 +94,7 @@ class Vault:
         made = replace(
             wanted, current=Version(number, wanted.current.fields), previous=None, created_at=now
         )
+        await self._record("credential.set", made.id, number)
         return await self._write(made, before, now)
 
     async def rotate(
@@ -110,11 +119,13 @@ class Vault:
             rotated_at=now,
         )
         _check(made)
+        await self._record("credential.rotate", name, current.number)
         return await self._write(made, before, now)
 
     async def delete(self, name: CredentialId) -> None:
-        before = await self._read(name)
-        await self._store.delete(name, latest_version(before))
+        version = latest_version(await self._read(name))
+        await self._record("credential.delete", name, version)
+        await self._store.delete(name, version)
 
     async def show(self, name: CredentialId) -> CredentialView:
         record = await self._read(name)
@@ -176,6 +187,7 @@ class Vault:
             previous = opened.previous_at(now)
             if master_ids(record) == {self._envelope.keys.ids[0]} and previous is opened.previous:
                 return Rewrapped(name, "already")
+            await self._record("credential.rewrap", name, opened.current.number)
             sealed = self._envelope.seal(replace(opened, previous=previous))
             if await self._store.put(name, sealed, record):
                 return Rewrapped(name, "rewrapped")

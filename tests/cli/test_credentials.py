@@ -247,12 +247,13 @@ def test_without_a_master_key_one_is_made_with_a_warning_for_its_owner_alone(
 def test_the_vault_may_be_in_a_redis_of_its_own(
     vault: VaultCommands, redis: Any, store: StoreSettings
 ) -> None:
-    elsewhere = VaultCommands(StoreSettings("redis://127.0.0.1:1", vault.folder), vault.folder)
+    elsewhere = VaultCommands(StoreSettings(f"{store.url}?db=1", vault.folder), vault.folder)
     ended = elsewhere(
         "set", "aa", "--type", "api_key", value="v", GATEWAY_VAULT_REDIS_URL=store.url or ""
     )
     assert ended.code == 0
     assert record(redis, "aa")["type"] == "api_key"
+    assert not redis.exists("gw:audit"), "what happened is told where the keys are"
 
 
 class TestRewrap:

@@ -1,0 +1,139 @@
+"""Audit records: a chain that was touched anywhere is found out, and the first bad record named."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from gateway.domain.audit import END, GENESIS, AuditEvent, Link, Named, digest, record_of
+from gateway.domain.audit_chains import Chains
+
+KEYS = {"signer": b"k" * 32, "": b"unsigned"}
+
+
+def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) -> list[str]:
+    prev, prev_ts, made = GENESIS, 0.0, []
+    for seq in range(1, length + 1):
+        event = AuditEvent(
+            END if end and seq == length else "credential.read",
+            key_id=f"key-{seq}",
+            credentials=(Named("crm", seq),),
+        )
+        link = Link(name, seq, prev, prev_ts, "signer")
+        record = record_of(event, link, start + seq, KEYS["signer"])
+        prev, prev_ts = record["hash"], record["ts"]
+        made.append(json.dumps(record))
+    return made
+
+
+def first_bad(lines: list[str], **how: Any) -> tuple[int, str] | None:
+    chains = Chains(
+        how.pop("keys", KEYS), signed=how.pop("signed", True), trimmed=how.pop("trimmed", False)
+    )
+    for number, line in enumerate(lines):
+        problem = chains.problem(line)
+        if problem:
+            return number, problem
+    return None
+
+
+def interleaved() -> list[str]:
+    """Three writers in one stream, in the order of their times."""
+    lines = chain("a", 20) + chain("b", 20, start=1000.5) + chain("c", 15, start=1003.2, end=False)
+    return sorted(lines, key=lambda line: json.loads(line)["ts"])
+
+
+def test_chains_as_they_were_written_are_good() -> None:
+    chains = Chains(KEYS, signed=True, trimmed=False)
+    assert not any(map(chains.problem, interleaved()))
+    assert (chains.records, chains.count, chains.open) == (55, 3, 1)
+
+
+def test_every_single_byte_that_is_changed_is_found() -> None:
+    lines = chain("a", 3)
+    for number, line in enumerate(lines):
+        for at in range(len(line)):
+            edited = line[:at] + chr(ord(line[at]) ^ 1) + line[at + 1 :]
+            if edited in ("", line) or _means_the_same(edited, line):
+                continue
+            found = first_bad([*lines[:number], edited, *lines[number + 1 :]])
+            assert found is not None, (at, edited)
+
+
+def _means_the_same(edited: str, line: str) -> bool:
+    try:
+        return bool(json.loads(edited) == json.loads(line))
+    except ValueError:
+        return False
+
+
+def test_a_record_that_is_dropped_from_the_midst_is_found_at_its_successor() -> None:
+    lines = interleaved()
+    for number in range(12, 40):
+        chain_name = json.loads(lines[number])["chain"]
+        rest = lines[:number] + lines[number + 1 :]
+        after = [i for i in range(number, len(rest)) if json.loads(rest[i])["chain"] == chain_name]
+        found = first_bad(rest)
+        assert found is not None and found[0] == after[0]
+        assert "number" in found[1]
+
+
+def test_records_that_are_reordered_or_repeated_are_found() -> None:
+    lines = chain("a", 10)
+    for at in range(8):
+        swapped = [*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]
+        assert first_bad(swapped) is not None
+        assert first_bad([*lines[: at + 1], lines[at], *lines[at + 1 :]]) is not None
+
+
+def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_there_is_not() -> None:
+    lines = interleaved()
+    for cut in range(len(lines)):
+        assert first_bad(lines[cut:], trimmed=True) is None
+    # The first twelve records of one writer, while all others of that time are still there.
+    holed = [line for line in lines if json.loads(line)["chain"] != "a"
+             or json.loads(line)["seq"] > 12]  # fmt: skip
+    found = first_bad(holed, trimmed=True)
+    assert found is not None and "missing" in found[1]
+    # Where nothing can have been trimmed yet, nothing may be missing.
+    assert first_bad(lines[1:]) is not None
+
+
+def test_whoever_has_not_the_key_can_make_no_record() -> None:
+    lines = chain("a", 5)
+    record = json.loads(lines[2])
+    record["consumer"] = "somebody else"
+    for key, signer in ((b"x" * 32, "signer"), (KEYS[""], ""), (b"x" * 32, "unheard of")):
+        record["signer"] = signer
+        record["hash"] = digest(record, key)
+        found = first_bad([*lines[:2], json.dumps(record), *lines[3:]])
+        assert found is not None and found[0] == 2
+
+
+def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not() -> None:
+    assert first_bad(chain("a", 3), keys={"": b"unsigned"}, signed=False) is not None
+    link = Link("a", 1, GENESIS, 0.0, "")
+    record = record_of(AuditEvent("x"), link, 1.0, b"unsigned")
+    assert first_bad([json.dumps(record)], keys={"": b"unsigned"}, signed=False) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "{}", "x", '{"hash": 1}', "[" * 50_000, '{"ts": true}']
+)
+def test_what_is_no_record_is_said_to_be_none(text: str) -> None:
+    assert first_bad([text]) == (0, "it is no audit record")
+
+
+def test_ten_thousand_random_edits_are_all_found() -> None:
+    draw = random.Random(7)  # noqa: S311
+    lines = interleaved()
+    for _ in range(10_000):
+        number = draw.randrange(len(lines))
+        line = lines[number]
+        at = draw.randrange(len(line))
+        edited = line[:at] + draw.choice('0123456789abcdef"{}:,') + line[at + 1 :]
+        if edited == line or _means_the_same(edited, line):
+            continue
+        chains = Chains(KEYS, signed=True, trimmed=False)
+        assert any(chains.problem(one) for one in (*lines[:number], edited)), edited
