@@ -26,6 +26,7 @@ from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.inflight import Inflight
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
@@ -154,7 +155,8 @@ async def open_gateway(
         credentials = await stack.enter_async_context(live_credentials(settings, client))
         traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
         gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
-        pool = UpstreamPool(asyncio.get_running_loop())
+        outbox = Outbox(asyncio.get_running_loop())
+        pool = UpstreamPool(asyncio.get_running_loop(), outbox)
         stack.callback(pool.close)
 
         async def readiness() -> tuple[str, ...]:
@@ -174,6 +176,7 @@ async def open_gateway(
                 settings.listen,
                 settings.limits,
                 data_callbacks(handler),
+                outbox,
                 certificate,
                 worker.data if worker else (),
             ),
@@ -181,6 +184,7 @@ async def open_gateway(
                 settings.admin_listen,
                 settings.limits,
                 admin_callbacks(door, handler),
+                outbox,
                 None if keyless else certificate,
                 worker.admin if worker else (),
             ),

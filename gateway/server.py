@@ -18,6 +18,7 @@ from gateway.domain.settings import Address, ListenerLimits, ServerTls
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
+from gateway.proxy.outbox import Outbox
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
@@ -76,6 +77,7 @@ class Listener:
         address: Address,
         limits: ListenerLimits,
         callbacks: Callbacks,
+        outbox: Outbox,
         certificate: Certificate | None = None,
         sockets: tuple[socket.socket, ...] = (),
     ) -> None:
@@ -84,6 +86,7 @@ class Listener:
         self._callbacks = callbacks
         self._certificate = certificate
         self.connections: set[ClientConnection] = set()
+        self._outbox = outbox
         self._given = sockets
         self._servers: list[asyncio.Server] = []
         self._draining = False
@@ -151,7 +154,9 @@ class Listener:
 
     def _accept(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
-        connection = ClientConnection(loop, self._limits, self._callbacks, self.connections)
+        connection = ClientConnection(
+            loop, self._limits, self._callbacks, self.connections, self._outbox
+        )
         if self._draining:
             connection.take_one_more()
         return connection

@@ -2,13 +2,17 @@
 
 import math
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from operator import truediv
 
 from gateway.domain.judgement import NamedLimit
 from gateway.domain.limits import Concurrency, Rate, Window
+
+# The wall clock in UTC.
+Clock = Callable[[], datetime]
 
 DAY_SECONDS = 86400
 _WIDTHS = {
@@ -40,30 +44,23 @@ class LimitFields:
     state: str
     months: int
 
-    def pairs(self, states: tuple[int, ...], now: datetime) -> tuple[tuple[str, str], ...]:
-        """`states` is what the admission script says; `now`, in UTC, how long this month is."""
-        return tuple(zip(_NAMES, map(str, self._values(states, now)), strict=True))
+    def pairs(self, states: tuple[int, ...], clock: Clock) -> tuple[tuple[str, str], ...]:
+        """`states` is what the admission script says; `clock` tells how long this month is."""
+        return tuple(zip(_NAMES, map(str, self._values(states, clock)), strict=True))
 
-    def lines(self, states: tuple[int, ...], now: datetime) -> bytes:
+    def lines(self, states: tuple[int, ...], clock: Clock) -> bytes:
         """The same as whole header lines."""
-        return (_LINES % self._values(states, now)).encode("ascii")
+        return (_LINES % self._values(states, clock)).encode("ascii")
 
-    def _values(self, states: tuple[int, ...], now: datetime) -> tuple[str, str, int, int, int]:
+    def _values(self, states: tuple[int, ...], clock: Clock) -> tuple[str, str, int, int, int]:
         policy = self.policy
         if self.months:
+            now = clock()
             policy %= (_month_seconds(now.year, now.month),) * self.months
-        at = self._tightest(states)
-        remaining, reset = states[2 * at : 2 * at + 2]
-        return policy, self.state % states, self.quantities[at], remaining, reset
-
-    def _tightest(self, states: tuple[int, ...]) -> int:
-        """The limit with the smallest share left."""
-        found, least = 0, math.inf
-        for i, quantity in enumerate(self.quantities):
-            share = states[2 * i] / quantity
-            if share < least:
-                found, least = i, share
-        return found
+        # The limit with the smallest share left.
+        shares = [*map(truediv, states[::2], self.quantities)]
+        at = shares.index(min(shares))
+        return policy, self.state % states, self.quantities[at], states[2 * at], states[2 * at + 1]
 
 
 def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.domain.cors import Cors
 from gateway.domain.limits import Limits
@@ -46,12 +46,14 @@ class Upstream:
     proxy: tuple[str, int] | None = None
     allow_link_local: bool = False
 
-    @property
-    def authority(self) -> str:
-        """The value of the Host header sent there."""
+    # The value of the Host header sent there: part of every request, so written once.
+    authority: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
-        return host if self.port == default else f"{host}:{self.port}"
+        authority = host if self.port == default else f"{host}:{self.port}"
+        object.__setattr__(self, "authority", authority)
 
     def __hash__(self) -> int:
         # It is looked up several times a request, and hardly two differ in nothing but the rest.
@@ -124,8 +126,8 @@ class Policies:
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)
-    # Routes by agent, method and path, as requests found them; it ends with these policies.
-    found: dict[tuple[str, str, bytes], Route] = field(init=False, compare=False, repr=False)
+    # Where requests were found to go, by method, host and path; it ends with these policies.
+    found: dict[tuple[str, str, bytes], Any] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         by_host = {host: agent for agent in self.agents.values() for host in agent.hosts}

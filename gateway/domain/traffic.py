@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from gateway.domain.errors import Denied
+
 
 class Handled(NamedTuple):
     """`at`: when it ended, in Unix seconds. `path` without its query. `code` empty: not refused.
@@ -26,3 +28,25 @@ class Handled(NamedTuple):
     admission: float | None
     first_byte: float | None
     total: float
+
+
+def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:
+    """Of what was no request: nothing but how it was refused."""
+    row = denied.denial
+    return Handled(
+        at=at,
+        request_id=request_id,
+        method="",
+        path="",
+        agent="",
+        key_id="",
+        consumer="",
+        status=row.status,
+        code=row.name,
+        cut=False,
+        received=0,
+        sent=sent,
+        admission=None,
+        first_byte=None,
+        total=0.0,
+    )

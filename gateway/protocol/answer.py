@@ -5,6 +5,7 @@ reader could take differently is refused here (RFC 9112 sections 5 and 6.3).
 """
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -16,10 +17,6 @@ _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 _CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
 _NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 
-_OURS = frozenset({b"x-request-id", b"request-id"})
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-_LOOKED_AT = HOP_BY_HOP | _FRAMING | _OURS | {b"alt-svc"}
-_CORS = b"access-control-"
 _LIMIT_HEADERS = frozenset(
     {
         b"ratelimit",
@@ -66,19 +63,21 @@ def read_answer(
     headers: list[Header] = []
     head = AnswerHead(status, headers)
     connection = b""
+    if b"".join([value for _, value in raw_headers]).translate(None, _NO_CONTROLS):
+        raise _nonsense()
     for header in raw_headers:
-        name, value = header
-        lower = name.lower()
-        if value.translate(None, _NO_CONTROLS) or not _is_name(name):
+        fate = _fate(header[0])
+        if fate is _PASSED:
+            headers.append(header)
+        elif fate is _Fate.LENGTH:
+            _read_length(head, header[1])
+        elif fate is _Fate.CODING:
+            _read_coding(head, header[1])
+        elif fate is _Fate.CONNECTION:
+            connection += b"," + header[1]
+        elif fate is _Fate.REFUSED:
             raise _nonsense()
-        if lower in _LOOKED_AT:
-            if lower in _FRAMING:
-                _read_framing(head, lower, value)
-            elif lower == b"connection":
-                connection += b"," + value
-        elif (drop_limits and lower in _LIMIT_HEADERS) or (drop_cors and lower.startswith(_CORS)):
-            continue
-        else:
+        elif (fate is _Fate.LIMITS and not drop_limits) or (fate is _Fate.CORS and not drop_cors):
             headers.append(header)
     if connection:
         tokens = {token.strip() for token in connection.lower().split(b",")}
@@ -89,26 +88,52 @@ def read_answer(
     return head
 
 
-def write_answer_head(head: AnswerHead, own: bytes, *, framing: bytes) -> bytes:
-    """The status line and headers; `own` and `framing` are whole lines ended by CRLF."""
-    parts = [_STATUS_LINES[head.status]]
-    for name, value in head.headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts += (own, framing, b"\r\n")
-    return b"".join(parts)
+def write_answer(head: AnswerHead, own: bytes, framing: bytes, body: bytes = b"") -> bytes:
+    """The head, and what is there of the body as it is framed. `own` and `framing` are whole lines
+    ended by CRLF."""
+    lines = b"\r\n".join(map(b": ".join, head.headers))
+    end = b"\r\n" if lines else b""
+    return b"".join((_STATUS_LINES[head.status], lines, end, own, framing, b"\r\n", body))
+
+
+class _Fate(Enum):
+    """What becomes of an agent's header."""
+
+    PASSED = auto()
+    LENGTH = auto()
+    CODING = auto()
+    CONNECTION = auto()
+    LIMITS = auto()
+    CORS = auto()
+    DROPPED = auto()
+    REFUSED = auto()
+
+
+_PASSED = _Fate.PASSED
+_FATES = dict.fromkeys(HOP_BY_HOP | {b"x-request-id", b"request-id", b"alt-svc"}, _Fate.DROPPED)
+_FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
+_FATES |= {
+    b"content-length": _Fate.LENGTH,
+    b"transfer-encoding": _Fate.CODING,
+    b"connection": _Fate.CONNECTION,
+}
 
 
 @lru_cache(maxsize=1024)
-def _is_name(name: bytes) -> bool:
-    return bool(name) and not name.translate(None, _TOKEN)
+def _fate(name: bytes) -> _Fate:
+    lower = name.lower()
+    if not name or name.translate(None, _TOKEN):
+        return _Fate.REFUSED
+    return _FATES.get(lower, _Fate.CORS if lower.startswith(b"access-control-") else _PASSED)
 
 
-def _read_framing(head: AnswerHead, lower: bytes, value: bytes) -> None:
-    if lower == b"transfer-encoding":
-        if head.chunked or value.lower() != b"chunked":
-            raise _nonsense()
-        head.chunked = True
-        return
+def _read_coding(head: AnswerHead, value: bytes) -> None:
+    if head.chunked or value.lower() != b"chunked":
+        raise _nonsense()
+    head.chunked = True
+
+
+def _read_length(head: AnswerHead, value: bytes) -> None:
     if head.content_length is not None or not value.isdigit() or len(value) > 18:
         raise _nonsense()
     head.content_length = int(value)

@@ -67,7 +67,7 @@ def answer_preflight(agent: Agent, path: bytes, request_id: str) -> Reply:
         ("X-Request-Id", request_id),
         ("request-id", request_id),
     ]
-    if methods := _methods(agent, path.partition(b"?")[0]):
+    if methods := _methods(agent, path):
         fields.append(("Access-Control-Allow-Methods", ", ".join(sorted(methods))))
     return Reply(204, tuple(fields), b"")
 

@@ -1,5 +1,6 @@
 """Header names by what the gateway does with them. All in lower case."""
 
+from enum import Enum, auto
 from functools import lru_cache
 
 # RFC 9110 section 7.6.1, and what older software sends; meaningful for one hop only.
@@ -90,7 +91,26 @@ ONLY_ONCE = KEY_HEADERS | FRAMING | {b"x-user-id"}
 _ACTED_ON = LOOKED_AT | SPOOFABLE | {b"sec-websocket-key", b"sec-websocket-version"}
 
 
+class Fate(Enum):
+    """What becomes of a caller's header."""
+
+    PASSED = auto()
+    READ = auto()
+    DROPPED = auto()
+    REFUSED = auto()
+
+
 @lru_cache(maxsize=1024)
+def fate(name: bytes) -> tuple[Fate, bytes]:
+    """What becomes of a header of this name, and the name in lower case."""
+    lower = name.lower()
+    if lower in LOOKED_AT:
+        return Fate.READ, lower
+    if lower in SPOOFABLE or lower.startswith(DROPPED_PREFIXES):
+        return Fate.DROPPED, lower
+    return (Fate.REFUSED if is_look_alike(lower) else Fate.PASSED), lower
+
+
 def is_look_alike(lower: bytes) -> bool:
     """Whether another reader could take this name for one that is acted on.
 

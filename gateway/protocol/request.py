@@ -3,6 +3,7 @@
 Bytes in, facts out. Nothing here knows a socket, a key's record or a policy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -11,13 +12,11 @@ from gateway.domain.keys import contains_key
 from gateway.domain.records import is_user_id
 from gateway.protocol.authority import parse_host
 from gateway.protocol.header_names import (
-    DROPPED_PREFIXES,
     KEY_HEADERS,
-    LOOKED_AT,
     ONLY_ONCE,
     PAGE,
-    SPOOFABLE,
-    is_look_alike,
+    Fate,
+    fate,
 )
 from gateway.protocol.target import Target, parse_target
 
@@ -25,6 +24,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
+_PASSED, _READ = Fate.PASSED, Fate.READ
 
 Header = tuple[bytes, bytes]
 
@@ -50,9 +50,9 @@ class RequestHead:
     fields: dict[bytes, bytes] = field(default_factory=dict)
     host: str = ""
     authority: bytes = b""
-    keys: set[bytes] = field(default_factory=set, repr=False)
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
     other_credential: bool = False
-    subprotocols: list[bytes] = field(default_factory=list, repr=False)
+    subprotocols: Sequence[bytes] = field(default=(), repr=False)
     user: str | None = None
     content_length: int | None = None
     chunked: bool = False
@@ -99,20 +99,16 @@ def read_head(
 
 def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
     """One pass over the headers: keep, act on, drop or refuse each."""
-    keep = head.headers.append
+    if b"".join([value for _, value in raw_headers]).translate(None, _NO_CONTROLS):
+        raise refused("A header's value holds a control character.")
     for header in raw_headers:
-        name, value = header
-        lower = name.lower()
-        if value.translate(None, _NO_CONTROLS):
-            raise refused("A header's value holds a control character.")
-        if lower in LOOKED_AT:
-            _look_at(head, lower, value, header)
-        elif lower in SPOOFABLE or lower.startswith(DROPPED_PREFIXES):
-            continue
-        elif is_look_alike(lower):
+        found, lower = fate(header[0])
+        if found is _PASSED:
+            head.headers.append(header)
+        elif found is _READ:
+            _look_at(head, lower, header[1], header)
+        elif found is Fate.REFUSED:
             raise refused("A header's name looks like another one's: use '-' in names.")
-        else:
-            keep(header)
 
 
 def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
@@ -148,10 +144,14 @@ def _read_credential(head: RequestHead, lower: bytes, value: bytes) -> None:
     if lower == b"authorization":
         is_bearer = value[: len(BEARER)].lower() == BEARER
         candidate = value[len(BEARER) :].lstrip(b" ") if is_bearer else b""
-    if candidate.startswith(KEY_MARK):
-        head.keys.add(candidate)
-    else:
+    _take_credential(head, candidate)
+
+
+def _take_credential(head: RequestHead, candidate: bytes) -> None:
+    if not candidate.startswith(KEY_MARK):
         head.other_credential = True
+    elif candidate not in head.keys:
+        head.keys += (candidate,)
 
 
 def _read_host(head: RequestHead) -> None:
@@ -203,10 +203,7 @@ def _read_subprotocols(head: RequestHead, value: bytes) -> None:
     for item in items:
         if item.startswith(prefix):
             candidate = item[len(prefix) :]
-            if candidate.startswith(KEY_MARK) and b"upgrade" in head.fields:
-                head.keys.add(candidate)
-            else:
-                head.other_credential = True
+            _take_credential(head, candidate if b"upgrade" in head.fields else b"")
     head.subprotocols = items
     ours = (SUBPROTOCOL, b"")
     rest = [i for i in items if i not in ours and not i.startswith(prefix) and KEY_MARK not in i]

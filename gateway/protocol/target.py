@@ -8,6 +8,7 @@ applies.
 
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from gateway.domain.errors import Code, Denied
@@ -38,8 +39,10 @@ class Target:
     oddities: frozenset[str] = frozenset()
 
 
+@lru_cache(maxsize=1024)
 def parse_target(raw: bytes) -> Target:
     """The target of a request line; Denied(bad_request) if its form or spelling is refused."""
+    # Callers ask for few targets, and often; at most some megabytes are remembered.
     if raw[:1] != b"/":
         # RFC 9112 section 3.2: absolute, authority and asterisk form name another authority.
         raise _refused("The request target must be a path that begins with '/'.")

@@ -42,8 +42,8 @@ def write_head(
     that nothing a caller sent can stand after them.
     """
     parts = [head.method.encode(), b" ", path, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]
-    for name, value in head.headers:
-        parts += (name, b": ", value, b"\r\n")
+    if head.headers:
+        parts += (b"\r\n".join(map(b": ".join, head.headers)), b"\r\n")
     if head.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif head.content_length is not None:

@@ -15,6 +15,7 @@ from gateway.protocol.chunks import ChunkScanner
 from gateway.protocol.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.stream import READ_BUFFER, Stream
 
 # Long enough for an answer to be read before the close resets what is still coming in.
@@ -22,6 +23,7 @@ LINGER_SECONDS = 1.0
 # aiohttp falls back in silence to parsers in Python, which take what these refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
+_HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ class ClientConnection(Stream):
         limits: ListenerLimits,
         callbacks: Callbacks,
         register: set["ClientConnection"],
+        outbox: Outbox,
     ) -> None:
-        super().__init__(loop)
+        super().__init__(loop, outbox)
         self._requests = HttpRequestParser(
             self,
             loop,
@@ -64,6 +67,8 @@ class ClientConnection(Stream):
         self._arrived: tuple[RawRequestMessage, StreamReader] | None = None
         self._payload: StreamReader | None = None
         self._held = b""
+        # Whether the parser may hold what came after the request that is being answered.
+        self._more_held = True
         self._chunks: ChunkScanner | None = None
         # Whether what is received begins where the parser's last request ended.
         self._begins_afresh = True
@@ -119,7 +124,10 @@ class ClientConnection(Stream):
             return
         if messages:
             self._arrived = messages[0]
-            self._payload = messages[0][1]
+            self._payload = payload = messages[0][1]
+            # A head and nothing else: the first empty line ends what was received.
+            alone = payload.is_eof() and data.find(_HEAD_END) + 4 == len(data)
+            self._more_held = self._head_bytes > 0 or not alone
             self.deadline.clear()
             self._wake()
             if messages[0][0].chunked:
@@ -191,9 +199,10 @@ class ClientConnection(Stream):
         if held:
             self._resume_reading_for_buffer()
         self._requests.message_consumed()
-        self._begins_afresh = False
-        self.data_received(held)
-        self._begins_afresh = True
+        if held or self._more_held:
+            self._begins_afresh = False
+            self.data_received(held)
+            self._begins_afresh = True
 
     def _scan(self, message: RawRequestMessage, data: bytes) -> bool | None:
         """Begin to look for the end of a chunked body, where its first byte is known."""
@@ -265,6 +274,7 @@ class ClientConnection(Stream):
         """Let the answer be read: a close with unread input resets, and may take it away."""
         self._lingering = True
         self._resume_transport_reading()
+        self._outbox.flush()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         self.deadline.set(LINGER_SECONDS)

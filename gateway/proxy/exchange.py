@@ -1,12 +1,14 @@
 """One request and its answer, as the handler sees them: plain data in, bytes out."""
 
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
+from gateway.domain.errors import Denied
+from gateway.domain.traffic import Handled
 from gateway.protocol.cors import Fields
 from gateway.protocol.reply import Reply, encode
 from gateway.protocol.request import Header
@@ -20,48 +22,31 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Exchange:
     """Writes in the order in which they are asked for; `started` once an answer has begun.
 
-    For the record of it: `status` of the answer, 0 before there is one; bytes of the body
-    `received`, and of the answer `sent`; `answered_at`, when the agent's answer came (monotonic);
-    `cut`, whether the answer was ended before its end. `page_fields`: what lets a page of another
-    site read the answer.
+    For the record of it: `status` of the answer, 0 before there is one; the `code` of a refusal;
+    bytes of the body `received`, and of the answer `sent`; whose key it was, and the agent's name;
+    `cut`, whether the answer was ended before its end; monotonic times, when it `began`, was
+    `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
+    `page_fields`: what lets a page of another site read the answer.
     """
 
-    __slots__ = (
-        "_awaits_continue",
-        "_payload",
-        "_waited",
-        "answered_at",
-        "client",
-        "cut",
-        "http10",
-        "message",
-        "page_fields",
-        "received",
-        "request_id",
-        "sent",
-        "started",
-        "status",
-    )
+    # As attributes of the class: most requests never set most of them.
+    request_id = key_id = consumer = agent = code = ""
+    status = received = sent = 0
+    started = cut = unseen = _awaits_continue = False
+    admitted: float | None = None
+    answered: float | None = None
+    page_fields: Fields = ()
+    _waited = 0.0
 
     def __init__(
         self, client: "ClientConnection", message: RawRequestMessage, payload: StreamReader
     ) -> None:
         self.client = client
         self.message = message
+        self.method = message.method
         self.http10 = message.version == HttpVersion10
-        self.started = False
-        self.status = self.received = self.sent = 0
-        self.answered_at: float | None = None
-        self.cut = False
-        self.request_id = ""
-        self.page_fields: Fields = ()
+        self.began = monotonic()
         self._payload = payload
-        self._awaits_continue = False
-        self._waited = 0.0
-
-    @property
-    def method(self) -> str:
-        return self.message.method
 
     @property
     def version_known(self) -> bool:
@@ -89,6 +74,33 @@ class Exchange:
     @property
     def reusable(self) -> bool:
         return self.started and self.keep_alive and self._payload.is_eof()
+
+    def refused(self, denied: Denied) -> None:
+        """For the record: why, and whose key it was if that was proven."""
+        self.code = denied.denial.name
+        if denied.key_id:
+            self.key_id, self.consumer = denied.key_id, denied.consumer
+
+    def handled(self) -> Handled:
+        """All that is known of it at its end."""
+        began, admitted, answered = self.began, self.admitted, self.answered
+        return Handled(
+            time(),
+            self.request_id,
+            self.method,
+            self.message.path.partition("?")[0],
+            self.agent,
+            self.key_id,
+            self.consumer,
+            self.status,
+            self.code,
+            self.cut,
+            self.received,
+            self.sent,
+            None if admitted is None else admitted - began,
+            None if answered is None else answered - began,
+            monotonic() - began,
+        )
 
     def close_after(self) -> None:
         """The connection ends with this answer."""

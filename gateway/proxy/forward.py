@@ -1,19 +1,21 @@
 """Send an admitted request to its agent and stream the answer back."""
 
+from collections.abc import Sequence
+
 from aiohttp import StreamReader
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Upstream
-from gateway.protocol.answer import AnswerHead, read_answer, write_answer_head
+from gateway.protocol.answer import AnswerHead, read_answer, write_answer
 from gateway.protocol.events import is_event_stream
 from gateway.proxy.balance import Balance
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.outgoing import Outgoing
-from gateway.proxy.pool import Lease, UpstreamPool
+from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, chunk
-from gateway.proxy.upstream import Answer, CutError, UpstreamLostError
+from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.traffic import Traffic
 
@@ -42,15 +44,19 @@ class Forwarder:
         Denied while nothing has been sent to the caller; after that a failure aborts the
         connection, because a second status line inside a body would look like part of it.
         """
-        upstream, lease = await self._acquire(outgoing)
+        upstreams = self._balance.order(outgoing.agent.upstreams)
+        upstream = upstreams[0]
+        connection = self._pool.take(upstream, repeatable=outgoing.repeatable)
+        if connection is None:
+            upstream, connection = await self._acquire(outgoing, upstreams)
         health = self._balance.health(upstream)
         health.busy += 1
-        call = Call(exchange, outgoing, upstream, lease.connection)
+        call = Call(exchange, outgoing, upstream, connection)
         try:
             try:
                 answer = await call.answer()
             except UpstreamLostError:
-                if not (lease.reused and outgoing.repeatable):
+                if not (connection.reused and outgoing.repeatable):
                     raise
                 connection = await self._pool.connect(upstream, outgoing.agent.timeouts.connect)
                 call = Call(exchange, outgoing, upstream, connection)
@@ -72,16 +78,19 @@ class Forwarder:
             health.busy -= 1
             self._settle(call)
 
-    async def _acquire(self, outgoing: Outgoing) -> tuple[Upstream, Lease]:
-        """A connection to the upstream that is best to ask. Where none can be had, the next one
-        is asked: nothing has been sent yet, so nothing can happen twice."""
+    async def _acquire(
+        self, outgoing: Outgoing, upstreams: Sequence[Upstream]
+    ) -> tuple[Upstream, UpstreamConnection]:
+        """A connection to the first of `upstreams`. Where none can be had, the next one is asked:
+        nothing has been sent yet, so nothing can happen twice."""
         agent = outgoing.agent
         unreachable = Denied(Code.UPSTREAM_UNREACHABLE)
-        for upstream in self._balance.order(agent.upstreams):
+        for upstream in upstreams:
+            kept = self._pool.take(upstream, repeatable=outgoing.repeatable)
+            if kept is not None:
+                return upstream, kept
             try:
-                return upstream, await self._pool.acquire(
-                    upstream, agent.timeouts.connect, repeatable=outgoing.repeatable
-                )
+                return upstream, await self._pool.connect(upstream, agent.timeouts.connect)
             except Denied as denied:
                 self._balance.health(upstream).failed(self._balance.clock())
                 unreachable = denied
@@ -93,7 +102,7 @@ class Forwarder:
         message, payload = answer
         connection = call.connection
         connection.deadline.clear()
-        exchange.answered_at = self._balance.clock()
+        exchange.answered = self._balance.clock()
         head = read_answer(
             message.code,
             message.raw_headers,
@@ -105,8 +114,8 @@ class Forwarder:
             with self._open_streams.track_inprogress():
                 await open_tunnel(exchange, outgoing, connection, head, self._inflight)
             return
-        chunked, begun = _begin(exchange, outgoing, head, payload)
-        if head.bodiless or payload.at_eof():
+        chunked, begun = _begin(exchange, outgoing, head, call, payload)
+        if begun is None:
             return
         events = is_event_stream(head.headers)
         stream = AnswerStream(
@@ -127,25 +136,32 @@ class Forwarder:
 
 
 def _begin(
-    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: StreamReader
-) -> tuple[bool, bytes]:
+    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, call: Call, payload: StreamReader
+) -> tuple[bool, bytes | None]:
     """Write the head with what is there of the body, small answers whole in one write.
 
-    Whether the body is chunked for the caller, and what of it was written.
+    Whether the body is chunked for the caller, and what of it was written; None: all of it.
     """
     if outgoing.upgrade:
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
-    data = write_answer_head(head, outgoing.own, framing=framing)
-    piece = b""
-    if not head.bodiless:
-        piece = payload.read_nowait(-1)
-        data += chunk(piece) if chunked else piece
-        if chunked and payload.at_eof():
-            data += LAST_CHUNK
-    exchange.begin(head.status, data)
-    return chunked, piece
+    body = b"" if head.bodiless else _whole(head, call)
+    if body is not None:
+        exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
+        return chunked, None
+    piece = payload.read_nowait(-1)
+    ended = payload.at_eof()
+    body = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
+    exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
+    return chunked, None if ended else piece
+
+
+def _whole(head: AnswerHead, call: Call) -> bytes | None:
+    """The body, where it came with the head."""
+    if head.content_length is None:
+        return None
+    return call.connection.take_whole(head.content_length)
 
 
 def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:

@@ -7,15 +7,14 @@ from time import monotonic, time
 import structlog
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import Policies
-from gateway.domain.traffic import Handled
+from gateway.domain.policies import Agent, Policies
+from gateway.domain.traffic import Handled, unreadable
 from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import encode
 from gateway.protocol.request import RequestHead, read_head
 from gateway.protocol.upstream_request import (
-    Hop,
     client_address,
     forwarding_block,
     trace_block,
@@ -27,10 +26,9 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pull import Pull
-from gateway.proxy.visit import Visit, unreadable
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
-from gateway.services.locate import Located, find_agent, locate
+from gateway.services.locate import find_agent, locate
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 
@@ -60,88 +58,86 @@ class Handler:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; every denial ends here."""
-        visit = Visit(self._ids.request_id(), monotonic())
-        exchange.request_id = visit.request_id
+        exchange.request_id = self._ids.request_id()
         try:
             head = read_exchange(exchange)
             if head.target.path in health.PATHS:
-                visit.unseen = True
+                exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
             elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
-                await self._pull.answer(exchange, head, self._policies(), visit)
+                await self._pull.answer(exchange, head, self._policies())
             else:
-                await self._forward(exchange, head, visit)
+                await self._forward(exchange, head, self._policies())
         except Denied as denied:
-            visit.refused(denied)
+            exchange.refused(denied)
             if exchange.started:
                 exchange.abort()
                 return
             if denied.close:
                 exchange.close_after()
-            exchange.reply(refusal(denied, visit.request_id))
+            exchange.reply(refusal(denied, exchange.request_id))
         except Exception:
             # `bug` answers, once this has ended.
-            visit.code, exchange.status = Code.INTERNAL, 500
+            exchange.code, exchange.status = Code.INTERNAL, 500
             raise
         finally:
-            if not visit.unseen:
-                self._observe(visit.handled(exchange, monotonic(), time()))
+            if not exchange.unseen:
+                self._observe(exchange.handled())
 
     def _is_an_agents(self, head: RequestHead) -> bool:
         """Whether every path of this request's host belongs to an agent."""
         return head.host in self._policies().by_host
 
-    async def _forward(self, exchange: Exchange, head: RequestHead, visit: Visit) -> None:
-        policies = self._policies()
-        if b"origin" in head.fields:
+    async def _forward(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
+        fields = head.fields
+        if b"origin" in fields:
             exchange.page_fields = page_fields(head, find_agent(head, policies)[0])
-        upgrade = asks_for_websocket(head)
+        upgrade = b"upgrade" in fields and asks_for_websocket(head)
         located = locate(head, policies)
-        if located.agent is not None:
-            visit.agent = located.agent.name
+        agent = located.agent
+        if agent is not None:
+            exchange.agent = agent.name
             if exchange.page_fields and is_preflight(head):
-                exchange.reply(answer_preflight(located.agent, located.path, visit.request_id))
+                exchange.reply(answer_preflight(agent, located.path, exchange.request_id))
                 return
-        hop = exchange.client.hop
         if located.public:
             passage = _STRANGER
         else:
-            address = client_address(head, hop.peer, policies.trusted_proxies)
+            peer = exchange.client.hop.peer
+            address = client_address(head, peer, policies.trusted_proxies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
-            visit.key_id, visit.consumer = passage.key_id, passage.consumer
-            visit.admitted = monotonic()
+            exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
+            exchange.admitted = monotonic()
         try:
-            outgoing = self._prepare(
-                head, located, passage, hop, policies, visit.request_id, upgrade
-            )
+            if agent is None:
+                raise Denied(Code.NOT_FOUND)
+            blocks, own = self._lines(exchange, head, agent, passage, policies)
+            outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
             await self._forwarder.forward(exchange, outgoing)
         finally:
-            self._gatekeeper.give_back(passage)
+            if passage.lease is not None:
+                self._gatekeeper.give_back(passage)
 
-    def _prepare(
+    def _lines(
         self,
+        exchange: Exchange,
         head: RequestHead,
-        located: Located,
+        agent: Agent,
         passage: Passage,
-        hop: Hop,
         policies: Policies,
-        request_id: str,
-        upgrade: bool,
-    ) -> Outgoing:
-        agent = located.agent
-        if agent is None:
-            raise Denied(Code.NOT_FOUND)
-        named = request_id.encode()
+    ) -> tuple[tuple[bytes, ...], bytes]:
+        """The gateway's own header lines: for the agent, and for the caller."""
+        named = exchange.request_id.encode()
         blocks = (
-            forwarding_block(head, hop, policies.trusted_proxies),
+            forwarding_block(head, exchange.client.hop, policies.trusted_proxies),
             trace_block(head, *self._ids.trace()),
             passage.identity,
-            b"X-Request-Id: " + named + b"\r\n",
+            b"X-Request-Id: %b\r\n" % named,
         )
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
         if agent.cors is not None:
             own += answer_block(head, agent)
-        return Outgoing(agent, head, located, passage, blocks, own, upgrade=upgrade)
+        return blocks, own
 
     def refuse(self, connection: ClientConnection, denied: Denied) -> None:
         """Answer what could not be read as a request; the connection ends with it."""

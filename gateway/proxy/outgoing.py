@@ -31,7 +31,7 @@ class Outgoing:
         preserved = self.head.authority if self.agent.preserve_host else b""
         return write_head(
             self.head,
-            upstream.base_path.encode() + self.located.path,
+            b"%b%b%b" % (upstream.base_path.encode(), self.located.path, self.head.target.query),
             preserved or upstream.authority.encode(),
             self.blocks,
             upgrade=WEBSOCKET if self.upgrade else b"",

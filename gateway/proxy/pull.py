@@ -14,7 +14,6 @@ from gateway.protocol.reply import Reply
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import client_address
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.visit import Visit
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.audit import Audit
 from gateway.services.credentials import LiveCredentials
@@ -39,21 +38,19 @@ class Pull:
         self._keys = keys
         self._audit = audit
 
-    async def answer(
-        self, exchange: Exchange, head: RequestHead, policies: Policies, visit: Visit
-    ) -> None:
+    async def answer(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
         """Denied as everywhere; 304 where nothing has changed since, in the time it may wait."""
         asked = read_pull(head)
         located = _located(head, asked)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         passage = await self._gatekeeper.admit(head, located, policies, address)
-        visit.key_id, visit.consumer = passage.key_id, passage.consumer
-        visit.admitted = monotonic()
+        exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
+        exchange.admitted = monotonic()
         try:
             pulled = await self._pulled(exchange, asked, located, passage, head.user)
             if pulled.versions:
-                await self._audit.record(_event(visit, pulled, head.user))
-            exchange.reply(_reply(pulled, asked, passage, visit.request_id))
+                await self._audit.record(_event(exchange, pulled, head.user))
+            exchange.reply(_reply(pulled, asked, passage, exchange.request_id))
         finally:
             self._gatekeeper.give_back(passage)
 
@@ -98,16 +95,16 @@ def _located(head: RequestHead, asked: Asked) -> Located:
     return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])
 
 
-def _event(visit: Visit, pulled: Pulled, user: str | None) -> AuditEvent:
+def _event(exchange: Exchange, pulled: Pulled, user: str | None) -> AuditEvent:
     return AuditEvent(
         "credential.read",
-        request_id=visit.request_id,
-        key_id=visit.key_id,
-        consumer=visit.consumer,
+        request_id=exchange.request_id,
+        key_id=exchange.key_id,
+        consumer=exchange.consumer,
         user=user or "",
         credentials=tuple(Named(name, version) for name, version in pulled.versions),
         status=200,
-        latency_ms=round((monotonic() - visit.began) * 1000, 3),
+        latency_ms=round((monotonic() - exchange.began) * 1000, 3),
     )
 
 

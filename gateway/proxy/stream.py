@@ -7,22 +7,34 @@ from collections.abc import Callable
 
 from aiohttp.base_protocol import BaseProtocol
 
+from gateway.proxy.outbox import Outbox
+
 _RESET = struct.pack("ii", 1, 0)
 READ_BUFFER = 2**16
 
 
 class Stream(BaseProtocol):
-    """A connection whose bytes go to its parser, or, once it is a tunnel, straight to `peer`."""
+    """A connection whose bytes go to its parser, or, once it is a tunnel, straight to `peer`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `outbox`: what it writes goes there.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         super().__init__(loop)
+        self._outbox = outbox
         self.peer: Stream | None = None
         self.lost: asyncio.Future[None] | None = None
         self._on_received: Callable[[bytes], None] = _nothing
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp's reader asks for it after every piece; where nothing was held back, nothing waits
+        # in the parser either, and looking costs as much as sorting a head.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def write(self, data: bytes | memoryview) -> None:
         if self.transport is not None:
-            self.transport.write(data)
+            self._outbox.add(self.transport, data)
 
     async def drain(self) -> None:
         """Wait until the other end has taken most of what was written; ConnectionError if gone."""
@@ -30,6 +42,7 @@ class Stream(BaseProtocol):
 
     def close(self) -> None:
         """Close once everything written is sent."""
+        self._outbox.flush()
         if self.transport is not None:
             self.transport.close()
 
@@ -40,6 +53,7 @@ class Stream(BaseProtocol):
         """
         if self.transport is None:
             return
+        self._outbox.flush()
         sock = self.transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -54,6 +68,7 @@ class Stream(BaseProtocol):
         if transport is None or transport.is_closing():
             return
         self._resume_transport_reading()
+        self._outbox.flush()
         if transport.can_write_eof():
             transport.write_eof()
         else:

@@ -11,10 +11,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.trailers import are_malformed
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.stream import READ_BUFFER, Stream
 
 MAX_LINE = 16_384
 MAX_HEADERS = 256
+_HEAD_END = b"\r\n\r\n"
 # RFC 9110 section 15.2 allows any number of interim answers; a flood of them is an attack.
 MAX_INTERIM = 16
 
@@ -30,19 +32,28 @@ class CutError(GatewayError):
 
 
 class UpstreamConnection(Stream):
-    """`on_idle_end`: called once when the connection can no longer be kept for later use."""
+    """`home`: where it waits, among others, while it is idle. `on_end`: called once it is gone.
+    `reused`: it has carried an exchange before."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_idle_end: Callable[["UpstreamConnection"], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        home: list["UpstreamConnection"],
+        on_end: Callable[["UpstreamConnection"], None],
+        outbox: Outbox,
     ) -> None:
-        super().__init__(loop)
-        self._on_idle_end = on_idle_end
+        super().__init__(loop, outbox)
+        self.home = home
+        self.reused = False
+        self._on_end = on_end
         self._idle = True
         self._answers = self._parser_for(bodiless=False)
         self._parser = self._answers
         self._answer: asyncio.Future[Answer] = loop.create_future()
         self._payload: StreamReader | None = None
         self._message: RawResponseMessage | None = None
+        self._only_piece = b""
+        self._parser_clean = True
         self._spoiled = False
         self._heard = False
         self._interim = 0
@@ -82,10 +93,12 @@ class UpstreamConnection(Stream):
 
     def expect_answer(self, *, bodiless: bool) -> None:
         """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body."""
-        if bodiless or self._message is not None:
+        if bodiless or not self._parser_clean:
             # A used parser may hold the beginning of an answer that nobody asked for.
             self._answers = self._parser_for(bodiless=bodiless)
             self._parser = self._answers
+        self._parser_clean = False
+        self._only_piece = b""
         self._idle = False
         self._answer = self._loop.create_future()
         self._message = self._payload = None
@@ -96,6 +109,17 @@ class UpstreamConnection(Stream):
     def answer_arrived(self) -> asyncio.Future[Answer]:
         """The final answer's head and its body, which may still be on its way."""
         return self._answer
+
+    def take_whole(self, length: int) -> bytes | None:
+        """The body, if the answer came in one piece that holds it and nothing else.
+
+        Then nothing of it is left in the parser, so that this one may read the next answer too.
+        """
+        _, end, body = self._only_piece.partition(_HEAD_END)
+        if not end or len(body) != length:
+            return None
+        self._parser_clean = True
+        return body
 
     def take_early(self) -> bytes:
         """What the agent sent after its 101, for the tunnel that it opened."""
@@ -115,6 +139,7 @@ class UpstreamConnection(Stream):
             # Bytes that no request asked for would be the next caller's answer.
             self.close()
             return
+        first_piece = not self._heard
         self._heard = self._heard or bool(data)
         try:
             messages, upgraded, tail = self._answers.feed_data(data)
@@ -125,7 +150,10 @@ class UpstreamConnection(Stream):
             self._take(message, payload)
         if upgraded:
             self._early += tail
-        if self._payload is not None and self._payload.is_eof():
+        body = self._payload
+        if body is not None and body.is_eof():
+            if first_piece and not upgraded and len(data) <= READ_BUFFER:
+                self._only_piece = data
             self._check_trailers(data)
 
     def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
@@ -148,7 +176,8 @@ class UpstreamConnection(Stream):
 
     def keep_idle(self, seconds: float) -> None:
         """Wait for another request for at most `seconds`."""
-        self._idle = True
+        self._idle = self.reused = True
+        self.home.append(self)
         self.idle_since = self._loop.time()
         self.deadline.set(seconds)
 
@@ -158,7 +187,9 @@ class UpstreamConnection(Stream):
     def connection_lost(self, exc: BaseException | None) -> None:
         self.deadline.close()
         super().connection_lost(exc)
-        self._on_idle_end(self)
+        self._on_end(self)
+        if self in self.home:
+            self.home.remove(self)
         if self._idle or self.peer is not None:
             return
         if self._message is None:

@@ -7,7 +7,7 @@ from hashlib import sha1
 from time import monotonic
 
 from gateway.domain.errors import Code, Denied
-from gateway.protocol.answer import AnswerHead, write_answer_head
+from gateway.protocol.answer import AnswerHead, write_answer
 from gateway.protocol.frames import ALL_BITS, DEFLATE_BIT, FrameWatcher
 from gateway.protocol.request import SUBPROTOCOL, Header, RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET
@@ -58,7 +58,7 @@ async def open_tunnel(
         raise Denied(Code.UPSTREAM_PROTOCOL)
     own = outgoing.own + _subprotocol(outgoing.head, head)
     client = exchange.client
-    exchange.begin(head.status, write_answer_head(head, own, framing=_SWITCHING))
+    exchange.begin(head.status, write_answer(head, own, framing=_SWITCHING))
     up, down = (
         _watcher(head, masked=masked, max_message=client.max_message) for masked in (True, False)
     )

@@ -6,6 +6,7 @@ import select
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -175,8 +176,16 @@ def _path(handled: Handled) -> str:
 
 
 def _moment(handled: Handled) -> str:
-    return datetime.fromtimestamp(handled.at, UTC).isoformat(timespec="milliseconds")
+    second, fraction = divmod(handled.at, 1.0)
+    return f"{_second(second)}.{int(fraction * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=16)
+def _second(second: float) -> str:
+    """Thousands of lines are of one second, and a calendar is slow."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 2)
+    # round() goes through a decimal string: it took a sixth of a line's time.
+    return None if seconds is None else int(seconds * 100_000 + 0.5) / 100

@@ -73,7 +73,7 @@ def presented_token(head: RequestHead) -> bytes:
         raise Denied(Code.KEY_INVALID if head.other_credential else Code.KEY_MISSING)
     if len(head.keys) > 1:
         raise Denied(Code.KEY_INVALID)
-    return next(iter(head.keys))
+    return head.keys[0]
 
 
 def whole_key(token: bytes) -> Key:
@@ -104,8 +104,15 @@ class Gatekeeper:
     ) -> Passage:
         """The passage of a request to `located`; Denied with the contract's code and order."""
         token = presented_token(head)
+        digest = self._digest(token)
         try:
-            return await self._admit(token, head, located, policies, address)
+            belief = self._current(digest, policies)
+            if belief is None:
+                return await self._admit(token, digest, None, head, located, policies, address)
+            outcome = await self._try(belief, head, located)
+            if isinstance(outcome, Passage):
+                return outcome
+            return await self._admit(token, digest, outcome, head, located, policies, address)
         except MisconfiguredError as problem:
             key_id = whole_key(token).id
             log.warning("key_misconfigured", key_id=key_id, reason=str(problem))
@@ -122,44 +129,46 @@ class Gatekeeper:
             log.warning("store_unavailable", reason=reason)
 
     async def _admit(
-        self, token: bytes, head: RequestHead, located: Located, policies: Policies, address: str
+        self,
+        token: bytes,
+        digest: bytes,
+        read: Stale | None,
+        head: RequestHead,
+        located: Located,
+        policies: Policies,
+        address: str,
     ) -> Passage:
-        digest = self._digest(token)
-        belief = self._current(digest, policies)
+        """Nothing, or `read`, is known of the record; what was proven once needs no look at its
+        shape, so only here the token is parsed."""
+        key = whole_key(token)
         for _ in range(ATTEMPTS):
-            read = None
-            if belief is not None:
-                door = belief.door(located, self._admission)
-                outcome = await self._try(belief, door, head, located)
-                if isinstance(outcome, Passage):
-                    return outcome
-                read = outcome
-            # Only now: what was proven once needs no look at its shape.
-            key = whole_key(token)
             if read is None:
                 read = await self._read(key.id)
             belief = await self._learn(key, digest, read, policies, address)
             door = belief.door(located, self._admission)
-            denied = _denial(belief, door, located, head)
+            denied = belief.denial(door, located, head)
             if denied is not None:
                 raise _by(belief.record, denied)
+            outcome = await self._try(belief, head, located)
+            if isinstance(outcome, Passage):
+                return outcome
+            read = outcome
         raise StoreError("The record changes faster than it can be read.")
 
-    async def _try(
-        self, belief: Belief, door: Door, head: RequestHead, located: Located
-    ) -> Passage | Stale:
-        denied = _denial(belief, door, located, head)
+    async def _try(self, belief: Belief, head: RequestHead, located: Located) -> Passage | Stale:
+        door = belief.door(located, self._admission)
+        denied = belief.denial(door, located, head)
         if denied is not None:
             command = door.check
         elif belief.takes_touch(self._clocks.monotonic):
             command = door.charge_and_touch
         else:
             command = door.charge
-        record = belief.record
+        record, lease = belief.record, None
         if denied is None and door.leases:
             answer, lease = await self._run_with_lease(record.id, command, door)
         else:
-            answer, lease = await self._admission.run(record.id, command), None
+            answer = await self._admission.run(record.id, command)
         if isinstance(answer, Stale):
             return answer
         if denied is not None:
@@ -171,7 +180,7 @@ class Gatekeeper:
             identity += identity_block([("X-Gateway-User", head.user)])
         limits = b""
         if answer.states:
-            limits = door.limit_fields.lines(answer.states, self._clocks.utc())
+            limits = door.limit_fields.lines(answer.states, self._clocks.utc)
         proven = belief.proven.phc
         return Passage(record.id, record.consumer, proven, identity, limits, lease)
 
@@ -235,21 +244,11 @@ class Gatekeeper:
         return Denied(
             named.denial,
             fields={"limit": named.label},
-            headers=door.limit_fields.pairs(answer.states, self._clocks.utc())
+            headers=door.limit_fields.pairs(answer.states, self._clocks.utc)
             if answer.states
             else (),
             retry_after=answer.retry_after,
         )
-
-
-def _denial(belief: Belief, door: Door, located: Located, head: RequestHead) -> Denied | None:
-    denied = belief.denial(door, located, head.user)
-    if denied is not None:
-        return denied
-    most = located.agent.max_body if located.agent else None
-    if most is not None and (head.content_length or 0) > most:
-        return Denied(Code.BODY_TOO_LARGE)
-    return None
 
 
 def _by(record: KeyRecord, denied: Denied) -> Denied:

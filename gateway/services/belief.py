@@ -13,12 +13,13 @@ from gateway.domain.limit_headers import LimitFields, limit_fields
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Grants, Scope, parse_all
+from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
 from gateway.services.authenticate import Candidate, Slot
-from gateway.services.locate import Located
+from gateway.services.locate import Located, Place
 from gateway.store.admission import Admission
 
-MAX_DOORS = 64
+MAX_DOORS = 512
 TOUCH_SECONDS = 60.0
 
 
@@ -51,29 +52,29 @@ class Belief:
     proven: Candidate
     policies: Policies
     grants: Grants
-    doors: dict[tuple[str, str, Scope | None, tuple[Scope, ...]], Door] = field(
-        default_factory=dict
-    )
+    doors: dict[Place, Door] = field(default_factory=dict)
     touched_at: float = float("-inf")
 
     def door(self, located: Located, admission: Admission) -> Door:
-        name = located.agent.name if located.agent else ""
-        place = (name, located.action, located.required, located.also)
-        door = self.doors.get(place)
+        door = self.doors.get(located.place)
         if door is None:
             if len(self.doors) >= MAX_DOORS:
                 self.doors.clear()
-            door = self.doors[place] = self._open(name, located, admission)
+            door = self.doors[located.place] = self._open(located, admission)
         return door
 
-    def denial(self, door: Door, located: Located, user: str | None) -> Denied | None:
+    def denial(self, door: Door, located: Located, head: RequestHead) -> Denied | None:
         """What stands against the request before its limits, in the contract's order."""
         if located.denied is not None:
             return located.denied
         if not door.allowed:
             return Denied(Code.SCOPE_DENIED, fields={"required_scope": str(door.missing)})
-        if user is not None and not may_act_for(self.record.users, user):
+        if head.user is not None and not may_act_for(self.record.users, head.user):
             return Denied(Code.USER_DENIED)
+        if head.content_length and located.agent is not None:
+            most = located.agent.max_body
+            if most is not None and head.content_length > most:
+                return Denied(Code.BODY_TOO_LARGE)
         return None
 
     def takes_touch(self, clock: Callable[[], float]) -> bool:
@@ -84,7 +85,8 @@ class Belief:
         self.touched_at = now
         return True
 
-    def _open(self, agent: str, located: Located, admission: Admission) -> Door:
+    def _open(self, located: Located, admission: Admission) -> Door:
+        agent = located.agent.name if located.agent else ""
         record, slot = self.record, self.proven.slot
         limits = binding_limits(record, self.policies.plans, agent)
         until = valid_until(record, by_previous=slot is Slot.PREVIOUS)

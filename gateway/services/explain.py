@@ -70,7 +70,7 @@ class Explainer:
         agent = located.agent
         if agent is None:
             raise Denied(Code.NOT_FOUND)
-        return f"{agent.upstreams[0]}{located.path.decode('ascii')}"
+        return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
 
     async def _authorise(
         self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]
@@ -86,7 +86,7 @@ class Explainer:
         steps.extend(_place(located, self._policies))
         if located.scope is not None and located.denied is None:
             steps.append(("scope", _granted(belief.grants, located.scope)))
-        denied = belief.denial(door, located, head.user)
+        denied = belief.denial(door, located, head)
         if denied is not None:
             raise denied
         if head.user is not None:

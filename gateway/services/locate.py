@@ -1,5 +1,7 @@
 """What a request asks for: the agent, the rest of the path, the route, the scope it needs."""
 
+from dataclasses import field
+
 from gateway.domain.errors import Code, Denied
 from gateway.domain.facts import fact
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
@@ -15,11 +17,15 @@ AGENTS_PREFIX = b"/agents/"
 CONNECT_PREFIX = b"/connect/"
 
 
+# What all requests to one door have in common, whoever makes them.
+Place = tuple[str, str, Scope | None, tuple[Scope, ...]]
+
+
 @fact
 class Located:
     """`denied`: what is wrong with the place, told only to someone with a living key.
 
-    `path`: what is sent to the agent after its base path, query included. `required`: a scope
+    `path`: what is sent to the agent after its base path, before the query. `required`: a scope
     that has nothing to do with an agent; `also`: further ones. `scope` None: not known.
     """
 
@@ -30,6 +36,12 @@ class Located:
     denied: Denied | None = None
     required: Scope | None = None
     also: tuple[Scope, ...] = ()
+
+    place: Place = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = self.agent.name if self.agent else ""
+        object.__setattr__(self, "place", (name, self.action, self.required, self.also))
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -47,17 +59,29 @@ class Located:
 
 def locate(head: RequestHead, policies: Policies) -> Located:
     """Where `head` goes under `policies`; Denied(bad_request) where its path is refused there."""
+    # Callers ask for few places, and often: what was found once is not looked for again.
+    asked = head.method, head.host if policies.by_host else "", head.target.path
+    located: Located | None = policies.found.get(asked)
+    if located is None:
+        located = _look_for(head, policies)
+        if located.denied is None:
+            if len(policies.found) >= MAX_KNOWN:
+                policies.found.clear()
+            policies.found[asked] = located
+    return located
+
+
+def _look_for(head: RequestHead, policies: Policies) -> Located:
     target = head.target
-    agent, rest = find_agent(head, policies)
+    agent, path = find_agent(head, policies)
     _check_oddities(target, policies)
-    path = rest + target.query
     if agent is None:
         return Located(None, path, denied=Denied(Code.NOT_FOUND))
     if target.oddities and target.oddities - agent.allowed_oddities:
         return Located(agent, path, denied=_odd(target))
     if agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
-    return _routed(agent, rest, path, head.method, agent.routes, policies.found)
+    return _routed(agent, path, head.method, agent.routes)
 
 
 def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
@@ -72,29 +96,14 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
     return agent, rest
 
 
-def _routed(
-    agent: Agent,
-    rest: bytes,
-    path: bytes,
-    method: str,
-    routes: tuple[Route, ...],
-    known: dict[tuple[str, str, bytes], Route],
-) -> Located:
-    # Callers ask for few paths, and often: what was found once is not looked for again.
-    place = agent.name, method, rest
-    route = known.get(place)
-    if route is not None:
-        return Located(agent, path, route.action, route.public)
-    match find(routes, route_path(rest), method):
+def _routed(agent: Agent, path: bytes, method: str, routes: tuple[Route, ...]) -> Located:
+    match find(routes, route_path(path), method):
         case Allowed(methods):
             denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
             return Located(agent, path, denied=denied)
         case None:
             return Located(agent, path, denied=Denied(Code.NOT_FOUND))
         case route:
-            if len(known) >= MAX_KNOWN:
-                known.clear()
-            known[place] = route
             return Located(agent, path, route.action, route.public)
 
 

@@ -30,8 +30,8 @@ def leftovers(world: World, before: set["asyncio.Task[Any]"]) -> Iterator[str]:
         kept = sum(len(idle) for idle in pool._idle.values())
         if opened.data.connections:
             yield f"gateway {number}: {len(opened.data.connections)} connections of callers"
-        if len(pool._upstreams) != kept:
-            yield f"gateway {number}: {len(pool._upstreams) - kept} connections on lease"
+        if len(pool._open) != kept:
+            yield f"gateway {number}: {len(pool._open) - kept} connections on lease"
         busy = {str(upstream): h.busy for upstream, h in balance._health.items() if h.busy}
         if busy:
             yield f"gateway {number}: upstreams that count as busy: {busy}"

@@ -10,6 +10,7 @@ import pytest
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Upstream
 from gateway.proxy.dial import Dialer
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream import UpstreamConnection
 
 Resolver = Iterator[list[str]]
@@ -38,7 +39,7 @@ class Network:
         upstream = Upstream("http", "name.test", 80, **fields)
 
         def make() -> UpstreamConnection:
-            return UpstreamConnection(self.loop, lambda connection: None)
+            return UpstreamConnection(self.loop, [], lambda connection: None, Outbox(self.loop))
 
         return await Dialer(self.loop).dial(upstream, 0.2, make)
 

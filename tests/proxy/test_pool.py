@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 import pytest
 
 from gateway.domain.policies import Upstream
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -28,7 +29,8 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[UpstreamPool]:
-    made = UpstreamPool(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    made = UpstreamPool(loop, Outbox(loop))
     yield made
     made.close()
     await asyncio.sleep(0)
@@ -36,8 +38,7 @@ async def pool() -> AsyncIterator[UpstreamPool]:
 
 async def used(pool: UpstreamPool, upstream: Upstream) -> UpstreamConnection:
     """A connection that has carried an exchange, given back."""
-    lease = await pool.acquire(upstream, 1.0, repeatable=True)
-    connection = lease.connection
+    connection = pool.take(upstream, repeatable=True) or await pool.connect(upstream, 1.0)
     connection.expect_answer(bodiless=False)
     connection.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     _, payload = await connection.answer_arrived
@@ -48,18 +49,15 @@ async def used(pool: UpstreamPool, upstream: Upstream) -> UpstreamConnection:
 
 async def test_a_used_connection_is_given_out_again(pool: UpstreamPool, upstream: Upstream) -> None:
     first = await used(pool, upstream)
-    lease = await pool.acquire(upstream, 1.0, repeatable=False)
-    assert lease.connection is first
-    assert lease.reused
+    assert pool.take(upstream, repeatable=False) is first
+    assert first.reused
 
 
 async def test_one_that_is_being_closed_is_not(pool: UpstreamPool, upstream: Upstream) -> None:
     """Between its end and the loop's telling so, a request written to it would be lost."""
     first = await used(pool, upstream)
     first.close()
-    lease = await pool.acquire(upstream, 1.0, repeatable=False)
-    assert lease.connection is not first
-    assert not lease.reused
+    assert pool.take(upstream, repeatable=False) is None
 
 
 async def test_what_an_agent_says_unasked_ends_its_connection(
@@ -67,5 +65,4 @@ async def test_what_an_agent_says_unasked_ends_its_connection(
 ) -> None:
     first = await used(pool, upstream)
     first.data_received(OK)
-    lease = await pool.acquire(upstream, 1.0, repeatable=True)
-    assert lease.connection is not first
+    assert pool.take(upstream, repeatable=True) is None
