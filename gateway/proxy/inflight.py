@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -31,7 +31,7 @@ class Inflight:
         self._keys = keys
         self._clock = clock
         self._unchecked = unchecked
-        self._asked_at = clock()
+        self._asked_at: dict[str, float] = {}
         self._open: dict[str, dict[Cut, Standing]] = {}
 
     @contextmanager
@@ -40,8 +40,7 @@ class Inflight:
         if standing is None:
             yield
             return
-        if not self._open:
-            self._asked_at = self._clock()
+        self._asked_at.setdefault(standing.key_id, self._clock())
         mine = self._open.setdefault(standing.key_id, {})
         mine[cut] = standing
         try:
@@ -50,6 +49,7 @@ class Inflight:
             del mine[cut]
             if not mine:
                 self._open.pop(standing.key_id, None)
+                self._asked_at.pop(standing.key_id, None)
 
     async def watch(self) -> None:
         """Never ends by itself."""
@@ -57,20 +57,19 @@ class Inflight:
             await asyncio.sleep(SWEEP_SECONDS)
             if not self._open:
                 continue
-            try:
+            with suppress(StoreError):
                 await self._sweep()
-            except StoreError:
-                self._store_is_away()
+            self._cut_unchecked()
 
     async def _sweep(self) -> None:
         now = await self._keys.now()
         ids = list(self._open)
         for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            found = {record.id: record async for record in self._keys.read(batch)}
-            for key_id in batch:
-                self._judge(key_id, found.get(key_id), now)
-        self._asked_at = self._clock()
+            found = await self._keys.known(ids[start : start + BATCH])
+            for key_id, record in found.items():
+                self._judge(key_id, record, now)
+                if key_id in self._asked_at:
+                    self._asked_at[key_id] = self._clock()
 
     def _judge(self, key_id: str, record: KeyRecord | None, now: float) -> None:
         for cut, standing in list(self._open.get(key_id, {}).items()):
@@ -79,10 +78,12 @@ class Inflight:
                 log.info("stream_cut", key_id=key_id, code=code)
                 cut(code)
 
-    def _store_is_away(self) -> None:
-        if self._clock() - self._asked_at < self._unchecked:
-            return
-        log.warning("streams_cut", reason="the store has been away for too long")
-        for mine in list(self._open.values()):
-            for cut in list(mine):
+    def _cut_unchecked(self) -> None:
+        """The store, or in a cluster this key's part of it, has been away for too long."""
+        latest = self._clock() - self._unchecked
+        late = [key_id for key_id, asked in self._asked_at.items() if asked <= latest]
+        if late:
+            log.warning("streams_cut", reason="the store has been away for too long")
+        for key_id in late:
+            for cut in list(self._open.get(key_id, ())):
                 cut(Code.STORE_UNAVAILABLE)

@@ -6,15 +6,17 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Connection, Redis, SSLConnection
-from redis.asyncio.cluster import ClusterNode, ClusterPipeline, PipelineCommand, RedisCluster
+from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
+from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.urls import StoreUrl
 
 ATTEMPTS = 3
+MOST_MASTERS = 10
 _LOST = (RedisConnectionError, RedisTimeoutError)
+_ELSEWHERE = (AskError, TryAgainError)
 
 
 class _FreshConnection(Connection):
@@ -35,7 +37,7 @@ class ClusterClient(RedisCluster):
     """Asks each key's own node, and the default node where no key is named.
 
     What `Redis` has and redis-py's class lacks: connections that are looked at before they are
-    used, a pipeline after whose failure the cluster is looked at anew, and `client()`.
+    used, pipelines that work where a node is away, and `client()`.
     """
 
     def __init__(self, url: StoreUrl, options: dict[str, Any]) -> None:
@@ -49,6 +51,19 @@ class ClusterClient(RedisCluster):
         for node in self.nodes_manager.startup_nodes.values():
             node.connection_class = self._kind
 
+    async def initialize(self, *given: Any, **named: Any) -> "ClusterClient":
+        """redis-py asks one master for its list of commands, dead or alive: then another is."""
+        for left in reversed(range(MOST_MASTERS)):
+            try:
+                await super().initialize(*given, **named)
+                break
+            except _LOST:
+                known = self.get_primaries()
+                if not known or not left:
+                    raise
+                self.nodes_manager.move_node_to_end_of_cached_nodes(known[0].name)
+        return self
+
     async def aclose(self) -> None:
         """Everything, where nothing is known of the cluster any more, too."""
         await super().aclose()
@@ -61,13 +76,29 @@ class ClusterClient(RedisCluster):
         return ClusterClient(url, {**options, "max_connections": 1})
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
-        if transaction:
-            return _Transaction(self)
-        return _Pipeline(self)  # type: ignore[abstract]
+        return _Transaction(self) if transaction else _Batch(self)
 
     def look_anew(self) -> None:
         """Ask for the topology before the next command."""
         self._initialize = True
+
+    def owner(self, name: str | bytes) -> ClusterNode:
+        """Who holds this name; RedisError where nobody is known to."""
+        try:
+            return self.nodes_manager.get_node_from_slot(self.keyslot(name))
+        except (RedisClusterException, KeyError):
+            self.look_anew()
+            raise RedisError("no node of the cluster is known to hold this name") from None
+
+    async def send(self, node: ClusterNode, commands: list[PipelineCommand]) -> None:
+        """Together, on one connection; what there is no answer of has the error as its result."""
+        try:
+            await node.execute_pipeline(commands)
+        except (RedisError, OSError) as problem:
+            for command in commands:
+                command.result = problem
+        if any(isinstance(command.result, (*_LOST, OSError)) for command in commands):
+            self.look_anew()
 
     def connection_to(self, host: str, port: int) -> Connection:
         """A new one, not yet connected."""
@@ -92,21 +123,41 @@ class ClusterClient(RedisCluster):
             await asyncio.gather(*(client.aclose() for client in clients.values()))
 
 
-class _Pipeline(ClusterPipeline):
-    async def execute(
-        self, raise_on_error: bool = True, allow_redirections: bool = True
-    ) -> list[Any]:
-        try:
-            answers = await super().execute(raise_on_error, allow_redirections)
-        except _LOST:
-            self._look_anew()
-            raise
-        if any(isinstance(answer, _LOST) for answer in answers):
-            self._look_anew()
-        return answers
+class _Batch:
+    """Commands with their name as first argument, in one round trip a node. redis-py's own gives up
+    the answers of all nodes where one is away."""
 
-    def _look_anew(self) -> None:
-        cast(ClusterClient, self.cluster_client).look_anew()
+    def __init__(self, cluster: ClusterClient) -> None:
+        self._cluster = cluster
+        self._commands: list[PipelineCommand] = []
+
+    def execute_command(self, *words: Any, **options: Any) -> None:
+        self._commands.append(PipelineCommand(len(self._commands), *words, **options))
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """In place of an answer that there is none of: the error, or it is raised."""
+        await self._cluster.initialize()
+        by_node: dict[ClusterNode, list[PipelineCommand]] = {}
+        for command in self._commands:
+            try:
+                by_node.setdefault(self._cluster.owner(command.args[1]), []).append(command)
+            except RedisError as nowhere:
+                command.result = nowhere
+        parts = by_node.items()
+        await asyncio.gather(*(self._cluster.send(node, part) for node, part in parts))
+        for command in self._commands:
+            if isinstance(command.result, _ELSEWHERE):
+                await self._follow(command)
+            if raise_on_error and isinstance(command.result, Exception):
+                raise command.result
+        return [command.result for command in self._commands]
+
+    async def _follow(self, command: PipelineCommand) -> None:
+        try:
+            asked = self._cluster.execute_command(*command.args, **command.kwargs)
+            command.result = await asked
+        except (RedisError, RedisClusterException, OSError) as problem:
+            command.result = problem
 
 
 class _Transaction:
@@ -137,18 +188,9 @@ class _Transaction:
 
     async def _run(self) -> list[Any]:
         await self._cluster.initialize()
-        node = self._cluster.get_node_from_key(self._words[0][1])
-        if node is None:
-            raise RedisError("no node holds this name")
         whole = [("MULTI",), *self._words, ("EXEC",)]
         commands = [PipelineCommand(at, *words) for at, words in enumerate(whole)]
-        try:
-            await node.execute_pipeline(commands)
-        except _LOST:
-            self._cluster.look_anew()
-            raise
-        if any(isinstance(command.result, _LOST) for command in commands):
-            self._cluster.look_anew()
+        await self._cluster.send(self._cluster.owner(self._words[0][1]), commands)
         return [command.result for command in commands]
 
 

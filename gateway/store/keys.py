@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
+from gateway.domain.errors import StoreError
 from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.cluster import holders
 from gateway.store.failures import StoreFullError, UnknownScriptError, translated
@@ -169,17 +170,33 @@ class KeyStore:
         """The records of these ids, in order; those gone meanwhile are left out."""
         remaining = iter(ids)
         while batch := list(islice(remaining, BATCH)):
-            pipeline = self._client.pipeline(transaction=False)
-            for key_id in batch:
-                pipeline.execute_command(
-                    "HMGET", self.name(key_id), *field_names(), **{NEVER_DECODE: True}
-                )
-            with translated():
-                answers = await pipeline.execute(raise_on_error=False)
-            for key_id, values in zip(batch, answers, strict=True):
+            for key_id, values in zip(batch, await self._ask_of(batch), strict=True):
                 record = _read_as_record(key_id, values)
                 if record is not None:
                     yield record
+
+    async def known(self, ids: Sequence[str]) -> dict[str, KeyRecord | None]:
+        """The record of each id, or None where there is none. Those whose node in a cluster cannot
+        be asked are left out; StoreError where none can."""
+        found: dict[str, KeyRecord | None] = {}
+        last = None
+        for key_id, values in zip(ids, await self._ask_of(ids), strict=True):
+            try:
+                found[key_id] = _read_as_record(key_id, values)
+            except StoreError as problem:
+                last = problem
+        if last is not None and not found:
+            raise last
+        return found
+
+    async def _ask_of(self, ids: Sequence[str]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for key_id in ids:
+            pipeline.execute_command(
+                "HMGET", self.name(key_id), *field_names(), **{NEVER_DECODE: True}
+            )
+        with translated():
+            return await pipeline.execute(raise_on_error=False)
 
     @asynccontextmanager
     async def on_one_connection(self) -> AsyncIterator["KeyStore"]:

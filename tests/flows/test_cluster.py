@@ -2,24 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.domain.errors import Code
 from gateway.domain.keys import Key
 from gateway.domain.limits import Concurrency, Limits
-from gateway.domain.policies import Plan
+from gateway.domain.policies import Plan, Upstream
 from gateway.store.connect import open_store
 from gateway.store.keys import KeyStore
 from gateway.store.slots import slot_of
-from tests.flows.clusters import ClusterStore, cluster_store
+from tests.flows.clusters import ClusterStore, cluster_store, run
 from tests.flows.nodes import Node
 from tests.flows.test_denials import check
+from tests.flows.test_open_streams import BOUND, read_on, ticking
 from tests.flows.test_store_faults import COUNTER, SLACK, TIMEOUT, Scene, opened
 from tests.flows.trickle import Trickle, trickling
+from tests.flows.world import World, listening
 
 RECOVERY = 5.0
+PLANS = {"daily": Plan("daily", Limits())}
 LEASES = "gw:lease:{%s}"
 
 
@@ -173,6 +179,39 @@ async def test_a_gateway_that_starts_before_its_cluster_serves_once_it_is_there(
     finally:
         for node in fleet.store.nodes:
             node.thaw()
+
+
+async def test_open_streams_of_other_nodes_are_watched_while_one_is_gone_for_good(
+    fleet: Fleet,
+) -> None:
+    nodes = fleet.store.nodes
+    dead, key = nodes[0], await fleet.key_on(nodes[1])
+    lost = await fleet.key_on(dead)
+    for node in nodes:
+        await run(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+    world = fleet.scene.world
+    async with streaming(world, key) as answer, streaming(world, lost) as unseen:
+        dead.kill()
+        nodes[3].kill()
+        await asyncio.sleep(1.5)
+        await fleet.mark(key, "revoked")
+        async with asyncio.timeout(BOUND + SLACK):
+            told, whole = await read_on(answer)
+        assert (b"key_revoked" in told, whole) == (True, False)
+        await unseen.content.readuntil(b"\n\n")
+
+
+@asynccontextmanager
+async def streaming(world: World, key: Key) -> AsyncIterator[aiohttp.ClientResponse]:
+    """An event stream that has begun."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", ticking)
+    async with listening(app) as port:
+        world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)), plans=PLANS)
+        headers = {"Authorization": f"Bearer {key.text}"}
+        async with world.session.get(f"{world.url}/agents/echo/ticks", headers=headers) as answer:
+            await answer.content.readuntil(b"\n\n")
+            yield answer
 
 
 async def test_a_dead_master_costs_its_own_keys_a_wait_and_the_others_nothing(
