@@ -29,7 +29,13 @@ PATHS = [
     *("/agents/echo/open", "/agents/echo/open/", "/agents/echo/OPEN", "/agents/echo/%6fpen"),
     *("/agents/echo/open/x", "/agents/echo/open?x", "/agents/echo/files/a", "/agents/echo/files/"),
     *("/livez/", "/readyz/x", "/Livez", "/livez%20", "/metrics", "/console/", "/admin/v1/keys"),
-    *("/models/v1/models", "/services/crm/x", "/tools/fc/mcp", "/v1/credentials", "/favicon.ico"),
+    *(
+        "/models/v1/models",
+        "/services/crm/x",
+        "/tools/fc/mcp",
+        "/v1/credentials?names=crm",
+        "/favicon.ico",
+    ),
     *("/agents/echo/livez", "/.well-known/x", "/connect/token"),
 ]
 OPEN = {("GET", "/agents/echo/open"), ("GET", "/agents/echo/open?x")}
