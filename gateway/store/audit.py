@@ -28,10 +28,14 @@ class AuditStore:
 
     async def append(self, records: Sequence[str]) -> None:
         """All of these, in this order, or none."""
+        add = ("XADD", self._name, "MAXLEN", "~", MOST_RECORDS, "*", FIELD)
+        if len(records) == 1:
+            with translated():
+                await self._client.execute_command(*add, records[0])
+            return
         pipeline = self._client.pipeline(transaction=True)
         for record in records:
-            words = ("XADD", self._name, "MAXLEN", "~", MOST_RECORDS, "*", FIELD, record)
-            pipeline.execute_command(*words)
+            pipeline.execute_command(*add, record)
         with translated():
             await pipeline.execute()
 
