@@ -64,6 +64,11 @@ class ClusterClient(RedisCluster):
                 self.nodes_manager.move_node_to_end_of_cached_nodes(known[0].name)
         return self
 
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        # First: redis-py sends what comes before it knows the cluster to any node, dead or alive.
+        await self.initialize()
+        return await super().execute_command(*words, **options)
+
     async def aclose(self) -> None:
         """Everything, where nothing is known of the cluster any more, too."""
         await super().aclose()
