@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.chaos import proofs
 from tests.chaos.calls import Call, recovery
 from tests.chaos.report import Report, table
 from tests.chaos.site import missing_tools
@@ -42,6 +43,21 @@ def test_recovery_is_over_when_every_caller_was_admitted_again() -> None:
     report = Report("x")
     report.recovered(6.0, bound=5.0)
     assert report.violations
+
+
+def test_a_flood_that_slows_good_traffic_is_a_violation_unless_the_machine_does_too() -> None:
+    def calls(p99: float) -> list[Call]:
+        return [Call(0, 0.0, 0.001, "ok")] * 90 + [Call(0, 0.0, p99, "ok")] * 10
+
+    for quiet, loud, violated in (
+        ((0.01, 0.01), 0.015, False),
+        ((0.01, 0.01), 0.03, True),
+        ((0.01, 0.03), 0.09, False),
+    ):
+        report = Report("x")
+        proofs._judge_p99([(calls(one), calls(loud)) for one in quiet], report)
+        assert bool(report.violations) is violated
+        assert "times" in report.remarks[0]
 
 
 @pytest.mark.skipif(
