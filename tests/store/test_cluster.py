@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from gateway.domain.credentials import parse_id
 from gateway.domain.errors import StoreError
 from gateway.store.audit import AuditStore
 from gateway.store.connect import open_store
 from gateway.store.keys import KeyStore
 from gateway.store.slots import slot_of
+from gateway.store.vault import VaultStore
 from tests.flows.clusters import ClusterStore, cluster_store, run
 
 ID = "AAAAAAAAAAAA"
@@ -42,6 +44,23 @@ async def test_a_transaction_is_all_or_nothing_and_follows_its_slot(
     await root.set("other:audit", "no stream")
     with pytest.raises(StoreError):
         await AuditStore(root, "other:").append(["four"])
+
+
+async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redis) -> None:
+    vault = VaultStore(root)
+    crm, erp = parse_id("crm"), parse_id("erp")
+    assert crm is not None and erp is not None
+    assert await vault.put(crm, b"sealed", None)
+    assert await vault.put(erp, b"sealed too", None)
+    assert not await vault.put(crm, b"late", b"something else")
+    slot = await run(cluster.nodes[0], "CLUSTER", "KEYSLOT", vault.name(crm))
+    owner = await cluster.holder(slot)
+    other = next(node for node in cluster.nodes[:3] if node is not owner)
+    await cluster.move(slot, owner, other)
+    assert await vault.read([crm, erp]) == {crm: b"sealed", erp: b"sealed too"}
+    assert [one for one, _ in (await vault.written_since(0)).ids] == [crm, erp]
+    assert await vault.delete(crm, 1)
+    assert await vault.get(crm) is None
 
 
 async def test_names_that_move_while_they_are_looked_for_are_all_found(
