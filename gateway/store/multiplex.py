@@ -107,8 +107,7 @@ class Multiplexer:
 
     async def close(self) -> None:
         self._closed = True
-        self._connecting.cancel()
-        await asyncio.gather(self._connecting, return_exceptions=True)
+        await end(self._connecting)
         self._refuse("The gateway is stopping.")
         self.leave("The gateway is stopping.")
         self._refuse("The gateway is stopping.")
@@ -132,7 +131,6 @@ class Multiplexer:
 
     async def _keep_connected(self) -> None:
         delay = 0.0
-        # redis-py loses a cancellation that comes at the wrong moment (asyncio.wait_for does).
         while not self._closed:
             try:
                 line = await self._open()
@@ -193,6 +191,16 @@ class Multiplexer:
                     line.send(command, future, deadline)
             await lost.wait()
         log.warning("store_connection_lost")
+
+
+async def end(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel them until they have ended: redis-py loses a cancellation that comes at the wrong
+    moment (asyncio.wait_for does)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
 
 
 def _retrieved(future: "asyncio.Future[object]") -> None:

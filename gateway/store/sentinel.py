@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.store.multiplex import Multiplexer
+from gateway.store.multiplex import Multiplexer, end
 from gateway.store.urls import StoreUrl
 
 # After a failover on purpose the old master serves on for seconds: only the sentinels know better.
@@ -114,8 +114,7 @@ async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator
     try:
         yield client
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await end(watching)
         await client.aclose()
         await sentinels.aclose()
 
@@ -154,7 +153,6 @@ class MasterLine(Multiplexer):
                     self.leave("Redis has another master now.")
 
     async def close(self) -> None:
-        self._watching.cancel()
-        await asyncio.gather(self._watching, return_exceptions=True)
+        await end(self._watching)
         await super().close()
         await self._sentinels.aclose()

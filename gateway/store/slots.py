@@ -16,7 +16,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from gateway.domain.errors import StoreError
 from gateway.store.cluster import ClusterClient
 from gateway.store.line import ReplyError
-from gateway.store.multiplex import Multiplexer
+from gateway.store.multiplex import Multiplexer, end
 
 SLOTS = 16384
 # Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.
@@ -74,14 +74,11 @@ class ClusterLines:
             raise StoreError("No node of the cluster is reachable.")
 
     async def close(self) -> None:
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
+        await end(self._looking)
         if self._tasks:
             # What was posted last, such as places that are given back, goes out.
             await asyncio.wait(self._tasks, timeout=self._timeout)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         nodes, self._nodes, self._owners = self._nodes, {}, [None] * SLOTS
         await asyncio.gather(*(node.close() for node in nodes.values()))
         await self._cluster.aclose()
