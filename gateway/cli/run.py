@@ -12,6 +12,7 @@ import click
 
 from gateway.cli.options import read_duration
 from gateway.cli.output import note
+from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.references import Reference, parse
 
@@ -89,6 +90,7 @@ def run(
 
     Its exit code is the program's. Signals are sent on to it.
     """
+    keep_private()
     wanted = _wanted(variables, files)
     if on_change == "SIGHUP" and not wanted.files:
         note("Variables of a running program cannot be changed: SIGHUP is of use with --file.")

@@ -17,6 +17,7 @@ from gateway.cli.options import (
     read_peppers,
     store_options,
 )
+from gateway.cli.privacy import keep_private
 from gateway.cli.vault_options import audit_file, read_vault
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
@@ -143,6 +144,7 @@ def serve(
     log_level: str,
 ) -> None:
     """Serve the data listener until SIGTERM or Ctrl-C; SIGHUP reloads the policies."""
+    keep_private()
     given = take(os.environ)
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both or neither.")

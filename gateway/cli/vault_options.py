@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
+from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
 from gateway.store.connect import check_url, open_store
@@ -49,6 +50,7 @@ def read_vault(
 
 def with_vault(store: StoreSettings, warn: Warn, work: Callable[["Vault"], Awaitable[T]]) -> T:
     """Run `work` on the vault, as a command on this machine does."""
+    keep_private()
     settings = read_vault(store, (), warn, embedded=False)
     return _run(store, settings, work)
 

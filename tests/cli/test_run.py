@@ -16,7 +16,7 @@ from tests.client.conftest import pulling
 __all__ = ["pulling"]
 
 # No Python: a shell that says what it has, and what it is told.
-SAYS_VARIABLE = 'echo "has $TOKEN"; trap "echo ends; exit 0" TERM; while :; do sleep 0.05; done'
+SAYS_VARIABLE = 'trap "echo ends; exit 0" TERM; echo "has $TOKEN"; while :; do sleep 0.05; done'
 SAYS_FILE = (
     'echo "has $(cat token)"; trap "echo again $(pwd >/dev/null)\\$(cat token)" HUP; '
     "while :; do sleep 0.05; done"

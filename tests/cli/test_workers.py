@@ -18,6 +18,7 @@ from gateway.server import ONE_WISH_SECONDS
 from gateway.store.workers import TTL_SECONDS
 from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue, slow_agent
 from tests.cli.serving import PATIENCE, refused
+from tests.cli.vault_commands import MASTER
 from tests.flows.world import PEPPER
 
 
@@ -35,6 +36,7 @@ def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str
     return {
         "GATEWAY_REDIS_URL": store.url or "",
         "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
+        "GATEWAY_MASTER_KEY": MASTER,
         "GATEWAY_ACCESS_LOG": "off",
     }
 
