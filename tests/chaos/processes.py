@@ -12,7 +12,7 @@ from tests.cli.serving import Connection
 
 CALLERS = 16
 KILL_EVERY = 1.5
-REPLACED_WITHIN = 5.0
+REPLACED_WITHIN = 10.0
 LEASE_BOUND = 32.0
 
 
