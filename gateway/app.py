@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -20,7 +19,6 @@ from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.domain.settings import Settings, StoreSettings
-from gateway.domain.traffic import Handled
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
@@ -36,6 +34,7 @@ from gateway.services.audit import Audit
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
 from gateway.services.heartbeat import Heartbeat
+from gateway.services.journal import Journal, Reader
 from gateway.services.leases import Leases
 from gateway.services.open_vault import live_credentials, missing_credentials
 from gateway.services.orphan_watch import OrphanWatch
@@ -162,14 +161,19 @@ async def open_gateway(
         async def readiness() -> tuple[str, ...]:
             return await _missing(gateway, admission)
 
-        observe = _observer(settings, traffic, worker, stack)
+        journal = _journal(settings, traffic, worker, stack)
         inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
         _in_background(inflight.watch(), stack)
         forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
         pull = Pull(credentials, gatekeeper, keys, _audit(settings, client, stack))
-        handler = Handler(policies, gatekeeper, forwarder, readiness, observe, pull)
+
+        def metrics() -> bytes:
+            journal.settle()
+            return traffic.exposition()
+
+        handler = Handler(policies, gatekeeper, forwarder, readiness, journal.add, pull)
         keyless = settings.admin_listen.is_loopback
-        door = AdminDoor(traffic, gatekeeper, policies, keyless=keyless)
+        door = AdminDoor(metrics, gatekeeper, policies, keyless=keyless)
         certificate = _certificate(settings, stack)
         gateway = Gateway(
             Listener(
@@ -224,7 +228,7 @@ def _gatekeeper(
     stack.push_async_callback(authenticator.close)
     leases = Leases(admission)
     stack.push_async_callback(leases.close)
-    clocks = Clocks(time.monotonic, lambda: datetime.now(UTC))
+    clocks = Clocks(time.monotonic, time.time)
     return Gatekeeper(authenticator, admission, leases, clocks), admission
 
 
@@ -263,25 +267,20 @@ def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
     _in_background(heartbeat.beat(), stack)
 
 
-def _observer(
+def _journal(
     settings: Settings, traffic: Traffic, worker: Worker | None, stack: AsyncExitStack
-) -> Callable[[Handled], None]:
+) -> Journal:
     """Who is told of each request once it is over."""
-    told = [traffic.count]
+    readers: list[Reader] = [traffic.count]
     if settings.access_log is not None:
         access_log = AccessLog(settings.access_log.path, as_json=settings.access_log.as_json)
         stack.push_async_callback(access_log.close)
-        told.append(access_log.add)
+        readers.append(access_log.add)
     if worker is not None and settings.max_requests:
-        told.append(worker.count)
-    if len(told) == 1:
-        return traffic.count
-
-    def observe(handled: Handled) -> None:
-        for tell in told:
-            tell(handled)
-
-    return observe
+        readers.append(worker.count)
+    journal = Journal(*readers)
+    stack.callback(journal.settle)
+    return journal
 
 
 async def _warn_of_store(client: Redis) -> None:

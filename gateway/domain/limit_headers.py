@@ -2,17 +2,13 @@
 
 import math
 from calendar import monthrange
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
+from datetime import UTC, datetime
 from operator import truediv
 
 from gateway.domain.judgement import NamedLimit
 from gateway.domain.limits import Concurrency, Rate, Window
-
-# The wall clock in UTC.
-Clock = Callable[[], datetime]
 
 DAY_SECONDS = 86400
 _WIDTHS = {
@@ -28,10 +24,12 @@ _NAMES = (
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
 )
-_LINES = "".join(f"{name}: %s\r\n" for name in _NAMES)
+_LINES = "".join(f"{name}: %s\r\n" for name in _NAMES[:2]) + "".join(
+    f"{name}: %%d\r\n" for name in _NAMES[2:]
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LimitFields:
     """The fields about one set of limits; what no request changes is written once.
 
@@ -43,24 +41,33 @@ class LimitFields:
     policy: str
     state: str
     months: int
+    # Good for so long (Unix seconds): the widths of months are in it.
+    _until: float = 0.0
+    _template: bytes = b""
 
-    def pairs(self, states: tuple[int, ...], clock: Clock) -> tuple[tuple[str, str], ...]:
-        """`states` is what the admission script says; `clock` tells how long this month is."""
-        return tuple(zip(_NAMES, map(str, self._values(states, clock)), strict=True))
+    def pairs(self, states: tuple[int, ...], now: float) -> tuple[tuple[str, str], ...]:
+        """`states` is what the admission script says; `now`, in Unix seconds, how long the month
+        is."""
+        lines = self.lines(states, now).decode("ascii").splitlines()
+        return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
 
-    def lines(self, states: tuple[int, ...], clock: Clock) -> bytes:
+    def lines(self, states: tuple[int, ...], now: float) -> bytes:
         """The same as whole header lines."""
-        return (_LINES % self._values(states, clock)).encode("ascii")
-
-    def _values(self, states: tuple[int, ...], clock: Clock) -> tuple[str, str, int, int, int]:
-        policy = self.policy
-        if self.months:
-            now = clock()
-            policy %= (_month_seconds(now.year, now.month),) * self.months
+        if now >= self._until:
+            self._write(now)
         # The limit with the smallest share left.
         shares = [*map(truediv, states[::2], self.quantities)]
         at = shares.index(min(shares))
-        return policy, self.state % states, self.quantities[at], states[2 * at], states[2 * at + 1]
+        told = self.quantities[at], states[2 * at], states[2 * at + 1]
+        return self._template % (states + told)
+
+    def _write(self, now: float) -> None:
+        today = datetime.fromtimestamp(now, UTC)
+        days = monthrange(today.year, today.month)[1]
+        first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        self._until = first.timestamp() + days * DAY_SECONDS
+        policy = self.policy % ((days * DAY_SECONDS,) * self.months)
+        self._template = (_LINES % (policy.replace("%", "%%"), self.state)).encode("ascii")
 
 
 def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:
@@ -85,8 +92,3 @@ def _width(named: NamedLimit) -> str:
     if isinstance(limit, Rate):
         return str(math.ceil(named.burst * limit.per / limit.count))
     return "%d" if limit.window is Window.MONTH else str(_WIDTHS[limit.window])
-
-
-@lru_cache(maxsize=12)
-def _month_seconds(year: int, month: int) -> int:
-    return monthrange(year, month)[1] * DAY_SECONDS

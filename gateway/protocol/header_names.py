@@ -85,8 +85,8 @@ LOOKED_AT = (
     | {b"cookie", b"sec-websocket-protocol"}
 )
 
-# A second one would be read by one side and the first by the other.
-ONLY_ONCE = KEY_HEADERS | FRAMING | {b"x-user-id"}
+# A second one would be read by one side and the first by the other; so it is with keys.
+ONLY_ONCE = FRAMING | {b"x-user-id"}
 
 _ACTED_ON = LOOKED_AT | SPOOFABLE | {b"sec-websocket-key", b"sec-websocket-version"}
 
@@ -96,6 +96,8 @@ class Fate(Enum):
 
     PASSED = auto()
     READ = auto()
+    READ_ONCE = auto()
+    KEY = auto()
     DROPPED = auto()
     REFUSED = auto()
 
@@ -104,6 +106,10 @@ class Fate(Enum):
 def fate(name: bytes) -> tuple[Fate, bytes]:
     """What becomes of a header of this name, and the name in lower case."""
     lower = name.lower()
+    if lower in KEY_HEADERS:
+        return Fate.KEY, lower
+    if lower in ONLY_ONCE:
+        return Fate.READ_ONCE, lower
     if lower in LOOKED_AT:
         return Fate.READ, lower
     if lower in SPOOFABLE or lower.startswith(DROPPED_PREFIXES):

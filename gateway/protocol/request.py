@@ -5,6 +5,7 @@ Bytes in, facts out. Nothing here knows a socket, a key's record or a policy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from urllib.parse import unquote_to_bytes
 
 from gateway.domain.errors import Code, Denied
@@ -12,8 +13,6 @@ from gateway.domain.keys import contains_key
 from gateway.domain.records import is_user_id
 from gateway.protocol.authority import parse_host
 from gateway.protocol.header_names import (
-    KEY_HEADERS,
-    ONLY_ONCE,
     PAGE,
     Fate,
     fate,
@@ -24,12 +23,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
-_PASSED, _READ = Fate.PASSED, Fate.READ
+_PASSED = Fate.PASSED
 
 Header = tuple[bytes, bytes]
 
 # NUL, CR, LF and other controls would let one header become two for a laxer reader.
 _CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
+_VALUE = itemgetter(1)
 _NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 
 
@@ -99,37 +99,41 @@ def read_head(
 
 def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
     """One pass over the headers: keep, act on, drop or refuse each."""
-    if b"".join([value for _, value in raw_headers]).translate(None, _NO_CONTROLS):
+    if b"".join(map(_VALUE, raw_headers)).translate(None, _NO_CONTROLS):
         raise refused("A header's value holds a control character.")
     for header in raw_headers:
         found, lower = fate(header[0])
         if found is _PASSED:
             head.headers.append(header)
-        elif found is _READ:
+        elif found is Fate.READ_ONCE:
+            _only_once(head, lower)
+            head.fields[lower] = header[1]
+        elif found is Fate.KEY:
+            _only_once(head, lower)
+            head.fields[lower] = b""
+            _read_credential(head, lower, header[1])
+        elif found is Fate.READ:
             _look_at(head, lower, header[1], header)
         elif found is Fate.REFUSED:
             raise refused("A header's name looks like another one's: use '-' in names.")
 
 
+def _only_once(head: RequestHead, lower: bytes) -> None:
+    if lower in head.fields:
+        raise refused(f"The header {lower.decode('ascii')!r} is there twice.")
+
+
 def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
     fields = head.fields
-    if lower in ONLY_ONCE:
-        if lower in fields:
-            raise refused(f"The header {lower.decode('ascii')!r} is there twice.")
-        if lower in KEY_HEADERS:
-            fields[lower] = b""
-            _read_credential(head, lower, value)
-        else:
-            fields[lower] = value
-    elif lower == b"cookie":
+    if lower == b"cookie":
         if _holds_key(value):
             raise refused("A key must not be in a cookie. Send it as 'Authorization: Bearer …'.")
         head.headers.append(header)
-    else:
-        before = fields.get(lower)
-        fields[lower] = value if before is None else before + b", " + value
-        if lower in PAGE:
-            head.headers.append(header)
+        return
+    before = fields.get(lower)
+    fields[lower] = value if before is None else before + b", " + value
+    if lower in PAGE:
+        head.headers.append(header)
 
 
 def _holds_key(cookie: bytes) -> bool:

@@ -14,24 +14,25 @@ from gateway.proxy.handler import read_exchange
 from gateway.proxy.ids import Ids
 from gateway.services.admit import Gatekeeper
 from gateway.services.locate import Located
-from gateway.services.traffic import CONTENT_TYPE, Traffic
+from gateway.services.traffic import CONTENT_TYPE
 
 METRICS = b"/metrics"
 MAY_READ = Scope("gateway", "read", "read")
 
 
 class AdminDoor:
-    """`keyless`: it is on loopback, where reading metrics takes no key."""
+    """`metrics`: all of them in Prometheus' text format. `keyless`: it is on loopback, where
+    reading them takes no key."""
 
     def __init__(
         self,
-        traffic: Traffic,
+        metrics: Callable[[], bytes],
         gatekeeper: Gatekeeper,
         policies: Callable[[], Policies],
         *,
         keyless: bool,
     ) -> None:
-        self._traffic = traffic
+        self._metrics = metrics
         self._gatekeeper = gatekeeper
         self._policies = policies
         self._keyless = keyless
@@ -56,7 +57,7 @@ class AdminDoor:
         if head.method not in ("GET", "HEAD"):
             raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))
-        exchange.reply(Reply(200, headers, self._traffic.exposition()))
+        exchange.reply(Reply(200, headers, self._metrics()))
 
     async def _admit(self, head: RequestHead, peer: str) -> None:
         policies = self._policies()

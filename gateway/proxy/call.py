@@ -53,6 +53,8 @@ class Call:
             connection.write(self._data + body + self._ending())
         else:
             connection.write(self._data)
+            # What is left of the time it could wait in the pool is not the agent's.
+            connection.deadline.clear()
             await self._upload_until(connection.answer_arrived)
             return await connection.answer_arrived
         connection.deadline.set(outgoing.agent.timeouts.first_byte)

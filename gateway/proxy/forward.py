@@ -101,7 +101,6 @@ class Forwarder:
     ) -> None:
         message, payload = answer
         connection = call.connection
-        connection.deadline.clear()
         exchange.answered = self._balance.clock()
         head = read_answer(
             message.code,
@@ -111,6 +110,7 @@ class Forwarder:
             drop_cors=outgoing.agent.cors is not None,
         )
         if head.status == 101:
+            connection.deadline.clear()
             with self._open_streams.track_inprogress():
                 await open_tunnel(exchange, outgoing, connection, head, self._inflight)
             return
@@ -146,7 +146,11 @@ def _begin(
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
-    body = b"" if head.bodiless else _whole(head, call)
+    body: bytes | None = b""
+    if not head.bodiless:
+        # The body, where it came with the head.
+        length = head.content_length
+        body = None if length is None else call.connection.take_whole(length)
     if body is not None:
         exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
         return chunked, None
@@ -155,13 +159,6 @@ def _begin(
     body = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
     exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
     return chunked, None if ended else piece
-
-
-def _whole(head: AnswerHead, call: Call) -> bytes | None:
-    """The body, where it came with the head."""
-    if head.content_length is None:
-        return None
-    return call.connection.take_whole(head.content_length)
 
 
 def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:

@@ -33,7 +33,6 @@ class UpstreamPool:
             if connection.usable and (
                 repeatable or self._loop.time() - connection.idle_since < FRESH_SECONDS
             ):
-                connection.deadline.clear()
                 return connection
             connection.close()
         return None

@@ -4,7 +4,7 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -43,11 +43,10 @@ class AccessLog:
         self._turn = asyncio.Lock()
         self._writing = asyncio.create_task(self._write_on())
 
-    def add(self, handled: Handled) -> None:
-        if len(self._waiting) >= MAX_WAITING:
-            self._dropped += 1
-        else:
-            self._waiting.append(handled)
+    def add(self, batch: Sequence[Handled]) -> None:
+        taken = batch[: max(0, MAX_WAITING - len(self._waiting))]
+        self._waiting += taken
+        self._dropped += len(batch) - len(taken)
 
     async def close(self) -> None:
         """Write what is left, as far as it is taken now."""

@@ -6,7 +6,6 @@ It sees no socket and no HTTP library, so the listener can change under it.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -61,10 +60,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """`monotonic`: seconds; `utc`: the wall clock, for the length of a month in a header only."""
+    """`monotonic`: seconds; `unix`: the wall clock, for the length of a month in a header only."""
 
     monotonic: Callable[[], float]
-    utc: Callable[[], datetime]
+    unix: Callable[[], float]
 
 
 def presented_token(head: RequestHead) -> bytes:
@@ -180,7 +179,7 @@ class Gatekeeper:
             identity += identity_block([("X-Gateway-User", head.user)])
         limits = b""
         if answer.states:
-            limits = door.limit_fields.lines(answer.states, self._clocks.utc)
+            limits = door.limit_fields.lines(answer.states, self._clocks.unix())
         proven = belief.proven.phc
         return Passage(record.id, record.consumer, proven, identity, limits, lease)
 
@@ -244,7 +243,7 @@ class Gatekeeper:
         return Denied(
             named.denial,
             fields={"limit": named.label},
-            headers=door.limit_fields.pairs(answer.states, self._clocks.utc)
+            headers=door.limit_fields.pairs(answer.states, self._clocks.unix())
             if answer.states
             else (),
             retry_after=answer.retry_after,

@@ -1,6 +1,5 @@
 """Metrics of the data plane. Labels come from closed sets: agents, codes, classes."""
 
-import asyncio
 import os
 from bisect import bisect_left
 from collections import Counter as Counted
@@ -18,7 +17,6 @@ from gateway.domain.traffic import Handled
 
 # From a warm admission on loopback to a store that is about to be given up.
 ADMISSION_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-SETTLE_SECONDS = 0.5
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OUTCOME = attrgetter("agent", "status")
@@ -39,7 +37,7 @@ class Shared:
 
 
 class Traffic:
-    """Counts what is handled, in batches: a request only adds itself to the next one.
+    """Counts what is handled.
 
     `shared` None: this process is the only one.
     """
@@ -80,17 +78,9 @@ class Traffic:
             "Secrets that were computed with argon2, because no tag and no proof decided.",
             registry=self._registry,
         )
-        self._waiting: list[Handled] = []
 
-    def count(self, handled: Handled) -> None:
-        """It is in the metrics within SETTLE_SECONDS, and whenever they are asked for."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
-        self._waiting.append(handled)
-
-    def settle(self) -> None:
-        """Count what has waited. A hundred at once cost little more than one."""
-        batch, self._waiting = self._waiting, []
+    def count(self, batch: Sequence[Handled]) -> None:
+        """A hundred at once cost little more than one."""
         for (agent, status), number in Counted(map(_OUTCOME, batch)).items():
             kind = f"{status // 100}xx" if status else "gone"
             self._requests.labels(agent or "none", kind).inc(number)
@@ -101,7 +91,6 @@ class Traffic:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        self.settle()
         return generate_latest(self._shown)
 
 

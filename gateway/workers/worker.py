@@ -3,7 +3,7 @@
 import asyncio
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.domain.traffic import Handled
@@ -30,10 +30,11 @@ class Worker:
     def ready(self) -> None:
         self._say(READY)
 
-    def count(self, handled: Handled) -> None:
-        """One request less; once no more are left, the supervisor is asked for a successor."""
-        self._left -= 1
-        if self._left == 0:
+    def count(self, batch: Sequence[Handled]) -> None:
+        """So many less; once no more are left, the supervisor is asked for a successor."""
+        before = self._left
+        self._left -= len(batch)
+        if before > 0 >= self._left:
             self._say(SPENT)
 
     def when_alone(self, call: Callable[[], None]) -> None:

@@ -49,6 +49,13 @@ async def metric(crew: Crew, pid: int, name: str) -> float:
     return float(rows[0]) if rows else 0.0
 
 
+async def reaches(crew: Crew, pid: int, name: str, number: float) -> None:
+    """Workers tell of what they handled in batches, some time a second."""
+    async with asyncio.timeout(5):
+        while await metric(crew, pid, name) != number:
+            await asyncio.sleep(0.05)
+
+
 async def test_every_worker_answers_counts_for_all_and_is_heard_of(
     settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
 ) -> None:
@@ -61,8 +68,8 @@ async def test_every_worker_answers_counts_for_all_and_is_heard_of(
             await connection.reader.readuntil(b"data: one")
         for pid in made.pids:
             wanted = 'gateway_requests_total{agent="a",status="2xx"}'
-            assert await metric(made, pid, wanted) == 3
-            assert await metric(made, pid, "gateway_admission_seconds_count") == 3
+            await reaches(made, pid, wanted, 3)
+            await reaches(made, pid, "gateway_admission_seconds_count", 3)
             assert await metric(made, pid, "gateway_open_streams") == 3
         names = [name async for name in client.scan_iter("gw:worker:*")]
         assert len(names) == 3
@@ -150,7 +157,7 @@ async def test_a_rolling_restart_under_load_fails_no_request_and_no_line_of_the_
         made.pids = [event["new"] for event in made.served.events if "new" in event]
         assert len({*old, *made.pids}) == 4
         wanted = 'gateway_requests_total{agent="a",status="2xx"}'
-        assert await metric(made, made.pids[0], wanted) == load.answered
+        await reaches(made, made.pids[0], wanted, load.answered)
         made.served.stop()
         assert await made.served.ends() == 0
     told = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -279,7 +286,8 @@ async def test_what_keeps_all_workers_from_serving_is_said_once(
         taken = ("serve", "--workers", "3", "--listen", address)
         code, said = await refused(*taken, folder=tmp_path, settings={**free, **settings})
     assert code == 1
-    assert said == f"gateway: Cannot listen on {address}: Address already in use.\n"
+    assert said.count("Address already in use") == 1
+    assert said.endswith(f"gateway: Cannot listen on {address}: Address already in use.\n")
     (tmp_path / "policies" / "b.yaml").write_text("version: 1\nplans:\n  p: {rate: fast}\n")
     bad = ("serve", "--workers", "3")
     code, said = await refused(*bad, folder=tmp_path, settings={**free, **settings})

@@ -17,8 +17,9 @@ MARCH = datetime(2028, 3, 1, tzinfo=UTC)
 def fields(limits: tuple[NamedLimit, ...], *states: int, now: datetime = MARCH) -> dict[str, str]:
     """As a refusal says them; an answer that is passed on says the same."""
     found = limit_fields(limits)
-    pairs = found.pairs(states, lambda: now)
-    assert found.lines(states, lambda: now) == "".join(f"{n}: {v}\r\n" for n, v in pairs).encode()
+    second = now.timestamp()
+    pairs = found.pairs(states, second)
+    assert found.lines(states, second) == "".join(f"{n}: {v}\r\n" for n, v in pairs).encode()
     return dict(pairs)
 
 

@@ -1,0 +1,31 @@
+"""What was handled, told in batches: a request only adds a line, and readers take many at once."""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.domain.traffic import Handled
+
+SETTLE_SECONDS = 0.2
+
+Reader = Callable[[list[Handled]], None]
+
+
+class Journal:
+    """`readers` are told of each request once, within SETTLE_SECONDS of its end."""
+
+    def __init__(self, *readers: Reader) -> None:
+        self._readers = readers
+        self._loop = asyncio.get_running_loop()
+        self._batch: list[Handled] = []
+
+    def add(self, handled: Handled) -> None:
+        if not self._batch:
+            self._loop.call_later(SETTLE_SECONDS, self.settle)
+        self._batch.append(handled)
+
+    def settle(self) -> None:
+        """Tell what has not been told yet."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            for read in self._readers:
+                read(batch)
