@@ -3,13 +3,12 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 import click
 
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
-from gateway.cli.vault_options import check_vault
+from gateway.cli.vault_options import check_vault, running_store
 from gateway.domain.errors import StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
@@ -18,7 +17,6 @@ from gateway.protocol.policy.read import Loaded
 from gateway.services.orphans import orphans
 from gateway.services.policies import read_directory
 from gateway.store.connect import open_store
-from gateway.store.embedded import running_socket
 from gateway.store.keys import KeyStore
 
 CHECK_EPILOG = """\b
@@ -41,7 +39,7 @@ def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path |
     where = directory or policies
     loaded = read_directory(where)
     warnings = [str(warning) for warning in loaded.warnings]
-    reachable = _running(store)
+    reachable = running_store(store)
     if loaded.policies is not None:
         loaded = _with_credentials(reachable, loaded)
     if loaded.policies is not None:
@@ -81,17 +79,6 @@ def _problem(problem: Problem) -> dict[str, object]:
         "column": place.column,
         "message": problem.message,
     }
-
-
-def _running(store: StoreSettings) -> StoreSettings | None:
-    """The store, if one is given or runs; None where it would have to be started.
-
-    A check starts no store of its own: it must be cheap, and leave no trace.
-    """
-    if store.url is not None:
-        return store
-    socket = running_socket(store.state_dir)
-    return None if socket is None else replace(store, url=f"unix://{quote(str(socket))}")
 
 
 def _with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:

@@ -1,15 +1,18 @@
 """`gateway doctor`."""
 
 import asyncio
+import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import print_json, printable
+from gateway.cli.vault_options import check_vault, running_store
+from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
-from gateway.services.diagnose import Diagnosis, diagnose
+from gateway.services.diagnose import Diagnosis, Finding, credentials_found, diagnose
 from gateway.store.connect import open_store
 
 EPILOG = """\b
@@ -22,8 +25,9 @@ Examples:
 @json_option
 @store_options
 def doctor(store: StoreSettings, as_json: bool) -> None:
-    """Look at Redis, the workers and the keys' records; exit 1 if something is wrong."""
+    """Look at Redis, the workers, keys and credentials; exit 1 if something is wrong."""
     found = asyncio.run(_look(store))
+    found = replace(found, findings=(*found.findings, *_vault(store)))
     if as_json:
         _print_json(found)
     else:
@@ -31,6 +35,16 @@ def doctor(store: StoreSettings, as_json: bool) -> None:
             mark = "wrong" if finding.wrong else "ok"
             click.echo(f"{mark:<5}  {finding.topic:<7}  {printable(finding.sentence)}")
     sys.exit(0 if found.well else 1)
+
+
+def _vault(store: StoreSettings) -> tuple[Finding, ...]:
+    try:
+        return credentials_found(check_vault(running_store(store), lambda vault: vault.all()))
+    except StoreError as problem:
+        if not os.environ.get("GATEWAY_VAULT_REDIS_URL"):
+            # The one Redis there is has been told of already.
+            return ()
+        return (Finding("vault", True, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
 
 
 async def _look(store: StoreSettings) -> Diagnosis:

@@ -3,14 +3,17 @@
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
 from gateway.store.connect import check_url, open_store
+from gateway.store.embedded import running_socket
 from gateway.store.state_dir import MASTER_KEY, own_key
 
 if TYPE_CHECKING:
@@ -64,6 +67,17 @@ def check_vault(
         return []
     place = store or read_store_settings(url, None)
     return _run(place, VaultSettings(check_url(url), known_master_keys(place)), work)
+
+
+def running_store(store: StoreSettings) -> StoreSettings | None:
+    """The store, if one is given or runs; None where it would have to be started.
+
+    A look starts no store of its own: it must be cheap, and leave no trace.
+    """
+    if store.url is not None:
+        return store
+    socket = running_socket(store.state_dir)
+    return None if socket is None else replace(store, url=f"unix://{quote(str(socket))}")
 
 
 def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.workers import WorkerRecord
+from gateway.services.vault import CredentialView, State
 from gateway.store.health import StoreHealth, hashless, health
 from gateway.store.workers import WorkerStore
 
@@ -18,10 +19,28 @@ SLOW_SECONDS = 0.01
 CLOCK_SECONDS = 2.0
 NAMED = 5
 
+_ADVICE = (
+    (
+        State.BROKEN,
+        True,
+        ("cannot be opened", "look with 'gateway credentials show', and set them anew."),
+    ),
+    (
+        State.EXPIRED,
+        True,
+        ("expired, and used all the same", "get new ones, and 'gateway credentials rotate'."),
+    ),
+    (
+        State.EXPIRING,
+        False,
+        ("will expire within 14 days", "get new ones, and 'gateway credentials rotate'."),
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence about `topic`: redis, workers or keys."""
+    """One sentence about `topic`: redis, workers, keys or vault."""
 
     topic: str
     wrong: bool
@@ -143,3 +162,22 @@ def _shares(counts: Counter[str]) -> str:
 def _share(counts: Iterable[tuple[str, int]]) -> Iterator[str]:
     for value, count in counts:
         yield f"{value or 'none'}: {count}"
+
+
+def credentials_found(views: Iterable[CredentialView]) -> tuple[Finding, ...]:
+    """What is to be said of the vault; nothing where it is empty."""
+    by_state: dict[State, list[str]] = {}
+    for view in views:
+        by_state.setdefault(view.state, []).append(view.name)
+    if not by_state:
+        return ()
+    count = sum(map(len, by_state.values()))
+    found = [Finding("vault", False, f"{_counted(count, 'credential')} in the vault.")]
+    for state, wrong, advice in _ADVICE:
+        names = by_state.get(state, [])
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            sentence = f"{_counted(len(names), 'credential')} {advice[0]} "
+            sentence += f"({', '.join(names[:NAMED])}{more}): {advice[1]}"
+            found.append(Finding("vault", wrong, sentence))
+    return tuple(found)

@@ -12,8 +12,10 @@ from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.errors import OperationError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
-from gateway.domain.settings import Settings, VaultSettings
+from gateway.domain.settings import Settings
+from gateway.services.credential_watch import CredentialWatch
 from gateway.services.credentials import LiveCredentials, tell_log
+from gateway.services.traffic import Traffic
 from gateway.services.vault_source import VaultSource, WrongMasterKeyError
 from gateway.store.connect import open_store
 from gateway.store.vault import VaultStore
@@ -22,44 +24,50 @@ RETRY_SECONDS = 0.5
 
 
 @asynccontextmanager
-async def live_credentials(settings: Settings, client: Redis) -> AsyncIterator[LiveCredentials]:
+async def live_credentials(
+    settings: Settings, client: Redis, traffic: Traffic
+) -> AsyncIterator[LiveCredentials]:
     """Fetched once, if the vault answers, and kept up to date until the context ends. The vault
     is in `client`'s Redis, or in one of its own.
 
     OperationError where the vault answers and none of the master keys is the right one.
     """
     if settings.vault.url is None:
-        async with _kept(client, settings.store.prefix, settings.vault) as credentials:
+        async with _kept(client, settings, traffic) as credentials:
             yield credentials
         return
     async with (
         open_store(settings.vault.place(settings.store)) as own,
-        _kept(own, settings.store.prefix, settings.vault) as credentials,
+        _kept(own, settings, traffic) as credentials,
     ):
         yield credentials
 
 
 @asynccontextmanager
 async def _kept(
-    client: Redis, prefix: str, settings: VaultSettings
+    client: Redis, settings: Settings, traffic: Traffic
 ) -> AsyncIterator[LiveCredentials]:
-    source = VaultSource(VaultStore(client, prefix), Envelope(MasterKeys(settings.master_keys)))
+    envelope = Envelope(MasterKeys(settings.vault.master_keys))
+    source = VaultSource(VaultStore(client, settings.store.prefix), envelope)
     held: list[Report] = []
-    sync = Sync(source, settings.poll, held.append)
+    sync = Sync(source, settings.vault.poll, held.append)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
         # Said once, as the reason for which it ends.
         raise OperationError(str(sync.problem))
     for report in held:
         tell_log(report)
     sync.tell = tell_log
-    running = asyncio.create_task(sync.run())
+    credentials = LiveCredentials(sync, time.time)
+    watch = CredentialWatch(credentials, traffic)
+    running = {asyncio.create_task(sync.run()), asyncio.create_task(watch.watch())}
     try:
-        yield LiveCredentials(sync, time.time)
+        yield credentials
     finally:
         # A cancellation that meets a timeout inside redis-py is lost in it.
-        while not running.done():
-            running.cancel()
-            await asyncio.wait({running}, timeout=RETRY_SECONDS)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=RETRY_SECONDS)
 
 
 async def missing_credentials(

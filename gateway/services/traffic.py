@@ -78,6 +78,19 @@ class Traffic:
             "Secrets that were computed with argon2, because no tag and no proof decided.",
             registry=self._registry,
         )
+        self.credentials = Gauge(
+            "gateway_credentials",
+            "Credentials in memory, by state: ok, expiring, expired, broken.",
+            ("state",),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        self.credentials_age = Gauge(
+            "gateway_credentials_age_seconds",
+            "Since the vault last answered.",
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
 
     def count(self, batch: Sequence[Handled]) -> None:
         """A hundred at once cost little more than one."""

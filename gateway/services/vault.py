@@ -236,7 +236,7 @@ class Vault:
             found.type,
             tuple(found.current.fields),
             found.current.number,
-            _state(found, now),
+            state_of(found, now),
             "",
             found.expires_at,
             found.max_stale,
@@ -256,7 +256,7 @@ def _check(credential: Credential) -> None:
         raise UsageError(f"{sentence[0].upper()}{sentence[1:]}.") from None
 
 
-def _state(credential: Credential, now: float) -> State:
+def state_of(credential: Credential, now: float) -> State:
     ends = credential.expires_at
     if ends is None or now < ends - WARN_SECONDS:
         return State.OK
