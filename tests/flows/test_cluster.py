@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -16,8 +17,8 @@ from gateway.domain.policies import Plan, Upstream
 from gateway.store.connect import open_store
 from gateway.store.keys import KeyStore
 from gateway.store.slots import slot_of
-from tests.flows.clusters import ClusterStore, cluster_store, run
-from tests.flows.nodes import Node
+from tests.flows.clusters import CLUSTER, ClusterStore, cluster_store, run
+from tests.flows.nodes import Node, start_node
 from tests.flows.test_denials import check
 from tests.flows.test_open_streams import BOUND, read_on, ticking
 from tests.flows.test_store_faults import COUNTER, SLACK, TIMEOUT, Scene, opened
@@ -102,6 +103,25 @@ async def test_a_slot_that_moves_under_load_costs_nobody_a_wrong_answer(fleet: F
     assert seen.count(503, *others) == 0, "who is elsewhere notices nothing"
     await fleet.mark(key, "revoked")
     check(await fleet.scene.world.call(key), Code.KEY_REVOKED)
+
+
+async def test_a_slot_that_moves_to_a_node_nobody_knew_is_followed(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    source = fleet.store.nodes[0]
+    key = await fleet.key_on(source)
+    new = await start_node(tmp_path / "new", CLUSTER)
+    try:
+        await fleet.store.take_in(new)
+        async with trickling(fleet.scene.world, *fleet.keys) as seen:
+            await asyncio.sleep(0.2)
+            await fleet.store.move(slot_of(key.id), source, new, pause=0.05)
+            await seen.heals(RECOVERY, key)
+            await fleet.store.move(slot_of(key.id), new, source)
+            await seen.heals(RECOVERY, key)
+        await fleet.check_books(seen, lossless=True)
+    finally:
+        await new.close()
 
 
 async def test_places_are_given_back_while_their_slot_moves(fleet: Fleet) -> None:
