@@ -1,0 +1,77 @@
+"""A rotation reaches every worker within its poll, and fails no request on the way."""
+
+import asyncio
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.settings import StoreSettings
+from tests.cli.crews import Crew, crew, issue
+from tests.cli.serving import Connection
+from tests.cli.vault_commands import MASTER
+from tests.flows.world import PEPPER
+from tests.services.vaults import Vault
+
+POLL = 0.5
+# A fifth more, a look, and a busy machine.
+WITHIN = POLL * 1.2 + 1.5
+PATH = "/v1/credentials?names=crm"
+
+
+@pytest.fixture
+async def workers(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> AsyncIterator[tuple[Crew, Vault]]:
+    vault = Vault(client)
+    await vault.write("crm")
+    (tmp_path / "policies").mkdir()
+    text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(text)
+    settings = {
+        "GATEWAY_REDIS_URL": store.url or "",
+        "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
+        "GATEWAY_MASTER_KEY": MASTER,
+        "GATEWAY_CREDENTIAL_POLL": f"{POLL}s",
+        "GATEWAY_ACCESS_LOG": "off",
+    }
+    async with crew(workers=3, folder=tmp_path, settings=settings) as made:
+        yield made, vault
+
+
+async def version(connection: Connection, key: str) -> int:
+    answer = await connection.get(PATH, key)
+    assert answer.status == 200, answer.body
+    (crm,) = answer.json["credentials"]
+    assert crm["fields"]["value"] == f"crm-{crm['version']}"
+    return int(crm["version"])
+
+
+async def test_every_worker_uses_the_new_version_in_time_and_no_request_fails(
+    workers: tuple[Crew, Vault], client: Redis
+) -> None:
+    made, vault = workers
+    key = (await issue(client)).text
+    await client.hset(f"gw:key:{{{key[9:21]}}}", "scopes", "gateway/credentials:crm")
+    connections = [await made.connect_to(pid) for pid in made.pids]
+    seen: list[int] = []
+    enough = asyncio.Event()
+
+    async def load(connection: Connection) -> None:
+        while not enough.is_set():
+            seen.append(await version(connection, key))
+
+    loads = [asyncio.create_task(load(await made.served.connect())) for _ in range(4)]
+    for number in (2, 3, 4):
+        await vault.write("crm", number, grace=int(time.time()) + 60)
+        began = time.monotonic()
+        for connection in connections:
+            while await version(connection, key) != number:
+                assert time.monotonic() - began < WITHIN
+                await asyncio.sleep(0.02)
+    enough.set()
+    await asyncio.gather(*loads)
+    assert len(seen) > 50 and set(seen) == {1, 2, 3, 4}
