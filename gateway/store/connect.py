@@ -110,12 +110,12 @@ async def examine(client: Redis) -> tuple[str, ...]:
         async with masters(client) as nodes:
             for address, node in nodes.items():
                 at = f"{address}: " if address else ""
-                found += [at + warning for warning in judge(await node.info())]
+                found += [at + warning for warning in judge(await node.info(), address)]
     return tuple(found)
 
 
-def judge(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """As `examine`, of one server by its INFO."""
+def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
+    """As `examine`, of one server by its INFO. `address`: in a cluster; else ''."""
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
@@ -130,6 +130,11 @@ def judge(info: Mapping[str, Any]) -> tuple[str, ...]:
         warnings.append(
             "Redis writes no append-only file: a crash can bring revoked keys back. Set "
             "'appendonly yes'."
+        )
+    if info.get("cluster_enabled") and not address:
+        warnings.append(
+            "This Redis is a node of a cluster, and the keys of the others are refused: give its "
+            "address as redis+cluster://host:port."
         )
     return tuple(warnings)
 

@@ -46,10 +46,10 @@ async def health(client: Redis, clock: Callable[[], float]) -> list[StoreHealth]
 
 async def _health(address: str, node: Redis, clock: Callable[[], float]) -> StoreHealth:
     info = await node.info()
-    warnings = judge(info)
+    warnings = judge(info, address)
     latency, ahead = await _measured(node, clock)
-    if info.get("cluster_enabled"):
-        warnings = (*warnings, *await _cluster_warnings(address, node))
+    if address:
+        warnings = (*warnings, *await _cluster_warnings(node))
     if info.get("aof_last_write_status", "ok") != "ok":
         warnings = (*warnings, "Redis could not write its append-only file: give it disk space.")
     return StoreHealth(
@@ -64,9 +64,7 @@ async def _health(address: str, node: Redis, clock: Callable[[], float]) -> Stor
     )
 
 
-async def _cluster_warnings(address: str, node: Redis) -> list[str]:
-    if not address:
-        return ["This is a node of a cluster: give its address as redis+cluster://host:port."]
+async def _cluster_warnings(node: Redis) -> list[str]:
     said = await node.execute_command("CLUSTER INFO")
     if said["cluster_state"] == "ok":
         return []

@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import parse_id
 from gateway.domain.errors import StoreError
+from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
-from gateway.store.connect import open_store
+from gateway.store.connect import examine, open_store, ping
 from gateway.store.keys import KeyStore
 from gateway.store.slots import slot_of
 from gateway.store.vault import VaultStore
 from tests.flows.clusters import ClusterStore, cluster_store, run
+from tests.flows.nodes import PASSWORD, start_node
 
 ID = "AAAAAAAAAAAA"
 
@@ -44,6 +50,33 @@ async def test_a_transaction_is_all_or_nothing_and_follows_its_slot(
     await root.set("other:audit", "no stream")
     with pytest.raises(StoreError):
         await AuditStore(root, "other:").append(["four"])
+
+
+async def test_who_gives_one_node_for_the_cluster_is_told(cluster: ClusterStore) -> None:
+    node = cluster.nodes[0]
+    url = f"redis://:{PASSWORD}@127.0.0.1:{node.port}"
+    async with open_store(replace(cluster.root, url=url)) as client:
+        assert any("redis+cluster://" in warning for warning in await examine(client))
+    async with open_store(cluster.root) as client:
+        assert not any("redis+cluster://" in warning for warning in await examine(client))
+
+
+async def test_a_cluster_that_is_none_is_told(store: StoreSettings) -> None:
+    async with own_server() as port:
+        url = f"redis+cluster://127.0.0.1:{port}"
+        async with open_store(replace(store, url=url)) as client:
+            with pytest.raises(StoreError, match="Cluster mode is not enabled"):
+                await ping(client)
+
+
+@asynccontextmanager
+async def own_server() -> AsyncIterator[int]:
+    with TemporaryDirectory() as folder:
+        node = await start_node(Path(folder) / "n")
+        try:
+            yield node.port
+        finally:
+            await node.close()
 
 
 async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redis) -> None:
