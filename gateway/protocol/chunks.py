@@ -4,11 +4,15 @@ The parser below checks every byte but tells neither, and it takes the last trai
 header of the request that follows on the same connection. So nothing may follow trailers.
 """
 
+from gateway.domain.errors import Code, Denied
+
 _LONGEST_LINE = 100
+_MOST_DIGITS = 16
 
 
 class ChunkScanner:
-    """Fed with the body as it comes. What is malformed is the parser's to refuse."""
+    """Fed with the body as it comes. What is malformed is the parser's to refuse, but for sizes
+    whose digits would not fit into a number: it takes any count of leading zeros."""
 
     __slots__ = ("_last", "_left", "_line")
 
@@ -19,7 +23,8 @@ class ChunkScanner:
 
     def feed(self, data: bytes, at: int = 0) -> bool | None:
         """None while the body goes on; True: it ends with `data` and has no trailers; False:
-        anything else, and what follows on the connection cannot be trusted."""
+        anything else, and what follows on the connection cannot be trusted. Denied(bad_request)
+        where a size has too many digits."""
         size = len(data)
         while True:
             if self._left >= size - at:
@@ -29,10 +34,12 @@ class ChunkScanner:
             self._left = 0
             end = data.find(b"\n", at)
             if end < 0:
-                self._line += data[at:]
+                self._line += data[at : at + _LONGEST_LINE + 1]
+                _check_digits(self._line, last=self._last)
                 return None if len(self._line) <= _LONGEST_LINE else False
             line, self._line = self._line + data[at:end], b""
             at = end + 1
+            _check_digits(line, last=self._last)
             if self._last:
                 return line == b"\r" and at == size
             length = _length(line)
@@ -40,6 +47,11 @@ class ChunkScanner:
                 return False
             self._last = not length
             self._left = length + 2 if length else 0
+
+
+def _check_digits(line: bytes, *, last: bool) -> None:
+    if not last and len(line.partition(b";")[0].rstrip(b" \t\r")) > _MOST_DIGITS:
+        raise Denied(Code.BAD_REQUEST, "A chunk's size has too many digits.", close=True)
 
 
 def _length(line: bytes) -> int:

@@ -12,6 +12,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
 from gateway.protocol.chunks import ChunkScanner
+from gateway.protocol.framing import HEAD_END, has_single_blanks, is_one_request
 from gateway.protocol.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -23,7 +24,6 @@ LINGER_SECONDS = 1.0
 # aiohttp falls back in silence to parsers in Python, which take what these refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
-_HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ClientConnection(Stream):
         self._payload: StreamReader | None = None
         self._held = b""
         # Whether the parser may hold what came after the request that is being answered.
-        self._more_held = True
+        self._more_held = False
         self._chunks: ChunkScanner | None = None
         # Whether what is received begins where the parser's last request ended.
         self._begins_afresh = True
@@ -123,21 +123,30 @@ class ClientConnection(Stream):
             self._unreadable(problem, data)
             return
         if messages:
-            self._arrived = messages[0]
-            self._payload = payload = messages[0][1]
-            # A head and nothing else: the first empty line ends what was received.
-            alone = payload.is_eof() and data.find(_HEAD_END) + 4 == len(data)
-            self._more_held = self._head_bytes > 0 or not alone
-            self.deadline.clear()
-            self._wake()
-            if messages[0][0].chunked:
-                self._judge(self._scan(messages[0][0], data))
+            self._take(*messages[0], data)
         elif self._chunks is not None:
-            self._judge(self._chunks.feed(data))
+            self._judge(data)
         elif self._payload is None and data:
             self._head_in_part(data)
         if upgraded:
             self._held += tail
+
+    def _take(self, message: RawRequestMessage, payload: StreamReader, data: bytes) -> None:
+        """A head has come whole; `data` is the last piece of it, and what follows."""
+        received = b"".join([*self._head_parts, data]).lstrip(b"\r\n")
+        fresh = not self._more_held
+        body = int(message.headers.get("Content-Length", 0))
+        alone = payload.is_eof() and not message.chunked and is_one_request(received, body)
+        self._more_held = not alone
+        if fresh and not has_single_blanks(received):
+            self._refuse(Denied(Code.BAD_REQUEST, close=True))
+            return
+        self._arrived = message, payload
+        self._payload = payload
+        self.deadline.clear()
+        self._wake()
+        if message.chunked:
+            self._scan(message, received)
 
     async def _run(self) -> None:
         while True:
@@ -204,19 +213,26 @@ class ClientConnection(Stream):
             self.data_received(held)
             self._begins_afresh = True
 
-    def _scan(self, message: RawRequestMessage, data: bytes) -> bool | None:
+    def _scan(self, message: RawRequestMessage, data: bytes) -> None:
         """Begin to look for the end of a chunked body, where its first byte is known."""
         line = f"{message.method} {message.path} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
-        data = b"".join([*self._head_parts, data])
-        body = data.find(b"\r\n\r\n") + 4
-        if not self._begins_afresh or not data.startswith(line) or body < 4:
-            return False
+        body = data.find(HEAD_END) + len(HEAD_END)
+        if not self._begins_afresh or not data.startswith(line) or body < len(HEAD_END):
+            self.closing = True
+            return
         self._chunks = ChunkScanner()
-        return self._chunks.feed(data, body)
+        self._judge(data, body)
 
-    def _judge(self, clean: bool | None) -> None:
+    def _judge(self, data: bytes, at: int = 0) -> None:
         """Whether another request may follow a chunked one: not where it cannot be excluded that
         the parser takes something of the one for a part of the other."""
+        if self._chunks is None or self._payload is None:
+            return
+        try:
+            clean = self._chunks.feed(data, at)
+        except Denied as denied:
+            clean = False
+            self._payload.set_exception(denied)
         if clean is not None:
             self._chunks = None
             self.closing = self.closing or not clean

@@ -84,6 +84,9 @@ PLAIN: list[Case] = [
         HIDDEN,
     ),
     Case("blank lines before it", b"\r\n\r\n" + get(), EITHER),
+    Case("two blanks after the method", get(target=b" " + TARGET), REFUSED),
+    Case("two blanks before the version", get(target=TARGET + b" "), REFUSED),
+    Case("a blank at the line's end", get(version=b"HTTP/1.1 "), REFUSED),
     Case("a query and escapes", get(target=TARGET + b"?a=%2e%2e/&b"), ONCE),
     Case("go on first", post(length(5), b"Expect: 100-continue", body=b"hello"), ONCE, b"hello"),
 ]
@@ -175,6 +178,8 @@ CHUNKS: list[Case] = [
     ],
     Case("an extension", chunks(b'5;a=b;c="d"\r\nhello\r\n0;e\r\n\r\n'), EITHER, b"hello"),
     Case("an extension with a request", chunks(b"5;" + HIDDEN + b"hello\r\n0\r\n\r\n"), REFUSED),
+    Case("leading zeros without end", chunks(b"0" * 9000 + HELLO), REFUSED),
+    Case("a few more zeros than a number has", chunks(b"0" * 16 + HELLO), REFUSED),
     Case("leading zeros", chunks(b"00005\r\nhello\r\n000\r\n\r\n"), EITHER, b"hello"),
     Case("no last chunk", chunks(b"5\r\nhello\r\n"), WAITS),
     Case("half a chunk", chunks(b"9\r\nhello"), WAITS),
