@@ -23,6 +23,12 @@ from gateway.domain.errors import UsageError
 from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
 from gateway.workers.handover import Handover, take
 
+# What no program that is started from here has to know.
+SECRETS = (
+    *("GATEWAY_MASTER_KEY", "GATEWAY_PEPPER"),
+    *("GATEWAY_REDIS_URL", "GATEWAY_VAULT_REDIS_URL"),
+)
+
 EPILOG = """\b
 Example:
   gateway serve --listen 127.0.0.1:8080 --policies policies/
@@ -164,6 +170,10 @@ def serve(
         max_requests=max_requests,
         audit_file=audit_file(),
     )
+    if given is not None or not (workers > 1 or max_requests):
+        # Who serves starts programs too; a supervisor's workers read all this anew.
+        for name in SECRETS:
+            os.environ.pop(name, None)
     if given is not None:
         url = given.store or store.url
         run(replace(settings, store=replace(store, url=url)), given)
