@@ -100,6 +100,8 @@ class Sync:
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self.revision = 0
+        # Grows whenever what `get` says may be another thing.
+        self.generation = 0
         self.problem: SourceError | None = None
 
     @property
@@ -257,6 +259,8 @@ class Sync:
             since = self._broken.get(name, (at,))[0]
             self._broken[name] = (since, reason)
         self._checked_at, self.revision = at, changes.revision
+        if changes.changed or removed or broken:
+            self.generation += 1
         if changes.changed or removed:
             waiting, self._changed = self._changed, asyncio.Event()
             waiting.set()

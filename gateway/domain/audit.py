@@ -1,10 +1,11 @@
 """Audit records: who did what with which credential, chained so that none can be changed unseen."""
 
 import hmac
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 # What the first record of a chain names as the one before it.
 GENESIS = "0" * 64
@@ -53,23 +54,38 @@ class Link:
     signer: str
 
 
-def record_of(event: AuditEvent, link: Link, ts: float, key: bytes) -> dict[str, Any]:
-    """The record of `event`, hash included."""
-    record: dict[str, Any] = {
-        "ts": round(ts, 3),
+def record_of(event: AuditEvent, link: Link, ts: float, key: bytes) -> tuple[str, str]:
+    """The record of `event` as JSON, hash included, and that hash."""
+    record = {
+        "ts": ts,
         "chain": link.chain,
         "seq": link.seq,
-        **asdict(event),
-        "credentials": [asdict(named) for named in event.credentials],
+        "event": event.event,
+        "request_id": event.request_id,
+        "key_id": event.key_id,
+        "consumer": event.consumer,
+        "agent": event.agent,
+        "tool": event.tool,
+        "user": event.user,
+        "credentials": [{"name": one.name, "version": one.version} for one in event.credentials],
+        "decision": event.decision,
+        "code": event.code,
+        "status": event.status,
+        "latency_ms": event.latency_ms,
         "signer": link.signer,
         "prev": link.prev,
         "prev_ts": link.prev_ts,
     }
-    return {**record, "hash": digest(record, key)}
+    text = _canonical(record)
+    found = hmac.digest(key, text, "sha256").hex()
+    return f'{text[:-1].decode()},"hash":"{found}"}}', found
 
 
 def digest(record: Mapping[str, Any], key: bytes) -> str:
     """The hash that a record has to carry: an HMAC over all else that is in it."""
     rest = {name: value for name, value in record.items() if name != "hash"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    return hmac.digest(key, _canonical(rest), "sha256").hex()
+
+
+def _canonical(record: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)

@@ -1,7 +1,6 @@
 """Writing audit records: what is recorded is done only once its record is written."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -90,9 +89,10 @@ class Audit:
         for event in events:
             self._seq += 1
             link = Link(self._chain, self._seq, self._prev, self._prev_ts, self._keys.current)
-            made = record_of(event, link, self._wall(), self._keys.signing)
-            self._prev, self._prev_ts = made["hash"], made["ts"]
-            records.append(json.dumps(made, separators=(",", ":")))
+            ts = round(self._wall(), 3)
+            record, self._prev = record_of(event, link, ts, self._keys.signing)
+            self._prev_ts = ts
+            records.append(record)
         return records
 
 

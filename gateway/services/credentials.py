@@ -8,6 +8,7 @@ resolved.uses                                                   # names and vers
 resolved.secrets                                                # values to scrub from answers
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ from gateway.client.sync import Report, Sync, UnavailableError
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.references import Reference, Template, mistake
+
+# Texts that were resolved, one for each reference in the policies and user.
+MOST_KEPT = 4096
 
 log = structlog.get_logger()
 
@@ -43,12 +47,20 @@ class Resolved:
     secrets: tuple[str, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    generation: int
+    until: float
+    resolved: Resolved
+
+
 class LiveCredentials:
     """The credentials of this process. `wall`: Unix seconds, by which a grace ends."""
 
     def __init__(self, sync: Sync, wall: Callable[[], float]) -> None:
         self._sync = sync
         self._wall = wall
+        self._resolved: dict[tuple[Template, str | None], _Kept] = {}
 
     @property
     def ready(self) -> bool:
@@ -134,20 +146,20 @@ class LiveCredentials:
     def resolve(self, template: Template, user: str | None = None) -> Resolved:
         """The text of `template`, for this user; Denied(credential_unavailable)."""
         now = self._wall()
+        kept = self._resolved.get((template, user))
+        if kept is not None and kept.generation == self._sync.generation and now < kept.until:
+            return kept.resolved
         found = {r: self.find(_id(r, user)) for r in template.references}
-        older = {r: one.previous_at(now) for r, one in found.items()}
-        newest = template.render(lambda r: _value(found[r], found[r].current, r))
-        previous = None
-        if any(older.values()):
-            previous = template.render(lambda r: _value(found[r], older[r] or found[r].current, r))
-        used = [(found[r], found[r].current, r) for r in found]
-        used += [(found[r], version, r) for r, version in older.items() if version is not None]
-        return Resolved(
-            newest,
-            previous,
-            tuple(dict.fromkeys(Use(one.id, version.number) for one, version, _ in used)),
-            tuple(dict.fromkeys(_value(*one) for one in used)),
-        )
+        resolved = _resolved(template, found, now)
+        if all(one.max_stale is None for one in found.values()):
+            self._keep(template, user, _Kept(self._sync.generation, _until(found, now), resolved))
+        return resolved
+
+    def _keep(self, template: Template, user: str | None, kept: "_Kept") -> None:
+        """Until something changes or a grace ends. What may get stale is looked at each time."""
+        if len(self._resolved) >= MOST_KEPT:
+            self._resolved.clear()
+        self._resolved[template, user] = kept
 
     def problem_of(self, reference: Reference) -> str:
         """Why a policy cannot mean this reference; empty where it can, or where nobody knows.
@@ -177,6 +189,28 @@ def tell_log(report: Report) -> None:
         )
     for reason in report.broken.values():
         log.error("credential_broken", reason=reason)
+
+
+def _resolved(template: Template, found: Mapping[Reference, Credential], now: float) -> Resolved:
+    older = {r: one.previous_at(now) for r, one in found.items()}
+    newest = template.render(lambda r: _value(found[r], found[r].current, r))
+    previous = None
+    if any(older.values()):
+        previous = template.render(lambda r: _value(found[r], older[r] or found[r].current, r))
+    used = [(found[r], found[r].current, r) for r in found]
+    used += [(found[r], version, r) for r, version in older.items() if version is not None]
+    return Resolved(
+        newest,
+        previous,
+        tuple(dict.fromkeys(Use(one.id, version.number) for one, version, _ in used)),
+        tuple(dict.fromkeys(_value(*one) for one in used)),
+    )
+
+
+def _until(found: Mapping[Reference, Credential], now: float) -> float:
+    """When the first grace among these ends."""
+    older = (one.previous_at(now) for one in found.values())
+    return min((one.until for one in older if one and one.until), default=math.inf)
 
 
 def _id(reference: Reference, user: str | None) -> CredentialId:

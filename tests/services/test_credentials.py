@@ -20,7 +20,7 @@ def vault(client: Redis) -> Vault:
 async def live(vault: Vault) -> LiveCredentials:
     sync = vault.sync()
     await sync.check()
-    return LiveCredentials(sync, lambda: 500.0)
+    return LiveCredentials(sync, lambda: vault.wall)
 
 
 async def test_a_text_gets_the_newest_values_and_the_ones_before_while_their_grace_lasts(
@@ -40,6 +40,30 @@ async def test_a_text_gets_the_newest_values_and_the_ones_before_while_their_gra
     assert set(resolved.secrets) == {"aa-2", "aa-1", "bb-7"}
     assert "aa-2" not in repr(resolved) and "aa-1" not in repr(resolved)
     assert credentials.resolve(parse("${credentials.bb}")).previous is None
+
+
+async def test_what_was_resolved_before_is_never_older_than_what_is_known(vault: Vault) -> None:
+    await vault.write("aa", 2, grace=520)
+    await vault.write("fresh", max_stale=60)
+    sync = vault.sync()
+    await sync.check()
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    template, stale = parse("${credentials.aa}"), parse("${credentials.fresh}")
+    for _ in range(2):
+        assert credentials.resolve(template).previous == "aa-1"
+        assert credentials.resolve(stale).newest == "fresh-1"
+    vault.wall = 520.0
+    assert credentials.resolve(template).previous is None, "its grace has ended"
+    await vault.write("aa", 3)
+    await sync.check()
+    assert credentials.resolve(template).newest == "aa-3"
+    vault.now += 61
+    with pytest.raises(Denied):
+        credentials.resolve(stale)
+    await vault.delete("aa", 3)
+    await sync.check()
+    with pytest.raises(Denied):
+        credentials.resolve(template)
 
 
 async def test_a_users_own_credential_is_that_users(vault: Vault) -> None:

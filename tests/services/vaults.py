@@ -15,7 +15,7 @@ MASTER = b"m" * 32
 
 
 class Vault:
-    """`opened`: every id that was decrypted, in order. `now`: the clock, moved by hand."""
+    """`opened`: every id that was decrypted, in order. `now`, `wall`: the clocks, moved by hand."""
 
     def __init__(self, client: Redis, *keys: bytes) -> None:
         self.client = client
@@ -23,6 +23,7 @@ class Vault:
         self.envelope = Envelope(MasterKeys(keys or (MASTER,)))
         self.opened: list[str] = []
         self.now = 1000.0
+        self.wall = 500.0
         self.reports: list[Report] = []
 
     async def write(
