@@ -13,3 +13,8 @@ def encode(event: Any) -> bytes:
     except TypeError:
         # Records and paths are read with surrogateescape, which orjson takes for an error.
         return json.dumps(event, default=str).encode("ascii")
+
+
+def escaped(text: str) -> str:
+    """`text` as a JSON string in ASCII."""
+    return json.dumps(text)

@@ -5,21 +5,16 @@ import os
 import select
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote
 
 import structlog
 
-from gateway.domain.keys import KEY_PREFIX, masked
 from gateway.domain.traffic import Handled
-from gateway.protocol import json_line
+from gateway.services.access_lines import as_line_for_people, as_line_of_json
 
 FLUSH_SECONDS = 0.2
 STUCK_SECONDS = 1.0
 MAX_WAITING = 50_000
-LONGEST_PATH = 256
 # What a pipe takes as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
 PIPE_BYTES = 4096
 
@@ -121,70 +116,3 @@ def pieces(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
         piece += line
     if piece:
         yield piece
-
-
-def as_line_of_json(handled: Handled) -> bytes:
-    """Times in milliseconds. JSON escapes whatever a stranger wrote into the path."""
-    return (
-        json_line.encode(
-            {
-                "ts": _moment(handled),
-                "request_id": handled.request_id,
-                "key_id": handled.key_id,
-                "consumer": handled.consumer,
-                "agent": handled.agent,
-                "method": handled.method,
-                "path": _path(handled),
-                "status": handled.status,
-                "code": handled.code,
-                "cut": handled.cut,
-                "received": handled.received,
-                "sent": handled.sent,
-                "admission_ms": _milliseconds(handled.admission),
-                "first_byte_ms": _milliseconds(handled.first_byte),
-                "total_ms": _milliseconds(handled.total),
-            }
-        )
-        + b"\n"
-    )
-
-
-def as_line_for_people(handled: Handled) -> bytes:
-    who = f"{handled.key_id or '-'} {handled.consumer or '-'}"
-    what = f"{handled.method or '-'} {_path(handled) or '-'}"
-    came = f"{handled.status} {handled.code or ('cut' if handled.cut else 'ok')}"
-    times = "/".join(
-        "-" if seconds is None else f"{seconds * 1000:.1f}"
-        for seconds in (handled.admission, handled.first_byte, handled.total)
-    )
-    line = (
-        f"{_moment(handled)} {handled.request_id} {who} {handled.agent or '-'} {what} {came} "
-        f"{handled.received}>{handled.sent} {times} ms\n"
-    )
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in line).encode()
-
-
-def _path(handled: Handled) -> str:
-    path = handled.path
-    plain = path
-    while "%" in plain and (decoded := unquote(plain)) != plain:
-        plain = decoded
-    if KEY_PREFIX in plain:
-        path = masked(plain)
-    return path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"
-
-
-def _moment(handled: Handled) -> str:
-    second, fraction = divmod(handled.at, 1.0)
-    return f"{_second(second)}.{int(fraction * 1000):03d}+00:00"
-
-
-@lru_cache(maxsize=16)
-def _second(second: float) -> str:
-    """Thousands of lines are of one second, and a calendar is slow."""
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    # round() goes through a decimal string: it took a sixth of a line's time.
-    return None if seconds is None else int(seconds * 100_000 + 0.5) / 100
