@@ -12,8 +12,6 @@ import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import Argon2Pool
-from gateway.crypto.audit_key import audit_keys
-from gateway.crypto.envelope import MasterKeys
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
@@ -30,19 +28,18 @@ from gateway.proxy.pull import Pull
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
-from gateway.services.audit import Audit
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
 from gateway.services.heartbeat import Heartbeat
 from gateway.services.journal import Journal, Reader
 from gateway.services.leases import Leases
+from gateway.services.open_audit import open_audit
 from gateway.services.open_vault import live_credentials, missing_credentials
 from gateway.services.orphan_watch import OrphanWatch
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import Adapt, LivePolicies
 from gateway.services.traffic import Shared, Traffic
 from gateway.store.admission import PREPARE, Admission
-from gateway.store.audit import AuditFile, AuditStore
 from gateway.store.connect import examine, open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
@@ -165,7 +162,8 @@ async def open_gateway(
         inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
         _in_background(inflight.watch(), stack)
         forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
-        pull = Pull(credentials, gatekeeper, keys, _audit(settings, client, stack))
+        audit = await stack.enter_async_context(open_audit(settings, client))
+        pull = Pull(credentials, gatekeeper, keys, audit)
 
         def metrics() -> bytes:
             journal.settle()
@@ -202,13 +200,6 @@ async def open_gateway(
             await listener.start()
             stack.push_async_callback(listener.drain, 0.0)
         yield gateway
-
-
-def _audit(settings: Settings, client: Redis, stack: AsyncExitStack) -> Audit:
-    stream, file = AuditStore(client, settings.store.prefix), AuditFile.at(settings.audit_file)
-    audit = Audit(stream, audit_keys(MasterKeys(settings.vault.master_keys)), file)
-    stack.push_async_callback(audit.close)
-    return audit
 
 
 def _gatekeeper(

@@ -3,15 +3,16 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
 from gateway.crypto.audit_key import AuditKeys
 from gateway.domain.audit import END, GENESIS, AuditEvent, Link, record_of
 from gateway.domain.errors import Code, Denied, StoreError
-from gateway.store.audit import AuditFile, AuditStore
+from gateway.store.audit import AuditFile
 
 # What waits while a write is under way goes with the next one, in one round trip.
 MOST_AT_ONCE = 256
@@ -21,12 +22,18 @@ log = structlog.get_logger()
 Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
 
 
+class Sink(Protocol):
+    async def append(self, records: Sequence[str]) -> None:
+        """All of these, in this order, or none; StoreError where that is not certain."""
+        ...
+
+
 class Audit:
     """The one writer of a chain of its own. `file`: where records go beside the stream."""
 
     def __init__(
         self,
-        store: AuditStore,
+        store: Sink,
         keys: AuditKeys,
         file: AuditFile | None = None,
         wall: Callable[[], float] = time.time,
