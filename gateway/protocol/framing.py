@@ -9,6 +9,7 @@ def has_single_blanks(received: bytes) -> bool:
     return received.count(b" ", 0, received.find(b"\r\n")) == 2
 
 
-def is_one_request(received: bytes, body: int) -> bool:
-    """Whether `received` is a head, a body of so many bytes, and nothing else."""
-    return received.find(HEAD_END) + len(HEAD_END) + body == len(received)
+def is_one_request(received: bytes, length: str | None) -> bool:
+    """Whether `received` is a head, a body of the `length` that it tells, and nothing else."""
+    body = len(received) - received.find(HEAD_END) - len(HEAD_END)
+    return body == (0 if length is None else int(length))

@@ -1,6 +1,7 @@
 """One request on one connection to an agent: head, body, and the wait for the answer."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Upstream
@@ -38,14 +39,15 @@ class Call:
             return True
         return upload.done() and not upload.cancelled() and upload.exception() is None
 
-    async def answer(self) -> Answer:
-        """The final answer's head; its body may still be on its way.
+    def answer(self) -> Awaitable[Answer]:
+        """Send the request. What is returned is the final answer's head; its body may still be on
+        its way.
 
         Denied if the caller's body is malformed, too large or too slow before that, or if the
         agent fails; UpstreamLostError if it closed without a word.
         """
         outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
-        connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
+        arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
         if not outgoing.head.has_body:
             connection.write(self._data)
         elif exchange.body_arrived:
@@ -55,10 +57,9 @@ class Call:
             connection.write(self._data)
             # What is left of the time it could wait in the pool is not the agent's.
             connection.deadline.clear()
-            await self._upload_until(connection.answer_arrived)
-            return await connection.answer_arrived
+            return self._upload_until(arrived)
         connection.deadline.set(outgoing.agent.timeouts.first_byte)
-        return await connection.answer_arrived
+        return arrived
 
     def end(self) -> None:
         upload = self._upload
@@ -67,12 +68,13 @@ class Call:
             # It may fail before it is cancelled, and nobody waits for it any more.
             upload.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> None:
+    async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> Answer:
         """Upload in a task of its own: an agent may answer before it has read everything."""
         self._upload = asyncio.create_task(self._send_body())
         await asyncio.wait((self._upload, arrived), return_when=asyncio.FIRST_COMPLETED)
         if self._upload.done() and not arrived.done():
             self._upload.result()
+        return await arrived
 
     async def _send_body(self) -> None:
         exchange, connection = self._exchange, self.connection
@@ -89,7 +91,7 @@ class Call:
                     return
                 connection.deadline.clear()
         connection.write(self._ending())
-        if not connection.answer_arrived.done():
+        if not connection.answer_arrived:
             connection.deadline.set(timeouts.first_byte)
 
     def _framed(self, piece: bytes) -> bytes:

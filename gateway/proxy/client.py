@@ -133,11 +133,14 @@ class ClientConnection(Stream):
 
     def _take(self, message: RawRequestMessage, payload: StreamReader, data: bytes) -> None:
         """A head has come whole; `data` is the last piece of it, and what follows."""
-        received = b"".join([*self._head_parts, data]).lstrip(b"\r\n")
+        parts = self._head_parts
+        received = (b"".join([*parts, data]) if parts else data).lstrip(b"\r\n")
         fresh = not self._more_held
-        body = int(message.headers.get("Content-Length", 0))
-        alone = payload.is_eof() and not message.chunked and is_one_request(received, body)
-        self._more_held = not alone
+        self._more_held = not (
+            payload.is_eof()
+            and not message.chunked
+            and is_one_request(received, message.headers.get("Content-Length"))
+        )
         if fresh and not has_single_blanks(received):
             self._refuse(Denied(Code.BAD_REQUEST, close=True))
             return
@@ -159,7 +162,7 @@ class ClientConnection(Stream):
             self._arrived = None
             self.exchange = Exchange(self, message, payload)
             await self._callbacks.serve(self.exchange)
-            if self.peer is not None or not self.exchange.reusable or self.closing:
+            if self.peer is not None or not self.exchange.reusable:
                 break
             if self.writing_paused:
                 # Whoever asks again and again and never reads would have it all kept in memory.

@@ -45,6 +45,8 @@ class Exchange:
         self.message = message
         self.method = message.method
         self.http10 = message.version == HttpVersion10
+        # After an upgrade that was not taken, the parser cannot tell where the next one begins.
+        self._persistent = not (message.should_close or message.upgrade)
         self.began = monotonic()
         self._payload = payload
 
@@ -68,8 +70,7 @@ class Exchange:
     @property
     def keep_alive(self) -> bool:
         """Whether the connection may carry another request after this one."""
-        # After an upgrade that was not taken, the parser cannot tell where the next one begins.
-        return not (self.message.should_close or self.message.upgrade or self.client.closing)
+        return self._persistent and not self.client.closing
 
     @property
     def reusable(self) -> bool:

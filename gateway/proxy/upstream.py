@@ -91,8 +91,11 @@ class UpstreamConnection(Stream):
             auto_decompress=False,
         )
 
-    def expect_answer(self, *, bodiless: bool) -> None:
-        """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body."""
+    def expect_answer(self, *, bodiless: bool) -> asyncio.Future[Answer]:
+        """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body.
+
+        The final answer's head and its body, which may still be on its way then.
+        """
         if bodiless or not self._parser_clean:
             # A used parser may hold the beginning of an answer that nobody asked for.
             self._answers = self._parser_for(bodiless=bodiless)
@@ -104,11 +107,12 @@ class UpstreamConnection(Stream):
         self._message = self._payload = None
         self._heard = False
         self._interim = 0
+        return self._answer
 
     @property
-    def answer_arrived(self) -> asyncio.Future[Answer]:
-        """The final answer's head and its body, which may still be on its way."""
-        return self._answer
+    def answer_arrived(self) -> bool:
+        """Whether the final answer's head is there."""
+        return self._answer.done()
 
     def take_whole(self, length: int) -> bytes | None:
         """The body, if the answer came in one piece that holds it and nothing else.
@@ -152,9 +156,10 @@ class UpstreamConnection(Stream):
             self._early += tail
         body = self._payload
         if body is not None and body.is_eof():
-            if first_piece and not upgraded and len(data) <= READ_BUFFER:
+            if self._message is not None and self._message.chunked:
+                self._check_trailers(body, data)
+            elif first_piece and not upgraded and len(data) <= READ_BUFFER:
                 self._only_piece = data
-            self._check_trailers(data)
 
     def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
         if 100 <= message.code < 200 and message.code != 101:
@@ -168,11 +173,10 @@ class UpstreamConnection(Stream):
             if not self._answer.done():
                 self._answer.set_result((message, payload))
 
-    def _check_trailers(self, end: bytes) -> None:
-        if self._message is not None and self._message.chunked and are_malformed(end):
+    def _check_trailers(self, body: StreamReader, end: bytes) -> None:
+        if are_malformed(end):
             self._spoiled = True
-            if self._payload is not None:
-                self._payload.set_exception(CutError("The answer's trailers are malformed."))
+            body.set_exception(CutError("The answer's trailers are malformed."))
 
     def keep_idle(self, seconds: float) -> None:
         """Wait for another request for at most `seconds`."""

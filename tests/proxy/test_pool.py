@@ -39,9 +39,9 @@ async def pool() -> AsyncIterator[UpstreamPool]:
 async def used(pool: UpstreamPool, upstream: Upstream) -> UpstreamConnection:
     """A connection that has carried an exchange, given back."""
     connection = pool.take(upstream, repeatable=True) or await pool.connect(upstream, 1.0)
-    connection.expect_answer(bodiless=False)
+    arrived = connection.expect_answer(bodiless=False)
     connection.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    _, payload = await connection.answer_arrived
+    _, payload = await arrived
     assert await payload.read() == b"ok"
     pool.release(connection)
     return connection
