@@ -4,6 +4,7 @@ import click
 
 from gateway.cli.change_keys import delete, disable, enable, revoke, update
 from gateway.cli.issue_keys import create, rotate
+from gateway.cli.move_keys import export_keys, import_keys
 from gateway.cli.show_keys import list_keys, show
 
 EPILOG = """\b
@@ -13,8 +14,11 @@ Example:
 
 @click.group(epilog=EPILOG)
 def keys() -> None:
-    """Make, find, change and close the keys that callers hold."""
+    """Make, find, change, close and move the keys that callers hold."""
 
 
-for command in (create, list_keys, show, revoke, disable, enable, rotate, update, delete):
+for command in (
+    *(create, list_keys, show, revoke, disable, enable, rotate, update, delete),
+    *(export_keys, import_keys),
+):
     keys.add_command(command)

@@ -6,15 +6,12 @@ from typing import Any
 import click
 
 from gateway.cli.key_facts import all_facts, facts, print_key
+from gateway.cli.key_filter import filter_options
 from gateway.cli.key_options import KEY_ID, read_plans, with_keys
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
-from gateway.domain import scopes
-from gateway.domain.errors import UsageError
-from gateway.domain.key_views import KeyView, State, view
-from gateway.domain.scopes import Scope
+from gateway.domain.key_views import KeyView, view
 from gateway.domain.settings import StoreSettings
-from gateway.domain.units import duration
 from gateway.services.find_keys import KeyFilter, Page, one, page
 from gateway.store.keys import KeyStore
 
@@ -27,14 +24,7 @@ Examples:
 
 
 @click.command("list", epilog=LIST_EPILOG)
-@click.option("--consumer", metavar="NAME", help="Only keys of this consumer.")
-@click.option(
-    "--status",
-    type=click.Choice([state.value for state in State]),
-    help="Only keys that a request would find so.",
-)
-@click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one.")
-@click.option("--expiring-within", metavar="TIME", help="Only keys that end within, say, 7d.")
+@filter_options
 @click.option(
     "--limit",
     type=click.IntRange(1, MOST_A_PAGE),
@@ -48,15 +38,11 @@ Examples:
 def list_keys(
     store: StoreSettings,
     as_json: bool,
-    consumer: str | None,
-    status: str | None,
-    scope: str | None,
-    expiring_within: str | None,
+    wanted: KeyFilter,
     limit: int,
     after: str,
 ) -> None:
     """List keys, in the order of their ids, a page at a time."""
-    wanted = KeyFilter(consumer, status, _scope(scope), _seconds(expiring_within))
     if after:
         KEY_ID.convert(after, None, None)
 
@@ -95,24 +81,6 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
         return all_facts(record, key, await keys.last_used(key_id), plans)
 
     print_key(with_keys(store, work), as_json=as_json)
-
-
-def _scope(text: str | None) -> Scope | None:
-    if text is None:
-        return None
-    scope = scopes.parse(text)
-    if scope is None:
-        raise UsageError(f"--scope: {text!r} is not a scope such as 'agents/support:chat'.")
-    return scope
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return duration(text)
-    except ValueError as problem:
-        raise UsageError(f"--expiring-within: {problem}.") from None
 
 
 def _day(key: KeyView) -> str:

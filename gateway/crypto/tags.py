@@ -30,6 +30,11 @@ def pepper_id(pepper: bytes) -> str:
     return sha256(pepper).hexdigest()[:8]
 
 
+def is_tag(text: str) -> bool:
+    """Whether `text` has the shape of a tag; whose it is, is another question."""
+    return _TAG.fullmatch(text) is not None
+
+
 def make_tag(pepper: bytes, key_text: str, phc: str) -> str:
     """The tag of the whole key `key_text` whose record holds the hash `phc`."""
     return f"{pepper_id(pepper)}:{_fingerprint(phc)}:{_mac(pepper, key_text, phc)}"
@@ -57,7 +62,7 @@ class Peppers:
 
     def is_known(self, tag: str) -> bool:
         """Whether `tag` is well-formed and made with one of these peppers."""
-        return _TAG.fullmatch(tag) is not None and tag[:8] in self._by_id
+        return is_tag(tag) and tag[:8] in self._by_id
 
     def is_current(self, tag: str) -> bool:
         """Whether `tag`, which has matched, is of the current pepper."""

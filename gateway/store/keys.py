@@ -8,10 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha1
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
@@ -19,19 +16,24 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
 from gateway.domain.errors import StoreError
+from gateway.domain.key_copies import KeyCopy
 from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.cluster import holders
-from gateway.store.failures import StoreFullError, UnknownScriptError, translated
+from gateway.store.commands import command, run
+from gateway.store.failures import StoreFullError, translated
 from gateway.store.scan import scan
 
 IDEMPOTENCY_SECONDS = 600
 BATCH = 500
 COUNTERS = ("rate", "quota", "lease", "used")
+# What EXPIRETIME says of a name that is not there.
+GONE = -2
 
 SecretVerdict = Literal[
     "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret"
 ]
 StatusVerdict = Literal["done", "already", "missing", "revoked", "no_secret", "deleted"]
+PutVerdict = Literal["made", "same", "replaced", "taken", "revoked", "ended", "strange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,30 @@ class KeyStore:
         pairs = [part for pair in fields.items() for part in pair]
         return bool(await self._run("update", [self.name(key_id)], pairs))
 
+    async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
+        """The record as it was somewhere else. `taken`: another is here, and stays unless
+        `overwrite`; `revoked`: it would live again; `strange`: no record is here, but something."""
+        record = copy.record
+        ends = "" if copy.removed_at is None else f"{copy.removed_at:d}"
+        pairs = [part for name in field_names() for part in (name, getattr(record, name))]
+        names = self.name(record.id), self._named("used", record.id)
+        arguments = [f"{overwrite:d}", f"{only_tell:d}", ends, *pairs]
+        verdict: bytes = await self._run("put", names, arguments)
+        return cast(PutVerdict, verdict.decode())
+
+    async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
+        """These records, each with the second in which Redis removes it by itself; those gone
+        meanwhile are left out."""
+        ends = await self._ask_of([r.id for r in records], "EXPIRETIME")
+        found = []
+        for record, end in zip(records, ends, strict=True):
+            if isinstance(end, Exception):
+                with translated():
+                    raise end
+            if end != GONE:
+                found.append(KeyCopy(record, end if end >= 0 else None))
+        return found
+
     async def delete(self, key_id: str) -> bool:
         """Remove the record and its counters; False where there was no record.
 
@@ -170,7 +196,9 @@ class KeyStore:
         """The records of these ids, in order; those gone meanwhile are left out."""
         remaining = iter(ids)
         while batch := list(islice(remaining, BATCH)):
-            for key_id, values in zip(batch, await self._ask_of(batch), strict=True):
+            for key_id, values in zip(
+                batch, await self._ask_of(batch, "HMGET", *field_names()), strict=True
+            ):
                 record = _read_as_record(key_id, values)
                 if record is not None:
                     yield record
@@ -180,7 +208,9 @@ class KeyStore:
         be asked are left out; StoreError where none can."""
         found: dict[str, KeyRecord | None] = {}
         last = None
-        for key_id, values in zip(ids, await self._ask_of(ids), strict=True):
+        for key_id, values in zip(
+            ids, await self._ask_of(ids, "HMGET", *field_names()), strict=True
+        ):
             try:
                 found[key_id] = _read_as_record(key_id, values)
             except StoreError as problem:
@@ -189,12 +219,10 @@ class KeyStore:
             raise last
         return found
 
-    async def _ask_of(self, ids: Sequence[str]) -> list[Any]:
+    async def _ask_of(self, ids: Sequence[str], word: str, *more: str) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for key_id in ids:
-            pipeline.execute_command(
-                "HMGET", self.name(key_id), *field_names(), **{NEVER_DECODE: True}
-            )
+            pipeline.execute_command(word, self.name(key_id), *more, **{NEVER_DECODE: True})
         with translated():
             return await pipeline.execute(raise_on_error=False)
 
@@ -237,17 +265,10 @@ class KeyStore:
         return cast(SecretVerdict, verdict.decode()), record
 
     async def _run(self, script: str, names: Sequence[str], arguments: Sequence[str]) -> Any:
-        source, digest = _script(script)
-        rest = (str(len(names)), *names, *arguments)
-        try:
-            return await self._command("EVALSHA", digest, *rest)
-        except UnknownScriptError:
-            return await self._command("EVAL", source, *rest)
+        return await run(self._client, script, names, arguments)
 
     async def _command(self, *words: str | bytes | int, **options: bool) -> Any:
-        # Bytes: a label set by hand may be anything, and must not break the connection.
-        with translated():
-            return await self._client.execute_command(*words, **{NEVER_DECODE: True, **options})
+        return await command(self._client, *words, **options)
 
     def _named(self, kind: str, key_id: str) -> str:
         return f"{self._prefix}{kind}:{{{key_id}}}"
@@ -271,12 +292,6 @@ def _record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None:
         if value is not None
     }
     return from_fields(key_id, texts) if texts else None
-
-
-@cache
-def _script(name: str) -> tuple[str, str]:
-    source = (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-    return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 def _escaped(text: str) -> str:

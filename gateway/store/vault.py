@@ -7,17 +7,15 @@ revision of its last write, a deletion included, so that a poll reads only what 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha1
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from gateway.domain.credentials import CredentialId, parse_id
-from gateway.store.failures import UnknownScriptError, translated
+from gateway.store.commands import command, run
+from gateway.store.failures import translated
 
 BATCH = 500
 
@@ -89,16 +87,10 @@ class VaultStore:
         return (self.name(credential), *rest)
 
     async def _run(self, script: str, names: Sequence[str], words: Sequence[str | bytes]) -> Any:
-        source, digest = _script(script)
-        rest = (str(len(names)), *names, *words)
-        try:
-            return await self._command("EVALSHA", digest, *rest)
-        except UnknownScriptError:
-            return await self._command("EVAL", source, *rest)
+        return await run(self._client, script, names, words)
 
     async def _command(self, *words: str | bytes) -> Any:
-        with translated():
-            return await self._client.execute_command(*words, **{NEVER_DECODE: True})
+        return await command(self._client, *words)
 
 
 def _number(value: bytes | None) -> int:
@@ -111,9 +103,3 @@ def _id(member: bytes) -> CredentialId | None:
         return parse_id(member.decode("ascii", "replace"))
     except ValueError:
         return None
-
-
-@cache
-def _script(name: str) -> tuple[str, str]:
-    source = (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-    return source, sha1(source.encode(), usedforsecurity=False).hexdigest()

@@ -39,6 +39,7 @@ class Commands:
 
     store: StoreSettings
     folder: Path
+    pepper: str = PEPPER
 
     def __call__(self, *arguments: str) -> Ended:
         return self.gateway("keys", *arguments)
@@ -63,7 +64,7 @@ class Commands:
             **kept,
             "PYTHONPATH": str(REPOSITORY),
             "GATEWAY_REDIS_URL": self.store.url or "",
-            "GATEWAY_PEPPER": PEPPER,
+            "GATEWAY_PEPPER": self.pepper,
             "GATEWAY_POLICIES": str(self.folder / "policies"),
         }
 

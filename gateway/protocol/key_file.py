@@ -1,0 +1,114 @@
+"""The file that moves keys between gateways: JSON, one object a line.
+
+First what it is and in which version, then a record a line, last how many these are: a file that
+was cut is seen to be.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.domain.key_copies import KeyCopy
+from gateway.domain.records import KeyRecord, field_names, from_fields
+
+VERSION = 1
+LONGEST_LINE = 65536
+_MARK = "gateway_keys"
+_COUNT = "records"
+_NAME = re.compile(r"[a-z0-9_]{1,32}", re.ASCII)
+_LATEST = 10**12
+
+
+class KeyFileError(ValueError):
+    """What was read is no such file, or not the whole of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`found`: a record, or in a sentence why it is none."""
+
+    number: int
+    found: KeyCopy | str
+
+
+def head() -> str:
+    return json.dumps({_MARK: VERSION})
+
+
+def line(copy: KeyCopy) -> str:
+    values = {name: getattr(copy.record, name) for name in ("id", *field_names())}
+    return json.dumps({**values, "removed_at": copy.removed_at})
+
+
+def tail(count: int) -> str:
+    return json.dumps({_COUNT: count})
+
+
+def read(lines: Iterable[bytes]) -> Iterator[Line]:
+    """Each record; KeyFileError, at the end at the latest, where this is no whole file."""
+    count = -1
+    told: int | None = None
+    for number, text in enumerate(lines, 1):
+        if told is not None:
+            raise KeyFileError(f"line {number} comes after the last one")
+        if len(text) > LONGEST_LINE:
+            raise KeyFileError(f"line {number} is longer than {LONGEST_LINE} bytes")
+        value = _object(text, number)
+        if count < 0:
+            _check_head(value)
+        elif value.keys() == {_COUNT}:
+            told = count
+            if value[_COUNT] != count:
+                raise KeyFileError(f"it holds {count} records, and its last line says otherwise")
+        else:
+            yield Line(number, _copy(value))
+        count += told is None
+    if count < 0:
+        raise KeyFileError("it is empty")
+    if told is None:
+        raise KeyFileError("its last line, which says how many records it holds, is missing")
+
+
+def _check_head(value: dict[str, Any]) -> None:
+    if value.keys() != {_MARK}:
+        raise KeyFileError("it does not begin as 'gateway keys export' begins")
+    if type(value[_MARK]) is not int or value[_MARK] != VERSION:
+        raise KeyFileError(f"its version is not {VERSION}, the one that is understood here")
+
+
+def _object(text: bytes, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise KeyFileError(f"line {number} is not one JSON object with each name once")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError
+    return made
+
+
+def _copy(value: dict[str, Any]) -> KeyCopy | str:
+    texts = {name: value.get(name) for name in ("id", *field_names())}
+    missing = next((name for name, text in texts.items() if not isinstance(text, str)), None)
+    if missing:
+        return f"{missing} is not there as a text."
+    unknown = next(iter(value.keys() - texts.keys() - {"removed_at"}), None)
+    if unknown is not None:
+        named = f" ({unknown})" if _NAME.fullmatch(unknown) else ""
+        return f"There is a field that no record has{named}."
+    removed_at = value.get("removed_at")
+    if removed_at is not None and not (type(removed_at) is int and 0 <= removed_at < _LATEST):
+        return "removed_at is neither null nor a Unix time in seconds."
+    return KeyCopy(_record(texts), removed_at)
+
+
+def _record(texts: dict[str, Any]) -> KeyRecord:
+    return from_fields(texts.pop("id"), texts)
