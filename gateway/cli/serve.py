@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.listener_options import listener_options
 from gateway.cli.logs import FORMATS, LEVELS, configure
 from gateway.cli.options import (
     check_exposure,
@@ -20,7 +21,14 @@ from gateway.cli.options import (
 from gateway.cli.privacy import keep_private
 from gateway.cli.vault_options import audit_file, read_vault
 from gateway.domain.errors import UsageError
-from gateway.domain.settings import AccessLogSettings, Address, ServerTls, Settings, StoreSettings
+from gateway.domain.settings import (
+    AccessLogSettings,
+    Address,
+    ListenerLimits,
+    ServerTls,
+    Settings,
+    StoreSettings,
+)
 from gateway.workers.handover import Handover, take
 
 # What no program that is started from here has to know.
@@ -91,6 +99,7 @@ Example:
     show_default=True,
     help="How long open streams live on while Redis cannot be asked for their keys.",
 )
+@listener_options
 @click.option(
     "--tls-cert",
     type=click.Path(path_type=Path),
@@ -142,6 +151,7 @@ def serve(
     max_requests: int,
     drain: float,
     stream_unchecked: float,
+    limits: ListenerLimits,
     tls_cert: Path | None,
     tls_key: Path | None,
     embedded: bool,
@@ -165,6 +175,7 @@ def serve(
         vault=read_vault(store, (listen, admin_listen), _warn, embedded=embedded),
         drain=drain,
         stream_unchecked=stream_unchecked,
+        limits=limits,
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
         access_log=_access_log(access_log, log_format),
         max_requests=max_requests,

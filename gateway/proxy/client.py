@@ -92,10 +92,21 @@ class ClientConnection(Stream):
         peername = transport.get_extra_info("peername")
         scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
         self.hop = Hop(peername[0] if peername else "", scheme)
+        if len(self._register) >= self._limits.max_connections and not self._find_room():
+            self.abort()
+            return
         self._register.add(self)
         self.deadline.set(self._limits.head)
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(self._on_done)
+
+    def _find_room(self) -> bool:
+        """Close a connection that waits for a request, if there is one."""
+        idle = next((other for other in self._register if not other.busy), None)
+        if idle is not None:
+            self._register.discard(idle)
+            idle.close()
+        return idle is not None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

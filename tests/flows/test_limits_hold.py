@@ -219,6 +219,49 @@ async def test_a_thousand_idle_connections_are_closed_and_their_descriptors_are_
                 await asyncio.sleep(0.01)
 
 
+async def test_where_there_are_too_many_connections_an_idle_one_makes_room(
+    store: StoreSettings, client: Redis
+) -> None:
+    limits = ListenerLimits(max_connections=2)
+    async with (
+        new_world(store, client, limits=limits) as world,
+        nothing_left(world),
+        callers(world, 2) as old,
+        callers(world, 1) as new,
+    ):
+        new[0].send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await read_answer(new[0].reader)).status == 200
+        closed, _ = await asyncio.wait(
+            [asyncio.create_task(end.reader.read()) for end in old],
+            return_when=asyncio.FIRST_COMPLETED,
+            timeout=BOUND,
+        )
+        assert [task.result() for task in closed] == [b""]
+        assert len(world.gateways[0].data.connections) == 2
+        for end in old:
+            end.writer.close()
+
+
+async def test_where_all_connections_are_busy_a_new_one_is_closed_and_they_go_on(
+    store: StoreSettings, client: Redis
+) -> None:
+    limits = ListenerLimits(max_connections=1)
+    async with (
+        new_world(store, client, limits=limits) as world,
+        nothing_left(world),
+        callers(world, 1) as busy,
+    ):
+        busy[0].send(b"GET /livez HTTP/1.1\r\n")
+        async with asyncio.timeout(BOUND):
+            while not any(one.busy for one in world.gateways[0].data.connections):
+                await asyncio.sleep(0.01)
+        async with callers(world, 1) as late:
+            with suppress(ConnectionError):
+                assert await late[0].reader.read() == b""
+        busy[0].send(b"Host: x\r\n\r\n")
+        assert (await read_answer(busy[0].reader)).status == 200
+
+
 async def test_fewer_bytes_than_were_announced_are_no_request(world: World) -> None:
     seen = b""
 
