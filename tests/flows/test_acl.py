@@ -64,6 +64,7 @@ async def test_a_key_lives_its_whole_life_under_the_rights_of_the_shipped_file(
             assert await status(gateway, key) == "ok"
         await changed_by_hand(guarded, gateway, key, record)
         await changed_by_commands(guarded, gateway, key)
+        await moved(guarded, gateway, key)
         await looked_at(guarded, key)
         assert await guarded.by_hand("operator", "DEL", record) == "1"
         assert await status(gateway, key) == "key_invalid"
@@ -107,6 +108,21 @@ async def changed_by_commands(guarded: Guarded, gateway: Served, key: Key) -> No
     ended = await guarded.run("operator", "keys", "delete", other.id, "--yes")
     assert ended.code == 0, ended.said
     assert await status(gateway, other) == "key_invalid"
+
+
+async def moved(guarded: Guarded, gateway: Served, key: Key) -> None:
+    """Out by a viewer, in by an operator: made anew, left as it is, and replaced."""
+    file = str(guarded.folder / "keys.jsonl")
+    ended = await guarded.run("viewer", "keys", "export", "--out", file)
+    assert ended.code == 0, ended.said
+    assert await guarded.by_hand("operator", "DEL", f"gw:key:{{{key.id}}}") == "1"
+    for outcome in ("imported", "unchanged", "replaced"):
+        ended = await guarded.run("operator", "keys", "import", file, "--overwrite", "--json")
+        assert [row["outcome"] for row in ended.json["results"]] == [outcome], ended.said
+        assert await status(gateway, key) == "key_revoked"
+        label = ("update", key.id, "--label", "other")
+        if outcome == "unchanged":
+            assert (await guarded.run("operator", "keys", *label)).code == 0
 
 
 async def looked_at(guarded: Guarded, key: Key) -> None:

@@ -76,6 +76,26 @@ async def test_keys_are_made_listed_changed_and_deleted(operator: Operator, tmp_
         assert await keys.ids() == []
 
 
+async def test_keys_are_exported_and_imported_again(operator: Operator, tmp_path: Path) -> None:
+    """Whichever nodes they are on, with every field and the time that each has left."""
+    file = str(tmp_path / "keys.jsonl")
+    async with open_store(operator.commands.store) as client:
+        made = [await asyncio.to_thread(operator.commands.create) for _ in range(3)]
+        names = [f"gw:key:{{{key.id}}}" for key in made]
+        await client.expireat(names[0], 4_000_000_000)
+        before = [await client.hgetall(name) for name in names]
+        told = await operator.json("keys", "export", "--out", file)
+        assert told == {"exported": len(made), "left_out": []}
+        again = await operator.json("keys", "import", file)
+        assert {row["outcome"] for row in again["results"]} == {"unchanged"}
+        for name in names:
+            await client.delete(name)
+        done = await operator.json("keys", "import", file)
+        assert {row["outcome"] for row in done["results"]} == {"imported"}
+        assert [await client.hgetall(name) for name in names] == before
+        assert await client.expiretime(names[0]) == 4_000_000_000
+
+
 async def test_doctor_sees_each_node_and_every_worker(operator: Operator) -> None:
     async with open_store(operator.gateway) as client:
         workers = WorkerStore(client)
