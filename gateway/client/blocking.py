@@ -4,6 +4,8 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -31,18 +33,18 @@ class SyncCredentials:
         self._credentials = Credentials(
             url, key, names, poll=poll, wait=wait, on_change=on_change, ssl_context=ssl_context
         )
-        self._thread = threading.Thread(target=self._run, name="gateway-credentials", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "gateway-credentials")
         self._entered = threading.Event()
-        self._problem: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._enough: asyncio.Event | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        running = self._thread.submit(asyncio.run, self._keep())
+        running.add_done_callback(lambda _: self._entered.set())
         self._entered.wait()
-        if self._problem is not None:
-            self._thread.join()
-            raise self._problem
+        if running.done():
+            self._thread.shutdown()
+            running.result()
         return self
 
     def __exit__(
@@ -52,8 +54,10 @@ class SyncCredentials:
         traceback: TracebackType | None,
     ) -> None:
         if self._loop is not None and self._enough is not None:
-            self._loop.call_soon_threadsafe(self._enough.set)
-        self._thread.join()
+            # A loop that has ended by itself needs no telling.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._enough.set)
+        self._thread.shutdown()
 
     def __getitem__(self, name: str) -> Secret:
         return self._credentials[name]
@@ -84,14 +88,6 @@ class SyncCredentials:
     def broken(self) -> Mapping[str, str]:
         """What the gateway cannot vouch for now, a sentence each."""
         return self._credentials.broken
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._keep())
-        except BaseException as problem:  # noqa: BLE001 (raised again where it was entered)
-            self._problem = problem
-        finally:
-            self._entered.set()
 
     async def _keep(self) -> None:
         self._loop, self._enough = asyncio.get_running_loop(), asyncio.Event()
