@@ -32,5 +32,10 @@ class Outbox:
         """Write what waits now: before anything else is done to one of the connections."""
         waiting, self._waiting, self._size = self._waiting, [], 0
         for transport, data in waiting:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            try:
                 transport.write(data)
+            except (OSError, RuntimeError):
+                # What is wrong with one must not lose what the others are owed.
+                transport.abort()

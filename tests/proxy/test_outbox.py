@@ -14,9 +14,14 @@ class Written(asyncio.WriteTransport):
     def __init__(self, log: list[bytes]) -> None:
         super().__init__()
         self._log = log
-        self.closing = False
+        self.closing = self.broken = self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.broken:
+            raise OSError("broken")
         self._log.append(bytes(data))
 
     def is_closing(self) -> bool:
@@ -59,6 +64,19 @@ async def test_a_connection_that_ends_meanwhile_is_sent_nothing_and_holds_up_nob
     gone.closing = True
     await asyncio.sleep(0)
     assert log == [b"kept"]
+
+
+async def test_a_connection_that_cannot_be_written_to_is_reset_and_holds_up_nobody(
+    outbox: Outbox,
+) -> None:
+    log: list[bytes] = []
+    bad, other = Written(log), Written(log)
+    bad.broken = True
+    outbox.add(bad, b"lost")
+    outbox.add(other, b"kept")
+    await asyncio.sleep(0)
+    assert log == [b"kept"]
+    assert bad.aborted
 
 
 async def test_what_waits_is_written_before_a_connection_is_closed(outbox: Outbox) -> None:
