@@ -25,12 +25,14 @@ from gateway.proxy.inflight import Inflight
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
+from gateway.proxy.services import Services
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
 from gateway.services.heartbeat import Heartbeat
+from gateway.services.inject import open_injector
 from gateway.services.journal import Journal, Reader
 from gateway.services.leases import Leases
 from gateway.services.open_audit import open_audit
@@ -164,12 +166,14 @@ async def open_gateway(
         forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
         audit = await stack.enter_async_context(open_audit(settings, client))
         pull = Pull(credentials, gatekeeper, keys, audit)
+        injector = await stack.enter_async_context(open_injector(credentials))
+        services = Services(injector, audit, forwarder)
 
         def metrics() -> bytes:
             journal.settle()
             return traffic.exposition()
 
-        handler = Handler(policies, gatekeeper, forwarder, readiness, journal.add, pull)
+        handler = Handler(policies, gatekeeper, forwarder, readiness, journal.add, pull, services)
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(metrics, gatekeeper, policies, keyless=keyless)
         certificate = _certificate(settings, stack)

@@ -22,6 +22,14 @@ def is_guarded(text: str) -> bool:
     return any(inner in network for inner in _readings(address) for network in _GUARDED)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to `host` stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _readings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
     found: list[IPv4Address | IPv6Address] = [address]
     if isinstance(address, IPv6Address):

@@ -51,6 +51,7 @@ class Code(StrEnum):
     AUDIT_UNAVAILABLE = "audit_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_PROTOCOL = "upstream_protocol"
+    UPSTREAM_AUTH_FAILED = "upstream_auth_failed"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     INTERNAL = "internal"
 
@@ -192,6 +193,12 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
                 Code.UPSTREAM_PROTOCOL,
                 "The agent answered something that is not valid HTTP.",
                 retry=True,
+            ),
+            _row(
+                502,
+                Code.UPSTREAM_AUTH_FAILED,
+                "The service refused the credential that the gateway put into the call. Ask the "
+                "gateway's operator to look at it.",
             ),
             _row(504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time.", retry=True),
             _row(

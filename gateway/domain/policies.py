@@ -11,6 +11,7 @@ from gateway.domain.limits import Limits
 from gateway.domain.problems import Place
 from gateway.domain.references import Reference
 from gateway.domain.routes import Route
+from gateway.domain.services import Inject
 
 Network = IPv4Network | IPv6Network
 DEFAULT_ACTION = "invoke"
@@ -74,7 +75,8 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent behind the gateway. `upstreams`: one or more, of equal worth.
+    """One agent behind the gateway, or a service that it calls for others: then `kind` is
+    `services`, and `inject` what is put into each call. `upstreams`: one or more, of equal worth.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
     `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
@@ -90,6 +92,13 @@ class Agent:
     preserve_host: bool = False
     allowed_oddities: frozenset[str] = frozenset()
     cors: Cors | None = None
+    kind: str = "agents"
+    inject: Inject | None = None
+
+    @property
+    def place(self) -> str:
+        """The name by which logs, metrics and records tell it from all others."""
+        return self.name if self.inject is None else f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ class Policies:
     trusted_proxies: tuple[Network, ...] = ()
     origins: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
     mentions: tuple[Mention, ...] = ()
+    services: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)
@@ -131,7 +141,8 @@ class Policies:
 
     def __post_init__(self) -> None:
         by_host = {host: agent for agent in self.agents.values() for host in agent.hosts}
-        oddities = frozenset[str]().union(*(a.allowed_oddities for a in self.agents.values()))
+        everyone = (*self.agents.values(), *self.services.values())
+        oddities = frozenset[str]().union(*(one.allowed_oddities for one in everyone))
         object.__setattr__(self, "by_host", MappingProxyType(by_host))
         object.__setattr__(self, "oddities", oddities)
         object.__setattr__(self, "found", {})

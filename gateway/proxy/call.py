@@ -50,6 +50,8 @@ class Call:
         arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
         if not outgoing.head.has_body:
             connection.write(self._data)
+        elif outgoing.dress is not None and outgoing.dress.body is not None:
+            connection.write(self._data + outgoing.dress.body)
         elif exchange.body_arrived:
             body = self._framed(exchange.buffered_body())
             connection.write(self._data + body + self._ending())

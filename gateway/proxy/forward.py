@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from aiohttp import StreamReader
-
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Upstream
 from gateway.protocol.answer import AnswerHead, read_answer, write_answer
@@ -14,7 +12,8 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import UpstreamPool
-from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, chunk
+from gateway.proxy.scrubbed import scrubbed
+from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, Body, chunk
 from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.traffic import Traffic
@@ -106,7 +105,7 @@ class Forwarder:
             message.code,
             message.raw_headers,
             method=outgoing.head.method,
-            drop_limits=outgoing.limited,
+            drop_limits=outgoing.limited and outgoing.dress is None,
             drop_cors=outgoing.agent.cors is not None,
         )
         if head.status == 101:
@@ -114,12 +113,15 @@ class Forwarder:
             with self._open_streams.track_inprogress():
                 await open_tunnel(exchange, outgoing, connection, head, self._inflight)
             return
-        chunked, begun = _begin(exchange, outgoing, head, call, payload)
+        body: Body = payload
+        if outgoing.dress is not None:
+            outgoing, body = scrubbed(outgoing, outgoing.dress, head, payload)
+        chunked, begun = _begin(exchange, outgoing, head, call, body)
         if begun is None:
             return
         events = is_event_stream(head.headers)
         stream = AnswerStream(
-            exchange, connection, payload, chunked=chunked, events=events, begun=begun
+            exchange, connection, body, chunked=chunked, events=events, begun=begun
         )
         with (
             self._open_streams.track_inprogress(),
@@ -136,7 +138,7 @@ class Forwarder:
 
 
 def _begin(
-    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, call: Call, payload: StreamReader
+    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, call: Call, payload: Body
 ) -> tuple[bool, bytes | None]:
     """Write the head with what is there of the body, small answers whole in one write.
 
@@ -150,7 +152,10 @@ def _begin(
     if not head.bodiless:
         # The body, where it came with the head.
         length = head.content_length
-        body = None if length is None else call.connection.take_whole(length)
+        if length is None or outgoing.dress is not None:
+            body = None
+        else:
+            body = call.connection.take_whole(length)
     if body is not None:
         exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
         return chunked, None

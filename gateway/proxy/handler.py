@@ -26,6 +26,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pull import Pull
+from gateway.proxy.services import Services
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.locate import find_agent, locate
@@ -47,8 +48,10 @@ class Handler:
         readiness: health.Readiness,
         observe: Callable[[Handled], None],
         pull: Pull,
+        services: Services,
     ) -> None:
         self._pull = pull
+        self._services = services
         self._policies = policies
         self._gatekeeper = gatekeeper
         self._forwarder = forwarder
@@ -96,7 +99,7 @@ class Handler:
         located = locate(head, policies)
         agent = located.agent
         if agent is not None:
-            exchange.agent = agent.name
+            exchange.agent = agent.name if agent.inject is None else agent.place
             if exchange.page_fields and is_preflight(head):
                 exchange.reply(answer_preflight(agent, located.path, exchange.request_id))
                 return
@@ -113,7 +116,10 @@ class Handler:
                 raise Denied(Code.NOT_FOUND)
             blocks, own = self._lines(exchange, head, agent, passage, policies)
             outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
-            await self._forwarder.forward(exchange, outgoing)
+            if agent.inject is None:
+                await self._forwarder.forward(exchange, outgoing)
+            else:
+                await self._services.forward(exchange, outgoing, agent.inject)
         finally:
             if passage.lease is not None:
                 self._gatekeeper.give_back(passage)
@@ -128,12 +134,15 @@ class Handler:
     ) -> tuple[tuple[bytes, ...], bytes]:
         """The gateway's own header lines: for the agent, and for the caller."""
         named = exchange.request_id.encode()
-        blocks = (
+        blocks: tuple[bytes, ...] = (
             forwarding_block(head, exchange.client.hop, policies.trusted_proxies),
             trace_block(head, *self._ids.trace()),
             passage.identity,
             b"X-Request-Id: %b\r\n" % named,
         )
+        if agent.inject is not None:
+            # Who calls is between the caller and the gateway.
+            blocks = (blocks[1], blocks[3])
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
         if agent.cors is not None:
             own += answer_block(head, agent)

@@ -4,6 +4,7 @@ from gateway.domain.facts import fact
 from gateway.domain.policies import Agent, Upstream
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET, write_head
+from gateway.proxy.dress import Dress, dressed_head
 from gateway.services.admit import Passage
 from gateway.services.locate import Located
 from gateway.services.standing import Standing
@@ -15,7 +16,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 @fact
 class Outgoing:
     """`blocks`: the gateway's header lines for the agent, `own`: those for the caller.
-    `upgrade`: it asks for a WebSocket.
+    `upgrade`: it asks for a WebSocket. `dress`: what a call to a service holds besides.
     """
 
     agent: Agent
@@ -25,9 +26,12 @@ class Outgoing:
     blocks: tuple[bytes, ...]
     own: bytes
     upgrade: bool = False
+    dress: Dress | None = None
 
     def data_for(self, upstream: Upstream) -> bytes:
         """The head as it is sent to `upstream`."""
+        if self.dress is not None:
+            return dressed_head(self, self.dress, upstream)
         preserved = self.head.authority if self.agent.preserve_host else b""
         return write_head(
             self.head,

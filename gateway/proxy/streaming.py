@@ -1,6 +1,6 @@
 """The part of an answer that arrives after its head: passed on piece by piece."""
 
-from aiohttp import StreamReader
+from typing import Protocol
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.events import ends_at_boundary, error_event
@@ -11,6 +11,22 @@ LAST_CHUNK = b"0\r\n\r\n"
 _TAIL = 4
 
 
+class Body(Protocol):
+    """What of a reader of a body is needed to pass it on."""
+
+    def is_eof(self) -> bool: ...
+
+    def at_eof(self) -> bool: ...
+
+    def exception(self) -> BaseException | None: ...
+
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+    def read_nowait(self, most: int, /) -> bytes: ...
+
+    async def readany(self) -> bytes: ...
+
+
 class AnswerStream:
     """`chunked`: for the caller. `events`: it is an event stream that can be written into. `begun`:
     what of the body was passed on with the head."""
@@ -19,7 +35,7 @@ class AnswerStream:
         self,
         exchange: Exchange,
         connection: UpstreamConnection,
-        payload: StreamReader,
+        payload: Body,
         *,
         chunked: bool,
         events: bool,

@@ -86,7 +86,8 @@ class Belief:
         return True
 
     def _open(self, located: Located, admission: Admission) -> Door:
-        agent = located.agent.name if located.agent else ""
+        # A plan's limits at single agents are for agents, whatever services are called.
+        agent = located.agent.name if located.agent and located.agent.inject is None else ""
         record, slot = self.record, self.proven.slot
         limits = binding_limits(record, self.policies.plans, agent)
         until = valid_until(record, by_previous=slot is Slot.PREVIOUS)

@@ -103,7 +103,7 @@ class LiveCredentials:
 
         Denied(credential_unavailable) where it had to be asked and did not answer.
         """
-        await self.freshen_ids(tuple(_id(r, user) for r in template.references))
+        await self.freshen_ids(tuple(id_of(r, user) for r in template.references))
 
     async def freshen_ids(self, ids: tuple[CredentialId, ...]) -> None:
         """The same, for credentials by name."""
@@ -149,7 +149,7 @@ class LiveCredentials:
         kept = self._resolved.get((template, user))
         if kept is not None and kept.generation == self._sync.generation and now < kept.until:
             return kept.resolved
-        found = {r: self.find(_id(r, user)) for r in template.references}
+        found = {r: self.find(id_of(r, user)) for r in template.references}
         resolved = _resolved(template, found, now)
         if all(one.max_stale is None for one in found.values()):
             self._keep(template, user, _Kept(self._sync.generation, _until(found, now), resolved))
@@ -213,7 +213,8 @@ def _until(found: Mapping[Reference, Credential], now: float) -> float:
     return min((one.until for one in older if one and one.until), default=math.inf)
 
 
-def _id(reference: Reference, user: str | None) -> CredentialId:
+def id_of(reference: Reference, user: str | None) -> CredentialId:
+    """Whose credential is meant; Denied where it is the user's own and nobody is named."""
     if not reference.of_user:
         return CredentialId(reference.name)
     if not user:

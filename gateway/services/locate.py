@@ -13,6 +13,7 @@ from gateway.protocol.target import Target, route_path
 # A path is at most as long as a line may be, so this is some megabytes at worst.
 MAX_KNOWN = 1024
 AGENTS_PREFIX = b"/agents/"
+SERVICES_PREFIX = b"/services/"
 # One-time links of the gateway's own: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
 
@@ -40,7 +41,7 @@ class Located:
     place: Place = field(init=False)
 
     def __post_init__(self) -> None:
-        name = self.agent.name if self.agent else ""
+        name = self.agent.place if self.agent else ""
         object.__setattr__(self, "place", (name, self.action, self.required, self.also))
 
     @property
@@ -54,7 +55,7 @@ class Located:
             return self.required
         if self.agent is None or not self.action:
             return None
-        return Scope("agents", self.agent.name, self.action)
+        return Scope(self.agent.kind, self.agent.name, self.action)
 
 
 def locate(head: RequestHead, policies: Policies) -> Located:
@@ -93,6 +94,9 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
     if agent is None and rest.startswith(AGENTS_PREFIX):
         name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
         agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
+    elif agent is None and rest.startswith(SERVICES_PREFIX):
+        name, slash, tail = rest[len(SERVICES_PREFIX) :].partition(b"/")
+        agent, rest = policies.services.get(name.decode("ascii")), slash + tail or b"/"
     return agent, rest
 
 

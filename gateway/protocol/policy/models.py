@@ -13,27 +13,34 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gateway.domain.addresses import is_guarded
+from gateway.domain.addresses import is_guarded, is_loopback
 from gateway.domain.cors import ANY_ORIGIN
 from gateway.domain.policies import DEFAULT_ACTION
+from gateway.domain.services import Scheme
 from gateway.protocol.policy.values import (
     Burst,
     Duration,
+    FieldName,
     FilePath,
     HeaderName,
+    HeaderText,
     HostName,
+    InjectedHeader,
     MaxAge,
     Method,
     Name,
     NetworkText,
     Oddity,
     OriginText,
+    PartOfScope,
     ProxyUrl,
     Quotas,
     RateText,
     RoutePathText,
     Size,
+    TemplateText,
     UpstreamUrl,
+    WholeCredential,
 )
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -157,6 +164,81 @@ class AgentSection(_Section):
     )
 
 
+class InjectSection(_Section):
+    """What is put into every call, in place of what the caller sends under these names."""
+
+    headers: dict[InjectedHeader, HeaderText] = Field(default={}, description="Header lines.")
+    query: dict[FieldName, TemplateText] = Field(default={}, description="Query parameters.")
+    body: dict[FieldName, TemplateText] = Field(
+        default={}, description="Fields of the JSON object that is the body."
+    )
+
+    @model_validator(mode="after")
+    def _each_header_is_there_once(self) -> Self:
+        names = [name.lower() for name in self.headers]
+        if len(set(names)) != len(names):
+            raise ValueError("two of these headers have the same name: case is ignored in names")
+        return self
+
+
+class SignSection(_Section):
+    """How each call is signed with an access key (a credential of type ak_sk)."""
+
+    scheme: Annotated[Scheme, Field(strict=False)] = Field(
+        description="aws4: AWS Signature Version 4; acs3: Alibaba Cloud's version 3."
+    )
+    credential: WholeCredential = Field(description="The access key and its secret.")
+    region: PartOfScope | None = Field(default=None, description="aws4: such as eu-central-1.")
+    service: PartOfScope | None = Field(
+        default=None, description="aws4: such as s3 or execute-api."
+    )
+    body: Literal["signed", "unsigned"] = Field(
+        default="signed",
+        description="'signed' holds a body of up to 8 MiB until it is whole; 'unsigned' (aws4, "
+        "over https, where the service takes it, as S3 does) lets it stream.",
+    )
+
+    @model_validator(mode="after")
+    def _each_scheme_has_what_it_needs(self) -> Self:
+        if (self.scheme is Scheme.AWS4) != (self.region is not None) or (
+            (self.region is None) != (self.service is None)
+        ):
+            raise ValueError("aws4 needs 'region' and 'service', and acs3 has neither")
+        if self.scheme is Scheme.ACS3 and self.body == "unsigned":
+            raise ValueError("acs3 signs every body")
+        return self
+
+
+class ServiceSection(_Section):
+    """A service that agents call with the gateway's credentials. Its scope is `services/<name>`,
+    its URL `/services/<name>/…`."""
+
+    upstream: Upstreams = Field(
+        description="Where it lives: a URL, a section with more, or a list of them.",
+    )
+    inject: InjectSection = Field(default_factory=InjectSection)
+    sign: SignSection | None = None
+    timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
+    max_body: Size | None = Field(default=None, description="Left out: no limit.")
+    paths: PathsSection | None = None
+    allow_http: bool = Field(
+        default=False, description="Credentials may go there in clear, beyond this machine."
+    )
+
+    @model_validator(mode="after")
+    def _credentials_go_over_tls(self) -> Self:
+        for upstream in self.upstream:
+            url = upstream.url
+            if url.scheme == "http" and not is_loopback(url.host) and not self.allow_http:
+                raise ValueError(
+                    f"credentials would go to {url.host} in clear: use https, or write "
+                    "'allow_http: true' if it is meant"
+                )
+            if url.scheme == "http" and self.sign is not None and self.sign.body == "unsigned":
+                raise ValueError("an unsigned body needs https: nothing else protects it")
+        return self
+
+
 class LimitsSection(_Section):
     rate: RateText | None = Field(default=None, description="Steady requests a s, m, h or d.")
     burst: Burst | None = Field(default=None, description="Most at once. Default: rate's number.")
@@ -185,6 +267,7 @@ class PolicyFile(_Section):
 
     version: Literal[1]
     agents: dict[Name, AgentSection] = {}
+    services: dict[Name, ServiceSection] = {}
     plans: dict[Name, PlanSection] = {}
     trusted_proxies: list[NetworkText] = Field(
         default=[], description="Networks whose X-Forwarded-For is believed."

@@ -13,14 +13,18 @@ from gateway.domain.limits import Concurrency, Limits
 from gateway.domain.policies import Agent, ClientTls, Mention, Plan, Policies, Timeouts, Upstream
 from gateway.domain.problems import Place, Problem
 from gateway.domain.routes import Route, parse_path
+from gateway.domain.services import Inject, Sign
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
     CorsSection,
+    InjectSection,
     LimitsSection,
     PlanSection,
     PolicyFile,
     RouteSection,
+    ServiceSection,
+    SignSection,
     UpstreamSection,
 )
 from gateway.protocol.policy.references import mentions
@@ -68,6 +72,11 @@ def _build(
         for path, file in parsed
         for name, section in file.agents.items()
     }
+    services = {
+        name: _service(name, section, PurePath(path).parent)
+        for path, file in parsed
+        for name, section in file.services.items()
+    }
     files = [file for _, file in parsed]
     plans = {name: _plan(name, s) for file in files for name, s in file.plans.items()}
     return Policies(
@@ -77,6 +86,7 @@ def _build(
         tuple(network for file in files for network in file.trusted_proxies),
         MappingProxyType(dict(places)),
         mentioned,
+        MappingProxyType(services),
     )
 
 
@@ -94,7 +104,7 @@ def _places(trees: Iterable[Tree]) -> tuple[dict[str, Place], list[Problem]]:
 
 def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:
     """Every agent, plan and host in a file, read leniently: the models find what is wrong."""
-    for section in ("agents", "plans"):
+    for section in ("agents", "services", "plans"):
         for name in _mapping(tree.data, section):
             yield f"{section}/{name}", tree.place((section, name), key=True)
     for agent, fields in _mapping(tree.data, "agents").items():
@@ -150,6 +160,33 @@ def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
         section.preserve_host,
         frozenset(section.paths.allow) if section.paths else frozenset(),
         _cors(section.cors),
+    )
+
+
+def _service(name: str, section: ServiceSection, folder: PurePath) -> Agent:
+    times = section.timeouts
+    return Agent(
+        name,
+        tuple(_upstream(one, folder) for one in section.upstream),
+        timeouts=Timeouts(times.connect, times.first_byte, times.idle),
+        max_body=section.max_body,
+        allowed_oddities=frozenset(section.paths.allow) if section.paths else frozenset(),
+        kind="services",
+        inject=_inject(section.inject, section.sign),
+    )
+
+
+def _inject(section: InjectSection, sign: SignSection | None) -> Inject:
+    signed = None
+    if sign is not None:
+        hashes = sign.body == "signed"
+        region, service = sign.region or "", sign.service or ""
+        signed = Sign(sign.scheme, sign.credential, region, service, hashes_body=hashes)
+    return Inject(
+        tuple(section.headers.items()),
+        tuple(section.query.items()),
+        tuple(section.body.items()),
+        signed,
     )
 
 

@@ -1,11 +1,13 @@
 """References in policy files: where each stands, and what is wrong with those that are none."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from gateway.domain.policies import Mention
 from gateway.domain.problems import Problem
-from gateway.domain.references import OPEN, parse
+from gateway.domain.references import OPEN, Reference, parse
+from gateway.domain.services import SIGNING_FIELDS
 from gateway.protocol.policy.tree import Path, Tree
 
 
@@ -16,10 +18,20 @@ def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]
     for tree in trees:
         for path, text in _texts(tree.data, ()):
             try:
-                found += [Mention(tree.place(path), one) for one in parse(text).references]
+                place = tree.place(path)
+                found += [Mention(place, one) for one in _meant(path, parse(text).references)]
             except ValueError as problem:
                 problems.append(Problem(tree.place(path), str(problem)))
     return tuple(found), problems
+
+
+def _meant(path: Path, references: Iterable[Reference]) -> Iterator[Reference]:
+    """A whole credential, which has no main value, is needed for the fields that sign."""
+    for reference in references:
+        if path[-2:] == ("sign", "credential"):
+            yield from (replace(reference, field=name) for name in SIGNING_FIELDS)
+        else:
+            yield reference
 
 
 def _texts(data: Any, path: Path) -> Iterator[tuple[Path, str]]:

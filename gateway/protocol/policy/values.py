@@ -7,13 +7,16 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from gateway.domain import limits, scopes, units
 from gateway.domain.cors import ANY_ORIGIN
 from gateway.domain.policies import PATH_ODDITIES, Upstream
+from gateway.domain.references import Reference, Template
+from gateway.domain.references import parse as parse_template
 from gateway.domain.routes import pattern_problem
 from gateway.protocol.authority import parse_host
+from gateway.protocol.header_names import FRAMING, HOP_BY_HOP
 from gateway.protocol.request import METHODS
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -21,6 +24,9 @@ _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
+# What a browser or a proxy would be told; it decides where a request ends, or how it is read.
+_NOT_INJECTED = HOP_BY_HOP | FRAMING | {b"accept-encoding", b"x-request-id", b"traceparent"}
+_SCOPE_PART = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # It does not repeat what was written: a mistyped URL may hold a password.
 _NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
@@ -151,6 +157,32 @@ def _header(text: str) -> str:
     return text
 
 
+def _injected_header(text: str) -> str:
+    name = _header(text)
+    if name.lower().encode() in _NOT_INJECTED:
+        raise ValueError(f"{name!r} is between the gateway and the service: it is set by itself")
+    return name
+
+
+def _header_template(text: str) -> Template:
+    if not (text.isprintable() and text.isascii()):
+        raise ValueError("this cannot be sent in a header: write it in printable ASCII")
+    return parse_template(text)
+
+
+def _whole_credential(text: str) -> Reference:
+    template = parse_template(text)
+    if len(template.parts) != 1 or not template.references or template.references[0].field:
+        raise ValueError("this names a whole credential, such as ${credentials.aws}")
+    return template.references[0]
+
+
+def _part_of_scope(text: str) -> str:
+    if not _SCOPE_PART.fullmatch(text):
+        raise ValueError("this is a name such as eu-central-1 or s3")
+    return text
+
+
 def _file(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError("this is not the path of a file")
@@ -176,6 +208,14 @@ OriginText = Annotated[
     bytes, *_written(_origin, r"^(\*|[a-z][a-z0-9+.-]*://[^/]+)$", "https://app.example.com")
 ]
 HeaderName = Annotated[str, *_written(_header, "", "Content-Type")]
+InjectedHeader = Annotated[str, *_written(_injected_header, "", "Authorization")]
+HeaderText = Annotated[Template, *_written(_header_template, "", "Bearer ${credentials.crm}")]
+TemplateText = Annotated[Template, *_written(parse_template, "", "${credentials.crm}")]
+WholeCredential = Annotated[
+    Reference, *_written(_whole_credential, r"^\$\{(credentials|user)\.", "${credentials.aws}")
+]
+PartOfScope = Annotated[str, *_written(_part_of_scope, "^[a-z0-9][a-z0-9-]*$", "eu-central-1")]
+FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 Size = Annotated[
     int,
     BeforeValidator(_size),

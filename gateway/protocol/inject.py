@@ -1,0 +1,58 @@
+"""Putting values into a request: what the caller sent under the same names goes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote, unquote_plus
+
+from gateway.protocol.request import Header, refused
+
+Pairs = Sequence[tuple[str, str]]
+
+_NO_JSON = "This service takes a JSON object as its body: the gateway adds a field to it."
+_JSON = (b"application/json", b"text/json")
+
+
+def with_headers(headers: Iterable[Header], injected: Iterable[Header]) -> list[Header]:
+    """`injected` in place of all headers of these names, and of those that CGI takes for them."""
+    ours = list(injected)
+    names = {_plain(name) for name, _ in ours}
+    return [header for header in headers if _plain(header[0]) not in names] + ours
+
+
+def _plain(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-").replace(b".", b"-")
+
+
+def with_query(query: bytes, injected: Pairs) -> bytes:
+    """`injected` in place of all parameters of these names, however they are spelled; the rest
+    stays byte for byte."""
+    if not injected:
+        return query
+    names = {name.casefold() for name, _ in injected}
+    kept = [item for item in query[1:].split(b"&") if item and _name(item) not in names]
+    ours = [f"{quote(name, safe='')}={quote(value, safe='')}".encode() for name, value in injected]
+    return b"?" + b"&".join(kept + ours)
+
+
+def _name(item: bytes) -> str:
+    return unquote_plus(item.partition(b"=")[0].decode("latin-1")).casefold()
+
+
+def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> bytes:
+    """The JSON object `body` with these fields in it; Denied(bad_request) if it is none."""
+    kinds = [value for name, value in headers if name.lower() == b"content-type"]
+    kind = kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
+    if kind not in _JSON and not kind.endswith(b"+json"):
+        raise refused(_NO_JSON)
+    try:
+        found: Any = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise refused(_NO_JSON) from None
+    if not isinstance(found, dict):
+        raise refused(_NO_JSON)
+    return json.dumps(found | dict(injected), separators=(",", ":")).encode("ascii")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,159 @@
+"""Secrets in a stream of bytes are replaced, however the stream is cut into pieces.
+
+A secret is looked for as it is and in the spellings that programs give to what they echo: base64
+at each of its three alignments, URL-encoded, hex, JSON, HTML. What may be the beginning of one is
+held back until it is known; nothing else is.
+"""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import quote, quote_plus
+
+# Shorter ones are in every text: to replace them would tell where they are, and break answers.
+SHORTEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """`names`: what stands for each spelling. `longest`: the length of the longest one."""
+
+    found: re.Pattern[bytes] = field(repr=False)
+    names: Mapping[bytes, bytes] = field(repr=False)
+    begins: re.Pattern[bytes] = field(repr=False)
+    firsts: Mapping[bytes, tuple[bytes, ...]] = field(repr=False)
+    longest: int
+
+    def replaced(self, whole: bytes) -> bytes:
+        """`whole`, with every secret in it replaced."""
+        scrubber = Scrubber(self)
+        return scrubber.feed(whole) + scrubber.end()
+
+
+@lru_cache(maxsize=1024)
+def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
+    """For secrets as (name, value); None where there is nothing to look for."""
+    names: dict[bytes, bytes] = {}
+    for name, value in secrets:
+        for spelling in spellings(value):
+            if len(spelling) >= SHORTEST:
+                names.setdefault(spelling, f"[redacted:{name}]".encode())
+    if not names:
+        return None
+    longest_first = sorted(names, key=len, reverse=True)
+    firsts: dict[bytes, list[bytes]] = {}
+    for one in longest_first:
+        firsts.setdefault(one[:1], []).append(one)
+    return Patterns(
+        re.compile(b"|".join(map(re.escape, longest_first))),
+        names,
+        re.compile(b"|".join(map(re.escape, firsts))),
+        {first: tuple(ones) for first, ones in firsts.items()},
+        len(longest_first[0]),
+    )
+
+
+def spellings(secret: str) -> Iterator[bytes]:
+    """How programs spell `secret`."""
+    if len(secret) < SHORTEST:
+        return
+    raw = secret.encode()
+    yield from (raw, *_in_latin(secret))
+    yield from (raw.hex().encode(), raw.hex().upper().encode())
+    yield from _in_urls(secret, raw)
+    yield from _in_base64(raw)
+    for ascii_only in (True, False):
+        text = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield from (text.encode(), text.replace("/", "\\/").encode())
+    yield from (html.escape(secret).encode(), html.escape(secret, quote=False).encode())
+    yield html.escape(secret).replace("&#x27;", "&#39;").encode()
+
+
+def _in_latin(secret: str) -> Iterator[bytes]:
+    try:
+        yield secret.encode("latin-1")
+    except UnicodeEncodeError:
+        return
+
+
+def _in_urls(secret: str, raw: bytes) -> Iterator[bytes]:
+    for text in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        for spelled in (text, _lower_escapes(text)):
+            yield spelled.encode()
+            # What is put into a URL that is put into a URL.
+            yield spelled.replace("%", "%25").encode()
+    whole = "".join(f"%{byte:02X}" for byte in raw)
+    yield from (whole.encode(), whole.lower().encode())
+
+
+def _lower_escapes(text: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text)
+
+
+def _in_base64(raw: bytes) -> Iterator[bytes]:
+    """What is the same whatever stands before and after it, and the secret alone with its end."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield from (encode(raw), encode(raw).rstrip(b"="))
+        for before in range(3):
+            text = encode(b"\0" * before + raw)
+            yield text[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+
+
+class Scrubber:
+    """`feed` pieces in order, then `end`; what comes out is what may be shown."""
+
+    __slots__ = ("_held", "_patterns", "found")
+
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self._held = b""
+        self.found = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """What of all that came can be shown by now."""
+        return self._take(self._held + piece, final=False)
+
+    def end(self) -> bytes:
+        """What was held back: nothing follows that could make a secret of it."""
+        return self._take(self._held, final=True)
+
+    def _take(self, text: bytes, *, final: bool) -> bytes:
+        known = self._patterns
+        shown: list[bytes] = []
+        at, hold = 0, len(text) if final else self._unsure(text, 0)
+        match = known.found.search(text)
+        # A match that begins after what is unsure may be a part of what that becomes.
+        while match is not None and match.start() < hold:
+            shown += (text[at : match.start()], known.names[match[0]])
+            self.found = True
+            at = match.end()
+            if at > hold:
+                hold = self._unsure(text, at)
+            match = known.found.search(text, at)
+        shown.append(text[at:hold])
+        self._held = text[hold:]
+        return b"".join(shown)
+
+    def _unsure(self, text: bytes, start: int) -> int:
+        """Where the earliest part of `text` begins that may become a spelling of a secret."""
+        known = self._patterns
+        earliest = max(start, len(text) - known.longest + 1)
+        for begin in known.begins.finditer(text, earliest):
+            rest = text[begin.start() :]
+            for one in known.firsts[begin[0]]:
+                if len(one) > len(rest) and one.startswith(rest):
+                    return begin.start()
+        return len(text)
+
+
+def scrubbed_headers(
+    headers: Iterable[tuple[bytes, bytes]], known: Patterns
+) -> list[tuple[bytes, bytes]]:
+    """Values with every secret replaced; a header whose name holds one is dropped."""
+    return [
+        (name, known.replaced(value)) for name, value in headers if known.found.search(name) is None
+    ]

@@ -1,0 +1,70 @@
+"""A call to a service as it is sent: what the caller sent, with what only the gateway knows."""
+
+from dataclasses import field, replace
+from typing import TYPE_CHECKING
+
+from gateway.crypto.signing import OURS, ToSign, signed
+from gateway.domain.facts import fact
+from gateway.domain.policies import Upstream
+from gateway.domain.services import Sign
+from gateway.protocol.inject import with_headers, with_query
+from gateway.protocol.request import Header
+from gateway.protocol.upstream_request import write_head
+from gateway.services.inject import Secret, Values
+
+if TYPE_CHECKING:
+    from gateway.proxy.outgoing import Outgoing
+
+_LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
+# What is compressed could not be searched for secrets on its way back.
+_PLAIN = (b"Accept-Encoding", b"identity")
+
+
+@fact
+class Dress:
+    """`body`: held whole, with what is put into it; None: there is none, or it streams.
+    `secrets`: what must not come back."""
+
+    values: Values
+    body: bytes | None = field(repr=False)
+    secrets: tuple[Secret, ...] = field(repr=False)
+
+
+def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> bytes:
+    """The head as it is sent to `upstream`, and to no other host."""
+    head, values = outgoing.head, dress.values
+    path = f"{upstream.base_path}{outgoing.located.path.decode('ascii')}"
+    query = with_query(head.target.query, values.query)
+    headers = with_headers(head.headers, (*values.headers, _PLAIN))
+    inject = outgoing.agent.inject
+    if inject is not None and inject.sign is not None and values.signing is not None:
+        ours = OURS[inject.sign.scheme]
+        headers = [header for header in headers if header[0].lower() not in ours]
+        request = ToSign(
+            head.method,
+            upstream.scheme == "https",
+            upstream.authority,
+            path,
+            query[1:].decode("ascii"),
+            headers,
+            _hashed(outgoing, dress, inject.sign),
+        )
+        headers = with_headers(headers, signed(inject.sign, values.signing, request))
+    sent = replace(head, headers=headers)
+    if dress.body is not None:
+        sent.chunked, sent.content_length = False, len(dress.body)
+    return write_head(sent, path.encode() + query, upstream.authority.encode(), outgoing.blocks)
+
+
+def _hashed(outgoing: "Outgoing", dress: Dress, sign: Sign) -> bytes | None:
+    if not outgoing.head.has_body:
+        return b""
+    return dress.body if sign.hashes_body else None
+
+
+def limits_beside(own: bytes, headers: list[Header]) -> bytes:
+    """`own` without the limits that a service's own, of the same names, would contradict."""
+    if not any(name.lower() in _LIMITS for name, _ in headers):
+        return own
+    lines = own.splitlines(keepends=True)
+    return b"".join(line for line in lines if line.partition(b":")[0].lower() not in _LIMITS)

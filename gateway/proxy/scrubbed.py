@@ -1,0 +1,132 @@
+"""A service's answer on its way back: nothing that was put into the call leaves with it."""
+
+import zlib
+from dataclasses import replace
+
+from aiohttp import StreamReader
+
+from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.protocol.answer import AnswerHead
+from gateway.protocol.inflate import Inflater, inflater
+from gateway.protocol.scrub import Patterns, Scrubber, patterns, scrubbed_headers
+from gateway.proxy.dress import Dress, limits_beside
+from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.streaming import Body
+from gateway.proxy.upstream import CutError
+
+_DRAFT_LIMITS = frozenset({b"ratelimit", b"ratelimit-policy"})
+_REFUSALS = frozenset({401, 403})
+_CODING = b"content-encoding"
+_PLAIN = frozenset({b"", b"identity"})
+_COMPRESSED = (
+    "The service compressed its answer in a way that was not asked for, so that it could not be "
+    "searched for credentials."
+)
+
+
+class RefusedCredentialError(GatewayError):
+    """Nothing of the answer was passed on: another version of the credential may be tried."""
+
+
+def scrubbed(
+    outgoing: Outgoing, dress: Dress, head: AnswerHead, payload: StreamReader
+) -> tuple[Outgoing, Body]:
+    """Changes `head` into what may be shown; what its caller is told of limits, and its body.
+
+    RefusedCredentialError where the service did not take what was put into the call.
+    """
+    if head.status in _REFUSALS and dress.secrets:
+        raise RefusedCredentialError("The service refused the credential.")
+    if outgoing.limited:
+        head.headers = [h for h in head.headers if h[0].lower() not in _DRAFT_LIMITS]
+    own = limits_beside(outgoing.own, head.headers)
+    if own is not outgoing.own:
+        outgoing = replace(outgoing, own=own)
+    known = patterns(dress.secrets)
+    if known is None:
+        return outgoing, payload
+    head.headers = scrubbed_headers(head.headers, known)
+    if head.bodiless:
+        return outgoing, payload
+    body = ScrubbedBody(payload, known, _opener(head))
+    # What is replaced has another length.
+    head.content_length = body.whole()
+    return outgoing, body
+
+
+def _opener(head: AnswerHead) -> Inflater | None:
+    codings = [value for name, value in head.headers if name.lower() == _CODING]
+    coding = b",".join(codings).strip().lower()
+    if coding in _PLAIN:
+        return None
+    found = inflater(coding)
+    if found is None:
+        raise Denied(Code.UPSTREAM_PROTOCOL, _COMPRESSED)
+    head.headers = [header for header in head.headers if header[0].lower() != _CODING]
+    return found
+
+
+class ScrubbedBody:
+    """Stands in for the reader of a body: what it gives has no secret in it."""
+
+    def __init__(self, payload: StreamReader, known: Patterns, inflater: Inflater | None) -> None:
+        self._payload = payload
+        self._scrubber = Scrubber(known)
+        self._inflater = inflater
+        self._ended = False
+        self._read: bytes | None = None
+
+    def is_eof(self) -> bool:
+        return self._payload.is_eof()
+
+    def at_eof(self) -> bool:
+        return self._ended and not self._read
+
+    def exception(self) -> BaseException | None:
+        return self._payload.exception()
+
+    def set_exception(self, error: BaseException) -> None:
+        self._payload.set_exception(error)
+
+    def whole(self) -> int | None:
+        """The length of all of it, where all of it is there."""
+        if self._inflater is not None or not self._payload.is_eof():
+            return None
+        self._read = self._scrubber.feed(self._payload.read_nowait(-1)) + self._end()
+        return len(self._read)
+
+    def read_nowait(self, most: int) -> bytes:
+        """What is there, without waiting."""
+        if self._read is not None:
+            read, self._read = self._read, b""
+            return read
+        return self._scrubber.feed(self._opened(self._payload.read_nowait(most)))
+
+    async def readany(self) -> bytes:
+        """The next piece; empty at the end, CutError where it is cut."""
+        while not self._ended:
+            text = self._opened(b"")
+            if not text:
+                piece = await self._payload.readany()
+                if not piece:
+                    return self._end()
+                text = self._opened(piece)
+            shown = self._scrubber.feed(text)
+            if shown:
+                return shown
+        return b""
+
+    def _opened(self, piece: bytes) -> bytes:
+        if self._inflater is None:
+            return piece
+        self._inflater.feed(piece)
+        try:
+            return self._inflater.take()
+        except zlib.error:
+            raise CutError("The answer is not compressed as it says.") from None
+
+    def _end(self) -> bytes:
+        self._ended = True
+        if self._inflater is not None and not self._inflater.whole:
+            raise CutError("The compressed answer was cut.")
+        return self._scrubber.end()

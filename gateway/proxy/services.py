@@ -1,0 +1,128 @@
+"""Calls to services: what only the gateway knows goes in, and its use is recorded before."""
+
+import asyncio
+from dataclasses import replace
+
+from gateway.crypto.signing import prepare
+from gateway.domain.audit import AuditEvent
+from gateway.domain.errors import Code, Denied
+from gateway.domain.services import Inject, Scheme
+from gateway.protocol.inject import with_fields
+from gateway.proxy.dress import Dress
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.scrubbed import RefusedCredentialError
+from gateway.services.audit import Audit
+from gateway.services.inject import Injected, Injector, Secret, Values
+
+# What has to be held whole, to be signed or to take a field, holds memory for as long.
+LONGEST_HELD = 8 * 2**20
+
+
+class Services:
+    """Forwards admitted calls; each use of a credential has its audit record first."""
+
+    def __init__(self, injector: Injector, audit: Audit, forwarder: Forwarder) -> None:
+        self._injector = injector
+        self._audit = audit
+        self._forwarder = forwarder
+        self._prepared: set[Scheme] = set()
+
+    async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
+        """Denied where a value cannot be had, its use cannot be recorded, or the service refuses
+        every version of it."""
+        await self._prepare(inject)
+        injected = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
+        body = await _held(exchange, outgoing, inject)
+        # A service has no use for an upgrade: what came through it could not be searched.
+        plain = replace(outgoing, upgrade=False)
+        try:
+            await self._send(exchange, plain, body, injected.newest, injected.secrets)
+        except RefusedCredentialError:
+            other = None
+            if body is not None or not outgoing.head.has_body:
+                other = await self._other(injected, outgoing, inject)
+            if other is None:
+                raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
+        else:
+            return
+        try:
+            await self._send(exchange, plain, body, *other)
+        except RefusedCredentialError:
+            raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
+
+    async def _other(
+        self, injected: Injected, outgoing: Outgoing, inject: Inject
+    ) -> tuple[Values, tuple[Secret, ...]] | None:
+        """What to try once the newest was refused: what was before it, or a new token."""
+        if injected.previous is not None:
+            return injected.previous, injected.secrets
+        if not self._injector.forget_tokens(injected):
+            return None
+        again = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
+        return again.newest, injected.secrets + again.secrets
+
+    async def _send(
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        body: bytes | None,
+        values: Values,
+        secrets: tuple[Secret, ...],
+    ) -> None:
+        if body is not None and values.body:
+            body = with_fields(body, outgoing.head.headers, values.body)
+        await self._record(exchange, outgoing, values)
+        await self._forwarder.forward(
+            exchange, replace(outgoing, dress=Dress(values, body, secrets))
+        )
+
+    async def _prepare(self, inject: Inject) -> None:
+        sign = inject.sign
+        if sign is not None and sign.scheme not in self._prepared:
+            await asyncio.to_thread(prepare, sign.scheme)
+            self._prepared.add(sign.scheme)
+
+    async def _record(self, exchange: Exchange, outgoing: Outgoing, values: Values) -> None:
+        if not values.uses:
+            return
+        await self._audit.record(
+            AuditEvent(
+                "credential.use",
+                request_id=exchange.request_id,
+                key_id=exchange.key_id,
+                consumer=exchange.consumer,
+                agent=outgoing.agent.place,
+                user=outgoing.head.user or "",
+                credentials=values.uses,
+            )
+        )
+
+
+async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:
+    """The whole body, where it is there or has to be; None: there is none, or it streams."""
+    head, most = outgoing.head, outgoing.agent.max_body
+    if not head.has_body:
+        return None
+    if exchange.body_arrived:
+        body = exchange.buffered_body()
+    elif inject.needs_body:
+        most = min(most or LONGEST_HELD, LONGEST_HELD)
+        body = await _whole(exchange, most, expects=b"expect" in head.fields)
+    else:
+        return None
+    if most is not None and len(body) > most:
+        raise Denied(Code.BODY_TOO_LARGE, close=True)
+    return body
+
+
+async def _whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
+    if expects:
+        exchange.expect_continue()
+    pieces = bytearray()
+    while piece := await exchange.read_body():
+        pieces += piece
+        if len(pieces) > most:
+            raise Denied(Code.BODY_TOO_LARGE, close=True)
+    return bytes(pieces)

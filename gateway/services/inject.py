@@ -1,0 +1,181 @@
+"""What goes into a call to a service: values of credentials, the newest and those before."""
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+
+from gateway.domain.audit import Named
+from gateway.domain.credentials import TYPES, Credential, Version, parse_id
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Agent
+from gateway.domain.references import Reference, Template
+from gateway.domain.services import Inject
+from gateway.protocol.request import Header
+from gateway.services.credentials import LiveCredentials, id_of
+from gateway.services.tokens import Tokens
+
+MOST_KEPT = 1024
+
+Pairs = tuple[tuple[str, str], ...]
+Found = Mapping[Reference, tuple[Credential, Version]]
+# A secret, and the name that stands for it where it may not be shown.
+Secret = tuple[str, str]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What is put into one request. `signing`: fields of the credential that signs it; `uses`: the
+    names and versions of all that is in here."""
+
+    headers: tuple[Header, ...] = field(repr=False)
+    query: Pairs = field(repr=False)
+    body: Pairs = field(repr=False)
+    signing: Mapping[str, str] | None = field(repr=False)
+    uses: tuple[Named, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """`previous`: with the values before a rotation, while its grace lasts. `secrets`: all values
+    in both, and what is made of them."""
+
+    newest: Values
+    previous: Values | None
+    secrets: tuple[Secret, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """`of`: what it was made of; where that is the same still, so is what was made."""
+
+    inject: Inject
+    of: tuple[object, ...] = field(repr=False)
+    injected: Injected
+
+
+@asynccontextmanager
+async def open_injector(credentials: LiveCredentials) -> AsyncIterator["Injector"]:
+    """Until the context ends; what it fetches is fetched without cookies."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        tokens = Tokens(session, time.monotonic)
+        try:
+            yield Injector(credentials, tokens)
+        finally:
+            await tokens.close()
+
+
+class Injector:
+    """Finds values in memory; Denied(credential_unavailable) where one cannot be had."""
+
+    def __init__(self, credentials: LiveCredentials, tokens: Tokens) -> None:
+        self._credentials = credentials
+        self._tokens = tokens
+        self._kept: dict[tuple[str, str | None], _Kept] = {}
+
+    async def values(self, service: Agent, inject: Inject, user: str | None) -> Injected:
+        """What a call to `service` for this user has to hold."""
+        references = inject.references
+        ids = {reference: id_of(reference, user) for reference in references}
+        await self._credentials.freshen_ids(tuple(ids.values()))
+        now = self._credentials.now()
+        newest: dict[Reference, tuple[Credential, Version]] = {}
+        older: dict[Reference, tuple[Credential, Version]] = {}
+        for reference, name in ids.items():
+            credential = self._credentials.find(name)
+            newest[reference] = (credential, credential.current)
+            previous = credential.previous_at(now)
+            if previous is not None and not _is_token(reference, credential):
+                older[reference] = (credential, previous)
+        newest = await self._fetched(newest)
+        of = (*newest.values(), *older.values())
+        kept = self._kept.get((service.name, user))
+        if kept is not None and kept.inject is inject and kept.of == of:
+            return kept.injected
+        injected = _injected(inject, newest, older)
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[service.name, user] = _Kept(inject, of, injected)
+        return injected
+
+    async def _fetched(
+        self, found: dict[Reference, tuple[Credential, Version]]
+    ) -> dict[Reference, tuple[Credential, Version]]:
+        """With the token in it, where what is meant is fetched and not kept."""
+        for reference, (credential, version) in found.items():
+            if _is_token(reference, credential):
+                token = await self._tokens.get(credential.id, version)
+                fields = {**version.fields, "": token}
+                found[reference] = (credential, Version(version.number, fields, version.until))
+        return found
+
+    def forget_tokens(self, injected: Injected) -> bool:
+        """The service refused these values: tokens among them are fetched anew. Whether there were
+        any."""
+        names = [parse_id(use.name) for use in injected.newest.uses]
+        return bool([name for name in names if self._tokens.forget(name)])
+
+
+def _is_token(reference: Reference, credential: Credential) -> bool:
+    return TYPES[credential.type].fetched and not reference.field
+
+
+def _injected(inject: Inject, newest: Found, older: Found) -> Injected:
+    previous = None
+    if older:
+        previous = _values(inject, {**newest, **older})
+    return Injected(_values(inject, newest), previous, tuple(_secrets(newest, older)))
+
+
+def _values(inject: Inject, found: Found) -> Values:
+    signing = None
+    if inject.sign is not None:
+        signing = found[inject.sign.credential][1].fields
+    return Values(
+        tuple((n.encode("ascii"), _header(n, _text(t, found))) for n, t in inject.headers),
+        tuple((name, _text(template, found)) for name, template in inject.query),
+        tuple((name, _text(template, found)) for name, template in inject.body),
+        signing,
+        tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found.values())),
+    )
+
+
+def _text(template: Template, found: Found) -> str:
+    return template.render(lambda reference: _value(reference, *found[reference]))
+
+
+def _value(reference: Reference, credential: Credential, version: Version) -> str:
+    value = version.fields.get(reference.field or credential.main)
+    if value is None:
+        raise _unusable(f"Credential '{credential.id}' has no value for {reference}.")
+    return value
+
+
+def _header(name: str, text: str) -> bytes:
+    """What would end the line ends the header, so it is sent to nobody."""
+    if any(c != "\t" and not (" " <= c <= "\xff" and c != "\x7f") for c in text):
+        raise _unusable(f"What is meant for the header {name!r} cannot be sent in one.")
+    return text.strip(" \t").encode("latin-1")
+
+
+def _unusable(reason: str) -> Denied:
+    log.warning("credential_unavailable", reason=reason)
+    return Denied(Code.CREDENTIAL_UNAVAILABLE)
+
+
+def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
+    """Every value that is used, and every one that signs."""
+    found: dict[str, str] = {}
+    for values in (newest, older):
+        for reference, (credential, version) in values.items():
+            field_name = reference.field or credential.main
+            named = {field_name: version.fields.get(field_name, "")}
+            # A credential without a main value is there to sign.
+            for value in (named if field_name in version.fields else version.fields).values():
+                found.setdefault(value, credential.id.name)
+    return ((name, value) for value, name in found.items())

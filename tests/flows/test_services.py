@@ -1,0 +1,301 @@
+"""`/services/<name>/…`: a caller uses what the gateway knows and never sees it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.test_pull import seen
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+TOKEN = {"headers": {"X-Token": "${credentials.crm.value}"}}
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[Backend]:
+    async with backend() as made:
+        yield made
+
+
+@pytest.fixture
+async def vault(world: World) -> Vault:
+    made = Vault(world.client)
+    await keep(world, made, "crm", "api_key", value="crm-secret-1")
+    return made
+
+
+async def records(world: World) -> list[Any]:
+    entries = await world.client.xrange("gw:audit")
+    return [json.loads(fields["record"]) for _, fields in entries]
+
+
+async def test_a_call_arrives_with_what_the_caller_never_had(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, upstream=f"{there.url}/api", inject=TOKEN))
+    key = await world.issue("services/crm")
+    answer = await world.call(key, "/services/crm/people/7?a=%20b&c", data=b"x" * 1000)
+    assert (answer.status, answer.json) == (200, {"fine": True})
+    arrived = there.last
+    assert (arrived.method, arrived.path) == ("GET", "/api/people/7?a=%20b&c")
+    assert arrived.headers["x-token"] == ["crm-secret-1"]
+    assert arrived.headers["host"] == [f"127.0.0.1:{there.port}"]
+    assert arrived.body == b"x" * 1000
+    assert "authorization" not in arrived.headers
+    assert not any(name.startswith(("x-gateway", "x-forwarded")) for name in arrived.headers)
+    assert answer.headers["X-Request-Id"] == arrived.headers["x-request-id"][0]
+
+
+async def test_what_a_caller_sends_under_the_same_names_is_replaced(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    inject = {
+        "headers": {"Authorization": "Bearer ${credentials.crm}", "X-Token": "${credentials.crm}"},
+        "query": {"api_key": "${credentials.crm}"},
+        "body": {"secret": "${credentials.crm}"},
+    }
+    put(world, service(there, inject=inject))
+    key = await world.issue("services/crm")
+    answer = await world.call(
+        None,
+        "/services/crm/x?a=1&api_key=mine&API%5Fkey=mine&b=%26&api%5fkey",
+        "POST",
+        headers={
+            "X-API-Key": key.text,
+            "x-token": "mine",
+            "X_Token": "mine",
+            "Content-Type": "application/json",
+        },
+        data='{"secret": "mine", "n": 12345678901234567890123}',
+    )
+    assert answer.status == 200
+    arrived = there.last
+    assert arrived.path == "/x?a=1&b=%26&api_key=crm-secret-1"
+    assert arrived.headers["authorization"] == ["Bearer crm-secret-1"]
+    assert arrived.headers["x-token"] == ["crm-secret-1"]
+    assert b"mine" not in arrived.body and "x_token" not in arrived.headers
+    assert json.loads(arrived.body) == {"secret": "crm-secret-1", "n": 12345678901234567890123}
+    assert arrived.headers["content-length"] == [str(len(arrived.body))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("text/plain", "{}"),
+        ("application/json", "[1]"),
+        ("application/json", "{"),
+        ("application/json", '{"a": NaN}'),
+        ("application/json", "[" * 50_000),
+    ],
+)
+async def test_a_field_is_put_into_nothing_but_a_json_object(
+    kind: str, data: str, world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject={"body": {"secret": "${credentials.crm}"}}))
+    key = await world.issue("services/crm")
+    answer = await world.call(
+        key, "/services/crm/x", "POST", headers={"Content-Type": kind}, data=data
+    )
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert there.arrived == [] and await records(world) == []
+
+
+async def test_it_takes_a_key_and_a_scope_as_everything_does(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject=TOKEN))
+    assert (await world.call(None, "/services/crm/x")).code == "key_missing"
+    for scope in ("agents/crm", "services/other", "services/crm:read"):
+        answer = await world.call(await world.issue(scope), "/services/crm/x")
+        assert (answer.status, answer.code) == (403, "scope_denied")
+        assert answer.json["error"]["required_scope"] == "services/crm:invoke"
+    key = await world.issue("services/crm:invoke")
+    assert (await world.call(key, "/services/nothing/x")).code == "not_found"
+    assert (await world.call(key, "/agents/crm/x")).code == "not_found"
+    assert (await world.call(key, "/services/crm")).status == 200
+    await world.client.hset(world.record(key), "status", "revoked")
+    assert (await world.call(key, "/services/crm/x")).code == "key_revoked"
+    assert [one.path for one in there.arrived] == ["/"]
+
+
+async def test_each_use_is_recorded_before_it_happens(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject=TOKEN))
+    key = await world.issue("services/crm", users=("alice",))
+    answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "alice"})
+    (record,) = await records(world)
+    assert record["event"] == "credential.use" and record["agent"] == "services/crm"
+    assert (record["key_id"], record["user"]) == (key.id, "alice")
+    assert record["request_id"] == answer.headers["X-Request-Id"]
+    assert record["credentials"] == [{"name": "crm", "version": 1}]
+    assert "crm-secret" not in json.dumps(record)
+
+
+async def test_what_cannot_be_recorded_is_not_used(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject=TOKEN))
+    key = await world.issue("services/crm")
+    await world.client.set("gw:audit", "no stream")
+    answer = await world.call(key, "/services/crm/x")
+    assert (answer.status, answer.code) == (503, "audit_unavailable")
+    assert there.arrived == []
+
+
+@pytest.mark.denial("credential_unavailable")
+async def test_without_its_credential_nothing_is_sent(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject={"headers": {"X-Token": "${credentials.gone}"}}))
+    key = await world.issue("services/crm")
+    answer = await world.call(key, "/services/crm/x")
+    assert (answer.status, answer.code) == (503, "credential_unavailable")
+    await keep(world, vault, "gone", "custom", value="two\r\nX-Lines: 1")
+    answer = await world.call(key, "/services/crm/x")
+    assert (answer.status, answer.code) == (503, "credential_unavailable")
+    assert there.arrived == []
+
+
+async def test_a_user_has_a_credential_of_his_own(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject={"headers": {"X-Token": "${user.github.value}"}}))
+    for user in ("alice", "bob"):
+        await keep(world, vault, f"user/{user}/github", "api_key", value=f"{user}-secret")
+    key = await world.issue("services/crm", users=("alice", "bob"))
+    for user in ("alice", "bob"):
+        await world.call(key, "/services/crm/x", headers={"X-User-Id": user})
+        assert there.last.headers["x-token"] == [f"{user}-secret"]
+    answer = await world.call(key, "/services/crm/x")
+    assert (answer.status, answer.code) == (503, "credential_unavailable")
+    answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "carol"})
+    assert answer.code == "user_denied"
+
+
+def picky(valid: str) -> Any:
+    async def answer(request: web.Request, body: bytes) -> web.Response:
+        if request.headers["X-Token"] != valid:
+            return web.Response(status=401, text=f"{request.headers['X-Token']} is wrong")
+        return web.json_response({"length": len(body)})
+
+    return answer
+
+
+@pytest.mark.denial("upstream_auth_failed")
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_service_that_refuses_the_credential_is_told_apart_from_a_refused_key(
+    status: int, world: World, vault: Vault, there: Backend
+) -> None:
+    async def refuse(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(status=status, text="crm-secret-1 is wrong")
+
+    there.answer = refuse
+    put(world, service(there, inject=TOKEN))
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert (answer.status, answer.code) == (502, "upstream_auth_failed")
+    assert b"crm-secret" not in answer.body and len(there.arrived) == 1
+
+
+async def test_after_a_rotation_what_was_before_is_tried_once(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    there.answer = picky("crm-1")
+    put(world, service(there, inject=TOKEN))
+    key = await world.issue("services/crm")
+    await vault.write("crm", 2, grace=int(time.time()) + 60)
+    await seen(world, "crm", 2)
+    for data in (None, b"y" * 2000):
+        there.arrived.clear()
+        answer = await world.call(key, "/services/crm/x", "POST", data=data)
+        assert answer.json == {"length": len(data or b"")}
+        assert [one.headers["x-token"] for one in there.arrived] == [["crm-2"], ["crm-1"]]
+        versions = [record["credentials"][0]["version"] for record in await records(world)]
+        assert versions[-2:] == [2, 1]
+    there.answer = picky("none of them")
+    there.arrived.clear()
+    answer = await world.call(key, "/services/crm/x")
+    assert answer.code == "upstream_auth_failed" and len(there.arrived) == 2
+
+
+async def test_a_body_that_was_streamed_is_not_sent_again(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    there.answer = picky("crm-1")
+    put(world, service(there, inject=TOKEN))
+    await vault.write("crm", 2, grace=int(time.time()) + 60)
+    await seen(world, "crm", 2)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"z" * 50_000
+            await asyncio.sleep(0.01)
+
+    key = await world.issue("services/crm")
+    answer = await world.call(key, "/services/crm/x", "POST", data=pieces())
+    assert (answer.status, answer.code) == (502, "upstream_auth_failed")
+    assert len(there.arrived) == 1
+    there.answer = None
+    assert (await world.call(key, "/services/crm/x", "POST", data=pieces())).status == 200
+    assert there.last.body == b"z" * 1_000_000
+
+
+async def test_no_redirect_is_followed(world: World, vault: Vault, there: Backend) -> None:
+    async with backend() as elsewhere:
+
+        async def away(request: web.Request, body: bytes) -> web.Response:
+            return web.Response(status=302, headers={"Location": elsewhere.url})
+
+        there.answer = away
+        put(world, service(there, inject=TOKEN))
+        url = f"{world.url}/services/crm/x"
+        key = await world.issue("services/crm")
+        headers = {"Authorization": f"Bearer {key.text}", "Host": "elsewhere.test"}
+        async with world.session.get(url, headers=headers, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (302, elsewhere.url)
+        assert elsewhere.arrived == [] and len(there.arrived) == 1
+
+
+async def test_a_services_own_limits_are_passed_on_beside_ours(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    async def limited(request: web.Request, body: bytes) -> web.Response:
+        theirs = {"x-ratelimit-remaining-requests": "59", "RateLimit": '"theirs";r=1'}
+        return web.Response(headers=theirs | ({"X-RateLimit-Limit": "60"} if same else {}))
+
+    same = True
+    put(world, service(there, inject=TOKEN) + "plans: {p: {rate: 100/s}}\n")
+    key = await world.issue("services/crm", plan="p")
+    own = await world.call(key, "/services/crm/x")
+    assert own.headers["X-RateLimit-Limit"] == "100"
+    there.answer = limited
+    answer = await world.call(key, "/services/crm/x")
+    assert answer.headers.getall("X-RateLimit-Limit") == ["60"]
+    assert answer.headers["x-ratelimit-remaining-requests"] == "59"
+    assert [value[:6] for value in answer.headers.getall("RateLimit")] == ['"rate"']
+    assert "X-RateLimit-Reset" not in answer.headers
+    same = False
+    answer = await world.call(key, "/services/crm/x")
+    assert answer.headers.getall("X-RateLimit-Limit") == ["100"]
+    assert answer.headers["x-ratelimit-remaining-requests"] == "59"
+
+
+async def test_a_plans_limits_at_an_agent_are_not_for_a_service_of_its_name(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    text = service(there, inject=TOKEN) + (
+        f"agents: {{crm: {{upstream: '{there.url}'}}}}\n"
+        "plans: {p: {agents: {crm: {quota: 1/month}}}}\n"
+    )
+    put(world, text)
+    key = await world.issue("services/crm", "agents/crm", plan="p")
+    for _ in range(3):
+        assert (await world.call(key, "/services/crm/x")).status == 200
+    assert (await world.call(key, "/agents/crm/x")).status == 200
+    assert (await world.call(key, "/agents/crm/x")).code == "quota_exhausted"

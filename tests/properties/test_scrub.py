@@ -1,0 +1,118 @@
+"""A secret is never shown, in whatever spelling it stands and however the stream is cut."""
+
+import base64
+import binascii
+import html
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.protocol.scrub import SHORTEST, Patterns, Scrubber, patterns, scrubbed_headers
+
+SECRET = "tök/en+with=&\"<every>?%~'kind"
+SPELLED: dict[str, Callable[[str], bytes]] = {
+    "raw": str.encode,
+    "latin": lambda s: s.encode("latin-1"),
+    "url": lambda s: quote(s, safe="").encode(),
+    "path": lambda s: quote(s).encode(),
+    "form": lambda s: quote_plus(s).encode(),
+    "lower url": lambda s: quote(s, safe="").lower().encode(),
+    "url in url": lambda s: quote(quote(s, safe=""), safe="").encode(),
+    "every byte": lambda s: "".join(f"%{b:02x}" for b in s.encode()).encode(),
+    "hex": lambda s: s.encode().hex().encode(),
+    "HEX": lambda s: s.encode().hex().upper().encode(),
+    "json": lambda s: json.dumps(s)[1:-1].encode(),
+    "json utf-8": lambda s: json.dumps(s, ensure_ascii=False)[1:-1].encode(),
+    "json of php": lambda s: json.dumps(s)[1:-1].replace("/", "\\/").encode(),
+    "html": lambda s: html.escape(s).encode(),
+    "base64": lambda s: base64.b64encode(s.encode()),
+    "base64 without padding": lambda s: base64.b64encode(s.encode()).rstrip(b"="),
+    "base64 for URLs": lambda s: base64.urlsafe_b64encode(s.encode()),
+}
+
+
+def known(*values: str) -> Patterns:
+    made = patterns(tuple((f"n{i}", value) for i, value in enumerate(values)))
+    assert made is not None
+    return made
+
+
+def in_pieces(found: Patterns, text: bytes, cuts: list[int]) -> bytes:
+    scrubber = Scrubber(found)
+    places = sorted(min(cut, len(text)) for cut in cuts)
+    ends = [0, *places, len(text)]
+    shown = [scrubber.feed(text[a:b]) for a, b in pairwise(ends)]
+    return b"".join(shown) + scrubber.end()
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_each_spelling_is_replaced_at_each_place_where_the_stream_may_be_cut(name: str) -> None:
+    text = b"before " + SPELLED[name](SECRET) + b" after"
+    for cut in range(len(text) + 1):
+        assert in_pieces(known(SECRET), text, [cut]) == b"before [redacted:n0] after"
+    assert in_pieces(known(SECRET), text, list(range(len(text)))) == b"before [redacted:n0] after"
+
+
+@given(before=st.binary(max_size=9), after=st.binary(max_size=9))
+def test_base64_of_a_text_around_it_gives_no_more_than_its_edges(
+    before: bytes, after: bytes
+) -> None:
+    text = base64.b64encode(before + SECRET.encode() + after)
+    shown = in_pieces(known(SECRET), text, [])
+    assert b"[redacted:n0]" in shown
+    rest = shown.replace(b"[redacted:n0]", b"")
+    assert len(rest) <= 4 * ((len(before) + 3) // 3 + (len(after) + 3) // 3 + 1)
+    assert binascii.b2a_base64(SECRET.encode()[3:-3]).strip()[:20] not in shown
+
+
+@given(
+    secrets=st.lists(st.text("ab/", min_size=4, max_size=9), min_size=1, max_size=4),
+    text=st.text("ab/x", max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=8),
+)
+def test_how_the_stream_is_cut_changes_nothing(
+    secrets: list[str], text: str, cuts: list[int]
+) -> None:
+    found = known(*secrets)
+    whole = in_pieces(found, text.encode(), [])
+    assert in_pieces(found, text.encode(), cuts) == whole
+    assert whole == found.found.sub(lambda match: found.names[match[0]], text.encode())
+    assert not any(secret.encode() in piece for secret in secrets for piece in whole.split(b"["))
+
+
+@given(text=st.binary(max_size=80), cuts=st.lists(st.integers(0, 80), max_size=5))
+def test_what_holds_no_secret_is_passed_on_byte_for_byte(text: bytes, cuts: list[int]) -> None:
+    assert in_pieces(known("a secret of some length"), text, cuts) == text
+
+
+def test_only_what_may_be_the_beginning_of_a_secret_waits() -> None:
+    scrubber = Scrubber(known("sesame-open"))
+    assert scrubber.feed(b"data: hello\n\n") == b"data: hello\n\n"
+    assert scrubber.feed(b"data: sesame") == b"data: "
+    assert scrubber.feed(b" street\n\n") == b"sesame street\n\n"
+    assert not scrubber.found
+
+
+def test_a_longer_secret_that_begins_like_a_shorter_one_is_replaced_whole() -> None:
+    found = known("secret", "secret-and-more")
+    for cut in range(20):
+        assert in_pieces(found, b"x secret-and-more", [cut]) == b"x [redacted:n1]"
+        assert in_pieces(found, b"x secret-and-less", [cut]) == b"x [redacted:n0]-and-less"
+
+
+def test_headers_lose_a_secret_in_their_value_and_go_where_it_is_in_their_name() -> None:
+    headers = [(b"X-Echo", b"Bearer sesame-open!"), (b"X-sesame-open", b"1"), (b"A", b"b")]
+    assert scrubbed_headers(headers, known("sesame-open")) == [
+        (b"X-Echo", b"Bearer [redacted:n0]!"),
+        (b"A", b"b"),
+    ]
+
+
+def test_what_is_too_short_to_be_a_secret_is_left() -> None:
+    assert patterns((("short", "x" * (SHORTEST - 1)),)) is None
+    assert "sesame" not in repr(known("sesame-open"))
