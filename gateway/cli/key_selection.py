@@ -10,7 +10,7 @@ import click
 from gateway.cli.key_options import KEY_ID, confirm
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.key_views import KeyView, State
-from gateway.services.find_keys import one, scan_views
+from gateway.services.find_keys import of_consumer, one
 from gateway.store.keys import KeyStore
 
 
@@ -65,14 +65,9 @@ async def select(
 async def _of_consumer(
     keys: KeyStore, consumer: str, takes: Callable[[KeyView], bool]
 ) -> list[str]:
-    ids: list[str] = []
-    consumers: set[str] = set()
-    async for key in scan_views(keys):
-        consumers.add(key.consumer)
-        if key.consumer == consumer and key.state is not State.REVOKED and takes(key):
-            ids.append(key.id)
-    if consumer not in consumers:
+    theirs, consumers = await of_consumer(keys, consumer)
+    if not theirs:
         near = difflib.get_close_matches(consumer, consumers, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else " See 'gateway keys list'."
         raise OperationError(f"No key belongs to {consumer!r}.{hint}")
-    return ids
+    return [key.id for key in theirs if key.state is not State.REVOKED and takes(key)]

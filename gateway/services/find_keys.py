@@ -9,7 +9,7 @@ from gateway.domain.errors import OperationError
 from gateway.domain.key_views import KeyView, State, view
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Scope
-from gateway.store.keys import KeyStore
+from gateway.store.keys import BATCH, KeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def page(keys: KeyStore, wanted: KeyFilter, *, limit: int, after: str = ""
     now = await keys.now()
     ids = await keys.ids()
     found: list[KeyView] = []
-    async for record in keys.read(ids[bisect_right(ids, after) :]):
+    async for record in _candidates(keys, wanted, ids[bisect_right(ids, after) :]):
         key = view(record, now)
         if wanted.takes(record, key, now):
             found.append(key)
@@ -70,16 +70,43 @@ async def page(keys: KeyStore, wanted: KeyFilter, *, limit: int, after: str = ""
 async def scan_records(keys: KeyStore, wanted: KeyFilter = KeyFilter()) -> AsyncIterator[KeyRecord]:
     """Every record that the filter takes, in the order of ids."""
     now = await keys.now()
-    async for record in keys.read(await keys.ids()):
+    async for record in _candidates(keys, wanted, await keys.ids()):
         if wanted.takes(record, view(record, now), now):
             yield record
 
 
-async def scan_views(keys: KeyStore) -> AsyncIterator[KeyView]:
-    """What may be told of every key, in the order of ids."""
+async def _candidates(
+    keys: KeyStore, wanted: KeyFilter, ids: list[str]
+) -> AsyncIterator[KeyRecord]:
+    """The records among which are all that the filter takes, in order."""
+    if wanted.consumer is None:
+        async for record in keys.read(ids):
+            yield record
+        return
+    theirs: list[str] = []
+    async for key_id, consumer in keys.consumers(ids):
+        if consumer == wanted.consumer:
+            theirs.append(key_id)
+        # In parts, so that a page that is full ends the search.
+        if len(theirs) == BATCH:
+            async for record in keys.read(theirs):
+                yield record
+            theirs.clear()
+    async for record in keys.read(theirs):
+        yield record
+
+
+async def of_consumer(keys: KeyStore, consumer: str) -> tuple[list[KeyView], set[str]]:
+    """What may be told of each of a consumer's keys, in the order of ids; and all consumers."""
+    theirs: list[str] = []
+    consumers: set[str] = set()
+    async for key_id, name in keys.consumers(await keys.ids()):
+        consumers.add(name)
+        if name == consumer:
+            theirs.append(key_id)
     now = await keys.now()
-    async for record in keys.read(await keys.ids()):
-        yield view(record, now)
+    views = [view(record, now) async for record in keys.read(theirs)]
+    return [key for key in views if key.consumer == consumer], consumers
 
 
 async def one(keys: KeyStore, key_id: str) -> KeyRecord:

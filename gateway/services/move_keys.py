@@ -12,9 +12,7 @@ from gateway.domain.records import KeyRecord
 from gateway.protocol.key_file import Line
 from gateway.services.find_keys import KeyFilter, scan_records
 from gateway.services.lifecycle import KeyChange
-from gateway.store.keys import KeyStore
-
-BATCH = 500
+from gateway.store.keys import BATCH, KeyStore
 
 _OUTCOMES = MappingProxyType(
     {

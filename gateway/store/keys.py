@@ -13,7 +13,6 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
-from redis.exceptions import ResponseError
 
 from gateway.domain.errors import StoreError
 from gateway.domain.key_copies import KeyCopy
@@ -21,6 +20,7 @@ from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.cluster import holders
 from gateway.store.commands import command, run
 from gateway.store.failures import StoreFullError, translated
+from gateway.store.key_answers import as_answer, read_record, record_or_none, value_or_none
 from gateway.store.scan import scan
 
 IDEMPOTENCY_SECONDS = 600
@@ -82,7 +82,7 @@ class KeyStore:
     async def get(self, key_id: str) -> KeyRecord | None:
         """The record as it is now, or None."""
         values = await self._command("HMGET", self.name(key_id), *field_names())
-        return _record(key_id, values)
+        return read_record(key_id, values)
 
     async def last_used(self, key_id: str) -> LastUsed:
         values = await self._command("HMGET", self._named("used", key_id), "current", "previous")
@@ -151,11 +151,9 @@ class KeyStore:
         ends = await self._ask_of([r.id for r in records], "EXPIRETIME")
         found = []
         for record, end in zip(records, ends, strict=True):
-            if isinstance(end, Exception):
-                with translated():
-                    raise end
-            if end != GONE:
-                found.append(KeyCopy(record, end if end >= 0 else None))
+            second = as_answer(end)
+            if second != GONE:
+                found.append(KeyCopy(record, second if second >= 0 else None))
         return found
 
     async def delete(self, key_id: str) -> bool:
@@ -199,9 +197,18 @@ class KeyStore:
             for key_id, values in zip(
                 batch, await self._ask_of(batch, "HMGET", *field_names()), strict=True
             ):
-                record = _read_as_record(key_id, values)
+                record = record_or_none(key_id, values)
                 if record is not None:
                     yield record
+
+    async def consumers(self, ids: Iterable[str]) -> AsyncIterator[tuple[str, str]]:
+        """Each id with its consumer, '' where there is none or no record: in less than half of the
+        time that reading the records takes."""
+        remaining = iter(ids)
+        while batch := list(islice(remaining, BATCH)):
+            answers = await self._ask_of(batch, "HGET", "consumer")
+            for key_id, value in zip(batch, map(value_or_none, answers), strict=True):
+                yield key_id, (value or b"").decode(errors="replace")
 
     async def known(self, ids: Sequence[str]) -> dict[str, KeyRecord | None]:
         """The record of each id, or None where there is none. Those whose node in a cluster cannot
@@ -212,7 +219,7 @@ class KeyStore:
             ids, await self._ask_of(ids, "HMGET", *field_names()), strict=True
         ):
             try:
-                found[key_id] = _read_as_record(key_id, values)
+                found[key_id] = record_or_none(key_id, values)
             except StoreError as problem:
                 last = problem
         if last is not None and not found:
@@ -272,26 +279,6 @@ class KeyStore:
 
     def _named(self, kind: str, key_id: str) -> str:
         return f"{self._prefix}{kind}:{{{key_id}}}"
-
-
-def _read_as_record(key_id: str, values: Sequence[bytes | None] | Exception) -> KeyRecord | None:
-    """None where there is no record, or something that is none; StoreError where it cannot be
-    known, which must not look like a key that is gone."""
-    if not isinstance(values, Exception):
-        return _record(key_id, values)
-    if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
-        return None
-    with translated():
-        raise values
-
-
-def _record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None:
-    texts = {
-        name: value.decode(errors="replace")
-        for name, value in zip(field_names(), values, strict=True)
-        if value is not None
-    }
-    return from_fields(key_id, texts) if texts else None
 
 
 def _escaped(text: str) -> str:

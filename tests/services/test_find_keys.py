@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gateway.domain import scopes
 from gateway.domain.errors import OperationError
 from gateway.domain.key_views import KeyView
-from gateway.services.find_keys import KeyFilter, one, page, scan_records
+from gateway.services.find_keys import KeyFilter, of_consumer, one, page, scan_records
 from gateway.store.keys import KeyStore
 
 MANY = 100_000
@@ -139,3 +139,21 @@ async def test_a_hand_made_deletion_shows_at_once(zoo: int, keys: KeyStore, clie
     assert "live00000000" not in [key.id for key in listed]
     with pytest.raises(OperationError, match="no key live00000000"):
         await one(keys, "live00000000")
+
+
+async def test_a_consumers_keys_are_found_without_reading_the_others_records(
+    keys: KeyStore, client: Redis
+) -> None:
+    """More of them than are read at a time, among ten times as many, one changed by hand."""
+    await fill(client, 12_000)
+    await client.hset("gw:key:{000000000007}", "consumer", "c8")
+    await client.hdel("gw:key:{000000000017}", "consumer")
+    wanted = [f"{i:012d}" for i in range(27, 12_000, 10)]
+    await client.config_resetstat()
+    found = await page(keys, KeyFilter(consumer="c7"), limit=10_000)
+    calls = (await client.info("commandstats"))["cmdstat_hmget"]["calls"]
+    assert [key.id for key in found.keys] == wanted
+    assert calls == len(wanted)
+    views, consumers = await of_consumer(keys, "c7")
+    assert [key.id for key in views] == wanted
+    assert consumers == {"", *(f"c{i}" for i in range(10))}
