@@ -4,8 +4,6 @@ The parser below checks every byte but tells neither, and it takes the last trai
 header of the request that follows on the same connection. So nothing may follow trailers.
 """
 
-from gateway.domain.errors import Code, Denied
-
 _LONGEST_LINE = 100
 _MOST_DIGITS = 16
 
@@ -23,7 +21,7 @@ class ChunkScanner:
 
     def feed(self, data: bytes, at: int = 0) -> bool | None:
         """None while the body goes on; True: it ends with `data` and has no trailers; False:
-        anything else, and what follows on the connection cannot be trusted. Denied(bad_request)
+        anything else, and what follows on the connection cannot be trusted. ValueError
         where a size has too many digits."""
         size = len(data)
         while True:
@@ -51,7 +49,7 @@ class ChunkScanner:
 
 def _check_digits(line: bytes, *, last: bool) -> None:
     if not last and len(line.partition(b";")[0].rstrip(b" \t\r")) > _MOST_DIGITS:
-        raise Denied(Code.BAD_REQUEST, "A chunk's size has too many digits.", close=True)
+        raise ValueError("A chunk's size has too many digits.")
 
 
 def _length(line: bytes) -> int:

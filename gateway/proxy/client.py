@@ -244,9 +244,9 @@ class ClientConnection(Stream):
             return
         try:
             clean = self._chunks.feed(data, at)
-        except Denied as denied:
+        except ValueError as problem:
             clean = False
-            self._payload.set_exception(denied)
+            self._payload.set_exception(Denied(Code.BAD_REQUEST, str(problem), close=True))
         if clean is not None:
             self._chunks = None
             self.closing = self.closing or not clean
