@@ -1,0 +1,198 @@
+"""A service that echoes what was put into the call tells its caller nothing."""
+
+import asyncio
+import base64
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.flows.raw import exchange as raw_exchange
+from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+SECRET = "s/cret+with=every&kind?of%sign"
+INJECT = {"headers": {"X-Token": "${credentials.crm.value}"}}
+MARKER = b"[redacted:crm]"
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[Backend]:
+    async with backend() as made:
+        yield made
+
+
+@pytest.fixture
+async def world(world: World, there: Backend) -> World:
+    await keep(world, Vault(world.client), "crm", "api_key", value=SECRET)
+    put(world, service(there, inject=INJECT))
+    return world
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "base64": lambda s: base64.b64encode(f"Bearer {s}!".encode()).decode(),
+    "url": lambda s: quote(s, safe=""),
+    "hex": lambda s: s.encode().hex(),
+    "json": lambda s: json.dumps({"said": s}),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_whole_answer_has_the_length_of_what_is_left(
+    encoding: str, kept: bool, world: World, there: Backend
+) -> None:
+    async def echo(request: web.Request, body: bytes) -> web.Response:
+        text = ENCODINGS[encoding](request.headers["X-Token"])
+        return web.Response(text=f"<{text}>", headers={"X-Echo": text, f"X-{'e' * 9}": "kept"})
+
+    there.answer = echo
+    key = await world.issue("services/crm")
+    for _ in range(2):
+        answer = await world.call(key, "/services/crm/x")
+        assert MARKER in answer.body and answer.body.startswith(b"<")
+        assert answer.headers["Content-Length"] == str(len(answer.body))
+        assert MARKER.decode() in answer.headers["X-Echo"] and answer.headers["X-eeeeeeeee"]
+        for form in (SECRET, *(encode(SECRET) for encode in ENCODINGS.values())):
+            assert form.encode() not in answer.body and form not in answer.headers["X-Echo"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+@pytest.mark.parametrize("length", [True, False])
+async def test_a_streamed_answer_is_searched_across_its_pieces(
+    size: int, length: bool, world: World, there: Backend
+) -> None:
+    text = f"begin {SECRET} middle {SECRET.encode().hex()} end".encode() * 3
+    expected = text.replace(SECRET.encode(), MARKER).replace(SECRET.encode().hex().encode(), MARKER)
+
+    async def drip(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if length:
+            response.content_length = len(text)
+        await response.prepare(request)
+        for at in range(0, len(text), size):
+            await response.write(text[at : at + size])
+            if at % 10 == 0:
+                await asyncio.sleep(0)
+        return response
+
+    there.answer = drip
+    key = await world.issue("services/crm")
+    answer = await world.call(key, "/services/crm/x")
+    assert answer.body == expected
+
+
+async def test_what_holds_no_secret_is_passed_on_byte_for_byte(
+    world: World, there: Backend
+) -> None:
+    text = bytes(range(256)) * 20_000
+
+    async def much(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(body=text)
+
+    there.answer = much
+    key = await world.issue("services/crm")
+    assert (await world.call(key, "/services/crm/x")).body == text
+    answer = await world.call(key, "/services/crm/x", "HEAD")
+    assert answer.headers["Content-Length"] == str(len(text))
+
+
+async def test_an_event_is_passed_on_as_soon_as_it_is_there(world: World, there: Backend) -> None:
+    go_on = asyncio.Event()
+
+    async def events(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(f"data: {SECRET}\n\n".encode())
+        await go_on.wait()
+        await response.write(b"data: more\n\n")
+        return response
+
+    there.answer = events
+    key = await world.issue("services/crm")
+    headers = {"Authorization": f"Bearer {key.text}"}
+    async with world.session.get(f"{world.url}/services/crm/x", headers=headers) as answer:
+        async with asyncio.timeout(10):
+            first = await answer.content.readuntil(b"\n\n")
+        assert first == b"data: [redacted:crm]\n\n"
+        go_on.set()
+        assert await answer.content.read() == b"data: more\n\n"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("size", [3, 100_000])
+async def test_what_is_compressed_unasked_is_opened_and_searched(
+    coding: str, size: int, world: World, there: Backend
+) -> None:
+    text = b"x" * 300_000 + SECRET.encode() + b"y" * 300_000
+
+    async def compressed(request: web.Request, body: bytes) -> web.StreamResponse:
+        assert request.headers.getall("Accept-Encoding") == ["identity"]
+        packed = gzip.compress(text) if coding == "gzip" else zlib.compress(text)
+        response = web.StreamResponse(headers={"Content-Encoding": coding})
+        await response.prepare(request)
+        for at in range(0, len(packed), size):
+            await response.write(packed[at : at + size])
+        return response
+
+    there.answer = compressed
+    key = await world.issue("services/crm")
+    answer = await world.call(
+        key, "/services/crm/x", headers={"Accept-Encoding": "gzip, br, deflate"}
+    )
+    assert "Content-Encoding" not in answer.headers
+    assert answer.body == text.replace(SECRET.encode(), MARKER)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip"])
+async def test_what_cannot_be_opened_is_not_passed_on(
+    coding: str, world: World, there: Backend
+) -> None:
+    async def compressed(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(body=b"who knows", headers={"Content-Encoding": coding})
+
+    there.answer = compressed
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert (answer.status, answer.code) == (502, "upstream_protocol")
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"z" * 100_000)[:-9], b"no gzip at all" * 9])
+async def test_a_compressed_answer_that_is_cut_never_looks_whole(
+    packed: bytes, world: World, there: Backend
+) -> None:
+    async def cut(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    there.answer = cut
+    key = await world.issue("services/crm")
+    try:
+        answer = await world.call(key, "/services/crm/x")
+    except aiohttp.ClientError:
+        return
+    assert (answer.status, answer.code) == (502, "upstream_protocol")
+
+
+async def test_a_caller_without_chunks_gets_the_answer_until_its_connection_ends(
+    world: World, there: Backend
+) -> None:
+    async def echo(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(3):
+            await response.write(f"said {SECRET};".encode())
+            await asyncio.sleep(0.01)
+        return response
+
+    there.answer = echo
+    key = await world.issue("services/crm")
+    request = f"GET /services/crm/x HTTP/1.0\r\nX-API-Key: {key.text}\r\n\r\n"
+    answer = await raw_exchange(world.address, request.encode())
+    assert answer.body == b"said [redacted:crm];" * 3
+    assert "Transfer-Encoding" not in answer.headers
