@@ -1,0 +1,155 @@
+"""Services behind OAuth: the gateway fetches a token, keeps it, renews it, and nobody sees it."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+import pytest
+from aiohttp import web
+
+from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+INJECT = {"headers": {"Authorization": "Bearer ${credentials.idp}"}}
+
+
+@dataclass
+class Provider:
+    """Gives tokens to who proves to be the client. `asked`: how, each time."""
+
+    backend: Backend
+    seconds: object = 3600
+    only_in_body: bool = False
+    broken: bool = False
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def newest(self) -> str:
+        return f"token-{len(self.asked)}-of-the-client"
+
+    async def answer(self, request: web.Request, body: bytes) -> web.Response:
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        self.asked.append(form)
+        await asyncio.sleep(0.05)
+        if self.broken:
+            return web.Response(status=500, text="client-secret-mark is broken")
+        kind, _, proof = request.headers.get("Authorization", " ").partition(" ")
+        who = base64.b64decode(proof).decode() if kind == "Basic" else ""
+        if self.only_in_body:
+            who = f"{form.get('client_id')}:{form.get('client_secret')}"
+        if who != "the-client:client-secret-mark":
+            self.asked.pop()
+            return web.json_response({"error": "invalid_client"}, status=401)
+        return web.json_response({"access_token": self.newest, "expires_in": self.seconds})
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[Backend]:
+    async with backend() as made:
+        yield made
+
+
+@pytest.fixture
+async def provider(world: World, there: Backend) -> AsyncIterator[Provider]:
+    async with backend() as made:
+        found = Provider(made)
+        made.answer = found.answer
+        fields = {"client_id": "the-client", "client_secret": "client-secret-mark"}
+        url = f"{made.url}/token"
+        vault = Vault(world.client)
+        await keep(world, vault, "idp", "oauth2", token_url=url, scopes="read write", **fields)
+        put(world, service(there, inject=INJECT))
+        yield found
+
+
+async def test_a_token_is_fetched_once_for_all_who_wait_for_it(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    key = await world.issue("services/crm")
+    calls = (world.call(key, "/services/crm/x") for _ in range(20))
+    answers = await asyncio.gather(*calls)
+    assert {answer.status for answer in answers} == {200}
+    assert provider.asked == [{"grant_type": "client_credentials", "scope": "read write"}]
+    sent = {one.headers["authorization"][0] for one in there.arrived}
+    assert sent == {"Bearer token-1-of-the-client"}
+
+
+async def test_a_provider_that_wants_the_secret_in_the_body_gets_it_there(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    provider.only_in_body = True
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert answer.status == 200
+    assert there.last.headers["authorization"] == ["Bearer token-1-of-the-client"]
+
+
+async def test_it_is_renewed_before_it_ends_and_serves_meanwhile(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    provider.seconds = 2
+    key = await world.issue("services/crm")
+    async with asyncio.timeout(20):
+        while len(provider.asked) < 3:
+            assert (await world.call(key, "/services/crm/x")).status == 200
+            await asyncio.sleep(0.02)
+
+
+async def test_a_token_that_is_refused_is_fetched_anew_and_tried_once(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    valid = "token-1-of-the-client"
+
+    async def picky(request: web.Request, body: bytes) -> web.Response:
+        fine = request.headers["Authorization"] == f"Bearer {valid}"
+        return web.Response(status=200 if fine else 401, text=request.headers["Authorization"])
+
+    there.answer = picky
+    key = await world.issue("services/crm")
+    assert (await world.call(key, "/services/crm/x")).body == b"Bearer [redacted:idp]"
+    valid = "token-2-of-the-client"
+    assert (await world.call(key, "/services/crm/x")).body == b"Bearer [redacted:idp]"
+    assert len(provider.asked) == 2
+    valid = "no token"
+    there.arrived.clear()
+    answer = await world.call(key, "/services/crm/x")
+    assert answer.code == "upstream_auth_failed" and len(there.arrived) == 2
+
+
+async def test_without_a_token_nothing_is_sent_and_the_provider_is_not_flooded(
+    world: World, provider: Provider, there: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.broken = True
+    key = await world.issue("services/crm")
+    answers = [await world.call(key, "/services/crm/x") for _ in range(10)]
+    assert {answer.code for answer in answers} == {"credential_unavailable"}
+    assert there.arrived == [] and len(provider.asked) <= 2
+    assert "token_unavailable" in capsys.readouterr().out
+    provider.broken = False
+    async with asyncio.timeout(10):
+        while (await world.call(key, "/services/crm/x")).status != 200:
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("seconds", ["soon", -1, None, "3600"])
+async def test_a_lifetime_that_makes_no_sense_is_no_token(
+    seconds: object, world: World, provider: Provider, there: Backend
+) -> None:
+    provider.seconds = seconds
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert answer.status == (200 if seconds == "3600" else 503)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://idp.example.com/token", "https://169.254.169.254/token", "ftp://x", "token"]
+)
+async def test_a_secret_goes_over_tls_or_stays_on_this_machine(
+    url: str, world: World, there: Backend
+) -> None:
+    fields = {"client_id": "the-client", "client_secret": "client-secret-mark"}
+    await keep(world, Vault(world.client), "idp", "oauth2", token_url=url, **fields)
+    put(world, service(there, inject=INJECT))
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert (answer.status, answer.code) == (503, "credential_unavailable")
