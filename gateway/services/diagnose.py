@@ -118,9 +118,9 @@ def _workers(workers: list[WorkerRecord]) -> Iterator[Finding]:
         yield Finding("workers", False, sentence)
         return
     hosts = len({worker.host for worker in workers})
-    sentence = f"{_counted(len(workers), 'worker')} on {_counted(hosts, 'host')} can be heard."
-    yield Finding("workers", False, sentence)
     versions = Counter(worker.version for worker in workers)
+    heard = f"{_counted(len(workers), 'worker')} on {_counted(hosts, 'host')} can be heard"
+    yield Finding("workers", False, f"{heard}: version {', '.join(sorted(versions))}.")
     if len(versions) > 1:
         yield Finding(
             "workers",

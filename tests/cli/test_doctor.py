@@ -130,6 +130,8 @@ async def test_workers_that_differ_are_wrong(own: OwnStore) -> None:
     await workers.write(WORKER)
     await workers.write(replace(WORKER, pid=101))
     assert await wrong(own.client) == []
+    heard = [f.sentence for f in (await diagnose(own.client, "gw:")).findings]
+    assert f"2 workers on 1 host can be heard: version {__version__}." in heard
     await workers.write(replace(WORKER, pid=102, version="0.0.9"))
     (finding,) = await wrong(own.client)
     assert f"{__version__}: 2, 0.0.9: 1" in finding.sentence
