@@ -12,6 +12,7 @@ from gateway.services.standing import Standing
 from gateway.store.keys import KeyStore
 
 SWEEP_SECONDS = 1.0
+SHORTEST_REST = 0.1
 # Records in one round trip: a hundred cost the event loop about a millisecond, ten thousand 100.
 BATCH = 100
 
@@ -53,13 +54,16 @@ class Inflight:
 
     async def watch(self) -> None:
         """Never ends by itself."""
+        rest = SWEEP_SECONDS
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            if not self._open:
-                continue
-            with suppress(StoreError):
-                await self._sweep()
-            self._cut_unchecked()
+            await asyncio.sleep(rest)
+            began = self._clock()
+            if self._open:
+                with suppress(StoreError):
+                    await self._sweep()
+                self._cut_unchecked()
+            # Ten thousand keys take most of a second, and each is to be asked about once in one.
+            rest = max(SWEEP_SECONDS - (self._clock() - began), SHORTEST_REST)
 
     async def _sweep(self) -> None:
         now = await self._keys.now()
