@@ -71,10 +71,7 @@ def each_once(peer: Running, keys: Sequence[str], path: str = "/1k") -> Load:
 def _paced(case: Case, peer: Running, key: str, seconds: float) -> Load:
     path = _path(peer) + case.path
     told = _ask(Job(peer.port, path, [key], case.connections, case.rate, seconds, SETTLE_SECONDS))
-    # All that was due is sent in the end. A pause shows in the latencies; a peer that is too slow
-    # falls behind more and more.
-    if told["seconds"] > 1.5 * (seconds + SETTLE_SECONDS):
-        raise LoadError(f"{case.title}: {peer.name} cannot keep up with it")
+    # All that was due is sent in the end: who falls behind shows it in the latencies.
     return Load(int(told["sent"]), told["sent"] / told["seconds"], told["p99_ms"])
 
 
