@@ -35,6 +35,20 @@ def show(policies: Path, as_json: bool) -> None:
         ],
     )
     click.echo()
+    if found.services:
+        print_table(
+            ("SERVICE", "UPSTREAM", "CREDENTIALS", "WRITTEN AT"),
+            [
+                (
+                    one.name,
+                    " ".join(map(str, one.upstreams)),
+                    " ".join(_needed(one)),
+                    _origin(found, "services", one.name),
+                )
+                for one in found.services.values()
+            ],
+        )
+        click.echo()
     print_table(
         ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT"),
         [
@@ -59,6 +73,7 @@ def _whole(found: Policies) -> dict[str, object]:
     return {
         "revision": found.revision,
         "agents": [_agent(found, agent) for agent in found.agents.values()],
+        "services": [_service(found, service) for service in found.services.values()],
         "plans": [
             {
                 "name": plan.name,
@@ -83,8 +98,29 @@ def _agent(found: Policies, agent: Agent) -> dict[str, object]:
         "max_body": agent.max_body,
         "preserve_host": agent.preserve_host,
         "allowed_oddities": sorted(agent.allowed_oddities),
-        "origin": _origin(found, "agents", agent.name),
+        "origin": _origin(found, agent.kind, agent.name),
     }
+
+
+def _service(found: Policies, service: Agent) -> dict[str, object]:
+    facts = _agent(found, service)
+    del facts["hosts"], facts["routes"], facts["preserve_host"]
+    inject = service.inject
+    return {
+        **facts,
+        "credentials": _needed(service),
+        "inject": {
+            "headers": [name for name, _ in inject.headers] if inject else [],
+            "query": [name for name, _ in inject.query] if inject else [],
+            "body": [name for name, _ in inject.body] if inject else [],
+        },
+        "sign": inject.sign.scheme.value if inject and inject.sign else None,
+    }
+
+
+def _needed(service: Agent) -> list[str]:
+    """References, as they are written."""
+    return [str(reference) for reference in service.inject.references] if service.inject else []
 
 
 def _routes(agent: Agent) -> str:

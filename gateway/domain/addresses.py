@@ -22,6 +22,15 @@ def is_guarded(text: str) -> bool:
     return any(inner in network for inner in _readings(address) for network in _GUARDED)
 
 
+def is_public(text: str) -> bool:
+    """Whether `text` is an address of the Internet, and none of this network's in disguise."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return all(inner.is_global and not inner.is_multicast for inner in _readings(address))
+
+
 def is_loopback(host: str) -> bool:
     """Whether what is sent to `host` stays on this machine."""
     try:

@@ -36,7 +36,8 @@ class Upstream:
     """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash.
 
     `proxy`: (host, port) of an HTTP proxy that tunnels there. `allow_link_local`: an address
-    such as 169.254.169.254, where clouds keep their metadata, may be called.
+    such as 169.254.169.254, where clouds keep their metadata, may be called. `public`: nothing
+    but a public address is.
     """
 
     scheme: Literal["http", "https"]
@@ -46,6 +47,7 @@ class Upstream:
     tls: ClientTls = ClientTls()
     proxy: tuple[str, int] | None = None
     allow_link_local: bool = False
+    public: bool = False
 
     # The value of the Host header sent there: part of every request, so written once.
     authority: str = field(init=False, compare=False, repr=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.crypto.tls import ClientContexts
-from gateway.domain.addresses import is_guarded
+from gateway.domain.addresses import is_guarded, is_public
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies import Upstream
 from gateway.proxy.upstream import UpstreamConnection
@@ -71,6 +71,8 @@ class Dialer:
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
         if not upstream.allow_link_local:
             addresses = [address for address in addresses if not is_guarded(address)]
+        if upstream.public:
+            addresses = [address for address in addresses if is_public(address)]
         if not addresses:
             raise OSError("the name stands for no address that may be called")
         return addresses

@@ -151,8 +151,12 @@ def _place(located: Located, policies: Policies) -> Iterator[tuple[str, str]]:
     if agent is None:
         yield "agent", "the policies have none at this address"
         return
-    yield "agent", f"{agent.name}, from {policies.origins.get(f'agents/{agent.name}', '?')}"
-    if agent.routes is None:
+    place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
+    yield agent.kind.removesuffix("s"), f"{agent.name}, from {place}"
+    if agent.inject is not None:
+        names = " ".join(dict.fromkeys(map(str, agent.inject.references)))
+        yield "credentials", names or "none are put into the call"
+    elif agent.routes is None:
         yield "route", f"no routes are listed: every path, action {located.action}"
     elif located.denied is None:
         yield "route", f"action {located.action}"

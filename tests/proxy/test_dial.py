@@ -83,3 +83,15 @@ async def test_a_dead_address_leaves_time_for_the_next(monkeypatch: pytest.Monke
     network = Network(monkeypatch, cycle([["10.0.0.1", "10.0.0.2"]]), dead="10.0.0.1")
     await network.dial()
     assert network.dialled == ["10.0.0.1", "10.0.0.2"]
+
+
+async def test_what_is_meant_to_be_public_is_dialled_at_public_addresses_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside = ["10.0.0.1", "127.0.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "fe80::1"]
+    disguised = ["::ffff:10.0.0.1", "2002:a00:1::", "64:ff9b::a00:1", "0.1.2.3", "224.0.0.1"]
+    network = Network(monkeypatch, cycle([[*inside, *disguised, "93.184.216.34"], ["10.0.0.1"]]))
+    await network.dial(public=True)
+    with pytest.raises(Denied):
+        await network.dial(public=True)
+    assert network.dialled == ["93.184.216.34"]

@@ -103,6 +103,10 @@ class UpstreamSection(_Section):
     allow_link_local: bool = Field(
         default=False, description="May be at an address such as 169.254.169.254."
     )
+    public: bool = Field(
+        default=False,
+        description="Is called at public addresses only, whatever its name stands for at the time.",
+    )
 
     @model_validator(mode="after")
     def _files_belong_together(self) -> Self:

@@ -206,6 +206,7 @@ def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:
         tls=ClientTls(ca, cert, key),
         proxy=section.proxy,
         allow_link_local=section.allow_link_local,
+        public=section.public,
     )
 
 

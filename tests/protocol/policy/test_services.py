@@ -1,0 +1,130 @@
+"""Services in policy files: what each line means, and each mistake with its place."""
+
+import pytest
+
+from gateway.domain.policies import Policies
+from gateway.domain.references import Reference
+from gateway.domain.services import Scheme, Sign
+from gateway.protocol.policy.read import read_policies
+
+
+def told(text: str) -> list[str]:
+    loaded = read_policies({"p.yaml": text.encode()})
+    assert loaded.problems == () or loaded.policies is None
+    return [str(problem) for problem in loaded.problems]
+
+
+def read(text: str) -> Policies:
+    loaded = read_policies({"p.yaml": text.encode()})
+    assert loaded.policies is not None, loaded.problems
+    return loaded.policies
+
+
+def test_everything_that_a_service_can_say_is_understood() -> None:
+    policies = read("""version: 1
+services:
+  crm:
+    upstream: [https://a.example.com/api, {url: "https://b.example.com", public: true}]
+    inject:
+      headers: {X-Token: "a ${credentials.crm.value} b"}
+      query: {key: "${user.own.value}"}
+      body: {api_key: "${credentials.crm}"}
+    sign:
+      {scheme: aws4, credential: "${credentials.aws}", region: eu-west-1, service: s3, body: unsigned}
+    timeouts: {connect: 1s}
+    max_body: 1MB
+    paths: {allow: ["//"]}
+""")
+    crm = policies.services["crm"]
+    assert crm.kind == "services" and crm.inject is not None
+    assert [str(one) for one in crm.upstreams] == [
+        "https://a.example.com/api",
+        "https://b.example.com",
+    ]
+    assert [one.public for one in crm.upstreams] == [False, True]
+    assert (crm.timeouts.connect, crm.timeouts.idle, crm.max_body) == (1.0, 300.0, 1_000_000)
+    assert crm.allowed_oddities == policies.oddities == {"//"}
+    (header,) = crm.inject.headers
+    assert (header[0], str(header[1])) == ("X-Token", "a ${credentials.crm.value} b")
+    expected = Sign(Scheme.AWS4, Reference("aws"), "eu-west-1", "s3", hashes_body=False)
+    assert crm.inject.sign == expected and crm.inject.needs_body
+    assert policies.origins["services/crm"].line == 3
+
+
+def test_every_credential_is_mentioned_with_its_place_and_an_access_key_by_its_fields() -> None:
+    policies = read("""version: 1
+services:
+  crm:
+    upstream: https://a.example.com
+    inject: {headers: {X-Token: "${credentials.crm.value}"}}
+    sign: {scheme: acs3, credential: "${credentials.aliyun}"}
+""")
+    assert [(m.place.line, str(m.reference)) for m in policies.mentions] == [
+        (5, "${credentials.crm.value}"),
+        (6, "${credentials.aliyun.access_key_id}"),
+        (6, "${credentials.aliyun.access_key_secret}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("inject: {headers: {Host: a}}", "5:24: 'Host' is between the gateway and the service"),
+        ("inject: {headers: {content-length: a}}", "5:24: 'content-length' is between"),
+        ("inject: {headers: {Accept-Encoding: a}}", "5:24: 'Accept-Encoding' is between"),
+        ("inject: {headers: {'X Y': a}}", "5:24: this is not the name of a header"),
+        ("inject: {headers: {X-A: a, x-a: b}}", "5:13: two of these headers have the same name"),
+        ('inject: {headers: {X-A: "a\\nb"}}', "5:29: this cannot be sent in a header"),
+        ("inject: {headers: {X-A: '${credentials.crm'}}", "5:29: a reference is not closed"),
+        ("inject: {headers: {X-A: '${secrets.crm}'}}", "5:29: this is no reference"),
+        ("inject: {headers: {X-A: 1}}", "5:29: this must be text: put it in quotes"),
+        ("inject: {query: {'': a}}", "String should have at least 1 character"),
+        ("inject: {hedders: {}}", "5:14: unknown field 'hedders': did you mean 'headers'?"),
+        ("sign: {credential: '${credentials.a_b}'}", "5:5: 'scheme' is missing"),
+        ("sign: {scheme: aws4, credential: '${credentials.a_b.c}'}", "5:38: this names a whole"),
+        ("sign: {scheme: aws4, credential: 'x ${credentials.a_b}'}", "5:38: this names a whole"),
+        ("sign: {scheme: aws4, credential: '${credentials.a_b}'}", "aws4 needs 'region' and"),
+        (
+            "sign: {scheme: aws4, credential: '${credentials.a_b}', region: eu}",
+            "aws4 needs 'region' and",
+        ),
+        (
+            "sign: {scheme: acs3, credential: '${credentials.a_b}', body: unsigned}",
+            "acs3 signs every body",
+        ),
+        ("routes: []", "5:5: unknown field 'routes'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence_and_its_place(
+    fields: str, problem: str
+) -> None:
+    text = f"version: 1\nservices:\n  crm:\n    upstream: https://a.example.com\n    {fields}\n"
+    found = told(text)
+    assert any(problem in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("upstream", "fine"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("http://localhost:9", True),
+        ("http://[::1]:9", True),
+        ("http://10.0.0.1", False),
+        ("http://localhost.example.com", False),
+        ("[https://a.example.com, http://b.example.com]", False),
+    ],
+)
+def test_a_credential_goes_over_tls_or_stays_on_this_machine(upstream: str, fine: bool) -> None:
+    text = f"version: 1\nservices:\n  crm:\n    upstream: {upstream}\n"
+    assert (told(text) == []) is fine
+    assert told(f"{text}    allow_http: true\n") == []
+
+
+def test_a_service_is_there_once_and_may_be_called_as_an_agent_is() -> None:
+    text = "services: {a: {upstream: 'https://a.example.com'}}\n"
+    agent = "agents: {a: {upstream: 'https://a.example.com'}}\n"
+    again = read_policies(
+        {"p.yaml": f"version: 1\n{text}".encode(), "q.yaml": b"version: 1\n" + text.encode()}
+    )
+    assert ["services/a is defined already" in str(one) for one in again.problems] == [True]
+    assert read(f"version: 1\n{text}{agent}").agents["a"].inject is None
