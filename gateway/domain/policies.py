@@ -114,10 +114,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A reference to a credential, and where it is written."""
+    """A reference to a credential, and where it is written. `types`: where it means the whole
+    credential, those that it may be of; empty: it means a value."""
 
     place: Place
     reference: Reference
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

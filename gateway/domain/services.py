@@ -9,6 +9,9 @@ from gateway.domain.references import Reference, Template
 # What a credential has to have so that requests can be signed with it.
 SIGNING_FIELDS = ("access_key_id", "access_key_secret")
 
+# Types that say by themselves how they are sent.
+SENT_WHOLE = ("api_key", "bearer", "basic", "headers", "oauth2")
+
 Named = tuple[tuple[str, Template], ...]
 
 
@@ -35,12 +38,16 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """`body`: fields of a JSON object. What a caller sends under the same names is replaced."""
+    """`body`: fields of a JSON object. What a caller sends under the same names is replaced.
+
+    `whole`: a credential that is sent as its type says: a bearer token, Basic, its own headers.
+    """
 
     headers: Named = ()
     query: Named = ()
     body: Named = ()
     sign: Sign | None = None
+    whole: Reference | None = None
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -55,5 +62,7 @@ class Inject:
     def _references(self) -> Iterator[Reference]:
         for _, template in (*self.headers, *self.query, *self.body):
             yield from template.references
+        if self.whole is not None:
+            yield self.whole
         if self.sign is not None:
             yield self.sign.credential

@@ -91,6 +91,15 @@ ONLY_ONCE = FRAMING | {b"x-user-id"}
 _ACTED_ON = LOOKED_AT | SPOOFABLE | {b"sec-websocket-key", b"sec-websocket-version"}
 
 
+# Between the gateway and who it calls: no policy and no credential sets them.
+_BETWEEN = HOP_BY_HOP | FRAMING | {b"accept-encoding", b"x-request-id", b"traceparent"}
+
+
+def is_between(name: str) -> bool:
+    """Whether only the gateway may set a header of this name on the way out."""
+    return name.lower().encode("utf-8", "replace") in _BETWEEN
+
+
 class Fate(Enum):
     """What becomes of a caller's header."""
 

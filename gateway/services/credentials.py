@@ -161,10 +161,11 @@ class LiveCredentials:
             self._resolved.clear()
         self._resolved[template, user] = kept
 
-    def problem_of(self, reference: Reference) -> str:
+    def problem_of(self, reference: Reference, types: tuple[str, ...] = ()) -> str:
         """Why a policy cannot mean this reference; empty where it can, or where nobody knows.
 
-        A user's own credential is known only when the user comes.
+        A user's own credential is known only when the user comes. `types`: the whole credential is
+        meant, and has to be of one of these.
         """
         if reference.of_user or not self.ready:
             return ""
@@ -172,6 +173,9 @@ class LiveCredentials:
         known = self.known.get(name)
         if known is None:
             return self.broken.get(name) or f"there is no credential {reference.name!r}"
+        if types:
+            wrong = known.type not in types
+            return f"a credential of type {known.type} cannot be sent as a whole" if wrong else ""
         return mistake(reference, known.type, tuple(known.current.fields))
 
 

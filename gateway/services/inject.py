@@ -1,6 +1,7 @@
 """What goes into a call to a service: values of credentials, the newest and those before."""
 
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from gateway.domain.credentials import TYPES, Credential, Version, parse_id
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent
 from gateway.domain.references import Reference, Template
-from gateway.domain.services import Inject
+from gateway.domain.services import SENT_WHOLE, Inject
+from gateway.protocol.header_names import is_between
 from gateway.protocol.request import Header
 from gateway.services.credentials import LiveCredentials, id_of
 from gateway.services.tokens import Tokens
@@ -136,13 +138,30 @@ def _values(inject: Inject, found: Found) -> Values:
     signing = None
     if inject.sign is not None:
         signing = found[inject.sign.credential][1].fields
+    named = [(name, _text(template, found)) for name, template in inject.headers]
+    if inject.whole is not None:
+        named += _as_its_type_says(*found[inject.whole])
     return Values(
-        tuple((n.encode("ascii"), _header(n, _text(t, found))) for n, t in inject.headers),
+        tuple((name.encode("ascii"), _header(name, text)) for name, text in named),
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
         tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found.values())),
     )
+
+
+def _as_its_type_says(credential: Credential, version: Version) -> list[tuple[str, str]]:
+    fields = version.fields
+    if credential.type not in SENT_WHOLE:
+        raise _unusable(f"Credential '{credential.id}' cannot be sent as a whole.")
+    if credential.type == "headers":
+        if any(is_between(name) for name in fields):
+            raise _unusable(f"Credential '{credential.id}' has a header that is not its to set.")
+        return list(fields.items())
+    if credential.type == "basic":
+        pair = f"{fields['username']}:{fields['password']}".encode()
+        return [("Authorization", f"Basic {b64encode(pair).decode()}")]
+    return [("Authorization", f"Bearer {fields[credential.main]}")]
 
 
 def _text(template: Template, found: Found) -> str:
@@ -175,7 +194,10 @@ def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
         for reference, (credential, version) in values.items():
             field_name = reference.field or credential.main
             named = {field_name: version.fields.get(field_name, "")}
-            # A credential without a main value is there to sign.
+            # A credential without a main value is there to sign, or is sent whole.
             for value in (named if field_name in version.fields else version.fields).values():
                 found.setdefault(value, credential.id.name)
+            if credential.type == "basic" and not reference.field:
+                pair = f"{version.fields['username']}:{version.fields['password']}"
+                found.setdefault(pair, credential.id.name)
     return ((name, value) for value, name in found.items())

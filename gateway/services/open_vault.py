@@ -85,5 +85,5 @@ async def missing_credentials(
 
 
 def _unmeant(credentials: LiveCredentials, policies: Policies) -> tuple[Problem, ...]:
-    told = ((m.place, credentials.problem_of(m.reference)) for m in policies.mentions)
+    told = ((m.place, credentials.problem_of(m.reference, m.types)) for m in policies.mentions)
     return tuple(Problem(place, message) for place, message in told if message)

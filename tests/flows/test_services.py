@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.domain.references import Reference
+from gateway.domain.services import SENT_WHOLE
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_pull import seen
 from tests.flows.world import World
@@ -299,3 +301,55 @@ async def test_a_plans_limits_at_an_agent_are_not_for_a_service_of_its_name(
         assert (await world.call(key, "/services/crm/x")).status == 200
     assert (await world.call(key, "/agents/crm/x")).status == 200
     assert (await world.call(key, "/agents/crm/x")).code == "quota_exhausted"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "sent"),
+    [
+        ("api_key", {"value": "the-value"}, {"authorization": "Bearer the-value"}),
+        ("bearer", {"value": "the-value"}, {"authorization": "Bearer the-value"}),
+        (
+            "basic",
+            {"username": "tom", "password": "päss:word"},
+            {"authorization": "Basic dG9tOnDDpHNzOndvcmQ="},
+        ),
+        ("headers", {"X-Id": "one-id", "X-Key": "a-key"}, {"x-id": "one-id", "x-key": "a-key"}),
+    ],
+)
+async def test_a_whole_credential_is_sent_as_its_type_says_and_does_not_come_back(
+    kind: str, fields: dict[str, str], sent: dict[str, str], world: World, there: Backend
+) -> None:
+    async def echo(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(text="".join(request.headers[name] for name in sent))
+
+    there.answer = echo
+    await keep(world, Vault(world.client), "whole", kind, **fields)
+    put(world, service(there, inject={"credential": "${credentials.whole}"}))
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert {name: there.last.headers[name] for name in sent} == {n: [v] for n, v in sent.items()}
+    assert b"[redacted:whole]" in answer.body
+    assert not any(
+        value.partition(" ")[2].encode() in answer.body for value in sent.values() if " " in value
+    )
+    assert not any(value.encode() in answer.body for value in fields.values())
+
+
+async def test_what_cannot_be_sent_whole_is_not_sent(world: World, there: Backend) -> None:
+    vault = Vault(world.client)
+    put(world, service(there, inject={"credential": "${credentials.whole}"}))
+    key = await world.issue("services/crm")
+    await keep(world, vault, "whole", "ak_sk", access_key_id="i", access_key_secret="s")
+    assert (await world.call(key, "/services/crm/x")).code == "credential_unavailable"
+    await keep(world, vault, "whole", "headers", 2, **{"Host": "elsewhere.test", "X-A": "1"})
+    assert (await world.call(key, "/services/crm/x")).code == "credential_unavailable"
+    assert there.arrived == []
+
+
+async def test_a_policy_cannot_mean_a_whole_credential_of_another_type(
+    world: World, vault: Vault
+) -> None:
+    credentials = world.gateways[0].credentials
+    assert credentials.problem_of(Reference("crm"), SENT_WHOLE) == ""
+    await keep(world, vault, "keys", "ak_sk", access_key_id="i", access_key_secret="s")
+    problem = "a credential of type ak_sk cannot be sent as a whole"
+    assert credentials.problem_of(Reference("keys"), SENT_WHOLE) == problem

@@ -176,6 +176,11 @@ class InjectSection(_Section):
     body: dict[FieldName, TemplateText] = Field(
         default={}, description="Fields of the JSON object that is the body."
     )
+    credential: WholeCredential | None = Field(
+        default=None,
+        description="Sent as its type says: Authorization: Bearer (api_key, bearer, oauth2) or "
+        "Basic (basic), or its own headers (headers).",
+    )
 
     @model_validator(mode="after")
     def _each_header_is_there_once(self) -> Self:

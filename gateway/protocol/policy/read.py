@@ -187,6 +187,7 @@ def _inject(section: InjectSection, sign: SignSection | None) -> Inject:
         tuple(section.query.items()),
         tuple(section.body.items()),
         signed,
+        section.credential,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.domain.policies import Mention
 from gateway.domain.problems import Problem
 from gateway.domain.references import OPEN, Reference, parse
-from gateway.domain.services import SIGNING_FIELDS
+from gateway.domain.services import SENT_WHOLE, SIGNING_FIELDS
 from gateway.protocol.policy.tree import Path, Tree
 
 
@@ -19,7 +19,9 @@ def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]
         for path, text in _texts(tree.data, ()):
             try:
                 place = tree.place(path)
-                found += [Mention(place, one) for one in _meant(path, parse(text).references)]
+                types = SENT_WHOLE if path[-2:] == ("inject", "credential") else ()
+                meant = _meant(path, parse(text).references)
+                found += [Mention(place, one, types) for one in meant]
             except ValueError as problem:
                 problems.append(Problem(tree.place(path), str(problem)))
     return tuple(found), problems

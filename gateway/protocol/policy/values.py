@@ -16,7 +16,7 @@ from gateway.domain.references import Reference, Template
 from gateway.domain.references import parse as parse_template
 from gateway.domain.routes import pattern_problem
 from gateway.protocol.authority import parse_host
-from gateway.protocol.header_names import FRAMING, HOP_BY_HOP
+from gateway.protocol.header_names import is_between
 from gateway.protocol.request import METHODS
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -24,8 +24,6 @@ _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
-# What a browser or a proxy would be told; it decides where a request ends, or how it is read.
-_NOT_INJECTED = HOP_BY_HOP | FRAMING | {b"accept-encoding", b"x-request-id", b"traceparent"}
 _SCOPE_PART = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # It does not repeat what was written: a mistyped URL may hold a password.
@@ -159,7 +157,7 @@ def _header(text: str) -> str:
 
 def _injected_header(text: str) -> str:
     name = _header(text)
-    if name.lower().encode() in _NOT_INJECTED:
+    if is_between(name):
         raise ValueError(f"{name!r} is between the gateway and the service: it is set by itself")
     return name
 

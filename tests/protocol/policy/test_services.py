@@ -4,7 +4,7 @@ import pytest
 
 from gateway.domain.policies import Policies
 from gateway.domain.references import Reference
-from gateway.domain.services import Scheme, Sign
+from gateway.domain.services import SENT_WHOLE, Scheme, Sign
 from gateway.protocol.policy.read import read_policies
 
 
@@ -29,8 +29,8 @@ services:
       headers: {X-Token: "a ${credentials.crm.value} b"}
       query: {key: "${user.own.value}"}
       body: {api_key: "${credentials.crm}"}
-    sign:
-      {scheme: aws4, credential: "${credentials.aws}", region: eu-west-1, service: s3, body: unsigned}
+      credential: ${credentials.whole}
+    sign: {scheme: aws4, credential: "${credentials.aws}", region: eu, service: s3, body: unsigned}
     timeouts: {connect: 1s}
     max_body: 1MB
     paths: {allow: ["//"]}
@@ -46,7 +46,8 @@ services:
     assert crm.allowed_oddities == policies.oddities == {"//"}
     (header,) = crm.inject.headers
     assert (header[0], str(header[1])) == ("X-Token", "a ${credentials.crm.value} b")
-    expected = Sign(Scheme.AWS4, Reference("aws"), "eu-west-1", "s3", hashes_body=False)
+    assert crm.inject.whole == Reference("whole")
+    expected = Sign(Scheme.AWS4, Reference("aws"), "eu", "s3", hashes_body=False)
     assert crm.inject.sign == expected and crm.inject.needs_body
     assert policies.origins["services/crm"].line == 3
 
@@ -56,11 +57,13 @@ def test_every_credential_is_mentioned_with_its_place_and_an_access_key_by_its_f
 services:
   crm:
     upstream: https://a.example.com
-    inject: {headers: {X-Token: "${credentials.crm.value}"}}
+    inject: {headers: {X-Token: "${credentials.crm.value}"}, credential: "${credentials.whole}"}
     sign: {scheme: acs3, credential: "${credentials.aliyun}"}
 """)
+    assert [m.types for m in policies.mentions] == [(), SENT_WHOLE, (), ()]
     assert [(m.place.line, str(m.reference)) for m in policies.mentions] == [
         (5, "${credentials.crm.value}"),
+        (5, "${credentials.whole}"),
         (6, "${credentials.aliyun.access_key_id}"),
         (6, "${credentials.aliyun.access_key_secret}"),
     ]
@@ -92,6 +95,7 @@ services:
             "sign: {scheme: acs3, credential: '${credentials.a_b}', body: unsigned}",
             "acs3 signs every body",
         ),
+        ("inject: {credential: '${credentials.a_b.c}'}", "5:26: this names a whole credential"),
         ("routes: []", "5:5: unknown field 'routes'"),
     ],
 )
