@@ -153,14 +153,16 @@ def alive(pid: int) -> bool:
 
 @dataclass
 class Load:
-    """Callers that keep their connections and ask again and again, until `enough` is set.
+    """Callers that ask again and again, until `enough` is set.
 
-    `others`: keys that take their turns with `key`.
+    `others`: keys that take their turns with `key`. `keeps`: they keep their connections; else
+    each request is on one of its own.
     """
 
     served: Served
     key: str
     others: Sequence[str] = ()
+    keeps: bool = True
     enough: asyncio.Event = field(default_factory=asyncio.Event)
     answered: int = 0
     failed: list[str] = field(default_factory=list)
@@ -190,7 +192,7 @@ class Load:
                 self.answered += 1
                 if answer.status != 200:
                     self.failed.append(f"{answer.status} {answer.body!r}")
-                if answer.headers.get("Connection") == "close":
+                if not self.keeps or answer.headers.get("Connection") == "close":
                     return
         finally:
             connection.writer.close()
