@@ -1,6 +1,6 @@
 """A call to a service as it is sent: what the caller sent, with what only the gateway knows."""
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from gateway.crypto.signing import OURS, ToSign, signed
@@ -8,7 +8,7 @@ from gateway.domain.facts import fact
 from gateway.domain.policies import Upstream
 from gateway.domain.services import Sign
 from gateway.protocol.inject import with_headers, with_query
-from gateway.protocol.request import Header
+from gateway.protocol.request import Header, RequestHead
 from gateway.protocol.upstream_request import write_head
 from gateway.services.inject import Secret, Values
 
@@ -50,9 +50,12 @@ def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> byte
             _hashed(outgoing, dress, inject.sign),
         )
         headers = with_headers(headers, signed(inject.sign, values.signing, request))
-    sent = replace(head, headers=headers)
+    length, chunked = head.content_length, head.chunked
     if dress.body is not None:
-        sent.chunked, sent.content_length = False, len(dress.body)
+        length, chunked = len(dress.body), False
+    sent = RequestHead(
+        head.method, head.target, headers=headers, content_length=length, chunked=chunked
+    )
     return write_head(sent, path.encode() + query, upstream.authority.encode(), outgoing.blocks)
 
 

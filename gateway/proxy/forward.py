@@ -115,7 +115,7 @@ class Forwarder:
             return
         body: Body = payload
         if outgoing.dress is not None:
-            outgoing, body = scrubbed(outgoing, outgoing.dress, head, payload)
+            outgoing, body = scrubbed(outgoing, outgoing.dress, head, call, payload)
         chunked, begun = _begin(exchange, outgoing, head, call, body)
         if begun is None:
             return

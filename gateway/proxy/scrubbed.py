@@ -9,6 +9,7 @@ from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.answer import AnswerHead
 from gateway.protocol.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, patterns, scrubbed_headers
+from gateway.proxy.call import Call
 from gateway.proxy.dress import Dress, limits_beside
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.streaming import Body
@@ -29,7 +30,7 @@ class RefusedCredentialError(GatewayError):
 
 
 def scrubbed(
-    outgoing: Outgoing, dress: Dress, head: AnswerHead, payload: StreamReader
+    outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: StreamReader
 ) -> tuple[Outgoing, Body]:
     """Changes `head` into what may be shown; what its caller is told of limits, and its body.
 
@@ -49,8 +50,10 @@ def scrubbed(
     if head.bodiless:
         return outgoing, payload
     body = ScrubbedBody(payload, known, _opener(head))
+    length = head.content_length
+    came_whole = None if length is None else call.connection.take_whole(length)
     # What is replaced has another length.
-    head.content_length = body.whole()
+    head.content_length = body.whole(came_whole)
     return outgoing, body
 
 
@@ -71,6 +74,7 @@ class ScrubbedBody:
 
     def __init__(self, payload: StreamReader, known: Patterns, inflater: Inflater | None) -> None:
         self._payload = payload
+        self._known = known
         self._scrubber = Scrubber(known)
         self._inflater = inflater
         self._ended = False
@@ -88,11 +92,12 @@ class ScrubbedBody:
     def set_exception(self, error: BaseException) -> None:
         self._payload.set_exception(error)
 
-    def whole(self) -> int | None:
-        """The length of all of it, where all of it is there."""
+    def whole(self, text: bytes | None) -> int | None:
+        """The length of all of it, where it is all there: `text`, or what waits in the reader."""
         if self._inflater is not None or not self._payload.is_eof():
             return None
-        self._read = self._scrubber.feed(self._payload.read_nowait(-1)) + self._end()
+        self._ended = True
+        self._read = self._known.replaced(self._payload.read_nowait(-1) if text is None else text)
         return len(self._read)
 
     def read_nowait(self, most: int) -> bytes:

@@ -1,7 +1,6 @@
 """Calls to services: what only the gateway knows goes in, and its use is recorded before."""
 
 import asyncio
-from dataclasses import replace
 
 from gateway.crypto.signing import prepare
 from gateway.domain.audit import AuditEvent
@@ -35,10 +34,8 @@ class Services:
         await self._prepare(inject)
         injected = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
         body = await _held(exchange, outgoing, inject)
-        # A service has no use for an upgrade: what came through it could not be searched.
-        plain = replace(outgoing, upgrade=False)
         try:
-            await self._send(exchange, plain, body, injected.newest, injected.secrets)
+            await self._send(exchange, outgoing, body, injected.newest, injected.secrets)
         except RefusedCredentialError:
             other = None
             if body is not None or not outgoing.head.has_body:
@@ -48,7 +45,7 @@ class Services:
         else:
             return
         try:
-            await self._send(exchange, plain, body, *other)
+            await self._send(exchange, outgoing, body, *other)
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
 
@@ -74,9 +71,18 @@ class Services:
         if body is not None and values.body:
             body = with_fields(body, outgoing.head.headers, values.body)
         await self._record(exchange, outgoing, values)
-        await self._forwarder.forward(
-            exchange, replace(outgoing, dress=Dress(values, body, secrets))
+        # A service has no use for an upgrade: what came through it could not be searched.
+        dressed = Outgoing(
+            outgoing.agent,
+            outgoing.head,
+            outgoing.located,
+            outgoing.passage,
+            outgoing.blocks,
+            outgoing.own,
+            upgrade=False,
+            dress=Dress(values, body, secrets),
         )
+        await self._forwarder.forward(exchange, dressed)
 
     async def _prepare(self, inject: Inject) -> None:
         sign = inject.sign

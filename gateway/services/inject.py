@@ -1,5 +1,6 @@
 """What goes into a call to a service: values of credentials, the newest and those before."""
 
+import math
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -10,7 +11,7 @@ import aiohttp
 import structlog
 
 from gateway.domain.audit import Named
-from gateway.domain.credentials import TYPES, Credential, Version, parse_id
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent
 from gateway.domain.references import Reference, Template
@@ -54,10 +55,11 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """`of`: what it was made of; where that is the same still, so is what was made."""
+    """What was made for `inject` of `credentials`, as they were; `until`: when a grace ends."""
 
     inject: Inject
-    of: tuple[object, ...] = field(repr=False)
+    credentials: Mapping[CredentialId, Credential]
+    until: float
     injected: Injected
 
 
@@ -82,6 +84,9 @@ class Injector:
 
     async def values(self, service: Agent, inject: Inject, user: str | None) -> Injected:
         """What a call to `service` for this user has to hold."""
+        kept = self._kept.get((service.name, user))
+        if kept is not None and kept.inject is inject and self._still(kept):
+            return kept.injected
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
         await self._credentials.freshen_ids(tuple(ids.values()))
@@ -94,16 +99,21 @@ class Injector:
             previous = credential.previous_at(now)
             if previous is not None and not _is_token(reference, credential):
                 older[reference] = (credential, previous)
-        newest = await self._fetched(newest)
-        of = (*newest.values(), *older.values())
-        kept = self._kept.get((service.name, user))
-        if kept is not None and kept.inject is inject and kept.of == of:
-            return kept.injected
-        injected = _injected(inject, newest, older)
-        if len(self._kept) >= MOST_KEPT:
-            self._kept.clear()
-        self._kept[service.name, user] = _Kept(inject, of, injected)
+        injected = _injected(inject, await self._fetched(newest), older)
+        found = {credential.id: credential for credential, _ in newest.values()}
+        if all(_may_be_kept(credential) for credential in found.values()):
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            until = min((v.until for _, v in older.values() if v.until), default=math.inf)
+            self._kept[service.name, user] = _Kept(inject, found, until, injected)
         return injected
+
+    def _still(self, kept: _Kept) -> bool:
+        """Whether what was made would be made again now."""
+        find = self._credentials.find
+        return self._credentials.now() < kept.until and all(
+            find(name) is credential for name, credential in kept.credentials.items()
+        )
 
     async def _fetched(
         self, found: dict[Reference, tuple[Credential, Version]]
@@ -121,6 +131,11 @@ class Injector:
         any."""
         names = [parse_id(use.name) for use in injected.newest.uses]
         return bool([name for name in names if self._tokens.forget(name)])
+
+
+def _may_be_kept(credential: Credential) -> bool:
+    """Not what may have to be asked for at each use, nor what is fetched."""
+    return credential.max_stale is None and not TYPES[credential.type].fetched
 
 
 def _is_token(reference: Reference, credential: Credential) -> bool:
