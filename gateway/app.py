@@ -22,6 +22,7 @@ from gateway.proxy.balance import Balance
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.inflight import Inflight
+from gateway.proxy.models import Models
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
@@ -168,12 +169,15 @@ async def open_gateway(
         pull = Pull(credentials, gatekeeper, keys, audit)
         injector = await stack.enter_async_context(open_injector(credentials))
         services = Services(injector, audit, forwarder)
+        models = Models(gatekeeper, services)
 
         def metrics() -> bytes:
             journal.settle()
             return traffic.exposition()
 
-        handler = Handler(policies, gatekeeper, forwarder, readiness, journal.add, pull, services)
+        handler = Handler(
+            policies, gatekeeper, forwarder, readiness, journal.add, pull, services, models
+        )
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(metrics, gatekeeper, policies, keyless=keyless)
         certificate = _certificate(settings, stack)

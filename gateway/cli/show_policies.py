@@ -35,20 +35,11 @@ def show(policies: Path, as_json: bool) -> None:
         ],
     )
     click.echo()
-    if found.services:
-        print_table(
-            ("SERVICE", "UPSTREAM", "CREDENTIALS", "WRITTEN AT"),
-            [
-                (
-                    one.name,
-                    " ".join(map(str, one.upstreams)),
-                    " ".join(_needed(one)),
-                    _origin(found, "services", one.name),
-                )
-                for one in found.services.values()
-            ],
-        )
-        click.echo()
+    for title, outbound in (("SERVICE", found.services), ("MODEL", found.models)):
+        if outbound:
+            rows = [_outbound(found, one) for one in outbound.values()]
+            print_table((title, "UPSTREAM", "CREDENTIALS", "WRITTEN AT"), rows)
+            click.echo()
     print_table(
         ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT"),
         [
@@ -74,6 +65,7 @@ def _whole(found: Policies) -> dict[str, object]:
         "revision": found.revision,
         "agents": [_agent(found, agent) for agent in found.agents.values()],
         "services": [_service(found, service) for service in found.services.values()],
+        "models": [_model(found, model) for model in found.models.values()],
         "plans": [
             {
                 "name": plan.name,
@@ -102,6 +94,11 @@ def _agent(found: Policies, agent: Agent) -> dict[str, object]:
     }
 
 
+def _outbound(found: Policies, one: Agent) -> tuple[str, ...]:
+    upstreams = " ".join(map(str, one.upstreams))
+    return one.name, upstreams, " ".join(_needed(one)), _origin(found, one.kind, one.name)
+
+
 def _service(found: Policies, service: Agent) -> dict[str, object]:
     facts = _agent(found, service)
     del facts["hosts"], facts["routes"], facts["preserve_host"]
@@ -116,6 +113,13 @@ def _service(found: Policies, service: Agent) -> dict[str, object]:
         },
         "sign": inject.sign.scheme.value if inject and inject.sign else None,
     }
+
+
+def _model(found: Policies, model: Agent) -> dict[str, object]:
+    facts = _service(found, model)
+    del facts["inject"], facts["sign"], facts["allowed_oddities"]
+    dialect = model.dialect.value if model.dialect else None
+    return {**facts, "dialect": dialect, "fallback": list(model.fallback)}
 
 
 def _needed(service: Agent) -> list[str]:

@@ -11,7 +11,7 @@ from gateway.domain.limits import Limits
 from gateway.domain.problems import Place
 from gateway.domain.references import Reference
 from gateway.domain.routes import Route
-from gateway.domain.services import Inject
+from gateway.domain.services import Dialect, Inject
 
 Network = IPv4Network | IPv6Network
 DEFAULT_ACTION = "invoke"
@@ -78,7 +78,8 @@ class Timeouts:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """One agent behind the gateway, or a service that it calls for others: then `kind` is
-    `services`, and `inject` what is put into each call. `upstreams`: one or more, of equal worth.
+    `services`, and `inject` what is put into each call; or a model, which speaks a `dialect` and
+    has others for a `fallback`. `upstreams`: one or more, of equal worth.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
     `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
@@ -96,6 +97,8 @@ class Agent:
     cors: Cors | None = None
     kind: str = "agents"
     inject: Inject | None = None
+    dialect: Dialect | None = None
+    fallback: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -137,6 +140,7 @@ class Policies:
     origins: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
     mentions: tuple[Mention, ...] = ()
     services: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)

@@ -22,6 +22,13 @@ class Scheme(StrEnum):
     ACS3 = "acs3"
 
 
+class Dialect(StrEnum):
+    """Whose requests a model understands."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
 @dataclass(frozen=True, slots=True)
 class Sign:
     """`credential`: one of type ak_sk. `region` and `service`: for aws4, part of what is signed.

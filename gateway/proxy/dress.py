@@ -1,10 +1,9 @@
 """A call to a service as it is sent: what the caller sent, with what only the gateway knows."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.crypto.signing import OURS, ToSign, signed
-from gateway.domain.facts import fact
 from gateway.domain.policies import Upstream
 from gateway.domain.services import Sign
 from gateway.protocol.inject import with_headers, with_query
@@ -20,14 +19,16 @@ _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelim
 _PLAIN = (b"Accept-Encoding", b"identity")
 
 
-@fact
+@dataclass(slots=True)
 class Dress:
     """`body`: held whole, with what is put into it; None: there is none, or it streams.
-    `secrets`: what must not come back."""
+    `secrets`: what must not come back. `may_pass_over`: somebody else can be asked where this one
+    has too much to do, or has broken."""
 
     values: Values
     body: bytes | None = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
+    may_pass_over: bool = False
 
 
 def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> bytes:

@@ -26,7 +26,8 @@ class Exchange:
     bytes of the body `received`, and of the answer `sent`; whose key it was, and the agent's name;
     `cut`, whether the answer was ended before its end; monotonic times, when it `began`, was
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
-    `page_fields`: what lets a page of another site read the answer.
+    `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
+    had to be read to know where it goes.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -36,6 +37,7 @@ class Exchange:
     admitted: float | None = None
     answered: float | None = None
     page_fields: Fields = ()
+    held: bytes | None = None
     _waited = 0.0
 
     def __init__(

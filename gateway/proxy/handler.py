@@ -10,6 +10,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent, Policies
 from gateway.domain.traffic import Handled, unreadable
 from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
+from gateway.protocol.model_request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import encode
@@ -24,12 +25,13 @@ from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
+from gateway.proxy.models import Models
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
-from gateway.services.locate import find_agent, locate
+from gateway.services.locate import Located, find_agent, locate
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 
@@ -49,7 +51,9 @@ class Handler:
         observe: Callable[[Handled], None],
         pull: Pull,
         services: Services,
+        models: Models,
     ) -> None:
+        self._models = models
         self._pull = pull
         self._services = services
         self._policies = policies
@@ -69,6 +73,8 @@ class Handler:
                 await health.answer_health(exchange, head, self._readiness)
             elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
                 await self._pull.answer(exchange, head, self._policies())
+            elif head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
+                await self._ask_model(exchange, head, self._policies())
             else:
                 await self._forward(exchange, head, self._policies())
         except Denied as denied:
@@ -91,12 +97,25 @@ class Handler:
         """Whether every path of this request's host belongs to an agent."""
         return head.host in self._policies().by_host
 
-    async def _forward(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
+    async def _ask_model(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
+        located = await self._models.find(exchange, head, policies)
+        if located is not None:
+            await self._forward(exchange, head, policies, located)
+
+    async def _forward(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        policies: Policies,
+        located: Located | None = None,
+    ) -> None:
+        """`located`: where it goes, if that is known already."""
         fields = head.fields
         if b"origin" in fields:
             exchange.page_fields = page_fields(head, find_agent(head, policies)[0])
         upgrade = b"upgrade" in fields and asks_for_websocket(head)
-        located = locate(head, policies)
+        if located is None:
+            located = locate(head, policies)
         agent = located.agent
         if agent is not None:
             exchange.agent = agent.name if agent.inject is None else agent.place
@@ -118,6 +137,8 @@ class Handler:
             outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
             if agent.inject is None:
                 await self._forwarder.forward(exchange, outgoing)
+            elif agent.dialect is not None:
+                await self._models.forward(exchange, outgoing, policies)
             else:
                 await self._services.forward(exchange, outgoing, agent.inject)
         finally:

@@ -25,6 +25,10 @@ _COMPRESSED = (
 )
 
 
+class PassedOverError(GatewayError):
+    """Nothing of the answer was passed on: another one should be asked."""
+
+
 class RefusedCredentialError(GatewayError):
     """Nothing of the answer was passed on: another version of the credential may be tried."""
 
@@ -34,8 +38,11 @@ def scrubbed(
 ) -> tuple[Outgoing, Body]:
     """Changes `head` into what may be shown; what its caller is told of limits, and its body.
 
-    RefusedCredentialError where the service did not take what was put into the call.
+    RefusedCredentialError where the service did not take what was put into the call;
+    PassedOverError where somebody else should be asked.
     """
+    if dress.may_pass_over and (head.status == 429 or head.status >= 500):
+        raise PassedOverError("Another one should be asked.")
     if head.status in _REFUSALS and dress.secrets:
         raise RefusedCredentialError("The service refused the credential.")
     if outgoing.limited:

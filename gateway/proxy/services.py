@@ -28,14 +28,24 @@ class Services:
         self._forwarder = forwarder
         self._prepared: set[Scheme] = set()
 
-    async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
-        """Denied where a value cannot be had, its use cannot be recorded, or the service refuses
+    async def forward(
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        inject: Inject,
+        *,
+        may_pass_over: bool = False,
+    ) -> None:
+        """`may_pass_over`: PassedOverError where another one should be asked instead.
+
+        Denied where a value cannot be had, its use cannot be recorded, or the service refuses
         every version of it."""
         await self._prepare(inject)
         injected = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
         body = await _held(exchange, outgoing, inject)
         try:
-            await self._send(exchange, outgoing, body, injected.newest, injected.secrets)
+            dress = Dress(injected.newest, body, injected.secrets, may_pass_over)
+            await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             other = None
             if body is not None or not outgoing.head.has_body:
@@ -45,7 +55,7 @@ class Services:
         else:
             return
         try:
-            await self._send(exchange, outgoing, body, *other)
+            await self._send(exchange, outgoing, Dress(other[0], body, other[1], may_pass_over))
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
 
@@ -60,16 +70,10 @@ class Services:
         again = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
         return again.newest, injected.secrets + again.secrets
 
-    async def _send(
-        self,
-        exchange: Exchange,
-        outgoing: Outgoing,
-        body: bytes | None,
-        values: Values,
-        secrets: tuple[Secret, ...],
-    ) -> None:
-        if body is not None and values.body:
-            body = with_fields(body, outgoing.head.headers, values.body)
+    async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
+        values = dress.values
+        if dress.body is not None and values.body:
+            dress.body = with_fields(dress.body, outgoing.head.headers, values.body)
         await self._record(exchange, outgoing, values)
         # A service has no use for an upgrade: what came through it could not be searched.
         dressed = Outgoing(
@@ -80,7 +84,7 @@ class Services:
             outgoing.blocks,
             outgoing.own,
             upgrade=False,
-            dress=Dress(values, body, secrets),
+            dress=dress,
         )
         await self._forwarder.forward(exchange, dressed)
 
@@ -111,11 +115,13 @@ async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes
     head, most = outgoing.head, outgoing.agent.max_body
     if not head.has_body:
         return None
-    if exchange.body_arrived:
+    if exchange.held is not None:
+        body = exchange.held
+    elif exchange.body_arrived:
         body = exchange.buffered_body()
     elif inject.needs_body:
         most = min(most or LONGEST_HELD, LONGEST_HELD)
-        body = await _whole(exchange, most, expects=b"expect" in head.fields)
+        body = await read_whole(exchange, most, expects=b"expect" in head.fields)
     else:
         return None
     if most is not None and len(body) > most:
@@ -123,7 +129,8 @@ async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes
     return body
 
 
-async def _whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
+async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
+    """The whole body; Denied(body_too_large) where it is longer than `most`."""
     if expects:
         exchange.expect_continue()
     pieces = bytearray()

@@ -17,6 +17,7 @@ from gateway.domain.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys import Key, parse
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
+from gateway.domain.scopes import Grants
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
 from gateway.services.authenticate import Authenticator, Candidate, live_hashes
@@ -35,6 +36,7 @@ from gateway.store.admission import (
 
 # A record that changes between every read and its charge is being written by a machine.
 ATTEMPTS = 4
+NO_GRANTS = Grants(())
 REMEMBERED = 65_536
 
 Kept = TypeVar("Kept")
@@ -119,6 +121,21 @@ class Gatekeeper:
         except StoreError as problem:
             self._say_store_is_away(str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
+
+    async def identify(self, head: RequestHead, policies: Policies, address: str) -> Grants:
+        """What the key of a request may do, where its body has yet to tell what it is for.
+
+        Denied as by `admit`, where its key is none or does not live; nothing is charged.
+        """
+        identified = Denied(Code.NOT_FOUND)
+        try:
+            await self.admit(head, Located(None, b"", denied=identified), policies, address)
+        except Denied as denied:
+            belief = self._beliefs.get(self._digest(presented_token(head)))
+            if denied is identified and belief is not None:
+                return belief.grants
+            raise
+        return NO_GRANTS
 
     def _say_store_is_away(self, reason: str) -> None:
         """Once a second at most: every request meets it, and the access log has each of them."""

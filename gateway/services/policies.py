@@ -87,7 +87,11 @@ def _read(directory: Path, listing: Listing) -> Loaded:
 def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
     """Certificates and keys that upstreams name and that no connection could be made with."""
     found = []
-    for agent in (*policies.agents.values(), *policies.services.values()):
+    for agent in (
+        *policies.agents.values(),
+        *policies.services.values(),
+        *policies.models.values(),
+    ):
         for upstream in agent.upstreams:
             if upstream.tls == ClientTls():
                 continue

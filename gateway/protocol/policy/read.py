@@ -13,21 +13,18 @@ from gateway.domain.limits import Concurrency, Limits
 from gateway.domain.policies import Agent, ClientTls, Mention, Plan, Policies, Timeouts, Upstream
 from gateway.domain.problems import Place, Problem
 from gateway.domain.routes import Route, parse_path
-from gateway.domain.services import Inject, Sign
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
     CorsSection,
-    InjectSection,
     LimitsSection,
     PlanSection,
     PolicyFile,
     RouteSection,
-    ServiceSection,
-    SignSection,
-    UpstreamSection,
 )
+from gateway.protocol.policy.outbound import model_of, service_of, unusable_fallbacks
 from gateway.protocol.policy.references import mentions
+from gateway.protocol.policy.sections import UpstreamSection
 from gateway.protocol.policy.tree import Path, Tree, read_tree
 
 
@@ -57,6 +54,9 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     if problems or twice or senseless:
         return Loaded(None, tuple(sorted({*problems, *twice, *senseless})))
     built = _build(parsed, _revision(files), places, mentioned)
+    wrong = unusable_fallbacks(built)
+    if wrong:
+        return Loaded(None, wrong)
     return Loaded(built, warnings=_unbound(trees, places))
 
 
@@ -73,9 +73,14 @@ def _build(
         for name, section in file.agents.items()
     }
     services = {
-        name: _service(name, section, PurePath(path).parent)
+        name: service_of(name, section, _upstreams(section.upstream, path))
         for path, file in parsed
         for name, section in file.services.items()
+    }
+    models = {
+        section.name: model_of(section, _upstreams(section.upstream or (), path))
+        for path, file in parsed
+        for section in file.models
     }
     files = [file for _, file in parsed]
     plans = {name: _plan(name, s) for file in files for name, s in file.plans.items()}
@@ -87,6 +92,7 @@ def _build(
         MappingProxyType(dict(places)),
         mentioned,
         MappingProxyType(services),
+        MappingProxyType(models),
     )
 
 
@@ -107,10 +113,20 @@ def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:
     for section in ("agents", "services", "plans"):
         for name in _mapping(tree.data, section):
             yield f"{section}/{name}", tree.place((section, name), key=True)
+    for i, name in _models(tree):
+        yield f"models/{name}", tree.place(("models", i, "name"))
     for agent, fields in _mapping(tree.data, "agents").items():
         hosts = fields.get("hosts") if isinstance(fields, dict) else None
         for i, host in enumerate(hosts if isinstance(hosts, list) else ()):
             yield f"host {str(host).lower()}", tree.place(("agents", agent, "hosts", i))
+
+
+def _models(tree: Tree) -> Iterator[tuple[int, str]]:
+    """The name of each model that has one, by its place in the list."""
+    found = tree.data.get("models") if isinstance(tree.data, dict) else None
+    for i, model in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(model, dict) and isinstance(model.get("name"), str):
+            yield i, model["name"]
 
 
 def _unbound(trees: Iterable[Tree], places: Mapping[str, Place]) -> tuple[Problem, ...]:
@@ -163,39 +179,15 @@ def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
     )
 
 
-def _service(name: str, section: ServiceSection, folder: PurePath) -> Agent:
-    times = section.timeouts
-    return Agent(
-        name,
-        tuple(_upstream(one, folder) for one in section.upstream),
-        timeouts=Timeouts(times.connect, times.first_byte, times.idle),
-        max_body=section.max_body,
-        allowed_oddities=frozenset(section.paths.allow) if section.paths else frozenset(),
-        kind="services",
-        inject=_inject(section.inject, section.sign),
-    )
-
-
-def _inject(section: InjectSection, sign: SignSection | None) -> Inject:
-    signed = None
-    if sign is not None:
-        hashes = sign.body == "signed"
-        region, service = sign.region or "", sign.service or ""
-        signed = Sign(sign.scheme, sign.credential, region, service, hashes_body=hashes)
-    return Inject(
-        tuple(section.headers.items()),
-        tuple(section.query.items()),
-        tuple(section.body.items()),
-        signed,
-        section.credential,
-    )
-
-
 def _cors(section: CorsSection | None) -> Cors | None:
     if section is None:
         return None
     origins, headers = frozenset(section.origins), tuple(section.headers)
     return Cors(origins, headers, section.credentials, section.max_age)
+
+
+def _upstreams(sections: Iterable[UpstreamSection], path: str) -> tuple[Upstream, ...]:
+    return tuple(_upstream(one, PurePath(path).parent) for one in sections)
 
 
 def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:

@@ -132,7 +132,7 @@ def test_every_problem_is_told_at_once() -> None:
         "      - {path: chat}\n"
         "plans:\n"
         "  p: {rate: 10/x, burst: 0}\n"
-        "models: []\n"
+        "tools: []\n"
     ) == [
         "p.yaml:1:10: the version of the format is 1",
         "p.yaml:3:3: 'upstream' is missing",
@@ -140,7 +140,7 @@ def test_every_problem_is_told_at_once() -> None:
         "p.yaml:6:16: a route's path begins with '/'",
         "p.yaml:8:13: '10/x' is not a rate such as 10/s, 100/m, 1000/h or 5000/d",
         "p.yaml:8:26: '0' is not a burst: a whole number of at least 1",
-        "p.yaml:9:1: this version does not support 'models' yet",
+        "p.yaml:9:1: this version does not support 'tools' yet",
     ]
 
 

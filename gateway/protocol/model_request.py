@@ -1,0 +1,67 @@
+"""Which model a request asks for, and in whose dialect."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from gateway.domain.scopes import is_name
+from gateway.domain.services import Dialect
+from gateway.protocol.request import refused
+
+MODELS_PREFIX = b"/models/"
+_ANTHROPIC = b"/models/anthropic"
+_LIST = b"/v1/models"
+_NO_MODEL = "The body has to be a JSON object whose 'model' names a model of the gateway."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPath:
+    """`path`: what is left for the provider. `listed`: the catalogue is asked for, or, where it is
+    not empty, this entry of it; None: a model is called."""
+
+    dialect: Dialect
+    path: bytes
+    listed: str | None = None
+
+
+def read_path(path: bytes) -> ModelPath:
+    """Where a request under `/models/` goes."""
+    if path.startswith(_ANTHROPIC + b"/"):
+        rest, dialect = path[len(_ANTHROPIC) :], Dialect.ANTHROPIC
+    else:
+        rest, dialect = path[len(MODELS_PREFIX) - 1 :], Dialect.OPENAI
+    if rest == _LIST or rest.startswith(_LIST + b"/"):
+        return ModelPath(dialect, rest, unquote(rest[len(_LIST) + 1 :].decode("ascii")))
+    if dialect is Dialect.OPENAI:
+        # The provider's own URL ends in /v1.
+        rest = rest.removeprefix(b"/v1") or b"/"
+    return ModelPath(dialect, rest)
+
+
+def model_of(body: bytes) -> str:
+    """The name in the body; Denied(bad_request) where there is none."""
+    try:
+        found: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        raise refused(_NO_MODEL) from None
+    name = found.get("model") if isinstance(found, dict) else None
+    if not isinstance(name, str) or not is_name(name):
+        raise refused(_NO_MODEL)
+    return name
+
+
+def catalogue(names: list[str], dialect: Dialect) -> dict[str, Any]:
+    """The list of models as the official clients read it."""
+    entries = [entry(name, dialect) for name in names]
+    if dialect is Dialect.OPENAI:
+        return {"object": "list", "data": entries}
+    ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+    return {"data": entries, "has_more": False, **ends}
+
+
+def entry(name: str, dialect: Dialect) -> dict[str, Any]:
+    if dialect is Dialect.OPENAI:
+        return {"id": name, "object": "model", "created": 0, "owned_by": "gateway"}
+    born = "1970-01-01T00:00:00Z"
+    return {"type": "model", "id": name, "display_name": name, "created_at": born}

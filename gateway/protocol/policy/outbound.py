@@ -1,0 +1,88 @@
+"""What policy files say of services and models, as agents that credentials are put into."""
+
+from gateway.domain.policies import Agent, Policies, Timeouts, Upstream
+from gateway.domain.problems import Problem
+from gateway.domain.providers import UPSTREAMS, dialect_of, provider_of
+from gateway.domain.references import Template
+from gateway.domain.services import Dialect, Inject, Sign
+from gateway.protocol.policy.outbound_sections import (
+    InjectSection,
+    ModelSection,
+    ServiceSection,
+    SignSection,
+)
+from gateway.protocol.policy.sections import TimeoutsSection
+
+LONGEST_PROMPT = 32 * 2**20
+
+
+def service_of(name: str, section: ServiceSection, upstreams: tuple[Upstream, ...]) -> Agent:
+    return Agent(
+        name,
+        upstreams,
+        timeouts=_timeouts(section.timeouts),
+        max_body=section.max_body,
+        allowed_oddities=frozenset(section.paths.allow) if section.paths else frozenset(),
+        kind="services",
+        inject=_inject(section.inject, section.sign),
+    )
+
+
+def model_of(section: ModelSection, upstreams: tuple[Upstream, ...]) -> Agent:
+    provider = section.provider or provider_of(section.name) or "compatible"
+    dialect = dialect_of(provider)
+    # Whatever the caller asked for: where this one is the fallback, it was another model.
+    body = (("model", Template((section.upstream_model or section.name,))),)
+    return Agent(
+        section.name,
+        upstreams or (UPSTREAMS[provider],),
+        timeouts=_timeouts(section.timeouts),
+        max_body=min(section.max_body or LONGEST_PROMPT, LONGEST_PROMPT),
+        kind="models",
+        inject=Inject(_proof(section.credential, dialect), body=body),
+        dialect=dialect,
+        fallback=tuple(section.fallback),
+    )
+
+
+def _proof(credential: Template | None, dialect: Dialect) -> tuple[tuple[str, Template], ...]:
+    if credential is None:
+        return ()
+    if dialect is Dialect.ANTHROPIC:
+        return (("x-api-key", credential),)
+    return (("Authorization", Template(("Bearer ", *credential.parts))),)
+
+
+def unusable_fallbacks(policies: Policies) -> tuple[Problem, ...]:
+    """Fallbacks that are not there, or that could not read what the other one is asked."""
+    found = []
+    for model in policies.models.values():
+        for name in model.fallback:
+            other = policies.models.get(name)
+            message = ""
+            if other is None or other is model:
+                message = f"the fallback {name!r} is no other model"
+            elif other.dialect is not model.dialect:
+                message = f"the fallback {name!r} speaks another dialect than {model.name!r}"
+            if message:
+                found.append(Problem(policies.origins[f"models/{model.name}"], message))
+    return tuple(found)
+
+
+def _timeouts(section: TimeoutsSection) -> Timeouts:
+    return Timeouts(section.connect, section.first_byte, section.idle)
+
+
+def _inject(section: InjectSection, sign: SignSection | None) -> Inject:
+    signed = None
+    if sign is not None:
+        hashes = sign.body == "signed"
+        region, service = sign.region or "", sign.service or ""
+        signed = Sign(sign.scheme, sign.credential, region, service, hashes_body=hashes)
+    return Inject(
+        tuple(section.headers.items()),
+        tuple(section.query.items()),
+        tuple(section.body.items()),
+        signed,
+        section.credential,
+    )

@@ -1,0 +1,139 @@
+"""The shape of what credentials are put into: services and models."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from gateway.domain.providers import provider_of
+from gateway.domain.services import Scheme
+from gateway.protocol.policy.sections import (
+    PathsSection,
+    Section,
+    TimeoutsSection,
+    Upstreams,
+    check_clear,
+)
+from gateway.protocol.policy.values import (
+    FieldName,
+    HeaderText,
+    InjectedHeader,
+    Name,
+    PartOfScope,
+    Size,
+    TemplateText,
+    WholeCredential,
+)
+
+
+class InjectSection(Section):
+    """What is put into every call, in place of what the caller sends under these names."""
+
+    headers: dict[InjectedHeader, HeaderText] = Field(default={}, description="Header lines.")
+    query: dict[FieldName, TemplateText] = Field(default={}, description="Query parameters.")
+    body: dict[FieldName, TemplateText] = Field(
+        default={}, description="Fields of the JSON object that is the body."
+    )
+    credential: WholeCredential | None = Field(
+        default=None,
+        description="Sent as its type says: Authorization: Bearer (api_key, bearer, oauth2) or "
+        "Basic (basic), or its own headers (headers).",
+    )
+
+    @model_validator(mode="after")
+    def _each_header_is_there_once(self) -> Self:
+        names = [name.lower() for name in self.headers]
+        if len(set(names)) != len(names):
+            raise ValueError("two of these headers have the same name: case is ignored in names")
+        return self
+
+
+class SignSection(Section):
+    """How each call is signed with an access key (a credential of type ak_sk)."""
+
+    scheme: Annotated[Scheme, Field(strict=False)] = Field(
+        description="aws4: AWS Signature Version 4; acs3: Alibaba Cloud's version 3."
+    )
+    credential: WholeCredential = Field(description="The access key and its secret.")
+    region: PartOfScope | None = Field(default=None, description="aws4: such as eu-central-1.")
+    service: PartOfScope | None = Field(
+        default=None, description="aws4: such as s3 or execute-api."
+    )
+    body: Literal["signed", "unsigned"] = Field(
+        default="signed",
+        description="'signed' holds a body of up to 8 MiB until it is whole; 'unsigned' (aws4, "
+        "over https, where the service takes it, as S3 does) lets it stream.",
+    )
+
+    @model_validator(mode="after")
+    def _each_scheme_has_what_it_needs(self) -> Self:
+        if (self.scheme is Scheme.AWS4) != (self.region is not None) or (
+            (self.region is None) != (self.service is None)
+        ):
+            raise ValueError("aws4 needs 'region' and 'service', and acs3 has neither")
+        if self.scheme is Scheme.ACS3 and self.body == "unsigned":
+            raise ValueError("acs3 signs every body")
+        return self
+
+
+class ServiceSection(Section):
+    """A service that agents call with the gateway's credentials. Its scope is `services/<name>`,
+    its URL `/services/<name>/…`."""
+
+    upstream: Upstreams = Field(
+        description="Where it lives: a URL, a section with more, or a list of them.",
+    )
+    inject: InjectSection = Field(default_factory=InjectSection)
+    sign: SignSection | None = None
+    timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
+    max_body: Size | None = Field(default=None, description="Left out: no limit.")
+    paths: PathsSection | None = None
+    allow_http: bool = Field(
+        default=False, description="Credentials may go there in clear, beyond this machine."
+    )
+
+    @model_validator(mode="after")
+    def _credentials_go_over_tls(self) -> Self:
+        if not self.allow_http:
+            check_clear(self.upstream)
+        unsigned = self.sign is not None and self.sign.body == "unsigned"
+        if unsigned and any(upstream.url.scheme == "http" for upstream in self.upstream):
+            raise ValueError("an unsigned body needs https: nothing else protects it")
+        return self
+
+
+class ModelSection(Section):
+    """A model that agents call with the gateway's credentials. Its scope is `models/<name>`, its
+    URL `/models/v1/…` or, in Anthropic's dialect, `/models/anthropic/v1/messages`."""
+
+    name: Name = Field(description="What callers write as `model`.")
+    provider: Literal["openai", "anthropic", "qwen", "compatible"] | None = Field(
+        default=None, description="Left out: by the name (gpt-*, o1, claude-*, qwen*)."
+    )
+    upstream: Upstreams | None = Field(default=None, description="Left out: the provider's own.")
+    credential: HeaderText | None = Field(
+        default=None, description="Sent as a bearer token, to Anthropic as x-api-key."
+    )
+    upstream_model: str | None = Field(default=None, description="What the provider calls it.")
+    fallback: list[Name] = Field(
+        default=[], description="Models to ask, in this order, where this one cannot answer."
+    )
+    timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
+    max_body: Size | None = Field(default=None, description="Left out: 32 MiB.")
+    allow_http: bool = Field(
+        default=False, description="Credentials may go there in clear, beyond this machine."
+    )
+
+    @model_validator(mode="after")
+    def _it_is_known_where_it_lives(self) -> Self:
+        provider = self.provider or provider_of(self.name)
+        if provider is None:
+            raise ValueError(
+                f"whose model {self.name!r} is cannot be told by its name: add 'provider'"
+            )
+        if provider == "compatible" and self.upstream is None:
+            raise ValueError("a compatible provider needs an 'upstream'")
+        if provider != "compatible" and self.credential is None:
+            raise ValueError("'credential' is missing: what is sent to the provider")
+        if self.credential is not None and not self.allow_http:
+            check_clear(self.upstream or ())
+        return self

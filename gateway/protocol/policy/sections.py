@@ -1,0 +1,100 @@
+"""What sections of a policy file have in common, and where agents and services live."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from gateway.domain.addresses import is_guarded, is_loopback
+from gateway.protocol.policy.values import Duration, FilePath, Oddity, ProxyUrl, UpstreamUrl
+
+
+class Section(BaseModel):
+    # Inputs stay out of messages: a policy file may hold what is for nobody's screen.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class TimeoutsSection(Section):
+    connect: Duration = Field(default=2.0, description="To connect. Default: 2s.")
+    first_byte: Duration = Field(default=60.0, description="To the answer's head. Default: 60s.")
+    idle: Duration = Field(default=300.0, description="Between two bytes. Default: 300s.")
+
+
+class PathsSection(Section):
+    allow: list[Oddity] = Field(description="Disputed spellings that this agent wants to receive.")
+
+
+class UpstreamSection(Section):
+    """One place where an agent lives, with what it takes to call it there."""
+
+    url: UpstreamUrl = Field(description="A path in it is put before every path.")
+    ca: FilePath | None = Field(default=None, description="PEM: whom to believe there.")
+    cert: FilePath | None = Field(default=None, description="PEM: the gateway's certificate.")
+    key: FilePath | None = Field(default=None, description="PEM: its private key.")
+    proxy: ProxyUrl | None = Field(default=None, description="An HTTP proxy that tunnels there.")
+    allow_link_local: bool = Field(
+        default=False, description="May be at an address such as 169.254.169.254."
+    )
+    public: bool = Field(
+        default=False,
+        description="Is called at public addresses only, whatever its name stands for at the time.",
+    )
+
+    @model_validator(mode="after")
+    def _files_belong_together(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("'cert' and 'key' belong together: give both or neither")
+        if self.url.scheme == "http" and (self.ca or self.cert):
+            raise ValueError("'ca', 'cert' and 'key' are for an upstream with https")
+        return self
+
+    @model_validator(mode="after")
+    def _address_is_meant(self) -> Self:
+        if is_guarded(self.url.host) and not self.allow_link_local:
+            raise ValueError(
+                f"{self.url.host} is where clouds keep their credentials: if it is meant, write "
+                "{url: …, allow_link_local: true}"
+            )
+        return self
+
+
+def _as_sections(value: Any) -> Any:
+    """One or more upstreams, each a URL or a section, as sections."""
+    items = value if isinstance(value, list) else [value]
+    return [{"url": item} if isinstance(item, str) else item for item in items]
+
+
+class _OneOrMore:
+    """Tells the JSON Schema what `_as_sections` takes."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        many = handler(core_schema)
+        url = {"type": "string", "pattern": "^https?://", "examples": ["http://127.0.0.1:9101"]}
+        one = [url, many["items"]]
+        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}]}
+
+
+Upstreams = Annotated[
+    list[UpstreamSection], Field(min_length=1), BeforeValidator(_as_sections), _OneOrMore()
+]
+
+
+def check_clear(upstreams: Iterable[UpstreamSection]) -> None:
+    """ValueError where a credential would be sent unencrypted beyond this machine."""
+    for upstream in upstreams:
+        if upstream.url.scheme == "http" and not is_loopback(upstream.url.host):
+            raise ValueError(
+                f"credentials would go to {upstream.url.host} in clear: use https, or write "
+                "'allow_http: true' if it is meant"
+            )

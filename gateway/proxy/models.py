@@ -1,0 +1,111 @@
+"""Models: found by the name in the body, called with the gateway's credentials."""
+
+import orjson
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Agent, Policies
+from gateway.domain.scopes import Grants, Scope
+from gateway.domain.services import Dialect
+from gateway.protocol.model_request import ModelPath, catalogue, entry, model_of, read_path
+from gateway.protocol.policy.outbound import LONGEST_PROMPT
+from gateway.protocol.reply import Reply
+from gateway.protocol.request import RequestHead
+from gateway.protocol.upstream_request import client_address
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.outgoing import Outgoing
+from gateway.proxy.scrubbed import PassedOverError
+from gateway.proxy.services import Services, read_whole
+from gateway.services.admit import Gatekeeper
+from gateway.services.locate import Located
+
+_INVOKE = "invoke"
+_UNREACHED = frozenset({Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_PROTOCOL})
+_OTHER_DIALECT = {
+    Dialect.OPENAI: "This model is asked in OpenAI's dialect, under /models/v1/.",
+    Dialect.ANTHROPIC: "This model is asked in Anthropic's dialect, under /models/anthropic/.",
+}
+
+
+class Models:
+    """Answers what is asked of the catalogue, and finds the model that a request is for."""
+
+    def __init__(self, gatekeeper: Gatekeeper, services: Services) -> None:
+        self._gatekeeper = gatekeeper
+        self._services = services
+
+    async def find(
+        self, exchange: Exchange, head: RequestHead, policies: Policies
+    ) -> Located | None:
+        """Where the request goes; None: it was about the catalogue, and is answered.
+
+        A caller is known before its body is read.
+        """
+        asked = read_path(head.target.path)
+        address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        grants = await self._gatekeeper.identify(head, policies, address)
+        if asked.listed is not None:
+            exchange.reply(_listed(head, asked, policies, grants, exchange.request_id))
+            return None
+        if head.method != "POST":
+            denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
+            return Located(None, asked.path, denied=denied)
+        if not head.has_body:
+            model_of(b"")
+        expects = b"expect" in head.fields
+        exchange.held = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
+        name = model_of(exchange.held)
+        model, scope = policies.models.get(name), Scope("models", name, _INVOKE)
+        denied_here = None
+        if model is None:
+            denied_here = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
+        elif model.dialect is not asked.dialect and model.dialect is not None:
+            denied_here = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
+        return Located(model, asked.path, _INVOKE, denied=denied_here, required=scope)
+
+    async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
+        """Ask the model, and where it cannot answer those that stand in for it."""
+        first = outgoing.agent
+        others = (policies.models.get(name) for name in first.fallback)
+        chain = [first, *(model for model in others if model is not None)]
+        for model in chain:
+            last = model is chain[-1]
+            try:
+                await self._ask(exchange, outgoing, model, last=last)
+            except PassedOverError:
+                continue
+            except Denied as denied:
+                if not last and denied.code in _UNREACHED and not exchange.started:
+                    continue
+                raise
+            return
+
+    async def _ask(
+        self, exchange: Exchange, outgoing: Outgoing, model: Agent, *, last: bool
+    ) -> None:
+        if model.inject is None:
+            raise Denied(Code.NOT_FOUND)
+        asked = Outgoing(
+            model, outgoing.head, outgoing.located, outgoing.passage, outgoing.blocks, outgoing.own
+        )
+        await self._services.forward(exchange, asked, model.inject, may_pass_over=not last)
+
+
+def _listed(
+    head: RequestHead, asked: ModelPath, policies: Policies, grants: Grants, request_id: str
+) -> Reply:
+    if head.method not in ("GET", "HEAD"):
+        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+    names = [
+        model.name
+        for model in policies.models.values()
+        if model.dialect is asked.dialect and grants.allow(Scope("models", model.name, _INVOKE))
+    ]
+    if asked.listed and asked.listed not in names:
+        raise Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+    told = entry(asked.listed, asked.dialect) if asked.listed else catalogue(names, asked.dialect)
+    headers = (
+        ("Content-Type", "application/json"),
+        ("X-Request-Id", request_id),
+        ("request-id", request_id),
+    )
+    return Reply(200, headers, orjson.dumps(told))

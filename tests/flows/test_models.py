@@ -1,0 +1,236 @@
+"""`/models/…`: OpenAI's and Anthropic's own clients, with a key of the gateway and nothing else."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from aiohttp import web
+
+from gateway.domain.keys import Key
+from tests.flows.services import Backend, backend, keep, put
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+HELLO: Any = [{"role": "user", "content": "hello"}]
+
+
+class Provider:
+    """Both dialects, as far as clients read them. `status`: of every answer."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.status = 200
+
+    async def __call__(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        if self.status != 200:
+            return web.json_response({"error": {"message": self.name}}, status=self.status)
+        if request.path.endswith("/audio/transcriptions"):
+            return web.json_response({"text": "heard"})
+        asked = json.loads(body)
+        if request.path.endswith("/messages"):
+            text = [{"type": "text", "text": f"{self.name}: hello"}]
+            usage = {"input_tokens": 1, "output_tokens": 2}
+            told = {"id": "m", "type": "message", "role": "assistant", "content": text}
+            rest = {"model": asked["model"], "stop_reason": "end_turn", "usage": usage}
+            return web.json_response(told | rest, headers={"x-ratelimit-remaining-requests": "5"})
+        if request.path.endswith("/embeddings"):
+            data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+            usage = {"prompt_tokens": 1, "total_tokens": 1}
+            return web.json_response(
+                {"object": "list", "model": asked["model"], "data": data, "usage": usage}
+            )
+        if asked.get("stream"):
+            return await self._streamed(request, asked)
+        message = {"role": "assistant", "content": f"{self.name}: hello"}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        return web.json_response(
+            {
+                "id": "c",
+                "object": "chat.completion",
+                "created": 1,
+                "model": asked["model"],
+                "choices": [choice],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+            }
+        )
+
+    async def _streamed(self, request: web.Request, asked: Any) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for word in ("hel", "lo"):
+            chunk = {
+                "id": "c",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": asked["model"],
+                "choices": [{"index": 0, "delta": {"content": word}}],
+            }
+            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+POLICY = """version: 1
+models:
+  - {{name: gpt-4, upstream: "{one}/v1", credential: "${{credentials.openai_key}}",
+      upstream_model: gpt-4-0613, fallback: [qwen-max]}}
+  - {{name: qwen-max, upstream: "{two}/compatible/v1", credential: "${{credentials.qwen_key}}"}}
+  - {{name: claude-x, upstream: "{two}", credential: "${{credentials.claude_key}}"}}
+  - {{name: local, provider: compatible, upstream: "{one}"}}
+"""
+
+
+@pytest.fixture
+async def one() -> AsyncIterator[Backend]:
+    async with backend() as made:
+        made.answer = Provider("one")
+        yield made
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Backend]:
+    async with backend() as made:
+        made.answer = Provider("two")
+        yield made
+
+
+@pytest.fixture
+async def key(world: World, one: Backend, two: Backend) -> Key:
+    vault = Vault(world.client)
+    for name in ("openai_key", "qwen_key", "claude_key"):
+        await keep(world, vault, name, "api_key", value=f"secret-{name}")
+    put(world, POLICY.format(one=one.url, two=two.url))
+    return await world.issue("models/*")
+
+
+@pytest.fixture
+async def chat(world: World, key: Key) -> AsyncIterator[openai.AsyncOpenAI]:
+    url = f"{world.url}/models/v1"
+    async with openai.AsyncOpenAI(api_key=key.text, base_url=url, max_retries=0) as client:
+        yield client
+
+
+async def test_openais_client_calls_a_model_with_the_gateways_own_secret(
+    chat: openai.AsyncOpenAI, one: Backend, world: World
+) -> None:
+    answer = await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+    assert answer.choices[0].message.content == "one: hello"
+    arrived = one.last
+    assert (arrived.method, arrived.path) == ("POST", "/v1/chat/completions")
+    assert arrived.headers["authorization"] == ["Bearer secret-openai_key"]
+    assert json.loads(arrived.body) == {"model": "gpt-4-0613", "messages": HELLO}
+    assert not any(name.startswith("x-gateway") for name in arrived.headers)
+    entries = await world.client.xrange("gw:audit")
+    (record,) = [json.loads(fields["record"]) for _, fields in entries]
+    assert (record["event"], record["agent"]) == ("credential.use", "models/gpt-4")
+
+
+async def test_streams_and_embeddings_pass_too(chat: openai.AsyncOpenAI) -> None:
+    stream = await chat.chat.completions.create(model="gpt-4", messages=HELLO, stream=True)
+    words = [chunk.choices[0].delta.content async for chunk in stream]
+    assert "".join(word or "" for word in words) == "hello"
+    found = await chat.embeddings.create(model="qwen-max", input="x", encoding_format="float")
+    assert found.data[0].embedding == [0.5]
+
+
+async def test_anthropics_client_calls_its_own_dialect(
+    world: World, key: Key, two: Backend
+) -> None:
+    url = f"{world.url}/models/anthropic"
+    async with anthropic.AsyncAnthropic(api_key=key.text, base_url=url, max_retries=0) as client:
+        raw = await client.messages.with_raw_response.create(
+            model="claude-x", max_tokens=9, messages=HELLO
+        )
+        assert raw.headers["x-ratelimit-remaining-requests"] == "5"
+        (block,) = (await raw.parse()).content
+        assert block.text == "two: hello"
+        arrived = two.last
+        assert arrived.path == "/v1/messages" and "authorization" not in arrived.headers
+        assert arrived.headers["x-api-key"] == ["secret-claude_key"]
+        assert arrived.headers["anthropic-version"]
+        assert [model.id async for model in client.models.list()] == ["claude-x"]
+        with pytest.raises(anthropic.NotFoundError, match="OpenAI's dialect"):
+            await client.messages.create(model="gpt-4", max_tokens=9, messages=HELLO)
+
+
+async def test_the_list_is_of_what_the_key_may_use(world: World, chat: openai.AsyncOpenAI) -> None:
+    assert [model.id async for model in chat.models.list()] == ["gpt-4", "qwen-max", "local"]
+    assert (await chat.models.retrieve("gpt-4")).id == "gpt-4"
+    few = await world.issue("models/qwen-max", "agents/*")
+    client = chat.with_options(api_key=few.text)
+    assert [model.id async for model in client.models.list()] == ["qwen-max"]
+    with pytest.raises(openai.NotFoundError):
+        await client.models.retrieve("gpt-4")
+    with pytest.raises(openai.PermissionDeniedError) as denied:
+        await client.chat.completions.create(model="gpt-4", messages=HELLO)
+    assert denied.value.body["required_scope"] == "models/gpt-4:invoke"  # type: ignore[index]
+
+
+async def test_a_caller_is_known_before_its_body_is_read(
+    world: World, chat: openai.AsyncOpenAI, one: Backend
+) -> None:
+    with pytest.raises(openai.AuthenticationError):
+        await chat.with_options(api_key="agk_no").chat.completions.create(
+            model="nothing", messages=HELLO
+        )
+    answer = await world.call(None, "/models/v1/chat/completions", "POST", data=b"no json")
+    assert answer.code == "key_missing"
+    with pytest.raises(openai.NotFoundError, match="no model"):
+        await chat.chat.completions.create(model="nothing", messages=HELLO)
+    assert one.arrived == []
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "{}", '{"model": 1}', '{"model": "a/b"}'])
+async def test_a_body_without_a_model_is_refused(body: str, world: World, key: Key) -> None:
+    headers = {"Content-Type": "application/json"}
+    path = "/models/v1/chat/completions"
+    answer = await world.call(key, path, "POST", headers=headers, data=body)
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert (await world.call(key, path)).code == "method_not_allowed"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_where_a_model_cannot_answer_its_fallback_does(
+    status: int, chat: openai.AsyncOpenAI, one: Backend, two: Backend
+) -> None:
+    provider = Provider("one")
+    one.answer, provider.status = provider, status
+    answer = await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+    assert answer.choices[0].message.content == "two: hello"
+    assert two.last.path == "/compatible/v1/chat/completions"
+    assert two.last.headers["authorization"] == ["Bearer secret-qwen_key"]
+    assert json.loads(two.last.body)["model"] == "qwen-max"
+    assert "secret-openai_key" not in str(two.last.headers)
+
+
+async def test_so_it_is_where_it_cannot_be_reached_and_the_last_ones_answer_is_told(
+    world: World, chat: openai.AsyncOpenAI, one: Backend, two: Backend
+) -> None:
+    put(world, POLICY.format(one="http://127.0.0.1:9", two=two.url))
+    answer = await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+    assert answer.choices[0].message.content == "two: hello"
+    provider = Provider("two")
+    two.answer, provider.status = provider, 503
+    with pytest.raises(openai.InternalServerError, match="two"):
+        await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+
+
+async def test_a_call_is_charged_once_whatever_falls_back(
+    world: World, chat: openai.AsyncOpenAI, one: Backend, two: Backend
+) -> None:
+    put(world, POLICY.format(one="http://127.0.0.1:9", two=two.url) + "plans: {p: {quota: 2/d}}\n")
+    client = chat.with_options(api_key=(await world.issue("models/*", plan="p")).text)
+    for _ in range(3):
+        assert [model.id async for model in client.models.list()]
+    for _ in range(2):
+        await client.chat.completions.create(model="gpt-4", messages=HELLO)
+    with pytest.raises(openai.RateLimitError):
+        await client.chat.completions.create(model="gpt-4", messages=HELLO)
+
+
+async def test_a_model_without_a_secret_gets_none(chat: openai.AsyncOpenAI, one: Backend) -> None:
+    await chat.chat.completions.create(model="local", messages=HELLO)
+    assert one.last.path == "/chat/completions" and "authorization" not in one.last.headers

@@ -1,0 +1,81 @@
+"""Models in policy files: two fields are enough, and each mistake has its place."""
+
+import pytest
+
+from gateway.domain.policies import Agent
+from gateway.protocol.policy.read import read_policies
+
+
+def told(*models: str) -> list[str]:
+    text = "version: 1\nmodels:\n" + "".join(f"  - {model}\n" for model in models)
+    return [str(problem) for problem in read_policies({"p.yaml": text.encode()}).problems]
+
+
+def read(model: str) -> Agent:
+    loaded = read_policies({"p.yaml": f"version: 1\nmodels:\n  - {model}\n".encode()})
+    assert loaded.policies is not None, loaded.problems
+    (found,) = loaded.policies.models.values()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "upstream", "header"),
+    [
+        ("gpt-4", "https://api.openai.com/v1", "Authorization: Bearer ${credentials.a_key}"),
+        ("o1", "https://api.openai.com/v1", "Authorization: Bearer ${credentials.a_key}"),
+        ("claude-x", "https://api.anthropic.com", "x-api-key: ${credentials.a_key}"),
+        (
+            "qwen-max",
+            "https://dashscope.aliyuncs.com/compatible-mode/v1",
+            "Authorization: Bearer ${credentials.a_key}",
+        ),
+    ],
+)
+def test_a_name_and_a_credential_reach_the_provider(name: str, upstream: str, header: str) -> None:
+    model = read(f"{{name: {name}, credential: '${{credentials.a_key}}'}}")
+    assert [str(one) for one in model.upstreams] == [upstream]
+    assert model.inject is not None
+    assert [f"{name}: {text}" for name, text in model.inject.headers] == [header]
+
+
+CREDENTIAL = "credential: '${credentials.a_key}'"
+
+
+@pytest.mark.parametrize(
+    ("models", "problem"),
+    [
+        (
+            [f"{{name: llama, {CREDENTIAL}}}"],
+            "3:5: whose model 'llama' is cannot be told by its name: add 'provider'",
+        ),
+        (["{name: gpt-4}"], "3:5: 'credential' is missing"),
+        (["{credential: a}"], "3:3: 'name' is missing"),
+        (
+            [f"{{name: a, provider: compatible, {CREDENTIAL}}}"],
+            "3:5: a compatible provider needs an 'upstream'",
+        ),
+        (
+            [f"{{name: gpt-4, upstream: 'http://a.example.com', {CREDENTIAL}}}"],
+            "3:5: credentials would go to a.example.com in clear",
+        ),
+        (
+            [f"{{name: gpt-4, {CREDENTIAL}, fallback: [gpt-5]}}"],
+            "3:12: the fallback 'gpt-5' is no other model",
+        ),
+        (
+            [
+                f"{{name: gpt-4, {CREDENTIAL}, fallback: [claude-x]}}",
+                f"{{name: claude-x, {CREDENTIAL}}}",
+            ],
+            "3:12: the fallback 'claude-x' speaks another dialect than 'gpt-4'",
+        ),
+        (
+            [f"{{name: gpt-4, {CREDENTIAL}}}", f"{{name: gpt-4, {CREDENTIAL}}}"],
+            "4:12: models/gpt-4 is defined already: p.yaml:3:12",
+        ),
+        (["{name: gpt-4, model: x}"], "3:19: unknown field 'model'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_place(models: list[str], problem: str) -> None:
+    found = told(*models)
+    assert any(problem in one for one in found), found
