@@ -19,10 +19,13 @@ from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
 from gateway.proxy.outbox import Outbox
+from gateway.proxy.sharing import SharedSocket
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
 BACKLOG_SECONDS = 0.5
+# Of the event loop, until what was accepted is a connection.
+ACCEPT_TURNS = 3
 # A caller with an open connection may be about to use it: closed at once, its request is lost.
 LAST_REQUEST_SECONDS = 0.5
 # Process groups and `timeout` deliver one wish to stop twice.
@@ -88,7 +91,7 @@ class Listener:
         self.connections: set[ClientConnection] = set()
         self._outbox = outbox
         self._given = sockets
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | SharedSocket] = []
         self._draining = False
 
     @property
@@ -105,22 +108,25 @@ class Listener:
                 "aiohttp came without its compiled parsers, which keep malformed requests out: "
                 "install its wheel for this platform, and do not set AIOHTTP_NO_EXTENSIONS."
             )
-        places: list[dict[str, Any]] = [{"sock": given} for given in self._given]
-        if not places:
-            places = [{"host": self._address.host, "port": self._address.port}]
-        loop = asyncio.get_running_loop()
         try:
-            for place in places:
-                listening = loop.create_server(
-                    self._accept, backlog=BACKLOG, **place, **self._tls()
-                )
-                self._servers.append(await listening)
+            await self._listen()
         except OSError as problem:
             # The loop's own text names the address a second time.
             reason = os.strerror(problem.errno) if problem.errno else str(problem)
             taken = problem.errno == errno.EADDRINUSE
             kind = AddressTakenError if taken else OperationError
             raise kind(f"Cannot listen on {self._address}: {reason}.") from None
+
+    async def _listen(self) -> None:
+        for given in self._given:
+            shared = SharedSocket(given, self._accept, self._tls())
+            shared.start(BACKLOG)
+            self._servers.append(shared)
+        if not self._given:
+            host, port = self._address.host, self._address.port
+            loop = asyncio.get_running_loop()
+            made = loop.create_server(self._accept, host, port, backlog=BACKLOG, **self._tls())
+            self._servers.append(await made)
 
     def _tls(self) -> dict[str, Any]:
         if self._certificate is None:
@@ -140,8 +146,9 @@ class Listener:
         await _take_backlog(self._servers, min(seconds, BACKLOG_SECONDS))
         for server in self._servers:
             server.close()
-        # One that was accepted just before is only now among the connections.
-        await asyncio.sleep(0)
+        # Those that were accepted just before are only now among the connections.
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         for connection in self.connections:
             connection.take_one_more()
         await self._finish(seconds)
@@ -175,7 +182,7 @@ class Listener:
             await asyncio.wait(ended, timeout=left)
 
 
-async def _take_backlog(servers: list[asyncio.Server], seconds: float) -> None:
+async def _take_backlog(servers: list[asyncio.Server | SharedSocket], seconds: float) -> None:
     """Accept what the kernel has accepted already: closing the socket would reset it."""
     waiting = select.poll()
     for listening in (one for server in servers for one in server.sockets):

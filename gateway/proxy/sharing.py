@@ -1,0 +1,88 @@
+"""Accepting on a socket on which other processes accept too, so that each gets its share."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+# Long enough for another process to be awake, short for a caller.
+PAUSE_SECONDS = 0.001
+# The most that is taken at once, when connections come faster than one a pause.
+MOST_AT_ONCE = 64
+# Until somebody has given back a descriptor.
+STARVED_SECONDS = 0.1
+_STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class SharedSocket:
+    """What `asyncio.Server` is for a socket of one's own.
+
+    Event loops take all that waits, so of 32 connections opened at once one of two idle workers
+    got nearly all. Here one is taken, then a moment is left to the others; while more wait than
+    that, two, then four, so that nobody waits for long.
+    """
+
+    def __init__(
+        self, given: socket.socket, accept: Callable[[], asyncio.Protocol], tls: dict[str, Any]
+    ) -> None:
+        self.sockets: tuple[socket.socket, ...] = (given,)
+        self._socket = given
+        self._accept = accept
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._pausing: asyncio.TimerHandle | None = None
+        self._opening: set[asyncio.Task[Any]] = set()
+        self._at_once = 1
+
+    def start(self, backlog: int) -> None:
+        self._socket.setblocking(False)
+        self._socket.listen(backlog)
+        self._loop.add_reader(self._socket.fileno(), self._take)
+
+    def close(self) -> None:
+        """Accept no more. What was accepted goes on."""
+        if not self.sockets:
+            return
+        self.sockets = ()
+        if self._pausing is not None:
+            self._pausing.cancel()
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _take(self) -> None:
+        pause = PAUSE_SECONDS
+        for _ in range(self._at_once):
+            try:
+                taken, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                self._at_once = 1
+                break
+            except OSError as problem:
+                # Anything else is about a caller who has left meanwhile.
+                pause = STARVED_SECONDS if problem.errno in _STARVED else pause
+                break
+            self._open(taken)
+        else:
+            self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
+        self._loop.remove_reader(self._socket.fileno())
+        self._pausing = self._loop.call_later(pause, self._go_on)
+
+    def _go_on(self) -> None:
+        self._loop.add_reader(self._socket.fileno(), self._take)
+
+    def _open(self, taken: socket.socket) -> None:
+        taken.setblocking(False)
+        task = self._loop.create_task(self._opened(taken))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _opened(self, taken: socket.socket) -> None:
+        try:
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(self._accept, taken, **self._tls)
+        except OSError:
+            # Gone before it was there, or no TLS, which is its own affair.
+            with suppress(OSError):
+                taken.close()
