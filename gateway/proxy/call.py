@@ -91,7 +91,11 @@ class Call:
                     await connection.drain()
                 except ConnectionError:
                     return
-                connection.deadline.clear()
+                if connection.answer_arrived:
+                    # What it still owes of its answer is waited for as long.
+                    connection.deadline.set(timeouts.idle)
+                else:
+                    connection.deadline.clear()
         connection.write(self._ending())
         if not connection.answer_arrived:
             connection.deadline.set(timeouts.first_byte)

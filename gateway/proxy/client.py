@@ -106,6 +106,8 @@ class ClientConnection(Stream):
         if idle is not None:
             self._register.discard(idle)
             idle.close()
+            # Whoever holds its own end open, or does not read, must not keep the place.
+            idle.send_deadline.set(LINGER_SECONDS)
         return idle is not None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -146,9 +148,11 @@ class ClientConnection(Stream):
         """A head has come whole; `data` is the last piece of it, and what follows."""
         parts = self._head_parts
         received = (b"".join([*parts, data]) if parts else data).lstrip(b"\r\n")
-        fresh = not self._more_held
+        # Else the parser may have held its beginning, and an empty line in what came is any one.
+        fresh = not self._more_held or received.startswith(_line(message))
         self._more_held = not (
-            payload.is_eof()
+            fresh
+            and payload.is_eof()
             and not message.chunked
             and is_one_request(received, message.headers.get("Content-Length"))
         )
@@ -179,6 +183,9 @@ class ClientConnection(Stream):
                 # Whoever asks again and again and never reads would have it all kept in memory.
                 await self.until_taken()
             self._next_request()
+            if self.busy:
+                # One read can hold thousands of them, and others want their turn.
+                await asyncio.sleep(0)
         self._finish()
 
     @property
@@ -229,9 +236,8 @@ class ClientConnection(Stream):
 
     def _scan(self, message: RawRequestMessage, data: bytes) -> None:
         """Begin to look for the end of a chunked body, where its first byte is known."""
-        line = f"{message.method} {message.path} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
         body = data.find(HEAD_END) + len(HEAD_END)
-        if not self._begins_afresh or not data.startswith(line) or body < len(HEAD_END):
+        if not self._begins_afresh or not data.startswith(_line(message)) or body < len(HEAD_END):
             self.closing = True
             return
         self._chunks = ChunkScanner()
@@ -295,7 +301,7 @@ class ClientConnection(Stream):
         if self.transport is None or self.peer is not None:
             return
         all_read = self._payload is None or self._payload.is_eof()
-        if all_read and not self._lingering:
+        if all_read and not (self._lingering or self._more_held or self._held):
             self.close()
         else:
             self._linger()
@@ -324,3 +330,10 @@ class ClientConnection(Stream):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._callbacks.bug(self, error)
             self._finish()
+
+
+def _line(message: RawRequestMessage) -> bytes:
+    """The request line as it must have stood there."""
+    minor = message.version.minor
+    line = f"{message.method} {message.path} HTTP/1.{minor}\r\n"
+    return line.encode("utf-8", "surrogateescape")

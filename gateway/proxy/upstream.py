@@ -119,8 +119,14 @@ class UpstreamConnection(Stream):
 
         Then nothing of it is left in the parser, so that this one may read the next answer too.
         """
-        _, end, body = self._only_piece.partition(_HEAD_END)
-        if not end or len(body) != length:
+        piece, self._only_piece = self._only_piece, b""
+        head, end, body = piece.partition(_HEAD_END)
+        # The parser ends a head at a bare LF too, and then this is some other empty line.
+        if not end or head.count(b"\n") != head.count(b"\r\n") or head.endswith(b"\n"):
+            return None
+        if len(body) != length:
+            # More than was asked for is the beginning of what belongs to nobody.
+            self._spoiled = self._spoiled or len(body) > length
             return None
         self._parser_clean = True
         return body

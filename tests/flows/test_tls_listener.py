@@ -134,3 +134,23 @@ def test_files_that_are_no_pair_are_refused_at_the_start(
         Certificate(files)
     with pytest.raises(OperationError, match="No such file"):
         Certificate(ServerTls(str(tmp_path / "none.pem"), files.key))
+
+
+async def test_who_makes_room_and_never_says_goodbye_is_not_waited_for(
+    store: StoreSettings, client: Redis, authority: trustme.CA, files: ServerTls
+) -> None:
+    """TLS ends with a word from both sides: whoever keeps its own back keeps no place."""
+    limits = ListenerLimits(max_connections=1)
+    async with new_world(store, client, tls=files, limits=limits) as world:
+        connections = world.gateways[0].data.connections
+        with socket.create_connection(world.address) as plain:
+            mute = await asyncio.to_thread(
+                trusting(authority).wrap_socket, plain, server_hostname="localhost"
+            )
+            async with asyncio.timeout(10):
+                while not connections:
+                    await asyncio.sleep(0.01)
+                (old,) = connections
+                assert await shown(world, authority) == "localhost"
+                await old.ended
+            mute.close()
