@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
+from gateway.protocol.form import boundary_of, with_form_fields
 from gateway.protocol.request import Header, refused
 
 Pairs = Sequence[tuple[str, str]]
 
-_NO_JSON = "This service takes a JSON object as its body: the gateway adds a field to it."
+_NO_JSON = "This service takes a JSON object or a form as its body: the gateway adds a field to it."
 _JSON = (b"application/json", b"text/json")
 
 
@@ -40,7 +41,12 @@ def _name(item: bytes) -> str:
 
 
 def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> bytes:
-    """The JSON object `body` with these fields in it; Denied(bad_request) if it is none."""
+    """The JSON object, or the form, `body` with these fields in it; Denied(bad_request) if it is
+    neither."""
+    headers = tuple(headers)
+    boundary = boundary_of(headers)
+    if boundary is not None:
+        return with_form_fields(body, boundary, injected)
     kinds = [value for name, value in headers if name.lower() == b"content-type"]
     kind = kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
     if kind not in _JSON and not kind.endswith(b"+json"):

@@ -1,18 +1,22 @@
 """Which model a request asks for, and in whose dialect."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from gateway.domain.scopes import is_name
 from gateway.domain.services import Dialect
-from gateway.protocol.request import refused
+from gateway.protocol.form import boundary_of, field
+from gateway.protocol.request import Header, refused
 
 MODELS_PREFIX = b"/models/"
 _ANTHROPIC = b"/models/anthropic"
 _LIST = b"/v1/models"
-_NO_MODEL = "The body has to be a JSON object whose 'model' names a model of the gateway."
+_NO_MODEL = (
+    "The body has to be a JSON object, or a form, whose 'model' names a model of the gateway."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +43,21 @@ def read_path(path: bytes) -> ModelPath:
     return ModelPath(dialect, rest)
 
 
-def model_of(body: bytes) -> str:
+def model_of(body: bytes, headers: Iterable[Header] = ()) -> str:
     """The name in the body; Denied(bad_request) where there is none."""
+    boundary = boundary_of(headers)
+    name = _in_json(body) if boundary is None else field(body, boundary, "model")
+    if not isinstance(name, str) or not is_name(name):
+        raise refused(_NO_MODEL)
+    return name
+
+
+def _in_json(body: bytes) -> Any:
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError):
         raise refused(_NO_MODEL) from None
-    name = found.get("model") if isinstance(found, dict) else None
-    if not isinstance(name, str) or not is_name(name):
-        raise refused(_NO_MODEL)
-    return name
+    return found.get("model") if isinstance(found, dict) else None
 
 
 def catalogue(names: list[str], dialect: Dialect) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Models:
             model_of(b"")
         expects = b"expect" in head.fields
         exchange.held = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
-        name = model_of(exchange.held)
+        name = model_of(exchange.held, head.headers)
         model, scope = policies.models.get(name), Scope("models", name, _INVOKE)
         denied_here = None
         if model is None:

@@ -234,3 +234,48 @@ async def test_a_call_is_charged_once_whatever_falls_back(
 async def test_a_model_without_a_secret_gets_none(chat: openai.AsyncOpenAI, one: Backend) -> None:
     await chat.chat.completions.create(model="local", messages=HELLO)
     assert one.last.path == "/chat/completions" and "authorization" not in one.last.headers
+
+
+async def test_an_upload_goes_by_the_model_in_its_form(
+    chat: openai.AsyncOpenAI, one: Backend
+) -> None:
+    sound = bytes(range(256)) * 1000
+    heard = await chat.audio.transcriptions.create(
+        model="gpt-4", file=("sound.wav", sound), language="en"
+    )
+    assert heard.text == "heard"
+    arrived = one.last
+    assert arrived.headers["authorization"] == ["Bearer secret-openai_key"]
+    assert arrived.body.count(b'name="model"') == 1 and b"\r\n\r\ngpt-4-0613\r\n" in arrived.body
+    assert sound in arrived.body and b'name="language"' in arrived.body
+
+
+FORM = "multipart/form-data; boundary=b"
+PART = '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (FORM, PART.format("qwen-max") + PART.format("gpt-4") + "--b--\r\n"),
+        (FORM, PART.format("qwen-max")),
+        (FORM, PART.format("qwen-max").replace("\r\n", "\n") + "--b--\n"),
+        (FORM, PART.format("qwen-max\n--b\nx") + "--b--\r\n"),
+        (FORM, PART.format("qwen-max").replace("name=", "name*=") + "--b--\r\n"),
+        (FORM, PART.format("qwen-max").replace("name=", 'name="x"; name=') + "--b--\r\n"),
+        (FORM, "preamble" + PART.format("qwen-max") + "--b--\r\n"),
+        (FORM + "; boundary=c", PART.format("qwen-max") + "--b--\r\n"),
+        (FORM, '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--b--\r\n'),
+    ],
+)
+async def test_a_form_that_can_be_read_in_two_ways_is_refused(
+    kind: str, body: str, world: World, key: Key, one: Backend, two: Backend
+) -> None:
+    path = "/models/v1/audio/transcriptions"
+    headers = {"Content-Type": kind}
+    answer = await world.call(key, path, "POST", headers=headers, data=body.encode())
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert one.arrived == two.arrived == []
+    fine = PART.format("qwen-max") + "--b--\r\n"
+    answer = await world.call(key, path, "POST", headers={"Content-Type": FORM}, data=fine.encode())
+    assert answer.status == 200 and two.last.body == fine.encode()

@@ -31,7 +31,7 @@ class InjectSection(Section):
     headers: dict[InjectedHeader, HeaderText] = Field(default={}, description="Header lines.")
     query: dict[FieldName, TemplateText] = Field(default={}, description="Query parameters.")
     body: dict[FieldName, TemplateText] = Field(
-        default={}, description="Fields of the JSON object that is the body."
+        default={}, description="Fields of the body: a JSON object, or a multipart form."
     )
     credential: WholeCredential | None = Field(
         default=None,
