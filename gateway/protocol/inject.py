@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
@@ -21,6 +22,7 @@ def with_headers(headers: Iterable[Header], injected: Iterable[Header]) -> list[
     return [header for header in headers if _plain(header[0]) not in names] + ours
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: bytes) -> bytes:
     return name.lower().replace(b"_", b"-").replace(b".", b"-")
 

@@ -1,5 +1,5 @@
-"""What is put into calls to services shows nowhere: a service that echoes it in every spelling, a
-provider of tokens that does, failures of every kind, and afterwards all that was said is searched
+"""What is put into calls to services and models shows nowhere: one that echoes it in every spelling,
+a provider of tokens that does, failures of every kind, and afterwards all that was said is searched
 for the marks."""
 
 import asyncio
@@ -40,6 +40,11 @@ services:
   nobody:
     upstream: http://127.0.0.1:9
     inject: {{headers: {{X-Token: "${{credentials.shared}}"}}}}
+models:
+  - {{name: m, provider: compatible, upstream: "{url}/model",
+      credential: "${{credentials.model_key}}", fallback: [n]}}
+  - {{name: n, provider: compatible, upstream: "{url}/model",
+      credential: "${{credentials.model_key}}"}}
 """
 
 
@@ -49,6 +54,7 @@ KNOWN = {
     "aws": ("id", "signer"),
     "acs": ("id", "signer"),
     "idp": ("token",),
+    "model": ("model",),
     "token": ("token", "client"),
 }
 
@@ -118,6 +124,7 @@ def paths() -> list[tuple[str, str]]:
     found = [("/services/all/x", ""), ("/services/all/x", '{"a": 1}'), ("/services/all/x", "{")]
     for service in ("all", "aws", "acs", "idp"):
         found += [(f"/services/{service}/{rest}", "") for rest in RESTS]
+    found += [(f"/models/v1/{rest}", '{"model": "m"}') for rest in RESTS]
     return [*found, ("/services/nobody/x", ""), ("/services/all/x%2e%2e/", "")]
 
 
@@ -132,6 +139,7 @@ async def keep(run: VaultCommands, marks: dict[str, str], provider: Backend) -> 
     }
     await asyncio.to_thread(run.set, "shared", marks["shared"])
     await asyncio.to_thread(run.set, "user/alice/own", marks["own"])
+    await asyncio.to_thread(run.set, "model_key", marks["model"])
     await asyncio.to_thread(run.set, "cloud", json.dumps(fields["cloud"]), kind="ak_sk")
     await asyncio.to_thread(run.set, "idp", json.dumps(fields["idp"]), kind="oauth2")
 
@@ -159,7 +167,7 @@ async def called(
 async def test_what_is_put_into_calls_is_in_no_answer_no_log_no_record_and_not_in_redis(
     tmp_path: Path,
 ) -> None:
-    names = ("shared", "new", "own", "id", "signer", "client", "token")
+    names = ("shared", "new", "own", "id", "signer", "client", "token", "model")
     marks = {name: mark().replace("%", "-") if name == "id" else mark() for name in names}
     (tmp_path / "policies").mkdir()
     said, seen_by_redis, processes = bytearray(), bytearray(), bytearray()
@@ -169,7 +177,17 @@ async def test_what_is_put_into_calls_is_in_no_answer_no_log_no_record_and_not_i
         async with monitored(store, seen_by_redis), watched_processes(processes):
             await keep(VaultCommands(store.settings, tmp_path), marks, provider)
             keys = Commands(store.settings, tmp_path)
-            words = ("--consumer", "c", "--scope", "services/*", "--users", "alice", "--quiet")
+            words = (
+                "--consumer",
+                "c",
+                "--scope",
+                "services/*",
+                "--scope",
+                "models/*",
+                "--users",
+                "alice",
+                "--quiet",
+            )
             key = (await asyncio.to_thread(keys, "create", *words)).out.strip()
             async for got in called(tmp_path, store, key, marks):
                 said += got
@@ -182,11 +200,11 @@ async def test_what_is_put_into_calls_is_in_no_answer_no_log_no_record_and_not_i
             "stderr": (tmp_path / "stderr.log").read_bytes(),
         }
         arrived = str([one.headers | {"path": [one.path]} for one in there.arrived])
-    for name in ("shared", "new", "own", "token", "id"):
+    for name in ("shared", "new", "own", "token", "id", "model"):
         assert marks[name] in arrived or quote(marks[name], safe="") in arrived, "it was used"
     for code in ("upstream_auth_failed", "audit_unavailable", "upstream_protocol", "bad_request"):
         assert code.encode() in said, code
-    for name in ("shared", "own", "cloud", "idp"):
+    for name in ("shared", "own", "cloud", "idp", "model_key"):
         assert f"[redacted:{name}]".encode() in said, "an echo was passed on"
     assert b"credential.use" in places["what Redis is told"]
     for place, text in places.items():
