@@ -24,6 +24,8 @@ LINGER_SECONDS = 1.0
 # aiohttp falls back in silence to parsers in Python, which take what these refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
+# Requests that wait behind each other, answered before others have their turn.
+IN_A_ROW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class ClientConnection(Stream):
             self._scan(message, received)
 
     async def _run(self) -> None:
+        in_line = 0
         while True:
             if self._arrived is None and not self._lingering:
                 self._waiter = self._loop.create_future()
@@ -183,7 +186,8 @@ class ClientConnection(Stream):
                 # Whoever asks again and again and never reads would have it all kept in memory.
                 await self.until_taken()
             self._next_request()
-            if self.busy:
+            in_line = in_line + 1 if self.busy else 0
+            if in_line % IN_A_ROW == IN_A_ROW - 1:
                 # One read can hold thousands of them, and others want their turn.
                 await asyncio.sleep(0)
         self._finish()
