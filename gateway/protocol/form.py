@@ -55,11 +55,11 @@ def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, s
 def _parts(body: bytes, boundary: bytes) -> list[Part]:
     """(name, head with its empty line, value) of each part."""
     line = b"--" + boundary
-    first, *pieces, last = (b"\r\n" + body).split(b"\r\n" + line)
-    if first or not pieces or last.strip(b"\r\n") != b"--":
+    pieces = (b"\r\n" + body).split(b"\r\n" + line)
+    if len(pieces) < 3 or pieces[0] or pieces[-1].strip(b"\r\n") != b"--":
         raise refused(_NO_FORM)
     found = []
-    for piece in pieces:
+    for piece in pieces[1:-1]:
         head, empty, value = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if not piece.startswith(b"\r\n") or not empty or b"\n" in head.replace(b"\r\n", b""):
             raise refused(_NO_FORM)

@@ -279,3 +279,11 @@ async def test_a_form_that_can_be_read_in_two_ways_is_refused(
     fine = PART.format("qwen-max") + "--b--\r\n"
     answer = await world.call(key, path, "POST", headers={"Content-Type": FORM}, data=fine.encode())
     assert answer.status == 200 and two.last.body == fine.encode()
+
+
+@pytest.mark.parametrize("body", [b"", b"--b", b"--b--", b"--b--\r\n", b"\r\n"])
+async def test_a_form_of_nothing_is_refused(body: bytes, world: World, key: Key) -> None:
+    headers = {"Content-Type": FORM}
+    path = "/models/v1/audio/transcriptions"
+    answer = await world.call(key, path, "POST", headers=headers, data=body)
+    assert (answer.status, answer.code) == (400, "bad_request")

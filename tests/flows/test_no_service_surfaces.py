@@ -1,5 +1,5 @@
-"""What is put into calls to services and models shows nowhere: one that echoes it in every spelling,
-a provider of tokens that does, failures of every kind, and afterwards all that was said is searched
+"""What is put into calls to services and models shows nowhere: an echo of every spelling, a
+provider of tokens that does, failures of every kind, and afterwards all that was said is searched
 for the marks."""
 
 import asyncio

@@ -1,0 +1,40 @@
+"""Whatever a form holds beside the field that is set, it keeps; and it reads as it was written."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.errors import Denied
+from gateway.protocol.form import field, with_form_fields
+
+BOUNDARY = b"the-boundary-of-this-form"
+NAMES = st.sampled_from(["file", "language", "prompt"])
+VALUES = st.binary(max_size=40)
+
+
+def written(parts: list[tuple[str, bytes]]) -> bytes:
+    head = b'Content-Disposition: form-data; name="%b"; filename="model"'
+    body = b"".join(
+        b"--%b\r\n%b\r\n\r\n%b\r\n" % (BOUNDARY, head % name.encode(), value)
+        for name, value in parts
+    )
+    return body + b"--" + BOUNDARY + b"--\r\n"
+
+
+@given(parts=st.lists(st.tuples(NAMES, VALUES), max_size=4), model=st.text("abc-.", max_size=9))
+def test_a_field_that_is_set_is_read_and_the_rest_stays_byte_for_byte(
+    parts: list[tuple[str, bytes]], model: str
+) -> None:
+    start = written([*parts, ("model", b"another")])
+    made = with_form_fields(start, BOUNDARY, [("model", model)])
+    assert field(made, BOUNDARY, "model") == model
+    assert written(parts).removesuffix(b"--" + BOUNDARY + b"--\r\n") in made
+    assert made.count(b'; name="model"') == 1
+
+
+@given(body=st.binary(max_size=200))
+def test_any_bytes_are_a_form_or_refused(body: bytes) -> None:
+    for text in (body, b"--" + BOUNDARY + body, written([("file", body)])):
+        try:
+            field(text, BOUNDARY, "model")
+        except Denied:
+            continue
