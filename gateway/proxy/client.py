@@ -24,8 +24,8 @@ LINGER_SECONDS = 1.0
 # aiohttp falls back in silence to parsers in Python, which take what these refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
-# Requests that wait behind each other, answered before others have their turn.
-IN_A_ROW = 16
+# Of requests in line, before others have their turn: fewer make a fast caller slow.
+IN_A_ROW = 128
 
 
 @dataclass(frozen=True, slots=True)
