@@ -20,6 +20,7 @@ from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.sharing import SharedSocket
+from gateway.proxy.tunnel import LAST_WORDS_SECONDS
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
@@ -153,8 +154,9 @@ class Listener:
             connection.take_one_more()
         await self._finish(seconds)
         running = [connection for connection in self.connections if connection.busy]
-        for connection in running:
-            connection.abort()
+        told = [connection.ended for connection in running if connection.leave()]
+        if told:
+            await asyncio.wait(told, timeout=LAST_WORDS_SECONDS)
         for connection in list(self.connections):
             connection.close()
         return len(running)

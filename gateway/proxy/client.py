@@ -80,6 +80,8 @@ class ClientConnection(Stream):
         self._lingering = False
         self.exchange: Exchange | None = None
         self.closing = False
+        # Tells the caller that the gateway goes away, where that can be said.
+        self.go_away: Callable[[], None] | None = None
         self.ended: asyncio.Future[None] = loop.create_future()
         self.hop = Hop("")
         self.body_idle = limits.body_idle
@@ -213,6 +215,14 @@ class ClientConnection(Stream):
     def take_one_more(self) -> None:
         """End with the answer to the request that runs or comes next."""
         self.closing = True
+
+    def leave(self) -> bool:
+        """Cut what runs; whether the caller is told why, which takes a moment."""
+        if self.go_away is None:
+            self.abort()
+            return False
+        self.go_away()
+        return True
 
     def take_early(self) -> bytes:
         """What was received after the request's end, for the tunnel that it opened."""

@@ -39,12 +39,13 @@ class Tunnel:
         self._down = down
         self._idle = idle
         self._over: asyncio.Future[None] = loop.create_future()
-        self._deadline = Deadline(loop, self._on_silence)
+        self._deadline = Deadline(loop, self.go_away)
         self.cut = False
 
     async def run(self) -> None:
         """Returns when both connections are closed."""
         client, agent = self._client, self._agent
+        client.go_away = self.go_away
         try:
             lost = (
                 client.tunnel_to(agent, self._from_client),
@@ -82,7 +83,8 @@ class Tunnel:
         if not self._over.done():
             self._cut(client=POLICY_VIOLATION, agent=GOING_AWAY)
 
-    def _on_silence(self) -> None:
+    def go_away(self) -> None:
+        """End it now: the gateway stops, or both sides have fallen silent."""
         if not self._over.done():
             self._cut(client=GOING_AWAY, agent=GOING_AWAY)
 

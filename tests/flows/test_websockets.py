@@ -70,6 +70,17 @@ async def test_every_byte_passes_as_it_is_both_ways(world: World) -> None:
             assert await pair.caller.read(len(back)) == back
 
 
+async def test_a_gateway_that_stops_says_so_to_both_sides(world: World) -> None:
+    async with opened(world) as pair:
+        pair.caller.send(frame(TEXT, b"hello"))
+        await pair.agent.read(len(frame(TEXT, b"hello")))
+        drained = asyncio.create_task(world.gateways[0].drain(0.1))
+        assert code_of(await pair.caller.read_to_end()) == 1001
+        assert code_of(await pair.agent.read_to_end()) == 1001
+        pair.caller.writer.close()
+        assert await drained == 1
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
 async def test_close_codes_pass_both_ways_and_end_it(world: World, code: int) -> None:
     payload = code.to_bytes(2, "big") + b"so long"
