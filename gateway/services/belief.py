@@ -19,7 +19,7 @@ from gateway.services.authenticate import Candidate, Slot
 from gateway.services.locate import Located, Place
 from gateway.store.admission import Admission
 
-MAX_DOORS = 512
+MAX_DOORS = 2048
 TOUCH_SECONDS = 60.0
 
 
