@@ -14,6 +14,23 @@ from gateway.protocol.request import Header, refused
 MODELS_PREFIX = b"/models/"
 _ANTHROPIC = b"/models/anthropic"
 _LIST = b"/v1/models"
+# What is called with POST alone; of anything else nobody knows whether it is there.
+_CALLS = frozenset(
+    {
+        b"/chat/completions",
+        b"/completions",
+        b"/responses",
+        b"/embeddings",
+        b"/moderations",
+        b"/images/generations",
+        b"/images/edits",
+        b"/audio/speech",
+        b"/audio/transcriptions",
+        b"/audio/translations",
+        b"/v1/messages",
+        b"/v1/messages/count_tokens",
+    }
+)
 _NO_MODEL = (
     "The body has to be a JSON object, or a form, whose 'model' names a model of the gateway."
 )
@@ -27,6 +44,11 @@ class ModelPath:
     dialect: Dialect
     path: bytes
     listed: str | None = None
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a path that models are known to be called at."""
+        return self.path in _CALLS
 
 
 def read_path(path: bytes) -> ModelPath:

@@ -47,7 +47,9 @@ class Models:
             exchange.reply(_listed(head, asked, policies, grants, exchange.request_id))
             return None
         if head.method != "POST":
-            denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
+            denied = Denied(Code.NOT_FOUND)
+            if asked.is_call:
+                denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
             return Located(None, asked.path, denied=denied)
         if not head.has_body:
             model_of(b"")
