@@ -17,6 +17,14 @@ RETRY_SECONDS = 10.0
 log = structlog.get_logger()
 
 
+def pause_after(failures: int) -> float:
+    """Seconds before another try, after so many failures in a row."""
+    if failures == 0:
+        return 0.0
+    # Bounded before it is computed: after a thousand failures it would be no float any more.
+    return min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE)
+
+
 class Slot:
     """Filled by one worker after another."""
 
@@ -74,8 +82,7 @@ class Slot:
 
     async def _fill(self) -> WorkerProcess:
         while True:
-            if self._failures:
-                await asyncio.sleep(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE))
+            await asyncio.sleep(pause_after(self._failures))
             async with self._changing:
                 self._worker = self._worker or await self._started()
             if self._worker is not None:
