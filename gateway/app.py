@@ -28,15 +28,14 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
-from gateway.services.access_log import AccessLog
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
 from gateway.services.heartbeat import Heartbeat
 from gateway.services.inject import open_injector
-from gateway.services.journal import Journal, Reader
 from gateway.services.leases import Leases
 from gateway.services.open_audit import open_audit
+from gateway.services.open_journal import open_journal
 from gateway.services.open_vault import live_credentials, missing_credentials
 from gateway.services.orphan_watch import OrphanWatch
 from gateway.services.policies import list_directory, read_directory
@@ -155,16 +154,13 @@ async def open_gateway(
         credentials = await stack.enter_async_context(live_credentials(settings, client, traffic))
         gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
         outbox = Outbox(asyncio.get_running_loop())
-        pool = UpstreamPool(asyncio.get_running_loop(), outbox)
-        stack.callback(pool.close)
 
         async def readiness() -> tuple[str, ...]:
             return await _missing(gateway, admission)
 
-        journal = _journal(settings, traffic, worker, stack)
-        inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
-        _in_background(inflight.watch(), stack)
-        forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
+        readers = [traffic.count, worker.count] if worker is not None else [traffic.count]
+        journal = await stack.enter_async_context(open_journal(settings.access_log, *readers))
+        forwarder = _forwarder(settings, keys, traffic, outbox, stack)
         audit = await stack.enter_async_context(open_audit(settings, client))
         pull = Pull(credentials, gatekeeper, keys, audit)
         injector = await stack.enter_async_context(open_injector(credentials))
@@ -180,24 +176,8 @@ async def open_gateway(
         )
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(metrics, gatekeeper, policies, keyless=keyless)
-        certificate = _certificate(settings, stack)
         gateway = Gateway(
-            Listener(
-                settings.listen,
-                settings.limits,
-                data_callbacks(handler),
-                outbox,
-                certificate,
-                worker.data if worker else (),
-            ),
-            Listener(
-                settings.admin_listen,
-                settings.limits,
-                admin_callbacks(door, handler),
-                outbox,
-                None if keyless else certificate,
-                worker.admin if worker else (),
-            ),
+            *_listeners(settings, handler, door, outbox, worker, stack),
             policies,
             keys,
             credentials,
@@ -208,6 +188,50 @@ async def open_gateway(
             await listener.start()
             stack.push_async_callback(listener.drain, 0.0)
         yield gateway
+
+
+def _forwarder(
+    settings: Settings,
+    keys: KeyStore,
+    traffic: Traffic,
+    outbox: Outbox,
+    stack: AsyncExitStack,
+) -> Forwarder:
+    pool = UpstreamPool(asyncio.get_running_loop(), outbox)
+    stack.callback(pool.close)
+    inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
+    _in_background(inflight.watch(), stack)
+    return Forwarder(pool, Balance(time.monotonic), inflight, traffic)
+
+
+def _listeners(
+    settings: Settings,
+    handler: Handler,
+    door: AdminDoor,
+    outbox: Outbox,
+    worker: Worker | None,
+    stack: AsyncExitStack,
+) -> tuple[Listener, Listener]:
+    """For callers, and for operators; the latter without TLS on loopback."""
+    certificate = _certificate(settings, stack)
+    private = settings.admin_listen.is_loopback
+    data = Listener(
+        settings.listen,
+        settings.limits,
+        data_callbacks(handler),
+        outbox,
+        certificate,
+        worker.data if worker else (),
+    )
+    admin = Listener(
+        settings.admin_listen,
+        settings.limits,
+        admin_callbacks(door, handler),
+        outbox,
+        None if private else certificate,
+        worker.admin if worker else (),
+    )
+    return data, admin
 
 
 def _gatekeeper(
@@ -264,22 +288,6 @@ def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
     heartbeat = Heartbeat(gateway.workers, listen, lambda: gateway.policies().revision)
     stack.push_async_callback(heartbeat.end)
     _in_background(heartbeat.beat(), stack)
-
-
-def _journal(
-    settings: Settings, traffic: Traffic, worker: Worker | None, stack: AsyncExitStack
-) -> Journal:
-    """Who is told of each request once it is over."""
-    readers: list[Reader] = [traffic.count]
-    if settings.access_log is not None:
-        access_log = AccessLog(settings.access_log.path, as_json=settings.access_log.as_json)
-        stack.push_async_callback(access_log.close)
-        readers.append(access_log.add)
-    if worker is not None and settings.max_requests:
-        readers.append(worker.count)
-    journal = Journal(*readers)
-    stack.callback(journal.settle)
-    return journal
 
 
 async def _warn_of_store(client: Redis) -> None:

@@ -11,8 +11,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
-from gateway.protocol.chunks import ChunkScanner
-from gateway.protocol.framing import HEAD_END, has_single_blanks, is_one_request
+from gateway.protocol.framing import Framing
 from gateway.protocol.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -69,14 +68,7 @@ class ClientConnection(Stream):
         self._arrived: tuple[RawRequestMessage, StreamReader] | None = None
         self._payload: StreamReader | None = None
         self._held = b""
-        # Whether the parser may hold what came after the request that is being answered.
-        self._more_held = False
-        self._chunks: ChunkScanner | None = None
-        # Whether what is received begins where the parser's last request ended.
-        self._begins_afresh = True
-        self._head_bytes = 0
-        self._head_parts: list[bytes] = []
-        self._line_read = False
+        self._framing = Framing()
         self._lingering = False
         self.exchange: Exchange | None = None
         self.closing = False
@@ -141,8 +133,8 @@ class ClientConnection(Stream):
             return
         if messages:
             self._take(*messages[0], data)
-        elif self._chunks is not None:
-            self._judge(data)
+        elif self._framing.in_chunks:
+            self._follow(data)
         elif self._payload is None and data:
             self._head_in_part(data)
         if upgraded:
@@ -150,17 +142,8 @@ class ClientConnection(Stream):
 
     def _take(self, message: RawRequestMessage, payload: StreamReader, data: bytes) -> None:
         """A head has come whole; `data` is the last piece of it, and what follows."""
-        parts = self._head_parts
-        received = (b"".join([*parts, data]) if parts else data).lstrip(b"\r\n")
-        # Else the parser may have held its beginning, and an empty line in what came is any one.
-        fresh = not self._more_held or received.startswith(_line(message))
-        self._more_held = not (
-            fresh
-            and payload.is_eof()
-            and not message.chunked
-            and is_one_request(received, message.headers.get("Content-Length"))
-        )
-        if fresh and not has_single_blanks(received):
+        received = self._framing.head(message, data, ended=payload.is_eof())
+        if received is None:
             self._refuse(Denied(Code.BAD_REQUEST, close=True))
             return
         self._arrived = message, payload
@@ -168,7 +151,20 @@ class ClientConnection(Stream):
         self.deadline.clear()
         self._wake()
         if message.chunked:
-            self._scan(message, received)
+            self._follow(received, message)
+
+    def _follow(self, data: bytes, begin: RawRequestMessage | None = None) -> None:
+        """Look for the end of a chunked body; nothing follows on the connection where it is not
+        clean."""
+        try:
+            clean = self._framing.chunks(data, begin)
+        except ValueError as problem:
+            clean = False
+            if self._payload is not None:
+                bad = Denied(Code.BAD_REQUEST, str(problem), close=True)
+                self._payload.set_exception(bad)
+        if clean is False:
+            self.closing = True
 
     async def _run(self) -> None:
         in_line = 0
@@ -197,7 +193,7 @@ class ClientConnection(Stream):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered, or is on its way."""
-        arriving = self._arrived is not None or self._head_bytes > 0
+        arriving = self._arrived is not None or self._framing.head_size > 0
         return arriving or self.exchange is not None
 
     async def until_taken(self) -> None:
@@ -234,42 +230,17 @@ class ClientConnection(Stream):
 
     def _next_request(self) -> None:
         self.exchange = None
-        self._payload = self._chunks = None
-        self._head_bytes = 0
-        self._head_parts.clear()
-        self._line_read = False
+        self._payload = None
+        self._framing.next()
         self.deadline.set(self._limits.keep_alive)
         held, self._held = self._held, b""
         if held:
             self._resume_reading_for_buffer()
         self._requests.message_consumed()
-        if held or self._more_held:
-            self._begins_afresh = False
+        if held or self._framing.more_held:
+            self._framing.afresh = False
             self.data_received(held)
-            self._begins_afresh = True
-
-    def _scan(self, message: RawRequestMessage, data: bytes) -> None:
-        """Begin to look for the end of a chunked body, where its first byte is known."""
-        body = data.find(HEAD_END) + len(HEAD_END)
-        if not self._begins_afresh or not data.startswith(_line(message)) or body < len(HEAD_END):
-            self.closing = True
-            return
-        self._chunks = ChunkScanner()
-        self._judge(data, body)
-
-    def _judge(self, data: bytes, at: int = 0) -> None:
-        """Whether another request may follow a chunked one: not where it cannot be excluded that
-        the parser takes something of the one for a part of the other."""
-        if self._chunks is None or self._payload is None:
-            return
-        try:
-            clean = self._chunks.feed(data, at)
-        except ValueError as problem:
-            clean = False
-            self._payload.set_exception(Denied(Code.BAD_REQUEST, str(problem), close=True))
-        if clean is not None:
-            self._chunks = None
-            self.closing = self.closing or not clean
+            self._framing.afresh = True
 
     def _hold(self, data: bytes) -> None:
         """What follows a request waits until that one is answered; at most one read's worth."""
@@ -278,12 +249,10 @@ class ClientConnection(Stream):
             self._pause_reading_for_buffer()
 
     def _head_in_part(self, data: bytes) -> None:
-        if self._head_bytes == 0:
+        if self._framing.head_size == 0:
             self.deadline.set(self._limits.head)
-        self._head_bytes += len(data)
-        self._head_parts.append(data)
-        self._line_read = self._line_read or b"\n" in data.lstrip(b"\r\n")
-        if self._head_bytes > MAX_HEAD:
+        self._framing.part(data)
+        if self._framing.head_size > MAX_HEAD:
             self._refuse(Denied(Code.HEAD_TOO_LARGE, close=True))
 
     def _unreadable(self, problem: HttpProcessingError, data: bytes) -> None:
@@ -294,7 +263,7 @@ class ClientConnection(Stream):
             self._payload.set_exception(bad)
             return
         if isinstance(problem, LineTooLong):
-            in_headers = self._line_read or b"\n" in data.lstrip(b"\r\n")[: self._limits.max_line]
+            in_headers = self._framing.is_in_headers(data, self._limits.max_line)
             code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG
             bad = Denied(code, close=True)
         elif "Too many headers" in str(problem.message):
@@ -315,7 +284,7 @@ class ClientConnection(Stream):
         if self.transport is None or self.peer is not None:
             return
         all_read = self._payload is None or self._payload.is_eof()
-        if all_read and not (self._lingering or self._more_held or self._held):
+        if all_read and not (self._lingering or self._framing.more_held or self._held):
             self.close()
         else:
             self._linger()
@@ -335,7 +304,7 @@ class ClientConnection(Stream):
         elif self._payload is not None:
             self.closing = True
             self._payload.set_exception(Denied(Code.REQUEST_TIMEOUT, close=True))
-        elif self._head_bytes:
+        elif self._framing.head_size:
             self._refuse(Denied(Code.REQUEST_TIMEOUT, close=True))
         else:
             self.close()
@@ -344,10 +313,3 @@ class ClientConnection(Stream):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._callbacks.bug(self, error)
             self._finish()
-
-
-def _line(message: RawRequestMessage) -> bytes:
-    """The request line as it must have stood there."""
-    minor = message.version.minor
-    line = f"{message.method} {message.path} HTTP/1.{minor}\r\n"
-    return line.encode("utf-8", "surrogateescape")

@@ -22,7 +22,7 @@ def pause_after(failures: int) -> float:
     if failures == 0:
         return 0.0
     # Bounded before it is computed: after a thousand failures it would be no float any more.
-    return min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE)
 
 
 class Slot:
