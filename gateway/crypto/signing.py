@@ -38,8 +38,8 @@ class ToSign:
     https: bool
     authority: str
     path: str
-    query: str
-    headers: Sequence[Header]
+    query: str = field(repr=False)
+    headers: Sequence[Header] = field(repr=False)
     body: bytes | None = field(repr=False)
 
     @property

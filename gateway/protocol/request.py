@@ -46,8 +46,8 @@ class RequestHead:
     method: str
     target: Target
     http10: bool = False
-    headers: list[Header] = field(default_factory=list)
-    fields: dict[bytes, bytes] = field(default_factory=dict)
+    headers: list[Header] = field(default_factory=list, repr=False)
+    fields: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     host: str = ""
     authority: bytes = b""
     keys: tuple[bytes, ...] = field(default=(), repr=False)

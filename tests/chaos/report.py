@@ -65,6 +65,9 @@ def table(reports: Iterable[Report]) -> Iterator[str]:
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     for report in reports:
+        if report.refused:
+            by_code = ", ".join(f"{code} {n}" for code, n in sorted(report.refused.items()))
+            yield f"{report.name}: refused with {by_code}"
         for remark in report.remarks:
             yield f"{report.name}: {remark}"
     for report in reports:
@@ -73,11 +76,10 @@ def table(reports: Iterable[Report]) -> Iterator[str]:
 
 
 def _row(report: Report) -> tuple[str, ...]:
-    refused = " ".join(f"{code}:{n}" for code, n in sorted(report.refused.items()))
     recovery = "" if report.recovery is None else f"{report.recovery:.2f} s"
     numbers = (report.wrong, report.lost, report.cut)
     return (
-        *(report.name, str(report.sent), str(report.admitted), refused or "-"),
+        *(report.name, str(report.sent), str(report.admitted), str(report.refused.total())),
         *map(str, numbers),
         recovery,
     )

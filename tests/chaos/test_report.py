@@ -35,6 +35,17 @@ def test_whoever_is_wrongly_admitted_or_strangely_refused_is_a_violation() -> No
     ]
 
 
+def test_the_table_fits_a_terminal_however_many_codes_there_were() -> None:
+    report = Report("a scenario with a long name", sent=1_000_000, admitted=100_000)
+    report.refused.update({f"some_code_{number}": 100_000 for number in range(5)})
+    lines = list(table([report]))
+    assert max(map(len, lines[:2])) <= 100
+    assert (
+        "a scenario with a long name: refused with some_code_0 100000, some_code_1 100000"
+        in (lines[2])
+    )
+
+
 def test_recovery_is_over_when_every_caller_was_admitted_again() -> None:
     calls = [Call(0, 1.0, 1.5, "ok"), Call(0, 2.0, 2.1, "ok"), Call(1, 1.0, 1.2, "lost")]
     assert recovery(calls, 2.0) == float("inf")

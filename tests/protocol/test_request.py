@@ -234,3 +234,11 @@ def test_any_headers_are_either_passed_on_unchanged_or_refused(headers: list[Hea
     )
     names = [name.lower() for name, _ in head.headers]
     assert not any(name.startswith((b"x-gateway-", b"x-forwarded-")) for name in names)
+
+
+def test_what_a_caller_sent_is_in_no_repr() -> None:
+    head = read(
+        (b"Authorization", b"Bearer " + KEY), (b"Cookie", b"session=mark"), (b"X-A", b"mark")
+    )
+    assert "mark" not in repr(head)
+    assert KEY.decode() not in repr(head)
