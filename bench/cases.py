@@ -17,6 +17,7 @@ _FULL = tuple(name for name, peer in PEERS.items() if peer.full)
 
 CASES = (
     Case("1k", "1 KB, 32 conn."),
+    Case("inject", "the same, injected", base="/services/bench"),
     Case("1k-256", "1 KB, 256 conn.", connections=256),
     Case("paced", "1 KB, paced", connections=64),
     Case("deny", "30 % denied", refused=2 * REFUSED / (ADMITTED + 2 * REFUSED)),
@@ -25,7 +26,12 @@ CASES = (
     Case("down", "1 MB down", "/big"),
     Case("up", "1 MB up", "/upload", method="POST", body=BIG),
 )
-PEERS_OF = {"deny": _FULL, "cold": _FULL, **dict.fromkeys(("sse", "down", "up"), _STREAMS)}
+PEERS_OF = {
+    "inject": ("gateway",),
+    "deny": _FULL,
+    "cold": _FULL,
+    **dict.fromkeys(("sse", "down", "up"), _STREAMS),
+}
 
 
 def takes_part(case: Case, peer: str) -> bool:
@@ -39,7 +45,7 @@ def with_requests(site: Site, case: Case, peer: Running) -> Case:
         return case
     path = site.folder / f"deny-{peer.name}.txt"
     if not path.exists():
-        base = peer.base.removeprefix(f"http://127.0.0.1:{peer.port}")
+        base = peer.path
         allowed = [f"{base}/1k {site.key}"] * ADMITTED
         strangers = [f"{base}/1k {new_key(id_of(site.key)).text}", f"{base}/1k {new_key().text}"]
         outside = [f"{base}/files/1k {site.key}"] * REFUSED

@@ -17,7 +17,7 @@ from gateway.domain import keys as grammar
 from gateway.store.state_dir import socket_path
 
 AT_ONCE = 500
-SCOPE = "agents/bench:ask"
+SCOPE = "agents/bench:ask services/bench"
 
 POLICIES = """\
 version: 1
@@ -29,6 +29,10 @@ agents:
       - {{path: /chat, methods: [POST], action: chat}}
       - {{path: /files/**, action: files}}
       - {{path: /*, methods: [GET, POST], action: ask}}
+services:
+  bench:
+    upstream: http://127.0.0.1:{backend}
+    inject: {{headers: {{X-Secret: "Bearer ${{credentials.bench.value}}"}}}}
 plans:
   bench:
     rate: 1000000/s

@@ -27,7 +27,8 @@ class Case:
     """What is asked for. `body`: bytes sent with it. `streams`: see `bench/backend.py`.
 
     `mixed`: a file of requests to draw from, see `wrk.lua`; `refused`: the share of them that has
-    to be refused. `rate`: requests a second, held whatever comes back.
+    to be refused. `rate`: requests a second, held whatever comes back. `base`: what stands before
+    `path`, where that is not the peer's own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     mixed: Path | None = None
     refused: float = 0.0
     rate: float = 0.0
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,15 @@ def run(case: Case, peer: Running, key: str, seconds: float) -> Load:
 
 def each_once(peer: Running, keys: Sequence[str], path: str = "/1k") -> Load:
     """Each key once, as fast as 32 connections take it."""
-    told = _ask(Job(peer.port, _path(peer) + path, list(keys)))
+    told = _ask(Job(peer.port, peer.path + path, list(keys)))
     return Load(len(keys), len(keys) / told["seconds"], told["p99_ms"])
 
 
 def _paced(case: Case, peer: Running, key: str, seconds: float) -> Load:
-    path = _path(peer) + case.path
+    path = peer.path + case.path
     told = _ask(Job(peer.port, path, [key], case.connections, case.rate, seconds, SETTLE_SECONDS))
     # All that was due is sent in the end: who falls behind shows it in the latencies.
     return Load(int(told["sent"]), told["sent"] / told["seconds"], told["p99_ms"])
-
-
-def _path(peer: Running) -> str:
-    return "".join(f"/{part}" for part in peer.base.split("/")[3:])
 
 
 def _ask(job: Job) -> dict[str, float]:
@@ -98,7 +96,7 @@ def _by_wrk(case: Case, peer: Running, key: str, seconds: float) -> Load:
         [
             *("wrk", "--threads=1", f"--connections={case.connections}"),
             *(f"--duration={max(1, round(seconds))}s", "--timeout=10s", f"--script={SCRIPT}"),
-            *(f"--header=Authorization: Bearer {key}", peer.base + case.path),
+            *(f"--header=Authorization: Bearer {key}", peer.origin + (case.base or peer.path) + case.path),
             *("--", case.method, str(case.body)),
             *([str(case.mixed)] if case.mixed else []),
         ],

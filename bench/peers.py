@@ -5,11 +5,13 @@ A new one is a function that starts it, and a line in `PEERS`.
 
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from secrets import token_urlsafe
 
 from bench.keys import PLANS, POLICIES, make_keys
 from bench.site import MissingError, Running, Site, free_port, program
@@ -27,7 +29,16 @@ def make_key(site: Site) -> str:
     policies.mkdir()
     (policies / "bench.yaml").write_text(POLICIES.format(backend=site.backend))
     site.key = make_keys(site, 1)[0]
+    _set_credential(site)
     return site.key
+
+
+def _set_credential(site: Site) -> None:
+    """What the gateway puts into calls to the service `bench`."""
+    command = [*GATEWAY, "credentials", "set", "bench", "--type", "api_key"]
+    where = ["--state-dir", str(site.state)]
+    value = token_urlsafe(32).encode()
+    subprocess.run([*command, *where], input=value, stdout=subprocess.DEVNULL, check=True)
 
 
 def start_gateway(site: Site, policies: str = "policies", workers: int = 1) -> Running:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_bytes
+from urllib.parse import urlsplit
 
 from bench.machine import Cores, pin
 
@@ -35,8 +36,16 @@ class Running:
     base: str
 
     @property
+    def origin(self) -> str:
+        return self.base.removesuffix(self.path)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.base).path
+
+    @property
     def port(self) -> int:
-        return int(self.base.split("/")[2].partition(":")[2])
+        return urlsplit(self.base).port or 80
 
 
 @dataclass(slots=True)

@@ -38,9 +38,14 @@ class Results:
         found = [getattr(one, figure) for one in self.of(case, peer)]
         return median(found) if found else None
 
-    def ratio(self, figure: str, case: str, peer: str, other: str) -> float | None:
-        """The median of the rounds' own ratios: both sides of one stood close in time."""
-        others = {one.number: getattr(one, figure) for one in self.of(case, other)}
+    def ratio(
+        self, figure: str, case: str, peer: str, other: str, beside: str = ""
+    ) -> float | None:
+        """The median of the rounds' own ratios: both sides of one stood close in time.
+
+        `beside`: the other's case, where it is another one.
+        """
+        others = {one.number: getattr(one, figure) for one in self.of(beside or case, other)}
         found = [
             getattr(one, figure) / others[one.number]
             for one in self.of(case, peer)
