@@ -42,6 +42,7 @@ class Audit:
         self._file = file
         self._keys = keys
         self._wall = wall
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._begin_chain()
@@ -49,10 +50,10 @@ class Audit:
     async def record(self, event: AuditEvent) -> None:
         """Returns once the record of `event` is written; Denied(audit_unavailable) if it cannot
         be: then what it is about must not happen."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((event, written))
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
+            self._writing = self._loop.create_task(self._write())
         await written
 
     async def close(self) -> None:
