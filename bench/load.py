@@ -96,7 +96,10 @@ def _by_wrk(case: Case, peer: Running, key: str, seconds: float) -> Load:
         [
             *("wrk", "--threads=1", f"--connections={case.connections}"),
             *(f"--duration={max(1, round(seconds))}s", "--timeout=10s", f"--script={SCRIPT}"),
-            *(f"--header=Authorization: Bearer {key}", peer.origin + (case.base or peer.path) + case.path),
+            *(
+                f"--header=Authorization: Bearer {key}",
+                peer.origin + (case.base or peer.path) + case.path,
+            ),
             *("--", case.method, str(case.body)),
             *([str(case.mixed)] if case.mixed else []),
         ],

@@ -1,6 +1,7 @@
 """The composition root: the only file that names concrete classes."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -84,6 +85,7 @@ async def run_gateway(
     `adapt` is applied to every set of policies that is loaded; `on_ready` is told when the
     listeners are open, and where the store is. `given`: by the supervisor of several workers.
     """
+    _spare_the_collector()
     live = await _load(settings, adapt)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
@@ -108,6 +110,12 @@ async def run_gateway(
         told.info("draining", seconds=settings.drain)
         cut = await gateway.drain(settings.drain)
         told.info("stopped", connections_cut=cut)
+
+
+def _spare_the_collector() -> None:
+    """Requests leave no cycles behind; looking for some after every 700 objects took 4 % of a
+    request, and a look at all that is remembered of keys stops the process for milliseconds."""
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def _vet(live: LivePolicies, credentials: LiveCredentials) -> None:

@@ -38,13 +38,15 @@ _STATUS_LINES = {
 
 @dataclass(slots=True)
 class AnswerHead:
-    """`content_length` None: absent. `chunked`: so framed by the agent."""
+    """`content_length` None: absent. `chunked`: so framed by the agent. `limited`: rate limits of
+    its own are among the headers."""
 
     status: int
     headers: list[Header]
     content_length: int | None = None
     chunked: bool = False
     bodiless: bool = False
+    limited: bool = False
 
 
 def read_answer(
@@ -79,7 +81,10 @@ def read_answer(
             connection += b"," + header[1]
         elif fate is _Fate.REFUSED:
             raise _nonsense()
-        elif (fate is _Fate.LIMITS and not drop_limits) or (fate is _Fate.CORS and not drop_cors):
+        elif fate is _Fate.LIMITS and not drop_limits:
+            headers.append(header)
+            head.limited = True
+        elif fate is _Fate.CORS and not drop_cors:
             headers.append(header)
     if connection:
         tokens = {token.strip() for token in connection.lower().split(b",")}

@@ -15,11 +15,19 @@ _NO_JSON = "This service takes a JSON object or a form as its body: the gateway 
 _JSON = (b"application/json", b"text/json")
 
 
-def with_headers(headers: Iterable[Header], injected: Iterable[Header]) -> list[Header]:
-    """`injected` in place of all headers of these names, and of those that CGI takes for them."""
-    ours = list(injected)
-    names = {_plain(name) for name, _ in ours}
-    return [header for header in headers if _plain(header[0]) not in names] + ours
+def with_headers(
+    headers: Iterable[Header], injected: Sequence[Header], names: frozenset[bytes] | None = None
+) -> list[Header]:
+    """`injected` in place of all headers of these names, and of those that CGI takes for them.
+
+    `names`: what `names_of` says of `injected`, for whoever knows it already.
+    """
+    replaced = names_of(injected) if names is None else names
+    return [*(header for header in headers if _plain(header[0]) not in replaced), *injected]
+
+
+def names_of(headers: Iterable[Header]) -> frozenset[bytes]:
+    return frozenset(_plain(name) for name, _ in headers)
 
 
 @lru_cache(maxsize=1024)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from gateway.proxy.outgoing import Outgoing
 
 _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
-# What is compressed could not be searched for secrets on its way back.
-_PLAIN = (b"Accept-Encoding", b"identity")
 
 
 @dataclass(slots=True)
@@ -36,7 +34,7 @@ def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> byte
     head, values = outgoing.head, dress.values
     path = f"{upstream.base_path}{outgoing.located.path.decode('ascii')}"
     query = with_query(head.target.query, values.query)
-    headers = with_headers(head.headers, (*values.headers, _PLAIN))
+    headers = with_headers(head.headers, values.headers, values.names)
     inject = outgoing.agent.inject
     if inject is not None and inject.sign is not None and values.signing is not None:
         ours = OURS[inject.sign.scheme]

@@ -45,11 +45,9 @@ def scrubbed(
         raise PassedOverError("Another one should be asked.")
     if head.status in _REFUSALS and dress.secrets:
         raise RefusedCredentialError("The service refused the credential.")
-    if outgoing.limited:
+    if head.limited and outgoing.limited:
         head.headers = [h for h in head.headers if h[0].lower() not in _DRAFT_LIMITS]
-    own = limits_beside(outgoing.own, head.headers)
-    if own is not outgoing.own:
-        outgoing = replace(outgoing, own=own)
+        outgoing = replace(outgoing, own=limits_beside(outgoing.own, head.headers))
     known = patterns(dress.secrets)
     if known is None:
         return outgoing, payload

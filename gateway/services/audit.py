@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from gateway.crypto.audit_key import AuditKeys
-from gateway.domain.audit import END, GENESIS, AuditEvent, Link, record_of
+from gateway.domain.audit import END, GENESIS, AuditEvent, Link, record_of, sealer
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.store.audit import AuditFile
 
@@ -41,6 +41,7 @@ class Audit:
         self._store = store
         self._file = file
         self._keys = keys
+        self._seal = sealer(keys.signing)
         self._wall = wall
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
@@ -98,7 +99,7 @@ class Audit:
             self._seq += 1
             link = Link(self._chain, self._seq, self._prev, self._prev_ts, self._keys.current)
             ts = round(self._wall(), 3)
-            record, self._prev = record_of(event, link, ts, self._keys.signing)
+            record, self._prev = record_of(event, link, ts, self._seal)
             self._prev_ts = ts
             records.append(record)
         return records

@@ -17,11 +17,14 @@ from gateway.domain.policies import Agent
 from gateway.domain.references import Reference, Template
 from gateway.domain.services import SENT_WHOLE, Inject
 from gateway.protocol.header_names import is_between
+from gateway.protocol.inject import names_of
 from gateway.protocol.request import Header
 from gateway.services.credentials import LiveCredentials, id_of
 from gateway.services.tokens import Tokens
 
 MOST_KEPT = 1024
+# What is compressed could not be searched for secrets on its way back.
+_PLAIN = (b"Accept-Encoding", b"identity")
 
 Pairs = tuple[tuple[str, str], ...]
 Found = Mapping[Reference, tuple[Credential, Version]]
@@ -33,10 +36,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is put into one request. `signing`: fields of the credential that signs it; `uses`: the
-    names and versions of all that is in here."""
+    """What is put into one request. `names`: of the headers, as they are compared; `signing`:
+    fields of the credential that signs it; `uses`: the names and versions of all that is in
+    here."""
 
     headers: tuple[Header, ...] = field(repr=False)
+    names: frozenset[bytes]
     query: Pairs = field(repr=False)
     body: Pairs = field(repr=False)
     signing: Mapping[str, str] | None = field(repr=False)
@@ -156,8 +161,11 @@ def _values(inject: Inject, found: Found) -> Values:
     named = [(name, _text(template, found)) for name, template in inject.headers]
     if inject.whole is not None:
         named += _as_its_type_says(*found[inject.whole])
+    headers = [(name.encode("ascii"), _header(name, text)) for name, text in named]
+    headers.append(_PLAIN)
     return Values(
-        tuple((name.encode("ascii"), _header(name, text)) for name, text in named),
+        tuple(headers),
+        names_of(headers),
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.audit import END, GENESIS, AuditEvent, Link, Named, digest, record_of
+from gateway.domain.audit import END, GENESIS, AuditEvent, Link, Named, digest, record_of, sealer
 from gateway.domain.audit_chains import Chains
 
 KEYS = {"signer": b"k" * 32, "": b"unsigned"}
@@ -21,7 +21,7 @@ def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) ->
             credentials=(Named("crm", seq),),
         )
         link = Link(name, seq, prev, prev_ts, "signer")
-        record, prev = record_of(event, link, start + seq, KEYS["signer"])
+        record, prev = record_of(event, link, start + seq, sealer(KEYS["signer"]))
         prev_ts = start + seq
         made.append(record)
     return made
@@ -114,7 +114,7 @@ def test_whoever_has_not_the_key_can_make_no_record() -> None:
 def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not() -> None:
     assert first_bad(chain("a", 3), keys={"": b"unsigned"}, signed=False) is not None
     link = Link("a", 1, GENESIS, 0.0, "")
-    record, _ = record_of(AuditEvent("x"), link, 1.0, b"unsigned")
+    record, _ = record_of(AuditEvent("x"), link, 1.0, sealer(b"unsigned"))
     assert first_bad([record], keys={"": b"unsigned"}, signed=False) is None
 
 
