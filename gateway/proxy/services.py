@@ -1,6 +1,7 @@
 """Calls to services: what only the gateway knows goes in, and its use is recorded before."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from gateway.crypto.signing import prepare
 from gateway.domain.audit import AuditEvent
@@ -40,9 +41,13 @@ class Services:
 
         Denied where a value cannot be had, its use cannot be recorded, or the service refuses
         every version of it."""
-        await self._prepare(inject)
-        injected = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
-        body = await _held(exchange, outgoing, inject)
+        if inject.sign is not None:
+            await self._prepare(inject.sign.scheme)
+        agent, user = outgoing.agent, outgoing.head.user
+        injected = self._injector.kept(agent, inject, user)
+        if injected is None:
+            injected = await self._injector.values(agent, inject, user)
+        body = await _held(exchange, outgoing, inject) if outgoing.head.has_body else None
         try:
             dress = Dress(injected.newest, body, injected.secrets, may_pass_over)
             await self._send(exchange, outgoing, dress)
@@ -74,7 +79,8 @@ class Services:
         values = dress.values
         if dress.body is not None and values.body:
             dress.body = with_fields(dress.body, outgoing.head.headers, values.body)
-        await self._record(exchange, outgoing, values)
+        if values.uses:
+            await self._record(exchange, outgoing, values)
         # A service has no use for an upgrade: what came through it could not be searched.
         dressed = Outgoing(
             outgoing.agent,
@@ -88,16 +94,13 @@ class Services:
         )
         await self._forwarder.forward(exchange, dressed)
 
-    async def _prepare(self, inject: Inject) -> None:
-        sign = inject.sign
-        if sign is not None and sign.scheme not in self._prepared:
-            await asyncio.to_thread(prepare, sign.scheme)
-            self._prepared.add(sign.scheme)
+    async def _prepare(self, scheme: Scheme) -> None:
+        if scheme not in self._prepared:
+            await asyncio.to_thread(prepare, scheme)
+            self._prepared.add(scheme)
 
-    async def _record(self, exchange: Exchange, outgoing: Outgoing, values: Values) -> None:
-        if not values.uses:
-            return
-        await self._audit.record(
+    def _record(self, exchange: Exchange, outgoing: Outgoing, values: Values) -> Awaitable[None]:
+        return self._audit.record(
             AuditEvent(
                 "credential.use",
                 request_id=exchange.request_id,
@@ -111,10 +114,8 @@ class Services:
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:
-    """The whole body, where it is there or has to be; None: there is none, or it streams."""
+    """The whole body, where it is there or has to be; None: it streams."""
     head, most = outgoing.head, outgoing.agent.max_body
-    if not head.has_body:
-        return None
     if exchange.held is not None:
         body = exchange.held
     elif exchange.body_arrived:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -48,14 +48,14 @@ class Audit:
         self._writing: asyncio.Task[None] | None = None
         self._begin_chain()
 
-    async def record(self, event: AuditEvent) -> None:
-        """Returns once the record of `event` is written; Denied(audit_unavailable) if it cannot
-        be: then what it is about must not happen."""
+    def record(self, event: AuditEvent) -> Awaitable[None]:
+        """Done once the record of `event` is written; Denied(audit_unavailable) if it cannot be:
+        then what it is about must not happen."""
         written: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((event, written))
         if self._writing is None or self._writing.done():
             self._writing = self._loop.create_task(self._write())
-        await written
+        return written
 
     async def close(self) -> None:
         """What was asked for is written first, then that the chain ends here."""

@@ -73,6 +73,11 @@ class LiveCredentials:
         return self._sync.age()
 
     @property
+    def generation(self) -> int:
+        """Another one after every change of what is known."""
+        return self._sync.generation
+
+    @property
     def last_error(self) -> str:
         """Why the last check failed; empty: it did not."""
         return self._sync.last_error

@@ -11,7 +11,7 @@ import aiohttp
 import structlog
 
 from gateway.domain.audit import Named
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+from gateway.domain.credentials import TYPES, Credential, Version, parse_id
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent
 from gateway.domain.references import Reference, Template
@@ -60,10 +60,10 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What was made for `inject` of `credentials`, as they were; `until`: when a grace ends."""
+    """What was made for `inject` of a `generation` of credentials; `until`: when a grace ends."""
 
     inject: Inject
-    credentials: Mapping[CredentialId, Credential]
+    generation: int
     until: float
     injected: Injected
 
@@ -87,11 +87,21 @@ class Injector:
         self._tokens = tokens
         self._kept: dict[tuple[str, str | None], _Kept] = {}
 
+    def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
+        """What `values` would say, where that is known and costs no waiting."""
+        kept = self._kept.get((service.name, user))
+        if (
+            kept is not None
+            and kept.inject is inject
+            and kept.generation == self._credentials.generation
+            and self._credentials.now() < kept.until
+        ):
+            return kept.injected
+        return None
+
     async def values(self, service: Agent, inject: Inject, user: str | None) -> Injected:
         """What a call to `service` for this user has to hold."""
-        kept = self._kept.get((service.name, user))
-        if kept is not None and kept.inject is inject and self._still(kept):
-            return kept.injected
+        generation = self._credentials.generation
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
         await self._credentials.freshen_ids(tuple(ids.values()))
@@ -105,20 +115,12 @@ class Injector:
             if previous is not None and not _is_token(reference, credential):
                 older[reference] = (credential, previous)
         injected = _injected(inject, await self._fetched(newest), older)
-        found = {credential.id: credential for credential, _ in newest.values()}
-        if all(_may_be_kept(credential) for credential in found.values()):
+        if all(_may_be_kept(credential) for credential, _ in newest.values()):
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
-            self._kept[service.name, user] = _Kept(inject, found, until, injected)
+            self._kept[service.name, user] = _Kept(inject, generation, until, injected)
         return injected
-
-    def _still(self, kept: _Kept) -> bool:
-        """Whether what was made would be made again now."""
-        find = self._credentials.find
-        return self._credentials.now() < kept.until and all(
-            find(name) is credential for name, credential in kept.credentials.items()
-        )
 
     async def _fetched(
         self, found: dict[Reference, tuple[Credential, Version]]
