@@ -1,6 +1,7 @@
 """`gateway policy show` and `schema`."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ from gateway.cli.key_facts import limit_facts
 from gateway.cli.options import json_option, loaded_policies, policies_option
 from gateway.cli.output import print_json, print_table
 from gateway.domain.policies import Agent, Policies
+from gateway.domain.services import Inject
+from gateway.domain.tools import ToolServer, Transport
 from gateway.protocol.policy.models import json_schema
 
 
@@ -40,6 +43,10 @@ def show(policies: Path, as_json: bool) -> None:
             rows = [_outbound(found, one) for one in outbound.values()]
             print_table((title, "UPSTREAM", "CREDENTIALS", "WRITTEN AT"), rows)
             click.echo()
+    if found.tools:
+        rows = [_tools_row(found, one) for one in found.tools.values()]
+        print_table(("TOOLS", "TRANSPORT", "REACHED AT", "CREDENTIALS", "WRITTEN AT"), rows)
+        click.echo()
     print_table(
         ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT"),
         [
@@ -66,6 +73,7 @@ def _whole(found: Policies) -> dict[str, object]:
         "agents": [_agent(found, agent) for agent in found.agents.values()],
         "services": [_service(found, service) for service in found.services.values()],
         "models": [_model(found, model) for model in found.models.values()],
+        "tools": [_tools(found, tools) for tools in found.tools.values()],
         "plans": [
             {
                 "name": plan.name,
@@ -120,6 +128,44 @@ def _model(found: Policies, model: Agent) -> dict[str, object]:
     del facts["inject"], facts["sign"], facts["allowed_oddities"]
     dialect = model.dialect.value if model.dialect else None
     return {**facts, "dialect": dialect, "fallback": list(model.fallback)}
+
+
+def _tools_row(found: Policies, one: Agent) -> tuple[str, ...]:
+    transport = one.tools.transport.value if one.tools else ""
+    return (
+        one.name,
+        transport,
+        _reached(one),
+        " ".join(_needed(one)),
+        _origin(found, "tools", one.name),
+    )
+
+
+def _reached(one: Agent) -> str:
+    """The URL, the program, or the names of the tools that are programs."""
+    if one.tools is None or one.upstreams:
+        return " ".join(map(str, one.upstreams))
+    return shlex.join(one.tools.command) or " ".join(tool.name for tool in one.tools.tools)
+
+
+def _tools(found: Policies, one: Agent) -> dict[str, object]:
+    facts = _agent(found, one)
+    del facts["hosts"], facts["routes"], facts["preserve_host"], facts["allowed_oddities"]
+    inject, tools = one.inject or Inject(), one.tools or ToolServer(Transport.HTTP)
+    return {
+        **facts,
+        "transport": tools.transport.value,
+        "command": list(tools.command),
+        "tools": [{"name": tool.name, "argv": list(tool.argv)} for tool in tools.tools],
+        "credentials": _needed(one),
+        "inject": {
+            "headers": [name for name, _ in inject.headers],
+            "arguments": [name for name, _ in inject.arguments],
+            "env": [name for name, _ in inject.env],
+        },
+        "hooks": {"before": list(tools.hooks.before), "after": list(tools.hooks.after)},
+        "origins": sorted(origin.decode() for origin in tools.origins),
+    }
 
 
 def _needed(service: Agent) -> list[str]:

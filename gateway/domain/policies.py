@@ -12,6 +12,7 @@ from gateway.domain.problems import Place
 from gateway.domain.references import Reference
 from gateway.domain.routes import Route
 from gateway.domain.services import Dialect, Inject
+from gateway.domain.tools import ToolServer
 
 Network = IPv4Network | IPv6Network
 DEFAULT_ACTION = "invoke"
@@ -79,7 +80,8 @@ class Timeouts:
 class Agent:
     """One agent behind the gateway, or a service that it calls for others: then `kind` is
     `services`, and `inject` what is put into each call; or a model, which speaks a `dialect` and
-    has others for a `fallback`. `upstreams`: one or more, of equal worth.
+    has others for a `fallback`; or a server of `tools`. `upstreams`: one or more, of equal worth;
+    none where the tools are programs on this machine.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
     `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
@@ -99,6 +101,7 @@ class Agent:
     inject: Inject | None = None
     dialect: Dialect | None = None
     fallback: tuple[str, ...] = ()
+    tools: ToolServer | None = None
 
     @property
     def place(self) -> str:
@@ -141,6 +144,7 @@ class Policies:
     mentions: tuple[Mention, ...] = ()
     services: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
+    tools: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)

@@ -48,6 +48,7 @@ class Inject:
     """`body`: fields of a JSON object. What a caller sends under the same names is replaced.
 
     `whole`: a credential that is sent as its type says: a bearer token, Basic, its own headers.
+    `arguments` of a tool that is called, and the `env` of one that is a program.
     """
 
     headers: Named = ()
@@ -55,6 +56,8 @@ class Inject:
     body: Named = ()
     sign: Sign | None = None
     whole: Reference | None = None
+    arguments: Named = ()
+    env: Named = ()
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -67,7 +70,13 @@ class Inject:
         return bool(self.body) or (self.sign is not None and self.sign.hashes_body)
 
     def _references(self) -> Iterator[Reference]:
-        for _, template in (*self.headers, *self.query, *self.body):
+        for _, template in (
+            *self.headers,
+            *self.query,
+            *self.body,
+            *self.arguments,
+            *self.env,
+        ):
             yield from template.references
         if self.whole is not None:
             yield self.whole

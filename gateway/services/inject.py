@@ -46,6 +46,8 @@ class Values:
     body: Pairs = field(repr=False)
     signing: Mapping[str, str] | None = field(repr=False)
     uses: tuple[Named, ...]
+    arguments: Pairs = field(default=(), repr=False)
+    env: Pairs = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Injector:
 
     def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
         """What `values` would say, where that is known and costs no waiting."""
-        kept = self._kept.get((service.name, user))
+        kept = self._kept.get((service.place, user))
         if (
             kept is not None
             and kept.inject is inject
@@ -119,7 +121,7 @@ class Injector:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
-            self._kept[service.name, user] = _Kept(inject, generation, until, injected)
+            self._kept[service.place, user] = _Kept(inject, generation, until, injected)
         return injected
 
     async def _fetched(
@@ -172,6 +174,8 @@ def _values(inject: Inject, found: Found) -> Values:
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
         tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found.values())),
+        tuple((name, _text(template, found)) for name, template in inject.arguments),
+        tuple((name, _text(template, found)) for name, template in inject.env),
     )
 
 

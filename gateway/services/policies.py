@@ -91,6 +91,7 @@ def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
         *policies.agents.values(),
         *policies.services.values(),
         *policies.models.values(),
+        *policies.tools.values(),
     ):
         for upstream in agent.upstreams:
             if upstream.tls == ClientTls():

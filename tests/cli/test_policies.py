@@ -95,6 +95,21 @@ def test_show_tells_what_is_loaded_and_where_it_is_written(commands: Commands) -
     assert told["plans"][0]["agents"]["support"]["rate"] == "5/d"
 
 
+def test_show_tells_how_tools_are_reached_and_what_is_put_into_their_calls(
+    commands: Commands,
+) -> None:
+    (commands.folder / "policies" / "a.yaml").write_text(
+        "version: 1\ntools:\n  files:\n    transport: stdio\n    command: [server, --all, 'a b']\n"
+        "    inject: {env: {TOKEN: '${user.files.value}'}}\n"
+    )
+    assert "server --all 'a b'" in commands.gateway("policy", "show").out
+    (told,) = commands.gateway("policy", "show", "--json").json["tools"]
+    assert (told["name"], told["transport"]) == ("files", "stdio")
+    assert told["command"] == ["server", "--all", "a b"]
+    assert told["credentials"] == ["${user.files.value}"]
+    assert told["inject"] == {"headers": [], "arguments": [], "env": ["TOKEN"]}
+
+
 def test_show_of_bad_policies_is_refused_in_one_sentence(commands: Commands) -> None:
     (commands.folder / "policies" / "a.yaml").write_text("version: 3")
     ended = commands.gateway("policy", "show")

@@ -12,6 +12,7 @@ from gateway.domain.cors import ANY_ORIGIN
 from gateway.domain.policies import DEFAULT_ACTION
 from gateway.protocol.policy.outbound_sections import ModelSection, ServiceSection
 from gateway.protocol.policy.sections import PathsSection, Section, TimeoutsSection, Upstreams
+from gateway.protocol.policy.tool_sections import ToolSection
 from gateway.protocol.policy.values import (
     Burst,
     HeaderName,
@@ -110,6 +111,7 @@ class PolicyFile(Section):
     agents: dict[Name, AgentSection] = Field(default={})
     services: dict[Name, ServiceSection] = Field(default={})
     models: list[ModelSection] = Field(default=[])
+    tools: dict[Name, ToolSection] = Field(default={})
     plans: dict[Name, PlanSection] = Field(default={})
     trusted_proxies: list[NetworkText] = Field(
         default=[], description="Networks whose X-Forwarded-For is believed."

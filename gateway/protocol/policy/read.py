@@ -25,6 +25,7 @@ from gateway.protocol.policy.models import (
 from gateway.protocol.policy.outbound import model_of, service_of, unusable_fallbacks
 from gateway.protocol.policy.references import mentions
 from gateway.protocol.policy.sections import UpstreamSection
+from gateway.protocol.policy.tools import tool_server_of
 from gateway.protocol.policy.tree import Path, Tree, read_tree
 
 
@@ -82,6 +83,11 @@ def _build(
         for path, file in parsed
         for section in file.models
     }
+    tools = {
+        name: tool_server_of(name, section, _upstreams(section.upstream or (), path))
+        for path, file in parsed
+        for name, section in file.tools.items()
+    }
     files = [file for _, file in parsed]
     plans = {name: _plan(name, s) for file in files for name, s in file.plans.items()}
     return Policies(
@@ -93,6 +99,7 @@ def _build(
         mentioned,
         MappingProxyType(services),
         MappingProxyType(models),
+        MappingProxyType(tools),
     )
 
 
@@ -110,7 +117,7 @@ def _places(trees: Iterable[Tree]) -> tuple[dict[str, Place], list[Problem]]:
 
 def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:
     """Every agent, plan and host in a file, read leniently: the models find what is wrong."""
-    for section in ("agents", "services", "plans"):
+    for section in ("agents", "services", "tools", "plans"):
         for name in _mapping(tree.data, section):
             yield f"{section}/{name}", tree.place((section, name), key=True)
     for i, name in _models(tree):

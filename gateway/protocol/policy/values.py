@@ -24,6 +24,8 @@ _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _SCOPE_PART = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # It does not repeat what was written: a mistyped URL may hold a password.
@@ -175,6 +177,29 @@ def _whole_credential(text: str) -> Reference:
     return template.references[0]
 
 
+def _argument(text: str) -> str:
+    template = parse_template(text)
+    if template.references:
+        raise ValueError(
+            "a command line is shown in the list of processes: put the value into 'inject', 'env'"
+        )
+    if "\0" in text or not text:
+        raise ValueError("this cannot stand in a command line")
+    return "".join(part for part in template.parts if isinstance(part, str))
+
+
+def _env_name(text: str) -> str:
+    if not _ENV.fullmatch(text):
+        raise ValueError("this is not the name of a variable: letters, digits and _")
+    return text
+
+
+def _hook(text: str) -> str:
+    if not _HOOK.fullmatch(text):
+        raise ValueError("own code is named as module:function, such as company.hooks:check")
+    return text
+
+
 def _part_of_scope(text: str) -> str:
     if not _SCOPE_PART.fullmatch(text):
         raise ValueError("this is a name such as eu-central-1 or s3")
@@ -213,6 +238,9 @@ WholeCredential = Annotated[
     Reference, *_written(_whole_credential, r"^\$\{(credentials|user)\.", "${credentials.aws}")
 ]
 PartOfScope = Annotated[str, *_written(_part_of_scope, "^[a-z0-9][a-z0-9-]*$", "eu-central-1")]
+ArgumentText = Annotated[str, *_written(_argument, "", "--region", "{region}")]
+EnvName = Annotated[str, *_written(_env_name, "^[A-Za-z_][A-Za-z0-9_]*$", "GITHUB_TOKEN")]
+HookName = Annotated[str, *_written(_hook, "^[^:]+:[^:]+$", "company.hooks:check")]
 FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 Size = Annotated[
     int,

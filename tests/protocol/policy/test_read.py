@@ -140,7 +140,7 @@ def test_every_problem_is_told_at_once() -> None:
         "p.yaml:6:16: a route's path begins with '/'",
         "p.yaml:8:13: '10/x' is not a rate such as 10/s, 100/m, 1000/h or 5000/d",
         "p.yaml:8:26: '0' is not a burst: a whole number of at least 1",
-        "p.yaml:9:1: this version does not support 'tools' yet",
+        "p.yaml:9:1: this version does not support 'enforce' yet",
     ]
 
 

@@ -1,0 +1,135 @@
+"""The shape of `tools`: servers that speak MCP, and programs that are made tools of."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from gateway.domain.tools import Transport
+from gateway.protocol.policy.sections import (
+    Section,
+    TimeoutsSection,
+    Upstreams,
+    check_clear,
+)
+from gateway.protocol.policy.values import (
+    ArgumentText,
+    EnvName,
+    FieldName,
+    HeaderText,
+    HookName,
+    InjectedHeader,
+    Name,
+    OriginText,
+    Size,
+    TemplateText,
+)
+
+_NEEDED = {
+    Transport.HTTP: "upstream",
+    Transport.STDIO: "command",
+    Transport.COMMAND: "tools",
+}
+
+
+class CommandToolSection(Section):
+    """One tool of a server whose transport is `command`."""
+
+    name: Name = Field(description="Also the last part of the scope that it needs.")
+    description: str = Field(default="", description="For the model that calls it.")
+    input: dict[str, Any] = Field(
+        default={"type": "object"}, description="JSON Schema of its arguments."
+    )
+    argv: list[ArgumentText] = Field(
+        min_length=1, description="Program and arguments; {name} is an argument of the tool."
+    )
+
+
+class ToolInjectSection(Section):
+    """What is put into every call, in place of what the caller sends under these names."""
+
+    headers: dict[InjectedHeader, HeaderText] = Field(default={}, description="http: header lines.")
+    arguments: dict[FieldName, TemplateText] = Field(
+        default={}, description="http, stdio: arguments of the tool that is called."
+    )
+    env: dict[EnvName, TemplateText] = Field(
+        default={}, description="stdio, command: environment of the program."
+    )
+
+
+class HooksSection(Section):
+    before: list[HookName] = Field(default=[], description="Run before a tool is called.")
+    after: list[HookName] = Field(default=[], description="Run on what it answers.")
+
+
+class ToolSection(Section):
+    """A server of tools. Its scopes are `tools/<name>:<tool>`, its URL `/tools/<name>/mcp`."""
+
+    transport: Annotated[Transport, Field(strict=False)] = Field(
+        description="http: an MCP server at a URL; stdio: one that is a program; command: programs."
+    )
+    upstream: Upstreams | None = Field(
+        default=None, description="http: the URL of its endpoint, or a section with more."
+    )
+    command: list[ArgumentText] | None = Field(
+        default=None, min_length=1, description="stdio: the program that speaks MCP."
+    )
+    tools: list[CommandToolSection] | None = Field(
+        default=None, min_length=1, description="command: its tools."
+    )
+    inject: ToolInjectSection = Field(default_factory=ToolInjectSection)
+    hooks: HooksSection = Field(default_factory=HooksSection)
+    origins: list[OriginText] = Field(
+        default=[], description="Pages that may call it from a browser: https://app.example.com."
+    )
+    timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
+    max_body: Size | None = Field(default=None, description="Of a request. Left out: 4 MiB.")
+    allow_http: bool = Field(
+        default=False, description="http: credentials may go there in clear, beyond this machine."
+    )
+
+    @model_validator(mode="after")
+    def _it_has_what_its_transport_needs(self) -> Self:
+        for transport, name in _NEEDED.items():
+            if (getattr(self, name) is not None) != (self.transport is transport):
+                if self.transport is transport:
+                    raise ValueError(f"the transport {transport} needs {name!r}")
+                raise ValueError(f"{name!r} is for the transport {transport}")
+        if self.upstream is not None and len(self.upstream) != 1:
+            raise ValueError("a session stays where it was opened: give one upstream")
+        return self
+
+    @model_validator(mode="after")
+    def _values_go_where_they_can(self) -> Self:
+        inject, http = self.inject, self.transport is Transport.HTTP
+        if inject.headers and not http:
+            raise ValueError("a program has no headers: put the values into 'env'")
+        if inject.env and http:
+            raise ValueError("what is called by http has no 'env': put the values into 'headers'")
+        if inject.arguments and self.transport is Transport.COMMAND:
+            raise ValueError(
+                "an argument would stand in a command line, which the list of processes shows: "
+                "put the value into 'env'"
+            )
+        names = [name.lower() for name in inject.headers]
+        if len(set(names)) != len(names):
+            raise ValueError("two of these headers have the same name: case is ignored in names")
+        return self
+
+    @model_validator(mode="after")
+    def _each_tool_is_there_once(self) -> Self:
+        names = [tool.name for tool in self.tools or ()]
+        if len(set(names)) != len(names):
+            raise ValueError("two tools have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _it_goes_over_tls(self) -> Self:
+        if not self.allow_http:
+            check_clear(self.upstream or ())
+        return self
+
+    @model_validator(mode="after")
+    def _pages_are_named(self) -> Self:
+        if b"*" in self.origins:
+            raise ValueError("name each origin: with '*' any page could call the tools")
+        return self
