@@ -132,7 +132,7 @@ def test_every_problem_is_told_at_once() -> None:
         "      - {path: chat}\n"
         "plans:\n"
         "  p: {rate: 10/x, burst: 0}\n"
-        "tools: []\n"
+        "enforce: []\n"
     ) == [
         "p.yaml:1:10: the version of the format is 1",
         "p.yaml:3:3: 'upstream' is missing",
