@@ -9,29 +9,44 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
+
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 # Shorter ones are in every text: to replace them would tell where they are, and break answers.
 SHORTEST = 4
 
 
+# The number of a spelling, and where in a text it begins and ends.
+Match = tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """`names`: what stands for each spelling. `longest`: the length of the longest one."""
+    """`found`: looks for all spellings at once, and of two that begin at one place takes the
+    longer one. `names`: what stands for each. `longest`: the length of the longest one."""
 
-    found: re.Pattern[bytes] = field(repr=False)
-    names: Mapping[bytes, bytes] = field(repr=False)
+    found: BytesAhoCorasick = field(repr=False)
+    names: Sequence[bytes] = field(repr=False)
     begins: re.Pattern[bytes] = field(repr=False)
     firsts: Mapping[bytes, tuple[bytes, ...]] = field(repr=False)
     longest: int
 
+    def matches(self, text: bytes) -> Sequence[Match]:
+        """Where secrets are, in order; none overlaps another."""
+        return self.found.find_matches_as_indexes(text)
+
     def replaced(self, whole: bytes) -> bytes:
         """`whole`, with every secret in it replaced."""
-        names = self.names
-        return self.found.sub(lambda match: names[match[0]], whole)
+        shown: list[bytes] = []
+        at = 0
+        for number, start, end in self.matches(whole):
+            shown += (whole[at:start], self.names[number])
+            at = end
+        return b"".join((*shown, whole[at:])) if shown else whole
 
 
 @lru_cache(maxsize=1024)
@@ -49,8 +64,10 @@ def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
     for one in longest_first:
         firsts.setdefault(one[:1], []).append(one)
     return Patterns(
-        re.compile(b"|".join(map(re.escape, longest_first))),
-        names,
+        # As regular expressions they took fifty times as long. A DFA is hardly faster, and takes
+        # 300 KB for each secret of each user.
+        BytesAhoCorasick(longest_first, MatchKind.LeftmostLongest, Implementation.ContiguousNFA),
+        tuple(names[one] for one in longest_first),
         re.compile(b"|".join(map(re.escape, firsts))),
         {first: tuple(ones) for first, ones in firsts.items()},
         len(longest_first[0]),
@@ -125,15 +142,15 @@ class Scrubber:
         known = self._patterns
         shown: list[bytes] = []
         at, hold = 0, len(text) if final else self._unsure(text, 0)
-        match = known.found.search(text)
-        # A match that begins after what is unsure may be a part of what that becomes.
-        while match is not None and match.start() < hold:
-            shown += (text[at : match.start()], known.names[match[0]])
+        for number, start, end in known.matches(text):
+            if start >= hold:
+                # It may be a part of what the unsure end becomes.
+                break
+            shown += (text[at:start], known.names[number])
             self.found = True
-            at = match.end()
+            at = end
             if at > hold:
                 hold = self._unsure(text, at)
-            match = known.found.search(text, at)
         shown.append(text[at:hold])
         self._held = text[hold:]
         return b"".join(shown)
@@ -154,8 +171,6 @@ def scrubbed_headers(
     headers: list[tuple[bytes, bytes]], known: Patterns
 ) -> list[tuple[bytes, bytes]]:
     """Values with every secret replaced; a header whose name holds one is dropped."""
-    if known.found.search(b"\n".join(map(b"\n".join, headers))) is None:
+    if not known.matches(b"\n".join(map(b"\n".join, headers))):
         return headers
-    return [
-        (name, known.replaced(value)) for name, value in headers if known.found.search(name) is None
-    ]
+    return [(name, known.replaced(value)) for name, value in headers if not known.matches(name)]
