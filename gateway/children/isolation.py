@@ -1,0 +1,49 @@
+"""Which isolation a machine offers."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+from gateway.children.sandbox import find_bubblewrap, wrapped
+from gateway.domain.children import Isolation
+from gateway.domain.errors import OperationError
+
+_TRIAL_SECONDS = 20.0
+
+
+def find_isolation(wanted: Isolation | None) -> Isolation:
+    """`wanted`, or the best that can be had; OperationError where what is wanted cannot be had."""
+    is_root = os.geteuid() == 0
+    if wanted is Isolation.UID and not is_root:
+        raise OperationError("Only root can give tools user ids of their own (--tool-isolation).")
+    if wanted is Isolation.NONE or wanted is Isolation.UID:
+        return wanted
+    if wanted is None and is_root:
+        return Isolation.UID
+    reason = _why_no_sandbox()
+    if not reason:
+        return Isolation.BUBBLEWRAP
+    if wanted is Isolation.BUBBLEWRAP:
+        raise OperationError(f"Tools cannot be run in a sandbox: {reason}.")
+    return Isolation.NONE
+
+
+def _why_no_sandbox() -> str:
+    """Empty: bubblewrap is there and works."""
+    if sys.platform != "linux":
+        return "bubblewrap is for Linux"
+    program = find_bubblewrap()
+    if program is None:
+        return "bubblewrap (bwrap) is not installed"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            tried = subprocess.run(
+                wrapped(program, ["/bin/true"], folder),
+                capture_output=True,
+                text=True,
+                timeout=_TRIAL_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as problem:
+            return f"bubblewrap does not run: {problem}"
+    return "" if tried.returncode == 0 else tried.stderr.strip() or "bubblewrap fails"

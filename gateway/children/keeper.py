@@ -1,0 +1,289 @@
+"""The keeper of one child: starts it, and sees to it that nothing which it started outlives it.
+
+A program of its own, run by its path, with nothing but the standard library: what it forks holds
+none of the gateway's memory. It takes one order, a line of JSON, from the socket whose descriptor
+is its argument, and answers with an empty line, or with why the child could not be started. From
+then on a byte from the socket means: ask the child to end. The end of the socket, which is also
+what the gateway's own death looks like, means: end it. Its exit code is the child's, 128 and more
+for a signal.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+# What cannot be killed for so long hangs in the kernel: nobody can wait for that.
+PATIENCE = 10.0
+NOT_STARTED = 127
+
+
+def main() -> int:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    order = json.loads(_line(control))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # The order, and with it what the child is given, is in this memory too.
+    _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    folder: str = order["folder"]
+    try:
+        os.mkdir(folder, 0o700)  # noqa: PTH102 (pathlib costs a third of the start)
+        if order["uid"] is not None:
+            os.chown(folder, order["uid"], order["uid"])
+        return _keep(control, order)
+    except OSError as problem:
+        _tell(control, problem.strerror or "it failed")
+        return NOT_STARTED
+    finally:
+        _end_all()
+        _remove(folder)
+
+
+def _line(control: socket.socket) -> bytes:
+    pieces = bytearray()
+    while not pieces.endswith(b"\n"):
+        piece = control.recv(65536)
+        if not piece:
+            sys.exit(NOT_STARTED)
+        pieces += piece
+    return bytes(pieces)
+
+
+def _tell(control: socket.socket, reason: str) -> None:
+    with suppress(OSError):
+        control.sendall(f"{reason}\n".encode())
+
+
+def _keep(control: socket.socket, order: dict[str, Any]) -> int:
+    """The child's exit code; OSError where it cannot be started."""
+    asleep, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, _noted)
+    signal.set_wakeup_fd(wake)
+    child = _start(order)
+    # The pipes are the child's: while they are open here too, nobody sees its end.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nothing, descriptor)
+    _tell(control, "")
+    try:
+        return _attend(child, control, asleep)
+    finally:
+        if sys.platform != "linux":
+            # Elsewhere orphans are not handed up to here: what left the group is lost sight of.
+            with suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+
+
+def _attend(child: int, control: socket.socket, asleep: int) -> int:
+    while True:
+        readable, _, _ = select.select([control.fileno(), asleep], [], [])
+        if asleep in readable:
+            os.read(asleep, 4096)
+            code = _reap(child)
+            if code is not None:
+                return code
+        if control.fileno() in readable:
+            if not _heard(control):
+                return 128 + signal.SIGKILL
+            with suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGTERM)
+
+
+def _heard(control: socket.socket) -> bytes:
+    try:
+        return control.recv(1)
+    except OSError:
+        return b""
+
+
+def _reap(child: int) -> int | None:
+    """Take in all that have ended; the exit code of `child` if it is among them."""
+    found = None
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                found = code if code >= 0 else 128 - code
+    return found
+
+
+def _start(order: dict[str, Any]) -> int:
+    """The process id of the child, once its program runs; OSError where it cannot."""
+    argv: list[str] = order["argv"]
+    held = _Held(argv) if order["held"] else None
+    parent = os.getpid()
+    failed, fails = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            _become(order, parent)
+            os.execve(argv[0], argv, order["env"])  # noqa: S606 (there is to be no shell)
+        except (OSError, ValueError) as problem:
+            os.write(fails, str(getattr(problem, "errno", errno.EINVAL)).encode())
+        finally:
+            os._exit(NOT_STARTED)
+    os.close(fails)
+    reason = os.read(failed, 16)
+    os.close(failed)
+    if reason:
+        raise OSError(int(reason), os.strerror(int(reason)))
+    if held is not None:
+        held.let_go(order["processes"])
+    return child
+
+
+def _become(order: dict[str, Any], parent: int) -> None:
+    """All that makes this process the child's, up to its program."""
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o077)
+    for name, most in order["limits"]:
+        _limit(resource.setrlimit, resource.getrlimit, name, most)
+    uid = order["uid"]
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    if order["no_new_privileges"]:
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(NOT_STARTED)
+    os.chdir(order["folder"])
+
+
+def _limit(
+    write: Callable[[int, tuple[int, int]], None],
+    read: Callable[[int], tuple[int, int]],
+    name: str,
+    most: int,
+) -> None:
+    number: int = getattr(resource, name)
+    hard = read(number)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    write(number, (most, most))
+
+
+class _Held:
+    """A sandbox that waits, so that its processes can be limited from within its first one on.
+
+    Whoever is not root has one count of processes for all that it runs, the gateway included; in
+    the sandbox it begins anew.
+    """
+
+    def __init__(self, argv: list[str]) -> None:
+        self._told, tells = os.pipe()
+        waits, self._lets_go = os.pipe()
+        self._theirs = (tells, waits)
+        for descriptor in self._theirs:
+            os.set_inheritable(descriptor, True)
+        argv[1:1] = ["--info-fd", str(tells), "--block-fd", str(waits)]
+
+    def let_go(self, processes: int) -> None:
+        """OSError where the sandbox does not come up."""
+        for descriptor in self._theirs:
+            os.close(descriptor)
+        told = b""
+        while piece := os.read(self._told, 4096):
+            told += piece
+        os.close(self._told)
+        try:
+            first = json.loads(told)["child-pid"]
+        except ValueError:
+            raise OSError(0, "the sandbox did not come up") from None
+        resource.prlimit(first, resource.RLIMIT_NPROC, (processes, processes))
+        os.write(self._lets_go, b"1")
+        os.close(self._lets_go)
+
+
+def _end_all() -> None:
+    """Kill all below this process, and what they leave behind: it is handed up to here.
+
+    The dead are left uncounted until nothing lives, so that whatever multiplies runs out of its
+    limit of processes.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while _has_children() and (living := _living()) and time.monotonic() < deadline:
+        for pid in living:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    with suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.002)
+
+
+def _has_children() -> bool:
+    with suppress(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return True
+    return False
+
+
+def _living() -> list[int]:
+    """Every process below this one that is not a zombie."""
+    below: dict[int, list[tuple[int, str]]] = {}
+    for name in os.listdir("/proc") if sys.platform == "linux" else ():  # noqa: PTH208
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                state, parent = file.read().decode("latin-1").rpartition(")")[2].split()[:2]
+                below.setdefault(int(parent), []).append((int(name), state))
+    found, todo = [], [os.getpid()]
+    while todo:
+        for pid, state in below.get(todo.pop(), ()):
+            todo.append(pid)
+            if state not in "ZX":
+                found.append(pid)
+    return found
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def _remove(folder: str) -> None:
+    with suppress(OSError):
+        os.rmdir(folder)  # noqa: PTH106
+        return
+    # Imported late: most children leave nothing behind.
+    import shutil
+
+    def unlock(function: Callable[..., Any], path: str, _: Any) -> None:
+        """What a child has closed against its own user is opened, and removed after all."""
+        with suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120
+            if function in (os.unlink, os.rmdir):
+                function(path)
+            else:
+                os.chmod(path, 0o700)  # noqa: PTH101
+                shutil.rmtree(path, ignore_errors=True)
+
+    shutil.rmtree(folder, onerror=unlock)
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """The wake-up that is written beside is enough."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""One child process, with its pipes, as the gateway holds it."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gateway.children import keeper
+from gateway.children.sandbox import find_bubblewrap, is_visible, wrapped
+from gateway.children.uids import Uids
+from gateway.domain.children import ChildSettings, Isolation, Program
+from gateway.domain.errors import OperationError
+
+# A line that is longer ends the child: nobody holds it in memory.
+LONGEST_LINE = 4 * 2**20
+_LANG = "C.UTF-8"
+
+
+class Child:
+    """A program that runs. Its exit code is 128 and more where a signal has ended it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101 (they are pipes)
+        self.stdin = process.stdin
+        self.stdout = process.stdout
+        self.stderr = process.stderr
+        self._process = process
+        self._control = control
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        with suppress(OSError):
+            self._control.send(b"T")
+
+    def kill(self) -> None:
+        """End it, and all that it has started."""
+        self._control.close()
+
+    async def wait(self) -> int:
+        """Its exit code, once it and all that it has started are gone, and its directory too."""
+        try:
+            code = await self._process.wait()
+        finally:
+            # Also where nobody waits any more: nothing is left running, and no descriptor open.
+            self._control.close()
+            self.stdin.close()
+        return code
+
+
+class Launcher:
+    """Starts programs under one isolation."""
+
+    def __init__(self, settings: ChildSettings, isolation: Isolation) -> None:
+        self.isolation = isolation
+        self._hidden = settings.hidden
+        self._uids: Uids | None = None
+        if isolation is not Isolation.NONE and os.geteuid() == 0:
+            self._uids = Uids(settings.state_dir, settings.uids)
+
+    async def start(self, program: Program) -> Child:
+        """Once it runs; OperationError, without any value, where it cannot be started."""
+        order = self._order(program)
+        control, theirs = socket.socketpair()
+        control.setblocking(False)
+        try:
+            with theirs:
+                process = await _keeper(theirs)
+        except OSError as problem:
+            control.close()
+            raise OperationError(f"No process can be started: {problem.strerror}.") from None
+        child = Child(process, control)
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(control, json.dumps(order).encode() + b"\n")
+            reason = await _told(control)
+        except BaseException as problem:
+            child.kill()
+            await child.wait()
+            if not isinstance(problem, ConnectionError):
+                raise
+            reason = "its keeper has ended"
+        if reason:
+            await child.wait()
+            raise OperationError(f"{program.argv[0]} cannot be started: {reason}.")
+        return child
+
+    def _order(self, program: Program) -> dict[str, Any]:
+        """What the keeper is told."""
+        path = self._path(program)
+        folder = str(Path(tempfile.gettempdir()) / f"gateway-tool-{secrets.token_hex(8)}")
+        argv = [path, *program.argv[1:]]
+        uid = self._uids.of(program.owner) if self._uids else None
+        sandboxed = self.isolation is Isolation.BUBBLEWRAP
+        if sandboxed:
+            bubblewrap = find_bubblewrap() or "bwrap"
+            argv = wrapped(bubblewrap, argv, folder, program.readable, self._hidden)
+        counted = uid is not None
+        return {
+            "argv": argv,
+            "env": _environment(program, folder),
+            "folder": folder,
+            "uid": uid,
+            "limits": _limits(program, counted=counted),
+            # Bubblewrap sees to it by itself, and may need them to come up.
+            "no_new_privileges": not sandboxed,
+            "held": sandboxed and not counted,
+            "processes": program.limits.processes,
+        }
+
+    def _path(self, program: Program) -> str:
+        name = program.argv[0]
+        found = shutil.which(name)
+        if found is None:
+            raise OperationError(f"{name} cannot be started: there is no such program.")
+        path = Path(found).absolute()
+        if self.isolation is Isolation.BUBBLEWRAP and not is_visible(path, program.readable):
+            raise OperationError(
+                f"{name} cannot be started: the sandbox does not hold it. Name its directory under "
+                "'readable'."
+            )
+        return str(path)
+
+
+def _environment(program: Program, folder: str) -> dict[str, str]:
+    own = {"PATH": os.environ.get("PATH", os.defpath), "LANG": _LANG}
+    for name, value in program.env.items():
+        if "\0" in name + value or "=" in name:
+            raise OperationError(f"What is meant for the variable {name!r} cannot be put into one.")
+    return {**own, **program.env, "HOME": folder, "TMPDIR": folder, "PWD": folder}
+
+
+def _limits(program: Program, *, counted: bool) -> list[tuple[str, int]]:
+    """Names of the system's limits. `counted`: its processes are told from all others."""
+    most = program.limits
+    found = [
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_DATA", most.memory),
+        ("RLIMIT_NOFILE", most.files),
+        ("RLIMIT_FSIZE", most.file_size),
+    ]
+    if most.cpu is not None:
+        found.append(("RLIMIT_CPU", most.cpu))
+    if counted:
+        found.append(("RLIMIT_NPROC", most.processes))
+    return found
+
+
+async def _keeper(control: socket.socket) -> asyncio.subprocess.Process:
+    """In a session of its own: Ctrl-C is for the gateway. Without an environment: its is the
+    gateway's."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", keeper.__file__, str(control.fileno())),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=LONGEST_LINE,
+        pass_fds=(control.fileno(),),
+        start_new_session=True,
+        env={},
+    )
+
+
+async def _told(control: socket.socket) -> str:
+    """Why the child could not be started; empty: it runs."""
+    loop = asyncio.get_running_loop()
+    told = b""
+    while not told.endswith(b"\n"):
+        piece = await loop.sock_recv(control, 256)
+        if not piece:
+            return "its keeper has ended"
+        told += piece
+    return told.decode().strip()

@@ -1,0 +1,92 @@
+"""Programs that the tests run as children, and what can be seen of them from outside."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.children.isolation import find_isolation
+from gateway.children.process import Launcher
+from gateway.domain.children import ChildSettings, Isolation, Program
+from gateway.domain.errors import OperationError
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE = 30.0
+ORDINARY = 65_534
+
+
+def python() -> str:
+    """An interpreter that every user may run, in the sandbox too."""
+    found = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if found is None:
+        missing("no python3 in /usr/bin or /usr/local/bin, which children may run")
+    return found or ""
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def needs(isolation: Isolation) -> None:
+    """Skips where this machine, or this user, cannot have it."""
+    if isolation is Isolation.UID and os.geteuid() != 0:
+        pytest.skip("only root can give a child a user id of its own")
+    try:
+        find_isolation(isolation)
+    except OperationError as problem:
+        missing(str(problem))
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+async def run(launcher: Launcher, *argv: str, owner: str = "fc\0u1", **more: object) -> Ended:
+    """`argv` from start to end. `more`: as in Program."""
+    child = await launcher.start(Program(argv, owner, **more))  # type: ignore[arg-type]
+    out, err = await asyncio.gather(child.stdout.read(), child.stderr.read())
+    return Ended(await child.wait(), out.decode(), err.decode())
+
+
+def launcher_of(isolation: Isolation, folder: Path, **settings: object) -> Launcher:
+    given = ChildSettings(state_dir=folder / "state", **settings)  # type: ignore[arg-type]
+    return Launcher(given, isolation)
+
+
+def processes(mark: str) -> list[int]:
+    """The processes whose command line holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark.encode() in line:
+                found.append(int(entry.name))
+    return found
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def as_ordinary_user() -> None:
+    """For a new process: from now on it is nobody's, if it was root's."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(ORDINARY, ORDINARY, ORDINARY)
+        os.setresuid(ORDINARY, ORDINARY, ORDINARY)
