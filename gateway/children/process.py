@@ -81,15 +81,11 @@ class Launcher:
             raise OperationError(f"No process can be started: {problem.strerror}.") from None
         child = Child(process, control)
         try:
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(control, json.dumps(order).encode() + b"\n")
-            reason = await _told(control)
-        except BaseException as problem:
+            reason = await _handed_over(control, order)
+        except BaseException:
             child.kill()
             await child.wait()
-            if not isinstance(problem, ConnectionError):
-                raise
-            reason = "its keeper has ended"
+            raise
         if reason:
             await child.wait()
             raise OperationError(f"{program.argv[0]} cannot be started: {reason}.")
@@ -171,13 +167,17 @@ async def _keeper(control: socket.socket) -> asyncio.subprocess.Process:
     )
 
 
-async def _told(control: socket.socket) -> str:
+async def _handed_over(control: socket.socket, order: dict[str, Any]) -> str:
     """Why the child could not be started; empty: it runs."""
     loop = asyncio.get_running_loop()
     told = b""
-    while not told.endswith(b"\n"):
-        piece = await loop.sock_recv(control, 256)
-        if not piece:
-            return "its keeper has ended"
-        told += piece
+    try:
+        await loop.sock_sendall(control, json.dumps(order).encode() + b"\n")
+        while not told.endswith(b"\n"):
+            piece = await loop.sock_recv(control, 256)
+            if not piece:
+                return "its keeper has ended"
+            told += piece
+    except ConnectionError:
+        return "its keeper has ended"
     return told.decode().strip()
