@@ -220,12 +220,6 @@ async def masters(client: Redis) -> AsyncIterator[dict[str, Redis]]:
         yield {"": client}
 
 
-def in_cluster(client: Redis) -> bool:
-    """Whether names may be on different nodes, so that no one command can touch several."""
-    cluster: object = client
-    return isinstance(cluster, ClusterClient)
-
-
 async def holders(client: Redis, names: list[str]) -> list[Any]:
     """What answers `execute_command` for each of the nodes that hold one of these names."""
     cluster: object = client

@@ -17,7 +17,7 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.key_copies import KeyCopy
 from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
-from gateway.store.cluster import holders, in_cluster
+from gateway.store.cluster import holders
 from gateway.store.commands import command, run
 from gateway.store.failures import StoreFullError, translated
 from gateway.store.key_answers import as_answer, read_record, record_or_none, value_or_none
@@ -195,7 +195,7 @@ class KeyStore:
         remaining = iter(ids)
         while batch := list(islice(remaining, BATCH)):
             for key_id, values in zip(
-                batch, await self._fields_of(batch, field_names()), strict=True
+                batch, await self._ask_of(batch, "HMGET", *field_names()), strict=True
             ):
                 record = record_or_none(key_id, values)
                 if record is not None:
@@ -206,30 +206,24 @@ class KeyStore:
         time that reading the records takes."""
         remaining = iter(ids)
         while batch := list(islice(remaining, BATCH)):
-            answers = await self._fields_of(batch, ("consumer",))
-            for key_id, values in zip(batch, map(value_or_none, answers), strict=True):
-                yield key_id, (values[0] or b"" if values else b"").decode(errors="replace")
+            answers = await self._ask_of(batch, "HGET", "consumer")
+            for key_id, value in zip(batch, map(value_or_none, answers), strict=True):
+                yield key_id, (value or b"").decode(errors="replace")
 
     async def known(self, ids: Sequence[str]) -> dict[str, KeyRecord | None]:
         """The record of each id, or None where there is none. Those whose node in a cluster cannot
         be asked are left out; StoreError where none can."""
         found: dict[str, KeyRecord | None] = {}
         last = None
-        for key_id, values in zip(ids, await self._fields_of(ids, field_names()), strict=True):
+        for key_id, values in zip(
+            ids, await self._ask_of(ids, "HMGET", *field_names()), strict=True
+        ):
             try:
                 found[key_id] = record_or_none(key_id, values)
             except StoreError as problem:
                 last = problem
         if last is not None and not found:
             raise last
-        return found
-
-    async def _fields_of(self, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
-        """What Redis says of each: values, nothing, or an error."""
-        if not ids or in_cluster(self._client):
-            return await self._ask_of(ids, "HMGET", *fields)
-        # A command for each takes this process several times as long.
-        found: list[Any] = await self._run("read", [self.name(key_id) for key_id in ids], fields)
         return found
 
     async def _ask_of(self, ids: Sequence[str], word: str, *more: str) -> list[Any]:
