@@ -1,9 +1,11 @@
 """Tool servers that speak MCP: how each is reached, and what is put into calls of its tools."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from gateway.domain.children import ChildLimits
 
 # A shorter value is in every text: it could not be taken out of an answer without breaking it.
 SHORTEST_INJECTED = 8
@@ -38,13 +40,27 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramTerms:
+    """On which terms programs run. `start` and `idle`: seconds that a `stdio` server may take until
+    it serves, and for which it is kept without a call; `output`: bytes of one answer; `readable`:
+    places that it may read although they are not the system's."""
+
+    start: float = 30.0
+    idle: float = 300.0
+    output: int = 2**20
+    limits: ChildLimits = field(default_factory=ChildLimits)
+    readable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ToolServer:
     """What an agent of the kind `tools` has beside what all have. `command`: the command line of a
-    `stdio` server; `tools`: those of a `command` server. `origins`: pages that may call it from a
-    browser, each as browsers spell it."""
+    `stdio` server; `tools`: those of a `command` server; `program`: on which terms either runs.
+    `origins`: pages that may call it from a browser, each as browsers spell it."""
 
     transport: Transport
     command: tuple[str, ...] = ()
     tools: tuple[CommandTool, ...] = ()
     hooks: Hooks = Hooks()
     origins: frozenset[bytes] = frozenset()
+    program: ProgramTerms = ProgramTerms()

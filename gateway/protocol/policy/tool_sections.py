@@ -4,6 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from gateway.domain.command_line import mistake
 from gateway.domain.tools import Transport
 from gateway.protocol.policy.sections import (
     Section,
@@ -13,6 +14,8 @@ from gateway.protocol.policy.sections import (
 )
 from gateway.protocol.policy.values import (
     ArgumentText,
+    Burst,
+    Duration,
     EnvName,
     FieldName,
     HeaderText,
@@ -20,6 +23,7 @@ from gateway.protocol.policy.values import (
     InjectedHeader,
     Name,
     OriginText,
+    Place,
     Size,
     TemplateText,
 )
@@ -43,6 +47,13 @@ class CommandToolSection(Section):
         min_length=1, description="Program and arguments; {name} is an argument of the tool."
     )
 
+    @model_validator(mode="after")
+    def _its_arguments_are_described(self) -> Self:
+        problem = mistake(self.argv, self.input)
+        if problem:
+            raise ValueError(problem)
+        return self
+
 
 class ToolInjectSection(Section):
     """What is put into every call, in place of what the caller sends under these names."""
@@ -53,6 +64,28 @@ class ToolInjectSection(Section):
     )
     env: dict[EnvName, TemplateText] = Field(
         default={}, description="stdio, command: environment of the program."
+    )
+
+
+class ProgramSection(Section):
+    """On which terms the programs of a server run: each is a child process, kept apart."""
+
+    start: Duration = Field(default=30.0, description="stdio: until it serves. Default: 30s.")
+    idle: Duration = Field(
+        default=300.0, description="stdio: how long it is kept without a call. Default: 5m."
+    )
+    output: Size = Field(default=2**20, description="The longest answer. Default: 1MiB.")
+    memory: Size = Field(
+        default=2**30, description="What a process of it may write to. Default: 1GiB."
+    )
+    cpu: Duration | None = Field(
+        default=None, description="Work of a process, in whole seconds. Left out: no limit."
+    )
+    processes: Burst = Field(default=128, description="With threads. Default: 128.")
+    files: Burst = Field(default=1024, description="Open at once in a process. Default: 1024.")
+    file_size: Size = Field(default=2**30, description="The largest file. Default: 1GiB.")
+    readable: list[Place] = Field(
+        default=[], description="Places that a sandbox holds beside the system: /srv/tools."
     )
 
 
@@ -77,6 +110,7 @@ class ToolSection(Section):
         default=None, min_length=1, description="command: its tools."
     )
     inject: ToolInjectSection = Field(default_factory=ToolInjectSection)
+    program: ProgramSection = Field(default_factory=ProgramSection)
     hooks: HooksSection = Field(default_factory=HooksSection)
     origins: list[OriginText] = Field(
         default=[], description="Pages that may call it from a browser: https://app.example.com."
@@ -105,6 +139,8 @@ class ToolSection(Section):
             raise ValueError("a program has no headers: put the values into 'env'")
         if inject.env and http:
             raise ValueError("what is called by http has no 'env': put the values into 'headers'")
+        if http and self.program.model_fields_set:
+            raise ValueError("'program' is for the transports stdio and command")
         if inject.arguments and self.transport is Transport.COMMAND:
             raise ValueError(
                 "an argument would stand in a command line, which the list of processes shows: "

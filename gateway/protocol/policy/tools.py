@@ -1,11 +1,17 @@
 """What policy files say of tools, as agents that speak MCP."""
 
+import math
 from types import MappingProxyType
 
+from gateway.domain.children import ChildLimits
 from gateway.domain.policies import Agent, Timeouts, Upstream
 from gateway.domain.services import Inject
-from gateway.domain.tools import CommandTool, Hooks, ToolServer
-from gateway.protocol.policy.tool_sections import CommandToolSection, ToolSection
+from gateway.domain.tools import CommandTool, Hooks, ProgramTerms, ToolServer
+from gateway.protocol.policy.tool_sections import (
+    CommandToolSection,
+    ProgramSection,
+    ToolSection,
+)
 
 LONGEST_MESSAGE = 4 * 2**20
 
@@ -29,6 +35,7 @@ def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, .
             tuple(map(_command, section.tools or ())),
             Hooks(tuple(hooks.before), tuple(hooks.after)),
             frozenset(section.origins),
+            _terms(section.program),
         ),
     )
 
@@ -36,3 +43,10 @@ def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, .
 def _command(section: CommandToolSection) -> CommandTool:
     schema = MappingProxyType(section.input)
     return CommandTool(section.name, section.description, schema, tuple(section.argv))
+
+
+def _terms(section: ProgramSection) -> ProgramTerms:
+    cpu = None if section.cpu is None else math.ceil(section.cpu)
+    limits = ChildLimits(section.memory, cpu, section.processes, section.files, section.file_size)
+    readable = tuple(section.readable)
+    return ProgramTerms(section.start, section.idle, section.output, limits, readable)

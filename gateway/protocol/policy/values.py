@@ -212,6 +212,12 @@ def _file(text: str) -> str:
     return text
 
 
+def _place(text: str) -> str:
+    if not text.startswith("/") or "\0" in text or ".." in text.split("/"):
+        raise ValueError("this is not a whole path such as /srv/tools")
+    return text
+
+
 def _oddity(text: str) -> str:
     if text not in PATH_ODDITIES:
         raise ValueError(f"{text[:20]!r} is not one of {' '.join(PATH_ODDITIES)}")
@@ -252,6 +258,7 @@ ProxyUrl = Annotated[
     tuple[str, int], *_written(_proxy, "^http://", "http://proxy.example.com:3128")
 ]
 FilePath = Annotated[str, *_written(_file, "", "certs/agent-ca.pem")]
+Place = Annotated[str, *_written(_place, "^/", "/srv/tools")]
 HostName = Annotated[str, *_written(_host, "", "support.example.com")]
 RoutePathText = Annotated[str, *_written(_route_path, "^/", "/chat", "/files/**")]
 Method = Annotated[

@@ -6,9 +6,10 @@ import jsonschema
 import pytest
 import yaml
 
+from gateway.domain.children import ChildLimits
 from gateway.domain.policies import Policies
 from gateway.domain.references import Reference
-from gateway.domain.tools import Hooks, Transport
+from gateway.domain.tools import Hooks, ProgramTerms, Transport
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import read_policies
 
@@ -27,6 +28,7 @@ tools:
   files:
     transport: stdio
     command: [some-mcp-server, --flag]
+    program: {idle: 1m, memory: 512MiB, cpu: 1500ms, processes: 16, readable: [/srv/tools]}
     inject:
       env: {TOKEN: "${user.files.value}"}
       arguments: {token: "${credentials.shared}"}
@@ -77,6 +79,10 @@ def test_programs_have_what_the_file_says() -> None:
     files, cloud = policies.tools["files"], policies.tools["cloud"]
     assert files.tools and cloud.tools and files.inject and cloud.inject
     assert files.tools.command == ("some-mcp-server", "--flag") and not files.upstreams
+    assert files.tools.program == ProgramTerms(
+        idle=60.0, limits=ChildLimits(2**29, 2, 16), readable=("/srv/tools",)
+    )
+    assert cloud.tools.program == ProgramTerms()
     assert files.max_body == 4 * 2**20
     assert [str(one) for one in files.inject.references] == [
         "${credentials.shared}",
@@ -133,6 +139,10 @@ MISTAKES = {
     "{transport: http, upstream: 'http://127.0.0.1', inject: {headers: {A: '${crm}'}}}": (
         "this is no reference"
     ),
+    "{transport: http, upstream: 'http://127.0.0.1', program: {idle: 1s}}": "'program' is for",
+    "{transport: stdio, command: [x], program: {readable: [here]}}": "not a whole path",
+    "{transport: stdio, command: [x], program: {processes: 0}}": "at least 1",
+    "{transport: command, tools: [{name: a, argv: [x, '{b}']}]}": "describes no argument 'b'",
     "{transport: pigeon}": "'http', 'stdio' or 'command'",
 }
 
