@@ -12,6 +12,7 @@ from gateway.protocol.upstream_request import write_head
 from gateway.services.inject import Secret, Values
 
 if TYPE_CHECKING:
+    from gateway.proxy.metered import Metering
     from gateway.proxy.outgoing import Outgoing
 
 _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
@@ -21,12 +22,13 @@ _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelim
 class Dress:
     """`body`: held whole, with what is put into it; None: there is none, or it streams.
     `secrets`: what must not come back. `may_pass_over`: somebody else can be asked where this one
-    has too much to do, or has broken."""
+    has too much to do, or has broken. `metering`: what counts what the answer takes."""
 
     values: Values
     body: bytes | None = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
     may_pass_over: bool = False
+    metering: "Metering | None" = None
 
 
 def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> bytes:

@@ -11,6 +11,7 @@ from gateway.protocol.inject import with_fields
 from gateway.proxy.dress import Dress
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.services.audit import Audit
@@ -36,8 +37,10 @@ class Services:
         inject: Inject,
         *,
         may_pass_over: bool = False,
+        metering: Metering | None = None,
     ) -> None:
-        """`may_pass_over`: PassedOverError where another one should be asked instead.
+        """`may_pass_over`: PassedOverError where another one should be asked instead. `metering`:
+        counts what the answer takes.
 
         Denied where a value cannot be had, its use cannot be recorded, or the service refuses
         every version of it."""
@@ -49,7 +52,7 @@ class Services:
             injected = await self._injector.values(agent, inject, user)
         body = await _held(exchange, outgoing, inject) if outgoing.head.has_body else None
         try:
-            dress = Dress(injected.newest, body, injected.secrets, may_pass_over)
+            dress = Dress(injected.newest, body, injected.secrets, may_pass_over, metering)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             other = None
@@ -60,7 +63,8 @@ class Services:
         else:
             return
         try:
-            await self._send(exchange, outgoing, Dress(other[0], body, other[1], may_pass_over))
+            dress = Dress(other[0], body, other[1], may_pass_over, metering)
+            await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
 
