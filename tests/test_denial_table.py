@@ -10,7 +10,12 @@ from gateway.domain.errors import DENIALS, Code
 
 ROOT = Path(__file__).parents[1]
 # Where a refusal becomes what somebody sees: an answer, an exit code, an explanation.
-EDGES = {"gateway/proxy/handler.py", "gateway/proxy/admin_door.py", "gateway/services/explain.py"}
+EDGES = {
+    "gateway/proxy/handler.py",
+    "gateway/proxy/admin_door.py",
+    "gateway/proxy/tool_answers.py",
+    "gateway/services/explain.py",
+}
 # An upstream that cannot be reached is no refusal yet while there is another one to ask.
 TRIES_THE_NEXT = {("gateway/proxy/forward.py", "_acquire")}
 

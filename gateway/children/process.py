@@ -18,6 +18,8 @@ from gateway.children.uids import Uids
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
 
+# A line that is longer ends the child: nobody holds it in memory.
+LONGEST_LINE = 4 * 2**20
 _LANG = "C.UTF-8"
 
 
@@ -45,14 +47,8 @@ class Child:
         """End it, and all that it has started."""
         self._control.close()
 
-    async def discard(self) -> None:
-        """Read its stdout to the end, for nobody."""
-        while await self.stdout.read(2**16):
-            pass
-
     async def wait(self) -> int:
-        """Its exit code, once it and all that it has started are gone, and its directory too. Its
-        pipes have to be read to their ends meanwhile."""
+        """Its exit code, once it and all that it has started are gone, and its directory too."""
         try:
             code = await self._process.wait()
         finally:
@@ -79,7 +75,7 @@ class Launcher:
         control.setblocking(False)
         try:
             with theirs:
-                process = await _keeper(theirs, program.longest_line)
+                process = await _keeper(theirs)
         except OSError as problem:
             control.close()
             raise OperationError(f"No process can be started: {problem.strerror}.") from None
@@ -156,7 +152,7 @@ def _limits(program: Program, *, counted: bool) -> list[tuple[str, int]]:
     return found
 
 
-async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subprocess.Process:
+async def _keeper(control: socket.socket) -> asyncio.subprocess.Process:
     """In a session of its own: Ctrl-C is for the gateway. Without an environment: its is the
     gateway's."""
     return await asyncio.create_subprocess_exec(
@@ -164,7 +160,7 @@ async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subproce
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        limit=longest_line,
+        limit=LONGEST_LINE,
         pass_fds=(control.fileno(),),
         start_new_session=True,
         env={},

@@ -10,13 +10,15 @@ class Cors:
     """`origins` as browsers spell them, or `*`; `headers` that a page may send.
 
     `credentials`: the browser may send cookies along. `max_age`: seconds for which it may
-    remember the answer to a preflight.
+    remember the answer to a preflight. `exposed`: headers of answers that it may read, beside the
+    gateway's own.
     """
 
     origins: frozenset[bytes]
     headers: tuple[str, ...] = ()
     credentials: bool = False
     max_age: float = 600.0
+    exposed: tuple[str, ...] = ()
 
     def granted(self, origin: bytes) -> bytes:
         """What a page from `origin` is told it was let in as; empty: it is not."""

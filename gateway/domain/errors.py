@@ -34,6 +34,8 @@ class Code(StrEnum):
     KEY_DISABLED = "key_disabled"
     SCOPE_DENIED = "scope_denied"
     USER_DENIED = "user_denied"
+    ORIGIN_DENIED = "origin_denied"
+    HOOK_REFUSED = "hook_refused"
     NOT_FOUND = "not_found"
     KEY_MISCONFIGURED = "key_misconfigured"
     BAD_REQUEST = "bad_request"
@@ -101,6 +103,17 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
                 403,
                 Code.USER_DENIED,
                 "This key may not act for the user in X-User-Id. Ask its issuer to add the user.",
+            ),
+            _row(
+                403,
+                Code.ORIGIN_DENIED,
+                "Pages of this origin may not call these tools. Ask the gateway's operator to add "
+                "it to their 'origins'.",
+            ),
+            _row(
+                403,
+                Code.HOOK_REFUSED,
+                "A rule of the gateway's operator does not allow this call.",
             ),
             _row(
                 404,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 KINDS = ("agents", "models", "services", "tools", "gateway")
 ANY = "*"
+# Required: some action, whichever. Nothing that a key holds is spelled so.
+SOME = ""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _SCOPE = re.compile(rf"({'|'.join(KINDS)})/({_NAME}|\*)(?::({_NAME}|\*))?", re.ASCII)
@@ -25,10 +27,13 @@ class Scope:
     action: str
 
     def __str__(self) -> str:
-        return ANY if self.kind == ANY else f"{self.kind}/{self.name}:{self.action}"
+        if self.kind == ANY:
+            return ANY
+        return f"{self.kind}/{self.name}" + (f":{self.action}" if self.action else "")
 
     def grants(self, required: "Scope") -> bool:
-        """Whether holding this scope is enough for `required`, which names no wildcard."""
+        """Whether holding this scope is enough for `required`. Where that names the wildcard, no
+        single action is enough."""
         if required.kind == "gateway":
             # `gateway/*` and `*` grant nothing there: power over the gateway is named in full.
             return (
@@ -39,7 +44,7 @@ class Scope:
         return (
             self.kind in (ANY, required.kind)
             and self.name in (ANY, required.name)
-            and self.action in (ANY, required.action)
+            and (self.action in (ANY, required.action) or required.action == SOME)
         )
 
 

@@ -33,10 +33,12 @@ class CommandTool:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Own code around each call of a tool, each as `module:function`, in the order they run."""
+    """Own code around each call of a tool, each as `module:function`, in the order they run.
+    `seconds`: the longest that each may take."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

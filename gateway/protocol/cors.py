@@ -42,7 +42,7 @@ def page_fields(head: RequestHead, agent: Agent | None) -> Fields:
     if cors is None or not granted:
         return ()
     allowing = ("Access-Control-Allow-Origin", granted.decode("ascii"))
-    exposing = ("Access-Control-Expose-Headers", _EXPOSED)
+    exposing = ("Access-Control-Expose-Headers", ", ".join((_EXPOSED, *cors.exposed)))
     if cors.credentials:
         return (allowing, ("Access-Control-Allow-Credentials", "true"), exposing, *VARY)
     return (allowing, exposing, *VARY)

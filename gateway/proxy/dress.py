@@ -1,19 +1,23 @@
 """A call to a service as it is sent: what the caller sent, with what only the gateway knows."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import StreamReader
 
 from gateway.crypto.signing import OURS, ToSign, signed
 from gateway.domain.policies import Upstream
 from gateway.domain.services import Sign
+from gateway.protocol.answer import AnswerHead
 from gateway.protocol.inject import with_headers, with_query
 from gateway.protocol.request import Header, RequestHead
 from gateway.protocol.upstream_request import write_head
-from gateway.services.inject import Secret, Values
+from gateway.services.inject import Injected, Secret, Values
 
 if TYPE_CHECKING:
-    from gateway.proxy.metered import Metering
+    from gateway.proxy.call import Call
     from gateway.proxy.outgoing import Outgoing
+    from gateway.proxy.streaming import Body
 
 _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
 
@@ -22,19 +26,47 @@ _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelim
 class Dress:
     """`body`: held whole, with what is put into it; None: there is none, or it streams.
     `secrets`: what must not come back. `may_pass_over`: somebody else can be asked where this one
-    has too much to do, or has broken. `metering`: what counts what the answer takes."""
+    has too much to do, or has broken."""
 
     values: Values
     body: bytes | None = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
     may_pass_over: bool = False
-    metering: "Metering | None" = None
+    errand: "Errand | None" = None
+
+
+class Errand(Protocol):
+    """What a call is for that is more than bytes: a message to a server of tools.
+
+    `event`, `tool`: for the audit record of it; `on_record`: it is made even where the call holds
+    no credential.
+    """
+
+    event: str
+    tool: str
+    on_record: bool
+
+    def check(self, injected: Injected) -> None:
+        """Denied where the call cannot be made with these values."""
+
+    def body(self, values: Values) -> bytes | None:
+        """What is sent; None: nothing is."""
+
+    async def shown(
+        self,
+        outgoing: "Outgoing",
+        dress: Dress,
+        head: AnswerHead,
+        call: "Call",
+        payload: StreamReader,
+    ) -> "tuple[Outgoing, Body]":
+        """As `scrubbed`: what the caller is shown of the answer."""
 
 
 def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> bytes:
     """The head as it is sent to `upstream`, and to no other host."""
     head, values = outgoing.head, dress.values
-    path = f"{upstream.base_path}{outgoing.located.path.decode('ascii')}"
+    path = f"{upstream.base_path}{outgoing.located.path.decode('ascii')}" or "/"
     query = with_query(head.target.query, values.query)
     headers = with_headers(head.headers, values.headers, values.names)
     inject = outgoing.agent.inject

@@ -10,8 +10,11 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from gateway.domain.errors import Denied
 from gateway.domain.traffic import Handled
 from gateway.protocol.cors import Fields
+from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import Reply, encode
 from gateway.protocol.request import Header
+from gateway.protocol.rpc import refusal as rpc_refusal
+from gateway.proxy.asked import Asked
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
@@ -27,7 +30,7 @@ class Exchange:
     `cut`, whether the answer was ended before its end; monotonic times, when it `began`, was
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
-    had to be read to know where it goes.
+    had to be read to know where it goes. `asked`: what it asks of a server of tools.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -38,6 +41,7 @@ class Exchange:
     answered: float | None = None
     page_fields: Fields = ()
     held: bytes | None = None
+    asked: Asked | None = None
     _waited = 0.0
 
     def __init__(
@@ -83,6 +87,12 @@ class Exchange:
         self.code = denied.denial.name
         if denied.key_id:
             self.key_id, self.consumer = denied.key_id, denied.consumer
+
+    def refusal(self, denied: Denied) -> Reply:
+        """How this caller reads a refusal."""
+        if self.asked is None:
+            return refusal(denied, self.request_id)
+        return rpc_refusal(denied, self.request_id, self.asked.id)
 
     def handled(self) -> Handled:
         """All that is known of it at its end."""

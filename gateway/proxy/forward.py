@@ -1,6 +1,5 @@
 """Send an admitted request to its agent and stream the answer back."""
 
-import asyncio
 from collections.abc import Sequence
 
 from gateway.domain.errors import Code, Denied
@@ -11,7 +10,6 @@ from gateway.proxy.balance import Balance
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
-from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.scrubbed import scrubbed
@@ -38,7 +36,6 @@ class Forwarder:
         self._balance = balance
         self._inflight = inflight
         self._open_streams = traffic.open_streams
-        self._reading_on: set[asyncio.Task[None]] = set()
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Answer `exchange` with the agent's answer.
@@ -78,9 +75,7 @@ class Forwarder:
             raise
         finally:
             health.busy -= 1
-            metering = outgoing.dress.metering if outgoing.dress is not None else None
-            if metering is None or not self._read_on(exchange, call, metering):
-                self._settle(call)
+            self._settle(call)
 
     async def _acquire(
         self, outgoing: Outgoing, upstreams: Sequence[Upstream]
@@ -120,10 +115,11 @@ class Forwarder:
             return
         body: Body = payload
         if outgoing.dress is not None:
-            metering = outgoing.dress.metering
-            outgoing, body = scrubbed(outgoing, outgoing.dress, head, call, payload)
-            if metering is not None:
-                body = metering.wrap(head, body)
+            dress = outgoing.dress
+            if dress.errand is None:
+                outgoing, body = scrubbed(outgoing, dress, head, call, payload)
+            else:
+                outgoing, body = await dress.errand.shown(outgoing, dress, head, call, payload)
         chunked, begun = _begin(exchange, outgoing, head, call, body)
         if begun is None:
             return
@@ -136,24 +132,6 @@ class Forwarder:
             self._inflight.stream(outgoing.standing, stream.cut),
         ):
             await stream.run(outgoing.agent.timeouts.idle)
-
-    def _read_on(self, exchange: Exchange, call: Call, metering: Metering) -> bool:
-        """Whether what the caller left behind is read to its end, for what it took; the
-        connection is not ours any more then."""
-        left = exchange.client.transport is None
-        if not (left and call.sent_whole and metering.open and call.connection.usable):
-            metering.settle()
-            return False
-        task = asyncio.create_task(metering.read_on(call.connection))
-        self._reading_on.add(task)
-        task.add_done_callback(self._reading_on.discard)
-        return True
-
-    async def close(self) -> None:
-        """No longer read what callers have left."""
-        for task in self._reading_on:
-            task.cancel()
-        await asyncio.gather(*self._reading_on, return_exceptions=True)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:

@@ -10,6 +10,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent, Policies
 from gateway.domain.traffic import Handled, unreadable
 from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
+from gateway.protocol.mcp import TOOLS_PREFIX
 from gateway.protocol.model_request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.protocol.refusal import refusal
@@ -21,6 +22,7 @@ from gateway.protocol.upstream_request import (
     trace_block,
 )
 from gateway.proxy import health
+from gateway.proxy.asked import Asked
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
@@ -29,6 +31,7 @@ from gateway.proxy.models import Models
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
+from gateway.proxy.tools import Tools
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.locate import Located, find_agent, locate
@@ -52,8 +55,10 @@ class Handler:
         pull: Pull,
         services: Services,
         models: Models,
+        tools: Tools,
     ) -> None:
         self._models = models
+        self._tools = tools
         self._pull = pull
         self._services = services
         self._policies = policies
@@ -66,6 +71,9 @@ class Handler:
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; every denial ends here."""
         exchange.request_id = self._ids.request_id()
+        if exchange.message.path.startswith("/tools/"):
+            # A head that cannot be read is refused as its sender reads refusals.
+            exchange.asked = Asked()
         try:
             head = read_exchange(exchange)
             if head.target.path in health.PATHS:
@@ -75,7 +83,10 @@ class Handler:
                 await self._pull.answer(exchange, head, self._policies())
             elif head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
                 await self._ask_model(exchange, head, self._policies())
+            elif head.target.path.startswith(TOOLS_PREFIX) and not self._is_an_agents(head):
+                await self._ask_tool(exchange, head, self._policies())
             else:
+                exchange.asked = None
                 await self._forward(exchange, head, self._policies())
         except Denied as denied:
             exchange.refused(denied)
@@ -84,7 +95,7 @@ class Handler:
                 return
             if denied.close:
                 exchange.close_after()
-            exchange.reply(refusal(denied, exchange.request_id))
+            exchange.reply(exchange.refusal(denied))
         except Exception:
             # `bug` answers, once this has ended.
             exchange.code, exchange.status = Code.INTERNAL, 500
@@ -101,6 +112,10 @@ class Handler:
         located = await self._models.find(exchange, head, policies)
         if located is not None:
             await self._forward(exchange, head, policies, located)
+
+    async def _ask_tool(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
+        located = await self._tools.find(exchange, head, policies)
+        await self._forward(exchange, head, policies, located)
 
     async def _forward(
         self,
@@ -137,6 +152,8 @@ class Handler:
             outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
             if agent.inject is None:
                 await self._forwarder.forward(exchange, outgoing)
+            elif agent.tools is not None:
+                await self._tools.forward(exchange, outgoing, agent.inject)
             elif agent.dialect is not None:
                 await self._models.forward(exchange, outgoing, policies)
             else:
@@ -189,7 +206,7 @@ class Handler:
             connection.abort()
             return
         exchange.close_after()
-        exchange.reply(refusal(Denied(Code.INTERNAL), request_id))
+        exchange.reply(exchange.refusal(Denied(Code.INTERNAL)))
 
 
 def read_exchange(exchange: Exchange) -> RequestHead:

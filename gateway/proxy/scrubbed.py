@@ -43,18 +43,15 @@ def scrubbed(
     """
     if dress.may_pass_over and (head.status == 429 or head.status >= 500):
         raise PassedOverError("Another one should be asked.")
-    if head.status in _REFUSALS and dress.secrets:
-        raise RefusedCredentialError("The service refused the credential.")
-    if head.limited and outgoing.limited:
-        head.headers = [h for h in head.headers if h[0].lower() not in _DRAFT_LIMITS]
-        outgoing = replace(outgoing, own=limits_beside(outgoing.own, head.headers))
+    check_refused(dress, head)
+    outgoing = beside_limits(outgoing, head)
     known = patterns(dress.secrets)
     if known is None:
         return outgoing, payload
     head.headers = scrubbed_headers(head.headers, known)
     if head.bodiless:
         return outgoing, payload
-    body = ScrubbedBody(payload, known, _opener(head))
+    body = ScrubbedBody(payload, known, opener(head))
     length = head.content_length
     came_whole = None if length is None else call.connection.take_whole(length)
     # What is replaced has another length.
@@ -62,7 +59,22 @@ def scrubbed(
     return outgoing, body
 
 
-def _opener(head: AnswerHead) -> Inflater | None:
+def check_refused(dress: Dress, head: AnswerHead) -> None:
+    """RefusedCredentialError where the answer means that what was put into the call is no good."""
+    if head.status in _REFUSALS and dress.secrets:
+        raise RefusedCredentialError("The service refused the credential.")
+
+
+def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
+    """What its caller is told of limits, beside what the service says of its own."""
+    if not (head.limited and outgoing.limited):
+        return outgoing
+    head.headers = [h for h in head.headers if h[0].lower() not in _DRAFT_LIMITS]
+    return replace(outgoing, own=limits_beside(outgoing.own, head.headers))
+
+
+def opener(head: AnswerHead) -> Inflater | None:
+    """What undoes the compression that nobody asked for; None: there is none."""
     codings = [value for name, value in head.headers if name.lower() == _CODING]
     coding = b",".join(codings).strip().lower()
     if coding in _PLAIN:

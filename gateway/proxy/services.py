@@ -8,10 +8,9 @@ from gateway.domain.audit import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.services import Inject, Scheme
 from gateway.protocol.inject import with_fields
-from gateway.proxy.dress import Dress
+from gateway.proxy.dress import Dress, Errand
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.services.audit import Audit
@@ -37,10 +36,10 @@ class Services:
         inject: Inject,
         *,
         may_pass_over: bool = False,
-        metering: Metering | None = None,
+        errand: Errand | None = None,
     ) -> None:
-        """`may_pass_over`: PassedOverError where another one should be asked instead. `metering`:
-        counts what the answer takes.
+        """`may_pass_over`: PassedOverError where another one should be asked instead. `errand`:
+        what is sent and shown is up to it.
 
         Denied where a value cannot be had, its use cannot be recorded, or the service refuses
         every version of it."""
@@ -50,9 +49,13 @@ class Services:
         injected = self._injector.kept(agent, inject, user)
         if injected is None:
             injected = await self._injector.values(agent, inject, user)
-        body = await _held(exchange, outgoing, inject) if outgoing.head.has_body else None
+        if errand is not None:
+            errand.check(injected)
+            body = errand.body(injected.newest)
+        else:
+            body = await _held(exchange, outgoing, inject) if outgoing.head.has_body else None
         try:
-            dress = Dress(injected.newest, body, injected.secrets, may_pass_over, metering)
+            dress = Dress(injected.newest, body, injected.secrets, may_pass_over, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             other = None
@@ -63,7 +66,7 @@ class Services:
         else:
             return
         try:
-            dress = Dress(other[0], body, other[1], may_pass_over, metering)
+            dress = Dress(other[0], body, other[1], may_pass_over, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
@@ -81,10 +84,12 @@ class Services:
 
     async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
         values = dress.values
-        if dress.body is not None and values.body:
+        if dress.errand is not None:
+            dress.body = dress.errand.body(values)
+        elif dress.body is not None and values.body:
             dress.body = with_fields(dress.body, outgoing.head.headers, values.body)
-        if values.uses:
-            await self._record(exchange, outgoing, values)
+        if values.uses or (dress.errand is not None and dress.errand.on_record):
+            await self._record(exchange, outgoing, dress)
         # A service has no use for an upgrade: what came through it could not be searched.
         dressed = Outgoing(
             outgoing.agent,
@@ -103,16 +108,18 @@ class Services:
             await asyncio.to_thread(prepare, scheme)
             self._prepared.add(scheme)
 
-    def _record(self, exchange: Exchange, outgoing: Outgoing, values: Values) -> Awaitable[None]:
+    def _record(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> Awaitable[None]:
+        errand = dress.errand
         return self._audit.record(
             AuditEvent(
-                "credential.use",
+                "credential.use" if errand is None else errand.event,
                 request_id=exchange.request_id,
                 key_id=exchange.key_id,
                 consumer=exchange.consumer,
                 agent=outgoing.agent.place,
                 user=outgoing.head.user or "",
-                credentials=values.uses,
+                tool="" if errand is None else errand.tool,
+                credentials=dress.values.uses,
             )
         )
 

@@ -11,7 +11,7 @@ import aiohttp
 import structlog
 
 from gateway.domain.audit import Named
-from gateway.domain.credentials import TYPES, Credential, Version, parse_id
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent
 from gateway.domain.references import Reference, Template
@@ -23,6 +23,7 @@ from gateway.services.credentials import LiveCredentials, id_of
 from gateway.services.tokens import Tokens
 
 MOST_KEPT = 1024
+SHORTEST_LOOK = 1.0
 # What is compressed could not be searched for secrets on its way back.
 _PLAIN = (b"Accept-Encoding", b"identity")
 
@@ -88,6 +89,7 @@ class Injector:
         self._credentials = credentials
         self._tokens = tokens
         self._kept: dict[tuple[str, str | None], _Kept] = {}
+        self._looked_at = -math.inf
 
     def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
         """What `values` would say, where that is known and costs no waiting."""
@@ -123,6 +125,25 @@ class Injector:
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
             self._kept[service.place, user] = _Kept(inject, generation, until, injected)
         return injected
+
+    async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
+        """The first credential of these that is not there, even after another look; None: all are.
+
+        Denied where it is the user's own, and no user is named.
+        """
+        ids = [id_of(reference, user) for reference in inject.references]
+        gone = [name for name in ids if name not in self._credentials.known]
+        if gone:
+            # A user may have brought it this very moment.
+            await self._look_again()
+        return next((name for name in gone if name not in self._credentials.known), None)
+
+    async def _look_again(self) -> None:
+        """Once a second at most, whatever callers ask for."""
+        now = time.monotonic()
+        if now - self._looked_at >= SHORTEST_LOOK:
+            self._looked_at = now
+            await self._credentials.check()
 
     async def _fetched(
         self, found: dict[Reference, tuple[Credential, Version]]

@@ -7,7 +7,9 @@ from gateway.domain.facts import fact
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
 from gateway.domain.routes import Allowed, Route, find
 from gateway.domain.scopes import Scope
+from gateway.protocol.mcp import METHODS, scope_of, server_name
 from gateway.protocol.request import RequestHead
+from gateway.protocol.rpc import Rpc
 from gateway.protocol.target import Target, route_path
 
 # A path is at most as long as a line may be, so this is some megabytes at worst.
@@ -72,6 +74,15 @@ def locate(head: RequestHead, policies: Policies) -> Located:
     return located
 
 
+def locate_tools(
+    agent: Agent, method: str, rpc: Rpc | None, denied: Denied | None = None
+) -> Located:
+    """Where a message to a server of tools goes. `denied`: what is wrong with the message."""
+    if method not in METHODS:
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(METHODS)),))
+    return Located(agent, b"", denied=denied, required=scope_of(agent.name, rpc))
+
+
 def _look_for(head: RequestHead, policies: Policies) -> Located:
     target = head.target
     agent, path = find_agent(head, policies)
@@ -80,6 +91,8 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
         return Located(None, path, denied=Denied(Code.NOT_FOUND))
     if target.oddities and target.oddities - agent.allowed_oddities:
         return Located(agent, path, denied=_odd(target))
+    if agent.tools is not None:
+        return locate_tools(agent, head.method, None)
     if agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
     return _routed(agent, path, head.method, agent.routes)
@@ -94,6 +107,8 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
     if agent is None and rest.startswith(AGENTS_PREFIX):
         name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
         agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
+    elif agent is None and (server := server_name(rest)) is not None:
+        agent, rest = policies.tools.get(server.decode("ascii")), b""
     elif agent is None and rest.startswith(SERVICES_PREFIX):
         name, slash, tail = rest[len(SERVICES_PREFIX) :].partition(b"/")
         agent, rest = policies.services.get(name.decode("ascii")), slash + tail or b"/"

@@ -10,6 +10,7 @@ from gateway.domain.policies import ClientTls, Policies
 from gateway.domain.problems import Place, Problem
 from gateway.protocol.policy.read import Loaded, read_policies
 from gateway.protocol.policy.tree import MAX_BYTES
+from gateway.services.hooks import unusable_hooks
 
 SUFFIX = ".yaml"
 MAX_FILES = 1000
@@ -78,7 +79,8 @@ def _read(directory: Path, listing: Listing) -> Loaded:
     loaded = read_policies(contents)
     if unread:
         return Loaded(None, tuple(sorted((*unread, *loaded.problems))))
-    unusable = _unusable_files(loaded.policies) if loaded.policies else ()
+    found = loaded.policies
+    unusable = (*_unusable_files(found), *unusable_hooks(found)) if found else ()
     if unusable:
         return Loaded(None, unusable)
     return Loaded(loaded.policies, loaded.problems, loaded.warnings + _misnamed(directory))

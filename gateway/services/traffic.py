@@ -78,6 +78,12 @@ class Traffic:
             "Secrets that were computed with argon2, because no tag and no proof decided.",
             registry=self._registry,
         )
+        self.reflected = Counter(
+            "gateway_credentials_reflected",
+            "Answers of tools that held a credential which was put into the call.",
+            ("agent",),
+            registry=self._registry,
+        )
         self.credentials = Gauge(
             "gateway_credentials",
             "Credentials in memory, by state: ok, expiring, expired, broken.",

@@ -163,8 +163,7 @@ def _revision(files: Mapping[str, bytes]) -> str:
 
 def _plan(name: str, section: PlanSection) -> Plan:
     agents = {agent: _limits(own) for agent, own in section.agents.items()}
-    limits = replace(_limits(section), tokens=tuple(section.tokens))
-    return Plan(name, limits, MappingProxyType(agents))
+    return Plan(name, _limits(section), MappingProxyType(agents))
 
 
 def _limits(section: LimitsSection) -> Limits:

@@ -92,6 +92,7 @@ class ProgramSection(Section):
 class HooksSection(Section):
     before: list[HookName] = Field(default=[], description="Run before a tool is called.")
     after: list[HookName] = Field(default=[], description="Run on what it answers.")
+    timeout: Duration = Field(default=5.0, description="Of each of them. Default: 5s.")
 
 
 class ToolSection(Section):

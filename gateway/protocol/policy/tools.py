@@ -4,6 +4,7 @@ import math
 from types import MappingProxyType
 
 from gateway.domain.children import ChildLimits
+from gateway.domain.cors import Cors
 from gateway.domain.policies import Agent, Timeouts, Upstream
 from gateway.domain.services import Inject
 from gateway.domain.tools import CommandTool, Hooks, ProgramTerms, ToolServer
@@ -14,6 +15,16 @@ from gateway.protocol.policy.tool_sections import (
 )
 
 LONGEST_MESSAGE = 4 * 2**20
+_SENT = (
+    "Content-Type",
+    "X-User-Id",
+    "MCP-Protocol-Version",
+    "Mcp-Session-Id",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Last-Event-ID",
+)
+_READ = ("Mcp-Session-Id", "MCP-Protocol-Version")
 
 
 def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, ...]) -> Agent:
@@ -33,11 +44,19 @@ def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, .
             section.transport,
             tuple(section.command or ()),
             tuple(map(_command, section.tools or ())),
-            Hooks(tuple(hooks.before), tuple(hooks.after)),
+            Hooks(tuple(hooks.before), tuple(hooks.after), hooks.timeout),
             frozenset(section.origins),
             _terms(section.program),
         ),
+        cors=_cors(section.origins),
     )
+
+
+def _cors(origins: list[bytes]) -> Cors | None:
+    """What pages that may call it may send, and read."""
+    if not origins:
+        return None
+    return Cors(frozenset(origins), _SENT, credentials=False, max_age=600.0, exposed=_READ)
 
 
 def _command(section: CommandToolSection) -> CommandTool:

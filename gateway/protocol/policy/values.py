@@ -277,15 +277,13 @@ QuotaText = Annotated[
     limits.Quota,
     *_written(limits.parse_quota, f"{_AMOUNT_PATTERN}([smhd]|month)$", "10000/d", "200000/month"),
 ]
-TokensText = Annotated[
-    limits.Tokens, *_written(limits.parse_tokens, f"{_AMOUNT_PATTERN}([smhd]|month)$", "100000/d")
-]
 Burst = Annotated[
     int,
     BeforeValidator(_count),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": limits.MAX_AMOUNT}),
 ]
-_one_or_more_quotas = (
+Quotas = Annotated[
+    Sequence[QuotaText],
     BeforeValidator(_one_or_more),
     AfterValidator(limits.one_a_window),
     WithJsonSchema(
@@ -297,6 +295,4 @@ _one_or_more_quotas = (
             "examples": ["10000/d", ["10000/d", "200000/month"]],
         }
     ),
-)
-Quotas = Annotated[Sequence[QuotaText], *_one_or_more_quotas]
-TokenQuotas = Annotated[Sequence[TokensText], *_one_or_more_quotas]
+]

@@ -1,0 +1,67 @@
+"""Ids of sessions, sealed: an id opens for whom it was made, and for nobody else it is one.
+
+So no worker has to remember whose a session is, and the id that a tool server gave is not shown.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from secrets import token_bytes
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_INFO = b"agent-credential-gateway tool sessions"
+_NONCE = 12
+LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a session is: of which key at which server, on behalf of whom. `user` empty: nobody."""
+
+    place: str
+    key_id: str
+    user: str
+
+    @property
+    def bound(self) -> bytes:
+        """None of the three holds a line feed."""
+        return "\n".join((self.place, self.key_id, self.user)).encode()
+
+
+class SessionSeal:
+    """`secrets`: 32 bytes each, which all workers have; the first one seals, any of them opens."""
+
+    def __init__(
+        self, secrets: Iterable[bytes], draw: Callable[[int], bytes] = token_bytes
+    ) -> None:
+        self._keys = [AESGCM(_derived(secret)) for secret in secrets]
+        self._draw = draw
+
+    def seal(self, session: str, owner: Owner) -> str:
+        """What the caller is given in place of `session`: letters, digits, `-` and `_`."""
+        nonce = self._draw(_NONCE)
+        sealed = nonce + self._keys[0].encrypt(nonce, session.encode("latin-1"), owner.bound)
+        return urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
+
+    def open(self, sealed: str, owner: Owner) -> str | None:
+        """The session that was sealed for `owner`; None where there is none."""
+        try:
+            raw = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+        except ValueError:
+            return None
+        if len(sealed) > LONGEST or len(raw) <= _NONCE:
+            return None
+        for key in self._keys:
+            try:
+                return key.decrypt(raw[:_NONCE], raw[_NONCE:], owner.bound).decode("latin-1")
+            except InvalidTag:
+                continue
+        return None
+
+
+def _derived(secret: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(secret)

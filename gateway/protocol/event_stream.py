@@ -1,0 +1,80 @@
+"""Server-sent events, read from pieces and written anew.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_END = re.compile(rb"\r\n|\n|\r")
+_MARK = b"\xef\xbb\xbf"
+
+
+class EventTooLongError(ValueError):
+    """An event, or one of its lines, is longer than the reader holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`rest`: all lines but those of the data, without their ends. `data` None: there is none."""
+
+    data: bytes | None = field(repr=False)
+    rest: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def encode(self) -> bytes:
+        lines = list(self.rest)
+        if self.data is not None:
+            lines += [b"data: " + line for line in self.data.split(b"\n")]
+        return b"\n".join((*lines, b"", b""))
+
+
+class EventReader:
+    """`feed` pieces in order; what is whole by then comes out. An event without an end is none:
+    clients drop it too."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._tail: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._held = 0
+        self._after_cr = False
+        self._mark = _MARK
+
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """The events that `piece` ends; EventTooLongError where one is too long."""
+        if self._after_cr and piece:
+            # It was taken for an end already.
+            piece, self._after_cr = piece.removeprefix(b"\n"), False
+        self._tail.append(piece)
+        self._held += len(piece)
+        if self._held > self._longest:
+            raise EventTooLongError
+        if b"\n" not in piece and b"\r" not in piece:
+            return
+        text = b"".join(self._tail)
+        self._after_cr = text.endswith(b"\r")
+        *lines, tail = _END.split(text)
+        for line in lines:
+            if line := self._unmarked(line):
+                self._lines.append(line)
+            elif self._lines:
+                yield self._event()
+        self._tail = [tail]
+        self._held = len(tail) + sum(map(len, self._lines))
+
+    def _unmarked(self, line: bytes) -> bytes:
+        """Without the mark that the first line may begin with."""
+        mark, self._mark = self._mark, b""
+        return line.removeprefix(mark)
+
+    def _event(self) -> Event:
+        data, rest = [], []
+        for line in self._lines:
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                data.append(value.removeprefix(b" "))
+            else:
+                rest.append(line)
+        self._lines = []
+        return Event(b"\n".join(data) if data else None, tuple(rest))

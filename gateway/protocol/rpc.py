@@ -1,0 +1,172 @@
+"""JSON-RPC as MCP uses it: one message, read strictly, and written anew from what was read.
+
+Where two readers could take a message differently, it is refused: duplicate names, names that
+some readers take for others because they ignore case, batches, numbers that are none.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.refusal import error_object
+from gateway.protocol.refusal import refusal as plain_refusal
+from gateway.protocol.reply import Reply
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+INVALID_PARAMS = -32602
+
+# One JSON-RPC message: a JSON object.
+Message = Mapping[str, Any]
+RequestId = str | int | None
+
+_MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+# Members of `params` that decide what is done; some readers find them under other spellings.
+_PARAMS = frozenset({"name", "uri", "arguments", "_meta", "protocolversion"})
+
+
+@dataclass(eq=False)
+class RpcDenied(Denied):
+    """A refusal of a message. `rpc_code`: the number that JSON-RPC or MCP has for it; 0: none.
+    `rpc_id`: of the request."""
+
+    rpc_code: int = 0
+    rpc_id: RequestId = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One message of a caller. `method` empty: it is a response to a request of the server's.
+    `is_request`: it is owed a response."""
+
+    message: Message = field(repr=False)
+    method: str
+    id: RequestId
+    is_request: bool
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        found = self.message.get("params")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def tool(self) -> str:
+        """The tool that is called; empty: none is."""
+        return str(self.params["name"]) if self.method == "tools/call" else ""
+
+
+def read(body: bytes) -> Rpc:
+    """The one message in `body`; RpcDenied(bad_request) where it is none, or not only one."""
+    try:
+        found = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+    except UnicodeDecodeError:
+        raise _refused("The body is not UTF-8.", PARSE_ERROR) from None
+    except RepeatedNameError:
+        raise _refused("The body has an object with the same name twice.") from None
+    except (ValueError, RecursionError):
+        raise _refused("The body is not JSON.", PARSE_ERROR) from None
+    if isinstance(found, list):
+        raise _refused("Send one message a request: this version of MCP has no batches.")
+    if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
+        raise _refused("The body is not a JSON-RPC 2.0 message.")
+    _check_spelling(found, _MEMBERS)
+    return _sorted(found)
+
+
+def _sorted(found: dict[str, Any]) -> Rpc:
+    request_id = found.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | None):
+        raise _refused("The id of a message is a string or a whole number.")
+    if "method" not in found:
+        if request_id is None or ("result" in found) == ("error" in found):
+            raise _refused("The body is neither a request nor a notification nor a response.")
+        return Rpc(found, "", request_id, is_request=False)
+    method, params = found["method"], found.get("params", {})
+    if not isinstance(method, str) or not method or "result" in found or "error" in found:
+        raise _refused("The body is not a JSON-RPC request.", rpc_id=request_id)
+    if "id" in found and request_id is None:
+        raise _refused("The id of a request is not null.")
+    if not isinstance(params, dict):
+        raise _refused("The params of a message are an object.", INVALID_PARAMS, rpc_id=request_id)
+    _check_spelling(params, _PARAMS, request_id)
+    if method == "tools/call":
+        _check_call(params, request_id)
+    return Rpc(found, method, request_id, is_request="id" in found)
+
+
+def _check_call(params: dict[str, Any], request_id: RequestId) -> None:
+    if not isinstance(params.get("name"), str) or not params["name"]:
+        raise _refused("A call names its tool.", INVALID_PARAMS, rpc_id=request_id)
+    if not isinstance(params.get("arguments", {}), dict):
+        raise _refused("The arguments of a call are an object.", INVALID_PARAMS, rpc_id=request_id)
+
+
+def _check_spelling(
+    found: dict[str, Any], known: frozenset[str], request_id: RequestId = None
+) -> None:
+    """Some readers ignore case: to them `Name` is `name`, and so is what folds to it."""
+    for name in found:
+        if name not in known and name.casefold() in known and name != "protocolVersion":
+            raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
+
+
+class RepeatedNameError(ValueError):
+    """An object has the same name twice: readers differ in which one they take."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RepeatedNameError
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError("a number is too large")
+    return number
+
+
+def encode(message: Message) -> bytes:
+    """`message` as it is sent: what was decided on, and nothing that was not read."""
+    try:
+        return orjson.dumps(message)
+    except TypeError:
+        # Numbers beyond 64 bits, halves of surrogate pairs, and more levels than orjson takes.
+        return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:
+    """The answer for `denied`: the status of any refusal, as a JSON-RPC error, with the same object
+    inside `data`. Own numbers are the status."""
+    reply = plain_refusal(denied, request_id)
+    if isinstance(denied, RpcDenied) and rpc_id is None:
+        rpc_id = denied.rpc_id
+    error = rpc_error(denied, request_id)
+    body = orjson.dumps({"jsonrpc": "2.0", "id": rpc_id, "error": error})
+    return Reply(reply.status, reply.headers, body)
+
+
+def rpc_error(denied: Denied, request_id: str) -> dict[str, Any]:
+    """The `error` of a response."""
+    code = (isinstance(denied, RpcDenied) and denied.rpc_code) or denied.denial.status
+    data = {**error_object(denied), "request_id": request_id}
+    return {"code": code, "message": str(denied), "data": data}
+
+
+def _refused(message: str, code: int = INVALID_REQUEST, rpc_id: RequestId = None) -> RpcDenied:
+    return RpcDenied(Code.BAD_REQUEST, message, rpc_code=code, rpc_id=rpc_id)

@@ -1,0 +1,142 @@
+"""Secrets in the messages of a tool server are replaced, wherever in a message they stand.
+
+A message is searched as what it means, not as it was spelled: JSON has many spellings of one
+text. Names are searched like values, numbers like the text of them, and what comes in lines, as
+base64 and hex do, as if it were one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from ahocorasick_rs import BytesAhoCorasick, Implementation
+
+from gateway.protocol.rpc import encode
+from gateway.protocol.scrub import Patterns, patterns
+
+_ENDS = (rb"\n", rb"\r")
+
+
+class NoMessageError(ValueError):
+    """What a server said is no JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is looked for: `plain` in texts; `inside` in messages as they are written here, to learn
+    whether there is anything. `in_lines`: some of it has ends of lines in it."""
+
+    plain: Patterns
+    inside: BytesAhoCorasick = field(repr=False)
+    in_lines: bool
+
+    def may_be_in(self, written: bytes) -> bool:
+        """False only where no secret is in the message that was written so."""
+        if _ENDS[0] in written or _ENDS[1] in written:
+            if self.in_lines and self.inside.find_matches_as_indexes(written):
+                return True
+            written = written.replace(_ENDS[0], b"").replace(_ENDS[1], b"")
+        return bool(self.inside.find_matches_as_indexes(written))
+
+
+@lru_cache(maxsize=1024)
+def known(secrets: tuple[tuple[str, str], ...]) -> Known | None:
+    """For secrets as (name, value); None where there is nothing to look for."""
+    plain = patterns(secrets)
+    if plain is None:
+        return None
+    spelled = [one for ones in plain.firsts.values() for one in ones]
+    inside = list({_inside(one) for one in spelled})
+    in_lines = any(end in one for one in inside for end in _ENDS)
+    automaton = BytesAhoCorasick(inside, implementation=Implementation.ContiguousNFA)
+    return Known(plain, automaton, in_lines)
+
+
+def _inside(spelled: bytes) -> bytes:
+    """How `encode` writes this within a text; what is no UTF-8 stands in no message."""
+    return orjson.dumps(spelled.decode("utf-8", "replace"))[1:-1]
+
+
+@dataclass(slots=True)
+class Search:
+    """Replaces secrets in messages; `seen`: what stands for those that were found."""
+
+    known: Known
+    seen: set[bytes] = field(default_factory=set)
+
+    def written(self, message: Mapping[str, Any]) -> bytes:
+        """The message as JSON, without a secret in it."""
+        try:
+            written = orjson.dumps(message)
+        except TypeError:
+            # What `encode` writes in another way is searched as what it means.
+            return encode(self.message(message))
+        return encode(self.message(message)) if self.known.may_be_in(written) else written
+
+    def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """The same message without a secret in it; RecursionError where it is too deep."""
+        found: dict[str, Any] = self._value(message)
+        return found
+
+    def text(self, text: bytes) -> bytes:
+        """The same for what is no message."""
+        plain = self.known.plain
+        found = plain.matches(text)
+        if not found:
+            return text
+        self.seen.update(plain.names[number] for number, _, _ in found)
+        return plain.replaced(text)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return {self._text(name): self._value(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._value(inner) for inner in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            spelled = json.dumps(value).encode("ascii")
+            shown = self.text(spelled)
+            return value if shown is spelled else shown.decode("ascii")
+        return value
+
+    def _text(self, text: str) -> str:
+        # Halves of surrogate pairs stand in no secret, but there may be one beside them.
+        spelled = text.encode("utf-8", "surrogatepass")
+        shown = self.text(spelled)
+        if b"\n" in shown or b"\r" in shown:
+            shown = self._in_lines(shown)
+        return text if shown is spelled else shown.decode("utf-8", "surrogatepass")
+
+    def _in_lines(self, text: bytes) -> bytes:
+        """What is split by ends of lines is replaced with them."""
+        plain = self.known.plain
+        found = plain.matches(text.translate(None, b"\r\n"))
+        if not found:
+            return text
+        places = [at for at, byte in enumerate(text) if byte not in b"\r\n"]
+        shown: list[bytes] = []
+        at = 0
+        for number, start, end in found:
+            self.seen.add(plain.names[number])
+            shown += (text[at : places[start]], plain.names[number])
+            at = places[end - 1] + 1
+        return b"".join((*shown, text[at:]))
+
+
+def decode(text: bytes) -> dict[str, Any]:
+    """The message in `text`; NoMessageError where it is none."""
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        try:
+            # Numbers beyond 64 bits, and halves of surrogate pairs.
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise NoMessageError from None
+    if not isinstance(found, dict):
+        raise NoMessageError
+    return found

@@ -1,0 +1,44 @@
+"""Sessions at servers of tools, under ids that are good for whoever opened them alone."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from redis.asyncio import Redis
+
+from gateway.crypto.sessions import Owner, SessionSeal
+from gateway.domain.errors import Code, Denied, StoreError
+from gateway.domain.settings import Settings
+from gateway.store.shared_secret import shared_secret
+
+
+class ToolSessions:
+    """`secrets`: what all workers have and nobody else; where there is none, `shared` fetches one
+    that all workers find in the same place."""
+
+    def __init__(self, secrets: Sequence[bytes], shared: Callable[[], Awaitable[bytes]]) -> None:
+        self._shared = shared
+        self._made = SessionSeal(secrets) if secrets else None
+
+    async def seal(self, session: str, owner: Owner) -> str:
+        """The id that `owner` is given; Denied(store_unavailable)."""
+        return (await self._seal()).seal(session, owner)
+
+    async def open(self, sealed: str, owner: Owner) -> str | None:
+        """The session of that id; None: `owner` has none. Denied(store_unavailable)."""
+        return (await self._seal()).open(sealed, owner)
+
+    async def _seal(self) -> SessionSeal:
+        if self._made is None:
+            try:
+                self._made = SessionSeal([await self._shared()])
+            except StoreError:
+                raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
+        return self._made
+
+
+def open_tool_sessions(settings: Settings, client: Redis) -> ToolSessions:
+    """Sealed with the master keys and the peppers; without any, with a secret in Redis."""
+
+    async def shared() -> bytes:
+        return await shared_secret(client, f"{settings.store.prefix}tools:seal")
+
+    return ToolSessions((*settings.vault.master_keys, *settings.peppers), shared)

@@ -1,0 +1,48 @@
+"""Own code around calls of tools, as an operator would write it."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from gateway.hooks import Answer, Call, Refused
+
+seen: list[Call] = []
+
+
+async def look(call: Call) -> None:
+    seen.append(call)
+
+
+async def only_europe(call: Call) -> dict[str, Any] | None:
+    if call.arguments.get("region") == "us":
+        raise Refused("Functions are called in Europe only.")
+    if "region" in call.arguments:
+        return None
+    return {**call.arguments, "region": "eu"}
+
+
+async def broken(call: Call) -> None:
+    raise ValueError(str(call.arguments))
+
+
+async def endless(call: Call) -> None:
+    await asyncio.sleep(3600)
+
+
+async def stamp(call: Call, answer: Answer) -> Answer | None:
+    if answer.result is None:
+        return None
+    note = {"type": "text", "text": f"stamped {call.tool}"}
+    return replace(answer, result={**answer.result, "content": [*answer.result["content"], note]})
+
+
+async def withhold(call: Call, answer: Answer) -> None:
+    raise Refused("This answer is not for you.")
+
+
+async def break_after(call: Call, answer: Answer) -> None:
+    raise KeyError(str(answer.result))
+
+
+def not_async(call: Call) -> None:
+    return None

@@ -1,0 +1,136 @@
+"""Own code before and after a call: what it sees, what it may change, and that its failure is no
+way around it."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.keys import Key
+from gateway.services.policies import read_directory
+from tests.flows import own_hooks
+from tests.flows.services import keep
+from tests.flows.tools import (
+    TOKEN,
+    Servers,
+    call,
+    code,
+    error,
+    mcp_servers,
+    opened,
+    put_tools,
+    said,
+    send,
+    tools,
+)
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+OWN = "tests.flows.own_hooks"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with mcp_servers() as found:
+        yield found
+
+
+@pytest.fixture
+async def key(world: World, servers: Servers) -> AsyncIterator[Key]:
+    await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
+    own_hooks.seen.clear()
+    yield await world.issue("tools/fc", users=("u1",))
+
+
+async def calls(world: World) -> list[bytes]:
+    """The audit records of calls of tools."""
+    records = await world.client.xrange("gw:audit")
+    lines = [line for _, fields in records for line in fields.values()]
+    return [line.encode() for line in lines if '"event":"tool.call"' in line]
+
+
+@pytest.mark.parametrize("kind", ["json", "events"])
+async def test_a_hook_sees_the_call_without_credentials_and_may_change_it(
+    world: World, servers: Servers, key: Key, kind: str
+) -> None:
+    hooks = {"before": [f"{OWN}:only_europe", f"{OWN}:look"], "after": [f"{OWN}:stamp"]}
+    inject = {
+        "headers": {"Authorization": "Bearer ${user.github.value}"},
+        "arguments": {"access_key": "${user.github.value}"},
+    }
+    put_tools(world, servers.url(kind), hooks=hooks, inject=inject)
+    headers = await opened(world, key)
+    answer = await send(world, key, call("whoami", access_key="mine"), headers=headers)
+    result = said(answer)["result"]
+    assert result["structuredContent"]["region"] == "eu"
+    assert result["structuredContent"]["key_length"] == len(TOKEN)
+    assert result["content"][-1]["text"] == "stamped whoami"
+    (seen,) = own_hooks.seen
+    assert (seen.server, seen.tool, seen.user) == ("fc", "whoami", "u1")
+    assert (seen.key_id, seen.consumer) == (key.id, "sales")
+    assert seen.arguments == {"access_key": "mine", "region": "eu"}
+    assert TOKEN not in repr(seen)
+
+
+@pytest.mark.denial("hook_refused")
+async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
+    world: World, servers: Servers, key: Key
+) -> None:
+    put_tools(world, servers.url(), hooks={"before": [f"{OWN}:only_europe"]})
+    headers = await opened(world, key)
+    answer = await send(world, key, call("whoami", region="us"), headers=headers)
+    assert code(answer) == (403, "hook_refused")
+    assert error(answer)["message"] == "Functions are called in Europe only."
+    assert await calls(world) == []
+
+
+@pytest.mark.parametrize("name", ["broken", "endless"])
+async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
+    world: World, servers: Servers, key: Key, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_tools(world, servers.url(), hooks={"before": [f"{OWN}:{name}"], "timeout": "100ms"})
+    headers = await opened(world, key)
+    answer = await send(world, key, call("whoami", region="private"), headers=headers)
+    assert code(answer) == (500, "internal")
+    assert await calls(world) == []
+    told = capsys.readouterr().out
+    assert "hook_failed" in told and "private" not in told
+
+
+@pytest.mark.parametrize("kind", ["json", "events"])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("withhold", "hook_refused"), ("break_after", "internal")]
+)
+async def test_a_hook_that_fails_afterwards_withholds_the_answer(
+    world: World, servers: Servers, key: Key, name: str, expected: str, kind: str
+) -> None:
+    put_tools(world, servers.url(kind), hooks={"after": [f"{OWN}:{name}"]})
+    headers = await opened(world, key)
+    answer = await send(world, key, call("whoami", region="private"), headers=headers)
+    told = said(answer)
+    assert told["id"] == 7 and "result" not in told
+    assert told["error"]["data"]["error"]["code"] == expected
+    assert "private" not in answer.body.decode()
+    if kind == "json":
+        assert answer.status == (403 if expected == "hook_refused" else 500)
+    # Other messages are none of its business.
+    assert (await send(world, key, {**call("x"), "method": "ping"}, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (f"{OWN}:nosuch", "is no async function"),
+        (f"{OWN}:not_async", "is no async function"),
+        ("nosuch.module:f", "cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_hook_that_is_none_is_a_mistake_in_the_policies(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(tools("http://127.0.0.1/mcp", hooks={"before": [name]}))
+    loaded = read_directory(tmp_path)
+    assert loaded.policies is None
+    (told,) = map(str, loaded.problems)
+    assert told.startswith(f"{file}:3:3:") and problem in told

@@ -1,0 +1,205 @@
+"""What a message has to look like: its JSON, its headers, the page that it comes from."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.flows.services import keep
+from tests.flows.tools import (
+    LEGACY,
+    TOKEN,
+    Servers,
+    call,
+    code,
+    error,
+    hello,
+    mcp_servers,
+    opened,
+    put_tools,
+    request,
+    said,
+    send,
+)
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+MODERN = "2026-07-28"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with mcp_servers() as found:
+        yield found
+
+
+@pytest.fixture
+async def vault(world: World, servers: Servers) -> AsyncIterator[Vault]:
+    made = Vault(world.client)
+    for user in ("u1", "u2"):
+        await keep(world, made, f"user/{user}/github", "api_key", value=TOKEN + user)
+    put_tools(world, servers.url("json"))
+    yield made
+
+
+# Messages.
+
+
+def _call(params: str) -> bytes:
+    return b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{%b}}' % params.encode()
+
+
+BAD = {
+    b"": -32700,
+    b"{": -32700,
+    b"\xff\xfe{\x00}\x00": -32700,
+    b'"text"': -32600,
+    b"[]": -32600,
+    json.dumps([call("whoami")]).encode(): -32600,
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}': -32600,
+    _call('"name":"whoami","name":"spill"'): -32600,
+    _call('"name":"whoami","Name":"spill"'): -32600,
+    b'{"jsonrpc":"2.0","id":1,"Method":"tools/call","method":"ping"}': -32600,
+    _call('"name":"whoami","arguments":{"a":1,"a":2}'): -32600,
+    _call('"name":"whoami","arguments":{"deep":[{"a":1,"a":1}]}'): -32600,
+    _call('"name":"whoami","Arguments":{}'): -32600,
+    '{"jsonrpc":"2.0","id":1,"method":"tools/call","param\u017f":{"name":"x"}}'.encode(): -32600,
+    _call('"name":1'): -32602,
+    _call('"name":""'): -32602,
+    _call(""): -32602,
+    _call('"name":"whoami","arguments":[]'): -32602,
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}': -32602,
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}': -32700,
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1e999}}': -32700,
+    b'{"jsonrpc":"1.0","id":1,"method":"ping"}': -32600,
+    b'{"jsonrpc":"2.0","id":null,"method":"ping"}': -32600,
+    b'{"jsonrpc":"2.0","id":true,"method":"ping"}': -32600,
+    b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}': -32600,
+    b'{"jsonrpc":"2.0","id":1}': -32600,
+    b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}': -32600,
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}': -32600,
+    b"[" * 100_000: -32700,
+}
+
+
+@pytest.mark.parametrize("body", BAD)
+async def test_a_message_that_two_readers_could_take_differently_is_refused_uncharged(
+    world: World, vault: Vault, body: bytes
+) -> None:
+    key = await world.issue("tools/fc", users=("u1",), limits="rate=1/d")
+    answer = await send(world, key, body)
+    assert code(answer) == (400, "bad_request")
+    assert error(answer)["code"] == BAD[body]
+    assert (await send(world, key, hello())).status == 200
+
+
+async def test_a_message_arrives_as_it_was_decided_on(world: World, vault: Vault) -> None:
+    key = await world.issue("tools/fc", users=("u1",))
+    headers = await opened(world, key)
+    odd = _call('"name":"who\\u0061mi"').replace(b":1,", b':"\\u0061",').replace(b"/", b"\\/")
+    answer = await send(world, key, odd, headers=headers)
+    assert answer.status == 200 and said(answer)["id"] == "a"
+
+
+async def test_a_message_that_is_too_long_is_refused(
+    world: World, servers: Servers, vault: Vault
+) -> None:
+    put_tools(world, servers.url(), max_body="1KB")
+    key = await world.issue("tools/fc", users=("u1",))
+    answer = await send(world, key, call("whoami", region="x" * 2000))
+    assert code(answer) == (413, "too_large")
+
+
+# Revisions.
+
+
+def modern(method: str = "tools/list", **params: Any) -> dict[str, Any]:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    return request(method, _meta=meta, **params)
+
+
+def headed(method: str, name: str = "", version: str = MODERN) -> dict[str, str]:
+    headers = {"MCP-Protocol-Version": version, "Mcp-Method": method}
+    return {**headers, "Mcp-Name": name} if name else headers
+
+
+async def test_the_stateless_revision_needs_no_session(world: World, vault: Vault) -> None:
+    key = await world.issue("tools/fc:whoami", users=("u1",))
+    listed = await send(world, key, modern(), headers=headed("tools/list"))
+    assert [tool["name"] for tool in said(listed)["result"]["tools"]] == ["whoami"]
+    assert said(listed)["result"].get("cacheScope", "private") == "private"
+    message = modern("tools/call", name="whoami", arguments={})
+    called = await send(world, key, message, headers=headed("tools/call", "whoami"))
+    assert called.status == 200 and "result" in said(called), called.body
+    encoded = await send(world, key, message, headers=headed("tools/call", "=?base64?d2hvYW1p?="))
+    assert encoded.status == 200
+
+
+MISMATCHED: list[tuple[dict[str, Any], dict[str, str]]] = [
+    (modern("tools/call", name="whoami"), headed("tools/call", "spill")),
+    (modern("tools/call", name="whoami"), headed("tools/list", "whoami")),
+    (modern("tools/call", name="whoami"), headed("tools/call")),
+    (modern("tools/call", name="whoami"), headed("tools/call", "=?base64?d2hvYW1q?=")),
+    (modern("tools/call", name="whoami"), headed("tools/call", "=?base64?d2hvYW1p=?=")),
+    (modern("tools/call", name="whoami"), headed("tools/call", "Whoami")),
+    (modern("resources/read", uri="notes://today"), headed("resources/read", "notes://x")),
+    (modern(), {"MCP-Protocol-Version": MODERN}),
+    (modern(), headed("tools/list", version=LEGACY)),
+    (modern(), {}),
+    (request("tools/list"), headed("tools/list")),
+    (call("whoami"), {"Mcp-Name": "spill"}),
+    (call("whoami"), {"MCP-Protocol-Version": LEGACY, "Mcp-Method": "ping"}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISMATCHED)))
+async def test_headers_that_say_something_else_than_the_body_are_refused(
+    world: World, vault: Vault, number: int
+) -> None:
+    message, headers = MISMATCHED[number]
+    key = await world.issue("tools/fc", users=("u1",))
+    answer = await send(world, key, message, headers=headers)
+    assert code(answer) == (400, "bad_request")
+    assert (error(answer)["code"], error(answer)["id"]) == (-32020, 7)
+
+
+async def test_a_revision_that_nobody_knows_is_refused(world: World, vault: Vault) -> None:
+    key = await world.issue("tools/fc", users=("u1",))
+    for version in ("1999-01-01", "2026-07-29", "2024-11-05", "x"):
+        answer = await send(world, key, hello(), headers={"MCP-Protocol-Version": version})
+        assert code(answer) == (400, "bad_request") and error(answer)["code"] == -32022
+    for version in ("2025-06-18", "2025-11-25"):
+        answer = await send(world, key, hello(), headers={"MCP-Protocol-Version": version})
+        assert answer.status == 200
+
+
+# Pages.
+
+
+@pytest.mark.denial("origin_denied")
+async def test_a_page_calls_tools_only_where_its_origin_is_listed(
+    world: World, servers: Servers, vault: Vault
+) -> None:
+    key = await world.issue("tools/fc", users=("u1",))
+    page = {"Origin": "https://evil.example.com"}
+    for path in ("/tools/fc/mcp", "/tools/none/mcp"):
+        answer = await world.call(key, path, "POST", page, json.dumps(hello()).encode())
+        assert code(answer) == (403, "origin_denied")
+    put_tools(world, servers.url("json"), origins=["https://app.example.com"])
+    assert code(await send(world, key, hello(), headers=page)) == (403, "origin_denied")
+    assert code(await send(world, key, hello(), headers={"Origin": "null"}))[0] == 403
+    page = {"Origin": "https://app.example.com"}
+    answer = await send(world, key, hello(), headers=page)
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "Mcp-Session-Id" in answer.headers["Access-Control-Expose-Headers"]
+    preflight = {**page, "Access-Control-Request-Method": "POST"}
+    asked = await world.call(None, "/tools/fc/mcp", "OPTIONS", preflight)
+    assert asked.status == 204
+    assert "X-User-Id" in asked.headers["Access-Control-Allow-Headers"]
+    refused = await send(world, None, hello(), headers=page)
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"

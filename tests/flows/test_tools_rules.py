@@ -1,0 +1,243 @@
+"""Who may call which tool, in whose session, for which user: what is refused, and how."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.flows.services import keep
+from tests.flows.tools import (
+    TOKEN,
+    Servers,
+    call,
+    client,
+    code,
+    error,
+    hello,
+    mcp_servers,
+    opened,
+    put_tools,
+    request,
+    send,
+)
+from tests.flows.world import Answer, World, new_world
+from tests.services.vaults import Vault
+
+MODERN = "2026-07-28"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with mcp_servers() as found:
+        yield found
+
+
+@pytest.fixture
+async def vault(world: World, servers: Servers) -> AsyncIterator[Vault]:
+    made = Vault(world.client)
+    for user in ("u1", "u2"):
+        await keep(world, made, f"user/{user}/github", "api_key", value=TOKEN + user)
+    put_tools(world, servers.url("json"))
+    yield made
+
+
+# Scopes.
+
+
+async def test_tools_list_shows_a_key_what_it_may_call_and_nothing_else(
+    world: World, vault: Vault, servers: Servers
+) -> None:
+    key = await world.issue("tools/fc:whoami", "tools/fc:fail", "agents/*", users=("*",))
+    for kind, mode in product(("json", "events"), ("auto", "legacy")):
+        put_tools(world, servers.url(kind))
+        async with client(world, key, mode=mode) as mcp:
+            names = [tool.name for tool in (await mcp.list_tools()).tools]
+            assert names == ["whoami", "fail"], (kind, mode)
+            assert (await mcp.call_tool("whoami", {})).is_error is False
+
+
+async def test_a_tool_that_a_key_may_not_call_looks_like_one_that_is_not_there(
+    world: World, vault: Vault
+) -> None:
+    key = await world.issue("tools/fc:whoami", users=("u1",))
+    headers = await opened(world, key)
+    told = []
+    for name in ("spill", "nosuch"):
+        answer = await send(world, key, call(name), headers=headers)
+        assert code(answer) == (403, "scope_denied")
+        told.append(answer.body.decode().replace(name, "…").replace(_ids(answer), ""))
+    assert told[0] == told[1]
+    assert "tools/fc:…" in told[0]
+
+
+def _ids(answer: Answer) -> str:
+    return str(answer.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize(
+    "name", ["Spill", "spill ", "spi\u017fl", "*", "whoami\u0000", "sp\u0131ll"]
+)
+async def test_a_tool_is_the_one_that_is_spelled_so_and_no_other(
+    world: World, vault: Vault, name: str
+) -> None:
+    key = await world.issue("tools/fc:spill", "tools/fc:whoami", users=("u1",))
+    answer = await send(world, key, call(name), headers=await opened(world, key))
+    assert code(answer) == (403, "scope_denied")
+
+
+METHODS = {
+    "ping": "tools/fc:whoami",
+    "tools/list": "tools/fc:whoami",
+    "logging/setLevel": "tools/fc:whoami",
+    "resources/list": "tools/fc:*",
+    "resources/read": "tools/fc:*",
+    "prompts/get": "tools/fc:*",
+    "completion/complete": "tools/fc:*",
+    "tasks/result": "tools/fc:*",
+    "something/new": "tools/fc:*",
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_is_no_tool_is_for_keys_that_may_do_everything_there(
+    world: World, vault: Vault, method: str
+) -> None:
+    single = await world.issue("tools/fc:whoami", users=("u1",))
+    other = await world.issue("tools/other", users=("u1",))
+    whole = await world.issue("tools/fc", users=("u1",))
+    headers = await opened(world, single)
+    answer = await send(world, single, request(method, uri="notes://today"), headers=headers)
+    if METHODS[method] == "tools/fc:*":
+        assert code(answer) == (403, "scope_denied")
+        assert error(answer)["data"]["error"]["required_scope"] == "tools/fc:*"
+    else:
+        assert answer.status == 200
+    assert code(await send(world, other, request(method))) == (403, "scope_denied")
+    answer = await send(
+        world, whole, request(method, uri="notes://today"), headers=await opened(world, whole)
+    )
+    assert answer.status == 200 or answer.json["error"]["code"] < 0
+
+
+async def test_a_server_that_is_not_there_is_not_found_once_the_key_is_known(
+    world: World, vault: Vault
+) -> None:
+    key = await world.issue("tools/*", users=("u1",))
+    body = json.dumps(hello()).encode()
+    for path in (
+        "/tools/none/mcp",
+        "/tools/fc/mcpx",
+        "/tools/fc/x/mcp",
+        "/tools/fc",
+        "/tools//mcp",
+    ):
+        stranger = await world.call(None, path, "POST", data=body)
+        if stranger.status != 400:
+            assert code(stranger) == (401, "key_missing")
+            assert code(await world.call(key, path, "POST", data=body)) == (404, "not_found")
+    for method in ("PUT", "PATCH", "HEAD"):
+        answer = await world.call(key, "/tools/fc/mcp", method)
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST, DELETE")
+
+
+async def test_a_stranger_is_told_nothing_of_a_message(world: World, vault: Vault) -> None:
+    for body in (b"{", b"[]", json.dumps(call("spill")).encode(), b""):
+        answer = await send(world, None, body)
+        assert code(answer) == (401, "key_missing") and error(answer)["id"] in (None, 7)
+
+
+# Sessions.
+
+
+async def test_a_session_belongs_to_the_key_and_the_user_that_opened_it(
+    store: Any, client: Any, servers: Servers
+) -> None:
+    async with new_world(store, client, gateways=2) as world:
+        made = Vault(world.client)
+        for user in ("u1", "u2"):
+            await keep(world, made, f"user/{user}/github", "api_key", value=TOKEN + user)
+        put_tools(world, servers.url("json"))
+        keys = [await world.issue("tools/fc", users=("u1", "u2")) for _ in range(2)]
+        pairs = list(product(keys, ("u1", "u2")))
+        sessions = {pair: await opened(world, *pair, gateway=0) for pair in pairs}
+        for (owner, user), gateway in product(product(pairs, pairs), range(2)):
+            headers = sessions[owner]
+            ping = await send(world, user[0], request("ping"), user[1], headers, gateway=gateway)
+            listen = (
+                await send(world, user[0], None, user[1], headers, method="DELETE", gateway=gateway)
+                if owner != user
+                else None
+            )
+            if owner == user:
+                assert ping.status == 200, ping.body
+            else:
+                assert code(ping) == (404, "not_found")
+                assert listen is not None and code(listen) == (404, "not_found")
+        nobody = await send(world, keys[0], request("ping"), None, sessions[pairs[0]])
+        assert code(nobody)[0] in (404, 503)
+
+
+async def test_a_session_is_not_shown_by_the_servers_own_name_and_ends_when_it_is_ended(
+    world: World, vault: Vault
+) -> None:
+    key = await world.issue("tools/fc", users=("u1",))
+    headers = await opened(world, key)
+    sealed = headers["Mcp-Session-Id"]
+    assert len(sealed) > 60 and sealed.replace("-", "").replace("_", "").isalnum()
+    for forged in (sealed[:-2] + "AA", "0" * 32, sealed + "x", "%00", "é"):
+        answer = await send(world, key, request("ping"), headers={"Mcp-Session-Id": forged})
+        assert code(answer) == (404, "not_found"), forged
+    ended = await send(world, key, None, headers=headers, method="DELETE")
+    assert ended.status in (200, 204)
+    assert (await send(world, key, request("ping"), headers=headers)).status == 404
+
+
+async def test_a_revoked_key_has_no_session(world: World, vault: Vault) -> None:
+    key = await world.issue("tools/fc", users=("u1",))
+    headers = await opened(world, key)
+    await world.client.hset(world.record(key), "status", "revoked")
+    assert code(await send(world, key, request("ping"), headers=headers)) == (401, "key_revoked")
+
+
+# Users and their credentials.
+
+
+async def test_the_user_is_who_the_header_names_whatever_an_argument_says(
+    world: World, vault: Vault
+) -> None:
+    key = await world.issue("tools/fc", users=("u1",))
+    headers = await opened(world, key)
+    asked = call("spill", how="plain", user="u2", user_id="u2", **{"X-User-Id": "u2"})
+    asked["params"]["_meta"] = {"user": "u2", "X-User-Id": "u2"}
+    answer = await send(world, key, asked, headers=headers)
+    assert "[redacted:github] after" in answer.body.decode()
+    assert code(await send(world, key, hello(), "u2")) == (403, "user_denied")
+    for odd in ("u 1", "u1,u2", "../u2", "*"):
+        assert code(await send(world, key, hello(), odd)) == (400, "bad_request")
+
+
+async def test_a_missing_credential_is_named_and_nothing_runs(
+    world: World, vault: Vault, servers: Servers
+) -> None:
+    key = await world.issue("tools/fc", users=("*",))
+    answer = await send(world, key, call("whoami"), "u3")
+    assert code(answer) == (503, "credential_unavailable")
+    told = error(answer)
+    assert told["data"]["error"]["credential"] == "user/u3/github"
+    assert "'github'" in told["message"] and "'u3'" in told["message"] and told["id"] == 7
+    nobody = await send(world, key, call("whoami"), None)
+    assert code(nobody) == (503, "credential_unavailable")
+    assert "X-User-Id" in error(nobody)["message"]
+
+
+async def test_a_credential_that_is_too_short_to_be_kept_secret_is_not_used(
+    world: World, vault: Vault
+) -> None:
+    await keep(world, vault, "user/u4/github", "api_key", value="short12")
+    key = await world.issue("tools/fc", users=("*",))
+    answer = await send(world, key, hello(), "u4")
+    assert code(answer) == (503, "credential_unavailable")
+    assert "shorter than 8" in error(answer)["message"]
+    assert "short12" not in answer.body.decode()
