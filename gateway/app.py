@@ -43,8 +43,10 @@ from gateway.services.orphan_watch import OrphanWatch
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reflections import Reflections
 from gateway.services.reload import Adapt, LivePolicies
+from gateway.services.spend import Spender
 from gateway.services.tool_sessions import open_tool_sessions
 from gateway.services.traffic import Shared, Traffic
+from gateway.services.usage import open_usage
 from gateway.store.admission import PREPARE, Admission
 from gateway.store.connect import examine, open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
@@ -170,13 +172,17 @@ async def open_gateway(
             return await _missing(gateway, admission)
 
         readers = [traffic.count, worker.count] if worker is not None else [traffic.count]
+        usage = await stack.enter_async_context(open_usage(settings.store))
+        readers.append(usage.count)
+        spender = Spender(admission, usage)
+        stack.push_async_callback(spender.close)
         journal = await stack.enter_async_context(open_journal(settings.access_log, *readers))
         forwarder = _forwarder(settings, keys, traffic, outbox, stack)
         audit = await stack.enter_async_context(open_audit(settings, client))
         pull = Pull(credentials, gatekeeper, keys, audit)
         injector = await stack.enter_async_context(open_injector(credentials))
         services = Services(injector, audit, forwarder)
-        models = Models(gatekeeper, services)
+        models = Models(gatekeeper, services, spender)
         reflections = Reflections(audit, traffic)
         sessions = open_tool_sessions(settings, client)
         tools = Tools(gatekeeper, injector, services, sessions, reflections.tell)
@@ -215,7 +221,9 @@ def _forwarder(
     stack.callback(pool.close)
     inflight = Inflight(keys, time.monotonic, settings.stream_unchecked)
     _in_background(inflight.watch(), stack)
-    return Forwarder(pool, Balance(time.monotonic), inflight, traffic)
+    forwarder = Forwarder(pool, Balance(time.monotonic), inflight, traffic)
+    stack.push_async_callback(forwarder.close)
+    return forwarder
 
 
 def _listeners(

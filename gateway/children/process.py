@@ -18,8 +18,6 @@ from gateway.children.uids import Uids
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
 
-# A line that is longer ends the child: nobody holds it in memory.
-LONGEST_LINE = 4 * 2**20
 _LANG = "C.UTF-8"
 
 
@@ -47,8 +45,14 @@ class Child:
         """End it, and all that it has started."""
         self._control.close()
 
+    async def discard(self) -> None:
+        """Read its stdout to the end, for nobody."""
+        while await self.stdout.read(2**16):
+            pass
+
     async def wait(self) -> int:
-        """Its exit code, once it and all that it has started are gone, and its directory too."""
+        """Its exit code, once it and all that it has started are gone, and its directory too. Its
+        pipes have to be read to their ends meanwhile."""
         try:
             code = await self._process.wait()
         finally:
@@ -75,7 +79,7 @@ class Launcher:
         control.setblocking(False)
         try:
             with theirs:
-                process = await _keeper(theirs)
+                process = await _keeper(theirs, program.longest_line)
         except OSError as problem:
             control.close()
             raise OperationError(f"No process can be started: {problem.strerror}.") from None
@@ -152,7 +156,7 @@ def _limits(program: Program, *, counted: bool) -> list[tuple[str, int]]:
     return found
 
 
-async def _keeper(control: socket.socket) -> asyncio.subprocess.Process:
+async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subprocess.Process:
     """In a session of its own: Ctrl-C is for the gateway. Without an environment: its is the
     gateway's."""
     return await asyncio.create_subprocess_exec(
@@ -160,7 +164,7 @@ async def _keeper(control: socket.socket) -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        limit=LONGEST_LINE,
+        limit=longest_line,
         pass_fds=(control.fileno(),),
         start_new_session=True,
         env={},

@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.domain.errors import OperationError
 
 # Far above what people, services and containers are given, and below what is 32 bits signed.
-LOWEST, HIGHEST, BLOCK = 2**29, 2**31 - 2**17, 2**16
+LOWEST, HIGHEST, BLOCK = 2**29, 2**31 - 2**19, 2**18
 _LENGTH = 64
 
 
@@ -18,7 +18,7 @@ class Uids:
     order of their ids. An id is never given to anybody else, because what its owner has left
     behind, in /tmp for instance, is open to it.
 
-    `span`: the first and the last id; None: a block of 65,536, drawn once.
+    `span`: the first and the last id; None: a block of 262,144, drawn once.
     """
 
     def __init__(self, directory: Path, span: tuple[int, int] | None) -> None:

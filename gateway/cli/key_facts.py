@@ -70,5 +70,6 @@ def limit_facts(limits: Limits) -> dict[str, Any]:
         "rate": str(limits.rate) if limits.rate else None,
         "burst": limits.effective_burst or None,
         "quota": [str(quota) for quota in limits.quotas],
+        "tokens": [str(quota) for quota in limits.tokens],
         "concurrency": limits.concurrency.count if limits.concurrency else None,
     }

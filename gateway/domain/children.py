@@ -32,20 +32,22 @@ class ChildLimits:
 class Program:
     """What is run. `owner`: on whose behalf, so that no two owners share anything; `env`: what it
     gets beside PATH, HOME, TMPDIR and LANG; `readable`: places that it may read although they are
-    not the system's."""
+    not the system's; `longest_line`: bytes, of its stdout; a longer one cannot be read."""
 
     argv: tuple[str, ...]
     owner: str
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: ChildLimits = ChildLimits()
     readable: tuple[str, ...] = ()
+    longest_line: int = 2**22
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
     """How children are kept apart. `isolation` None: the best that can be had. `uids`: the first
     and the last user id that they may get, None: a block that is drawn once. `hidden`: files and
-    directories that no child may read. `exposed`: the gateway listens beyond loopback."""
+    directories that no child may read. `exposed`: the gateway listens beyond loopback. `most`:
+    how many there are at once in one process."""
 
     isolation: Isolation | None = None
     uids: tuple[int, int] | None = None

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from gateway.domain import limits as limits_grammar
 from gateway.domain.errors import Code, GatewayError
-from gateway.domain.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate
+from gateway.domain.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate, Tokens
 from gateway.domain.policies import Plan
 from gateway.domain.records import ACTIVE, REVOKED, KeyRecord, unix_time
 
 ANY_USER = "*"
+_LAST: Mapping[type, int] = {Tokens: 1, Concurrency: 2}
 
 
 class MisconfiguredError(GatewayError):
@@ -23,7 +24,7 @@ class NamedLimit:
 
     label: str
     counter: str
-    limit: Rate | Quota | Concurrency
+    limit: Rate | Quota | Tokens | Concurrency
     burst: int = 0
 
     @property
@@ -32,7 +33,7 @@ class NamedLimit:
         match self.limit:
             case Rate():
                 return Code.RATE_LIMITED
-            case Quota():
+            case Quota() | Tokens():
                 return Code.QUOTA_EXHAUSTED
             case Concurrency():
                 return Code.CONCURRENCY_LIMITED
@@ -89,15 +90,24 @@ def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limi
 
 
 def binding_limits(
-    record: KeyRecord, plans: Mapping[str, Plan], agent: str | None
+    record: KeyRecord, plans: Mapping[str, Plan], agent: str | None, *, of_model: bool = False
 ) -> tuple[NamedLimit, ...]:
-    """Every counter that a call to `agent` is checked and charged against, those of concurrency
-    last: they have no place in the headers that name the others in order."""
+    """Every counter that a call to `agent` is checked and charged against, those of tokens (which
+    bind a call `of_model` only) and then of concurrency last: they have no place in the headers
+    that name the others in order."""
     limits, plan = effective_limits(record, plans)
     named = list(_named(limits, "", ""))
+    if of_model:
+        named.extend(_named_tokens(limits))
     if plan is not None and agent is not None and agent in plan.agents:
         named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}"))
-    return tuple(sorted(named, key=lambda one: isinstance(one.limit, Concurrency)))
+    return tuple(sorted(named, key=lambda one: _LAST.get(type(one.limit), 0)))
+
+
+def _named_tokens(limits: Limits) -> Iterator[NamedLimit]:
+    for quota in limits.tokens:
+        label = quota.window.label
+        yield NamedLimit(f"tokens-{label}", f"tokens:{label}", quota)
 
 
 def _named(limits: Limits, prefix: str, place: str) -> Iterator[NamedLimit]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from operator import truediv
 
 from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Concurrency, Rate, Window
+from gateway.domain.limits import Concurrency, Rate, Tokens, Window
 
 DAY_SECONDS = 86400
 _WIDTHS = {
@@ -71,8 +71,8 @@ class LimitFields:
 
 
 def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:
-    """The fields about rates and quotas; how many are under way is in none of them."""
-    limits = [named for named in limits if not isinstance(named.limit, Concurrency)]
+    """The fields about rates and quotas; tokens, and how many are under way, are in none."""
+    limits = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
     return LimitFields(
         quantities=tuple(quantity(named) for named in limits),
         policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in limits),
@@ -87,8 +87,8 @@ def quantity(named: NamedLimit) -> int:
 
 def _width(named: NamedLimit) -> str:
     limit = named.limit
-    if isinstance(limit, Concurrency):
-        raise TypeError("a concurrency has no window")
+    if isinstance(limit, (Tokens, Concurrency)):
+        raise TypeError("it is in no header")
     if isinstance(limit, Rate):
         return str(math.ceil(named.burst * limit.per / limit.count))
     return "%d" if limit.window is Window.MONTH else str(_WIDTHS[limit.window])

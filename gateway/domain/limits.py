@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
+from typing import TypeVar
 
 from gateway.domain.units import SECONDS
 
@@ -59,6 +60,18 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """`count` tokens of models in each calendar window, counted once an answer has told how many
+    it took: a call is let in while fewer have been used, so what is under way may go beyond."""
+
+    count: int
+    window: Window
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.window.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class Concurrency:
     """`count` requests under way at any moment."""
 
@@ -79,14 +92,16 @@ class Limits:
     burst: int | None = None
     quotas: tuple[Quota, ...] = ()
     concurrency: Concurrency | None = None
+    tokens: tuple[Tokens, ...] = ()
 
     def __str__(self) -> str:
-        quotas = ",".join(map(str, self.quotas))
+        quotas, tokens = ",".join(map(str, self.quotas)), ",".join(map(str, self.tokens))
         at_a_time = self.concurrency.count if self.concurrency else 0
         items = (
             ("rate", self.rate),
             ("burst", self.effective_burst),
             ("quota", quotas),
+            ("tokens", tokens),
             ("concurrency", at_a_time),
         )
         return " ".join(f"{name}={value}" for name, value in items if value)
@@ -98,7 +113,8 @@ class Limits:
         return self.rate.count if self.rate else 0
 
     def overridden(self, own: "Limits") -> "Limits":
-        """These limits with each item that `own` names replaced; the rest stays."""
+        """These limits with each item that `own` names replaced; the rest stays, and tokens, which
+        are a plan's alone."""
         return replace(
             self,
             rate=own.rate or self.rate,
@@ -109,6 +125,8 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+Windowed = TypeVar("Windowed", Quota, Tokens)
 
 
 def parse_rate(text: str) -> Rate:
@@ -127,7 +145,13 @@ def parse_quota(text: str) -> Quota:
     return Quota(count, Window(unit))
 
 
-def one_a_window(quotas: Sequence[Quota]) -> tuple[Quota, ...]:
+def parse_tokens(text: str) -> Tokens:
+    """`100000/d` as a quota of tokens; ValueError says what is expected."""
+    quota = parse_quota(text)
+    return Tokens(quota.count, quota.window)
+
+
+def one_a_window(quotas: Sequence[Windowed]) -> tuple[Windowed, ...]:
     """`quotas`, if no two are for the same window; else ValueError."""
     if len({quota.window for quota in quotas}) < len(quotas):
         raise ValueError("two quotas for the same window: keep the smaller one")

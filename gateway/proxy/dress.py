@@ -16,6 +16,7 @@ from gateway.services.inject import Injected, Secret, Values
 
 if TYPE_CHECKING:
     from gateway.proxy.call import Call
+    from gateway.proxy.metered import Metering
     from gateway.proxy.outgoing import Outgoing
     from gateway.proxy.streaming import Body
 
@@ -26,12 +27,13 @@ _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelim
 class Dress:
     """`body`: held whole, with what is put into it; None: there is none, or it streams.
     `secrets`: what must not come back. `may_pass_over`: somebody else can be asked where this one
-    has too much to do, or has broken."""
+    has too much to do, or has broken. `metering`: what counts what the answer takes."""
 
     values: Values
     body: bytes | None = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
     may_pass_over: bool = False
+    metering: "Metering | None" = None
     errand: "Errand | None" = None
 
 

@@ -1,5 +1,6 @@
 """Send an admitted request to its agent and stream the answer back."""
 
+import asyncio
 from collections.abc import Sequence
 
 from gateway.domain.errors import Code, Denied
@@ -10,6 +11,7 @@ from gateway.proxy.balance import Balance
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
+from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.scrubbed import scrubbed
@@ -36,6 +38,7 @@ class Forwarder:
         self._balance = balance
         self._inflight = inflight
         self._open_streams = traffic.open_streams
+        self._reading_on: set[asyncio.Task[None]] = set()
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Answer `exchange` with the agent's answer.
@@ -75,7 +78,9 @@ class Forwarder:
             raise
         finally:
             health.busy -= 1
-            self._settle(call)
+            metering = outgoing.dress.metering if outgoing.dress is not None else None
+            if metering is None or not self._read_on(exchange, call, metering):
+                self._settle(call)
 
     async def _acquire(
         self, outgoing: Outgoing, upstreams: Sequence[Upstream]
@@ -120,6 +125,8 @@ class Forwarder:
                 outgoing, body = scrubbed(outgoing, dress, head, call, payload)
             else:
                 outgoing, body = await dress.errand.shown(outgoing, dress, head, call, payload)
+            if dress.metering is not None:
+                body = dress.metering.wrap(head, body)
         chunked, begun = _begin(exchange, outgoing, head, call, body)
         if begun is None:
             return
@@ -132,6 +139,24 @@ class Forwarder:
             self._inflight.stream(outgoing.standing, stream.cut),
         ):
             await stream.run(outgoing.agent.timeouts.idle)
+
+    def _read_on(self, exchange: Exchange, call: Call, metering: Metering) -> bool:
+        """Whether what the caller left behind is read to its end, for what it took; the
+        connection is not ours any more then."""
+        left = exchange.client.transport is None
+        if not (left and call.sent_whole and metering.open and call.connection.usable):
+            metering.settle()
+            return False
+        task = asyncio.create_task(metering.read_on(call.connection))
+        self._reading_on.add(task)
+        task.add_done_callback(self._reading_on.discard)
+        return True
+
+    async def close(self) -> None:
+        """No longer read what callers have left."""
+        for task in self._reading_on:
+            task.cancel()
+        await asyncio.gather(*self._reading_on, return_exceptions=True)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:

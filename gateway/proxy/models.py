@@ -1,5 +1,7 @@
 """Models: found by the name in the body, called with the gateway's credentials."""
 
+from functools import partial
+
 import orjson
 
 from gateway.domain.errors import Code, Denied
@@ -7,16 +9,19 @@ from gateway.domain.policies import Agent, Policies
 from gateway.domain.scopes import Grants, Scope
 from gateway.domain.services import Dialect
 from gateway.protocol.model_request import ModelPath, catalogue, entry, model_of, read_path
+from gateway.protocol.model_usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
 from gateway.protocol.reply import Reply
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import client_address
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
 from gateway.services.admit import Gatekeeper
 from gateway.services.locate import Located
+from gateway.services.spend import Payer, Spender
 
 _INVOKE = "invoke"
 _UNREACHED = frozenset({Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_PROTOCOL})
@@ -29,7 +34,8 @@ _OTHER_DIALECT = {
 class Models:
     """Answers what is asked of the catalogue, and finds the model that a request is for."""
 
-    def __init__(self, gatekeeper: Gatekeeper, services: Services) -> None:
+    def __init__(self, gatekeeper: Gatekeeper, services: Services, spender: Spender) -> None:
+        self._spender = spender
         self._gatekeeper = gatekeeper
         self._services = services
 
@@ -66,13 +72,16 @@ class Models:
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""
-        first = outgoing.agent
+        first, hide = outgoing.agent, False
+        if exchange.held is not None and first.dialect is Dialect.OPENAI:
+            telling = asked_to_tell(outgoing.located.path, exchange.held)
+            exchange.held, hide = telling or exchange.held, telling is not None
         others = (policies.models.get(name) for name in first.fallback)
         chain = [first, *(model for model in others if model is not None)]
         for model in chain:
             last = model is chain[-1]
             try:
-                await self._ask(exchange, outgoing, model, last=last)
+                await self._ask(exchange, outgoing, model, last=last, hide=hide)
             except PassedOverError:
                 continue
             except Denied as denied:
@@ -82,14 +91,26 @@ class Models:
             return
 
     async def _ask(
-        self, exchange: Exchange, outgoing: Outgoing, model: Agent, *, last: bool
+        self, exchange: Exchange, outgoing: Outgoing, model: Agent, *, last: bool, hide: bool
     ) -> None:
         if model.inject is None:
             raise Denied(Code.NOT_FOUND)
         asked = Outgoing(
             model, outgoing.head, outgoing.located, outgoing.passage, outgoing.blocks, outgoing.own
         )
-        await self._services.forward(exchange, asked, model.inject, may_pass_over=not last)
+        passage = outgoing.passage
+        payer = Payer(
+            exchange.request_id, passage.key_id, passage.consumer, model.place, passage.tokens
+        )
+        metering = Metering(
+            outgoing.located.path,
+            len(exchange.held or b""),
+            hide=hide,
+            on_used=partial(self._spender.spend, payer),
+        )
+        await self._services.forward(
+            exchange, asked, model.inject, may_pass_over=not last, metering=metering
+        )
 
 
 def _listed(

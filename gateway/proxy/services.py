@@ -11,6 +11,7 @@ from gateway.protocol.inject import with_fields
 from gateway.proxy.dress import Dress, Errand
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.services.audit import Audit
@@ -36,10 +37,11 @@ class Services:
         inject: Inject,
         *,
         may_pass_over: bool = False,
+        metering: Metering | None = None,
         errand: Errand | None = None,
     ) -> None:
-        """`may_pass_over`: PassedOverError where another one should be asked instead. `errand`:
-        what is sent and shown is up to it.
+        """`may_pass_over`: PassedOverError where another one should be asked instead. `metering`:
+        counts what the answer takes. `errand`: what is sent and shown is up to it.
 
         Denied where a value cannot be had, its use cannot be recorded, or the service refuses
         every version of it."""
@@ -55,7 +57,7 @@ class Services:
         else:
             body = await _held(exchange, outgoing, inject) if outgoing.head.has_body else None
         try:
-            dress = Dress(injected.newest, body, injected.secrets, may_pass_over, errand)
+            dress = Dress(injected.newest, body, injected.secrets, may_pass_over, metering, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             other = None
@@ -66,7 +68,7 @@ class Services:
         else:
             return
         try:
-            dress = Dress(other[0], body, other[1], may_pass_over, errand)
+            dress = Dress(other[0], body, other[1], may_pass_over, metering, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None

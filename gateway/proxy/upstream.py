@@ -109,6 +109,18 @@ class UpstreamConnection(Stream):
         self._interim = 0
         return self._answer
 
+    def listen_again(self) -> asyncio.Future[Answer]:
+        """The answer that `expect_answer` was asked for, for somebody else: the one who waited
+        for it has left."""
+        if self._message is not None and self._payload is not None:
+            self._answer = self._loop.create_future()
+            self._answer.set_result((self._message, self._payload))
+        elif self._answer.done():
+            self._answer = self._loop.create_future()
+            if not self.usable:
+                self._fail(Denied(Code.UPSTREAM_UNREACHABLE))
+        return self._answer
+
     @property
     def answer_arrived(self) -> bool:
         """Whether the final answer's head is there."""

@@ -13,7 +13,7 @@ import structlog
 from gateway.crypto.proofs import TokenDigest
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.facts import fact
-from gateway.domain.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.judgement import MisconfiguredError, NamedLimit, check_sense, dead
 from gateway.domain.keys import Key, parse
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
@@ -49,8 +49,8 @@ class Passage:
     """An admitted request: who it is for the agent, and what the caller is told of its limits.
 
     `proven`: the hash that the secret matched. `identity` and `limits`: whole header lines, each
-    ended by CRLF. `lease`: what has to be given back once the answer has ended. `grants`: what else
-    the key may do.
+    ended by CRLF. `lease`: what has to be given back once the answer has ended. `tokens`: limits
+    to charge with what the answer took. `grants`: what else the key may do.
     """
 
     key_id: str
@@ -59,6 +59,7 @@ class Passage:
     identity: bytes
     limits: bytes
     lease: Lease | None = None
+    tokens: tuple[NamedLimit, ...] = ()
     grants: Grants = NO_GRANTS
 
 
@@ -200,7 +201,16 @@ class Gatekeeper:
         if answer.states:
             limits = door.limit_fields.lines(answer.states, self._clocks.unix())
         proven = belief.proven.phc
-        return Passage(record.id, record.consumer, proven, identity, limits, lease, belief.grants)
+        return Passage(
+            record.id,
+            record.consumer,
+            proven,
+            identity,
+            limits,
+            lease,
+            door.tokens,
+            belief.grants,
+        )
 
     async def _run_with_lease(
         self, key_id: str, command: bytes, door: Door

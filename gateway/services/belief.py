@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from gateway.domain.errors import Code, Denied
 from gateway.domain.judgement import NamedLimit, binding_limits, may_act_for, valid_until
 from gateway.domain.limit_headers import LimitFields, limit_fields
+from gateway.domain.limits import Tokens
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Grants, Scope, parse_all
@@ -30,13 +31,15 @@ class Door:
     `missing`: the first scope that the key lacks; None: none, or the place needs one unknown.
     `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
     on the live record. `leases`: the sets in which a call takes a place while it is under way;
-    where there are any, a lease is put behind `charge` and `charge_and_touch`.
+    where there are any, a lease is put behind `charge` and `charge_and_touch`. `tokens`: those
+    of the limits that are charged once it is known what the call took.
     """
 
     allowed: bool
     missing: Scope | None
     limits: tuple[NamedLimit, ...]
     leases: tuple[str, ...]
+    tokens: tuple[NamedLimit, ...]
     limit_fields: LimitFields
     check: bytes
     charge: bytes
@@ -89,7 +92,8 @@ class Belief:
         # A plan's limits at single agents are for agents, whatever services are called.
         agent = located.agent.name if located.agent and located.agent.inject is None else ""
         record, slot = self.record, self.proven.slot
-        limits = binding_limits(record, self.policies.plans, agent)
+        of_model = located.agent is not None and located.agent.dialect is not None
+        limits = binding_limits(record, self.policies.plans, agent, of_model=of_model)
         until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
         needed = located.scopes
 
@@ -101,6 +105,7 @@ class Belief:
             missing=next((scope for scope in needed if not self.grants.allow(scope)), None),
             limits=limits,
             leases=admission.lease_names(record.id, limits),
+            tokens=tuple(named for named in limits if isinstance(named.limit, Tokens)),
             limit_fields=limit_fields(limits),
             check=pack((), ""),
             charge=pack(limits, ""),

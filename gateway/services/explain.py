@@ -126,6 +126,7 @@ class Explainer:
             left, reset = answer.states[2 * i : 2 * i + 2]
             said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
             steps.append((named.label, said))
+        steps += ((named.label, f"{named.limit}, counted from answers") for named in door.tokens)
         if isinstance(answer, Exceeded):
             raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
 

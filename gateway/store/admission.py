@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gateway.domain.errors import StoreError
 from gateway.domain.facts import fact
 from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Concurrency, Quota, Rate
+from gateway.domain.limits import Concurrency, Quota, Rate, Tokens
 from gateway.domain.records import KeyRecord
 from gateway.store.line import ReplyError, pack
 
@@ -136,12 +136,29 @@ class Admission:
             elif isinstance(limit, Quota):
                 keys.append(f"{self._prefix}quota:{tail}:{named.counter}")
                 arguments += [limit.window.value, str(limit.count), ""]
+            elif isinstance(limit, Tokens):
+                keys.append(f"{self._prefix}quota:{tail}:{named.counter}")
+                arguments += ["tokens", str(limit.count), limit.window.value]
             else:
                 arguments += ["lease", str(limit.count), ""]
         leases = self.lease_names(record.id, limits)
         if not leases:
             return self._pack(keys, arguments)
         return self._pack([*keys, *leases], arguments, more=1)
+
+    async def count_tokens(
+        self, key_id: str, limits: tuple[NamedLimit, ...], amount: int, request_id: str
+    ) -> None:
+        """Add what a call took to the counters of `limits`, each of Tokens; asked for again with
+        the same `request_id` within ten minutes, nothing. StoreError: it may not have run."""
+        quota = f"{self._prefix}quota:{{{key_id}}}:"
+        names = [f"{quota}counted:{request_id}", *(quota + named.counter for named in limits)]
+        windows = [one.limit.window.value for one in limits if isinstance(one.limit, Tokens)]
+        command = self._pack(names, ["+", str(amount), *windows])
+        try:
+            await self._call(command, key_id)
+        except ReplyError as error:
+            await self._lines.repeat(error, _with_body(command), key_id)
 
     def lease_names(self, key_id: str, limits: tuple[NamedLimit, ...]) -> tuple[str, ...]:
         """The sets in which a call under `limits` takes a place, in the order of the limits."""

@@ -5,7 +5,10 @@
 -- ARGV: 10 believed fields (none: only read), the second the secret in hand stops working ('0':
 --       never), the slot of gw:used to touch ('': none, '?': charge nothing), then three a counter:
 --       'rate', microseconds a request, burst | window (s m h d month), count, '' |
+--       'tokens', count, window (after those) |
 --       'lease', count, '' (after all others), and last, where there is a lease, its id.
+--       Or, once it is known what a call took: '+', tokens, then the window of each counter; KEYS:
+--       a mark that this was counted, then the counters.
 -- Returns: {0, seconds, microseconds, 12 fields}                        stale belief, or read
 --          {1, remaining, reset seconds, …}                             admitted and charged
 --          {2, retry seconds, position of the limit, remaining, reset…} refused, nothing charged
@@ -17,31 +20,10 @@ local WIDTH = {s = 1, m = 60, h = 3600, d = 86400}
 local SHORTEST_MONTH = 28 * 86400
 local TOUCH_SECONDS, USED_TTL = 60, 34560000
 local LEASE_MS = 30000
+local MARK_SECONDS = 600
 
 local clock = redis.call('TIME')
 local seconds, now = tonumber(clock[1]), tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-
--- A record of another type makes no sense and reads as an empty one: it denies. What else keeps
--- it from being read (no right to it) says nothing about the key.
-local record = redis.pcall('HMGET', KEYS[1], unpack(FIELDS))
-if record.err then
-  if string.sub(record.err, 1, 9) ~= 'WRONGTYPE' then return record end
-  record = {}
-end
-
-local function stale()
-  local answer = {0, seconds, tonumber(clock[2])}
-  for i = 1, #FIELDS do answer[3 + i] = record[i] or '' end
-  return answer
-end
-
-if #ARGV == 0 then return stale() end
-for i = 1, BELIEVED do
-  if (record[i] or '') ~= ARGV[i] then return stale() end
-end
-if record[2] ~= 'active' then return stale() end
-local until_second = tonumber(ARGV[11])
-if until_second > 0 and seconds >= until_second then return stale() end
 
 -- The first second of the next month (days from civil, proleptic Gregorian).
 local function month_end()
@@ -109,14 +91,49 @@ local function quota_used(key, window, ends)
   return tonumber(string.match(value, '^%d+$') or meaningless(key))
 end
 
-local function count_quota(key, state)
-  state.used = state.used + 1
-  if state.used > 1 then
-    redis.call('INCR', key)
+local function count_quota(key, state, amount)
+  if state.used > 0 then
+    redis.call('INCRBY', key, amount)
   else
-    redis.call('SET', key, 1, 'PXAT', string.format('%.0f', counter_end(state.ends)))
+    redis.call('SET', key, amount, 'PXAT', string.format('%.0f', counter_end(state.ends)))
   end
+  state.used = state.used + amount
 end
+
+-- Told twice, because the first answer was lost, it is counted once.
+local function count_tokens()
+  if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', MARK_SECONDS) then return 0 end
+  for i = 2, #KEYS do
+    local window = ARGV[i + 1]
+    local ends = window_end(window)
+    count_quota(KEYS[i], {used = quota_used(KEYS[i], window, ends), ends = ends}, ARGV[2])
+  end
+  return 1
+end
+
+if ARGV[1] == '+' then return count_tokens() end
+
+-- A record of another type makes no sense and reads as an empty one: it denies. What else keeps
+-- it from being read (no right to it) says nothing about the key.
+local record = redis.pcall('HMGET', KEYS[1], unpack(FIELDS))
+if record.err then
+  if string.sub(record.err, 1, 9) ~= 'WRONGTYPE' then return record end
+  record = {}
+end
+
+local function stale()
+  local answer = {0, seconds, tonumber(clock[2])}
+  for i = 1, #FIELDS do answer[3 + i] = record[i] or '' end
+  return answer
+end
+
+if #ARGV == 0 then return stale() end
+for i = 1, BELIEVED do
+  if (record[i] or '') ~= ARGV[i] then return stale() end
+end
+if record[2] ~= 'active' then return stale() end
+local until_second = tonumber(ARGV[11])
+if until_second > 0 and seconds >= until_second then return stale() end
 
 -- One entry for each request under way, at the millisecond until which its gateway answers for it.
 local function leases(key)
@@ -134,7 +151,7 @@ local function rate_state(ahead, interval, burst)
   return math.max(0, left), math.ceil(ahead / 1000000)
 end
 
-local worst, position = 0, 0
+local worst, position, writes = 0, 0, false
 local states = {}
 for i = 3, #KEYS do
   local at = 13 + (i - 3) * 3
@@ -146,6 +163,10 @@ for i = 3, #KEYS do
     -- Half a microsecond: what double precision may be off by, far below one request.
     wait = late > 0.5 and late or 0
     state = {ahead = ahead, interval = amount, burst = burst}
+  elseif kind == 'tokens' then
+    local ends = window_end(ARGV[at + 2])
+    wait = quota_used(KEYS[i], ARGV[at + 2], ends) >= amount and ends * 1000000 - now or 0
+    state = {}
   elseif kind == 'lease' then
     -- When one ends is not known; a second is the least that can be told.
     wait = leases(KEYS[i]) >= amount and 1000000 or 0
@@ -157,12 +178,13 @@ for i = 3, #KEYS do
     state = {used = used, ends = ends, count = amount}
   end
   states[i] = state
+  writes = writes or kind ~= 'tokens'
   if wait > worst then worst, position = wait, i - 2 end
 end
 
 local admitted = worst == 0
 if admitted and ARGV[12] ~= '?' then
-  if #KEYS == 2 then
+  if not writes then
     -- A replica may be behind: it is no place to ask who is revoked. Where nothing is charged,
     -- only a write that changes nothing tells.
     local written = redis.pcall('HDEL', KEYS[2], '')
@@ -177,8 +199,8 @@ if admitted and ARGV[12] ~= '?' then
       keep_rate(KEYS[i], state.ahead, state.interval)
     elseif state.lease then
       take_lease(KEYS[i])
-    else
-      count_quota(KEYS[i], state)
+    elseif state.ends then
+      count_quota(KEYS[i], state, 1)
     end
   end
   local slot = ARGV[12]

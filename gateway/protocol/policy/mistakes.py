@@ -11,7 +11,7 @@ from gateway.protocol.policy.models import PolicyFile
 from gateway.protocol.policy.tree import Path, Tree
 
 # Fields of later versions: a file that uses them is not mistyped, it is ahead.
-NOT_YET = frozenset({"tokens", "enforce"})
+NOT_YET = frozenset({"enforce"})
 
 _SENTENCES = {
     "string_type": "this must be text",

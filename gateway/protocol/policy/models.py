@@ -26,6 +26,7 @@ from gateway.protocol.policy.values import (
     RateText,
     RoutePathText,
     Size,
+    TokenQuotas,
 )
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -97,6 +98,9 @@ class LimitsSection(Section):
 class PlanSection(LimitsSection):
     """Named limits, for any number of keys; each key has counters of its own."""
 
+    tokens: TokenQuotas = Field(
+        default=(), description="Tokens of models in a calendar window in UTC."
+    )
     agents: dict[Name, LimitsSection] = Field(
         default={}, description="Further limits at single agents, counted besides."
     )

@@ -163,7 +163,8 @@ def _revision(files: Mapping[str, bytes]) -> str:
 
 def _plan(name: str, section: PlanSection) -> Plan:
     agents = {agent: _limits(own) for agent, own in section.agents.items()}
-    return Plan(name, _limits(section), MappingProxyType(agents))
+    limits = replace(_limits(section), tokens=tuple(section.tokens))
+    return Plan(name, limits, MappingProxyType(agents))
 
 
 def _limits(section: LimitsSection) -> Limits:

@@ -277,13 +277,15 @@ QuotaText = Annotated[
     limits.Quota,
     *_written(limits.parse_quota, f"{_AMOUNT_PATTERN}([smhd]|month)$", "10000/d", "200000/month"),
 ]
+TokensText = Annotated[
+    limits.Tokens, *_written(limits.parse_tokens, f"{_AMOUNT_PATTERN}([smhd]|month)$", "100000/d")
+]
 Burst = Annotated[
     int,
     BeforeValidator(_count),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": limits.MAX_AMOUNT}),
 ]
-Quotas = Annotated[
-    Sequence[QuotaText],
+_one_or_more_quotas = (
     BeforeValidator(_one_or_more),
     AfterValidator(limits.one_a_window),
     WithJsonSchema(
@@ -295,4 +297,6 @@ Quotas = Annotated[
             "examples": ["10000/d", ["10000/d", "200000/month"]],
         }
     ),
-]
+)
+Quotas = Annotated[Sequence[QuotaText], *_one_or_more_quotas]
+TokenQuotas = Annotated[Sequence[TokensText], *_one_or_more_quotas]

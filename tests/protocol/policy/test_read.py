@@ -197,7 +197,6 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (PLAN.format("{rate: 1/s, burst: 1.5}"), "put it in quotes"),
         (PLAN.format("{concurrency: 0}"), "a whole number of at least 1"),
         (PLAN.format("{concurrency: 5/s}"), "a whole number of at least 1"),
-        (PLAN.format("{tokens: 5/d}"), "does not support 'tokens' yet"),
         ("version: 1\ntrusted_proxies: [10.0.0.1/8]", "has host bits set"),
         ("version: 1\ntrusted_proxies: [everyone]", "is not a network"),
         ("agents: {}", "'version' is missing"),

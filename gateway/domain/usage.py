@@ -1,0 +1,98 @@
+"""What was used: requests and tokens, counted by whom and of what, in buckets of time."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class TokensUsed:
+    """Tokens of one call to a model. `estimated`: the provider did not tell how many."""
+
+    prompt: int = 0
+    completion: int = 0
+    total: int = 0
+    estimated: bool = False
+
+
+class Step(StrEnum):
+    """The width of a bucket."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def seconds(self) -> int:
+        return {Step.MINUTE: _MINUTE, Step.HOUR: _HOUR, Step.DAY: _DAY}[self]
+
+    @property
+    def kept(self) -> int:
+        """For how many seconds a bucket is kept."""
+        return {Step.MINUTE: 3 * _HOUR, Step.HOUR: 14 * _DAY, Step.DAY: 400 * _DAY}[self]
+
+    def start(self, at: float) -> int:
+        """Where the bucket begins that this Unix time is in."""
+        return int(at) // self.seconds * self.seconds
+
+
+class By(StrEnum):
+    """What is counted apart. `agent`: services and models too, as `models/gpt-4`."""
+
+    ALL = "all"
+    AGENT = "agent"
+    CONSUMER = "consumer"
+    CODE = "code"
+
+
+# Of one key: by agent in buckets of a day, and all together in buckets of an hour.
+KEY_DAYS_KEPT = 35 * _DAY
+KEY_HOURS_KEPT = 3 * _DAY
+
+
+@dataclass(slots=True)
+class Counts:
+    """`denied`: refused by the gateway. `failed`: any answer of 5xx. `tokens`: prompt and
+    completion, `estimated` of them guessed."""
+
+    requests: int = 0
+    denied: int = 0
+    failed: int = 0
+    prompt: int = 0
+    completion: int = 0
+    tokens: int = 0
+    estimated: int = 0
+
+    def add(self, other: "Counts") -> None:
+        for name in COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+COUNTED = tuple(Counts.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Whose counts these are, in Redis: `owner` is a key's id or a `By`, `place` the rest of the
+    name; `kept` in seconds."""
+
+    owner: str
+    place: str
+    kept: int
+
+
+def buckets(by: By, at: float) -> tuple[Bucket, ...]:
+    return tuple(bucket_of(by, step, at) for step in Step)
+
+
+def bucket_of(by: By, step: Step, at: float) -> Bucket:
+    return Bucket(by.value, f"{step}:{step.start(at)}", step.kept + step.seconds)
+
+
+def key_day(key_id: str, at: float) -> Bucket:
+    return Bucket(key_id, f"day:{Step.DAY.start(at)}", KEY_DAYS_KEPT)
+
+
+def key_hour(key_id: str, at: float) -> Bucket:
+    return Bucket(key_id, f"hour:{Step.HOUR.start(at)}", KEY_HOURS_KEPT)

@@ -1,0 +1,113 @@
+"""A model's answer on its way back, counted as it goes by."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.domain.errors import GatewayError
+from gateway.domain.usage import TokensUsed
+from gateway.protocol.answer import AnswerHead, read_answer
+from gateway.protocol.events import is_event_stream
+from gateway.protocol.model_usage import Meter, StreamMeter, WholeMeter
+from gateway.proxy.streaming import Body
+from gateway.proxy.upstream import UpstreamConnection
+
+# What a caller began and left is paid for all the same; providers tell how much at the end.
+READ_ON_SECONDS = 10.0
+
+
+class Metering:
+    """Of one call. `prompt`: the size of its body. `hide`: the gateway asked to be told how much
+    it took, and not the caller. `on_used` is told once; not where there was no answer to pay."""
+
+    def __init__(
+        self, path: bytes, prompt: int, *, hide: bool, on_used: Callable[[TokensUsed], None]
+    ) -> None:
+        self._path = path
+        self._prompt = prompt
+        self._hide = hide
+        self._on_used = on_used
+        self._meter: Meter | None = None
+        self._body: Body | None = None
+        self._settled = False
+
+    def wrap(self, head: AnswerHead, body: Body) -> Body:
+        """What the caller is to read in place of `body`."""
+        if head.status >= 400 or head.bodiless:
+            self._settled = True
+            return body
+        if is_event_stream(head.headers):
+            self._meter = StreamMeter(self._path, self._prompt, hide=self._hide)
+            # Nobody knows how much of it is not shown.
+            head.content_length = None
+        else:
+            self._meter = WholeMeter(self._path, self._prompt)
+        self._body = _MeteredBody(body, self._meter)
+        return self._body
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be more to come."""
+        return not self._settled and (self._body is None or not self._body.at_eof())
+
+    def settle(self) -> None:
+        """Nothing more will come."""
+        if not self._settled and self._meter is not None:
+            self._settled = True
+            self._on_used(self._meter.used())
+
+    async def read_on(self, connection: UpstreamConnection) -> None:
+        """The caller has left: read what is left for what it says of itself, for a while."""
+        connection.deadline.set(READ_ON_SECONDS)
+        try:
+            with suppress(TimeoutError, GatewayError, ConnectionError):
+                async with asyncio.timeout(READ_ON_SECONDS):
+                    body = self._body or await self._await_body(connection)
+                    while await body.readany():
+                        pass
+        finally:
+            self.settle()
+            connection.drop()
+
+    async def _await_body(self, connection: UpstreamConnection) -> Body:
+        message, payload = await connection.listen_again()
+        head = read_answer(message.code, message.raw_headers, method="POST", drop_limits=False)
+        return self.wrap(head, payload)
+
+
+class _MeteredBody:
+    def __init__(self, body: Body, meter: Meter) -> None:
+        self._inner = body
+        self._meter = meter
+        self._ended = False
+
+    def is_eof(self) -> bool:
+        return self._inner.is_eof()
+
+    def at_eof(self) -> bool:
+        return self._ended and self._inner.at_eof()
+
+    def exception(self) -> BaseException | None:
+        return self._inner.exception()
+
+    def set_exception(self, error: BaseException) -> None:
+        self._inner.set_exception(error)
+
+    def read_nowait(self, most: int) -> bytes:
+        """What is there, without waiting."""
+        shown = self._meter.feed(self._inner.read_nowait(most))
+        return shown + self._end() if self._inner.at_eof() else shown
+
+    async def readany(self) -> bytes:
+        """The next piece; empty at the end."""
+        while piece := await self._inner.readany():
+            shown = self._meter.feed(piece)
+            if shown:
+                return shown
+        return self._end()
+
+    def _end(self) -> bytes:
+        if self._ended:
+            return b""
+        self._ended = True
+        return self._meter.end()

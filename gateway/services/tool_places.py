@@ -1,0 +1,38 @@
+"""How many programs of tools run at once in this process."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from gateway.domain.errors import Code, Denied
+
+log = structlog.get_logger()
+
+# Makes room by ending one that nobody uses; False: there is none.
+MakeRoom = Callable[[], Awaitable[bool]]
+
+
+class ToolPlaces:
+    """`most` places, each for one program from before it starts until it is gone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self.make_room: MakeRoom = _nothing
+
+    async def take(self) -> None:
+        """Denied(busy) where every place is taken by a program that is in use."""
+        while self._taken >= self._most:
+            if not await self.make_room():
+                log.warning("tool_places_taken", most=self._most)
+                raise Denied(
+                    Code.BUSY, "Too many tools are running. Try again in a second.", retry_after=1
+                )
+        self._taken += 1
+
+    def give_back(self) -> None:
+        self._taken -= 1
+
+
+async def _nothing() -> bool:
+    return False

@@ -1,0 +1,82 @@
+"""What programs write to stderr: into the log, without secrets, and not more than it bears."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import structlog
+
+from gateway.protocol.scrub import Scrubber, patterns
+
+LONGEST_LINE = 2_000
+# Of one program: what is beyond is counted.
+MOST_LINES = 100
+WINDOW_SECONDS = 60.0
+# Values that went into calls; those of the environment are among them.
+MOST_SECRETS = 256
+_PIECE = 8_192
+
+log = structlog.get_logger()
+
+Secret = tuple[str, str]
+
+
+class ToolStderr:
+    """Reads until the program closes it. `tail`: the last of what it wrote, without secrets."""
+
+    def __init__(self, server: str, secrets: Iterable[Secret], longest_tail: int = 4_096) -> None:
+        self._server = server
+        self._secrets: OrderedDict[Secret, None] = OrderedDict()
+        self._scrubber: Scrubber | None = None
+        self._line = b""
+        self._lines = 0
+        self._window_ends = 0.0
+        self._longest_tail = longest_tail
+        self.tail = b""
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        """From now on, these too."""
+        new = [one for one in secrets if one not in self._secrets]
+        if not new:
+            return
+        if self._scrubber is not None:
+            self._take(self._scrubber.end())
+        self._secrets.update(dict.fromkeys(new))
+        while len(self._secrets) > MOST_SECRETS:
+            self._secrets.popitem(last=False)
+        known = patterns(tuple(self._secrets))
+        self._scrubber = None if known is None else Scrubber(known)
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        while piece := await stream.read(_PIECE):
+            self._take(piece if self._scrubber is None else self._scrubber.feed(piece))
+        if self._scrubber is not None:
+            self._take(self._scrubber.end())
+        if self._line:
+            self._tell(self._line)
+        self._say_how_many()
+
+    def _take(self, shown: bytes) -> None:
+        self.tail = (self.tail + shown)[-self._longest_tail :]
+        *lines, self._line = (self._line + shown).split(b"\n")
+        for line in lines:
+            self._tell(line)
+        if len(self._line) > LONGEST_LINE:
+            self._tell(self._line)
+            self._line = b""
+
+    def _tell(self, line: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._window_ends:
+            self._say_how_many()
+            self._lines, self._window_ends = 0, now + WINDOW_SECONDS
+        self._lines += 1
+        text = line.decode(errors="replace").strip()
+        if text and self._lines <= MOST_LINES:
+            log.info("tool_stderr", tool=self._server, text=text[:LONGEST_LINE])
+
+    def _say_how_many(self) -> None:
+        if self._lines > MOST_LINES:
+            log.warning("tool_stderr_cut", tool=self._server, lines=self._lines - MOST_LINES)
+            self._lines = 0

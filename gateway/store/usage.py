@@ -1,0 +1,91 @@
+"""Usage in Redis: hashes `gw:usage:{<owner>}:<bucket>`, one field for each name and what is
+counted of it. In a cluster all buckets of one owner share a slot."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
+
+from gateway.domain.errors import StoreError
+from gateway.domain.usage import COUNTED, Bucket, Counts
+from gateway.store.admission import Lines
+from gateway.store.failures import translated
+from gateway.store.line import pack
+
+_ADD = files("gateway.store").joinpath("scripts/usage.lua").read_text()
+_FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)
+
+Named = Mapping[str, Counts]
+
+
+class UsageWriter:
+    """Adds what one process counted. `worker`: a name that no other process ever has."""
+
+    def __init__(self, lines: Lines, worker: str, prefix: str = "gw:") -> None:
+        self._lines = lines
+        self._worker = worker
+        self._prefix = prefix
+
+    async def add(self, counted: Mapping[Bucket, Named], number: int) -> list[Bucket]:
+        """What could not be added, or may have been: told again with the same `number`, it is
+        added once."""
+        done = await asyncio.gather(
+            *(self._add(bucket, names, number) for bucket, names in counted.items())
+        )
+        return [bucket for bucket, ok in zip(counted, done, strict=True) if not ok]
+
+    async def _add(self, bucket: Bucket, names: Named, number: int) -> bool:
+        pairs: list[str] = []
+        for name, counts in names.items():
+            for what in COUNTED:
+                if amount := getattr(counts, what):
+                    pairs += (f"{name}|{what}", str(amount))
+        key = _name(self._prefix, bucket)
+        command = pack("EVAL", _ADD, 1, key, self._worker, number, bucket.kept, *pairs)
+        try:
+            await self._lines.call(command, bucket.owner)
+        except StoreError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._lines.close()
+
+
+class UsageStore:
+    """Reads what all processes counted. StoreError where Redis cannot answer."""
+
+    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+        self._client = client
+        self._prefix = prefix
+
+    async def read(self, buckets: Sequence[Bucket]) -> list[dict[str, Counts]]:
+        """By name, for each bucket in turn; empty: nothing was counted, or it is kept no more."""
+        pipeline = self._client.pipeline(transaction=False)
+        for bucket in buckets:
+            pipeline.execute_command("HGETALL", _name(self._prefix, bucket), **{NEVER_DECODE: True})
+        with translated():
+            answers = await pipeline.execute()
+        return [_named(answer) for answer in answers]
+
+
+def _name(prefix: str, bucket: Bucket) -> str:
+    return f"{prefix}usage:{{{bucket.owner}}}:{bucket.place}"
+
+
+def _named(answer: Any) -> dict[str, Counts]:
+    pairs = (
+        answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    )
+    found: dict[str, Counts] = {}
+    for raw, value in pairs:
+        match = _FIELD.fullmatch(raw)
+        if match is None or match[2].decode() not in COUNTED or not value.isdigit():
+            continue
+        counts = found.setdefault(match[1].decode(errors="replace"), Counts())
+        setattr(counts, match[2].decode(), int(value))
+    return found

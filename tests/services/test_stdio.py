@@ -1,0 +1,367 @@
+"""An MCP server as a child: shared by calls of one user, replaced when it has to be, never left."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.domain.children import Isolation
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies import Timeouts
+from gateway.domain.tools import ProgramTerms, ToolServer, Transport
+from gateway.services.stdio_pool import Seat, StdioPool, Wanted
+from gateway.services.stdio_server import StdioServer
+from gateway.services.tool_places import ToolPlaces
+from tests.children.programs import launcher_of, processes, python, until
+
+PROGRAM = Path(__file__).parent / "mcp_program.py"
+PATIENT = Timeouts(first_byte=30.0, idle=30.0)
+SEAT = Seat("fc", "key1", "u1", stateless=False)
+SECRET = "s3cret-value-of-u1"
+
+
+class Site:
+    """A pool, and how tests ask it."""
+
+    def __init__(self, pool: StdioPool, mark: str) -> None:
+        self.pool = pool
+        self.mark = mark
+        terms = ProgramTerms(idle=600.0)
+        command = (python(), str(PROGRAM), mark)
+        self.tools = ToolServer(Transport.STDIO, command, program=terms)
+        self.env = {"TOKEN": SECRET}
+
+    async def server(self, seat: Seat = SEAT, **changes: Any) -> StdioServer:
+        wanted = Wanted(replace(self.tools, **changes), self.env)
+        return await self.pool.server(seat, wanted, (("token", SECRET),), PATIENT)
+
+    async def said(self, name: str, seat: Seat = SEAT, **arguments: Any) -> list[dict[str, Any]]:
+        """All messages of one call."""
+        return await ask(await self.server(seat), name, **arguments)
+
+    async def text(self, name: str, seat: Seat = SEAT, **arguments: Any) -> str:
+        return text((await self.said(name, seat, **arguments))[-1])
+
+    @property
+    def running(self) -> int:
+        return len([pid for pid in processes(self.mark) if not _is_sandbox(pid)])
+
+
+def _is_sandbox(pid: int) -> bool:
+    return b"bwrap" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+
+
+def text(message: dict[str, Any]) -> str:
+    found: str = message["result"]["content"][0]["text"]
+    return found
+
+
+def request(name: str, request_id: object = 1, **arguments: Any) -> dict[str, Any]:
+    params = {"name": name, "arguments": arguments, "_meta": {"progressToken": "mine"}}
+    return {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
+
+
+async def ask(
+    server: StdioServer, name: str, timeouts: Timeouts = PATIENT, **arguments: Any
+) -> list[dict[str, Any]]:
+    async with aclosing(server.ask(request(name, **arguments), (), timeouts)) as said:
+        return [dict(message) async for message in said]
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async for one in sites(tmp_path, 8):
+        yield one
+
+
+async def sites(folder: Path, most: int) -> AsyncIterator[Site]:
+    launcher = launcher_of(Isolation.NONE, folder)
+    pool = StdioPool(launcher, ToolPlaces(most), time.monotonic)
+    watch = asyncio.create_task(pool.watch())
+    one = Site(pool, folder.name + os.urandom(4).hex())
+    try:
+        yield one
+    finally:
+        watch.cancel()
+        await pool.close()
+        assert one.running == 0
+
+
+@pytest.fixture
+def logged() -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+
+    def keep(_: object, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        events.append({"level": name, **event})
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
+    return events
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Any:
+    yield
+    structlog.reset_defaults()
+
+
+async def test_a_server_is_greeted_once_and_shared_by_calls(site: Site) -> None:
+    server = await site.server()
+    assert server.greeting["serverInfo"] == {"name": "p", "version": "1"}
+    assert await site.server() is server
+    listing = {"jsonrpc": "2.0", "id": "l", "method": "tools/list"}
+    async with aclosing(server.ask(listing, (), PATIENT)) as said:
+        found = [message async for message in said]
+    assert found[0]["id"] == "l" and found[0]["result"]["greeted"] is True
+
+
+async def test_calls_at_once_get_their_own_answers_whatever_their_ids(site: Site) -> None:
+    server = await site.server()
+    found = await asyncio.gather(
+        *(ask(server, "echo", number=number) for number in range(40)), site.said("progress")
+    )
+    for number, messages in enumerate(found[:-1]):
+        assert json.loads(text(messages[-1])) == {"number": number}
+    progress = [one["params"] for one in found[-1] if one.get("method") == "notifications/progress"]
+    assert progress == [{"progressToken": "mine", "progress": step} for step in range(3)]
+
+
+async def test_keys_and_users_have_servers_of_their_own(site: Site) -> None:
+    seats = [SEAT, SEAT._replace(user="u2"), SEAT._replace(key_id="key2")]
+    seats.append(SEAT._replace(stateless=True))
+    pids = {await site.text("pid", seat) for seat in seats}
+    assert len(pids) == len(seats)
+
+
+async def test_a_program_gets_its_values_in_the_environment_alone(site: Site) -> None:
+    found = json.loads(await site.text("environment"))
+    assert found["TOKEN"] == SECRET
+    assert processes(SECRET) == []
+
+
+async def test_another_value_means_another_program_and_the_old_one_ends_drained(
+    site: Site,
+) -> None:
+    old = await site.server()
+    sleeping = asyncio.create_task(ask(old, "sleep", seconds=1))
+    while not old.under_way:
+        await asyncio.sleep(0.01)
+    site.env = {"TOKEN": "the-value-after-it"}
+    assert json.loads(await site.text("environment"))["TOKEN"] == "the-value-after-it"
+    assert site.running == 2
+    assert text((await sleeping)[-1]) == "slept"
+    await until(lambda: site.running == 1)
+
+
+async def test_a_crash_is_told_to_who_asked_and_the_next_call_starts_it_anew(site: Site) -> None:
+    before = await site.text("pid")
+    sleeping = asyncio.create_task(site.said("sleep", seconds=60))
+    await asyncio.sleep(0)
+    for name, task in (("crash", site.said("crash")), ("sleep", sleeping)):
+        with pytest.raises(Denied, match="has ended") as refused:
+            await task
+        assert refused.value.code is Code.UPSTREAM_UNREACHABLE, name
+    assert await site.text("pid") != before
+
+
+async def test_what_crashes_again_and_again_is_left_alone_for_a_while(site: Site) -> None:
+    async def crash() -> str:
+        with pytest.raises(Denied) as refused:
+            await site.said("crash")
+        return str(refused.value)
+
+    await crash()
+    await crash()
+    assert "again and again" in await crash()
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(Denied):
+                assert await site.text("echo") == "{}"
+                break
+            await asyncio.sleep(0.05)
+
+
+async def test_a_program_that_is_not_there_or_speaks_no_mcp_is_told_so(site: Site) -> None:
+    with pytest.raises(Denied) as refused:
+        await site.server(command=("no-such-program",))
+    assert refused.value.code is Code.UPSTREAM_UNREACHABLE
+    other = SEAT._replace(server="cat")
+    with pytest.raises(Denied) as silent:
+        await site.server(other, command=("sh", "-c", "exit 0"))
+    assert silent.value.code is Code.UPSTREAM_UNREACHABLE
+    third = SEAT._replace(server="sleep")
+    slow = ProgramTerms(start=0.3)
+    with pytest.raises(Denied) as late:
+        await site.server(third, command=("sleep", "60"), program=slow)
+    assert late.value.code is Code.UPSTREAM_TIMEOUT
+
+
+async def test_who_stops_waiting_has_the_call_cancelled(site: Site) -> None:
+    server = await site.server()
+    said = server.ask(request("sleep", seconds=600), (), PATIENT)
+    waiting = asyncio.ensure_future(anext(said))
+    while not server.under_way:
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await said.aclose()
+    assert len(json.loads(await site.text("cancelled"))) == 1
+    assert server.under_way == 0
+
+
+async def test_a_call_that_takes_too_long_is_given_up_and_cancelled(site: Site) -> None:
+    server = await site.server()
+    with pytest.raises(Denied) as late:
+        await ask(server, "sleep", Timeouts(first_byte=0.2), seconds=600)
+    assert late.value.code is Code.UPSTREAM_TIMEOUT
+    assert len(json.loads(await site.text("cancelled"))) == 1
+
+
+async def test_an_answer_that_is_too_long_fails_alone(site: Site) -> None:
+    site.tools = replace(site.tools, program=ProgramTerms(output=10_000))
+    sleeping = asyncio.create_task(site.said("sleep", seconds=0.5))
+    with pytest.raises(Denied, match="longer than it may be"):
+        await site.said("big", size=20_000)
+    assert text((await sleeping)[-1]) == "slept"
+
+
+async def test_a_line_without_end_ends_the_program(site: Site) -> None:
+    with pytest.raises(Denied, match="has ended"):
+        await site.said("endless_line")
+    await until(lambda: site.running == 0)
+
+
+async def test_what_is_no_message_is_passed_over(site: Site) -> None:
+    assert await site.text("print") == "called print"
+    assert await site.text("strange") == "\ud800" + str(2**70)
+
+
+async def test_a_slow_caller_loses_notifications_and_never_the_answer(site: Site) -> None:
+    server = await site.server()
+    async with aclosing(server.ask(request("flood"), (), PATIENT)) as said:
+        first = await anext(said)
+        assert first["method"] == "notifications/message"
+        # The rest arrives while nobody takes it.
+        assert await site.text("after_flood") == "called after_flood"
+        messages = [message async for message in said]
+    assert "result" in messages[-1] and len(messages) < 100
+
+
+async def test_a_server_that_asks_its_client_is_answered_by_the_gateway(site: Site) -> None:
+    answers = json.loads(await site.text("ask"))
+    assert [one["id"] for one in answers] == ["s1", "s2"]
+    assert answers[0]["error"]["code"] == -32601 and answers[1]["result"] == {}
+
+
+async def test_stderr_is_logged_without_what_is_secret(
+    site: Site, logged: list[dict[str, Any]]
+) -> None:
+    argument = "an-argument-that-is-secret"
+    server = await site.server()
+    said = server.ask(
+        request("stderr", text=f"a {SECRET} b {argument} c {SECRET.encode().hex()}"),
+        (("other", argument),),
+        PATIENT,
+    )
+    async with aclosing(said):
+        assert [one async for one in said]
+    await until(lambda: any(one.get("text", "").startswith("a ") for one in logged))
+    told = next(one["text"] for one in logged if one.get("text", "").startswith("a "))
+    assert told == "a [redacted:token] b [redacted:other] c [redacted:token]"
+    assert SECRET not in str(logged) and argument not in str(logged)
+
+
+async def test_a_flood_on_stderr_is_counted(site: Site, logged: list[dict[str, Any]]) -> None:
+    await site.said("stderr", text="line\n" * 1_000 + "x" * 10_000)
+    server = await site.server()
+    await server.close()
+    lines = [one for one in logged if one["event"] == "tool_stderr"]
+    assert len(lines) <= 100
+    assert any(one["event"] == "tool_stderr_cut" for one in logged)
+
+
+async def test_what_nobody_uses_ends(site: Site) -> None:
+    site.tools = replace(site.tools, program=ProgramTerms(idle=0.2))
+    before = await site.text("pid")
+    await until(lambda: site.running == 0)
+    assert await site.text("pid") != before
+
+
+async def test_where_there_is_no_room_the_one_idle_for_longest_makes_it(tmp_path: Path) -> None:
+    async for site in sites(tmp_path, 2):
+        seats = [SEAT._replace(user=f"u{number}") for number in range(3)]
+        await site.text("echo", seats[0])
+        second = await site.text("pid", seats[1])
+        await site.text("echo", seats[2])
+        assert site.running == 2
+        assert await site.text("pid", seats[1]) == second
+        busy = [asyncio.create_task(site.said("sleep", seat, seconds=60)) for seat in seats[1:]]
+        servers = [await site.server(seat) for seat in seats[1:]]
+        while not all(server.under_way for server in servers):
+            await asyncio.sleep(0.01)
+        with pytest.raises(Denied) as full:
+            await site.text("echo", seats[0])
+        assert full.value.code is Code.BUSY and full.value.retry_after == 1
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+
+
+async def test_the_end_of_the_gateway_is_the_end_of_all(tmp_path: Path) -> None:
+    async for site in sites(tmp_path, 8):
+        await site.text("echo")
+        sleeping = asyncio.create_task(site.said("sleep", SEAT._replace(user="u2"), seconds=60))
+        await until(lambda site=site: site.running == 2)
+        await site.pool.close()
+        assert site.running == 0
+        with pytest.raises(Denied):
+            await sleeping
+
+
+async def test_a_program_that_will_not_end_is_ended(tmp_path: Path) -> None:
+    async for site in sites(tmp_path, 8):
+        stubborn = f"trap '' TERM; {python()} {PROGRAM} {site.mark}; while :; do sleep 1; done"
+        server = await site.server(command=("sh", "-c", stubborn))
+        await server.close()
+        assert site.running == 0
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_thousand_calls_and_crashes_leave_nothing(site: Site) -> None:
+    await site.text("echo")
+    await (await site.server()).close()
+    before = descriptors()
+    for number in range(20):
+        await asyncio.gather(*(site.text("echo", n=n) for n in range(50)))
+        if number % 4 == 3:
+            (pid,) = [int(await site.text("pid"))]
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: site.running == 0)
+            site.pool._seats.clear()
+    await (await site.server()).close()
+    await until(lambda: descriptors() <= before)
+    assert not [one for one in children_of(os.getpid()) if one[1] == "Z"]
+
+
+def children_of(pid: int) -> list[tuple[int, str]]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid:
+            found.append((int(stat.parent.name), state))
+    return found
