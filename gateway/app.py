@@ -28,6 +28,7 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
+from gateway.proxy.tool_programs import ToolPrograms
 from gateway.proxy.tools import Tools
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.admit import Clocks, Gatekeeper
@@ -185,7 +186,8 @@ async def open_gateway(
         models = Models(gatekeeper, services, spender)
         reflections = Reflections(audit, traffic)
         sessions = open_tool_sessions(settings, client)
-        tools = Tools(gatekeeper, injector, services, sessions, reflections.tell)
+        programs = ToolPrograms({}, forwarder, sessions)
+        tools = Tools(gatekeeper, injector, services, programs, sessions, reflections.tell)
 
         def metrics() -> bytes:
             journal.settle()

@@ -15,7 +15,7 @@ from gateway.proxy.metered import Metering
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.scrubbed import scrubbed
-from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, Body, chunk
+from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, Body, TimedBody, chunk
 from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.traffic import Traffic
@@ -128,12 +128,25 @@ class Forwarder:
             if dress.metering is not None:
                 body = dress.metering.wrap(head, body)
         chunked, begun = _begin(exchange, outgoing, head, call, body)
-        if begun is None:
-            return
-        events = is_event_stream(head.headers)
-        stream = AnswerStream(
-            exchange, connection, body, chunked=chunked, events=events, begun=begun
-        )
+        if begun is not None:
+            events = is_event_stream(head.headers)
+            stream = AnswerStream(
+                exchange, connection, body, chunked=chunked, events=events, begun=begun
+            )
+            await self._run(stream, outgoing)
+
+    async def answer(
+        self, exchange: Exchange, outgoing: Outgoing, head: AnswerHead, body: TimedBody
+    ) -> None:
+        """Answer with what somebody else than an upstream says, as its answer would be passed
+        on."""
+        exchange.answered = self._balance.clock()
+        chunked, begun = _begin_with(exchange, outgoing, head, body)
+        if begun is not None:
+            stream = AnswerStream(exchange, body, body, chunked=chunked, events=True, begun=begun)
+            await self._run(stream, outgoing)
+
+    async def _run(self, stream: AnswerStream, outgoing: Outgoing) -> None:
         with (
             self._open_streams.track_inprogress(),
             self._inflight.stream(outgoing.standing, stream.cut),
@@ -176,17 +189,24 @@ def _begin(
     if outgoing.upgrade:
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
         exchange.close_after()
-    chunked, framing = _framing(exchange, head)
-    body: bytes | None = b""
-    if not head.bodiless:
+    length = head.content_length
+    if not head.bodiless and length is not None and outgoing.dress is None:
         # The body, where it came with the head.
-        length = head.content_length
-        if length is None or outgoing.dress is not None:
-            body = None
-        else:
-            body = call.connection.take_whole(length)
-    if body is not None:
-        exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
+        body = call.connection.take_whole(length)
+        if body is not None:
+            chunked, framing = _framing(exchange, head)
+            exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
+            return chunked, None
+    return _begin_with(exchange, outgoing, head, payload)
+
+
+def _begin_with(
+    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: Body
+) -> tuple[bool, bytes | None]:
+    """As `_begin`, with what can be read of `payload` without waiting."""
+    chunked, framing = _framing(exchange, head)
+    if head.bodiless:
+        exchange.begin(head.status, write_answer(head, outgoing.own, framing))
         return chunked, None
     piece = payload.read_nowait(-1)
     ended = payload.at_eof()

@@ -1,7 +1,6 @@
 """Calls to services: what only the gateway knows goes in, and its use is recorded before."""
 
 import asyncio
-from collections.abc import Awaitable
 
 from gateway.crypto.signing import prepare
 from gateway.domain.audit import AuditEvent
@@ -90,8 +89,7 @@ class Services:
             dress.body = dress.errand.body(values)
         elif dress.body is not None and values.body:
             dress.body = with_fields(dress.body, outgoing.head.headers, values.body)
-        if values.uses or (dress.errand is not None and dress.errand.on_record):
-            await self._record(exchange, outgoing, dress)
+        await self.record(exchange, outgoing, values, dress.errand)
         # A service has no use for an upgrade: what came through it could not be searched.
         dressed = Outgoing(
             outgoing.agent,
@@ -110,9 +108,13 @@ class Services:
             await asyncio.to_thread(prepare, scheme)
             self._prepared.add(scheme)
 
-    def _record(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> Awaitable[None]:
-        errand = dress.errand
-        return self._audit.record(
+    async def record(
+        self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: Errand | None
+    ) -> None:
+        """What is about to be done with which credentials; Denied(audit_unavailable)."""
+        if not (values.uses or (errand is not None and errand.on_record)):
+            return
+        await self._audit.record(
             AuditEvent(
                 "credential.use" if errand is None else errand.event,
                 request_id=exchange.request_id,
@@ -121,7 +123,7 @@ class Services:
                 agent=outgoing.agent.place,
                 user=outgoing.head.user or "",
                 tool="" if errand is None else errand.tool,
-                credentials=dress.values.uses,
+                credentials=values.uses,
             )
         )
 

@@ -4,8 +4,9 @@ from typing import Protocol
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.events import ends_at_boundary, error_event
+from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.upstream import CutError, UpstreamConnection
+from gateway.proxy.upstream import CutError
 
 LAST_CHUNK = b"0\r\n\r\n"
 _TAIL = 4
@@ -27,6 +28,17 @@ class Body(Protocol):
     async def readany(self) -> bytes: ...
 
 
+class Timed(Protocol):
+    """Ends what takes too long."""
+
+    @property
+    def deadline(self) -> Deadline: ...
+
+
+class TimedBody(Body, Timed, Protocol):
+    """A body that ends itself."""
+
+
 class AnswerStream:
     """`chunked`: for the caller. `events`: it is an event stream that can be written into. `begun`:
     what of the body was passed on with the head."""
@@ -34,7 +46,7 @@ class AnswerStream:
     def __init__(
         self,
         exchange: Exchange,
-        connection: UpstreamConnection,
+        connection: Timed,
         payload: Body,
         *,
         chunked: bool,

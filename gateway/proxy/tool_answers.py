@@ -74,6 +74,22 @@ async def shown_json(text: bytes, task: ToolTask) -> bytes:
         raise Denied(Code.UPSTREAM_PROTOCOL, said) from None
 
 
+async def as_event(
+    message: rpc.Message, task: ToolTask, rest: tuple[bytes, ...] = (b"event: message",)
+) -> bytes:
+    """What is shown of `message`, as an event with the lines of `rest`; CutError where nothing can
+    be."""
+    try:
+        data = await task.shown(message)
+    except RecursionError:
+        raise CutError("A message of the server's has too many levels.") from None
+    except Denied as denied:
+        # The answer has begun, so that only its message can be withheld.
+        error = rpc.rpc_error(denied, task.request_id)
+        data = rpc.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+    return Event(data, rest).encode()
+
+
 class WholeBody:
     """Stands in for the reader of a body that is here."""
 
@@ -154,15 +170,7 @@ class EventsBody:
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._searched(event.data), rest).encode()
-        try:
-            data = await self._task.shown(message)
-        except RecursionError:
-            raise CutError("A message of the server's has too many levels.") from None
-        except Denied as denied:
-            # The answer has begun, so that only its message can be withheld.
-            error = rpc.rpc_error(denied, self._task.request_id)
-            data = rpc.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
-        return Event(data, rest).encode()
+        return await as_event(message, self._task, rest)
 
     def _searched(self, text: bytes) -> bytes:
         if self._task.known is None:

@@ -2,7 +2,6 @@
 
 from aiohttp import StreamReader
 
-from gateway.crypto.sessions import Owner
 from gateway.domain.errors import Code, Denied
 from gateway.protocol import mcp, rpc
 from gateway.protocol.answer import AnswerHead
@@ -30,10 +29,9 @@ from gateway.services.tool_sessions import ToolSessions
 class ToolErrand:
     """What is sent over HTTP for a task, and what is shown of the answer."""
 
-    def __init__(self, task: ToolTask, sessions: ToolSessions, owner: Owner) -> None:
+    def __init__(self, task: ToolTask, sessions: ToolSessions) -> None:
         self._task = task
         self._sessions = sessions
-        self._owner = owner
         self.on_record = task.call is not None
         self.event = "tool.call" if self.on_record else "credential.use"
         self.tool = task.call.tool if task.call is not None else ""
@@ -75,7 +73,7 @@ class ToolErrand:
         if header[0].lower() != mcp.SESSION:
             return header
         session = header[1].decode("latin-1")
-        return header[0], (await self._sessions.seal(session, self._owner)).encode("ascii")
+        return header[0], (await self._sessions.seal(session, self._task.owner)).encode("ascii")
 
 
 def _checked_kind(head: AnswerHead) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.crypto.sessions import Owner
 from gateway.domain.audit import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.scopes import Scope
@@ -39,6 +40,7 @@ class ToolTask:
         self._known: Known | None = None
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
+        self.owner = Owner(agent.place, outgoing.passage.key_id, self.user)
         self.call = self._call()
 
     def _call(self) -> Call | None:
@@ -96,7 +98,7 @@ class ToolTask:
         shown: Mapping[str, Any] = message
         if self._filters and isinstance(_result(shown).get("tools"), list):
             shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
-        call = self.call if self._is_response(shown) and self._hooks.after else None
+        call = self.call if self.is_response(shown) and self._hooks.after else None
         if self._known is None:
             return rpc.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(self._known)
@@ -107,7 +109,7 @@ class ToolTask:
         self.reflected(search.seen)
         return written
 
-    def _is_response(self, message: Mapping[str, Any]) -> bool:
+    def is_response(self, message: Mapping[str, Any]) -> bool:
         """Whether it is the one that the caller waits for."""
         return "method" not in message and message.get("id") == self.asked.id
 

@@ -18,6 +18,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.services import Services, read_whole
 from gateway.proxy.tool_errand import ToolErrand
+from gateway.proxy.tool_programs import ToolPrograms
 from gateway.proxy.tool_task import Tell, ToolTask
 from gateway.services.admit import Gatekeeper, presented_token, whole_key
 from gateway.services.inject import Injector
@@ -35,9 +36,11 @@ class Tools:
         gatekeeper: Gatekeeper,
         injector: Injector,
         services: Services,
+        programs: ToolPrograms,
         sessions: ToolSessions,
         tell: Tell,
     ) -> None:
+        self._programs = programs
         self._tell = tell
         self._gatekeeper = gatekeeper
         self._injector = injector
@@ -90,7 +93,7 @@ class Tools:
         """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:
         then nothing is sent."""
         agent, asked = outgoing.agent, exchange.asked
-        if agent.tools is None or agent.tools.transport is not Transport.HTTP or asked is None:
+        if agent.tools is None or asked is None:
             raise Denied(Code.NOT_FOUND)
         user = outgoing.head.user
         if self._injector.kept(agent, inject, user) is None:
@@ -99,10 +102,15 @@ class Tools:
                 raise _missing(missing)
         task = ToolTask(exchange, outgoing, asked, self._tell)
         await task.prepare()
-        owner = Owner(agent.place, outgoing.passage.key_id, user or "")
-        errand = ToolErrand(task, self._sessions, owner)
-        sent = replace(outgoing, head=_sent(outgoing.head, asked), upgrade=False)
-        await self._services.forward(exchange, sent, inject, errand=errand)
+        errand = ToolErrand(task, self._sessions)
+        if agent.tools.transport is Transport.HTTP:
+            sent = replace(outgoing, head=_sent(outgoing.head, asked), upgrade=False)
+            await self._services.forward(exchange, sent, inject, errand=errand)
+            return
+        injected = await self._injector.values(agent, inject, user)
+        errand.check(injected)
+        await self._services.record(exchange, outgoing, injected.newest, errand)
+        await self._programs.serve(exchange, outgoing, task, injected)
 
 
 def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) -> None:
