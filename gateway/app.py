@@ -34,6 +34,7 @@ from gateway.server import Certificate, Listener, admin_callbacks, data_callback
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
+from gateway.services.denials import open_denials
 from gateway.services.heartbeat import Heartbeat
 from gateway.services.inject import open_injector
 from gateway.services.leases import Leases
@@ -175,11 +176,13 @@ async def open_gateway(
         readers = [traffic.count, worker.count] if worker is not None else [traffic.count]
         usage = await stack.enter_async_context(open_usage(settings.store))
         readers.append(usage.count)
+        audit = await stack.enter_async_context(open_audit(settings, client))
+        denials = open_denials(audit, traffic.canaries.inc, traffic.audit_lost.inc)
+        readers.append((await stack.enter_async_context(denials)).count)
         spender = Spender(admission, usage)
         stack.push_async_callback(spender.close)
         journal = await stack.enter_async_context(open_journal(settings.access_log, *readers))
         forwarder = _forwarder(settings, keys, traffic, outbox, stack)
-        audit = await stack.enter_async_context(open_audit(settings, client))
         pull = Pull(credentials, gatekeeper, keys, audit)
         injector = await stack.enter_async_context(open_injector(credentials))
         services = Services(injector, audit, forwarder)

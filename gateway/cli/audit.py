@@ -149,7 +149,8 @@ def _row(text: str) -> tuple[str, ...]:
     try:
         record = json.loads(text)
         named = [f"{one['name']}@{one['version']}" for one in record["credentials"]]
-        told = (record["event"], record["key_id"], record["consumer"], record["user"])
+        who = record["consumer"] or record.get("actor", "")
+        told = (record["event"], record["key_id"], who, record["user"])
         status = str(record["status"] or "")
         return (moment(int(record["ts"])), *map(str, told), " ".join(named), status, record["code"])
     except (ValueError, KeyError, TypeError):

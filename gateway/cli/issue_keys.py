@@ -11,7 +11,6 @@ from gateway.cli.issued import KeyFile, explain_created, explain_rotated, print_
 from gateway.cli.key_options import (
     choose_plan,
     expiry_second,
-    operator,
     read_plans,
     split_users,
     with_keys,
@@ -20,6 +19,7 @@ from gateway.cli.key_results import print_changes
 from gateway.cli.key_selection import Selection, select, selection_options
 from gateway.cli.options import json_option, policies_option, read_peppers, store_options
 from gateway.cli.output import note
+from gateway.cli.vault_options import operator
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import GatewayError, UsageError
@@ -62,6 +62,11 @@ idempotency_option = click.option(
 @click.option(
     "--env", type=click.Choice(ENVS), default="live", show_default=True, help="Shown in the key."
 )
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="A decoy: it never works, and its use is an audit event and a metric of its own.",
+)
 @idempotency_option
 @quiet_option
 @json_option
@@ -73,6 +78,7 @@ def create(
     as_json: bool,
     quiet: bool,
     idempotency_key: str,
+    canary: bool,
     env: Env,
     expires: str | None,
     users: str | None,
@@ -87,7 +93,7 @@ def create(
     async def work(keys: KeyStore) -> Issued:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
         issuer = Issuer(keys, peppers, draw)
-        return await issuer.create(whole, env, operator(), idempotency_key)
+        return await issuer.create(whole, env, operator(), idempotency_key, canary=canary)
 
     issued = with_keys(store, work)
     print_issued(issued, as_json=as_json)

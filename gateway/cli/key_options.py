@@ -2,22 +2,23 @@
 
 import asyncio
 import difflib
-import os
-import pwd
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from gateway.cli.output import note
+from gateway.cli.vault_options import actor, known_master_keys, operators_audit
 from gateway.domain import expiry
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import KEY_PREFIX, is_id
 from gateway.domain.policies import DEFAULT_PLAN, Plan
 from gateway.domain.settings import StoreSettings
+from gateway.services.audited_keys import AuditedKeys
 from gateway.store.connect import open_store
 from gateway.store.keys import KeyStore
 
@@ -27,11 +28,17 @@ _ID_IN_KEY = re.compile(r"agk_(?:live|test)_([0-9A-Za-z]{12})(?![0-9A-Za-z])", r
 
 
 def with_keys(store: StoreSettings, work: Callable[[KeyStore], Awaitable[T]]) -> T:
-    """Run `work` on the key records."""
+    """Run `work` on the key records; what it changes is in the audit first."""
+    masters = known_master_keys(store)
+
+    def unrecorded(key_id: str) -> None:
+        note(f"The revocation of key {key_id} has no audit record: it could not be written.")
 
     async def run() -> T:
-        async with open_store(store) as client:
-            return await work(KeyStore(client, store.prefix))
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(open_store(store))
+            audit = operators_audit(client, store.prefix, masters, stack)
+            return await work(AuditedKeys(client, store.prefix, audit, actor(), unrecorded))
 
     return asyncio.run(run())
 
@@ -83,14 +90,6 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UsageError("Nobody is here to confirm this: add --yes.")
     click.confirm(question, abort=True, err=True)
-
-
-def operator() -> str:
-    """The name of the OS user who runs this command."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
 
 
 def read_plans(directory: Path) -> Mapping[str, Plan] | None:

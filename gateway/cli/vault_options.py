@@ -1,6 +1,7 @@
 """Where the vault is and what opens it, as the environment says."""
 
 import os
+import pwd
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.crypto.envelope import MasterKeys
     from gateway.domain.credentials import CredentialId
+    from gateway.services.audit import Audit
     from gateway.services.vault import Vault
 
 T = TypeVar("T")
@@ -116,22 +118,44 @@ def _recorder(
     client: "Redis", prefix: str, masters: "MasterKeys", stack: AsyncExitStack
 ) -> Callable[[str, "CredentialId", int], Awaitable[None]]:
     """Writes what this command does into the audit, in the name of whoever runs it."""
-    from gateway.cli.key_options import operator
-    from gateway.crypto.audit_key import audit_keys
     from gateway.domain.audit import AuditEvent, Named
+
+    audit = operators_audit(client, prefix, masters.keys, stack)
+    who = actor()
+
+    async def record(event: str, name: "CredentialId", version: int) -> None:
+        named = (Named(str(name), version),)
+        await audit.record(AuditEvent(event, consumer=who, credentials=named, actor=who))
+
+    return record
+
+
+def operators_audit(
+    client: "Redis", prefix: str, master_keys: tuple[bytes, ...], stack: AsyncExitStack
+) -> "Audit":
+    """The audit of one command; its chain ends with `stack`."""
+    from gateway.crypto.audit_key import audit_keys
+    from gateway.crypto.envelope import MasterKeys
     from gateway.services.audit import Audit
     from gateway.store.audit import AuditFile, AuditStore
 
     file = AuditFile.at(audit_file())
-    audit = Audit(AuditStore(client, prefix), audit_keys(masters), file)
+    audit = Audit(AuditStore(client, prefix), audit_keys(MasterKeys(master_keys)), file)
     stack.push_async_callback(audit.close)
-    who = f"operator:{operator()}"
+    return audit
 
-    async def record(event: str, name: "CredentialId", version: int) -> None:
-        named = (Named(str(name), version),)
-        await audit.record(AuditEvent(event, consumer=who, credentials=named))
 
-    return record
+def actor() -> str:
+    """Who runs this command, as audit records name it."""
+    return f"operator:{operator()}"
+
+
+def operator() -> str:
+    """The name of the OS user who runs this command."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def audit_file() -> Path | None:

@@ -14,10 +14,9 @@ from gateway.cli.credential_values import (
     read_fields,
     refuse_extra,
 )
-from gateway.cli.key_options import operator
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_json
-from gateway.cli.vault_options import with_vault
+from gateway.cli.vault_options import operator, with_vault
 from gateway.domain import expiry
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.errors import UsageError

@@ -26,7 +26,9 @@ class Named:
 
 @fact
 class AuditEvent:
-    """One act. `event`: a noun and a verb, such as `credential.read`."""
+    """One act. `event`: a noun and a verb, such as `credential.read`. `actor`: who did it, where
+    that is not the caller of a request: `operator:ann`, `key:4xT9mQ2LrB7c`. `count`: how many
+    such acts this record stands for."""
 
     event: str
     request_id: str = ""
@@ -40,6 +42,8 @@ class AuditEvent:
     code: str = ""
     status: int = 0
     latency_ms: float = 0.0
+    actor: str = ""
+    count: int = 1
 
 
 @fact
@@ -65,10 +69,12 @@ def record_of(event: AuditEvent, link: Link, ts: float, seal: hmac.HMAC) -> tupl
     """The record of `event` as JSON, hash included, and that hash."""
     # In the order of the names, as `digest` has them: sorting them anew took as long as the rest.
     record = {
+        "actor": event.actor,
         "agent": event.agent,
         "chain": link.chain,
         "code": event.code,
         "consumer": event.consumer,
+        "count": event.count,
         "credentials": [{"name": one.name, "version": one.version} for one in event.credentials],
         "decision": event.decision,
         "event": event.event,

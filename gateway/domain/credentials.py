@@ -55,7 +55,8 @@ class CredentialType:
     """`required` and `optional` fields; `free`: any others too. `main`: what a reference without
     a field stands for; empty: it has to name one. `one_of`: alternatives to `required`.
 
-    `fetched`: the main value is no field, but a token that is fetched with the fields.
+    `fetched`: the main value is no field, but a token that is fetched with the fields. `decoy`: it
+    is there to be found by whoever looks where nobody should; its use is refused, and told.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CredentialType:
     free: bool = False
     one_of: tuple[tuple[str, ...], ...] = ()
     fetched: bool = False
+    decoy: bool = False
 
     @property
     def is_single(self) -> bool:
@@ -95,6 +97,7 @@ TYPES: Mapping[str, CredentialType] = MappingProxyType(
             ),
             CredentialType("database", (), main="url", one_of=(("url",), _DATABASE)),
             CredentialType("custom", (), main="value", free=True),
+            CredentialType("canary", ("value",), main="value", decoy=True),
         )
     }
 )

@@ -232,7 +232,7 @@ class Denied(GatewayError):
     `message` replaces the table's sentence; `fields` go into the body's `error` object;
     `headers` are sent beside the usual ones; `close` ends the connection after the answer,
     because what follows on it cannot be trusted to be a request. `key_id` and `consumer`: who was
-    proven to ask, for the log.
+    proven to ask, for the log. `decoy`: the name of a credential that nobody should ask for.
     """
 
     code: Code
@@ -243,6 +243,7 @@ class Denied(GatewayError):
     close: bool = False
     key_id: str = ""
     consumer: str = ""
+    decoy: str = ""
 
     @property
     def denial(self) -> Denial:

@@ -7,7 +7,7 @@ from gateway.domain import limits as limits_grammar
 from gateway.domain.errors import Code, GatewayError
 from gateway.domain.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate, Tokens
 from gateway.domain.policies import Plan
-from gateway.domain.records import ACTIVE, REVOKED, KeyRecord, unix_time
+from gateway.domain.records import ACTIVE, CANARY, REVOKED, KeyRecord, unix_time
 
 ANY_USER = "*"
 _LAST: Mapping[type, int] = {Tokens: 1, Concurrency: 2}
@@ -40,7 +40,10 @@ class NamedLimit:
 
 
 def dead(record: KeyRecord, now: float) -> Code | None:
-    """Why a key that was proven is refused: revoked, disabled, expired, in this order."""
+    """Why a key that was proven is refused: a decoy (as if there were none), revoked, disabled,
+    expired, in this order."""
+    if record.status == CANARY:
+        return Code.KEY_INVALID
     if record.status == REVOKED:
         return Code.KEY_REVOKED
     if record.status != ACTIVE:

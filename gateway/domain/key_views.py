@@ -16,11 +16,13 @@ class State(StrEnum):
     REVOKED = "revoked"
     DISABLED = "disabled"
     EXPIRED = "expired"
+    CANARY = "canary"
     MISCONFIGURED = "misconfigured"
     UNUSABLE = "unusable"
 
 
 _DEAD = {
+    Code.KEY_INVALID: State.CANARY,
     Code.KEY_REVOKED: State.REVOKED,
     Code.KEY_DISABLED: State.DISABLED,
     Code.KEY_EXPIRED: State.EXPIRED,

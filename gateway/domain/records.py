@@ -7,6 +7,8 @@ from functools import cache
 
 ACTIVE = "active"
 REVOKED = "revoked"
+# A decoy: nobody was given it, so whoever uses it found or took it.
+CANARY = "canary"
 DISABLED = "disabled"
 
 _UNIX = re.compile(r"\d{1,12}", re.ASCII)

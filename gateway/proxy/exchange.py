@@ -34,7 +34,7 @@ class Exchange:
     """
 
     # As attributes of the class: most requests never set most of them.
-    request_id = key_id = consumer = agent = code = ""
+    request_id = key_id = consumer = agent = code = decoy = ""
     status = received = sent = 0
     started = cut = unseen = _awaits_continue = False
     admitted: float | None = None
@@ -84,7 +84,7 @@ class Exchange:
 
     def refused(self, denied: Denied) -> None:
         """For the record: why, and whose key it was if that was proven."""
-        self.code = denied.denial.name
+        self.code, self.decoy = denied.denial.name, denied.decoy
         if denied.key_id:
             self.key_id, self.consumer = denied.key_id, denied.consumer
 
@@ -113,6 +113,7 @@ class Exchange:
             None if admitted is None else admitted - began,
             None if answered is None else answered - began,
             monotonic() - began,
+            self.decoy,
         )
 
     def close_after(self) -> None:

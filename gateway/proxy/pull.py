@@ -47,6 +47,9 @@ class Pull:
         exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
         exchange.admitted = monotonic()
         try:
+            exchange.decoy = next(
+                (name for name in asked.names if self._credentials.is_decoy(CredentialId(name))), ""
+            )
             pulled = await self._pulled(exchange, asked, located, passage, head.user)
             if pulled.versions:
                 await self._audit.record(_event(exchange, pulled, head.user))

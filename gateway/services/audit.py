@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-import structlog
-
 from gateway.crypto.audit_key import AuditKeys
 from gateway.domain.audit import END, GENESIS, AuditEvent, Link, record_of, sealer
 from gateway.domain.errors import Code, Denied, StoreError
@@ -16,8 +14,6 @@ from gateway.store.audit import AuditFile
 
 # What waits while a write is under way goes with the next one, in one round trip.
 MOST_AT_ONCE = 256
-
-log = structlog.get_logger()
 
 Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
 
@@ -29,7 +25,8 @@ class Sink(Protocol):
 
 
 class Audit:
-    """The one writer of a chain of its own. `file`: where records go beside the stream."""
+    """The one writer of a chain of its own. `file`: where records go beside the stream.
+    `on_failure` is told why so many records could not be written."""
 
     def __init__(
         self,
@@ -37,12 +34,14 @@ class Audit:
         keys: AuditKeys,
         file: AuditFile | None = None,
         wall: Callable[[], float] = time.time,
+        on_failure: Callable[[str, int], object] | None = None,
     ) -> None:
         self._store = store
         self._file = file
         self._keys = keys
         self._seal = sealer(keys.signing)
         self._wall = wall
+        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
@@ -72,12 +71,13 @@ class Audit:
             try:
                 await self._append(records)
             except StoreError as problem:
-                log.warning("audit_unavailable", reason=str(problem), records=len(records))
+                if self._on_failure is not None:
+                    self._on_failure(str(problem), len(records))
                 # Whether they were written is unknown, so nothing can follow them.
                 self._begin_chain()
-                _fail(batch)
-            except BaseException:
-                _fail(batch + self._waiting)
+                _fail(batch, problem)
+            except BaseException as problem:
+                _fail(batch + self._waiting, problem)
                 raise
             else:
                 for _, written in batch:
@@ -105,7 +105,10 @@ class Audit:
         return records
 
 
-def _fail(batch: list[Waiting]) -> None:
+def _fail(batch: list[Waiting], problem: BaseException) -> None:
     for _, written in batch:
         if not written.done():
-            written.set_exception(Denied(Code.AUDIT_UNAVAILABLE))
+            denied = Denied(Code.AUDIT_UNAVAILABLE)
+            # For operators; a caller is told the code's own sentence.
+            denied.__cause__ = problem
+            written.set_exception(denied)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.client.sync import Report, Sync, UnavailableError
-from gateway.domain.credentials import Credential, CredentialId, Version
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.references import Reference, Template, mistake
 
@@ -61,6 +61,8 @@ class LiveCredentials:
         self._sync = sync
         self._wall = wall
         self._resolved: dict[tuple[Template, str | None], _Kept] = {}
+        self._known: Mapping[CredentialId, Credential] = {}
+        self._known_at = -1
 
     @property
     def ready(self) -> bool:
@@ -89,7 +91,16 @@ class LiveCredentials:
 
     @property
     def known(self) -> Mapping[CredentialId, Credential]:
-        return self._sync.known
+        """Without decoys, which nobody is to find."""
+        if self._known_at != self._sync.generation:
+            everything = self._sync.known
+            self._known = {name: one for name, one in everything.items() if not _is_decoy(one)}
+            self._known_at = self._sync.generation
+        return self._known
+
+    def is_decoy(self, name: CredentialId) -> bool:
+        found = self._sync.known.get(name)
+        return found is not None and _is_decoy(found)
 
     @property
     def gone(self) -> Mapping[CredentialId, int]:
@@ -132,10 +143,9 @@ class LiveCredentials:
     def usable(self, name: CredentialId) -> bool:
         """Whether `find` would find it."""
         try:
-            self._sync.get(name)
+            return not _is_decoy(self._sync.get(name))
         except UnavailableError:
             return False
-        return True
 
     def find(self, name: CredentialId) -> Credential:
         """The whole credential, for what signs or fetches a token with it.
@@ -144,9 +154,14 @@ class LiveCredentials:
         `previous_at(now)` have the values.
         """
         try:
-            return self._sync.get(name)
+            found = self._sync.get(name)
         except UnavailableError as problem:
             raise _unavailable(problem) from None
+        if _is_decoy(found):
+            denied = _unavailable(UnavailableError(f"There is no credential '{name}'."))
+            denied.decoy = str(name)
+            raise denied
+        return found
 
     def resolve(self, template: Template, user: str | None = None) -> Resolved:
         """The text of `template`, for this user; Denied(credential_unavailable)."""
@@ -232,6 +247,10 @@ def id_of(reference: Reference, user: str | None) -> CredentialId:
             "This needs a credential of the user it is for: name the user in X-User-Id.",
         )
     return CredentialId(reference.name, user)
+
+
+def _is_decoy(credential: Credential) -> bool:
+    return TYPES[credential.type].decoy
 
 
 def _value(credential: Credential, version: Version, reference: Reference) -> str:

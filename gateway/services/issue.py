@@ -16,7 +16,7 @@ from gateway.domain import keys as key_grammar
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.keys import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
-from gateway.domain.records import KeyRecord
+from gateway.domain.records import CANARY, KeyRecord
 from gateway.store.keys import KeyStore, NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * 86400
@@ -57,13 +57,22 @@ class Issuer:
         self._draw = draw
 
     async def create(
-        self, fields: KeyFields, env: Env, created_by: str, idempotency_key: str = ""
+        self,
+        fields: KeyFields,
+        env: Env,
+        created_by: str,
+        idempotency_key: str = "",
+        *,
+        canary: bool = False,
     ) -> Issued:
-        """A new key. UsageError for fields that cannot be, OperationError where refused.
+        """A new key, or a decoy that looks like one. UsageError for fields that cannot be,
+        OperationError where refused.
 
         Of a repeat, `expires_at` is ignored: `30d` is another second each time.
         """
         values = _complete(fields)
+        if canary:
+            values["status"] = CANARY
         request = _digest(env, *(f"{k}={v}" for k, v in values.items() if k != "expires_at"))
         marker = _marker(idempotency_key)
         for _ in range(ATTEMPTS):

@@ -16,6 +16,7 @@ _REFUSALS = MappingProxyType(
         "missing": "There is no key {id}: see 'gateway keys list'.",
         "revoked": "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and "
         "makes it active again.",
+        "canary": "Key {id} is a decoy and stays one: 'gateway keys delete {id}' removes it.",
         "no_secret": "The record of {id} has no hash, so there is nothing to enable: delete it "
         "with 'gateway keys delete {id}'.",
     }

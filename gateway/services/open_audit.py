@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.audit_key import audit_keys
@@ -13,6 +14,12 @@ from gateway.store.audit import AuditFile, AuditStore
 from gateway.store.audit_line import AuditLine
 from gateway.store.connect import open_lines
 from gateway.store.multiplex import Multiplexer
+
+log = structlog.get_logger()
+
+
+def _say(reason: str, records: int) -> None:
+    log.warning("audit_unavailable", reason=reason, records=records)
 
 
 @asynccontextmanager
@@ -28,7 +35,7 @@ async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
     else:
         # A cluster's or a sentinel's way to the stream may change between two commands.
         await lines.close()
-    audit = Audit(line or AuditStore(client, prefix), keys, file)
+    audit = Audit(line or AuditStore(client, prefix), keys, file, on_failure=_say)
     try:
         yield audit
     finally:

@@ -84,6 +84,16 @@ class Traffic:
             ("agent",),
             registry=self._registry,
         )
+        self.audit_lost = Counter(
+            "gateway_audit_lost",
+            "Refusals whose audit record could not be written.",
+            registry=self._registry,
+        )
+        self.canaries = Counter(
+            "gateway_canary_uses",
+            "Uses of keys and credentials that are decoys: somebody has what nobody was given.",
+            registry=self._registry,
+        )
         self.credentials = Gauge(
             "gateway_credentials",
             "Credentials in memory, by state: ok, expiring, expired, broken.",

@@ -32,7 +32,7 @@ GONE = -2
 SecretVerdict = Literal[
     "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret"
 ]
-StatusVerdict = Literal["done", "already", "missing", "revoked", "no_secret", "deleted"]
+StatusVerdict = Literal["done", "already", "missing", "revoked", "canary", "no_secret", "deleted"]
 PutVerdict = Literal["made", "same", "replaced", "taken", "revoked", "ended", "strange"]
 
 

@@ -192,7 +192,7 @@ async def test_dry_run_writes_nothing(
     key = here.create()
     exported(here, file)
     assert outcomes(there("import", str(file), "--dry-run", "--json")) == {key.id: "would import"}
-    assert await target.keys("*") == []
+    assert await target.keys("gw:key:*") == []
 
 
 async def test_a_record_whose_time_to_live_has_run_out_meanwhile_is_left_out(
@@ -203,7 +203,7 @@ async def test_a_record_whose_time_to_live_has_run_out_meanwhile_is_left_out(
     write(file, [lines[0], {**lines[1], "removed_at": 1_700_000_000}, lines[2]])
     ended = there("import", str(file), "--json")
     assert (ended.code, outcomes(ended)) == (0, {key.id: "skipped"})
-    assert await target.keys("*") == []
+    assert await target.keys("gw:key:*") == []
 
 
 def test_export_takes_ids_or_the_filters_of_list(here: Commands, file: Path) -> None:
@@ -297,7 +297,7 @@ async def test_every_bad_record_is_named_and_nothing_is_written(
     notes = [row["note"].split(": ")[0] for row in ended.json["results"]]
     assert notes == [f"Line {number}" for number in range(3, len(spoiled) + 4)]
     assert record["hash"].split("$")[-1] not in ended.out + ended.said
-    assert await target.keys("*") == []
+    assert await target.keys("gw:key:*") == []
 
 
 async def test_a_whole_key_in_a_field_is_refused_and_not_repeated(
@@ -313,7 +313,7 @@ async def test_a_whole_key_in_a_field_is_refused_and_not_repeated(
     assert ended.code == 1
     assert len(ended.json["results"]) == len(fields)
     assert key.text[22:54] not in ended.out + ended.said
-    assert await target.keys("*") == []
+    assert await target.keys("gw:key:*") == []
 
 
 async def test_a_file_that_is_none_or_not_whole_is_one_sentence(
@@ -345,7 +345,7 @@ async def test_a_file_that_is_none_or_not_whole_is_one_sentence(
     write(file, [head, record, record, {"records": 2}])
     assert "twice" in there("import", str(file)).said
     assert last == {"records": 1}
-    assert await target.keys("*") == []
+    assert await target.keys("gw:key:*") == []
 
 
 async def test_a_plan_that_is_not_here_is_told(

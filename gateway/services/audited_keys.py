@@ -1,0 +1,96 @@
+"""Key records whose every change has its audit record first."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+
+from redis.asyncio import Redis
+
+from gateway.domain.audit import AuditEvent
+from gateway.domain.errors import Denied, StoreError
+from gateway.domain.key_copies import KeyCopy
+from gateway.domain.records import ACTIVE, DISABLED, REVOKED, KeyRecord
+from gateway.services.audit import Audit
+from gateway.store.keys import KeyStore, NewSecret, PutVerdict, SecretVerdict, StatusVerdict
+
+_EVENTS = MappingProxyType({REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"})
+
+
+class AuditedKeys(KeyStore):
+    """Writes in the name of `actor`. What cannot be recorded is not done, but for a revocation:
+    that is never held up, and `on_unrecorded` is told its key."""
+
+    def __init__(
+        self,
+        client: Redis,
+        prefix: str,
+        audit: Audit,
+        actor: str,
+        on_unrecorded: Callable[[str], object],
+    ) -> None:
+        super().__init__(client, prefix)
+        self._audit = audit
+        self._actor = actor
+        self._on_unrecorded = on_unrecorded
+
+    async def create(
+        self, key_id: str, secret: NewSecret, fields: Mapping[str, str]
+    ) -> tuple[SecretVerdict, KeyRecord]:
+        await self._record("key.create", key_id, fields.get("consumer", ""))
+        return await super().create(key_id, secret, fields)
+
+    async def rotate(
+        self, key_id: str, secret: NewSecret, grace: int
+    ) -> tuple[SecretVerdict, KeyRecord]:
+        await self._record("key.rotate", key_id)
+        return await super().rotate(key_id, secret, grace)
+
+    async def set_status(self, key_id: str, status: str) -> StatusVerdict:
+        recorded = True
+        try:
+            await self._record(_EVENTS.get(status, "key.status"), key_id)
+        except StoreError:
+            if status != REVOKED:
+                raise
+            recorded = False
+        verdict = await super().set_status(key_id, status)
+        if not recorded:
+            self._on_unrecorded(key_id)
+        return verdict
+
+    async def update(self, key_id: str, fields: Mapping[str, str]) -> bool:
+        await self._record("key.update", key_id)
+        return await super().update(key_id, fields)
+
+    async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
+        if not only_tell:
+            await self._record("key.import", copy.record.id, copy.record.consumer)
+        return await super().put(copy, overwrite=overwrite, only_tell=only_tell)
+
+    async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
+        for record in records:
+            await self._record("key.export", record.id, record.consumer)
+        return await super().copies(records)
+
+    async def delete(self, key_id: str) -> bool:
+        await self._record("key.delete", key_id)
+        return await super().delete(key_id)
+
+    @asynccontextmanager
+    async def on_one_connection(self) -> AsyncIterator[KeyStore]:
+        async with super().on_one_connection() as line:
+            yield AuditedKeys(
+                line._client, self._prefix, self._audit, self._actor, self._on_unrecorded
+            )
+
+    async def _record(self, event: str, key_id: str, consumer: str = "") -> None:
+        """StoreError where it cannot be written."""
+        try:
+            await self._audit.record(
+                AuditEvent(event, key_id=key_id, consumer=consumer, actor=self._actor)
+            )
+        except Denied as denied:
+            raise StoreError(
+                "This was not done, because its audit record could not be written: "
+                f"{denied.__cause__}"
+            ) from None

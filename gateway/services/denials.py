@@ -1,0 +1,176 @@
+"""Refusals as audit records: each one of a key that was proven, floods folded into counts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.domain.audit import DENIED, AuditEvent, Named
+from gateway.domain.errors import DENIALS, Code, Denied
+from gateway.domain.traffic import Handled
+from gateway.services.audit import Audit
+
+FOLD_SECONDS = 60.0
+TICK_SECONDS = 1.0
+QUIET_SECONDS = 1.0
+# Of keys and codes in one minute; what is beyond is counted without its key.
+MOST_FOLDS = 10_000
+
+_LIMITS = frozenset(
+    DENIALS[code].name
+    for code in (Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.QUOTA_EXHAUSTED)
+)
+_INVALID = DENIALS[Code.KEY_INVALID].name
+
+log = structlog.get_logger()
+
+Fold = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Folded:
+    first: Handled
+    ends: float
+    count: int = 0
+
+
+@asynccontextmanager
+async def open_denials(
+    audit: Audit, on_canary: Callable[[], object], on_lost: Callable[[int], object]
+) -> AsyncIterator["DenialAudit"]:
+    """What was folded is written at its end."""
+    denials = DenialAudit(audit, on_canary, on_lost)
+    folding = asyncio.create_task(denials.fold_on())
+    try:
+        yield denials
+    finally:
+        folding.cancel()
+        await asyncio.gather(folding, return_exceptions=True)
+        await denials.close()
+
+
+class DenialAudit:
+    """`on_canary` is told of each use of a decoy, `on_lost` how many records were not written:
+    traffic that uses no credential goes on without them."""
+
+    def __init__(
+        self, audit: Audit, on_canary: Callable[[], object], on_lost: Callable[[int], object]
+    ) -> None:
+        self._audit = audit
+        self._on_canary = on_canary
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._folds: dict[Fold, _Folded] = {}
+        self._writing: set[asyncio.Task[None]] = set()
+        self._quiet_until = 0.0
+
+    def count(self, batch: Sequence[Handled]) -> None:
+        """Requests that have ended."""
+        events = [_decoyed(one) for one in batch if one.decoy]
+        for _ in events:
+            self._on_canary()
+        events += (event for one in batch if one.code and (event := self._event(one)) is not None)
+        if events:
+            self._write(events)
+
+    def _event(self, handled: Handled) -> AuditEvent | None:
+        """What is to be written now; None: it is counted, and told later."""
+        if handled.key_id and handled.code == _INVALID:
+            # A secret was right, and the key is none: nobody but a decoy is both.
+            self._on_canary()
+            return _told("canary.key", handled)
+        if not handled.key_id:
+            self._fold(("", handled.code), handled).count += 1
+            return None
+        if handled.code not in _LIMITS:
+            return _told("request.denied", handled)
+        known = (handled.key_id, handled.code) in self._folds
+        folded = self._fold((handled.key_id, handled.code), handled)
+        if known:
+            folded.count += 1
+            return None
+        return _told("request.denied", handled)
+
+    def _fold(self, fold: Fold, handled: Handled) -> _Folded:
+        if fold not in self._folds and len(self._folds) >= MOST_FOLDS:
+            fold = ("", handled.code)
+        found = self._folds.get(fold)
+        if found is None:
+            found = self._folds[fold] = _Folded(handled, self._loop.time() + FOLD_SECONDS)
+        return found
+
+    async def fold_on(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = self._loop.time()
+            self._end_folds([fold for fold, one in self._folds.items() if one.ends <= now])
+
+    def _end_folds(self, folds: Sequence[Fold]) -> None:
+        events = []
+        for fold in folds:
+            folded = self._folds.pop(fold)
+            if folded.count:
+                events.append(_summed(fold, folded))
+        if events:
+            self._write(events)
+
+    def _write(self, events: Sequence[AuditEvent]) -> None:
+        task = asyncio.create_task(self._record(events))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _record(self, events: Sequence[AuditEvent]) -> None:
+        written = [self._audit.record(event) for event in events]
+        lost = 0
+        for one in written:
+            try:
+                await one
+            except Denied:
+                lost += 1
+        if lost:
+            self._on_lost(lost)
+            now = self._loop.time()
+            if now >= self._quiet_until:
+                self._quiet_until = now + QUIET_SECONDS
+                log.error("denials_not_audited", records=lost)
+
+    async def close(self) -> None:
+        self._end_folds(list(self._folds))
+        if self._writing:
+            await asyncio.wait(self._writing)
+
+
+def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:
+    return AuditEvent(
+        event,
+        request_id=handled.request_id,
+        key_id=handled.key_id,
+        consumer=handled.consumer,
+        agent=handled.agent,
+        credentials=used,
+        decision=DENIED,
+        code=handled.code,
+        status=handled.status,
+        latency_ms=round(handled.total * 1000, 3),
+    )
+
+
+def _decoyed(handled: Handled) -> AuditEvent:
+    return _told("canary.credential", handled, (Named(handled.decoy, 0),))
+
+
+def _summed(fold: Fold, folded: _Folded) -> AuditEvent:
+    key_id, code = fold
+    first = folded.first
+    return AuditEvent(
+        "request.denied",
+        key_id=key_id,
+        consumer=first.consumer if key_id else "",
+        decision=DENIED,
+        code=code,
+        status=first.status,
+        count=folded.count,
+    )

@@ -1,0 +1,178 @@
+"""What the gateway refuses is on record, floods as counts; decoys look like none, and are told."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from gateway.crypto.audit_key import audit_keys
+from gateway.crypto.envelope import MasterKeys
+from gateway.domain.audit_chains import Chains
+from gateway.domain.credentials import Version, parse_id
+from gateway.services import denials
+from gateway.store.audit import AuditStore
+from tests.flows.services import put
+from tests.flows.world import MASTER, World
+from tests.services.vaults import Vault
+
+SERVICE = """version: 1
+services:
+  crm:
+    upstream: {url}
+    inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}
+"""
+
+
+async def records(world: World, event: str = "") -> list[dict[str, Any]]:
+    found = [json.loads(r) async for _, r in AuditStore(world.client, world.store.prefix).read()]
+    return [one for one in found if not event or one["event"] == event]
+
+
+async def come(world: World, event: str, count: int) -> list[dict[str, Any]]:
+    ends = time.monotonic() + 15
+    while len(found := await records(world, event)) < count and time.monotonic() < ends:
+        await asyncio.sleep(0.05)
+    assert len(found) == count, found
+    return found
+
+
+async def metric(world: World, name: str) -> float:
+    async with world.session.get(f"http://{world.gateways[0].admin.address}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+@pytest.fixture
+def short_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denials, "FOLD_SECONDS", 0.5)
+    monkeypatch.setattr(denials, "TICK_SECONDS", 0.05)
+
+
+async def test_a_refusal_of_a_proven_key_is_on_record_with_all_that_is_known(world: World) -> None:
+    world.serve(world.agent())
+    key = await world.issue("agents/other")
+    answer = await world.call(key)
+    (one,) = await come(world, "request.denied", 1)
+    assert one["decision"] == "denied"
+    assert one["key_id"] == key.id
+    assert (one["consumer"], one["agent"]) == ("sales", "echo")
+    assert (one["code"], one["status"]) == ("scope_denied", 403)
+    assert one["request_id"] == answer.headers["X-Request-Id"]
+    assert one["latency_ms"] > 0
+    assert one["count"] == 1
+
+
+async def test_refusals_without_a_proven_key_are_one_record_a_code(
+    short_folds: None, world: World
+) -> None:
+    world.serve(world.agent())
+    for _ in range(20):
+        await world.call(None)
+    (one,) = await come(world, "request.denied", 1)
+    assert (one["code"], one["count"], one["key_id"]) == ("key_missing", 20, "")
+
+
+async def test_refusals_by_limits_are_a_record_and_then_a_count(
+    short_folds: None, world: World
+) -> None:
+    world.serve(world.agent())
+    key = await world.issue("agents/*", limits="quota=1/month")
+    for _ in range(11):
+        await world.call(key)
+    first, rest = await come(world, "request.denied", 2)
+    assert (first["code"], first["count"], first["key_id"]) == ("quota_exhausted", 1, key.id)
+    assert (rest["code"], rest["count"], rest["key_id"]) == ("quota_exhausted", 9, key.id)
+
+
+async def test_traffic_goes_on_where_refusals_cannot_be_recorded(world: World) -> None:
+    world.serve(world.agent())
+    key, other = await world.issue("agents/*"), await world.issue("agents/other")
+    await world.client.set(f"{world.store.prefix}audit", "no stream")
+    assert (await world.call(other)).code == "scope_denied"
+    assert (await world.call(key)).status == 200
+    ends = time.monotonic() + 15
+    while await metric(world, "gateway_audit_lost_total") < 1 and time.monotonic() < ends:
+        await asyncio.sleep(0.05)
+    assert await metric(world, "gateway_audit_lost_total") == 1
+    await world.client.delete(f"{world.store.prefix}audit")
+
+
+async def test_what_was_recorded_is_one_good_chain(world: World) -> None:
+    world.serve(world.agent())
+    other = await world.issue("agents/other")
+    await asyncio.gather(*(world.call(other) for _ in range(30)))
+    await come(world, "request.denied", 30)
+    chains = Chains(audit_keys(MasterKeys((MASTER,))).by_id, signed=True, trimmed=False)
+    async for _, record in AuditStore(world.client, world.store.prefix).read():
+        assert not chains.problem(record)
+
+
+async def test_a_decoy_key_is_refused_like_an_unknown_one_and_told_of(world: World) -> None:
+    """Also where it was a real key a moment ago, and the gateway knew it well."""
+    world.serve(world.agent())
+    key, unknown = await world.issue("agents/*"), await world.issue("agents/*")
+    await world.client.delete(world.record(unknown))
+    assert (await world.call(key)).status == 200
+    await world.client.hset(world.record(key), "status", "canary")
+    decoy, stranger = await world.call(key), await world.call(unknown)
+    assert decoy.code == "key_invalid"
+    for answer in (decoy, stranger):
+        body = answer.json
+        body.pop("request_id")
+        assert body == {
+            "type": "error",
+            "error": {
+                "type": "authentication_error",
+                "code": "key_invalid",
+                "message": decoy.json["error"]["message"],
+                "param": None,
+            },
+        }
+    assert _shape(decoy.headers) == _shape(stranger.headers)
+    (one,) = await come(world, "canary.key", 1)
+    assert one["key_id"] == key.id
+    assert await metric(world, "gateway_canary_uses_total") == 1
+
+
+async def hide(world: World, name: str) -> None:
+    """A decoy, once the gateway has it in memory."""
+    value = Version(1, {"value": "never-to-be-seen-by-anyone"})
+    await Vault(world.client).write(name, type="canary", current=value)
+    ends = time.monotonic() + 15
+    while not world.gateways[0].credentials.is_decoy(parse_id(name)):
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.02)
+
+
+def _shape(headers: Any) -> dict[str, str]:
+    changing = ("x-request-id", "request-id", "date")
+    return {name.lower(): v for name, v in headers.items() if name.lower() not in changing}
+
+
+async def test_a_decoy_credential_is_none_to_whoever_asks_for_it_and_told_of(world: World) -> None:
+    await hide(world, "backup_key")
+    world.serve(world.agent())
+    key = await world.issue("gateway/credentials")
+    found = await world.call(key, "/v1/credentials?names=backup_key")
+    missing = await world.call(key, "/v1/credentials?names=no_such_key")
+    assert b"never-to-be" not in found.body
+    assert found.json["credentials"] == missing.json["credentials"] == []
+    assert found.json["removed"] == ["backup_key"]
+    assert missing.json["removed"] == ["no_such_key"]
+    (one,) = await come(world, "canary.credential", 1)
+    assert one["credentials"] == [{"name": "backup_key", "version": 0}]
+    assert one["key_id"] == key.id
+
+
+async def test_a_decoy_of_a_user_is_put_into_no_call(world: World) -> None:
+    await hide(world, "user/ann/crm")
+    put(world, SERVICE.format(url=f"http://127.0.0.1:{world.agent_port}"))
+    key = await world.issue("services/crm", users=("ann", "bob"))
+    decoy = await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
+    missing = await world.call(key, "/services/crm/x", headers={"X-User-Id": "bob"})
+    assert decoy.code == missing.code == "credential_unavailable"
+    assert decoy.json["error"] == missing.json["error"]
+    (one,) = await come(world, "canary.credential", 1)
+    assert one["credentials"][0]["name"] == "user/ann/crm"
