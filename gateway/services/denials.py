@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.domain.audit import DENIED, AuditEvent, Named
-from gateway.domain.errors import DENIALS, Code, Denied
+from gateway.domain.errors import DENIALS, Code
 from gateway.domain.traffic import Handled
 from gateway.services.audit import Audit
 
@@ -123,14 +123,9 @@ class DenialAudit:
         task.add_done_callback(self._writing.discard)
 
     async def _record(self, events: Sequence[AuditEvent]) -> None:
-        written = [self._audit.record(event) for event in events]
-        lost = 0
-        for one in written:
-            try:
-                await one
-            except Denied:
-                lost += 1
-        if lost:
+        written = (self._audit.record(event) for event in events)
+        ended = await asyncio.gather(*written, return_exceptions=True)
+        if lost := sum(one is not None for one in ended):
             self._on_lost(lost)
             now = self._loop.time()
             if now >= self._quiet_until:

@@ -21,6 +21,7 @@ FIELDS = {
     "oauth2": {"token_url": "https://t.example", "client_id": "c", "client_secret": "s"},
     "database": {"url": "postgresql://u:p@h/d"},
     "custom": {"anything": "v", "pem": "-----BEGIN\nKEY-----"},
+    "canary": {"value": "v"},
 }
 
 
