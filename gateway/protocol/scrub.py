@@ -86,6 +86,8 @@ def spellings(secret: str) -> Iterator[bytes]:
     for ascii_only in (True, False):
         text = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
         yield from (text.encode(), text.replace("/", "\\/").encode())
+        # JSON that is a text in JSON, as tools like to answer.
+        yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
     yield from (html.escape(secret).encode(), html.escape(secret, quote=False).encode())
     yield html.escape(secret).replace("&#x27;", "&#39;").encode()
 

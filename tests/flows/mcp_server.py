@@ -5,18 +5,17 @@ tools tell whatever they were given, in every way that a tool has.
 """
 
 import asyncio
-import base64
-import json
 import socket
 import sys
-from html import escape
 from typing import Any
-from urllib.parse import quote
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp_types import JSONRPCMessage
+
+from tests.flows.mcp_spellings import SPELLINGS
 
 server: Any = MCPServer("spills", instructions="Tells what it is told.")
 
@@ -32,19 +31,6 @@ async def whoami(context: Context, region: str = "", access_key: str = "") -> di
     return {"region": region, "key_length": len(access_key), "headers": sorted(headers)}
 
 
-SPELLINGS = {
-    "plain": lambda s: s,
-    "base64": lambda s: base64.b64encode(s.encode()).decode(),
-    "base64 inside": lambda s: base64.b64encode(f"x={s};".encode()).decode(),
-    "base64 lines": lambda s: base64.encodebytes(f"TOKEN={s * 3}\n".encode()).decode(),
-    "url": lambda s: quote(s, safe=""),
-    "every byte": lambda s: "".join(f"%{b:02x}" for b in s.encode()),
-    "hex": lambda s: s.encode().hex(),
-    "json": lambda s: json.dumps({"token": s}),
-    "html": lambda s: escape(f"<p>{s}</p>"),
-}
-
-
 @server.tool(description="Returns its secret in some spelling.")
 async def spill(context: Context, how: str) -> str:
     return f"before {SPELLINGS[how](token(context))} after"
@@ -58,7 +44,7 @@ async def spill_structured(context: Context) -> dict[str, Any]:
 
 @server.tool(description="Fails, and says why.")
 async def fail(context: Context) -> str:
-    raise ValueError(f"could not log in with {token(context)}")
+    raise ToolError(f"could not log in with {token(context)}")
 
 
 @server.tool(description="Tells of its progress, and logs.")

@@ -1,0 +1,338 @@
+"""A server of tools that returns, logs, encodes and splits what it was given: nothing of it is
+shown, and that it tried is on record."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from gateway.domain.keys import Key
+from tests.flows.mcp_spellings import SPELLINGS
+from tests.flows.services import Backend, backend, keep
+from tests.flows.tools import (
+    TOKEN,
+    Servers,
+    call,
+    client,
+    code,
+    mcp_servers,
+    messages,
+    opened,
+    put_tools,
+    request,
+    said,
+    send,
+)
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with mcp_servers() as found:
+        yield found
+
+
+@pytest.fixture
+async def key(world: World) -> AsyncIterator[Key]:
+    await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
+    yield await world.issue("tools/fc", users=("u1",))
+
+
+@pytest.fixture
+async def hostile(world: World, key: Key) -> AsyncIterator[Backend]:
+    async with backend() as made:
+        put_tools(world, f"{made.url}/mcp")
+        yield made
+
+
+def clean(body: bytes) -> None:
+    """Neither as it stands nor as what it means."""
+    for text in (body.decode(), *map(json.dumps, _parsed(body))):
+        assert TOKEN not in text and TOKEN[4:30] not in text
+        assert "5ecret" not in text
+
+
+def _parsed(body: bytes) -> list[Any]:
+    lines = [line.removeprefix("data:") for line in body.decode().splitlines()]
+    found = []
+    for line in (body.decode(), *lines):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+async def records(world: World, event: str) -> list[dict[str, Any]]:
+    found = await world.client.xrange("gw:audit")
+    told = [json.loads(line) for _, fields in found for line in fields.values()]
+    return [one for one in told if one["event"] == event]
+
+
+async def recorded(world: World, event: str, number: int = 1) -> list[dict[str, Any]]:
+    """Once there are so many of them."""
+    async with asyncio.timeout(10):
+        while len(found := await records(world, event)) < number:
+            await asyncio.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["json", "events"])
+async def test_a_real_tool_that_spells_its_secret_in_any_way_shows_none_of_it(
+    world: World, servers: Servers, key: Key, kind: str
+) -> None:
+    put_tools(world, servers.url(kind))
+    headers = await opened(world, key)
+    for how in SPELLINGS:
+        answer = await send(world, key, call("spill", how=how), headers=headers)
+        text = said(answer)["result"]["content"][0]["text"]
+        assert "[redacted:github]" in text, how
+        assert text.startswith("before ") and text.endswith(" after")
+        clean(answer.body)
+    for name in ("spill_structured", "fail", "chatter"):
+        message = call(name)
+        message["params"]["_meta"] = {"progressToken": 1}
+        answer = await send(world, key, message, headers=headers)
+        assert name == "chatter" or "[redacted:github]" in answer.body.decode()
+        clean(answer.body)
+    seen = await recorded(world, "credential.reflected", len(SPELLINGS))
+    assert seen[0]["credentials"] == [{"name": "user/u1/github", "version": 1}]
+    assert (seen[0]["tool"], seen[0]["user"]) == ("spill", "u1")
+    assert seen[0]["agent"] == "tools/fc" and seen[0]["key_id"] == key.id
+    metrics = await world.session.get(f"http://{world.gateways[0].admin.address}/metrics")
+    assert b'gateway_credentials_reflected_total{agent="tools/fc"}' in await metrics.read()
+
+
+async def test_progress_of_a_real_tool_arrives_as_it_happens_without_the_secret(
+    world: World, servers: Servers, key: Key
+) -> None:
+    put_tools(world, servers.url())
+    heard: list[str] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message or "")
+
+    async with client(world, key) as mcp:
+        await mcp.call_tool("chatter", {}, progress_callback=hear)
+    assert heard == [f"step {i} with [redacted:github]" for i in range(3)]
+
+
+async def test_each_call_is_on_record_before_it_is_made(
+    world: World, servers: Servers, key: Key
+) -> None:
+    put_tools(world, servers.url("json"))
+    await send(world, key, call("whoami"), headers=await opened(world, key))
+    (record,) = await records(world, "tool.call")
+    assert (record["tool"], record["agent"], record["user"]) == ("whoami", "tools/fc", "u1")
+    assert record["credentials"] == [{"name": "user/u1/github", "version": 1}]
+    assert (record["key_id"], record["decision"]) == (key.id, "allowed")
+    assert TOKEN not in json.dumps(record)
+    # What opens a session uses the credential too.
+    assert len(await records(world, "credential.use")) == 2
+
+
+def escaped(text: str) -> str:
+    return "".join(f"\\u{ord(c):04x}" for c in text)
+
+
+RESPONSE = '{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"%s"}]}}'
+ANSWERS = {
+    "escapes": RESPONSE % escaped(TOKEN),
+    "half escapes": RESPONSE % (TOKEN[:9] + escaped(TOKEN[9:20]) + json.dumps(TOKEN[20:])[1:-1]),
+    "name": json.dumps({"jsonrpc": "2.0", "id": 7, "result": {TOKEN: {"x" + TOKEN: 1}}}),
+    "error": json.dumps(
+        {"jsonrpc": "2.0", "id": 7, "error": {"code": 1, "message": TOKEN, "data": [TOKEN]}}
+    ),
+    "json in json": json.dumps(
+        {"jsonrpc": "2.0", "id": 7, "result": {"text": json.dumps({"a": json.dumps([TOKEN])})}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_message_is_searched_as_what_it_means(
+    world: World, hostile: Backend, key: Key, name: str, status: int
+) -> None:
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        headers = {"X-Echo": TOKEN, f"X-{TOKEN[:3]}": "fine"}
+        return web.Response(
+            text=ANSWERS[name], status=status, headers=headers, content_type="application/json"
+        )
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert told.status == status and "[redacted:github]" in told.body.decode()
+    clean(told.body)
+    assert told.headers["X-Echo"] == "[redacted:github]"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
+async def test_events_are_searched_however_they_are_cut(
+    world: World, hostile: Backend, key: Key, size: int
+) -> None:
+    log = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": TOKEN}}
+    stream = (
+        f": {TOKEN}\r\n\r\nid: {TOKEN}\rdata: {json.dumps(log)}\r\r"
+        f"event: {TOKEN}\ndata: no JSON {TOKEN}\n\n"
+        f"data: {RESPONSE % escaped(TOKEN)}\n\n"
+    ).encode()
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for at in range(0, len(stream), size):
+            await response.write(stream[at : at + size])
+        return response
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    clean(told.body)
+    assert told.body.decode().count("[redacted:github]") == 6
+    assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
+
+
+async def test_tool_descriptions_and_what_comes_unasked_are_searched(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    listed = {"tools": [{"name": "x", "description": TOKEN, "inputSchema": {"title": TOKEN}}]}
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        message = {"jsonrpc": "2.0", "id": 7, "result": listed}
+        if request.method == "GET":
+            return web.Response(
+                text=f"data: {json.dumps(message)}\n\n", content_type="text/event-stream"
+            )
+        return web.json_response(message)
+
+    hostile.answer = answer
+    for told in (
+        await send(world, key, request("tools/list")),
+        await send(world, key, None, method="GET"),
+    ):
+        assert told.status == 200 and "[redacted:github]" in told.body.decode()
+        clean(told.body)
+    single = await world.issue("tools/fc:y", users=("u1",))
+    resumed = await send(world, single, None, method="GET", headers={"Last-Event-ID": "1"})
+    assert messages(resumed)[0]["result"]["tools"] == []
+    assert hostile.last.headers["last-event-id"] == ["1"]
+
+
+async def test_a_compressed_answer_is_searched_and_a_bomb_is_not_opened(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    bodies = {
+        "gzip": gzip.compress((RESPONSE % escaped(TOKEN)).encode()),
+        "deflate": zlib.compress((RESPONSE % escaped(TOKEN)).encode()),
+    }
+
+    def compressed(coding: str, body: bytes) -> None:
+        async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+            headers = {"Content-Encoding": coding}
+            return web.Response(body=body, headers=headers, content_type="application/json")
+
+        hostile.answer = answer
+
+    for coding, body in bodies.items():
+        compressed(coding, body)
+        told = await send(world, key, call("x"))
+        assert said(told)["result"]["content"][0]["text"] == "[redacted:github]"
+        assert "Content-Encoding" not in told.headers
+    assert hostile.last.headers["accept-encoding"] == ["identity"]
+    for coding, body in (("gzip", gzip.compress(b"0" * 40_000_000)), ("br", b"x"), ("gzip", b"x")):
+        compressed(coding, body)
+        assert code(await send(world, key, call("x"))) == (502, "upstream_protocol")
+
+
+async def test_what_is_no_answer_of_a_tool_server_is_none(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    answers = [
+        web.Response(text=TOKEN, content_type="text/html"),
+        web.Response(text="[]", content_type="application/json"),
+        web.Response(text=f'"{TOKEN}"', content_type="application/json"),
+        web.Response(text=f"{{{TOKEN}", content_type="application/json"),
+        web.Response(text="[" * 5000 + "]" * 5000, content_type="application/json"),
+        web.Response(text='{"a":' * 900 + "1" + "}" * 900, content_type="application/json"),
+        web.Response(status=307, headers={"Location": f"http://127.0.0.1/{TOKEN}"}),
+    ]
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return answers.pop(0)
+
+    hostile.answer = answer
+    while answers:
+        told = await send(world, key, call("x"))
+        assert code(told) == (502, "upstream_protocol")
+        clean(told.body)
+
+
+async def test_a_server_that_refuses_the_credential_is_told_apart_and_the_one_before_is_tried(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        return web.json_response({"said": request.headers["Authorization"]}, status=401)
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert code(told) == (502, "upstream_auth_failed")
+    clean(told.body)
+
+
+async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_asked_for_them(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    schema = {"type": "object", "properties": {"token": {}, "a": {}}, "required": ["token", "a"]}
+
+    async def answer(_: web.Request, body: bytes) -> web.StreamResponse:
+        asked = json.loads(body)
+        result = asked["params"]
+        if asked["method"] == "tools/list":
+            result = {"tools": [{"name": "x", "inputSchema": schema}]}
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": result})
+
+    hostile.answer = answer
+    inject = {"arguments": {"token": "${user.github.value}"}}
+    put_tools(world, f"{hostile.url}/mcp", inject=inject)
+    told = await send(world, key, call("x", token="mine", a=1))
+    assert json.loads(hostile.last.body)["params"]["arguments"] == {"token": TOKEN, "a": 1}
+    assert said(told)["result"]["arguments"] == {"token": "[redacted:github]", "a": 1}
+    listed = said(await send(world, key, request("tools/list")))["result"]["tools"][0]
+    assert listed["inputSchema"] == {
+        "type": "object",
+        "properties": {"a": {}},
+        "required": ["a"],
+    }
+
+
+async def test_a_session_is_cut_when_its_key_is_revoked(
+    world: World, servers: Servers, key: Key
+) -> None:
+    put_tools(world, servers.url())
+    headers = await opened(world, key)
+    waiting = asyncio.create_task(send(world, key, call("wait", seconds=60), headers=headers))
+    await recorded(world, "tool.call")
+    await world.client.hset(world.record(key), "status", "revoked")
+    async with asyncio.timeout(10):
+        with pytest.raises(Exception):  # noqa: B017 - a cut answer is an error of the client's
+            answer = await waiting
+            raise ConnectionError(answer.status)
+
+
+async def test_nothing_that_was_put_in_is_in_the_log(
+    world: World, hostile: Backend, key: Key, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=ANSWERS["error"], content_type="application/json")
+
+    hostile.answer = answer
+    await send(world, key, call("x"))
+    told = capfd.readouterr()
+    assert "credential_reflected" in told.out + told.err
+    assert "5ecret" not in told.out + told.err
