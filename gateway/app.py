@@ -29,6 +29,7 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.proxy.tool_programs import ToolPrograms
+from gateway.proxy.tool_transports import program_transports
 from gateway.proxy.tools import Tools
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
 from gateway.services.admit import Clocks, Gatekeeper
@@ -40,6 +41,7 @@ from gateway.services.inject import open_injector
 from gateway.services.leases import Leases
 from gateway.services.open_audit import open_audit
 from gateway.services.open_journal import open_journal
+from gateway.services.open_programs import Programs, open_programs
 from gateway.services.open_vault import live_credentials, missing_credentials
 from gateway.services.orphan_watch import OrphanWatch
 from gateway.services.policies import list_directory, read_directory
@@ -62,13 +64,15 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Gateway:
     """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
-    `credentials`: what agents need of others; `workers`: the heartbeats."""
+    `credentials`: what agents need of others; `programs`: those that are tools; `workers`: the
+    heartbeats."""
 
     data: Listener
     admin: Listener
     policies: Callable[[], Policies]
     keys: KeyStore
     credentials: LiveCredentials
+    programs: Programs
     workers: WorkerStore
     worker: Worker | None = None
     draining: bool = False
@@ -100,7 +104,7 @@ async def run_gateway(
         settings = replace(settings, store=store)
         opened = open_gateway(settings, lambda: live.current, given)
         gateway = await stack.enter_async_context(opened)
-        await _vet(live, gateway.credentials)
+        await _vet(live, gateway)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = OrphanWatch(gateway.keys, stack)
         _in_background(live.watch(), stack)
@@ -125,12 +129,13 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _vet(live: LivePolicies, credentials: LiveCredentials) -> None:
-    """From now on no policies are taken whose credentials are missing; OperationError if these
-    are such."""
+async def _vet(live: LivePolicies, gateway: Gateway) -> None:
+    """From now on no policies are taken whose credentials are missing, or whose programs cannot be
+    kept apart; OperationError if these are such."""
 
     async def vet(policies: Policies) -> tuple[Problem, ...]:
-        return await missing_credentials(credentials, policies)
+        missing = await missing_credentials(gateway.credentials, policies)
+        return (*missing, *await gateway.programs.vet.problems(policies))
 
     problems = await vet(live.current)
     if problems:
@@ -189,8 +194,9 @@ async def open_gateway(
         models = Models(gatekeeper, services, spender)
         reflections = Reflections(audit, traffic)
         sessions = open_tool_sessions(settings, client)
-        programs = ToolPrograms({}, forwarder, sessions)
-        tools = Tools(gatekeeper, injector, services, programs, sessions, reflections.tell)
+        programs = await stack.enter_async_context(open_programs(settings.children))
+        served = ToolPrograms(program_transports(programs), forwarder, sessions)
+        tools = Tools(gatekeeper, injector, services, served, sessions, reflections.tell)
 
         def metrics() -> bytes:
             journal.settle()
@@ -206,6 +212,7 @@ async def open_gateway(
             policies,
             keys,
             credentials,
+            programs,
             WorkerStore(client, settings.store.prefix),
             worker,
         )

@@ -14,6 +14,7 @@ EDGES = {
     "gateway/proxy/handler.py",
     "gateway/proxy/admin_door.py",
     "gateway/proxy/tool_answers.py",
+    "gateway/proxy/under_way.py",
     "gateway/services/explain.py",
 }
 # An upstream that cannot be reached is no refusal yet while there is another one to ask.

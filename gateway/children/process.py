@@ -63,14 +63,12 @@ class Child:
 
 
 class Launcher:
-    """Starts programs under one isolation."""
+    """Starts programs. `isolation`: under which; None: none was found yet, and nothing starts."""
 
-    def __init__(self, settings: ChildSettings, isolation: Isolation) -> None:
+    def __init__(self, settings: ChildSettings, isolation: Isolation | None = None) -> None:
         self.isolation = isolation
         self._hidden = settings.hidden
-        self._uids: Uids | None = None
-        if isolation is not Isolation.NONE and os.geteuid() == 0:
-            self._uids = Uids(settings.state_dir, settings.uids)
+        self._uids = Uids(settings.state_dir, settings.uids) if os.geteuid() == 0 else None
 
     async def start(self, program: Program) -> Child:
         """Once it runs; OperationError, without any value, where it cannot be started."""
@@ -97,10 +95,13 @@ class Launcher:
 
     def _order(self, program: Program) -> dict[str, Any]:
         """What the keeper is told."""
+        if self.isolation is None:
+            raise OperationError("Programs are not kept apart here, so that none is started.")
         path = self._path(program)
         folder = str(Path(tempfile.gettempdir()) / f"gateway-tool-{secrets.token_hex(8)}")
         argv = [path, *program.argv[1:]]
-        uid = self._uids.of(program.owner) if self._uids else None
+        apart = self.isolation is not Isolation.NONE
+        uid = self._uids.of(program.owner) if apart and self._uids else None
         sandboxed = self.isolation is Isolation.BUBBLEWRAP
         if sandboxed:
             bubblewrap = find_bubblewrap() or "bwrap"

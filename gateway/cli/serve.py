@@ -19,7 +19,9 @@ from gateway.cli.options import (
     store_options,
 )
 from gateway.cli.privacy import keep_private
+from gateway.cli.tool_options import tool_options, with_hidden
 from gateway.cli.vault_options import audit_file, read_vault
+from gateway.domain.children import ChildSettings
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import (
     AccessLogSettings,
@@ -100,6 +102,7 @@ Example:
     help="How long open streams live on while Redis cannot be asked for their keys.",
 )
 @listener_options
+@tool_options
 @click.option(
     "--tls-cert",
     type=click.Path(path_type=Path),
@@ -152,6 +155,7 @@ def serve(
     drain: float,
     stream_unchecked: float,
     limits: ListenerLimits,
+    children: ChildSettings,
     tls_cert: Path | None,
     tls_key: Path | None,
     embedded: bool,
@@ -180,7 +184,9 @@ def serve(
         access_log=_access_log(access_log, log_format),
         max_requests=max_requests,
         audit_file=audit_file(),
+        children=children,
     )
+    settings = with_hidden(settings)
     if given is not None or not (workers > 1 or max_requests):
         # Who serves starts programs too; a supervisor's workers read all this anew.
         for name in SECRETS:

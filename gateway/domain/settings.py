@@ -6,6 +6,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gateway.domain.children import ChildSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -128,7 +130,7 @@ class Settings:
     `audit_file` None: audit records go into Redis' stream alone.
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
-    a worker is replaced; 0: never.
+    a worker is replaced; 0: never. `children`: how programs of tools run.
     """
 
     listen: Address
@@ -144,3 +146,4 @@ class Settings:
     access_log: AccessLogSettings | None = None
     max_requests: int = 0
     audit_file: Path | None = None
+    children: ChildSettings = field(default_factory=ChildSettings)

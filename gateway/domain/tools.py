@@ -66,3 +66,8 @@ class ToolServer:
     hooks: Hooks = Hooks()
     origins: frozenset[bytes] = frozenset()
     program: ProgramTerms = ProgramTerms()
+
+
+def program_owner(server: str, user: str, key_id: str) -> str:
+    """For whom a program of `server` runs: a user, or a key that acts for nobody."""
+    return f"{server}\0{'user' if user else 'key'}\0{user or key_id}"

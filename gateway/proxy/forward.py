@@ -36,7 +36,7 @@ class Forwarder:
     ) -> None:
         self._pool = pool
         self._balance = balance
-        self._inflight = inflight
+        self.inflight = inflight
         self._open_streams = traffic.open_streams
         self._reading_on: set[asyncio.Task[None]] = set()
 
@@ -116,7 +116,7 @@ class Forwarder:
         if head.status == 101:
             connection.deadline.clear()
             with self._open_streams.track_inprogress():
-                await open_tunnel(exchange, outgoing, connection, head, self._inflight)
+                await open_tunnel(exchange, outgoing, connection, head, self.inflight)
             return
         body: Body = payload
         if outgoing.dress is not None:
@@ -149,7 +149,7 @@ class Forwarder:
     async def _run(self, stream: AnswerStream, outgoing: Outgoing) -> None:
         with (
             self._open_streams.track_inprogress(),
-            self._inflight.stream(outgoing.standing, stream.cut),
+            self.inflight.stream(outgoing.standing, stream.cut),
         ):
             await stream.run(outgoing.agent.timeouts.idle)
 

@@ -22,6 +22,8 @@ from gateway.services.tool_sessions import ToolSessions
 
 # Whatever stands between the gateway and a caller gives up on longer silences.
 PING_SECONDS = 15.0
+# A transport keeps the time by itself, and says so in an answer.
+_GRACE_SECONDS = 5.0
 _PING = b": ping\n\n"
 _NO_CACHE = (b"Cache-Control", b"no-store")
 
@@ -69,7 +71,10 @@ class ToolPrograms:
         body = ProgramBody(answer.messages, task)
         try:
             asked = task.asked.rpc
-            first = await body.next_message(outgoing.agent.timeouts.first_byte)
+            patience = outgoing.agent.timeouts.first_byte + _GRACE_SECONDS
+            # A key that is lost while nothing is said yet ends the call too.
+            with self._forwarder.inflight.stream(outgoing.standing, body.refuse):
+                first = await body.next_message(patience)
             if first is None or asked is None or not asked.is_request:
                 if asked is not None and asked.is_request:
                     raise Denied(Code.UPSTREAM_PROTOCOL, "The program gave no answer.")
@@ -135,6 +140,10 @@ class ProgramBody:
         self._error = error
         if self._next is not None:
             self._next.cancel()
+
+    def refuse(self, code: Code) -> None:
+        """The key would be refused now."""
+        self.set_exception(Denied(code))
 
     def read_nowait(self, most: int, /) -> bytes:
         begun, self._begun = self._begun, b""

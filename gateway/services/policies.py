@@ -11,6 +11,7 @@ from gateway.domain.problems import Place, Problem
 from gateway.protocol.policy.read import Loaded, read_policies
 from gateway.protocol.policy.tree import MAX_BYTES
 from gateway.services.hooks import unusable_hooks
+from gateway.services.usable_commands import unusable_commands
 
 SUFFIX = ".yaml"
 MAX_FILES = 1000
@@ -80,7 +81,8 @@ def _read(directory: Path, listing: Listing) -> Loaded:
     if unread:
         return Loaded(None, tuple(sorted((*unread, *loaded.problems))))
     found = loaded.policies
-    unusable = (*_unusable_files(found), *unusable_hooks(found)) if found else ()
+    checks = (_unusable_files, unusable_hooks, unusable_commands)
+    unusable = tuple(one for check in checks for one in check(found)) if found else ()
     if unusable:
         return Loaded(None, unusable)
     return Loaded(loaded.policies, loaded.problems, loaded.warnings + _misnamed(directory))

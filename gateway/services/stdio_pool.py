@@ -11,7 +11,7 @@ from gateway.children.process import Launcher
 from gateway.domain.children import Program
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies import Timeouts
-from gateway.domain.tools import ToolServer
+from gateway.domain.tools import ToolServer, program_owner
 from gateway.services.stdio_server import StdioServer
 from gateway.services.tool_places import ToolPlaces
 from gateway.services.tool_stderr import Secret
@@ -33,11 +33,6 @@ class Seat(NamedTuple):
     key_id: str
     user: str
     stateless: bool
-
-    @property
-    def owner(self) -> str:
-        """For whom the program runs: a user, or a key that acts for nobody."""
-        return f"{self.server}\\0{self.user and 'user'}\\0{self.user or self.key_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +116,7 @@ class StdioPool:
         terms = wanted.tools.program
         program = Program(
             wanted.tools.command,
-            seat.owner,
+            program_owner(seat.server, seat.user, seat.key_id),
             wanted.env,
             terms.limits,
             terms.readable,

@@ -15,6 +15,7 @@ from gateway import __version__
 from gateway.children.process import Child
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Timeouts
+from gateway.protocol.rpc import encode
 from gateway.protocol.rpc_ids import Message, RpcIds, cancelled
 from gateway.services.tool_stderr import Secret, ToolStderr
 
@@ -173,7 +174,7 @@ class StdioServer:
     def _send(self, message: Message) -> None:
         with suppress(ConnectionError, RuntimeError):
             if not self._child.stdin.is_closing():
-                self._child.stdin.write(_encoded(message) + b"\n")
+                self._child.stdin.write(encode(message) + b"\n")
 
     async def _drain(self) -> None:
         """A pipe whose other end is gone is told of by the end of the child."""
@@ -230,14 +231,6 @@ class StdioServer:
         elif said.for_all and told is said.message:
             for inbox in self._inboxes.values():
                 inbox.put(letter)
-
-
-def _encoded(message: Message) -> bytes:
-    try:
-        return orjson.dumps(message)
-    except TypeError:
-        # Numbers beyond 64 bits, and halves of surrogate pairs.
-        return json.dumps(message, separators=(",", ":")).encode("ascii")
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:

@@ -34,6 +34,8 @@ def call(request: dict[str, Any]) -> None:
         result = text(arguments)
     elif name == "environment":
         result = text(dict(os.environ))
+    elif name == "measure":
+        result = text(len(os.environ["TOKEN"]))
     elif name == "pid":
         result = text(os.getpid())
     elif name == "sleep":

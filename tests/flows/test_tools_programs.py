@@ -1,0 +1,295 @@
+"""Tools that are programs, called by the official client, which knows nothing of a gateway."""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp_types import CallToolResult, TextContent
+
+from gateway.domain.children import Isolation
+from gateway.domain.keys import Key
+from gateway.services.program_vet import ProgramVet
+from tests.children.programs import processes, python, until
+from tests.flows.services import keep, put
+from tests.flows.tools import (
+    LEGACY,
+    TOKEN,
+    call,
+    client,
+    code,
+    hello,
+    messages,
+    request,
+    said,
+    send,
+)
+from tests.flows.world import World
+from tests.services.vaults import Vault
+
+SERVER = Path(__file__).parents[1] / "services" / "mcp_program.py"
+MODES = ("auto", "legacy")
+ENV = {"env": {"TOKEN": "${user.github.value}"}}
+REGION = {
+    "type": "object",
+    "properties": {"region": {"type": "string", "minLength": 2}},
+    "required": ["region"],
+}
+SHOW = "echo region $0; echo token $TOKEN; echo home $HOME >&2"
+LEAK = (
+    'printf %s "$TOKEN" | base64 -w0; echo; printf "x%s" "$TOKEN" | base64 -w0; echo; '
+    'printf %s "$TOKEN" | od -An -tx1 | tr -d " \\n"; echo; env; cat /proc/self/environ; '
+    'printf %s "$TOKEN" >&2; exit $1'
+)
+
+
+def command(name: str, *argv: str, schema: object = None) -> dict[str, object]:
+    described = schema or {"type": "object"}
+    return {"name": name, "description": f"It is {name}.", "input": described, "argv": list(argv)}
+
+
+def commands(mark: str) -> list[dict[str, object]]:
+    number = {"type": "object", "properties": {"n": {"type": "integer", "default": 0}}}
+    return [
+        command("show", "sh", "-c", SHOW, "{region}", schema=REGION),
+        command("leak", "sh", "-c", LEAK, "sh", "{n}", schema=number),
+        command("sleep", "sh", "-c", "sleep 600; true", mark),
+        command("flood", "sh", "-c", "yes"),
+    ]
+
+
+async def serve(world: World, **section: object) -> None:
+    """One server of tools, `fc`, as the file of an operator would name it."""
+    put(world, f"version: 1\ntools:\n  fc: {json.dumps({'inject': ENV, **section})}\n")
+    for gateway in world.gateways:
+        vet: ProgramVet = gateway.programs.vet
+        gateway.programs.launcher.isolation = gateway.programs.launcher.isolation or Isolation.NONE
+        assert await vet.problems(world.policies) == ()
+
+
+@pytest.fixture
+async def key(world: World) -> AsyncIterator[Key]:
+    vault = Vault(world.client)
+    await keep(world, vault, "user/u1/github", "api_key", value=TOKEN)
+    await keep(world, vault, "user/u2/github", "api_key", value="token-of-the-user-u2")
+    yield await world.issue("tools/fc", users=("u1", "u2", "u3"))
+
+
+def text(result: Any) -> str:
+    assert isinstance(result, CallToolResult)
+    return "".join(one.text for one in result.content if isinstance(one, TextContent))
+
+
+async def serve_stdio(world: World, *more: str, **section: object) -> None:
+    await serve(world, transport="stdio", command=[python(), str(SERVER), *more], **section)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_official_client_uses_a_program_that_is_an_mcp_server(
+    world: World, key: Key, mode: str
+) -> None:
+    server = [sys.executable, str(Path(__file__).parent / "mcp_stdio_server.py")]
+    await serve(world, transport="stdio", command=server)
+    progress: list[float] = []
+
+    async def on_progress(step: float, total: float | None, message: str | None) -> None:
+        progress.append(step)
+
+    async with client(world, key, mode=mode) as mcp:
+        names = {tool.name for tool in (await mcp.list_tools()).tools}
+        assert names == {"whoami", "steps", "fail"}
+        assert text(await mcp.call_tool("whoami", {"region": "eu"})) == "eu [redacted:github]"
+        done = await mcp.call_tool("steps", {"number": 3}, progress_callback=on_progress)
+        assert text(done) == "done" and progress == [1.0, 2.0, 3.0]
+        failed = await mcp.call_tool("fail", {})
+        assert failed.is_error and TOKEN not in text(failed)
+        assert (await mcp.list_prompts()).prompts[0].name == "greet"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_official_client_uses_commands_as_tools(
+    world: World, key: Key, mode: str
+) -> None:
+    await serve(world, transport="command", tools=commands("m"))
+    async with client(world, key, mode=mode) as mcp:
+        tools = (await mcp.list_tools()).tools
+        assert [tool.name for tool in tools] == ["show", "leak", "sleep", "flood"]
+        assert tools[0].input_schema == REGION and tools[0].description == "It is show."
+        shown = await mcp.call_tool("show", {"region": "eu; id"})
+        assert text(shown) == "region eu; id\ntoken [redacted:github]\n" and not shown.is_error
+        for wrong, reason in (({}, "required"), ({"region": 5}, "string"), ({"region": ""}, "")):
+            refused = await mcp.call_tool("show", wrong)
+            assert refused.is_error and reason in text(refused)
+        assert (await mcp.call_tool("show", {"region": "--help"})).is_error
+
+
+@pytest.mark.parametrize("ends", [0, 3])
+async def test_what_a_command_tells_of_its_environment_comes_back_redacted(
+    world: World, key: Key, ends: int
+) -> None:
+    await serve(world, transport="command", tools=commands("m"))
+    answer = await send(world, key, call("leak", n=ends))
+    told = said(answer)["result"]
+    shown = told["content"][0]["text"]
+    assert told["isError"] is (ends == 3) and shown.count("[redacted:github]") >= 5
+    for spelled in (TOKEN, base64.b64encode(TOKEN.encode()).decode(), TOKEN.encode().hex()):
+        assert spelled not in answer.body.decode()
+    if ends:
+        assert shown.startswith("The command ended with exit code 3.\n\nstderr:\n[redacted:github]")
+
+
+async def test_each_user_has_values_and_programs_of_their_own(world: World, key: Key) -> None:
+    await serve_stdio(world)
+    found = {}
+    for user in ("u1", "u2"):
+        told = said(await send(world, key, call("environment"), user))["result"]
+        found[user] = json.loads(told["content"][0]["text"])
+        assert found[user]["TOKEN"] == "[redacted:github]"
+    assert found["u1"]["HOME"] != found["u2"]["HOME"]
+    for user, token in (("u1", TOKEN), ("u2", "token-of-the-user-u2")):
+        length = said(await send(world, key, call("measure"), user))["result"]["content"][0]["text"]
+        assert length == str(len(token))
+
+
+async def test_without_a_users_credential_nothing_runs(world: World, key: Key) -> None:
+    mark = os.urandom(8).hex()
+    await serve_stdio(world, mark)
+    answer = await send(world, key, call("echo"), "u3")
+    assert code(answer) == (503, "credential_unavailable") and b"github" in answer.body
+    assert processes(mark) == []
+
+
+async def test_a_scope_for_one_tool_is_for_that_tool(world: World, key: Key) -> None:
+    narrow = await world.issue("tools/fc:show", users=("u1",))
+    await serve(world, transport="command", tools=commands("m"))
+    listed = said(await send(world, narrow, request("tools/list")))["result"]["tools"]
+    assert [tool["name"] for tool in listed] == ["show"]
+    assert (await send(world, narrow, call("show", region="eu"))).status == 200
+    assert (await send(world, narrow, call("leak"))).status == 403
+
+
+async def test_a_rotated_credential_is_in_a_new_program_from_the_next_call_on(
+    world: World, key: Key
+) -> None:
+    await serve_stdio(world)
+    before = said(await send(world, key, call("pid")))["result"]
+    await keep(
+        world, Vault(world.client), "user/u1/github", "api_key", number=2, value="rotated-value"
+    )
+    told = said(await send(world, key, call("measure")))["result"]["content"][0]["text"]
+    assert told == str(len("rotated-value"))
+    assert said(await send(world, key, call("pid")))["result"] != before
+
+
+async def test_programs_keep_no_sessions(world: World, key: Key) -> None:
+    await serve_stdio(world)
+    greeted = await send(world, key, hello())
+    assert "Mcp-Session-Id" not in greeted.headers
+    result = greeted.json["result"]
+    assert result["protocolVersion"] == LEGACY and result["serverInfo"]["name"] == "p"
+    # Changes of the list would reach nobody.
+    assert result["capabilities"] == {"tools": {}}
+    older = hello()
+    older["params"]["protocolVersion"] = "2025-06-18"
+    assert (await send(world, key, older)).json["result"]["protocolVersion"] == "2025-06-18"
+    for method in ("GET", "DELETE"):
+        refused = await send(world, key, None, method=method)
+        assert refused.status == 405 and "POST" in refused.headers["Allow"]
+    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    assert (await send(world, key, ready)).status == 202
+
+
+@pytest.mark.parametrize("transport", ["stdio", "command"])
+async def test_a_call_that_is_taken_back_ends(world: World, key: Key, transport: str) -> None:
+    mark = os.urandom(8).hex()
+    await serve_either(world, transport, mark)
+    waiting = asyncio.create_task(send(world, key, call("sleep", seconds=600)))
+    await until(lambda: len(processes(mark)) > 0)
+    taken = {"requestId": 7}
+    back = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": taken}
+    stranger = await world.issue("tools/fc", users=("u1",))
+    assert (await send(world, stranger, back)).status == 202
+    async with asyncio.timeout(30):
+        while not waiting.done():
+            assert (await send(world, key, back)).status == 202
+            await asyncio.sleep(0.05)
+    assert (await waiting).json["error"]["message"] == "The call was taken back."
+
+
+async def serve_either(world: World, transport: str, mark: str) -> None:
+    if transport == "stdio":
+        await serve_stdio(world, mark)
+    else:
+        await serve(world, transport="command", tools=commands(mark))
+
+
+async def test_a_caller_who_leaves_takes_the_command_with_it(world: World, key: Key) -> None:
+    mark = os.urandom(8).hex()
+    await serve(world, transport="command", tools=commands(mark))
+    waiting = asyncio.create_task(send(world, key, call("sleep")))
+    await until(lambda: len(processes(mark)) > 0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await until(lambda: processes(mark) == [])
+
+
+async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World, key: Key) -> None:
+    mark = os.urandom(8).hex()
+    await serve(world, transport="command", tools=commands(mark))
+    waiting = asyncio.create_task(send(world, key, call("sleep")))
+    await until(lambda: len(processes(mark)) > 0)
+    await world.client.hset(world.record(key), "status", "revoked")  # type: ignore[misc]
+    assert code(await waiting) == (401, "key_revoked")
+    await until(lambda: processes(mark) == [])
+
+
+async def test_a_command_is_ended_that_takes_or_prints_too_much(world: World, key: Key) -> None:
+    mark = os.urandom(8).hex()
+    times = {"first_byte": "300ms"}
+    await serve(world, transport="command", tools=commands(mark), timeouts=times)
+    late = said(await send(world, key, call("sleep")))["result"]
+    assert late["isError"] and late["content"][0]["text"].startswith("The command did not end")
+    await until(lambda: processes(mark) == [])
+    await serve(world, transport="command", tools=commands(mark), program={"output": "10KB"})
+    flood = said(await send(world, key, call("flood")))["result"]
+    assert flood["isError"] and "more than 10000 bytes" in flood["content"][0]["text"]
+
+
+async def test_notifications_come_as_events_before_the_answer(world: World, key: Key) -> None:
+    await serve_stdio(world)
+    message = call("progress")
+    message["params"]["_meta"] = {"progressToken": "mine"}
+    answer = await send(world, key, message)
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    found = messages(answer)
+    assert [one.get("params", {}).get("progress") for one in found] == [0, 1, 2, None]
+    assert found[-1]["id"] == 7 and found[0]["params"]["progressToken"] == "mine"
+
+
+async def test_a_crash_is_an_answer(world: World, key: Key) -> None:
+    await serve_stdio(world)
+    answer = await send(world, key, call("crash"))
+    error = answer.json["error"]
+    assert answer.json["id"] == 7 and error["code"] == 502
+    assert error["data"]["error"]["code"] == "upstream_unreachable"
+    assert said(await send(world, key, call("echo")))["result"]
+
+
+async def test_a_program_that_cannot_be_started_is_unreachable(world: World, key: Key) -> None:
+    await serve(world, transport="stdio", command=["no-such-program"])
+    assert code(await send(world, key, call("echo"))) == (502, "upstream_unreachable")
+
+
+async def test_calls_of_programs_are_on_record_before_they_run(world: World, key: Key) -> None:
+    await serve(world, transport="command", tools=commands("m"))
+    assert (await send(world, key, call("show", region="eu"))).status == 200
+    records = [json.loads(one["record"]) for _, one in await world.client.xrange("gw:audit")]
+    (made,) = [one for one in records if one["event"] == "tool.call"]
+    assert (made["agent"], made["tool"], made["user"]) == ("tools/fc", "show", "u1")
+    assert made["credentials"] == [{"name": "user/u1/github", "version": 1}]
+    assert TOKEN not in json.dumps(records)
