@@ -18,7 +18,8 @@ from gateway.store.keys import KeyStore
 EPILOG = """\b
 Examples:
   gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat
-  gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat"""
+  gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat
+  gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1"""
 
 
 @click.command(epilog=EPILOG)
@@ -27,6 +28,7 @@ Examples:
     "--method", default="GET", show_default=True, metavar="METHOD", help="As the caller sends it."
 )
 @click.option("--url", required=True, metavar="URL", help="A path, or a URL with a host.")
+@click.option("--tool", default="", metavar="TOOL", help="Called at /tools/NAME/mcp, by POST.")
 @click.option("--user", default="", metavar="USER", help="As in X-User-Id.")
 @json_option
 @policies_option
@@ -35,6 +37,8 @@ def explain(
     store: StoreSettings, policies: Path, as_json: bool, key_id: str | None, **asked: str
 ) -> None:
     """Say what would happen to a request, and why. Nothing is charged."""
+    if asked["tool"]:
+        asked["method"] = "POST"
     question = Question(key_id=key_id or "", **asked)
     told = asyncio.run(_ask(store, loaded_policies(policies), question))
     if as_json:

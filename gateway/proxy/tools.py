@@ -99,7 +99,7 @@ class Tools:
         if self._injector.kept(agent, inject, user) is None:
             missing = await self._injector.missing(inject, user)
             if missing is not None:
-                raise _missing(missing)
+                raise _missing(missing, decoy=self._injector.is_decoy(missing))
         task = ToolTask(exchange, outgoing, asked, self._tell)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
@@ -134,10 +134,12 @@ def _sent(head: RequestHead, asked: Asked) -> RequestHead:
     return replace(head, headers=headers)
 
 
-def _missing(name: CredentialId) -> Denied:
+def _missing(name: CredentialId, *, decoy: bool) -> Denied:
+    """A decoy looks like one that is not there."""
     whose = f" of user '{name.owner}'" if name.owner else ""
     return Denied(
         Code.CREDENTIAL_UNAVAILABLE,
         f"This needs the credential '{name.name}'{whose}, which is not there: have it added.",
         fields={"credential": str(name)},
+        decoy=str(name) if decoy else "",
     )

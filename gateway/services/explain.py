@@ -1,6 +1,7 @@
 """What would happen to a request, and why. The rules are those of the data plane; nothing is
 charged, and the secret is taken for the right one."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,21 +14,24 @@ from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Grants, Scope
 from gateway.protocol.request import RequestHead, read_head
+from gateway.protocol.rpc import encode, read
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.belief import Belief, Door, believe
-from gateway.services.locate import Located, locate
+from gateway.services.locate import Located, locate, locate_tools
 from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
 from gateway.store.keys import KeyStore
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent."""
+    """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent.
+    `tool`: the one that is called there; empty: none."""
 
     method: str
     url: str
     key_id: str = ""
     user: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Explainer:
 
     async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> str:
         head = _head(question)
-        located = locate(head, self._policies)
+        located = _located(head, question, self._policies)
         steps.append(("request", "well-formed"))
         if not located.public:
             await self._authorise(question, head, located, steps)
@@ -70,6 +74,8 @@ class Explainer:
         agent = located.agent
         if agent is None:
             raise Denied(Code.NOT_FOUND)
+        if agent.tools is not None and not agent.upstreams:
+            return shlex.join(agent.tools.command) or f"the program of {question.tool or 'a tool'}"
         return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
 
     async def _authorise(
@@ -129,6 +135,17 @@ class Explainer:
         steps += ((named.label, f"{named.limit}, counted from answers") for named in door.tokens)
         if isinstance(answer, Exceeded):
             raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
+
+
+def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
+    """With the message that calls a tool, where one is asked about."""
+    located = locate(head, policies)
+    if not question.tool:
+        return located
+    if located.agent is None or located.agent.tools is None:
+        raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
+    return locate_tools(located.agent, head.method, read(encode(message)))
 
 
 def _head(question: Question) -> RequestHead:

@@ -138,6 +138,9 @@ class Injector:
             await self._look_again()
         return next((name for name in gone if name not in self._credentials.known), None)
 
+    def is_decoy(self, name: CredentialId) -> bool:
+        return self._credentials.is_decoy(name)
+
     async def _look_again(self) -> None:
         """Once a second at most, whatever callers ask for."""
         now = time.monotonic()

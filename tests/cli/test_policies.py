@@ -203,3 +203,21 @@ def test_a_whole_key_is_no_id_and_is_not_repeated(commands: Commands) -> None:
     )
     assert ended.code == 2
     assert key.text not in ended.said + ended.out
+
+
+def test_explain_of_a_tool_tells_the_scope_that_it_needs(commands: Commands) -> None:
+    (commands.folder / "policies" / "a.yaml").write_text(
+        "version: 1\ntools:\n  fc: {transport: http, upstream: 'http://127.0.0.1:9200/mcp'}\n"
+        "  files: {transport: stdio, command: [server, --all]}\n"
+    )
+    key = commands.create("--scope", "tools/fc:list", "--scope", "tools/files", "--users", "u1")
+    words = ("--key", key.id, "--url", "/tools/fc/mcp")
+    told = explain(commands, *words, "--tool", "list", "--user", "u1")
+    assert (told["decision"], told["upstream"]) == ("allow", "http://127.0.0.1:9200/mcp")
+    told = explain(commands, *words, "--tool", "delete")
+    assert (told["code"], told["required_scope"]) == ("scope_denied", "tools/fc:delete")
+    assert explain(commands, *words, "--tool", "list", "--user", "u2")["code"] == "user_denied"
+    told = explain(commands, "--key", key.id, "--url", "/tools/files/mcp", "--tool", "x")
+    assert told["upstream"] == "server --all"
+    refused = commands.gateway("policy", "explain", "--url", "/agents/x", "--tool", "x")
+    assert refused.code == 2 and "/tools/NAME/mcp" in refused.said

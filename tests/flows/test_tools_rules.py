@@ -1,5 +1,6 @@
 """Who may call which tool, in whose session, for which user: what is refused, and how."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from itertools import product
@@ -230,6 +231,24 @@ async def test_a_missing_credential_is_named_and_nothing_runs(
     nobody = await send(world, key, call("whoami"), None)
     assert code(nobody) == (503, "credential_unavailable")
     assert "X-User-Id" in error(nobody)["message"]
+
+
+async def test_a_decoy_looks_like_a_credential_that_is_not_there_and_is_on_record(
+    world: World, vault: Vault
+) -> None:
+    await vault.write("user/u5/github", type="canary")
+    key = await world.issue("tools/fc", users=("*",))
+    await keep(world, vault, "user/u7/github", "api_key", value=TOKEN)
+    told = [await send(world, key, hello(), user) for user in ("u5", "u6")]
+    assert [code(one) for one in told] == [(503, "credential_unavailable")] * 2
+    texts = [
+        one.body.decode().replace(_ids(one), "").replace(user, "")
+        for one, user in zip(told, ("u5", "u6"), strict=True)
+    ]
+    assert texts[0] == texts[1]
+    async with asyncio.timeout(10):
+        while "canary.credential" not in str(await world.client.xrange("gw:audit")):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_credential_that_is_too_short_to_be_kept_secret_is_not_used(
