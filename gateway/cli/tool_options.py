@@ -35,7 +35,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--tool-isolation",
-            type=click.Choice(("auto", *Isolation)),
+            type=click.Choice(("auto", *(one.value for one in Isolation))),
             default="auto",
             envvar="GATEWAY_TOOL_ISOLATION",
             show_default=True,
