@@ -13,6 +13,7 @@ import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import Argon2Pool
+from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
@@ -20,6 +21,7 @@ from gateway.domain.problems import Problem
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.balance import Balance
+from gateway.proxy.connect import Connect
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.inflight import Inflight
@@ -39,10 +41,11 @@ from gateway.services.denials import open_denials
 from gateway.services.heartbeat import Heartbeat
 from gateway.services.inject import open_injector
 from gateway.services.leases import Leases
+from gateway.services.links import Links
 from gateway.services.open_audit import open_audit
 from gateway.services.open_journal import open_journal
 from gateway.services.open_programs import Programs, open_programs
-from gateway.services.open_vault import live_credentials, missing_credentials
+from gateway.services.open_vault import live_credentials, missing_credentials, users_vault
 from gateway.services.orphan_watch import OrphanWatch
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reflections import Reflections
@@ -54,6 +57,7 @@ from gateway.services.usage import open_usage
 from gateway.store.admission import PREPARE, Admission
 from gateway.store.connect import examine, open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
+from gateway.store.links import LinkStore
 from gateway.store.workers import WorkerStore
 from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
@@ -188,6 +192,9 @@ async def open_gateway(
         stack.push_async_callback(spender.close)
         journal = await stack.enter_async_context(open_journal(settings.access_log, *readers))
         forwarder = _forwarder(settings, keys, traffic, outbox, stack)
+        vault_for = await stack.enter_async_context(users_vault(settings, client, audit))
+        links = Links(LinkStore(client, settings.store.prefix), draw)
+        connect = Connect(links, vault_for, credentials)
         pull = Pull(credentials, gatekeeper, keys, audit)
         injector = await stack.enter_async_context(open_injector(credentials))
         services = Services(injector, audit, forwarder)
@@ -203,7 +210,16 @@ async def open_gateway(
             return traffic.exposition()
 
         handler = Handler(
-            policies, gatekeeper, forwarder, readiness, journal.add, pull, services, models, tools
+            policies,
+            gatekeeper,
+            forwarder,
+            readiness,
+            journal.add,
+            pull,
+            services,
+            models,
+            tools,
+            connect,
         )
         keyless = settings.admin_listen.is_loopback
         door = AdminDoor(metrics, gatekeeper, policies, keyless=keyless)

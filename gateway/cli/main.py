@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "gateway.cli.demo:demo",
     "keys": "gateway.cli.keys:keys",
     "credentials": "gateway.cli.credentials:credentials",
+    "users": "gateway.cli.users:users",
     "run": "gateway.cli.run:run",
     "policy": "gateway.cli.policies:policy",
     "audit": "gateway.cli.audit:audit",

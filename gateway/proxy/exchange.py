@@ -29,12 +29,13 @@ class Exchange:
     bytes of the body `received`, and of the answer `sent`; whose key it was, and the agent's name;
     `cut`, whether the answer was ended before its end; monotonic times, when it `began`, was
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
+    `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
     had to be read to know where it goes. `asked`: what it asks of a server of tools.
     """
 
     # As attributes of the class: most requests never set most of them.
-    request_id = key_id = consumer = agent = code = decoy = ""
+    request_id = key_id = consumer = agent = code = decoy = logged_path = ""
     status = received = sent = 0
     started = cut = unseen = _awaits_continue = False
     admitted: float | None = None
@@ -101,7 +102,7 @@ class Exchange:
             time(),
             self.request_id,
             self.method,
-            self.message.path.partition("?")[0],
+            self.logged_path or self.message.path.partition("?")[0],
             self.agent,
             self.key_id,
             self.consumer,

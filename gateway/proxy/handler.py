@@ -24,6 +24,7 @@ from gateway.protocol.upstream_request import (
 from gateway.proxy import health
 from gateway.proxy.asked import Asked
 from gateway.proxy.client import ClientConnection
+from gateway.proxy.connect import Connect
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
@@ -34,7 +35,7 @@ from gateway.proxy.services import Services
 from gateway.proxy.tools import Tools
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
-from gateway.services.locate import Located, find_agent, locate
+from gateway.services.locate import CONNECT_PREFIX, Located, find_agent, locate
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 
@@ -56,7 +57,9 @@ class Handler:
         services: Services,
         models: Models,
         tools: Tools,
+        connect: Connect,
     ) -> None:
+        self._connect = connect
         self._models = models
         self._tools = tools
         self._pull = pull
@@ -79,6 +82,10 @@ class Handler:
             if head.target.path in health.PATHS:
                 exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
+            elif head.target.path.startswith(CONNECT_PREFIX):
+                # Whoever reads the log must not get in by what is in it.
+                exchange.logged_path = CONNECT_PREFIX.decode()
+                await self._connect.answer(exchange, head)
             elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
                 await self._pull.answer(exchange, head, self._policies())
             elif head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):

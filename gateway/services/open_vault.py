@@ -2,20 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from redis.asyncio import Redis
 
 from gateway.client.sync import Report, Sync
 from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.domain.audit import AuditEvent, Named
+from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import OperationError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.domain.settings import Settings
+from gateway.services.audit import Audit
 from gateway.services.credential_watch import CredentialWatch
 from gateway.services.credentials import LiveCredentials, tell_log
 from gateway.services.traffic import Traffic
+from gateway.services.vault import Vault
 from gateway.services.vault_source import VaultSource, WrongMasterKeyError
 from gateway.store.connect import open_store
 from gateway.store.vault import VaultStore
@@ -87,3 +91,27 @@ async def missing_credentials(
 def _unmeant(credentials: LiveCredentials, policies: Policies) -> tuple[Problem, ...]:
     told = ((m.place, credentials.problem_of(m.reference, m.types)) for m in policies.mentions)
     return tuple(Problem(place, message) for place, message in told if message)
+
+
+@asynccontextmanager
+async def users_vault(
+    settings: Settings, client: Redis, audit: Audit
+) -> AsyncIterator[Callable[[str], Vault]]:
+    """The vault in which a user's acts are recorded as that user's."""
+    async with AsyncExitStack() as stack:
+        if settings.vault.url is not None:
+            own = open_store(settings.vault.place(settings.store))
+            client = await stack.enter_async_context(own)
+        store = VaultStore(client, settings.store.prefix)
+        envelope = Envelope(MasterKeys(settings.vault.master_keys))
+
+        def vault_for(user: str) -> Vault:
+            async def record(event: str, name: CredentialId, version: int) -> None:
+                named = (Named(str(name), version),)
+                await audit.record(
+                    AuditEvent(event, user=user, credentials=named, actor=f"user:{user}")
+                )
+
+            return Vault(store, envelope, record)
+
+        yield vault_for

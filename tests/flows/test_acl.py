@@ -182,7 +182,7 @@ DANGEROUS = [
 FORBIDDEN = {
     "gateway": [
         *(f"DEL {RECORD}", f"HGETALL {RECORD}", "GET gw:idem:{a}"),
-        *("SET gw:cred:{vault}:item:a x", "DEL gw:cred:{vault}:item:a", "XRANGE gw:audit - +"),
+        *("ZREM gw:cred:{vault}:index a", "EXPIRE gw:cred:{vault}:item:a 1", "XRANGE gw:audit - +"),
     ],
     "operator": [
         *("HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"),

@@ -1,0 +1,149 @@
+"""`gateway users`: links by which users bring credentials of their own."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+
+from gateway.cli.key_options import confirm
+from gateway.cli.options import json_option, store_options
+from gateway.cli.output import moment, note, print_json, print_table
+from gateway.cli.vault_options import actor, with_vault
+from gateway.crypto.draw import draw
+from gateway.domain.credentials import CredentialId, parse_id
+from gateway.domain.errors import UsageError
+from gateway.domain.links import check_user, read_wanted
+from gateway.domain.settings import StoreSettings
+from gateway.services.links import Links, NewLink
+from gateway.services.vault import Vault
+from gateway.store.connect import open_store
+from gateway.store.links import LinkStore
+
+T = TypeVar("T")
+
+EPILOG = """\b
+Example:
+  gateway users link alice --credentials github,aliyun:ak_sk"""
+
+
+@click.group(epilog=EPILOG)
+def users() -> None:
+    """Let users bring credentials of their own, which nobody else ever sees."""
+
+
+@users.command(epilog=EPILOG)
+@click.argument("user")
+@click.option(
+    "--credentials",
+    required=True,
+    metavar="NAME[:TYPE],…",
+    help="What the user is asked for; api_key where no type is given.",
+)
+@click.option(
+    "--url",
+    metavar="URL",
+    default=lambda: os.environ.get("GATEWAY_URL") or "http://127.0.0.1:8080",
+    help="Where users reach the gateway's data listener. Default: GATEWAY_URL.",
+)
+@json_option
+@store_options
+def link(store: StoreSettings, user: str, credentials: str, url: str, as_json: bool) -> None:
+    """Make a one-time URL, good for 15 minutes: the user enters the values there.
+
+    Send it to that user alone: whoever opens it first may enter what this user's tools are
+    called with.
+    """
+    check_user(user)
+    wanted = read_wanted(credentials)
+    if not url.startswith(("http://", "https://")):
+        raise UsageError("--url begins with http:// or https://.")
+
+    async def work(links: LinkStore) -> NewLink:
+        return await Links(links, draw).make(user, wanted, actor())
+
+    made = _with_links(store, work)
+    address = f"{url.rstrip('/')}/connect/{made.token}"
+    if as_json:
+        names = [one.name for one in made.wanted]
+        told = {"url": address, "user": user, "credentials": names, "expires_at": made.expires_at}
+        print_json(told)
+        return
+    click.echo(address)
+    note(f"For {user}, once, until {moment(made.expires_at)}.")
+
+
+@users.command("list", epilog="\b\nExample:\n  gateway users list --json")
+@json_option
+@store_options
+def list_users(store: StoreSettings, as_json: bool) -> None:
+    """Who has credentials of their own, which, and whose links are open."""
+
+    async def ids(vault: Vault) -> list[CredentialId]:
+        return [parse_id(view.name) for view in await vault.all()]
+
+    async def links_of(links: LinkStore) -> dict[str, int]:
+        return {link.user: seconds for link, seconds in await links.all()}
+
+    open_links = _with_links(store, links_of)
+    found: dict[str, list[str]] = {user: [] for user in open_links}
+    for name in with_vault(store, note, ids):
+        if name.owner:
+            found.setdefault(name.owner, []).append(name.name)
+    rows = [
+        {"user": user, "credentials": sorted(names), "link_seconds": open_links.get(user)}
+        for user, names in sorted(found.items())
+    ]
+    if as_json:
+        print_json({"users": rows})
+        return
+    print_table(("USER", "CREDENTIALS", "LINK"), [_row(row) for row in rows])
+
+
+def _row(row: dict[str, Any]) -> tuple[str, str, str]:
+    seconds = row["link_seconds"]
+    shown = f"open for {-(-seconds // 60)} min" if seconds else ""
+    return row["user"], " ".join(row["credentials"]), shown
+
+
+@users.command(epilog="\b\nExample:\n  gateway users unlink alice --credentials github --yes")
+@click.argument("user")
+@click.option("--credentials", metavar="NAME,…", help="Only these. Left out: all of the user's.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@store_options
+def unlink(
+    store: StoreSettings, user: str, credentials: str | None, yes: bool, as_json: bool
+) -> None:
+    """Remove a user's credentials from the vault, and end the user's open links."""
+    check_user(user)
+    only = None if credentials is None else {one.name for one in read_wanted(credentials)}
+    what = "all credentials" if only is None else ", ".join(sorted(only))
+    confirm(f"Remove {what} of {user} for good?", yes=yes)
+
+    async def work(vault: Vault) -> list[str]:
+        removed = []
+        for view in await vault.all():
+            name = parse_id(view.name)
+            if name.owner == user and (only is None or name.name in only):
+                await vault.delete(name)
+                removed.append(name.name)
+        return removed
+
+    removed = with_vault(store, note, work)
+    ended = _with_links(store, lambda links: links.remove_all_of(user))
+    if as_json:
+        print_json({"user": user, "removed": removed, "links_ended": ended})
+    else:
+        note(f"Removed of {user}: {', '.join(removed) or 'nothing'}; {ended} links ended.")
+
+
+def _with_links(store: StoreSettings, work: Callable[[LinkStore], Awaitable[T]]) -> T:
+    # Imported late: `gateway users --help` must not pay for it.
+    import asyncio
+
+    async def run() -> T:
+        async with open_store(store) as client:
+            return await work(LinkStore(client, store.prefix))
+
+    return asyncio.run(run())

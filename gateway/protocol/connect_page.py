@@ -1,0 +1,148 @@
+"""The page where users enter credentials of their own: names and states, never a value."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from gateway.domain.errors import UsageError
+from gateway.domain.links import Link, Wanted
+
+LONGEST_FORM = 128 * 1024
+MOST_ITEMS = 32
+COOKIE = "gateway_connect"
+
+_PAGES = Environment(
+    loader=PackageLoader("gateway.protocol", "pages"),
+    autoescape=select_autoescape(),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+STYLE = _PAGES.loader.get_source(_PAGES, "connect.css")[0].encode() if _PAGES.loader else b""
+
+HEADERS = (
+    (
+        "Content-Security-Policy",
+        "; ".join(
+            (
+                "default-src 'none'",
+                "style-src 'self'",
+                "form-action 'self'",
+                "frame-ancestors 'none'",
+                "base-uri 'none'",
+            )
+        ),
+    ),
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+)
+
+_TEXTS = MappingProxyType(
+    {
+        "en": {
+            "lang": "en",
+            "title": "Connect your accounts",
+            "about": "For the user",
+            "promise": "What you enter is encrypted and used for your calls alone. "
+            "Nobody can see it again, not even here.",
+            "is_set": "connected",
+            "is_missing": "not connected",
+            "save": "Save",
+            "replace": "Replace",
+            "remove": "Remove",
+            "optional": "(may stay empty)",
+            "fine": "This page works for 15 minutes, in this browser only.",
+            "ended": "This link has ended, or was used already. Ask for a new one.",
+            "saved": "{name} is connected.",
+            "removed": "{name} was removed.",
+            "away": "It could not be saved just now. Try again in a moment.",
+            "bad": "{name} was not saved: a field is empty or cannot be used.",
+        },
+        "zh": {
+            "lang": "zh-Hans",
+            "title": "连接您的账户",
+            "about": "用户",
+            "promise": "您输入的内容会被加密，只用于您自己的调用，此后没有人能再次看到它。",
+            "is_set": "已连接",
+            "is_missing": "未连接",
+            "save": "保存",
+            "replace": "替换",
+            "remove": "移除",
+            "optional": "（可留空）",
+            "fine": "本页面 15 分钟内有效，且仅限此浏览器。",
+            "ended": "此链接已失效或已被使用，请索取新的链接。",
+            "saved": "{name} 已连接。",
+            "removed": "{name} 已移除。",
+            "away": "暂时无法保存，请稍后再试。",
+            "bad": "{name} 未保存：有字段为空或无法使用。",
+        },
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What was sent: to `remove` a credential, or the `fields` of one."""
+
+    wanted: Wanted
+    remove: bool
+    fields: dict[str, str]
+
+
+def language(accepted: str) -> str:
+    """The first language of `Accept-Language` that there is; English where none is."""
+    ranked = []
+    for place, item in enumerate(accepted.split(",")[:20]):
+        tag, _, quality = item.strip().partition(";q=")
+        try:
+            weight = float(quality) if quality else 1.0
+        except ValueError:
+            weight = 0.0
+        ranked.append((-weight, place, tag.strip().lower().partition("-")[0]))
+    return next((tag for weight, _, tag in sorted(ranked) if weight and tag in _TEXTS), "en")
+
+
+def sentence(lang: str, key: str, name: str = "") -> str:
+    return _TEXTS[lang][key].format(name=name)
+
+
+def page(
+    lang: str,
+    link: Link | None,
+    present: Collection[str] = (),
+    *,
+    said: str = "",
+    problem: str = "",
+) -> bytes:
+    """`link` None: there is none. `present`: names that have a value."""
+    template = _PAGES.get_template("connect.html")
+    shown = template.render(t=_TEXTS[lang], link=link, present=present, said=said, problem=problem)
+    return shown.encode()
+
+
+def read_form(body: bytes, link: Link) -> Form:
+    """UsageError where it is not what the page sends for one of the link's credentials."""
+    try:
+        sent = dict(
+            parse_qsl(
+                body.decode("ascii"),
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=MOST_ITEMS,
+            )
+        )
+    except ValueError:
+        raise UsageError("This is not what the page sends.") from None
+    wanted = next((one for one in link.wanted if one.name == sent.get("name")), None)
+    action = sent.get("action", "save")
+    if wanted is None or action not in ("save", "remove"):
+        raise UsageError("This is not what the page sends.")
+    fields = {name: sent.get(f"field.{name}", "") for name in wanted.fields}
+    given = {name: value for name, value in fields.items() if value}
+    return Form(wanted, action == "remove", given)

@@ -1,0 +1,141 @@
+"""`/connect/<token>`: a user enters credentials of their own. The token is all that is needed."""
+
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from gateway.domain.credentials import Credential, Version
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError
+from gateway.domain.links import LINK_SECONDS, Link
+from gateway.protocol import connect_page
+from gateway.protocol.connect_page import COOKIE, HEADERS, LONGEST_FORM, STYLE, Form, read_form
+from gateway.protocol.reply import Reply
+from gateway.protocol.request import RequestHead
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.services import read_whole
+from gateway.services.credentials import LiveCredentials
+from gateway.services.links import Links
+from gateway.services.locate import CONNECT_PREFIX
+from gateway.services.vault import Vault
+
+_STYLE_PATH = CONNECT_PREFIX + b"style.css"
+_FORM = b"application/x-www-form-urlencoded"
+
+
+class Connect:
+    """`vault_for` gives the vault in which this user's acts are recorded as the user's."""
+
+    def __init__(
+        self,
+        links: Links,
+        vault_for: Callable[[str], Vault],
+        credentials: LiveCredentials,
+    ) -> None:
+        self._links = links
+        self._vault_for = vault_for
+        self._credentials = credentials
+
+    async def answer(self, exchange: Exchange, head: RequestHead) -> None:
+        """An invalid, a used and an ended token are one and the same page."""
+        if head.method not in ("GET", "HEAD", "POST"):
+            raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD, POST"),))
+        if head.target.path == _STYLE_PATH:
+            kind = ("Content-Type", "text/css; charset=utf-8")
+            exchange.reply(Reply(200, (kind, ("Cache-Control", "max-age=3600")), STYLE))
+            return
+        lang = connect_page.language(_field(head, b"accept-language"))
+        token = head.target.path[len(CONNECT_PREFIX) :].decode("ascii", "replace")
+        session = _session(_field(head, b"cookie"))
+        try:
+            link = await self._links.open(token, session)
+            if link is None:
+                exchange.reply(_page(404, connect_page.page(lang, None)))
+            elif head.method == "POST":
+                await self._take(exchange, head, lang, token, session, link)
+            else:
+                exchange.reply(_page(200, connect_page.page(lang, link, await self._present(link))))
+        except StoreError:
+            raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
+
+    async def _take(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        lang: str,
+        token: str,
+        session: str,
+        link: Link,
+    ) -> None:
+        _check_origin(head)
+        body = await read_whole(exchange, LONGEST_FORM, expects=b"expect" in head.fields)
+        form = read_form_or_deny(body, link)
+        used = await self._links.use(token, session)
+        if used is None:
+            exchange.reply(_page(404, connect_page.page(lang, None)))
+            return
+        said, problem = await self._do(lang, link, form)
+        place = f"Path=/connect/{token}; Max-Age={LINK_SECONDS}"
+        secure = "; Secure" if exchange.client.hop.scheme == "https" else ""
+        cookie = ("Set-Cookie", f"{COOKIE}={used}; {place}; HttpOnly; SameSite=Strict{secure}")
+        shown = connect_page.page(lang, link, await self._present(link), said=said, problem=problem)
+        exchange.reply(_page(200 if said else 422, shown, cookie))
+
+    async def _do(self, lang: str, link: Link, form: Form) -> tuple[str, str]:
+        """What to say of it: well, or a problem."""
+        name = form.wanted.name
+        vault, named = self._vault_for(link.user), link.id_of(form.wanted)
+        try:
+            if form.remove:
+                await vault.delete(named)
+                await self._credentials.check()
+                return connect_page.sentence(lang, "removed", name), ""
+            made = Credential(
+                named, form.wanted.type, Version(1, form.fields), created_by=f"user:{link.user}"
+            )
+            await vault.set(made)
+        except (UsageError, OperationError):
+            return "", connect_page.sentence(lang, "bad", name)
+        except StoreError:
+            return "", connect_page.sentence(lang, "away")
+        # This worker knows at once; the others within their poll.
+        await self._credentials.check()
+        return connect_page.sentence(lang, "saved", name), ""
+
+    async def _present(self, link: Link) -> list[str]:
+        known = self._credentials.known
+        return [one.name for one in link.wanted if link.id_of(one) in known]
+
+
+def read_form_or_deny(body: bytes, link: Link) -> Form:
+    try:
+        return read_form(body, link)
+    except UsageError as problem:
+        raise Denied(Code.BAD_REQUEST, str(problem)) from None
+
+
+def _check_origin(head: RequestHead) -> None:
+    """A form of another site does not know the token; a browser that says where it comes from is
+    believed all the same."""
+    origin = _field(head, b"origin")
+    if origin and origin != "null" and urlsplit(origin).netloc != head.authority.decode("ascii"):
+        raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
+    if not _field(head, b"content-type").encode().lower().startswith(_FORM):
+        raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
+
+
+def _field(head: RequestHead, name: bytes) -> str:
+    found = next((value for own, value in head.headers if own.lower() == name), b"")
+    return (found or head.fields.get(name, b"")).decode("latin-1")
+
+
+def _session(cookies: str) -> str:
+    try:
+        found = SimpleCookie(cookies).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def _page(status: int, body: bytes, *more: tuple[str, str]) -> Reply:
+    kind = ("Content-Type", "text/html; charset=utf-8")
+    return Reply(status, (kind, *HEADERS, *more), body)

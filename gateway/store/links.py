@@ -1,0 +1,72 @@
+"""Links in Redis: `gw:link:<digest>`, a hash that is gone when the link has ended. Of a token only
+its digest is here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gateway.domain.links import LINK_SECONDS, Link, Wanted
+from gateway.store.commands import command, run
+from gateway.store.scan import scan
+
+
+class LinkStore:
+    """Every method raises StoreError where Redis cannot answer."""
+
+    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+        self._client = client
+        self._prefix = prefix
+
+    async def add(self, digest: str, link: Link, created_by: str) -> int:
+        """The Unix second in which it ends."""
+        wanted = " ".join(f"{one.name}:{one.type}" for one in link.wanted)
+        pairs = ("user", link.user, "wanted", wanted, "created_by", created_by)
+        return int(await self._run("link_add", digest, [str(LINK_SECONDS), *pairs]))
+
+    async def get(self, digest: str) -> Link | None:
+        found = await command(self._client, "HMGET", self._name(digest), *_FIELDS)
+        return _link(found)
+
+    async def use(self, digest: str, session: str) -> bool:
+        """Bind the link to the browser that has `session`; False where another one has it."""
+        return bool(await self._run("link_use", digest, [session]))
+
+    async def remove_all_of(self, user: str) -> int:
+        """How many links of this user were open."""
+        removed = 0
+        for name, link, _ in await self._all():
+            if link.user == user:
+                removed += int(await command(self._client, "DEL", name))
+        return removed
+
+    async def all(self) -> list[tuple[Link, int]]:
+        """Every open link, and for how many seconds it will be."""
+        return [(link, seconds) for _, link, seconds in await self._all()]
+
+    async def _all(self) -> list[tuple[bytes, Link, int]]:
+        found = []
+        async for names in scan(self._client, f"{self._prefix}link:*"):
+            for name in set(names):
+                link = _link(await command(self._client, "HMGET", name, *_FIELDS))
+                seconds = int(await command(self._client, "TTL", name))
+                if link is not None and seconds > 0:
+                    found.append((name, link, seconds))
+        return found
+
+    async def _run(self, script: str, digest: str, arguments: Sequence[str]) -> Any:
+        return await run(self._client, script, [self._name(digest)], arguments)
+
+    def _name(self, digest: str) -> str:
+        return f"{self._prefix}link:{digest}"
+
+
+_FIELDS = ("user", "wanted", "session")
+
+
+def _link(values: Sequence[bytes | None]) -> Link | None:
+    user, wanted, session = ((value or b"").decode(errors="replace") for value in values)
+    items = [item.partition(":") for item in wanted.split()]
+    if not user or not items:
+        return None
+    return Link(user, tuple(Wanted(name, kind) for name, _, kind in items), session)

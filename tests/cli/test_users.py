@@ -1,0 +1,57 @@
+"""`gateway users`: links for users, and what they have brought."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import Ended
+from tests.cli.vault_commands import VaultCommands
+
+
+class Users(VaultCommands):
+    def users(self, *words: str) -> Ended:
+        return self.gateway("users", *words)
+
+
+@pytest.fixture
+def vault(store: StoreSettings, tmp_path: Path) -> Users:
+    return Users(store, tmp_path)
+
+
+def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
+    made = vault.users("link", "alice", "--credentials", "github,aliyun:ak_sk", "--json").json
+    assert made["url"].startswith("http://127.0.0.1:8080/connect/")
+    assert (made["user"], made["credentials"]) == ("alice", ["github", "aliyun"])
+    vault.set("user/alice/github", "a-value-of-alice")
+    (row,) = vault.users("list", "--json").json["users"]
+    assert (row["user"], row["credentials"]) == ("alice", ["github"])
+    assert 0 < row["link_seconds"] <= 900
+    assert "alice" in vault.users("list").out
+    ended = vault.users("unlink", "alice", "--yes", "--json").json
+    assert ended == {"user": "alice", "removed": ["github"], "links_ended": 1}
+    assert vault.users("list", "--json").json == {"users": []}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("link", "a b", "--credentials", "github"),
+        ("link", "alice", "--credentials", "github:nonsense"),
+        ("link", "alice", "--credentials", "user/bob/github"),
+        ("link", "alice", "--credentials", "trap:canary"),
+        ("link", "alice", "--credentials", ","),
+        ("link", "alice", "--credentials", "github", "--url", "ftp://x"),
+        ("link", "alice"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(vault: Users, words: tuple[str, ...]) -> None:
+    ended = vault.users(*words)
+    assert ended.code == 2
+    assert ended.is_one_sentence()
+
+
+def test_nothing_is_removed_unasked(vault: Users) -> None:
+    vault.set("user/alice/github", "a-value-of-alice")
+    assert vault.users("unlink", "alice").code == 2
+    assert vault.users("list", "--json").json["users"][0]["credentials"] == ["github"]

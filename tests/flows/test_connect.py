@@ -1,0 +1,182 @@
+"""Users bring credentials of their own through a one-time link, and nobody sees a value again."""
+
+import json
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from gateway.crypto.draw import draw
+from gateway.domain.keys import Key
+from gateway.domain.links import read_wanted
+from gateway.services.links import Links
+from gateway.store.audit import AuditStore
+from gateway.store.links import LinkStore
+from tests.flows.services import backend, put
+from tests.flows.world import Answer, World
+
+VALUE = "a-secret-of-ann-0123456789"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SERVICE = """version: 1
+services:
+  crm:
+    upstream: {url}
+    inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}
+"""
+
+
+async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
+    links = Links(LinkStore(world.client, world.store.prefix), draw)
+    return f"/connect/{(await links.make(user, read_wanted(wanted), 'operator:test')).token}"
+
+
+async def get(world: World, path: str, **headers: str) -> Answer:
+    return await world.call(None, path, headers=headers)
+
+
+async def post(world: World, path: str, body: str, **headers: str) -> Answer:
+    sent: Mapping[str, str] = {**FORM, **headers}
+    return await world.call(None, path, method="POST", headers=sent, data=body.encode())
+
+
+def cookie_of(answer: Answer) -> str:
+    return answer.headers["Set-Cookie"].partition(";")[0]
+
+
+async def called(world: World, key: Key) -> Answer:
+    return await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
+
+
+async def test_what_a_user_enters_is_put_into_the_users_calls_until_it_is_removed(
+    world: World,
+) -> None:
+    async with backend() as crm:
+        put(world, SERVICE.format(url=crm.url))
+        key = await world.issue("services/crm", users=("ann",))
+        assert (await called(world, key)).code == "credential_unavailable"
+        path = await new_link(world)
+        saved = await post(world, path, f"name=crm&field.value={VALUE}&action=save")
+        assert saved.status == 200
+        assert (await called(world, key)).status == 200
+        assert crm.last.headers["x-token"] == [VALUE]
+        removed = await post(world, path, "name=crm&action=remove", Cookie=cookie_of(saved))
+        assert removed.status == 200
+        assert (await called(world, key)).code == "credential_unavailable"
+
+
+async def test_a_look_does_not_use_a_link_and_a_form_that_is_sent_does(world: World) -> None:
+    """What previews links before their reader does must not use them up."""
+    path = await new_link(world)
+    for _ in range(3):
+        page = await get(world, path)
+        assert page.status == 200
+        assert b'name="field.value"' in page.body
+    saved = await post(world, path, f"name=crm&field.value={VALUE}")
+    assert (await get(world, path)).status == 404
+    assert (await post(world, path, f"name=crm&field.value={VALUE}")).status == 404
+    again = await get(world, path, Cookie=cookie_of(saved))
+    assert again.status == 200
+    assert (await get(world, path, Cookie="gateway_connect=" + "x" * 32)).status == 404
+
+
+async def test_an_unknown_a_used_and_an_ended_link_are_one_page(world: World) -> None:
+    used, ended = await new_link(world), await new_link(world)
+    await post(world, used, f"name=crm&field.value={VALUE}")
+    names = [n async for n in world.client.scan_iter(f"{world.store.prefix}link:*")]
+    assert len(names) == 2
+    for name in names:
+        assert 0 < await world.client.ttl(name) <= 900
+        if not await world.client.hget(name, "session"):
+            await world.client.delete(name)
+    paths = (used, ended, "/connect/" + "x" * 32, "/connect/short", "/connect/")
+    answers = [await get(world, path) for path in paths]
+    assert {answer.status for answer in answers} == {404}
+    assert len({answer.body for answer in answers}) == 1
+
+
+async def test_no_value_and_no_token_is_anywhere_but_where_it_belongs(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = await new_link(world)
+    saved = await post(world, path, f"name=crm&field.value={VALUE}")
+    page = await get(world, path, Cookie=cookie_of(saved))
+    token = path.removeprefix("/connect/")
+    session = cookie_of(saved).partition("=")[2]
+    records = "".join([r async for _, r in AuditStore(world.client, world.store.prefix).read()])
+    kept = [str(await world.client.dump(n)) async for n in world.client.scan_iter("*")]
+    names = [n async for n in world.client.scan_iter("*")]
+    said = "".join(capsys.readouterr())
+    for place in (page.body.decode(), records, *kept, *names, said):
+        assert VALUE not in place
+        assert session not in place
+    for place in (records, *kept, *names, said):
+        assert token not in place
+    acts = [json.loads(line) for line in records.replace("}{", "}\n{").splitlines()]
+    act = next(one for one in acts if one["event"] == "credential.set")
+    assert (act["actor"], act["user"]) == ("user:ann", "ann")
+    assert act["credentials"] == [{"name": "user/ann/crm", "version": 1}]
+
+
+async def test_the_page_is_for_nobody_else(world: World) -> None:
+    path = await new_link(world)
+    page = await get(world, path)
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert not re.search(rb"<script|style=|https?://", page.body)
+    saved = await post(world, path, f"name=crm&field.value={VALUE}")
+    for mark in ("HttpOnly", "SameSite=Strict", f"Path={path}", "Max-Age=900"):
+        assert mark in saved.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ("name=other&field.value=x", {}),
+        ("name=crm&field.value=x&action=grant", {}),
+        ("&".join(f"a{i}=1" for i in range(40)), {}),
+        ("name=crm&field.value=x", {"Origin": "https://evil.example"}),
+        ("name=crm&field.value=x", {"Content-Type": "text/plain"}),
+        ("%ff=%zz", {}),
+    ],
+)
+async def test_what_the_page_does_not_send_is_refused_and_uses_nothing(
+    world: World, body: str, headers: dict[str, str]
+) -> None:
+    path = await new_link(world)
+    assert (await post(world, path, body, **headers)).status == 400
+    assert (await get(world, path)).status == 200
+
+
+async def test_several_fields_are_asked_for_by_type_and_what_may_is_left_empty(
+    world: World,
+) -> None:
+    path = await new_link(world, "aliyun:ak_sk,github")
+    page = (await get(world, path)).body.decode()
+    for name in ("access_key_id", "access_key_secret", "security_token", "account_id", "value"):
+        assert f'name="field.{name}"' in page
+    missing = await post(world, path, "name=aliyun&field.access_key_id=AK")
+    assert missing.status == 422
+    cookie = cookie_of(missing)
+    body = "name=aliyun&field.access_key_id=AK&field.access_key_secret=s3cret-of-ann"
+    saved = await post(world, path, body, Cookie=cookie)
+    assert saved.status == 200
+    assert saved.body.decode().count("is-set") == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "lang"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.5", "zh-Hans"),
+        ("en-US,en", "en"),
+        ("fr, zh;q=0.1", "zh-Hans"),
+        ("zh;q=0, en;q=0.2", "en"),
+        ("", "en"),
+        ("*;q=nonsense", "en"),
+    ],
+)
+async def test_it_speaks_english_and_chinese(world: World, accepted: str, lang: str) -> None:
+    path = await new_link(world)
+    page = await get(world, path, **({"Accept-Language": accepted} if accepted else {}))
+    assert f'<html lang="{lang}">'.encode() in page.body
