@@ -70,6 +70,11 @@ class Launcher:
         self._hidden = settings.hidden
         self._uids = Uids(settings.state_dir, settings.uids) if os.geteuid() == 0 else None
 
+    def prepare(self) -> None:
+        """OperationError where what is needed to keep programs apart cannot be kept."""
+        if self.isolation is not Isolation.NONE and self._uids is not None:
+            self._uids.prepare()
+
     async def start(self, program: Program) -> Child:
         """Once it runs; OperationError, without any value, where it cannot be started."""
         order = self._order(program)
@@ -78,8 +83,10 @@ class Launcher:
         try:
             with theirs:
                 process = await _keeper(theirs, program.longest_line)
-        except OSError as problem:
+        except BaseException as problem:
             control.close()
+            if not isinstance(problem, OSError):
+                raise
             raise OperationError(f"No process can be started: {problem.strerror}.") from None
         child = Child(process, control)
         try:

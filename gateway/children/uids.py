@@ -32,15 +32,22 @@ class Uids:
         """The id of `owner`; OperationError where all are given, or none can be kept."""
         digest = hashlib.sha256(owner.encode()).hexdigest()
         if digest not in self._known:
-            try:
-                self._look_up(digest)
-            except OSError as problem:
-                raise OperationError(
-                    f"User ids for tools cannot be kept in {self._path}: {problem.strerror}."
-                ) from None
+            self._open(digest)
         return self._known[digest]
 
-    def _look_up(self, digest: str) -> None:
+    def prepare(self) -> None:
+        """OperationError where none can be kept."""
+        self._open(None)
+
+    def _open(self, digest: str | None) -> None:
+        try:
+            self._look_up(digest)
+        except OSError as problem:
+            raise OperationError(
+                f"User ids for tools cannot be kept in {self._path}: {problem.strerror}."
+            ) from None
+
+    def _look_up(self, digest: str | None) -> None:
         """Read what other workers have added, and add `digest` where it is not there yet."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -55,7 +62,7 @@ class Uids:
             file.seek(self._read)
             for line in file.read(size - self._read).splitlines():
                 self._take(line.decode())
-            if digest not in self._known:
+            if digest is not None and digest not in self._known:
                 self._check_room()
                 self._append(descriptor, digest)
                 self._take(digest)

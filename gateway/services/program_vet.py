@@ -36,14 +36,11 @@ class ProgramVet:
             return ()
         if self._launcher.isolation is None:
             try:
-                found = await asyncio.to_thread(find_isolation, self._settings.isolation)
+                reason = await asyncio.to_thread(self._find)
             except OperationError as problem:
-                return tuple(_problem(policies, server, str(problem)) for server in servers)
-            if found is Isolation.NONE and self._settings.exposed:
-                return tuple(_problem(policies, server, _UNGUARDED) for server in servers)
-            self._launcher.isolation = found
-            if found is Isolation.NONE:
-                log.warning("tools_not_isolated", reason=_UNGUARDED)
+                reason = str(problem)
+            if reason:
+                return tuple(_problem(policies, server, reason) for server in servers)
         if self._launcher.isolation is Isolation.UID:
             return tuple(
                 _problem(policies, servers[0], f"every program could read {path}: chmod 600 it")
@@ -51,6 +48,21 @@ class ProgramVet:
                 if _is_open(path)
             )
         return ()
+
+    def _find(self) -> str:
+        """Settle for an isolation; why there is none that would do."""
+        found = find_isolation(self._settings.isolation)
+        if found is Isolation.NONE and self._settings.exposed:
+            return _UNGUARDED
+        if found is Isolation.NONE:
+            log.warning("tools_not_isolated", reason=_UNGUARDED)
+        self._launcher.isolation = found
+        try:
+            self._launcher.prepare()
+        except OperationError:
+            self._launcher.isolation = None
+            raise
+        return ""
 
 
 def _programs(policies: Policies) -> list[Agent]:
