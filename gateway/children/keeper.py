@@ -268,17 +268,13 @@ def _remove(folder: str) -> None:
     # Imported late: most children leave nothing behind.
     import shutil
 
-    def unlock(function: Callable[..., Any], path: str, _: Any) -> None:
-        """What a child has closed against its own user is opened, and removed after all."""
-        with suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120
-            if function in (os.unlink, os.rmdir):
-                function(path)
-            else:
-                os.chmod(path, 0o700)  # noqa: PTH101
-                shutil.rmtree(path, ignore_errors=True)
-
-    shutil.rmtree(folder, onerror=unlock)
+    # What a child has closed against its own user is opened first, from the top down.
+    for root, names, _ in os.walk(folder):
+        for path in (f"{root}/{name}" for name in names):
+            with suppress(OSError):
+                if not os.path.islink(path):  # noqa: PTH114
+                    os.chmod(path, 0o700)  # noqa: PTH101
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _noted(number: int, frame: FrameType | None) -> None:

@@ -15,6 +15,7 @@ from gateway.domain.children import ChildLimits, Isolation, Program
 from gateway.domain.errors import OperationError
 from tests.children.programs import (
     REPOSITORY,
+    as_ordinary_user,
     launcher_of,
     needs,
     processes,
@@ -54,6 +55,7 @@ async def main():
     launcher = Launcher(ChildSettings(state_dir=Path(sys.argv[1])), Isolation(sys.argv[2]))
     child = await launcher.start(Program(tuple(sys.argv[3:]), "fc"))
     print("started", flush=True)
+    await child.stdout.read()
     await child.wait()
 
 asyncio.run(main())
@@ -89,6 +91,20 @@ async def test_a_child_works_in_a_directory_that_goes_with_it(launcher: Launcher
     folder, listed = ended.out.split()
     assert Path(folder).name.startswith("gateway-tool-") and listed == "a" and ended.code == 0
     assert not Path(folder).exists()
+
+
+async def test_what_a_child_has_closed_against_its_own_user_goes_too(tmp_path: Path) -> None:
+    """Root may remove everything, so this gateway is another user's."""
+    shut = "pwd; mkdir -p a/b/c; touch a/b/c/d; ln -s / a/b/link; chmod 0 a/b/c a/b a"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        gateway = await asyncio.create_subprocess_exec(
+            *(python(), "-c", GATEWAY, folder, "none", "sh", "-c", shut),
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "TMPDIR": folder},
+            preexec_fn=as_ordinary_user,
+        )
+        assert await gateway.wait() == 0
+        assert _entries(folder) == []
 
 
 async def test_a_childs_exit_is_told_as_a_shell_would(launcher: Launcher) -> None:
