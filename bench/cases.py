@@ -7,17 +7,21 @@ from bench.backend import BIG, EVENTS
 from bench.keys import SCOPE, id_of, make_keys, new_key
 from bench.load import Case
 from bench.peers import PEERS
-from bench.site import Running, Site
+from bench.site import CONFIGS, Running, Site
 
 COLD_KEYS = 1000
 # Of twenty: six are refused, the one half for what the key is, the other for what it may not do.
 ADMITTED, REFUSED = 14, 3
+# A message of MCP. Asked of an agent it is a body like any other.
+CALL = CONFIGS / "call.json"
 _STREAMS = ("gateway", "passthrough", "nginx", "nginx-lua", "caddy")
 _FULL = tuple(name for name, peer in PEERS.items() if peer.full)
 
 CASES = (
     Case("1k", "1 KB, 32 conn."),
     Case("inject", "the same, injected", base="/services/bench"),
+    Case("post", "a call, plain", method="POST", text=CALL),
+    Case("tool", "a call of a tool", "/mcp", method="POST", base="/tools/bench", text=CALL),
     Case("1k-256", "1 KB, 256 conn.", connections=256),
     Case("paced", "1 KB, paced", connections=64),
     Case("deny", "30 % denied", refused=2 * REFUSED / (ADMITTED + 2 * REFUSED)),
@@ -27,7 +31,7 @@ CASES = (
     Case("up", "1 MB up", "/upload", method="POST", body=BIG),
 )
 PEERS_OF = {
-    "inject": ("gateway",),
+    **dict.fromkeys(("inject", "post", "tool"), ("gateway",)),
     "deny": _FULL,
     "cold": _FULL,
     **dict.fromkeys(("sse", "down", "up"), _STREAMS),

@@ -36,6 +36,7 @@ GOALS = (
     Goal("1k", "1 KB, 32 conn.", "caddy", 1),
     Goal("1k", "1 KB, 32 conn.", "traefik", 1),
     Goal("inject", "1 KB, injected", GATEWAY, 1.25, beside="1k"),
+    Goal("tool", "a call of a tool", GATEWAY, 1.5, beside="post"),
     Goal("paced", "1 KB at one rate", "passthrough", 2, "p99_ms"),
     Goal("sse", "SSE", "passthrough", 1.1),
     Goal("down", "1 MB down", "passthrough", 1.1),

@@ -17,7 +17,7 @@ from gateway.domain import keys as grammar
 from gateway.store.state_dir import socket_path
 
 AT_ONCE = 500
-SCOPE = "agents/bench:ask services/bench"
+SCOPE = "agents/bench:ask services/bench tools/bench"
 
 POLICIES = """\
 version: 1
@@ -31,6 +31,11 @@ agents:
       - {{path: /*, methods: [GET, POST], action: ask}}
 services:
   bench:
+    upstream: http://127.0.0.1:{backend}
+    inject: {{headers: {{X-Secret: "Bearer ${{credentials.bench.value}}"}}}}
+tools:
+  bench:
+    transport: http
     upstream: http://127.0.0.1:{backend}
     inject: {{headers: {{X-Secret: "Bearer ${{credentials.bench.value}}"}}}}
 plans:

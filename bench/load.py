@@ -24,7 +24,8 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked for. `body`: bytes sent with it. `streams`: see `bench/backend.py`.
+    """What is asked for. `body`: bytes sent with it; `text`: a file that is sent in their place.
+    `streams`: see `bench/backend.py`.
 
     `mixed`: a file of requests to draw from, see `wrk.lua`; `refused`: the share of them that has
     to be refused. `rate`: requests a second, held whatever comes back. `base`: what stands before
@@ -42,6 +43,7 @@ class Case:
     refused: float = 0.0
     rate: float = 0.0
     base: str = ""
+    text: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _by_wrk(case: Case, peer: Running, key: str, seconds: float) -> Load:
                 f"--header=Authorization: Bearer {key}",
                 peer.origin + (case.base or peer.path) + case.path,
             ),
-            *("--", case.method, str(case.body)),
+            *("--", case.method, str(case.text or case.body)),
             *([str(case.mixed)] if case.mixed else []),
         ],
         capture_output=True,

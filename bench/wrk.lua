@@ -1,4 +1,4 @@
--- Arguments: method, bytes of body, and where more than one request is sent, a file of them, one a
+-- Arguments: method, bytes of body, or in its place a file that is sent as it is, and where more than one request is sent, a file of them, one a
 -- line: path, key. They are drawn at random. The last line printed is the result, as JSON.
 -- Without that file there is no `request` function: wrk then runs no Lua while it measures.
 
@@ -16,7 +16,11 @@ end
 function init(args)
   wrk.method = args[1]
   local size = tonumber(args[2])
-  if size > 0 then wrk.body = string.rep('x', size) end
+  if size == nil then
+    wrk.body = io.open(args[2]):read('a')
+  elseif size > 0 then
+    wrk.body = string.rep('x', size)
+  end
   if args[3] then request = drawn_from(args[3]) end
 end
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.domain.errors import Code
 from gateway.domain.scopes import ANY, SOME, Scope
-from gateway.protocol.request import Header, RequestHead
+from gateway.protocol.request import Header
 from gateway.protocol.rpc import Message, RequestId, Rpc, RpcDenied
 
 TOOLS_PREFIX = b"/tools/"
@@ -21,6 +21,10 @@ UNSUPPORTED_VERSION = -32022
 METHODS = ("GET", "POST", "DELETE")
 
 _VERSION, _METHOD, _NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
+_HEADERS = frozenset({SESSION, _VERSION, _METHOD, _NAME})
+
+# The headers of MCP that a request has, by name in lower case.
+Fields = Mapping[bytes, str]
 _META_VERSION = "io.modelcontextprotocol/protocolVersion"
 # What a header repeats of the parameters, by method.
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -38,22 +42,40 @@ def server_name(path: bytes) -> bytes | None:
     return name if name and b"/" not in name else None
 
 
-def version_of(head: RequestHead) -> str:
-    """The revision that the caller speaks; empty where it has yet to be agreed on."""
-    version = _only(head.headers, _VERSION)
-    if version and version not in VERSIONS:
+def read_fields(headers: Iterable[Header]) -> Fields:
+    """RpcDenied(bad_request) where one is there twice, or names a revision that is not known."""
+    found: dict[bytes, str] = {}
+    for header, value in headers:
+        name = header.lower()
+        if name not in _HEADERS:
+            continue
+        if name in found:
+            said = f"The header {name.decode('ascii')!r} is there twice."
+            raise RpcDenied(Code.BAD_REQUEST, said, rpc_code=HEADER_MISMATCH)
+        found[name] = value.decode("latin-1").strip()
+    if found.get(_VERSION) and found[_VERSION] not in VERSIONS:
         raise RpcDenied(
             Code.BAD_REQUEST,
             f"This revision of MCP is not supported: use one of {', '.join(VERSIONS)}.",
             rpc_code=UNSUPPORTED_VERSION,
         )
-    return version
+    return found
 
 
-def check_headers(head: RequestHead, rpc: Rpc) -> None:
+def version_of(fields: Fields) -> str:
+    """The revision that the caller speaks; empty where it has yet to be agreed on."""
+    return fields.get(_VERSION, "")
+
+
+def session_of(fields: Fields) -> str:
+    """The session that a request is part of; empty: none."""
+    return fields.get(SESSION, "")
+
+
+def check_fields(fields: Fields, rpc: Rpc) -> None:
     """RpcDenied(bad_request, -32020) where the headers say something else than the body, which is
     what is decided on."""
-    version = version_of(head)
+    version = version_of(fields)
     meta = rpc.params.get("_meta")
     said = meta.get(_META_VERSION) if isinstance(meta, dict) else None
     if said is not None and said != version:
@@ -62,10 +84,10 @@ def check_headers(head: RequestHead, rpc: Rpc) -> None:
     needed = version == STATELESS and rpc.is_request
     if needed and said is None:
         raise _mismatch("MCP-Protocol-Version", rpc)
-    method = _only(head.headers, _METHOD)
+    method = fields.get(_METHOD, "")
     if (method or needed) and method != rpc.method:
         raise _mismatch("Mcp-Method", rpc)
-    name, member = _only(head.headers, _NAME), _NAMED.get(rpc.method, "")
+    name, member = fields.get(_NAME, ""), _NAMED.get(rpc.method, "")
     meant = rpc.params.get(member) if member else None
     if (name or (needed and meant is not None)) and _decoded(name) != meant:
         raise _mismatch("Mcp-Name", rpc)
@@ -120,19 +142,6 @@ def _without(tool: dict[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
 def with_arguments(message: Message, arguments: Mapping[str, Any]) -> Message:
     """The call with these arguments in place of all that the caller sent."""
     return {**message, "params": {**message["params"], "arguments": arguments}}
-
-
-def _only(headers: Iterable[Header], name: bytes) -> str:
-    found = [value for header, value in headers if header.lower() == name]
-    if len(found) > 1:
-        said = f"The header {name.decode('ascii')!r} is there twice."
-        raise RpcDenied(Code.BAD_REQUEST, said, rpc_code=HEADER_MISMATCH)
-    return found[0].decode("latin-1").strip() if found else ""
-
-
-def only_session(head: RequestHead) -> str:
-    """The session that a request is part of; empty: none."""
-    return _only(head.headers, SESSION)
 
 
 def _decoded(value: str) -> str | None:

@@ -50,17 +50,17 @@ class Services:
         injected = self._injector.kept(agent, inject, user)
         if injected is None:
             injected = await self._injector.values(agent, inject, user)
+        body = None
         if errand is not None:
             errand.check(injected)
-            body = errand.body(injected.newest)
-        else:
-            body = await _held(exchange, outgoing, inject) if outgoing.head.has_body else None
+        elif outgoing.head.has_body:
+            body = await _held(exchange, outgoing, inject)
         try:
             dress = Dress(injected.newest, body, injected.secrets, may_pass_over, metering, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             other = None
-            if body is not None or not outgoing.head.has_body:
+            if errand is not None or body is not None or not outgoing.head.has_body:
                 other = await self._other(injected, outgoing, inject)
             if other is None:
                 raise Denied(Code.UPSTREAM_AUTH_FAILED) from None

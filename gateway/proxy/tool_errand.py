@@ -32,9 +32,9 @@ class ToolErrand:
     def __init__(self, task: ToolTask, sessions: ToolSessions) -> None:
         self._task = task
         self._sessions = sessions
-        self.on_record = task.call is not None
+        self.on_record = bool(task.tool)
         self.event = "tool.call" if self.on_record else "credential.use"
-        self.tool = task.call.tool if task.call is not None else ""
+        self.tool = task.tool
 
     def check(self, injected: Injected) -> None:
         self._task.take(injected)
@@ -48,7 +48,8 @@ class ToolErrand:
     ) -> tuple[Outgoing, Body]:
         """As `scrubbed`; message by message, where it answers with messages."""
         kind = _checked_kind(head)
-        head.headers = [await self._sealed(header) for header in head.headers]
+        if any(name.lower() == mcp.SESSION for name, _ in head.headers):
+            head.headers = [await self._sealed(header) for header in head.headers]
         if kind not in (JSON, EVENTS) or head.bodiless or not self._task.looks:
             return scrubbed(outgoing, dress, head, call, payload)
         check_refused(dress, head)

@@ -24,8 +24,8 @@ _LISTS = "tools/list"
 
 
 class ToolTask:
-    """`tell` hears of what was reflected. `call`: as own code is shown it; None: no tool is called,
-    and no own code runs."""
+    """`tell` hears of what was reflected. `tool`: the one that is called; empty: none is. `call`:
+    as own code is shown it; None: there is no own code, or nothing for it."""
 
     def __init__(self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell) -> None:
         agent, head = outgoing.agent, outgoing.head
@@ -40,17 +40,24 @@ class ToolTask:
         self._known: Known | None = None
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
-        self.owner = Owner(agent.place, outgoing.passage.key_id, self.user)
+        self._key_id = outgoing.passage.key_id
+        self.tool = asked.rpc.tool if asked.rpc is not None else ""
         self.call = self._call()
 
+    @property
+    def owner(self) -> Owner:
+        """Whose a session is that this opens."""
+        return Owner(self._agent.place, self._key_id, self.user)
+
     def _call(self) -> Call | None:
-        if self.asked.rpc is None or not self.asked.rpc.tool:
+        hooks, rpc = self._hooks, self.asked.rpc
+        if rpc is None or not self.tool or not (hooks.before or hooks.after):
             return None
         exchange = self._exchange
         return Call(
             self._agent.name,
-            self.asked.rpc.tool,
-            self.asked.rpc.params.get("arguments", {}),
+            self.tool,
+            rpc.params.get("arguments", {}),
             exchange.key_id,
             exchange.consumer,
             self.user,
@@ -71,12 +78,13 @@ class ToolTask:
 
     def message(self, values: Values) -> rpc.Message | None:
         """The message as it is sent, with what is injected; None: there is none."""
-        asked, call = self.asked.rpc, self.call
-        if asked is None or call is None:
-            return asked.message if asked is not None else None
-        if not values.arguments and not self._hooks.before:
+        asked = self.asked.rpc
+        if asked is None:
+            return None
+        if not self.tool or not (values.arguments or self._hooks.before):
             return asked.message
-        arguments = dict(call.arguments)
+        given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
+        arguments = dict(given)
         arguments.update(values.arguments)
         return mcp.with_arguments(asked.message, arguments)
 
@@ -110,8 +118,8 @@ class ToolTask:
         return written
 
     def is_response(self, message: Mapping[str, Any]) -> bool:
-        """Whether it is the one that the caller waits for."""
-        return "method" not in message and message.get("id") == self.asked.id
+        """Whether a caller may take it for the answer: not all of them compare ids."""
+        return "result" in message or "error" in message
 
     async def _looked_at(self, call: Call, response: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = Answer(response.get("result"), response.get("error"))
@@ -140,7 +148,7 @@ class ToolTask:
                 key_id=exchange.key_id,
                 consumer=exchange.consumer,
                 agent=self._agent.place,
-                tool=self.call.tool if self.call is not None else "",
+                tool=self.tool,
                 user=self.user,
                 credentials=used,
             )

@@ -1,7 +1,5 @@
 """Requests to servers of tools: one MCP message is read, decided on, and sent as it was read."""
 
-from dataclasses import replace
-
 from gateway.crypto.sessions import Owner
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Code, Denied
@@ -11,7 +9,7 @@ from gateway.domain.tools import Transport
 from gateway.protocol import mcp, rpc
 from gateway.protocol.cors import is_preflight, page_fields
 from gateway.protocol.policy.tools import LONGEST_MESSAGE
-from gateway.protocol.request import RequestHead
+from gateway.protocol.request import Header, RequestHead
 from gateway.protocol.upstream_request import client_address
 from gateway.proxy.asked import Asked
 from gateway.proxy.exchange import Exchange
@@ -75,13 +73,14 @@ class Tools:
     async def _read(
         self, asked: Asked, exchange: Exchange, head: RequestHead, agent: Agent, token: bytes
     ) -> None:
-        asked.version = mcp.version_of(head)
+        fields = mcp.read_fields(head.headers)
+        asked.version = mcp.version_of(fields)
         if exchange.held is not None:
             if agent.max_body is not None and len(exchange.held) > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             asked.rpc = rpc.read(exchange.held)
-            mcp.check_headers(head, asked.rpc)
-        sealed = mcp.only_session(head)
+            mcp.check_fields(fields, asked.rpc)
+        sealed = mcp.session_of(fields)
         if sealed:
             owner = Owner(agent.place, whole_key(token).id, head.user or "")
             session = await self._sessions.open(sealed, owner)
@@ -104,8 +103,8 @@ class Tools:
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:
-            sent = replace(outgoing, head=_sent(outgoing.head, asked), upgrade=False)
-            await self._services.forward(exchange, sent, inject, errand=errand)
+            outgoing.head.headers = _sent(outgoing.head, asked)
+            await self._services.forward(exchange, outgoing, inject, errand=errand)
             return
         injected = await self._injector.values(agent, inject, user)
         errand.check(injected)
@@ -123,15 +122,15 @@ def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) ->
         raise Denied(Code.ORIGIN_DENIED)
 
 
-def _sent(head: RequestHead, asked: Asked) -> RequestHead:
-    """The head for the server: with the session by its own name, and without what is between the
+def _sent(head: RequestHead, asked: Asked) -> list[Header]:
+    """The headers for the server: with the session by its own name, and without what is between the
     caller and the gateway."""
     headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
     if asked.session:
         headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
     if asked.rpc is not None:
         headers.append((b"Content-Type", b"application/json"))
-    return replace(head, headers=headers)
+    return headers
 
 
 def _missing(name: CredentialId, *, decoy: bool) -> Denied:
