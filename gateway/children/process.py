@@ -77,7 +77,8 @@ class Launcher:
 
     async def start(self, program: Program) -> Child:
         """Once it runs; OperationError, without any value, where it cannot be started."""
-        order = self._order(program)
+        # The first program of an owner writes to a file.
+        order = await asyncio.to_thread(self._order, program)
         control, theirs = socket.socketpair()
         control.setblocking(False)
         try:
