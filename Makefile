@@ -31,6 +31,7 @@ pytest: $(VENV)/test.installed ## run the tests only (ARGS="-k name": some of th
 
 bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENCH_SECONDS=3 BENCH_ROUNDS=3)
 	@$(BIN)/python -m bench.run
+	@$(BIN)/python -m bench.scrub
 
 bench-growth: $(VENV)/run.installed ## measure how it grows with keys, agents, limits and workers
 	@$(BIN)/python -m bench.growth

@@ -17,6 +17,7 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from gateway.protocol.rpc import encode
 from gateway.protocol.scrub import Patterns, patterns
 
+_LARGE = 2**17
 _ENDS = (rb"\n", rb"\r")
 
 
@@ -26,20 +27,22 @@ class NoMessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is looked for: `plain` in texts; `inside` in messages as they are written here, to learn
-    whether there is anything. `in_lines`: some of it has ends of lines in it."""
+    """What is looked for: `plain` in texts; `spelled`, by `inside`, in messages as they are written
+    here, to learn whether there is anything. `in_lines`: some of it has ends of lines in it."""
 
     plain: Patterns
+    spelled: tuple[bytes, ...] = field(repr=False)
     inside: BytesAhoCorasick = field(repr=False)
     in_lines: bool
 
     def may_be_in(self, written: bytes) -> bool:
         """False only where no secret is in the message that was written so."""
+        inside = self.inside if len(written) < _LARGE else _for_large(self.spelled)
         if _ENDS[0] in written or _ENDS[1] in written:
-            if self.in_lines and self.inside.find_matches_as_indexes(written):
+            if self.in_lines and inside.find_matches_as_indexes(written):
                 return True
             written = written.replace(_ENDS[0], b"").replace(_ENDS[1], b"")
-        return bool(self.inside.find_matches_as_indexes(written))
+        return bool(inside.find_matches_as_indexes(written))
 
 
 @lru_cache(maxsize=1024)
@@ -49,10 +52,16 @@ def known(secrets: tuple[tuple[str, str], ...]) -> Known | None:
     if plain is None:
         return None
     spelled = [one for ones in plain.firsts.values() for one in ones]
-    inside = list({_inside(one) for one in spelled})
+    inside = tuple({_inside(one) for one in spelled})
     in_lines = any(end in one for one in inside for end in _ENDS)
     automaton = BytesAhoCorasick(inside, implementation=Implementation.ContiguousNFA)
-    return Known(plain, automaton, in_lines)
+    return Known(plain, inside, automaton, in_lines)
+
+
+# Three times as fast, and fifty times as large.
+@lru_cache(maxsize=16)
+def _for_large(spelled: tuple[bytes, ...]) -> BytesAhoCorasick:
+    return BytesAhoCorasick(spelled, implementation=Implementation.DFA)
 
 
 def _inside(spelled: bytes) -> bytes:

@@ -1,0 +1,53 @@
+"""How long it takes to search an answer of a tool for secrets: `python -m bench.scrub`."""
+
+import random
+import string
+import time
+
+import orjson
+
+from gateway.protocol.rpc_scrub import Known, Search, decode, known
+
+SECRETS, LENGTH, MEGABYTE = 20, 40, 2**20
+GOAL_MS = 10.0
+_LETTERS = string.ascii_letters + string.digits + "/+_-"
+
+
+def twenty_secrets(draw: random.Random) -> Known:
+    texts = ("".join(draw.choices(_LETTERS, k=LENGTH)) for _ in range(SECRETS))
+    made = known(tuple((f"secret{i}", text) for i, text in enumerate(texts)))
+    if made is None:
+        raise AssertionError
+    return made
+
+
+def answer_of(draw: random.Random, line: int) -> bytes:
+    """A megabyte in lines of so many characters."""
+    text = "".join(draw.choices(_LETTERS + "    ", k=MEGABYTE))
+    lines = "\n".join(text[at : at + line] for at in range(0, MEGABYTE, line))
+    return orjson.dumps(
+        {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": lines}]}}
+    )
+
+
+def best_ms(answer: bytes, found: Known, rounds: int = 7) -> float:
+    """From the bytes of an answer to those that may be shown."""
+    took = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        Search(found).written(decode(answer))
+        took.append(time.perf_counter() - began)
+    return min(took) * 1000
+
+
+def main() -> None:
+    draw = random.Random(1)  # noqa: S311 - the same each time
+    found = twenty_secrets(draw)
+    for title, line in (("one line", MEGABYTE), ("lines of 80", 80)):
+        took = best_ms(answer_of(draw, line), found)
+        word = "reached" if took < GOAL_MS else "NOT reached"
+        print(f"1 MB, {SECRETS} secrets, {title:<12} {took:6.1f} ms  (under {GOAL_MS:g}: {word})")
+
+
+if __name__ == "__main__":
+    main()
