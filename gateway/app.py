@@ -12,6 +12,8 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 
+from gateway.admin.answer import AdminApi
+from gateway.admin.backend import Backend
 from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
@@ -55,9 +57,11 @@ from gateway.services.tool_sessions import open_tool_sessions
 from gateway.services.traffic import Shared, Traffic
 from gateway.services.usage import open_usage
 from gateway.store.admission import PREPARE, Admission
+from gateway.store.audit import AuditStore
 from gateway.store.connect import examine, open_lines, open_store, resolved
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
+from gateway.store.usage import UsageStore
 from gateway.store.workers import WorkerStore
 from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
@@ -106,7 +110,7 @@ async def run_gateway(
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
         settings = replace(settings, store=store)
-        opened = open_gateway(settings, lambda: live.current, given)
+        opened = open_gateway(settings, lambda: live.current, given, live)
         gateway = await stack.enter_async_context(opened)
         await _vet(live, gateway)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
@@ -162,9 +166,13 @@ async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, policies: Callable[[], Policies], given: Handover | None = None
+    settings: Settings,
+    policies: Callable[[], Policies],
+    given: Handover | None = None,
+    live: LivePolicies | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Serve on the addresses of `settings` under `policies`, until the context ends.
+    """Serve on the addresses of `settings` under `policies`, until the context ends. `live`: where
+    those come from, if they are read from files.
 
     OperationError if an address is taken. The store has to be there, but need not answer yet.
     `given`: the sockets of a supervisor stand in for the addresses.
@@ -222,14 +230,33 @@ async def open_gateway(
             connect,
         )
         keyless = settings.admin_listen.is_loopback
-        door = AdminDoor(metrics, gatekeeper, policies, keyless=keyless)
+        workers = WorkerStore(client, settings.store.prefix)
+        backend = Backend(
+            client,
+            settings.store.prefix,
+            Peppers(settings.peppers),
+            policies,
+            admission,
+            audit,
+            AuditStore(client, settings.store.prefix),
+            credentials,
+            vault_for,
+            links,
+            UsageStore(client, settings.store.prefix),
+            workers,
+            readiness,
+            time.time,
+            live,
+        )
+        api = AdminApi(backend, keyless=keyless)
+        door = AdminDoor(metrics, gatekeeper, policies, api, keyless=keyless)
         gateway = Gateway(
             *_listeners(settings, handler, door, outbox, worker, stack),
             policies,
             keys,
             credentials,
             programs,
-            WorkerStore(client, settings.store.prefix),
+            workers,
             worker,
         )
         for listener in (gateway.data, gateway.admin):

@@ -51,6 +51,11 @@ Revoke the key, with redis-cli or without it; the next call is refused (401 key_
 {redis_cli} {revoke}
 {gateway} redis -- {revoke}
 
+Administer it at http://{admin}/admin/v1/, with a key that may do everything, for 24 hours:
+
+export ADMIN_KEY={admin_key}
+curl -sS http://{admin}/admin/v1/keys -H "Authorization: Bearer $ADMIN_KEY"
+
 Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
 """
 
@@ -107,9 +112,10 @@ async def _run(settings: Settings) -> None:
             return _with_upstreams(policies, ports)
 
         async def on_ready(gateway: Gateway, store: StoreSettings) -> None:
-            key = await _make_key(replace(settings, store=store), gateway.policies())
+            made = await _make_keys(replace(settings, store=store), gateway.policies())
+            addresses = gateway.data.address, gateway.admin.address
             embedded = settings.store.url is None
-            click.echo(_explain(key, gateway.data.address, store, embedded=embedded))
+            click.echo(_explain(made, addresses, store, embedded=embedded))
             sys.stdout.flush()
 
         await run_gateway(settings, adapt=to_demo_agents, on_ready=on_ready)
@@ -125,7 +131,8 @@ def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
     return replace(policies, agents=MappingProxyType(agents))
 
 
-async def _make_key(settings: Settings, policies: Policies) -> "Key":
+async def _make_keys(settings: Settings, policies: Policies) -> "tuple[Key, Key]":
+    """For the two agents, and for the admin API."""
     from gateway.crypto.draw import draw
     from gateway.crypto.tags import Peppers
     from gateway.domain.key_fields import KeyFields
@@ -135,19 +142,32 @@ async def _make_key(settings: Settings, policies: Policies) -> "Key":
 
     async with open_store(settings.store) as client:
         keys = KeyStore(client, settings.store.prefix)
+        ends = await keys.now() + DAY_SECONDS
         fields = KeyFields(
             consumer="demo",
             scopes=tuple(f"agents/{name}" for name in AGENTS),
             plan=DEFAULT_PLAN if DEFAULT_PLAN in policies.plans else "",
-            expires_at=await keys.now() + DAY_SECONDS,
+            expires_at=ends,
         )
+        powers = KeyFields(consumer="demo", scopes=("gateway/admin",), plan="", expires_at=ends)
         issuer = Issuer(keys, Peppers(settings.peppers), draw)
-        return (await issuer.create(fields, "live", "demo")).key
+        key = (await issuer.create(fields, "live", "demo")).key
+        return key, (await issuer.create(powers, "live", "demo")).key
 
 
-def _explain(key: "Key", address: Address, store: StoreSettings, *, embedded: bool) -> str:
+def _explain(
+    made: "tuple[Key, Key]",
+    addresses: tuple[Address, Address],
+    store: StoreSettings,
+    *,
+    embedded: bool,
+) -> str:
+    key, admin_key = made
+    address, admin = addresses
     return _TEXT.format(
         address=address,
+        admin=admin,
+        admin_key=admin_key.text,
         key=key.text,
         redis_cli=store.redis_cli,
         gateway=_surroundings(store, embedded=embedded) + _own_command(),

@@ -1,6 +1,7 @@
-"""The admin listener, until it has an API: `/metrics`, and 404 for everything else."""
+"""The admin listener: `/metrics`, and what answers for operators."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Policies
@@ -12,7 +13,9 @@ from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import read_exchange
 from gateway.proxy.ids import Ids
-from gateway.services.admit import Gatekeeper
+from gateway.proxy.services import read_whole
+from gateway.services.admin_request import AdminRequest, AnswerAdmin
+from gateway.services.admit import Gatekeeper, Identity
 from gateway.services.locate import Located
 from gateway.services.traffic import CONTENT_TYPE
 
@@ -22,19 +25,21 @@ MAY_READ = Scope("gateway", "read", "read")
 
 class AdminDoor:
     """`metrics`: all of them in Prometheus' text format. `keyless`: it is on loopback, where
-    reading them takes no key."""
+    reading them takes no key. `answer`: whatever else there is."""
 
     def __init__(
         self,
         metrics: Callable[[], bytes],
         gatekeeper: Gatekeeper,
         policies: Callable[[], Policies],
+        answer: AnswerAdmin,
         *,
         keyless: bool,
     ) -> None:
         self._metrics = metrics
         self._gatekeeper = gatekeeper
         self._policies = policies
+        self._answer_admin = answer
         self._keyless = keyless
         self._ids = Ids()
 
@@ -42,28 +47,70 @@ class AdminDoor:
         """Answer one request."""
         request_id = self._ids.request_id()
         try:
-            await self._answer(exchange)
+            await self._answer(exchange, request_id)
         except Denied as denied:
             if denied.close:
                 exchange.close_after()
             exchange.reply(problem(denied, request_id))
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange, request_id: str) -> None:
         head = read_exchange(exchange)
+        if self._keyless and not _is_of_this_machine(head.host):
+            # A page whose own name was made to stand for this machine.
+            raise Denied(Code.BAD_REQUEST, "The Host header names another machine.", close=True)
+        if head.target.path == METRICS:
+            await self._show_metrics(exchange, head)
+            return
+        reply = await self._answer_admin(self._request(exchange, head, request_id))
+        if reply is None:
+            if not self._keyless:
+                await self._identify(head, exchange)
+            raise Denied(Code.NOT_FOUND, "There is nothing here but /metrics and /admin/v1/.")
+        exchange.reply(reply)
+
+    async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
         if not self._keyless:
-            await self._admit(head, exchange.client.hop.peer)
-        if head.target.path != METRICS:
-            raise Denied(Code.NOT_FOUND, "There is nothing at this address but /metrics.")
+            policies, peer = self._policies(), exchange.client.hop.peer
+            located = Located(None, b"", required=MAY_READ)
+            await self._gatekeeper.admit(head, located, policies, peer)
         if head.method not in ("GET", "HEAD"):
             raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))
         exchange.reply(Reply(200, headers, self._metrics()))
 
-    async def _admit(self, head: RequestHead, peer: str) -> None:
-        policies = self._policies()
-        await self._gatekeeper.admit(head, Located(None, b"", required=MAY_READ), policies, peer)
+    def _request(self, exchange: Exchange, head: RequestHead, request_id: str) -> AdminRequest:
+        async def identify() -> Identity:
+            return await self._identify(head, exchange)
+
+        async def read_body(most: int) -> bytes:
+            if not head.has_body:
+                return b""
+            return await read_whole(exchange, most, expects=b"expect" in head.fields)
+
+        return AdminRequest(
+            head.method,
+            head.target.path.decode("ascii"),
+            head.target.query,
+            {name.lower(): value for name, value in head.headers},
+            request_id,
+            identify,
+            read_body,
+        )
+
+    async def _identify(self, head: RequestHead, exchange: Exchange) -> Identity:
+        peer = exchange.client.hop.peer
+        return await self._gatekeeper.recognise(head, self._policies(), peer)
 
     def refuse(self, connection: ClientConnection, denied: Denied) -> None:
         """Answer what could not be read as a request; the connection ends with it."""
         answer = problem(denied, self._ids.request_id())
         connection.write(encode(answer, keep_alive=False))
+
+
+def _is_of_this_machine(host: str) -> bool:
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -23,7 +23,7 @@ _FORM = b"application/x-www-form-urlencoded"
 
 
 class Connect:
-    """`vault_for` gives the vault in which this user's acts are recorded as the user's."""
+    """`vault_for` gives the vault in which an actor's acts are recorded as the actor's."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Connect:
     async def _do(self, lang: str, link: Link, form: Form) -> tuple[str, str]:
         """What to say of it: well, or a problem."""
         name = form.wanted.name
-        vault, named = self._vault_for(link.user), link.id_of(form.wanted)
+        vault, named = self._vault_for(f"user:{link.user}"), link.id_of(form.wanted)
         try:
             if form.remove:
                 await vault.delete(named)

@@ -64,6 +64,15 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose key a request came with, and what it may do."""
+
+    key_id: str
+    consumer: str
+    grants: Grants
+
+
+@dataclass(frozen=True, slots=True)
 class Clocks:
     """`monotonic`: seconds; `unix`: the wall clock, for the length of a month in a header only."""
 
@@ -130,15 +139,19 @@ class Gatekeeper:
 
         Denied as by `admit`, where its key is none or does not live; nothing is charged.
         """
+        return (await self.recognise(head, policies, address)).grants
+
+    async def recognise(self, head: RequestHead, policies: Policies, address: str) -> Identity:
+        """The same, and whose key it is."""
         identified = Denied(Code.NOT_FOUND)
         try:
             await self.admit(head, Located(None, b"", denied=identified), policies, address)
         except Denied as denied:
             belief = self._beliefs.get(self._digest(presented_token(head)))
             if denied is identified and belief is not None:
-                return belief.grants
+                return Identity(belief.record.id, belief.record.consumer, belief.grants)
             raise
-        return NO_GRANTS
+        return Identity("", "", NO_GRANTS)
 
     def _say_store_is_away(self, reason: str) -> None:
         """Once a second at most: every request meets it, and the access log has each of them."""

@@ -33,6 +33,10 @@ class Links:
         ends = await self._store.add(_digest(token), Link(user, wanted), created_by)
         return NewLink(token, user, wanted, ends)
 
+    async def waiting(self) -> dict[str, int]:
+        """Users whose links are open, and for how many seconds."""
+        return {link.user: seconds for link, seconds in await self._store.all()}
+
     async def open(self, token: str, session: str) -> Link | None:
         """The link, for a browser that holds `session` (empty: none yet); None: there is none, it
         has ended, or it is another browser's."""

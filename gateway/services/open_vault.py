@@ -97,7 +97,7 @@ def _unmeant(credentials: LiveCredentials, policies: Policies) -> tuple[Problem,
 async def users_vault(
     settings: Settings, client: Redis, audit: Audit
 ) -> AsyncIterator[Callable[[str], Vault]]:
-    """The vault in which a user's acts are recorded as that user's."""
+    """The vault for an actor, `user:ann` or `key:4xT9mQ2LrB7c`, who is named in its records."""
     async with AsyncExitStack() as stack:
         if settings.vault.url is not None:
             own = open_store(settings.vault.place(settings.store))
@@ -105,11 +105,19 @@ async def users_vault(
         store = VaultStore(client, settings.store.prefix)
         envelope = Envelope(MasterKeys(settings.vault.master_keys))
 
-        def vault_for(user: str) -> Vault:
+        def vault_for(actor: str) -> Vault:
+            kind, _, who = actor.partition(":")
+
             async def record(event: str, name: CredentialId, version: int) -> None:
                 named = (Named(str(name), version),)
                 await audit.record(
-                    AuditEvent(event, user=user, credentials=named, actor=f"user:{user}")
+                    AuditEvent(
+                        event,
+                        key_id=who if kind == "key" else "",
+                        user=who if kind == "user" else "",
+                        credentials=named,
+                        actor=actor,
+                    )
                 )
 
             return Vault(store, envelope, record)

@@ -43,6 +43,19 @@ class AuditStore:
         with translated():
             return int(await self._client.xlen(self._name))
 
+    async def read_back(self, before: str = "") -> AsyncIterator[tuple[str, str]]:
+        """Entry ids and records from the newest (or from what is behind `before`) on backwards."""
+        end = f"({before}" if before else "+"
+        while True:
+            words = ("XREVRANGE", self._name, end, "-", "COUNT", BATCH)
+            with translated():
+                entries = await self._client.execute_command(*words, **{NEVER_DECODE: True})
+            for entry_id, fields in entries or ():
+                yield entry_id.decode(), _record(fields)
+                end = f"({entry_id.decode()}"
+            if not entries or len(entries) < BATCH:
+                return
+
     async def read(self, after: str = "-") -> AsyncIterator[tuple[str, str]]:
         """Entry ids and records from `after` (exclusive; `-`: the first) on, in order."""
         start = after

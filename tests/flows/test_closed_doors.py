@@ -36,7 +36,7 @@ PATHS = [
         "/v1/credentials?names=crm",
         "/favicon.ico",
     ),
-    *("/agents/echo/livez", "/.well-known/x", "/connect/token"),
+    *("/agents/echo/livez", "/.well-known/x"),
 ]
 CATALOGUE = "/models/v1/models"
 OPEN = {("GET", "/agents/echo/open"), ("GET", "/agents/echo/open?x")}

@@ -72,7 +72,7 @@ async def test_health_checks_are_not_traffic(world: World) -> None:
 
 
 async def test_the_admin_listener_says_not_found_as_rfc_9457_has_it(world: World) -> None:
-    answer = await admin(world, "/admin/v1/keys")
+    answer = await admin(world, "/nothing")
     assert (answer.status, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert answer.json["status"] == 404
     assert answer.json["code"] == "not_found"

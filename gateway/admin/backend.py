@@ -1,0 +1,64 @@
+"""What the handlers of the admin API work with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from gateway.crypto.tags import Peppers
+from gateway.domain.policies import Policies
+from gateway.domain.problems import Problem
+from gateway.protocol.policy.read import Loaded
+from gateway.services.audit import Audit
+from gateway.services.audited_keys import AuditedKeys
+from gateway.services.credentials import LiveCredentials
+from gateway.services.explain import Explainer
+from gateway.services.links import Links
+from gateway.services.vault import Vault
+from gateway.store.admission import Admission
+from gateway.store.audit import AuditStore
+from gateway.store.usage import UsageStore
+from gateway.store.workers import WorkerStore
+
+
+class Reloadable(Protocol):
+    """Policies that are read from files. `problems`: of the last set that was refused."""
+
+    @property
+    def current(self) -> Policies: ...
+
+    problems: tuple[Problem, ...]
+
+    async def reload(self, reason: str) -> Loaded: ...
+
+
+@dataclass(slots=True)
+class Backend:
+    """`live` None: the policies do not come from files. `clock`: Unix seconds."""
+
+    client: Redis
+    prefix: str
+    peppers: Peppers
+    policies: Callable[[], Policies]
+    admission: Admission
+    audit: Audit
+    audit_store: AuditStore
+    credentials: LiveCredentials
+    vault_for: Callable[[str], Vault]
+    links: Links
+    usage: UsageStore
+    workers: WorkerStore
+    ready: Callable[[], Awaitable[tuple[str, ...]]]
+    clock: Callable[[], float]
+    live: Reloadable | None = None
+
+    def keys(self, actor: str, on_unrecorded: Callable[[str], object]) -> AuditedKeys:
+        return AuditedKeys(self.client, self.prefix, self.audit, actor, on_unrecorded)
+
+    def explainer(self, actor: str) -> Explainer:
+        return Explainer(self.policies(), self.keys(actor, _nobody), self.admission)
+
+
+def _nobody(key_id: str) -> None:
+    """Nothing is written through these keys."""

@@ -1,0 +1,143 @@
+"""`/admin/v1/policies`: what is in force, what is wrong with the files, what would happen."""
+
+from pydantic import BaseModel
+
+from gateway.admin.backend import Backend
+from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.domain.problems import Problem
+from gateway.protocol.policy.read import read_policies
+from gateway.services.explain import Question
+
+
+class ProblemShape(BaseModel):
+    """`place`: file:line:column."""
+
+    place: str
+    message: str
+
+
+class PoliciesShape(BaseModel):
+    """`places`: where each thing is written. `problems`: of the last set that was refused, while
+    the one before stays in force."""
+
+    revision: str
+    agents: list[str]
+    services: list[str]
+    models: list[str]
+    tools: list[str]
+    plans: list[str]
+    places: dict[str, str]
+    problems: list[ProblemShape]
+
+
+class ReloadShape(BaseModel):
+    """`taken`: whether what was read is in force in this worker now; every worker looks at the
+    files by itself, five times a second."""
+
+    taken: bool
+    revision: str
+    problems: list[ProblemShape]
+
+
+class CheckShape(BaseModel):
+    problems: list[ProblemShape]
+    warnings: list[ProblemShape]
+
+
+class StepShape(BaseModel):
+    looked_at: str
+    found: str
+
+
+class ExplainShape(BaseModel):
+    """`code` empty: it would go to `upstream`."""
+
+    steps: list[StepShape]
+    code: str
+    status: int | None
+    message: str
+    upstream: str
+
+
+class CheckBody(Shape):
+    text: str
+
+
+class ExplainBody(Shape):
+    url: str
+    method: str = "GET"
+    key_id: str = ""
+    user: str = ""
+    tool: str = ""
+
+
+def _problems(found: tuple[Problem, ...]) -> list[ProblemShape]:
+    return [ProblemShape(place=str(one.place), message=one.message) for one in found]
+
+
+async def show(backend: Backend, _: Call) -> Told:
+    policies = backend.policies()
+    return Told(
+        PoliciesShape(
+            revision=policies.revision,
+            agents=sorted(policies.agents),
+            services=sorted(policies.services),
+            models=sorted(policies.models),
+            tools=sorted(policies.tools),
+            plans=sorted(policies.plans),
+            places={name: str(place) for name, place in sorted(policies.origins.items())},
+            problems=_problems(backend.live.problems if backend.live else ()),
+        )
+    )
+
+
+async def reload(backend: Backend, call: Call) -> Told:
+    if backend.live is None:
+        raise ApiError(409, "refused", "These policies do not come from files.")
+    loaded = await backend.live.reload(f"asked by {call.caller.actor}")
+    return Told(
+        ReloadShape(
+            taken=loaded.policies is not None,
+            revision=backend.policies().revision,
+            problems=_problems(loaded.problems),
+        )
+    )
+
+
+async def check(_: Backend, call: Call) -> Told:
+    asked: CheckBody = call.body
+    loaded = read_policies({"text.yaml": asked.text.encode("utf-8", "replace")})
+    shape = CheckShape(problems=_problems(loaded.problems), warnings=_problems(loaded.warnings))
+    return Told(shape)
+
+
+async def explain(backend: Backend, call: Call) -> Told:
+    asked: ExplainBody = call.body
+    question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool)
+    told = await backend.explainer(call.caller.actor).explain(question)
+    denied = told.denied
+    return Told(
+        ExplainShape(
+            steps=[StepShape(looked_at=name, found=found) for name, found in told.steps],
+            code=denied.denial.name if denied else "",
+            status=denied.denial.status if denied else None,
+            message=str(denied) if denied else "",
+            upstream=told.upstream,
+        )
+    )
+
+
+ROUTES: tuple[Route[Backend], ...] = (
+    Route("GET", "/policies", "What is in force", ("read",), show, PoliciesShape),
+    Route("POST", "/policies/reload", "Read the files now", (), reload, ReloadShape),
+    Route("POST", "/policies/check", "Check a text", ("read",), check, CheckShape, CheckBody),
+    Route(
+        "POST",
+        "/policies/explain",
+        "What would happen to a request, and why",
+        ("read",),
+        explain,
+        ExplainShape,
+        ExplainBody,
+    ),
+)

@@ -1,0 +1,216 @@
+"""What the admin API answers: routes as data, from which requests are dispatched and OpenAPI is
+written, so that neither can say what the other does not."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.domain.errors import GatewayError, OperationError, StoreError, UsageError
+from gateway.domain.scopes import Grants, Scope
+from gateway.protocol.reply import Reply
+
+PREFIX = "/admin/v1"
+ADMIN = "admin"
+LONGEST_BODY = 512 * 1024
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+Backend = TypeVar("Backend")
+
+
+class Shape(BaseModel):
+    """JSON that comes in: nothing unknown, nothing converted in silence."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class NoQuery(Shape):
+    pass
+
+
+class ApiError(GatewayError):
+    """An answer of RFC 9457. `errors`: each bad field with what is wrong with it."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, errors: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.errors = tuple(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose key a request came with."""
+
+    key_id: str
+    consumer: str
+    grants: Grants
+
+    @property
+    def actor(self) -> str:
+        return f"key:{self.key_id}"
+
+    def may(self, powers: Sequence[str]) -> bool:
+        return any(self.grants.allow(Scope("gateway", power, power)) for power in (ADMIN, *powers))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, read and checked. `parts`: of the path; `headers` by lower-case name."""
+
+    caller: Caller
+    parts: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    query: Any
+    body: Any
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is answered: `data` as JSON, or `text` of another `kind`."""
+
+    data: BaseModel | None = None
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    text: bytes = b""
+    kind: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[Backend]):
+    """`powers`: any of `gateway/<power>` is enough, as is `gateway/admin`."""
+
+    method: str
+    path: str
+    summary: str
+    powers: tuple[str, ...]
+    handler: Callable[[Backend, Call], Awaitable[Told]]
+    answer: type[BaseModel] | None = None
+    body: type[Shape] | None = None
+    query: type[Shape] = NoQuery
+    status: int = 200
+    headers: tuple[str, ...] = ()
+    pattern: re.Pattern[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        spelled = _PARAMETER.sub(r"(?P<\1>[^/]+)", PREFIX + self.path)
+        object.__setattr__(self, "pattern", re.compile(spelled))
+
+    @property
+    def parameters(self) -> list[str]:
+        return _PARAMETER.findall(self.path)
+
+
+class Api(Generic[Backend]):
+    """Answers what is under PREFIX; Problem answers are made of what handlers raise."""
+
+    def __init__(self, backend: Backend, routes: Sequence[Route[Backend]]) -> None:
+        self._backend = backend
+        self.routes = tuple(routes)
+
+    def find(self, method: str, path: str) -> tuple[Route[Backend], Mapping[str, str]]:
+        """ApiError 404 or 405 where there is none."""
+        allowed = []
+        for route in self.routes:
+            match = route.pattern.fullmatch(path)
+            if match is None:
+                continue
+            if route.method == method or (route.method, method) == ("GET", "HEAD"):
+                return route, match.groupdict()
+            allowed.append(route.method)
+        if allowed:
+            raise ApiError(
+                405, "method_not_allowed", f"Use {' or '.join(sorted(set(allowed)))} here."
+            )
+        raise ApiError(404, "not_found", f"There is nothing here: see {PREFIX}/openapi.json.")
+
+    async def answer(
+        self,
+        route: Route[Backend],
+        parts: Mapping[str, str],
+        caller: Caller,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+    ) -> Reply:
+        if not caller.may(route.powers):
+            needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
+            raise ApiError(403, "scope_denied", f"This needs a key with {needed}.")
+        call = Call(caller, parts, headers, _query(route.query, query), _body(route.body, body))
+        try:
+            told = await route.handler(self._backend, call)
+        except UsageError as problem:
+            raise ApiError(422, "invalid", str(problem)) from None
+        except OperationError as problem:
+            missing = str(problem).startswith("There is no")
+            status, code = (404, "not_found") if missing else (409, "refused")
+            raise ApiError(status, code, str(problem)) from None
+        except StoreError as problem:
+            raise ApiError(503, "store_unavailable", str(problem)) from None
+        return _reply(told)
+
+
+def _query(shape: type[Shape], raw: bytes) -> Shape:
+    pairs = parse_qsl(raw.lstrip(b"?").decode("ascii", "replace"), keep_blank_values=True)
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ApiError(422, "invalid", "A parameter of the query is there twice.")
+    return _checked(shape, dict(pairs), strict=False)
+
+
+def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
+    if shape is None:
+        return None
+    try:
+        data = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        raise ApiError(400, "bad_request", "The body has to be a JSON object.") from None
+    return _checked(shape, data, strict=True)
+
+
+def _checked(shape: type[Shape], data: Any, *, strict: bool) -> Shape:
+    try:
+        return shape.model_validate(data, strict=strict)
+    except ValidationError as problem:
+        errors = [
+            {"field": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}
+            for one in problem.errors(include_url=False, include_input=False)
+        ]
+        told = f"{len(errors)} field{'s are' if len(errors) > 1 else ' is'} not as they have to be."
+        raise ApiError(422, "invalid", told, errors) from None
+
+
+def _reply(told: Told) -> Reply:
+    body = told.text if told.data is None else told.data.model_dump_json().encode()
+    headers = (("Content-Type", told.kind), ("Cache-Control", "no-store"), *told.headers)
+    return Reply(told.status, headers, body)
+
+
+def problem_reply(problem: ApiError, request_id: str) -> Reply:
+    told: dict[str, Any] = {
+        "type": "about:blank",
+        "title": problem.code.replace("_", " "),
+        "status": problem.status,
+        "detail": str(problem),
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.errors:
+        told["errors"] = problem.errors
+    headers: tuple[tuple[str, str], ...] = (
+        ("Content-Type", "application/problem+json"),
+        ("Cache-Control", "no-store"),
+        ("X-Request-Id", request_id),
+    )
+    if problem.status == 503:
+        headers += (("Retry-After", "1"),)
+    return Reply(problem.status, headers, orjson.dumps(told))

@@ -1,0 +1,242 @@
+"""`/admin/v1/credentials` and `/users`: values go in and never come out."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.domain import expiry
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+from gateway.domain.errors import UsageError
+from gateway.domain.links import check_user, read_wanted
+from gateway.domain.units import duration
+from gateway.services.vault import CredentialView
+
+
+class CredentialShape(BaseModel):
+    """What may be told of a credential. Times in Unix seconds; `used_by`: agents whose policies
+    name it."""
+
+    name: str
+    type: str
+    fields: tuple[str, ...]
+    version: int
+    state: str
+    problem: str
+    expires_at: int | None
+    max_stale: int | None
+    grace_until: int | None
+    created_at: int | None
+    created_by: str
+    rotated_at: int | None
+    master_key: str
+    used_by: tuple[str, ...]
+
+
+class CredentialList(BaseModel):
+    """`age`: seconds since the vault last answered this worker; `last_error`: why it did not."""
+
+    credentials: list[CredentialShape]
+    age: float | None
+    last_error: str
+
+
+class Removed(BaseModel):
+    removed: list[str]
+
+
+class LinkShape(BaseModel):
+    """`path`: behind the address of the data listener; it works once, for 15 minutes."""
+
+    path: str
+    user: str
+    credentials: list[str]
+    expires_at: int
+
+
+class UserShape(BaseModel):
+    user: str
+    credentials: list[str]
+    link_seconds: int | None
+
+
+class UserList(BaseModel):
+    users: list[UserShape]
+
+
+class SetBody(Shape):
+    type: str
+    fields: dict[str, str]
+    expires: str | None = None
+    max_stale: Annotated[int, Field(ge=0)] | None = None
+
+
+class RotateBody(Shape):
+    fields: dict[str, str]
+    grace: str = "0"
+    expires: str | None = None
+
+
+class LinkBody(Shape):
+    credentials: str
+
+
+def _name(call: Call) -> CredentialId:
+    text = call.parts["name"]
+    if user := call.parts.get("user"):
+        text = f"user/{user}/{text}"
+    try:
+        return parse_id(text)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from None
+
+
+def _used_by(backend: Backend, name: str) -> tuple[str, ...]:
+    policies = backend.policies()
+    agents = (*policies.services.values(), *policies.models.values())
+    return tuple(
+        agent.place
+        for agent in agents
+        if agent.inject is not None
+        and any(not r.of_user and r.name == name for r in agent.inject.references)
+    )
+
+
+def _shape(backend: Backend, view: CredentialView) -> CredentialShape:
+    return CredentialShape(**asdict(view), used_by=_used_by(backend, view.name))
+
+
+async def list_credentials(backend: Backend, call: Call) -> Told:
+    views = await backend.vault_for(call.caller.actor).all()
+    age = backend.credentials.age
+    return Told(
+        CredentialList(
+            credentials=[_shape(backend, view) for view in views],
+            age=age if age < float("inf") else None,
+            last_error=backend.credentials.last_error,
+        )
+    )
+
+
+async def show(backend: Backend, call: Call) -> Told:
+    view = await backend.vault_for(call.caller.actor).show(_name(call))
+    return Told(_shape(backend, view))
+
+
+async def put(backend: Backend, call: Call) -> Told:
+    asked: SetBody = call.body
+    if asked.type not in TYPES:
+        raise UsageError(f"type: one of {', '.join(TYPES)}.")
+    vault = backend.vault_for(call.caller.actor)
+    made = Credential(
+        _name(call),
+        asked.type,
+        Version(1, asked.fields),
+        expires_at=_expiry(asked.expires, await vault.now()),
+        max_stale=asked.max_stale,
+        created_by=call.caller.actor,
+    )
+    return Told(_shape(backend, await vault.set(made)))
+
+
+async def rotate(backend: Backend, call: Call) -> Told:
+    asked: RotateBody = call.body
+    vault = backend.vault_for(call.caller.actor)
+    view = await vault.rotate(
+        _name(call),
+        asked.fields,
+        int(_duration(asked.grace)),
+        expires_at=_expiry(asked.expires, await vault.now()),
+        keep_expiry=asked.expires is None,
+    )
+    return Told(_shape(backend, view))
+
+
+async def delete(backend: Backend, call: Call) -> Told:
+    name = _name(call)
+    await backend.vault_for(call.caller.actor).delete(name)
+    return Told(Removed(removed=[str(name)]))
+
+
+async def link(backend: Backend, call: Call) -> Told:
+    asked: LinkBody = call.body
+    user = check_user(call.parts["user"])
+    made = await backend.links.make(user, read_wanted(asked.credentials), call.caller.actor)
+    shape = LinkShape(
+        path=f"/connect/{made.token}",
+        user=user,
+        credentials=[one.name for one in made.wanted],
+        expires_at=made.expires_at,
+    )
+    return Told(shape, 201)
+
+
+async def list_users(backend: Backend, call: Call) -> Told:
+    waiting = await backend.links.waiting()
+    found: dict[str, list[str]] = {user: [] for user in waiting}
+    for view in await backend.vault_for(call.caller.actor).all():
+        name = parse_id(view.name)
+        if name.owner:
+            found.setdefault(name.owner, []).append(name.name)
+    users = [
+        UserShape(user=user, credentials=sorted(names), link_seconds=waiting.get(user))
+        for user, names in sorted(found.items())
+    ]
+    return Told(UserList(users=users))
+
+
+def _expiry(text: str | None, now: int) -> int | None:
+    if text is None:
+        return None
+    try:
+        return expiry.parse(text, now)
+    except ValueError as problem:
+        raise UsageError(f"expires: {problem}.") from None
+
+
+def _duration(text: str) -> float:
+    if text == "0":
+        return 0.0
+    try:
+        return duration(text)
+    except ValueError as problem:
+        raise UsageError(f"grace: {problem}.") from None
+
+
+READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
+ROUTES: tuple[Route[Backend], ...] = (
+    Route("GET", "/credentials", "List credentials", READ, list_credentials, CredentialList),
+    Route("GET", "/credentials/{name}", "Show a credential", READ, show, CredentialShape),
+    Route("PUT", "/credentials/{name}", "Keep a credential", WRITE, put, CredentialShape, SetBody),
+    Route(
+        "POST",
+        "/credentials/{name}/rotate",
+        "Replace values",
+        WRITE,
+        rotate,
+        CredentialShape,
+        RotateBody,
+    ),
+    Route("DELETE", "/credentials/{name}", "Remove a credential", WRITE, delete, Removed),
+    Route("GET", "/users", "Who has credentials of their own", READ, list_users, UserList),
+    Route(
+        "POST",
+        "/users/{user}/links",
+        "Make a one-time link for a user",
+        WRITE,
+        link,
+        LinkShape,
+        LinkBody,
+        status=201,
+    ),
+    Route(
+        "DELETE",
+        "/users/{user}/credentials/{name}",
+        "Remove a user's credential",
+        WRITE,
+        delete,
+        Removed,
+    ),
+)

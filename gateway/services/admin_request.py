@@ -1,0 +1,30 @@
+"""A request to the admin listener as plain data: what its door hands on, whoever answers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.protocol.reply import Reply
+from gateway.services.admit import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class AdminRequest:
+    """`headers` by lower-case name; `read_body` gives at most so many bytes, or refuses;
+    `identify` says whose key it came with, or refuses."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes] = field(repr=False)
+    request_id: str
+    identify: Callable[[], Awaitable[Identity]] = field(repr=False)
+    read_body: Callable[[int], Awaitable[bytes]] = field(repr=False)
+
+
+# None: there is nothing at this path.
+AnswerAdmin = Callable[[AdminRequest], Awaitable[Reply | None]]
+
+
+async def nothing(_: AdminRequest) -> Reply | None:
+    """Where there is no API."""
+    return None

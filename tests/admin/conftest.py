@@ -1,0 +1,41 @@
+"""The admin API of one gateway, and keys with powers over it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from gateway.domain.keys import Key
+from tests.flows.conftest import world
+from tests.flows.world import Answer, World
+
+__all__ = ["world"]
+
+Ask = Callable[..., Awaitable[Answer]]
+
+
+@pytest.fixture
+def ask(world: World) -> Ask:
+    """`await ask(key, "GET", "/keys", json=…, headers=…)`."""
+
+    async def asked(
+        key: Key | None,
+        method: str,
+        path: str,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        sent = dict(headers or {})
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key.text}"
+        url = f"http://{world.gateways[0].admin.address}/admin/v1{path}"
+        async with world.session.request(method, url, json=json, headers=sent) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    return asked
+
+
+@pytest.fixture
+async def admin(world: World) -> Key:
+    world.serve(world.agent())
+    return await world.issue("gateway/admin", consumer="ops")

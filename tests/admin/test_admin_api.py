@@ -1,0 +1,275 @@
+"""The admin API does what the commands do, for keys that may, and every act is on record."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+
+from gateway.admin.routes import ROUTES
+from gateway.admin.routing import ADMIN, Route
+from gateway.domain.keys import Key
+from gateway.store.audit import AuditStore
+from tests.admin.conftest import Ask
+from tests.flows.many_keys import many_keys
+from tests.flows.world import World
+
+POWERS = ("admin", "keys", "credentials-write", "audit", "read")
+SALES = {"consumer": "sales", "scopes": ["agents/*"]}
+
+
+def spelled(route: Route[Any]) -> str:
+    return re.sub(r"\{\w+\}", "aaaaaaaaaaaa", route.path)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_each_route_is_for_the_powers_that_it_names_and_no_others(
+    world: World, ask: Ask, route: Route[Any]
+) -> None:
+    assert (await ask(None, route.method, spelled(route))).json["code"] == "key_missing"
+    outsider = await world.issue("agents/*", "models/*", "gateway/credentials")
+    assert (await ask(outsider, route.method, spelled(route))).status == 403
+    for power in POWERS:
+        key = await world.issue(f"gateway/{power}")
+        status = (await ask(key, route.method, spelled(route), json={})).status
+        assert (status == 403) is (power not in (ADMIN, *route.powers)), (power, status)
+        assert status < 500
+
+
+async def test_a_key_made_here_works_until_it_is_revoked_here(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    made = await ask(admin, "POST", "/keys", SALES)
+    assert made.status == 201
+    assert made.headers["Cache-Control"] == "no-store"
+    assert (await world.call(made.json["key"])).status == 200
+    revoked = await ask(admin, "POST", f"/keys/{made.json['id']}/revoke")
+    assert revoked.json["outcome"] == "revoked"
+    assert (await world.call(made.json["key"])).code == "key_revoked"
+    again = await ask(admin, "POST", f"/keys/{made.json['id']}/rotate", {})
+    assert (await world.call(again.json["key"])).status == 200
+
+
+async def test_a_power_that_is_taken_away_is_gone_with_the_next_request(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    assert (await ask(admin, "GET", "/keys")).status == 200
+    await world.client.hset(world.record(admin), "status", "revoked")
+    assert (await ask(admin, "GET", "/keys")).json["code"] == "key_revoked"
+
+
+async def test_no_hash_no_tag_and_no_old_secret_is_in_any_answer(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    made = (await ask(admin, "POST", "/keys", SALES)).json
+    record = await world.client.hgetall(f"{world.store.prefix}key:{{{made['id']}}}")
+    for path in (
+        "/keys",
+        f"/keys/{made['id']}",
+        f"/keys/{made['id']}/reach",
+        "/audit",
+        "/policies",
+    ):
+        body = (await ask(admin, "GET", path)).body.decode()
+        for secret in (made["key"], record["hash"], record["tag"], admin.text):
+            assert secret not in body
+
+
+async def test_an_update_of_what_somebody_else_changed_is_refused(ask: Ask, admin: Key) -> None:
+    made = (await ask(admin, "POST", "/keys", SALES)).json
+    path = f"/keys/{made['id']}"
+    tag = (await ask(admin, "GET", path)).headers["ETag"]
+    first = await ask(admin, "PATCH", path, {"label": "one"}, {"If-Match": tag})
+    assert first.json["label"] == "one"
+    second = await ask(admin, "PATCH", path, {"label": "two"}, {"If-Match": tag})
+    assert (second.status, second.json["code"]) == (412, "changed")
+    third = await ask(admin, "PATCH", path, {"label": "two"}, {"If-Match": first.headers["ETag"]})
+    assert third.json["label"] == "two"
+    assert (await ask(admin, "DELETE", path, headers={"If-Match": tag})).status == 412
+    assert (await ask(admin, "DELETE", path)).status == 200
+    assert (await ask(admin, "GET", path)).status == 404
+
+
+async def test_a_repeat_with_an_idempotency_key_makes_no_second_key(ask: Ask, admin: Key) -> None:
+    marked = {"Idempotency-Key": "order-7"}
+    first = (await ask(admin, "POST", "/keys", SALES, marked)).json
+    second = (await ask(admin, "POST", "/keys", SALES, marked)).json
+    assert first["id"] == second["id"]
+    other = await ask(admin, "POST", "/keys", {**SALES, "label": "x"}, marked)
+    assert other.status == 409
+    found = (await ask(admin, "GET", "/keys?consumer=sales")).json["keys"]
+    assert [key["id"] for key in found] == [first["id"]]
+
+
+async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> None:
+    wanted = {key.id for key in await many_keys(world.client, 1200)}
+    found: list[str] = []
+    after = ""
+    while True:
+        page = (await ask(admin, "GET", f"/keys?consumer=sales&limit=500&after={after}")).json
+        found += (key["id"] for key in page["keys"])
+        after = page["next"]
+        if after is None:
+            break
+    assert len(found) == len(set(found))
+    assert set(found) == wanted
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "bad"),
+    [
+        ("POST", "/keys", {}, {"consumer", "scopes"}),
+        ("POST", "/keys", {**SALES, "scopes": "agents/*"}, {"scopes"}),
+        ("POST", "/keys", {**SALES, "colour": "red"}, {"colour"}),
+        ("POST", "/keys", {**SALES, "plan": "none-such"}, {"plan"}),
+        ("POST", "/keys", {**SALES, "expires": "soon"}, {"expires"}),
+        ("GET", "/keys?limit=0&colour=red", None, {"limit", "colour"}),
+    ],
+)
+async def test_every_bad_field_is_named(
+    ask: Ask, admin: Key, method: str, path: str, body: Any, bad: set[str]
+) -> None:
+    answer = await ask(admin, method, path, body)
+    assert answer.status == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert {error["field"] for error in answer.json["errors"]} == bad
+
+
+async def test_containing_a_key_closes_it_and_tells_what_it_reached(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+    for _ in range(3):
+        await world.call(key)
+    async with asyncio.timeout(15):
+        while not (await ask(admin, "GET", f"/keys/{key.id}/reach")).json["reached"]:
+            await asyncio.sleep(0.1)
+    told = (await ask(admin, "POST", f"/keys/{key.id}/contain")).json
+    assert told["outcome"] == "revoked"
+    assert told["reached"]["echo"]["requests"] == 3
+    assert (await world.call(key)).code == "key_revoked"
+
+
+async def test_credentials_go_in_and_do_not_come_out(world: World, ask: Ask, admin: Key) -> None:
+    value = "a-value-that-nobody-sees-again"
+    body = {"type": "api_key", "fields": {"value": value}, "expires": "30d"}
+    made = await ask(admin, "PUT", "/credentials/crm_key", body)
+    assert (made.json["version"], made.json["state"]) == (1, "ok")
+    rotated = await ask(
+        admin, "POST", "/credentials/crm_key/rotate", {"fields": {"value": f"{value}-2"}}
+    )
+    assert rotated.json["version"] == 2
+    listed = await ask(admin, "GET", "/credentials")
+    shown = await ask(admin, "GET", "/credentials/crm_key")
+    for answer in (made, rotated, listed, shown):
+        assert value not in answer.body.decode()
+    assert (await ask(admin, "DELETE", "/credentials/crm_key")).json == {"removed": ["crm_key"]}
+    assert (await ask(admin, "GET", "/credentials/crm_key")).status == 404
+    bad = await ask(admin, "PUT", "/credentials/crm_key", {**body, "fields": {"x": value}})
+    assert bad.status == 422
+    assert value not in bad.body.decode()
+
+
+async def test_a_link_made_here_is_one_that_works(world: World, ask: Ask, admin: Key) -> None:
+    made = await ask(admin, "POST", "/users/ann/links", {"credentials": "github"})
+    assert (await world.call(None, made.json["path"])).status == 200
+    (row,) = (await ask(admin, "GET", "/users")).json["users"]
+    assert (row["user"], row["link_seconds"] > 0) == ("ann", True)
+
+
+async def test_every_act_is_on_record_in_the_name_of_its_key(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    made = (await ask(admin, "POST", "/keys", SALES)).json
+    await ask(admin, "POST", f"/keys/{made['id']}/disable")
+    body = {"type": "api_key", "fields": {"value": "v"}}
+    await ask(admin, "PUT", "/credentials/crm_key", body)
+    records = (await ask(admin, "GET", "/audit?limit=10")).json["records"]
+    acts = [(one["event"], one["actor"]) for one in reversed(records)]
+    actor = f"key:{admin.id}"
+    assert acts == [("key.create", actor), ("key.disable", actor), ("credential.set", actor)]
+
+
+async def test_without_its_record_nothing_is_done_but_a_revocation(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+    await world.client.set(f"{world.store.prefix}audit", "no stream")
+    refused = await ask(admin, "POST", f"/keys/{key.id}/disable")
+    assert refused.status == 503
+    assert "audit record" in refused.json["detail"]
+    assert (await world.call(key)).status == 200
+    assert (await ask(admin, "POST", f"/keys/{key.id}/revoke")).json["outcome"] == "revoked"
+    assert (await world.call(key)).code == "key_revoked"
+    await world.client.delete(f"{world.store.prefix}audit")
+
+
+async def test_audit_records_are_found_by_what_they_say_and_page_by_page(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    other = await world.issue("agents/other")
+    for _ in range(5):
+        await world.call(other)
+    async with asyncio.timeout(15):
+        while await AuditStore(world.client, world.store.prefix).length() < 5:
+            await asyncio.sleep(0.05)
+    first = (await ask(admin, "GET", "/audit?event=request.denied&limit=3")).json
+    rest = (await ask(admin, "GET", f"/audit?event=request.denied&before={first['next']}")).json
+    assert (len(first["records"]), len(rest["records"]), rest["next"]) == (3, 2, None)
+    seqs = [one["seq"] for one in (*first["records"], *rest["records"])]
+    assert seqs == sorted(seqs, reverse=True)
+    assert (await ask(admin, "GET", "/audit?key=nobody")).json["records"] == []
+
+
+async def test_usage_is_told_by_time_and_by_name(world: World, ask: Ask, admin: Key) -> None:
+    key = await world.issue("agents/*", consumer="sales")
+    for _ in range(4):
+        await world.call(key)
+
+    async def told() -> int:
+        names = (await ask(admin, "GET", "/usage/totals?by=consumer&last=2")).json["names"]
+        return int(names.get("sales", {}).get("requests", 0))
+
+    async with asyncio.timeout(15):
+        while await told() < 4:
+            await asyncio.sleep(0.1)
+    points = (await ask(admin, "GET", "/usage?by=agent&name=echo&step=minute&last=3")).json
+    assert sum(point["counts"]["requests"] for point in points["points"]) == 4
+    own = (await ask(admin, "GET", f"/keys/{key.id}/usage?step=hour&last=2")).json
+    assert sum(point["counts"]["requests"] for point in own["points"]) == 4
+
+
+async def test_policies_are_shown_checked_and_explained(world: World, ask: Ask, admin: Key) -> None:
+    assert (await ask(admin, "GET", "/policies")).json["agents"] == ["echo"]
+    bad = await ask(admin, "POST", "/policies/check", {"text": "version: 1\nagents: {a: 5}\n"})
+    assert bad.json["problems"][0]["place"].startswith("text.yaml:2:")
+    key = await world.issue("agents/other")
+    asked = {"key_id": key.id, "url": "/agents/echo/x"}
+    told = (await ask(admin, "POST", "/policies/explain", asked)).json
+    assert (told["code"], told["status"]) == ("scope_denied", 403)
+    # These are not from files.
+    assert (await ask(admin, "POST", "/policies/reload")).status == 409
+
+
+async def test_it_says_how_it_does(ask: Ask, admin: Key) -> None:
+    told = (await ask(admin, "GET", "/health")).json
+    assert (told["ready"], told["missing"]) == (True, [])
+    assert (await ask(admin, "GET", "/workers")).json == {"workers": []}
+
+
+async def test_a_page_of_another_name_that_stands_for_this_machine_is_refused(
+    ask: Ask, admin: Key
+) -> None:
+    """DNS rebinding: the browser believes to talk with its own site."""
+    answer = await ask(admin, "GET", "/keys", headers={"Host": "evil.example"})
+    assert answer.status == 400
+
+
+async def test_the_description_names_every_route_and_is_of_one_piece(ask: Ask) -> None:
+    told = json.loads((await ask(None, "GET", "/openapi.json")).body)
+    described = {(method.upper(), path) for path, item in told["paths"].items() for method in item}
+    assert described == {(route.method, f"/admin/v1{route.path}") for route in ROUTES}
+    text = json.dumps(told)
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
+        assert name in told["components"]["schemas"]
