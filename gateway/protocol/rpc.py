@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.facts import fact
 from gateway.protocol.refusal import error_object
 from gateway.protocol.refusal import refusal as plain_refusal
 from gateway.protocol.reply import Reply
@@ -38,25 +39,17 @@ class RpcDenied(Denied):
     rpc_id: RequestId = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Rpc:
     """One message of a caller. `method` empty: it is a response to a request of the server's.
-    `is_request`: it is owed a response."""
+    `is_request`: it is owed a response. `tool`: the one that is called; empty: none is."""
 
     message: Message = field(repr=False)
     method: str
     id: RequestId
     is_request: bool
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        found = self.message.get("params")
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def tool(self) -> str:
-        """The tool that is called; empty: none is."""
-        return str(self.params["name"]) if self.method == "tools/call" else ""
+    params: Mapping[str, Any] = field(repr=False)
+    tool: str = ""
 
 
 def read(body: bytes) -> Rpc:
@@ -84,7 +77,7 @@ def _sorted(found: dict[str, Any]) -> Rpc:
     if "method" not in found:
         if request_id is None or ("result" in found) == ("error" in found):
             raise _refused("The body is neither a request nor a notification nor a response.")
-        return Rpc(found, "", request_id, is_request=False)
+        return Rpc(found, "", request_id, is_request=False, params={})
     method, params = found["method"], found.get("params", {})
     if not isinstance(method, str) or not method or "result" in found or "error" in found:
         raise _refused("The body is not a JSON-RPC request.", rpc_id=request_id)
@@ -93,16 +86,17 @@ def _sorted(found: dict[str, Any]) -> Rpc:
     if not isinstance(params, dict):
         raise _refused("The params of a message are an object.", INVALID_PARAMS, rpc_id=request_id)
     _check_spelling(params, _PARAMS, request_id)
-    if method == "tools/call":
-        _check_call(params, request_id)
-    return Rpc(found, method, request_id, is_request="id" in found)
+    tool = _called(params, request_id) if method == "tools/call" else ""
+    return Rpc(found, method, request_id, "id" in found, params, tool)
 
 
-def _check_call(params: dict[str, Any], request_id: RequestId) -> None:
-    if not isinstance(params.get("name"), str) or not params["name"]:
+def _called(params: dict[str, Any], request_id: RequestId) -> str:
+    name = params.get("name")
+    if not isinstance(name, str) or not name:
         raise _refused("A call names its tool.", INVALID_PARAMS, rpc_id=request_id)
     if not isinstance(params.get("arguments", {}), dict):
         raise _refused("The arguments of a call are an object.", INVALID_PARAMS, rpc_id=request_id)
+    return name
 
 
 def _check_spelling(
