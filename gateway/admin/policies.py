@@ -69,6 +69,7 @@ class ExplainBody(Shape):
     key_id: str = ""
     user: str = ""
     tool: str = ""
+    model: str = ""
 
 
 def _problems(found: tuple[Problem, ...]) -> list[ProblemShape]:
@@ -113,7 +114,7 @@ async def check(_: Backend, call: Call) -> Told:
 
 async def explain(backend: Backend, call: Call) -> Told:
     asked: ExplainBody = call.body
-    question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool)
+    question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool, asked.model)
     told = await backend.explainer(call.caller.actor).explain(question)
     denied = told.denied
     return Told(

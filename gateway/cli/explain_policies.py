@@ -19,7 +19,8 @@ EPILOG = """\b
 Examples:
   gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat
   gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat
-  gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1"""
+  gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1
+  gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4"""
 
 
 @click.command(epilog=EPILOG)
@@ -29,6 +30,7 @@ Examples:
 )
 @click.option("--url", required=True, metavar="URL", help="A path, or a URL with a host.")
 @click.option("--tool", default="", metavar="TOOL", help="Called at /tools/NAME/mcp, by POST.")
+@click.option("--model", default="", metavar="NAME", help="Named in the body, sent by POST.")
 @click.option("--user", default="", metavar="USER", help="As in X-User-Id.")
 @json_option
 @policies_option
@@ -37,7 +39,7 @@ def explain(
     store: StoreSettings, policies: Path, as_json: bool, key_id: str | None, **asked: str
 ) -> None:
     """Say what would happen to a request, and why. Nothing is charged."""
-    if asked["tool"]:
+    if asked["tool"] or asked["model"]:
         asked["method"] = "POST"
     question = Question(key_id=key_id or "", **asked)
     told = asyncio.run(_ask(store, loaded_policies(policies), question))

@@ -5,7 +5,7 @@ from functools import partial
 import orjson
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import Agent, Policies
+from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
 from gateway.domain.scopes import Grants, Scope
 from gateway.domain.services import Dialect
 from gateway.protocol.model_request import ModelPath, catalogue, entry, model_of, read_path
@@ -20,15 +20,10 @@ from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
 from gateway.services.admit import Gatekeeper
-from gateway.services.locate import Located
+from gateway.services.locate import Located, locate_model, locate_no_model
 from gateway.services.spend import Payer, Spender
 
-_INVOKE = "invoke"
 _UNREACHED = frozenset({Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_PROTOCOL})
-_OTHER_DIALECT = {
-    Dialect.OPENAI: "This model is asked in OpenAI's dialect, under /models/v1/.",
-    Dialect.ANTHROPIC: "This model is asked in Anthropic's dialect, under /models/anthropic/.",
-}
 
 
 class Models:
@@ -53,22 +48,13 @@ class Models:
             exchange.reply(_listed(head, asked, policies, grants, exchange.request_id))
             return None
         if head.method != "POST":
-            denied = Denied(Code.NOT_FOUND)
-            if asked.is_call:
-                denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
-            return Located(None, asked.path, denied=denied)
+            return locate_no_model(asked)
         if not head.has_body:
             model_of(b"")
         expects = b"expect" in head.fields
         exchange.held = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
         name = model_of(exchange.held, head.headers)
-        model, scope = policies.models.get(name), Scope("models", name, _INVOKE)
-        denied_here = None
-        if model is None:
-            denied_here = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
-        elif model.dialect is not asked.dialect and model.dialect is not None:
-            denied_here = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
-        return Located(model, asked.path, _INVOKE, denied=denied_here, required=scope)
+        return locate_model(asked, name, policies)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""
@@ -121,7 +107,8 @@ def _listed(
     names = [
         model.name
         for model in policies.models.values()
-        if model.dialect is asked.dialect and grants.allow(Scope("models", model.name, _INVOKE))
+        if model.dialect is asked.dialect
+        and grants.allow(Scope("models", model.name, DEFAULT_ACTION))
     ]
     if asked.listed and asked.listed not in names:
         raise Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")

@@ -13,11 +13,12 @@ from gateway.domain.limit_headers import quantity
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Grants, Scope
+from gateway.protocol.model_request import MODELS_PREFIX, model_of, read_path
 from gateway.protocol.request import RequestHead, read_head
 from gateway.protocol.rpc import encode, read
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.belief import Belief, Door, believe
-from gateway.services.locate import Located, locate, locate_tools
+from gateway.services.locate import Located, locate, locate_model, locate_no_model, locate_tools
 from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
 from gateway.store.keys import KeyStore
 
@@ -25,13 +26,14 @@ from gateway.store.keys import KeyStore
 @dataclass(frozen=True, slots=True)
 class Question:
     """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent.
-    `tool`: the one that is called there; empty: none."""
+    `tool`: the one that is called there; empty: none. `model`: the one that the body names."""
 
     method: str
     url: str
     key_id: str = ""
     user: str = ""
     tool: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +140,29 @@ class Explainer:
 
 
 def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
-    """With the message that calls a tool, where one is asked about."""
+    """With what the body says, where a tool or a model is asked about."""
     located = locate(head, policies)
+    if located.agent is None and head.target.path.startswith(MODELS_PREFIX):
+        return _located_model(head, question, policies)
+    if question.model:
+        raise UsageError("--model: this URL is not one where models are called: /models/….")
     if not question.tool:
         return located
     if located.agent is None or located.agent.tools is None:
         raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
     return locate_tools(located.agent, head.method, read(encode(message)))
+
+
+def _located_model(head: RequestHead, question: Question, policies: Policies) -> Located:
+    asked = read_path(head.target.path)
+    if asked.listed is not None:
+        raise UsageError("--url: this is the list of models; any key that works may read it.")
+    if not question.model:
+        raise UsageError("--model: say which model the body names; the URL alone does not tell.")
+    if head.method != "POST":
+        return locate_no_model(asked)
+    return locate_model(asked, model_of(encode({"model": question.model})), policies)
 
 
 def _head(question: Question) -> RequestHead:

@@ -7,7 +7,9 @@ from gateway.domain.facts import fact
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
 from gateway.domain.routes import Allowed, Route, find
 from gateway.domain.scopes import Scope
+from gateway.domain.services import Dialect
 from gateway.protocol.mcp import METHODS, scope_of, server_name
+from gateway.protocol.model_request import ModelPath
 from gateway.protocol.request import RequestHead
 from gateway.protocol.rpc import Rpc
 from gateway.protocol.target import Target, route_path
@@ -18,6 +20,10 @@ AGENTS_PREFIX = b"/agents/"
 SERVICES_PREFIX = b"/services/"
 # One-time links of the gateway's own: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
+_OTHER_DIALECT = {
+    Dialect.OPENAI: "This model is asked in OpenAI's dialect, under /models/v1/.",
+    Dialect.ANTHROPIC: "This model is asked in Anthropic's dialect, under /models/anthropic/.",
+}
 
 
 # What all requests to one door have in common, whoever makes them.
@@ -81,6 +87,25 @@ def locate_tools(
     if method not in METHODS:
         denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(METHODS)),))
     return Located(agent, b"", denied=denied, required=scope_of(agent.name, rpc))
+
+
+def locate_model(asked: ModelPath, name: str, policies: Policies) -> Located:
+    """Where a call of the model `name` goes."""
+    model, denied = policies.models.get(name), None
+    if model is None:
+        denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
+    elif model.dialect is not asked.dialect and model.dialect is not None:
+        denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
+    scope = Scope("models", name, DEFAULT_ACTION)
+    return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope)
+
+
+def locate_no_model(asked: ModelPath) -> Located:
+    """What is told of a request to a model that is not made by POST."""
+    denied = Denied(Code.NOT_FOUND)
+    if asked.is_call:
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
+    return Located(None, asked.path, denied=denied)
 
 
 def _look_for(head: RequestHead, policies: Policies) -> Located:

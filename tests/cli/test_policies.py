@@ -221,3 +221,35 @@ def test_explain_of_a_tool_tells_the_scope_that_it_needs(commands: Commands) -> 
     assert told["upstream"] == "server --all"
     refused = commands.gateway("policy", "explain", "--url", "/agents/x", "--tool", "x")
     assert refused.code == 2 and "/tools/NAME/mcp" in refused.said
+
+
+def test_explain_of_a_model_tells_its_scope_and_where_it_goes(commands: Commands) -> None:
+    (commands.folder / "policies" / "a.yaml").write_text(
+        "version: 1\nmodels:\n"
+        "  - {name: gpt-4, credential: '${credentials.ka}', upstream: 'http://127.0.0.1:9300/v1'}\n"
+        "  - {name: gpt-5, credential: '${credentials.ka}'}\n"
+        "plans:\n  few: {tokens: 100/d}\n"
+    )
+    key = commands.create("--scope", "models/gpt-4", "--plan", "few")
+    words = ("--key", key.id, "--url", "/models/v1/chat/completions")
+    told = explain(commands, *words, "--model", "gpt-4")
+    assert told["decision"] == "allow"
+    assert told["upstream"] == "http://127.0.0.1:9300/v1/chat/completions"
+    assert "100/d, counted from answers" in str(told["steps"])
+    assert explain(commands, *words, "--model", "gpt-5")["code"] == "scope_denied"
+    assert explain(commands, *words, "--model", "gpt-9")["code"] == "not_found"
+    assert explain(commands, *words, "--model", "a b")["code"] == "bad_request"
+    elsewhere = ("--key", key.id, "--url", "/models/anthropic/v1/messages", "--model", "gpt-4")
+    assert explain(commands, *elsewhere)["code"] == "not_found"
+
+
+def test_explain_of_models_says_what_it_has_to_be_told(commands: Commands) -> None:
+    def said(*words: str) -> str:
+        ended = commands.gateway("policy", "explain", *words)
+        assert ended.code == 2
+        return ended.said
+
+    url = ("--url", "/models/v1/chat/completions")
+    assert "which model the body names" in said(*url)
+    assert "the list of models" in said("--url", "/models/v1/models")
+    assert "where models are called" in said("--url", "/agents/support/chat", "--model", "gpt-4")
