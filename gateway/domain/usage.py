@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -25,16 +26,20 @@ class Step(StrEnum):
 
     @property
     def seconds(self) -> int:
-        return {Step.MINUTE: _MINUTE, Step.HOUR: _HOUR, Step.DAY: _DAY}[self]
+        return _SECONDS[self]
 
     @property
     def kept(self) -> int:
         """For how many seconds a bucket is kept."""
-        return {Step.MINUTE: 3 * _HOUR, Step.HOUR: 14 * _DAY, Step.DAY: 400 * _DAY}[self]
+        return _KEPT[self]
 
     def start(self, at: float) -> int:
         """Where the bucket begins that this Unix time is in."""
         return int(at) // self.seconds * self.seconds
+
+
+_SECONDS = {Step.MINUTE: _MINUTE, Step.HOUR: _HOUR, Step.DAY: _DAY}
+_KEPT = {Step.MINUTE: 3 * _HOUR, Step.HOUR: 14 * _DAY, Step.DAY: 400 * _DAY}
 
 
 class By(StrEnum):
@@ -83,7 +88,12 @@ class Bucket:
 
 
 def buckets(by: By, at: float) -> tuple[Bucket, ...]:
-    return tuple(bucket_of(by, step, at) for step in Step)
+    return _buckets(by, Step.MINUTE.start(at))
+
+
+@lru_cache(maxsize=64)
+def _buckets(by: By, minute: int) -> tuple[Bucket, ...]:
+    return tuple(bucket_of(by, step, minute) for step in Step)
 
 
 def bucket_of(by: By, step: Step, at: float) -> Bucket:

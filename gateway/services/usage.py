@@ -5,9 +5,11 @@ Nothing here holds up a request, and none is refused because of it: limits are c
 
 import asyncio
 import time
+from collections import Counter as Counted
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from secrets import token_hex
 
 import structlog
@@ -37,7 +39,8 @@ EVERYTHING = ""
 
 log = structlog.get_logger()
 
-Counted = dict[Bucket, dict[str, Counts]]
+Waiting = dict[Bucket, dict[str, Counts]]
+_ALIKE = attrgetter("key_id", "consumer", "agent", "code", "status")
 
 
 @asynccontextmanager
@@ -61,21 +64,24 @@ class UsageBook:
     def __init__(self, writer: UsageWriter, wall: Callable[[], float] = time.time) -> None:
         self._writer = writer
         self._wall = wall
-        self._counted: Counted = {}
+        self._counted: Waiting = {}
         # Sent, and not known to have arrived: sent again as they were.
-        self._unsure: list[tuple[int, Counted]] = []
+        self._unsure: list[tuple[int, Waiting]] = []
         self._number = 0
         self._lost = 0
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """Requests that have ended."""
-        for handled in batch:
+        """Requests that have ended, in the last moment: those that are alike go in together."""
+        at = batch[-1].at
+        for (key_id, consumer, agent, code, status), number in Counted(map(_ALIKE, batch)).items():
             one = Counts(
-                requests=1, denied=int(bool(handled.code)), failed=int(handled.status >= 500)
+                requests=number,
+                denied=number if code else 0,
+                failed=number if status >= 500 else 0,
             )
-            self._add(handled.at, handled.key_id, handled.consumer, handled.agent, one)
-            if handled.code:
-                self._into(buckets(By.CODE, handled.at), handled.code, one)
+            self._add(at, key_id, consumer, agent, one)
+            if code:
+                self._into(buckets(By.CODE, at), code, one)
 
     def spend(self, key_id: str, consumer: str, agent: str, used: TokensUsed) -> None:
         """Tokens that a call took."""
