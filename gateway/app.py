@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from gateway.admin.answer import AdminApi
 from gateway.admin.backend import Backend
+from gateway.admin.console.console import Console
 from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
@@ -21,6 +22,7 @@ from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.domain.settings import Settings, StoreSettings
+from gateway.protocol.reply import Reply
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.balance import Balance
 from gateway.proxy.connect import Connect
@@ -36,6 +38,7 @@ from gateway.proxy.tool_programs import ToolPrograms
 from gateway.proxy.tool_transports import program_transports
 from gateway.proxy.tools import Tools
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks, stop_signals
+from gateway.services.admin_request import AdminRequest
 from gateway.services.admit import Clocks, Gatekeeper
 from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
@@ -249,7 +252,12 @@ async def open_gateway(
             live,
         )
         api = AdminApi(backend, keyless=keyless)
-        door = AdminDoor(metrics, gatekeeper, policies, api, keyless=keyless)
+        console = Console(backend)
+
+        async def administer(request: AdminRequest) -> Reply | None:
+            return await api(request) or await console(request)
+
+        door = AdminDoor(metrics, gatekeeper, policies, administer, keyless=keyless)
         gateway = Gateway(
             *_listeners(settings, handler, door, outbox, worker, stack),
             policies,

@@ -164,7 +164,7 @@ def _query(shape: type[Shape], raw: bytes) -> Shape:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         raise ApiError(422, "invalid", "A parameter of the query is there twice.")
-    return _checked(shape, dict(pairs), strict=False)
+    return checked(shape, dict(pairs))
 
 
 def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
@@ -174,10 +174,14 @@ def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
         data = orjson.loads(raw or b"{}")
     except orjson.JSONDecodeError:
         raise ApiError(400, "bad_request", "The body has to be a JSON object.") from None
-    return _checked(shape, data, strict=True)
+    return checked(shape, data, strict=True)
 
 
-def _checked(shape: type[Shape], data: Any, *, strict: bool) -> Shape:
+Checked = TypeVar("Checked", bound=Shape)
+
+
+def checked(shape: type[Checked], data: Any, *, strict: bool = False) -> Checked:
+    """ApiError 422 names every field that is not as it has to be."""
     try:
         return shape.model_validate(data, strict=strict)
     except ValidationError as problem:

@@ -1,6 +1,7 @@
 """The admin listener: `/metrics`, and what answers for operators."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 
 from gateway.domain.errors import Code, Denied
@@ -65,7 +66,9 @@ class AdminDoor:
         if reply is None:
             if not self._keyless:
                 await self._identify(head, exchange)
-            raise Denied(Code.NOT_FOUND, "There is nothing here but /metrics and /admin/v1/.")
+            raise Denied(
+                Code.NOT_FOUND, "There is nothing here but /metrics, /admin/v1/ and /console/."
+            )
         exchange.reply(reply)
 
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
@@ -82,6 +85,9 @@ class AdminDoor:
         async def identify() -> Identity:
             return await self._identify(head, exchange)
 
+        async def recognise(key: str) -> Identity:
+            return await self._identify(replace(head, keys=(key.encode(),)), exchange)
+
         async def read_body(most: int) -> bytes:
             if not head.has_body:
                 return b""
@@ -93,7 +99,10 @@ class AdminDoor:
             head.target.query,
             {name.lower(): value for name, value in head.headers},
             request_id,
+            exchange.client.hop.scheme == "https",
+            head.authority.decode("ascii", "replace"),
             identify,
+            recognise,
             read_body,
         )
 

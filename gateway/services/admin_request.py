@@ -10,14 +10,18 @@ from gateway.services.admit import Identity
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
     """`headers` by lower-case name; `read_body` gives at most so many bytes, or refuses;
-    `identify` says whose key it came with, or refuses."""
+    `identify` says whose key it came with, or refuses; `recognise` the same of a key in its body.
+    `secure`: it came over TLS. `authority`: of its Host header."""
 
     method: str
     path: str
     query: bytes
     headers: Mapping[bytes, bytes] = field(repr=False)
     request_id: str
+    secure: bool
+    authority: str
     identify: Callable[[], Awaitable[Identity]] = field(repr=False)
+    recognise: Callable[[str], Awaitable[Identity]] = field(repr=False)
     read_body: Callable[[int], Awaitable[bytes]] = field(repr=False)
 
 

@@ -1,0 +1,231 @@
+"""`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from gateway.admin.backend import Backend
+from gateway.admin.console import views
+from gateway.admin.console.render import HEADERS, STATIC, page
+from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
+from gateway.admin.console.views import Seen, View
+from gateway.admin.routing import ApiError
+from gateway.crypto.draw import draw
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError
+from gateway.protocol.connect_page import language
+from gateway.protocol.reply import Reply
+from gateway.services.admin_request import AdminRequest
+
+HOME = "/console/"
+LONGEST_FORM = 256 * 1024
+MOST_ITEMS = 200
+LANGUAGE = "gateway_console_lang"
+MENU = (
+    ("", "Overview"),
+    ("keys", "Keys"),
+    ("policies", "Policies"),
+    ("credentials", "Credentials"),
+    ("users", "Users"),
+    ("audit", "Audit"),
+)
+_ENDED = "You were signed out, or your key has ended. Sign in again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One request of a browser. `token`: of its session."""
+
+    request: AdminRequest
+    lang: str
+    token: str
+    session: Session | None
+    here: str
+
+
+class Console:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._sessions = Sessions(backend, draw)
+
+    async def __call__(self, request: AdminRequest) -> Reply | None:
+        """None: it is for somebody else."""
+        if request.path == "/console":
+            return _see_other(HOME)
+        if not request.path.startswith(HOME):
+            return None
+        rest = request.path.removeprefix(HOME)
+        if rest.startswith("static/"):
+            return _static(rest.removeprefix("static/"))
+        cookies = _cookies(_header(request, b"cookie"))
+        lang = cookies.get(LANGUAGE, "") or language(_header(request, b"accept-language"))
+        lang = lang if lang in ("en", "zh") else "en"
+        token = cookies.get(COOKIE, "")
+        try:
+            session = await self._sessions.get(token) if token else None
+        except StoreError as problem:
+            visit = _Visit(request, lang, token, None, "")
+            return _message(visit, 503, "store_unavailable", str(problem))
+        here = rest.partition("/")[0]
+        return await self._answer(_Visit(request, lang, token, session, here), rest)
+
+    async def _answer(self, visit: _Visit, rest: str) -> Reply:
+        try:
+            return await self._dispatch(visit, rest)
+        except ApiError as problem:
+            return _message(visit, problem.status, problem.code, str(problem), problem.errors)
+        except UsageError as problem:
+            return _message(visit, 422, "invalid", str(problem))
+        except OperationError as problem:
+            return _message(visit, 409, "refused", str(problem))
+        except StoreError as problem:
+            return _message(visit, 503, "store_unavailable", str(problem))
+
+    async def _dispatch(self, visit: _Visit, rest: str) -> Reply:
+        if visit.request.method == "POST":
+            return await self._take(visit, rest)
+        if visit.request.method not in ("GET", "HEAD"):
+            raise ApiError(405, "method_not_allowed", "Use GET or POST here.")
+        if visit.session is None:
+            return _login(visit, _ENDED if visit.token else "")
+        return await self._show(visit, rest, _query(visit.request))
+
+    async def _take(self, visit: _Visit, rest: str) -> Reply:
+        _check_origin(visit.request)
+        form = _form(await visit.request.read_body(LONGEST_FORM))
+        if rest == "language":
+            return _language(form)
+        if rest == "login":
+            return await self._begin(visit, form)
+        if visit.session is None:
+            return _login(visit, _ENDED)
+        if not is_csrf(visit.session, form.pop("csrf", "")):
+            raise ApiError(403, "forged", "This form was not made for this session: load it again.")
+        if rest == "logout":
+            await self._sessions.end(visit.token)
+            return _see_other(HOME, _cookie(COOKIE, "", visit.request, seconds=0))
+        return await self._show(visit, rest, form, written=True)
+
+    async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
+        """The session has a new token, whatever the browser came with."""
+        try:
+            identity = await visit.request.recognise(form.get("key", "").strip())
+        except Denied as denied:
+            if denied.code in (Code.STORE_UNAVAILABLE, Code.BUSY):
+                raise StoreError(str(denied)) from None
+            return _login(visit, "This key cannot sign in.", 401)
+        if not any(scope.kind == "gateway" for scope in identity.grants.scopes):
+            return _login(visit, "This key cannot sign in.", 403)
+        if visit.token:
+            await self._sessions.end(visit.token)
+        token = await self._sessions.begin(identity.key_id)
+        return _see_other(HOME, _cookie(COOKIE, token, visit.request, seconds=SESSION_SECONDS))
+
+    async def _show(
+        self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool = False
+    ) -> Reply:
+        view, parts = _find(rest, written=written)
+        session = visit.session
+        if session is None or not session.caller.may(view.powers):
+            needed = ", ".join(f"gateway/{power}" for power in (*view.powers, "admin"))
+            told = f"Your key has no power over this page: it needs one of {needed}."
+            raise ApiError(403, "scope_denied", told)
+        seen = await view.show(self._backend, session.caller, parts, sent)
+        if seen.go is not None:
+            return _see_other(HOME + seen.go)
+        return _page(visit, seen)
+
+
+def _find(rest: str, *, written: bool) -> tuple[View, Mapping[str, str]]:
+    for view in views.VIEWS:
+        match = view.pattern.fullmatch(rest)
+        if match is not None and view.writes is written:
+            return view, match.groupdict()
+    raise ApiError(404, "not_found", "There is nothing at this address.")
+
+
+def _page(visit: _Visit, seen: Seen, status: int = 200) -> Reply:
+    session = visit.session
+    values = dict(seen.values)
+    if "more" in values:
+        values["more"] = urlencode({k: v for k, v in values["more"].items() if v})
+    body = page(seen.template, visit.lang, session=session, menu=MENU, here=visit.here, **values)
+    return Reply(status, (("Content-Type", "text/html; charset=utf-8"), *HEADERS), body)
+
+
+def _login(visit: _Visit, problem: str, status: int = 401) -> Reply:
+    nobody = _Visit(visit.request, visit.lang, "", None, visit.here)
+    return _page(nobody, Seen("login", {"problem": problem}), status if problem else 200)
+
+
+def _message(
+    visit: _Visit,
+    status: int,
+    title: str,
+    detail: str,
+    errors: Sequence[Mapping[str, str]] = (),
+) -> Reply:
+    values = {"title": f"{status} {title}", "detail": detail, "errors": list(errors)}
+    return _page(visit, Seen("message", values), status)
+
+
+def _language(form: Mapping[str, str]) -> Reply:
+    lang, back = form.get("lang", ""), form.get("back", "")
+    if lang not in ("en", "zh") or not back.startswith(HOME) or "//" in back or "\\" in back:
+        raise ApiError(400, "bad_request", "There is no such language.")
+    year = 365 * 86_400
+    return _see_other(back, f"{LANGUAGE}={lang}; Path={HOME}; Max-Age={year}; SameSite=Strict")
+
+
+def _static(name: str) -> Reply:
+    found = STATIC.get(name)
+    if found is None:
+        return Reply(404, (("Content-Type", "text/plain"), *HEADERS), b"not found\n")
+    kind, body = found
+    kept = tuple(pair for pair in HEADERS if pair[0] != "Cache-Control")
+    return Reply(200, (("Content-Type", kind), ("Cache-Control", "max-age=300"), *kept), body)
+
+
+def _see_other(place: str, cookie: str = "") -> Reply:
+    headers: tuple[tuple[str, str], ...] = (("Location", place), *HEADERS)
+    if cookie:
+        headers += (("Set-Cookie", cookie),)
+    return Reply(303, headers, b"")
+
+
+def _cookie(name: str, value: str, request: AdminRequest, *, seconds: int) -> str:
+    secure = "; Secure" if request.secure else ""
+    return f"{name}={value}; Path={HOME}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+def _check_origin(request: AdminRequest) -> None:
+    origin = _header(request, b"origin")
+    if origin and urlsplit(origin).netloc != request.authority:
+        raise ApiError(403, "forged", "A form of another site is not taken.")
+
+
+def _header(request: AdminRequest, name: bytes) -> str:
+    return request.headers.get(name, b"").decode("latin-1")
+
+
+def _cookies(text: str) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(text).items()}
+    except CookieError:
+        return {}
+
+
+def _query(request: AdminRequest) -> dict[str, str]:
+    return _pairs(request.query.removeprefix(b"?"))
+
+
+def _form(body: bytes) -> dict[str, str]:
+    return _pairs(body)
+
+
+def _pairs(text: bytes) -> dict[str, str]:
+    try:
+        found = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_ITEMS)
+    except ValueError:
+        raise ApiError(400, "bad_request", "This is not what the page sends.") from None
+    return dict(found)

@@ -1,0 +1,68 @@
+"""Who is signed in: a random token in the browser, its digest in Redis, and the key's record, which
+is looked at with every request."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from gateway.admin.backend import Backend
+from gateway.admin.routing import Caller
+from gateway.domain.judgement import dead
+from gateway.domain.scopes import parse_all
+from gateway.store.commands import command
+
+SESSION_SECONDS = 3600
+TOKEN_LENGTH = 32
+COOKIE = "gateway_console"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`csrf`: what a form of this session holds, and no form of another site can."""
+
+    caller: Caller
+    csrf: str = field(repr=False)
+
+
+class Sessions:
+    """`draw(n)` gives n base62 characters from a CSPRNG."""
+
+    def __init__(self, backend: Backend, draw: Callable[[int], str]) -> None:
+        self._backend = backend
+        self._draw = draw
+
+    async def begin(self, key_id: str) -> str:
+        """The token of a new session."""
+        token = self._draw(TOKEN_LENGTH)
+        words = ("SET", self._name(token), key_id, "EX", SESSION_SECONDS)
+        await command(self._backend.client, *words)
+        return token
+
+    async def get(self, token: str) -> Session | None:
+        """None: it has ended, or its key has."""
+        if len(token) != TOKEN_LENGTH or not (token.isascii() and token.isalnum()):
+            return None
+        found = await command(self._backend.client, "GET", self._name(token))
+        if found is None:
+            return None
+        keys = self._backend.keys("", lambda _: None)
+        record = await keys.get(found.decode(errors="replace"))
+        if record is None or not record.hash or dead(record, await keys.now()) is not None:
+            return None
+        caller = Caller(record.id, record.consumer, parse_all(record.scopes))
+        return Session(caller, _digest(f"csrf {token}"))
+
+    async def end(self, token: str) -> None:
+        await command(self._backend.client, "DEL", self._name(token))
+
+    def _name(self, token: str) -> str:
+        return f"{self._backend.prefix}session:{_digest(token)}"
+
+
+def is_csrf(session: Session, given: str) -> bool:
+    return hmac.compare_digest(session.csrf.encode(), given.encode())
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

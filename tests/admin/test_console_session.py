@@ -1,0 +1,169 @@
+"""Who is signed in to the console, and what a browser may be made to do."""
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+
+import pytest
+
+from gateway.admin.console.words import CHINESE
+from gateway.domain.keys import Key
+from tests.flows.world import Answer, World
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def get(world: World, path: str = "", cookie: str = "") -> Answer:
+    return await send(world, "GET", path, {"Cookie": cookie} if cookie else {})
+
+
+async def post(world: World, path: str, body: str, cookie: str = "", **headers: str) -> Answer:
+    more = {"Cookie": cookie} if cookie else {}
+    return await send(world, "POST", path, {**FORM, **more, **headers}, body)
+
+
+async def send(
+    world: World, method: str, path: str, headers: Mapping[str, str], body: str | None = None
+) -> Answer:
+    url = f"http://{world.gateways[0].admin.address}/console/{path}"
+    async with world.session.request(
+        method, url, headers=dict(headers), data=body, allow_redirects=False
+    ) as answer:
+        return Answer(answer.status, answer.headers, await answer.read())
+
+
+async def sign_in(world: World, key: Key, cookie: str = "") -> str:
+    answer = await post(world, "login", f"key={key.text}", cookie)
+    assert (answer.status, answer.headers["Location"]) == (303, "/console/")
+    return answer.headers["Set-Cookie"].partition(";")[0]
+
+
+def csrf_of(page: Answer) -> str:
+    found = re.search(rb'name="csrf" value="([0-9a-f]{64})"', page.body)
+    assert found is not None
+    return found[1].decode()
+
+
+async def test_a_session_is_its_browsers_alone_and_short(world: World, admin: Key) -> None:
+    answer = await post(world, "login", f"key={admin.text}")
+    cookie = answer.headers["Set-Cookie"]
+    for mark in ("HttpOnly", "SameSite=Strict", "Path=/console/", "Max-Age=3600"):
+        assert mark in cookie
+    assert admin.text not in cookie
+    token = cookie.partition(";")[0].partition("=")[2]
+    names = [name async for name in world.client.scan_iter("*session*")]
+    assert len(names) == 1
+    assert 0 < await world.client.ttl(names[0]) <= 3600
+    assert token not in names[0] + str(await world.client.get(names[0]))
+
+
+async def test_signing_in_gives_another_session_and_ends_the_one_before(
+    world: World, admin: Key
+) -> None:
+    first = await sign_in(world, admin)
+    second = await sign_in(world, admin, first)
+    assert first != second
+    assert (await get(world, "", first)).status == 401
+    assert (await get(world, "", second)).status == 200
+    fixed = await sign_in(world, admin, "gateway_console=" + "x" * 32)
+    assert "x" * 32 not in fixed
+
+
+async def test_a_session_ends_with_its_key_and_with_signing_out(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    page = await get(world, "", cookie)
+    assert page.status == 200
+    await world.client.hset(world.record(admin), "status", "revoked")
+    assert (await get(world, "", cookie)).status == 401
+    await world.client.hset(world.record(admin), "status", "active")
+    assert (await get(world, "", cookie)).status == 200
+    left = await post(world, "logout", f"csrf={csrf_of(page)}", cookie)
+    assert "Max-Age=0" in left.headers["Set-Cookie"]
+    assert (await get(world, "", cookie)).status == 401
+
+
+async def test_what_a_key_may_not_do_its_session_may_not(world: World, admin: Key) -> None:
+    reader = await world.issue("gateway/read")
+    cookie = await sign_in(world, reader)
+    page = await get(world, "keys", cookie)
+    assert page.status == 200
+    assert b"Make a key" not in page.body
+    refused = await post(world, "keys", f"csrf={csrf_of(page)}&consumer=x&scopes=agents/*", cookie)
+    assert refused.status == 403
+    assert (await get(world, "audit", cookie)).status == 403
+    await world.client.hset(world.record(reader), "scopes", "gateway/audit")
+    assert (await get(world, "audit", cookie)).status == 200
+    assert (await get(world, "keys", cookie)).status == 403
+
+
+@pytest.mark.parametrize("kind", ["agents", "unknown", "garbage", "empty", "canary"])
+async def test_no_other_key_signs_in(world: World, admin: Key, kind: str) -> None:
+    key = await world.issue("agents/*" if kind == "agents" else "gateway/admin")
+    if kind == "unknown":
+        await world.client.delete(world.record(key))
+    if kind == "canary":
+        await world.client.hset(world.record(key), "status", "canary")
+    text = {"garbage": "not a key", "empty": ""}.get(kind, key.text)
+    answer = await post(world, "login", f"key={text}")
+    assert answer.status in (401, 403)
+    assert "Set-Cookie" not in answer.headers
+    assert key.text.encode() not in answer.body
+
+
+async def test_a_form_of_another_site_does_nothing(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    page = await get(world, "keys", cookie)
+    body = "consumer=x&scopes=agents/*"
+    good = csrf_of(page)
+    for sent, headers in (
+        (body, {}),
+        (f"csrf=&{body}", {}),
+        (f"csrf={'0' * 64}&{body}", {}),
+        (f"csrf={good}&{body}", {"Origin": "https://evil.example"}),
+        (f"csrf={good}&{body}", {"Origin": "null"}),
+    ):
+        assert (await post(world, "keys", sent, cookie, **headers)).status == 403
+    assert b">x<" not in (await get(world, "keys", cookie)).body
+    assert (await post(world, "keys", f"csrf={good}&{body}", cookie)).status == 200
+
+
+async def test_pages_are_framed_by_nobody_and_run_nothing_in_line(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    for path in ("", "keys", "policies", "credentials", "users", "audit", "nowhere"):
+        page = await get(world, path, cookie)
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["Cache-Control"] == "no-store"
+        assert not re.search(rb"<script(?! src)|style=|\son\w+=|https?://", page.body)
+
+
+async def test_whoever_is_not_signed_in_sees_nothing_else(world: World, admin: Key) -> None:
+    for path in ("", "keys", "audit", "credentials"):
+        page = await get(world, path)
+        assert page.status == 200
+        assert b'name="key"' in page.body
+        assert b"<table" not in page.body
+    assert (await post(world, "keys", "consumer=x&scopes=agents/*")).status == 401
+
+
+async def test_a_language_is_chosen_and_leads_nowhere_else(world: World, admin: Key) -> None:
+    chosen = await post(world, "language", "lang=zh&back=/console/keys")
+    assert chosen.headers["Location"] == "/console/keys"
+    page = await get(world, "", chosen.headers["Set-Cookie"].partition(";")[0])
+    assert 'lang="zh-Hans"' in page.body.decode()
+    for back in ("https://evil.example", "//evil.example", "/console/..//evil", "/other"):
+        assert (await post(world, "language", f"lang=zh&back={back}")).status == 400
+
+
+def test_every_text_of_the_pages_is_there_in_chinese() -> None:
+    pages = files("gateway.admin.console").joinpath("pages")
+    found: set[str] = set()
+    for page in pages.iterdir():
+        for double, single in re.findall(
+            r"""_\((?:"([^"]+)"|'([^']+)')\)""", page.read_text(encoding="utf-8")
+        ):
+            found.add(double or single)
+    assert found
+    assert sorted(found - CHINESE.keys()) == []

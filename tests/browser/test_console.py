@@ -1,0 +1,186 @@
+"""The console as people use it: each page does its job, and the data plane sees it at once."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page
+
+from gateway.domain.keys import Key
+from tests.flows.services import backend, put
+from tests.flows.test_connect import SERVICE
+from tests.flows.world import World
+
+PAGES = ("", "keys", "policies", "credentials", "users", "audit")
+# Such names come from strangers, and have to be shown as they are.
+NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+async def admin(world: World) -> Key:
+    world.serve(world.agent())
+    return await world.issue("gateway/admin", consumer="ops")
+
+
+@pytest.fixture
+async def page(browser: Browser, world: World, admin: Key) -> AsyncIterator[Page]:
+    """Signed in; whatever the browser complains of fails the test."""
+    context = await browser.new_context(locale="en-GB", timezone_id="Asia/Shanghai")
+    context.set_default_timeout(10_000)
+    opened = await context.new_page()
+    said: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+    foreign: list[str] = []
+    origin = f"http://{world.gateways[0].admin.address}"
+    opened.on("request", lambda r: None if r.url.startswith(origin) else foreign.append(r.url))
+    await opened.goto(f"{origin}/console/")
+    await opened.get_by_label("Key").fill(admin.text)
+    await opened.get_by_role("button", name="Sign in").click()
+    await opened.get_by_role("heading", name="Overview").wait_for()
+    yield opened
+    await context.close()
+    assert [text for text in said if "404" not in text and "401" not in text] == []
+    assert foreign == []
+
+
+async def go(page: Page, name: str) -> None:
+    await page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+    await page.get_by_role("heading", level=1, name=name).wait_for()
+
+
+async def test_a_key_is_made_used_rotated_and_contained(page: Page, world: World) -> None:
+    await go(page, "Keys")
+    await page.get_by_label("Consumer").last.fill("sales")
+    await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
+    await page.get_by_role("button", name="Make a key").click()
+    await page.get_by_role("button", name="Copy").wait_for()
+    first = await page.locator("#issued").inner_text()
+    assert (await world.call(first)).status == 200
+    await page.get_by_role("status").get_by_role("link").click()
+    await page.get_by_label("Grace of the old secret").fill("0s")
+    await page.get_by_role("button", name="Rotate").click()
+    await page.get_by_role("button", name="Copy").wait_for()
+    second = await page.locator("#issued").inner_text()
+    assert (await world.call(first)).code == "key_invalid"
+    assert (await world.call(second)).status == 200
+    await page.get_by_role("status").get_by_role("link").click()
+    await page.get_by_role("button", name="Disable").click()
+    assert (await world.call(second)).code == "key_disabled"
+    await page.get_by_role("button", name="Enable").click()
+    await page.get_by_role("button", name="Disable").wait_for()
+    assert (await world.call(second)).status == 200
+    await page.get_by_text("Contain: revoke").click()
+    await page.get_by_role("button", name="Yes, revoke it for good").click()
+    await page.get_by_role("status").wait_for()
+    assert (await world.call(second)).code == "key_revoked"
+    assert second not in await page.content()
+
+
+async def test_a_decision_is_explained(page: Page, world: World) -> None:
+    key = await world.issue("agents/other")
+    await go(page, "Policies")
+    await page.get_by_label("URL").fill("/agents/echo/x")
+    await page.get_by_label("Key id").fill(key.id)
+    await page.get_by_role("button", name="Explain").click()
+    await page.get_by_text("scope_denied").wait_for()
+
+
+async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) -> None:
+    value = "typed-into-the-console-0123"
+    await go(page, "Credentials")
+    await page.get_by_label("Name").fill("crm_key")
+    await page.get_by_label("Value").fill(value)
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_role("cell", name="crm_key").wait_for()
+    assert value not in await page.content()
+    await page.locator("summary", has_text="Rotate").click()
+    await page.get_by_label("value", exact=True).fill(f"{value}-2")
+    await page.get_by_role("cell").get_by_role("button", name="Rotate").click()
+    await page.get_by_role("cell", name="2", exact=True).wait_for()
+    assert value not in await page.content()
+
+
+async def test_a_link_made_here_opens_the_connect_page(page: Page, world: World) -> None:
+    async with backend() as crm:
+        put(world, SERVICE.format(url=crm.url))
+        await go(page, "Users")
+        await page.get_by_label("User", exact=True).fill("ann")
+        await page.get_by_label("Credentials that the user is asked for").fill("crm")
+        await page.get_by_role("button", name="Make a link for a user").click()
+        path = await page.locator("#link").inner_text()
+        assert (await world.call(None, path)).status == 200
+
+
+async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, world: World) -> None:
+    await go(page, "Keys")
+    await page.get_by_label("Consumer").last.fill("sales")
+    await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
+    await page.get_by_role("button", name="Make a key").click()
+    await page.get_by_role("button", name="Copy").wait_for()
+    await go(page, "Audit")
+    await page.get_by_label("Event").fill("key.create")
+    await page.get_by_role("button", name="Find").click()
+    row = page.get_by_role("row").filter(has_text="key.create")
+    assert "UTC" in (await row.locator("time").get_attribute("title") or "")
+    await row.get_by_role("link").click()
+    await page.get_by_role("heading", name="sales").wait_for()
+
+
+async def test_what_strangers_write_is_shown_and_does_nothing(page: Page, world: World) -> None:
+    key = await world.issue("agents/*")
+    fields = ("consumer", "label", "scopes", "plan", "limits", "users", "created_by", "last4")
+    await world.client.hset(world.record(key), mapping=dict.fromkeys(fields, NASTY))
+    await world.client.xadd(
+        f"{world.store.prefix}audit",
+        {
+            "record": '{"event": "<script>alert(3)</script>", "consumer": "<b onclick=alert(4)>x</b>"}'
+        },
+    )
+    for path in ("keys", f"keys/{key.id}", "audit"):
+        await page.goto(page.url.split("/console/")[0] + f"/console/{path}")
+        assert await page.locator("script:not([src])").count() == 0
+        assert await page.locator("img, b").count() == 0
+    await go(page, "Audit")
+    assert await page.get_by_text("<script>alert(3)</script>").count() == 1
+
+
+async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: Path) -> None:
+    """No serious finding of axe on any page, light and dark; no sideways scrolling on a phone."""
+    shots = Path(os.environ.get("GATEWAY_SCREENSHOTS") or tmp_path)
+    base = page.url.split("/console/")[0]
+    key = await world.issue("agents/*", consumer="sales", label="for the shop")
+    for _ in range(3):
+        await world.call(key)
+    for path in (*PAGES, f"keys/{key.id}"):
+        name = path.partition("/")[0] if path else "overview"
+        name += "-one" if "/" in path else ""
+        for scheme in ("light", "dark"):
+            await page.set_viewport_size({"width": 1280, "height": 900})
+            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await page.goto(f"{base}/console/{path}")
+            found = await Axe().run(page)
+            bad = [
+                (one["id"], one["nodes"][0]["html"])
+                for one in found.response["violations"]
+                if one["impact"] in ("serious", "critical")
+            ]
+            assert bad == [], (path, scheme)
+            await page.screenshot(path=shots / f"{name}-{scheme}.png", full_page=True)
+        await page.set_viewport_size({"width": 390, "height": 844})
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390, path
+        await page.screenshot(path=shots / f"{name}-phone.png", full_page=True)
+        await page.get_by_role("button", name="中文").click()
+        assert await page.locator("html").get_attribute("lang") == "zh-Hans"
+        await page.get_by_role("button", name="English").click()
+
+
+async def test_the_first_page_is_small(page: Page) -> None:
+    sizes = await page.evaluate(
+        "performance.getEntries().filter(e => e.transferSize).map(e => e.transferSize)"
+    )
+    assert sum(sizes) < 300_000
