@@ -1,6 +1,7 @@
 """`/admin/v1/keys`: what `gateway keys` does, for programs."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -148,6 +149,7 @@ async def list_keys(backend: Backend, call: Call) -> Told:
 async def create(backend: Backend, call: Call) -> Told:
     asked: CreateBody = call.body
     keys = _keys(backend, call)
+    _check_powers(call, asked.scopes)
     _check_plan(backend, asked.plan)
     fields = await _fields(keys, asked)
     issuer = Issuer(keys, backend.peppers, draw)
@@ -171,6 +173,8 @@ async def update(backend: Backend, call: Call) -> Told:
     keys = _keys(backend, call)
     asked: UpdateBody = call.body
     _check_plan(backend, asked.plan)
+    await _check_powers_of(keys, call)
+    _check_powers(call, asked.scopes or ())
     await _check_match(keys, call)
     changed = await lifecycle.update(keys, call.parts["id"], await _fields(keys, asked))
     key = view(changed, await keys.now())
@@ -179,6 +183,7 @@ async def update(backend: Backend, call: Call) -> Told:
 
 async def delete(backend: Backend, call: Call) -> Told:
     keys = _keys(backend, call)
+    await _check_powers_of(keys, call)
     await _check_match(keys, call)
     return _changed(await lifecycle.delete(keys, call.parts["id"]))
 
@@ -193,12 +198,16 @@ async def disable(backend: Backend, call: Call) -> Told:
 
 
 async def enable(backend: Backend, call: Call) -> Told:
-    return _changed(await lifecycle.set_status(_keys(backend, call), call.parts["id"], ACTIVE))
+    keys = _keys(backend, call)
+    await _check_powers_of(keys, call)
+    return _changed(await lifecycle.set_status(keys, call.parts["id"], ACTIVE))
 
 
 async def rotate(backend: Backend, call: Call) -> Told:
     asked: RotateBody = call.body
-    issuer = Issuer(_keys(backend, call), backend.peppers, draw)
+    keys = _keys(backend, call)
+    await _check_powers_of(keys, call)
+    issuer = Issuer(keys, backend.peppers, draw)
     grace = 0.0 if asked.grace == "0" else _seconds(asked.grace)
     marker = call.header(b"idempotency-key")
     return _issued(await issuer.rotate(call.parts["id"], grace, marker), 200)
@@ -260,6 +269,19 @@ async def _fields(keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
         label=asked.label,
         expires_at=expires_at,
     )
+
+
+async def _check_powers_of(keys: KeyStore, call: Call) -> None:
+    """Of the key that is acted on, as it is."""
+    _check_powers(call, (await one(keys, call.parts["id"])).scopes.split())
+
+
+def _check_powers(call: Call, items: Iterable[str]) -> None:
+    """Whoever may make keys must not make, or take over, one with power over the gateway."""
+    powers = [item for item in items if item.startswith("gateway")]
+    if powers and not call.caller.may(()):
+        told = f"Keys with {powers[0]} are made and changed with gateway/admin alone."
+        raise ApiError(403, "scope_denied", told)
 
 
 def _check_plan(backend: Backend, plan: str | None) -> None:

@@ -53,12 +53,18 @@ def verify(store: StoreSettings, as_json: bool, file: Path | None) -> None:
     if as_json:
         where, why = bad or (None, None)
         counts = {"records": chains.records, "chains": chains.count, "open": chains.open}
+        counts["unsigned"] = chains.unsigned
         print_json({"ok": bad is None, **counts, "bad": where, "reason": why})
     elif bad is not None:
         note(f"The record at {bad[0]} is bad: {bad[1]}.")
     else:
         said = f"{chains.records} records in {chains.count} chains are as they were written"
         click.echo(f"{said}; {chains.open} chains have no end yet.")
+    if chains.unsigned:
+        note(
+            f"{chains.unsigned} records of acts on keys are not signed: they were done where no "
+            "master key is. Give the operators of keys one, to have them signed."
+        )
     if not masters.ids:
         note("No master key is given: this finds mistakes, but nobody who knows how to forge.")
     if bad is not None:

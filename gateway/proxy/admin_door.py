@@ -85,8 +85,13 @@ class AdminDoor:
         async def identify() -> Identity:
             return await self._identify(head, exchange)
 
-        async def recognise(key: str) -> Identity:
-            return await self._identify(replace(head, keys=(key.encode(),)), exchange)
+        async def recognise(key: str) -> Identity | None:
+            try:
+                return await self._identify(replace(head, keys=(key.encode(),)), exchange)
+            except Denied as denied:
+                if denied.denial.status == 503:
+                    raise
+                return None
 
         async def read_body(most: int) -> bytes:
             if not head.has_body:

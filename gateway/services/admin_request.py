@@ -10,7 +10,8 @@ from gateway.services.admit import Identity
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
     """`headers` by lower-case name; `read_body` gives at most so many bytes, or refuses;
-    `identify` says whose key it came with, or refuses; `recognise` the same of a key in its body.
+    `identify` says whose key it came with, or refuses; `recognise` the same of a key in its body,
+    None where that is no good one.
     `secure`: it came over TLS. `authority`: of its Host header."""
 
     method: str
@@ -21,7 +22,7 @@ class AdminRequest:
     secure: bool
     authority: str
     identify: Callable[[], Awaitable[Identity]] = field(repr=False)
-    recognise: Callable[[str], Awaitable[Identity]] = field(repr=False)
+    recognise: Callable[[str], Awaitable[Identity | None]] = field(repr=False)
     read_body: Callable[[int], Awaitable[bytes]] = field(repr=False)
 
 

@@ -273,3 +273,26 @@ async def test_the_description_names_every_route_and_is_of_one_piece(ask: Ask) -
     text = json.dumps(told)
     for name in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
         assert name in told["components"]["schemas"]
+
+
+async def test_a_key_that_makes_keys_makes_and_takes_over_none_with_powers(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    """Else it would be as good as `gateway/admin`: also of itself."""
+    maker = await world.issue("gateway/keys", consumer="hr")
+    powers = {"scopes": ["agents/*", "gateway/audit"]}
+    plain = (await ask(maker, "POST", "/keys", SALES)).json["id"]
+    for method, path, body in (
+        ("POST", "/keys", {**SALES, **powers}),
+        ("PATCH", f"/keys/{plain}", powers),
+        ("PATCH", f"/keys/{maker.id}", powers),
+        ("PATCH", f"/keys/{admin.id}", {"label": "x"}),
+        ("POST", f"/keys/{admin.id}/rotate", {}),
+        ("POST", f"/keys/{admin.id}/enable", None),
+        ("DELETE", f"/keys/{admin.id}", None),
+    ):
+        answer = await ask(maker, method, path, body)
+        assert (answer.status, answer.json["code"]) == (403, "scope_denied"), (method, path)
+    assert (await ask(admin, "GET", "/keys")).status == 200
+    # What is dangerous may be stopped by whoever sees it.
+    assert (await ask(maker, "POST", f"/keys/{admin.id}/revoke")).status == 200

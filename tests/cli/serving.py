@@ -94,7 +94,7 @@ class Connection:
 
     def send(self, path: str, key: str = "") -> None:
         authorization = f"Authorization: Bearer {key}\r\n" if key else ""
-        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{authorization}\r\n".encode())
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode())
 
     async def answer(self) -> Answer:
         async with asyncio.timeout(PATIENCE):

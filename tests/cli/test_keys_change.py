@@ -145,7 +145,7 @@ async def test_an_update_that_cannot_be_changes_nothing(
     ended = keys("update", MISSING, *arguments)
     assert ended.code == code
     assert ended.is_one_sentence()
-    assert await client.keys("*") == []
+    assert await client.keys("gw:key:*") == []
 
 
 async def test_delete_asks_and_then_leaves_nothing(keys: Commands, client: Redis) -> None:
@@ -154,7 +154,7 @@ async def test_delete_asks_and_then_leaves_nothing(keys: Commands, client: Redis
     assert keys("delete", key.id).code == 2
     assert await field(client, key.id, "status") == "active"
     assert keys("delete", key.id, "--yes").code == 0
-    assert await client.keys("*") == []
+    assert await client.keys("gw:key:*") == []
     assert keys("delete", key.id, "--yes").code == 1
 
 

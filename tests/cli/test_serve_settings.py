@@ -229,10 +229,12 @@ async def test_each_listener_serves_its_own_and_nothing_of_the_other(
     folder: Path, settings: dict[str, str]
 ) -> None:
     async with serving(folder=folder, settings=settings) as gateway:
-        for path in ("/", "/admin/v1/keys", "/console/", "/agents/a/", "/readyz"):
+        for path in ("/", "/admin/v1", "/agents/a/", "/readyz", "/connect/x"):
             answer = await gateway.get(path, admin=True)
             assert answer.status == 404, path
             assert answer.headers["Content-Type"] == "application/problem+json"
+        assert (await gateway.get("/admin/v1/keys", admin=True)).status == 401
+        assert b'name="key"' in (await gateway.get("/console/", admin=True)).body
         for path in ("/metrics", "/admin/v1/keys", "/console/"):
             answer = await gateway.get(path)
             assert (answer.status, answer.code) == (401, "key_missing"), path

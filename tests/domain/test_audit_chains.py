@@ -111,6 +111,16 @@ def test_whoever_has_not_the_key_can_make_no_record() -> None:
         assert found is not None and found[0] == 2
 
 
+def test_only_acts_on_keys_may_be_unsigned_where_there_is_a_master_key() -> None:
+    """`gateway keys` runs where no master key is; a use of a credential never does."""
+    for event, good in (("key.create", True), ("credential.use", False), (END, False)):
+        link = Link("a", 1, GENESIS, 0.0, "")
+        record, _ = record_of(AuditEvent(event), link, 1.0, sealer(b"unsigned"))
+        chains = Chains(KEYS, signed=True, trimmed=False)
+        assert (chains.problem(record) == "") is good
+        assert chains.unsigned == int(good)
+
+
 def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not() -> None:
     assert first_bad(chain("a", 3), keys={"": b"unsigned"}, signed=False) is not None
     link = Link("a", 1, GENESIS, 0.0, "")

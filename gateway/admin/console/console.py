@@ -12,7 +12,7 @@ from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sess
 from gateway.admin.console.views import Seen, View
 from gateway.admin.routing import ApiError
 from gateway.crypto.draw import draw
-from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError
+from gateway.domain.errors import OperationError, StoreError, UsageError
 from gateway.protocol.connect_page import language
 from gateway.protocol.reply import Reply
 from gateway.services.admin_request import AdminRequest
@@ -108,11 +108,8 @@ class Console:
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """The session has a new token, whatever the browser came with."""
-        try:
-            identity = await visit.request.recognise(form.get("key", "").strip())
-        except Denied as denied:
-            if denied.code in (Code.STORE_UNAVAILABLE, Code.BUSY):
-                raise StoreError(str(denied)) from None
+        identity = await visit.request.recognise(form.get("key", "").strip())
+        if identity is None:
             return _login(visit, "This key cannot sign in.", 401)
         if not any(scope.kind == "gateway" for scope in identity.grants.scopes):
             return _login(visit, "This key cannot sign in.", 403)
