@@ -25,8 +25,8 @@ class Chains:
     """Follows the chains of one stream or file, in its order. `keys`: by the id of who signed.
 
     `signed`: whether a record that nobody signed is refused; but for acts on keys, which operators
-    may do where no master key is. Those are counted in `unsigned`. `trimmed`: whether the oldest may
-    have been dropped, as a long stream and a rotated file do it.
+    may do where no master key is. Those are counted in `unsigned`. `trimmed`: whether the oldest
+    may have been dropped, as a long stream and a rotated file do it.
     """
 
     def __init__(self, keys: Mapping[str, bytes], *, signed: bool, trimmed: bool) -> None:
