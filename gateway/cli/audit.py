@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.vault_options import known_master_keys
 from gateway.domain.audit_chains import Chains
+from gateway.domain.errors import UsageError
+from gateway.domain.expiry import parse_since
 from gateway.domain.settings import StoreSettings
 from gateway.store.connect import open_store
 
@@ -82,16 +85,26 @@ def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, fol
     asyncio.run(_tail(store, file, count, follow=follow and file is None, as_json=as_json))
 
 
-@audit.command(epilog="\b\nExample:\n  gateway audit export > audit.jsonl")
+@audit.command(epilog="\b\nExample:\n  gateway audit export --since 2h > audit.jsonl")
+@click.option("--since", metavar="WHEN", help="2h (ago), 2027-01-31 or Unix seconds.")
 @store_options
-def export(store: StoreSettings) -> None:
-    """Write all records to stdout, one JSON object a line, as 'verify --file' reads them."""
+def export(store: StoreSettings, since: str | None) -> None:
+    """Write records to stdout, one JSON object a line; all of them as 'verify --file' reads."""
+    # A stream's ids begin with the millisecond in which an entry was made.
+    after = "-" if since is None else f"{_since(since)}000-0"
 
     async def work() -> None:
-        async for _, record in _records(store, None):
+        async for _, record in _records(store, None, after):
             click.echo(record)
 
     asyncio.run(work())
+
+
+def _since(text: str) -> int:
+    try:
+        return parse_since(text, int(time.time()))
+    except ValueError as problem:
+        raise UsageError(f"--since: {problem}.") from None
 
 
 async def _first_bad(

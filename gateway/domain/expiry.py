@@ -27,11 +27,19 @@ def parse(text: str, now: int) -> int | None:
     return second
 
 
-def _second(text: str, now: int) -> int:
+def parse_since(text: str, now: int) -> int:
+    """The Unix second from which on something is wanted: `2h` ago, a date, or Unix seconds."""
+    second = _second(text, now, direction=-1)
+    if second > now:
+        raise ValueError(f"{text!r} is in the future")
+    return max(0, second)
+
+
+def _second(text: str, now: int, direction: int = 1) -> int:
     if _SECONDS.fullmatch(text):
         return int(text)
     try:
-        return now + math.floor(duration(text))
+        return now + direction * math.floor(duration(text))
     except ValueError:
         pass
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def test_a_record_that_was_rewritten_is_found_with_the_right_key_alone(
     assert ended.code == 1 and ended.json["bad"] == first
     other = vault.gateway("audit", "verify", "--json", GATEWAY_MASTER_KEY=OTHER_MASTER)
     assert other.code == 1 and "not given" in other.json["reason"]
+
+
+def test_an_export_begins_where_it_is_asked_to(vault: VaultCommands) -> None:
+    vault.set("aa", "v")
+    whole = vault.gateway("audit", "export").out
+    assert whole
+    for since in ("2h", "2026-01-31", "1700000000"):
+        assert vault.gateway("audit", "export", "--since", since).out == whole
+    time.sleep(1.1)  # The stream counts by the clock, and a second is the least that can be asked.
+    assert vault.gateway("audit", "export", "--since", str(int(time.time()))).out == ""
+    for since in ("soon", "2099-01-01"):
+        ended = vault.gateway("audit", "export", "--since", since)
+        assert ended.code == 2
+        assert ended.is_one_sentence()
 
 
 def test_records_go_into_a_file_as_well_and_what_is_exported_verifies(
