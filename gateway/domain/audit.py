@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.domain.facts import fact
+from gateway.domain.records import well_formed
 
 # What the first record of a chain names as the one before it.
 GENESIS = "0" * 64
@@ -69,11 +70,11 @@ def record_of(event: AuditEvent, link: Link, ts: float, seal: hmac.HMAC) -> tupl
     """The record of `event` as JSON, hash included, and that hash."""
     # In the order of the names, as `digest` has them: sorting them anew took as long as the rest.
     record = {
-        "actor": event.actor,
+        "actor": well_formed(event.actor),
         "agent": event.agent,
         "chain": link.chain,
         "code": event.code,
-        "consumer": event.consumer,
+        "consumer": well_formed(event.consumer),
         "count": event.count,
         "credentials": [{"name": one.name, "version": one.version} for one in event.credentials],
         "decision": event.decision,

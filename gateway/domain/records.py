@@ -63,3 +63,9 @@ def unix_time(text: str) -> int | None:
 
 def is_user_id(text: str) -> bool:
     return _USER.fullmatch(text) is not None
+
+
+def well_formed(text: str) -> str:
+    """`text` of a record that may hold any bytes, as it can be written elsewhere: what is no UTF-8
+    becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -67,12 +67,12 @@ class Audit:
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            records = self._linked([event for event, _ in batch])
             try:
+                records = self._linked([event for event, _ in batch])
                 await self._append(records)
             except StoreError as problem:
                 if self._on_failure is not None:
-                    self._on_failure(str(problem), len(records))
+                    self._on_failure(str(problem), len(batch))
                 # Whether they were written is unknown, so nothing can follow them.
                 self._begin_chain()
                 _fail(batch, problem)

@@ -14,6 +14,7 @@ from secrets import token_hex
 
 import structlog
 
+from gateway.domain.records import well_formed
 from gateway.domain.settings import StoreSettings
 from gateway.domain.traffic import Handled
 from gateway.domain.usage import (
@@ -98,7 +99,7 @@ class UsageBook:
         if agent:
             self._into(buckets(By.AGENT, at), agent, one)
         if key_id:
-            self._into(buckets(By.CONSUMER, at), consumer, one)
+            self._into(buckets(By.CONSUMER, at), well_formed(consumer), one)
             self._into((key_day(key_id, at),), agent, one)
             self._into((key_hour(key_id, at),), EVERYTHING, one)
 

@@ -176,3 +176,14 @@ async def test_a_decoy_of_a_user_is_put_into_no_call(world: World) -> None:
     assert decoy.json["error"] == missing.json["error"]
     (one,) = await come(world, "canary.credential", 1)
     assert one["credentials"][0]["name"] == "user/ann/crm"
+
+
+async def test_a_consumer_of_any_bytes_is_on_record_and_holds_nothing_up(world: World) -> None:
+    """Records are written by hand too: what is no text must not end whoever writes the audit."""
+    world.serve(world.agent())
+    odd, plain = await world.issue("agents/other"), await world.issue("agents/other")
+    await world.client.hset(world.record(odd), "consumer", b"\xff shop")
+    for key in (odd, plain, odd, plain):
+        assert (await world.call(key)).code == "scope_denied"
+    told = await come(world, "request.denied", 4)
+    assert [one["consumer"] for one in told] == ["? shop", "sales", "? shop", "sales"]
