@@ -232,7 +232,8 @@ class Denied(GatewayError):
     `message` replaces the table's sentence; `fields` go into the body's `error` object;
     `headers` are sent beside the usual ones; `close` ends the connection after the answer,
     because what follows on it cannot be trusted to be a request. `key_id` and `consumer`: who was
-    proven to ask, for the log. `decoy`: the name of a credential that nobody should ask for.
+    proven to ask, for the log. `decoy`: what was used that nobody was given: `key:<id>`, or the
+    name of a credential.
     """
 
     code: Code

@@ -10,7 +10,7 @@ class Handled(NamedTuple):
 
     `status` 0: nobody was there to be answered. `cut`: the answer was ended before its end. Sizes
     in bytes, times in seconds; `admission` and `first_byte` None where it did not come to that.
-    `decoy`: the name of a credential that was asked for, and that nobody should ask for.
+    `decoy`: what was used that nobody was given: `key:<id>`, or the name of a credential.
     A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
     """
 

@@ -16,7 +16,7 @@ from gateway.domain.facts import fact
 from gateway.domain.judgement import MisconfiguredError, NamedLimit, check_sense, dead
 from gateway.domain.keys import Key, parse
 from gateway.domain.policies import Policies
-from gateway.domain.records import KeyRecord
+from gateway.domain.records import CANARY, KeyRecord
 from gateway.domain.scopes import Grants
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
@@ -273,7 +273,8 @@ class Gatekeeper:
             _remember(self._proofs, digest, proven)
         code = dead(record, read.now)
         if code is not None:
-            raise _by(record, Denied(code))
+            decoy = f"key:{record.id}" if record.status == CANARY else ""
+            raise _by(record, Denied(code, decoy=decoy))
         check_sense(record)
         belief = believe(record, proven, policies)
         if belief.grants.unparsed:

@@ -22,7 +22,6 @@ _LIMITS = frozenset(
     DENIALS[code].name
     for code in (Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.QUOTA_EXHAUSTED)
 )
-_INVALID = DENIALS[Code.KEY_INVALID].name
 
 log = structlog.get_logger()
 
@@ -68,19 +67,18 @@ class DenialAudit:
 
     def count(self, batch: Sequence[Handled]) -> None:
         """Requests that have ended."""
-        events = [_decoyed(one) for one in batch if one.decoy]
-        for _ in events:
-            self._on_canary()
-        events += (event for one in batch if one.code and (event := self._event(one)) is not None)
+        events = []
+        for handled in batch:
+            if handled.decoy:
+                self._on_canary()
+                events.append(_decoyed(handled))
+            elif handled.code and (event := self._event(handled)) is not None:
+                events.append(event)
         if events:
             self._write(events)
 
     def _event(self, handled: Handled) -> AuditEvent | None:
         """What is to be written now; None: it is counted, and told later."""
-        if handled.key_id and handled.code == _INVALID:
-            # A secret was right, and the key is none: nobody but a decoy is both.
-            self._on_canary()
-            return _told("canary.key", handled)
         if not handled.key_id:
             self._fold(("", handled.code), handled).count += 1
             return None
@@ -154,6 +152,8 @@ def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEv
 
 
 def _decoyed(handled: Handled) -> AuditEvent:
+    if handled.decoy.startswith("key:"):
+        return _told("canary.key", handled)
     return _told("canary.credential", handled, (Named(handled.decoy, 0),))
 
 

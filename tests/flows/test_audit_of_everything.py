@@ -13,7 +13,7 @@ from gateway.domain.audit_chains import Chains
 from gateway.domain.credentials import Version, parse_id
 from gateway.services import denials
 from gateway.store.audit import AuditStore
-from tests.flows.services import put
+from tests.flows.services import keep, put
 from tests.flows.world import MASTER, World
 from tests.services.vaults import Vault
 
@@ -187,3 +187,21 @@ async def test_a_consumer_of_any_bytes_is_on_record_and_holds_nothing_up(world: 
         assert (await world.call(key)).code == "scope_denied"
     told = await come(world, "request.denied", 4)
     assert [one["consumer"] for one in told] == ["? shop", "sales", "? shop", "sales"]
+
+
+async def test_a_key_that_is_gone_while_its_answer_is_held_back_is_no_decoy(world: World) -> None:
+    """It was proven, and it is none now: the same refusal, but nobody stole it."""
+    vault = Vault(world.client)
+    await keep(world, vault, "crm", "api_key", value="one")
+    key = await world.issue("gateway/credentials")
+    url = "/v1/credentials?names=crm"
+    revision = (await world.call(key, url)).json["revision"]
+    held = asyncio.create_task(world.call(key, f"{url}&since={revision}&wait=20"))
+    await asyncio.sleep(0.2)
+    await world.client.delete(world.record(key))
+    await keep(world, vault, "crm", "api_key", number=2, value="two")
+    assert (await held).code == "key_invalid"
+    (one,) = await come(world, "request.denied", 1)
+    assert (one["code"], one["key_id"]) == ("key_invalid", key.id)
+    assert await records(world, "canary.key") == []
+    assert await metric(world, "gateway_canary_uses_total") == 0
