@@ -38,6 +38,7 @@ from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.locate import CONNECT_PREFIX, Located, find_agent, locate
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
+_CONNECT = CONNECT_PREFIX.decode()
 
 log = structlog.get_logger()
 
@@ -74,6 +75,9 @@ class Handler:
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; every denial ends here."""
         exchange.request_id = self._ids.request_id()
+        if "/connect/" in exchange.message.path:
+            # Whoever reads the log must not get in by what is in it, however it was spelled.
+            exchange.logged_path = _CONNECT
         if exchange.message.path.startswith("/tools/"):
             # A head that cannot be read is refused as its sender reads refusals.
             exchange.asked = Asked()
@@ -83,8 +87,6 @@ class Handler:
                 exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
             elif head.target.path.startswith(CONNECT_PREFIX):
-                # Whoever reads the log must not get in by what is in it.
-                exchange.logged_path = CONNECT_PREFIX.decode()
                 await self._connect.answer(exchange, head)
             elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
                 await self._pull.answer(exchange, head, self._policies())

@@ -3,17 +3,21 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.crypto.draw import draw
 from gateway.domain.keys import Key
 from gateway.domain.links import read_wanted
+from gateway.domain.settings import AccessLogSettings, StoreSettings
 from gateway.services.links import Links
 from gateway.store.audit import AuditStore
 from gateway.store.links import LinkStore
+from tests.flows.raw import exchange
 from tests.flows.services import backend, put
-from tests.flows.world import Answer, World
+from tests.flows.world import Answer, World, new_world
 
 VALUE = "a-secret-of-ann-0123456789"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -180,3 +184,19 @@ async def test_it_speaks_english_and_chinese(world: World, accepted: str, lang: 
     path = await new_link(world)
     page = await get(world, path, **({"Accept-Language": accepted} if accepted else {}))
     assert f'<html lang="{lang}">'.encode() in page.body
+
+
+@pytest.mark.parametrize("target", ["{path}", "http://gateway{path}", "{path}?a=%zz"])
+async def test_the_log_holds_no_token_also_of_what_cannot_be_read(
+    store: StoreSettings, client: Redis, tmp_path: Path, target: str
+) -> None:
+    log = tmp_path / "access.log"
+    settings = AccessLogSettings(log, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        path = await new_link(world)
+        line = f"GET {target.format(path=path)} HTTP/1.1\r\nHost: a b\r\n\r\n"
+        assert (await exchange(world.address, line.encode())).status == 400
+        await get(world, path)
+    written = log.read_text()
+    assert written.count("\n") == 2
+    assert path.removeprefix("/connect/") not in written
