@@ -61,7 +61,7 @@ class IssuedShape(BaseModel):
     """`key` is shown this once."""
 
     id: str
-    key: str
+    key: str = Field(repr=False)
     consumer: str
     scopes: tuple[str, ...]
     plan: str | None

@@ -66,9 +66,9 @@ class Call:
 
     caller: Caller
     parts: Mapping[str, str]
-    headers: Mapping[bytes, bytes]
+    headers: Mapping[bytes, bytes] = field(repr=False)
     query: Any
-    body: Any
+    body: Any = field(repr=False)
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -78,7 +78,7 @@ class Call:
 class Told:
     """What is answered: `data` as JSON, or `text` of another `kind`."""
 
-    data: BaseModel | None = None
+    data: BaseModel | None = field(default=None, repr=False)
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     text: bytes = b""

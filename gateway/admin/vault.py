@@ -50,7 +50,7 @@ class Removed(BaseModel):
 class LinkShape(BaseModel):
     """`path`: behind the address of the data listener; it works once, for 15 minutes."""
 
-    path: str
+    path: str = Field(repr=False)
     user: str
     credentials: list[str]
     expires_at: int
@@ -68,13 +68,13 @@ class UserList(BaseModel):
 
 class SetBody(Shape):
     type: str
-    fields: dict[str, str]
+    fields: dict[str, str] = Field(repr=False)
     expires: str | None = None
     max_stale: Annotated[int, Field(ge=0)] | None = None
 
 
 class RotateBody(Shape):
-    fields: dict[str, str]
+    fields: dict[str, str] = Field(repr=False)
     grace: str = "0"
     expires: str | None = None
 

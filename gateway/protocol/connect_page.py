@@ -1,7 +1,7 @@
 """The page where users enter credentials of their own: names and states, never a value."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
@@ -91,7 +91,7 @@ class Form:
 
     wanted: Wanted
     remove: bool
-    fields: dict[str, str]
+    fields: dict[str, str] = field(repr=False)
 
 
 def language(accepted: str) -> str:

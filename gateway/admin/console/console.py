@@ -1,7 +1,7 @@
 """`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -38,7 +38,7 @@ class _Visit:
 
     request: AdminRequest
     lang: str
-    token: str
+    token: str = field(repr=False)
     session: Session | None
     here: str
 
