@@ -10,6 +10,7 @@ from gateway.crypto.tags import Peppers
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.protocol.policy.read import Loaded
+from gateway.services.acts import Acts
 from gateway.services.audit import Audit
 from gateway.services.audited_keys import AuditedKeys
 from gateway.services.credentials import LiveCredentials
@@ -53,8 +54,11 @@ class Backend:
     clock: Callable[[], float]
     live: Reloadable | None = None
 
+    def acts(self, actor: str) -> Acts:
+        return Acts(self.audit, actor)
+
     def keys(self, actor: str, on_unrecorded: Callable[[str], object]) -> AuditedKeys:
-        return AuditedKeys(self.client, self.prefix, self.audit, actor, on_unrecorded)
+        return AuditedKeys(self.client, self.prefix, self.acts(actor), on_unrecorded)
 
     def explainer(self, actor: str) -> Explainer:
         return Explainer(self.policies(), self.keys(actor, _nobody), self.admission)

@@ -95,6 +95,7 @@ async def show(backend: Backend, _: Call) -> Told:
 async def reload(backend: Backend, call: Call) -> Told:
     if backend.live is None:
         raise ApiError(409, "refused", "These policies do not come from files.")
+    await backend.acts(call.caller.actor).record("policies.reload")
     loaded = await backend.live.reload(f"asked by {call.caller.actor}")
     return Told(
         ReloadShape(

@@ -88,6 +88,7 @@ class AuditQuery(Shape):
     consumer: str = ""
     agent: str = ""
     user: str = ""
+    actor: str = ""
     decision: Literal["", "allowed", "denied"] = ""
     before: Annotated[str, Field(pattern=r"^(\d{1,15}-\d{1,15})?$")] = ""
     limit: Annotated[int, Field(ge=1, le=500)] = 50
@@ -133,6 +134,7 @@ async def audit(backend: Backend, call: Call) -> Told:
         "consumer": asked.consumer,
         "agent": asked.agent,
         "user": asked.user,
+        "actor": asked.actor,
         "decision": asked.decision,
     }
     wanted = {name: value for name, value in wanted.items() if value}

@@ -163,7 +163,9 @@ async def delete(backend: Backend, call: Call) -> Told:
 async def link(backend: Backend, call: Call) -> Told:
     asked: LinkBody = call.body
     user = check_user(call.parts["user"])
-    made = await backend.links.make(user, read_wanted(asked.credentials), call.caller.actor)
+    made = await backend.links.make(
+        user, read_wanted(asked.credentials), backend.acts(call.caller.actor)
+    )
     shape = LinkShape(
         path=f"/connect/{made.token}",
         user=user,

@@ -12,7 +12,7 @@ from typing import TypeVar
 import click
 
 from gateway.cli.output import note
-from gateway.cli.vault_options import actor, known_master_keys, operators_audit
+from gateway.cli.vault_options import known_master_keys, operators_acts
 from gateway.domain import expiry
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import KEY_PREFIX, is_id
@@ -37,8 +37,8 @@ def with_keys(store: StoreSettings, work: Callable[[KeyStore], Awaitable[T]]) ->
     async def run() -> T:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(open_store(store))
-            audit = operators_audit(client, store.prefix, masters, stack)
-            return await work(AuditedKeys(client, store.prefix, audit, actor(), unrecorded))
+            acts = operators_acts(client, store.prefix, masters, stack)
+            return await work(AuditedKeys(client, store.prefix, acts, unrecorded))
 
     return asyncio.run(run())
 

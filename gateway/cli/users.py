@@ -1,7 +1,9 @@
 """`gateway users`: links by which users bring credentials of their own."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import click
@@ -9,12 +11,13 @@ import click
 from gateway.cli.key_options import confirm
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
-from gateway.cli.vault_options import actor, with_vault
+from gateway.cli.vault_options import known_master_keys, operators_acts, with_vault
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
 from gateway.domain.settings import StoreSettings
+from gateway.services.acts import Acts
 from gateway.services.links import Links, NewLink
 from gateway.services.vault import Vault
 from gateway.store.connect import open_store
@@ -59,8 +62,8 @@ def link(store: StoreSettings, user: str, credentials: str, url: str, as_json: b
     if not url.startswith(("http://", "https://")):
         raise UsageError("--url begins with http:// or https://.")
 
-    async def work(links: LinkStore) -> NewLink:
-        return await Links(links, draw).make(user, wanted, actor())
+    async def work(links: Links, acts: Acts) -> NewLink:
+        return await links.make(user, wanted, acts)
 
     made = _with_links(store, work)
     address = f"{url.rstrip('/')}/connect/{made.token}"
@@ -82,8 +85,8 @@ def list_users(store: StoreSettings, as_json: bool) -> None:
     async def ids(vault: Vault) -> list[CredentialId]:
         return [parse_id(view.name) for view in await vault.all()]
 
-    async def links_of(links: LinkStore) -> dict[str, int]:
-        return {link.user: seconds for link, seconds in await links.all()}
+    async def links_of(links: Links, _: Acts) -> dict[str, int]:
+        return await links.waiting()
 
     open_links = _with_links(store, links_of)
     found: dict[str, list[str]] = {user: [] for user in open_links}
@@ -131,19 +134,20 @@ def unlink(
         return removed
 
     removed = with_vault(store, note, work)
-    ended = _with_links(store, lambda links: links.remove_all_of(user))
+    ended = _with_links(store, lambda links, acts: links.end_all_of(user, acts))
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:
         note(f"Removed of {user}: {', '.join(removed) or 'nothing'}; {ended} links ended.")
 
 
-def _with_links(store: StoreSettings, work: Callable[[LinkStore], Awaitable[T]]) -> T:
-    # Imported late: `gateway users --help` must not pay for it.
-    import asyncio
+def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:
+    masters = known_master_keys(store)
 
     async def run() -> T:
-        async with open_store(store) as client:
-            return await work(LinkStore(client, store.prefix))
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(open_store(store))
+            acts = operators_acts(client, store.prefix, masters, stack)
+            return await work(Links(LinkStore(client, store.prefix), draw), acts)
 
     return asyncio.run(run())

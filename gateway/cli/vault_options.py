@@ -20,9 +20,7 @@ from gateway.store.state_dir import MASTER_KEY, own_key
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from gateway.crypto.envelope import MasterKeys
-    from gateway.domain.credentials import CredentialId
-    from gateway.services.audit import Audit
+    from gateway.services.acts import Acts
     from gateway.services.vault import Vault
 
 T = TypeVar("T")
@@ -108,46 +106,27 @@ def _run(
             client = main = await stack.enter_async_context(open_store(settings.place(store)))
             if settings.url not in (None, store.url):
                 main = await stack.enter_async_context(open_store(store))
-            record = _recorder(main, store.prefix, masters, stack)
-            return await work(Vault(VaultStore(client, store.prefix), Envelope(masters), record))
+            acts = operators_acts(main, store.prefix, masters.keys, stack)
+            vault = VaultStore(client, store.prefix)
+            return await work(Vault(vault, Envelope(masters), acts.on_credential))
 
     return asyncio.run(run())
 
 
-def _recorder(
-    client: "Redis", prefix: str, masters: "MasterKeys", stack: AsyncExitStack
-) -> Callable[[str, "CredentialId", int], Awaitable[None]]:
-    """Writes what this command does into the audit, in the name of whoever runs it."""
-    from gateway.domain.audit import AuditEvent, Named
-
-    audit = operators_audit(client, prefix, masters.keys, stack)
-    who = actor()
-
-    async def record(event: str, name: "CredentialId", version: int) -> None:
-        named = (Named(str(name), version),)
-        await audit.record(AuditEvent(event, consumer=who, credentials=named, actor=who))
-
-    return record
-
-
-def operators_audit(
+def operators_acts(
     client: "Redis", prefix: str, master_keys: tuple[bytes, ...], stack: AsyncExitStack
-) -> "Audit":
-    """The audit of one command; its chain ends with `stack`."""
+) -> "Acts":
+    """What this command does, in the name of whoever runs it; its chain ends with `stack`."""
     from gateway.crypto.audit_key import audit_keys
     from gateway.crypto.envelope import MasterKeys
+    from gateway.services.acts import Acts
     from gateway.services.audit import Audit
     from gateway.store.audit import AuditFile, AuditStore
 
     file = AuditFile.at(audit_file())
     audit = Audit(AuditStore(client, prefix), audit_keys(MasterKeys(master_keys)), file)
     stack.push_async_callback(audit.close)
-    return audit
-
-
-def actor() -> str:
-    """Who runs this command, as audit records name it."""
-    return f"operator:{operator()}"
+    return Acts(audit, f"operator:{operator()}")
 
 
 def operator() -> str:

@@ -1,36 +1,34 @@
 """Key records whose every change has its audit record first."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
 from redis.asyncio import Redis
 
-from gateway.domain.audit import AuditEvent
-from gateway.domain.errors import Denied, StoreError
+from gateway.domain.errors import StoreError
 from gateway.domain.key_copies import KeyCopy
 from gateway.domain.records import ACTIVE, DISABLED, REVOKED, KeyRecord
-from gateway.services.audit import Audit
+from gateway.services.acts import Acts
 from gateway.store.keys import KeyStore, NewSecret, PutVerdict, SecretVerdict, StatusVerdict
 
 _EVENTS = MappingProxyType({REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"})
 
 
 class AuditedKeys(KeyStore):
-    """Writes in the name of `actor`. What cannot be recorded is not done, but for a revocation:
+    """Each change is one of `acts`. What cannot be recorded is not done, but for a revocation:
     that is never held up, and `on_unrecorded` is told its key."""
 
     def __init__(
         self,
         client: Redis,
         prefix: str,
-        audit: Audit,
-        actor: str,
+        acts: Acts,
         on_unrecorded: Callable[[str], object],
     ) -> None:
         super().__init__(client, prefix)
-        self._audit = audit
-        self._actor = actor
+        self._acts = acts
         self._on_unrecorded = on_unrecorded
 
     async def create(
@@ -68,8 +66,8 @@ class AuditedKeys(KeyStore):
         return await super().put(copy, overwrite=overwrite, only_tell=only_tell)
 
     async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
-        for record in records:
-            await self._record("key.export", record.id, record.consumer)
+        told = (self._record("key.export", one.id, one.consumer) for one in records)
+        await asyncio.gather(*told)
         return await super().copies(records)
 
     async def delete(self, key_id: str) -> bool:
@@ -79,18 +77,7 @@ class AuditedKeys(KeyStore):
     @asynccontextmanager
     async def on_one_connection(self) -> AsyncIterator[KeyStore]:
         async with super().on_one_connection() as line:
-            yield AuditedKeys(
-                line._client, self._prefix, self._audit, self._actor, self._on_unrecorded
-            )
+            yield AuditedKeys(line._client, self._prefix, self._acts, self._on_unrecorded)
 
     async def _record(self, event: str, key_id: str, consumer: str = "") -> None:
-        """StoreError where it cannot be written."""
-        try:
-            await self._audit.record(
-                AuditEvent(event, key_id=key_id, consumer=consumer, actor=self._actor)
-            )
-        except Denied as denied:
-            raise StoreError(
-                "This was not done, because its audit record could not be written: "
-                f"{denied.__cause__}"
-            ) from None
+        await self._acts.record(event, key_id=key_id, consumer=consumer)

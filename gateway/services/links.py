@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from gateway.domain.audit import Named
 from gateway.domain.links import Link, Wanted
+from gateway.services.acts import Acts
 from gateway.store.links import LinkStore
 
 TOKEN_LENGTH = 32
@@ -28,10 +30,17 @@ class Links:
         self._store = store
         self._draw = draw
 
-    async def make(self, user: str, wanted: tuple[Wanted, ...], created_by: str) -> NewLink:
+    async def make(self, user: str, wanted: tuple[Wanted, ...], acts: Acts) -> NewLink:
+        link = Link(user, wanted)
+        named = tuple(Named(str(link.id_of(one)), 0) for one in wanted)
+        await acts.record("user.link", user=user, credentials=named)
         token = self._draw(TOKEN_LENGTH)
-        ends = await self._store.add(_digest(token), Link(user, wanted), created_by)
-        return NewLink(token, user, wanted, ends)
+        return NewLink(token, user, wanted, await self._store.add(_digest(token), link, acts.actor))
+
+    async def end_all_of(self, user: str, acts: Acts) -> int:
+        """How many links of this user were open."""
+        await acts.record("user.unlink", user=user)
+        return await self._store.remove_all_of(user)
 
     async def waiting(self) -> dict[str, int]:
         """Users whose links are open, and for how many seconds."""

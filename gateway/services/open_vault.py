@@ -9,12 +9,11 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import Report, Sync
 from gateway.crypto.envelope import Envelope, MasterKeys
-from gateway.domain.audit import AuditEvent, Named
-from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import OperationError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.domain.settings import Settings
+from gateway.services.acts import Acts
 from gateway.services.audit import Audit
 from gateway.services.credential_watch import CredentialWatch
 from gateway.services.credentials import LiveCredentials, tell_log
@@ -106,20 +105,6 @@ async def users_vault(
         envelope = Envelope(MasterKeys(settings.vault.master_keys))
 
         def vault_for(actor: str) -> Vault:
-            kind, _, who = actor.partition(":")
-
-            async def record(event: str, name: CredentialId, version: int) -> None:
-                named = (Named(str(name), version),)
-                await audit.record(
-                    AuditEvent(
-                        event,
-                        key_id=who if kind == "key" else "",
-                        user=who if kind == "user" else "",
-                        credentials=named,
-                        actor=actor,
-                    )
-                )
-
-            return Vault(store, envelope, record)
+            return Vault(store, envelope, Acts(audit, actor).on_credential)
 
         yield vault_for

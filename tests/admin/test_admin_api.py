@@ -296,3 +296,11 @@ async def test_a_key_that_makes_keys_makes_and_takes_over_none_with_powers(
     assert (await ask(admin, "GET", "/keys")).status == 200
     # What is dangerous may be stopped by whoever sees it.
     assert (await ask(maker, "POST", f"/keys/{admin.id}/revoke")).status == 200
+
+
+async def test_links_and_reloads_are_on_record_too(world: World, ask: Ask, admin: Key) -> None:
+    await ask(admin, "POST", "/users/ann/links", {"credentials": "github,crm"})
+    (one,) = (await ask(admin, "GET", f"/audit?actor=key:{admin.id}")).json["records"]
+    assert (one["event"], one["user"]) == ("user.link", "ann")
+    named = [used["name"] for used in one["credentials"]]
+    assert named == ["user/ann/github", "user/ann/crm"]

@@ -44,7 +44,7 @@ def test_every_act_of_an_operator_is_recorded_by_name_and_version_and_proven(
     assert [record["credentials"][0] for record in acts] == [
         {"name": "aa", "version": version} for version in (1, 2, 2)
     ]
-    assert all(record["consumer"].startswith("operator:") for record in acts)
+    assert all(record["actor"].startswith("operator:") for record in acts)
     good = vault.gateway("audit", "verify", "--json")
     assert good.code == 0
     assert good.json["ok"] and good.json["records"] == 6
@@ -124,5 +124,5 @@ def test_what_cannot_be_recorded_is_not_done(
         place = str(tmp_path / "pipe")
         os.mkfifo(place)
     ended = vault("set", "aa", "--type", "api_key", value="v", GATEWAY_AUDIT_FILE=place)
-    assert ended.code == 1 and "could not be recorded" in ended.said
+    assert ended.code == 1 and "could not be written" in ended.said
     assert not redis.exists("gw:cred:{vault}:item:aa")

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.draw import draw
+from gateway.crypto.envelope import MasterKeys
 from gateway.domain.keys import Key
 from gateway.domain.links import read_wanted
 from gateway.domain.settings import AccessLogSettings, StoreSettings
+from gateway.services.acts import Acts
+from gateway.services.audit import Audit
 from gateway.services.links import Links
 from gateway.store.audit import AuditStore
 from gateway.store.links import LinkStore
 from tests.flows.raw import exchange
 from tests.flows.services import backend, put
-from tests.flows.world import Answer, World, new_world
+from tests.flows.world import MASTER, Answer, World, new_world
 
 VALUE = "a-secret-of-ann-0123456789"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -31,7 +35,10 @@ services:
 
 async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
     links = Links(LinkStore(world.client, world.store.prefix), draw)
-    return f"/connect/{(await links.make(user, read_wanted(wanted), 'operator:test')).token}"
+    audit = Audit(AuditStore(world.client), audit_keys(MasterKeys((MASTER,))))
+    made = await links.make(user, read_wanted(wanted), Acts(audit, "operator:test"))
+    await audit.close()
+    return f"/connect/{made.token}"
 
 
 async def get(world: World, path: str, **headers: str) -> Answer:
