@@ -22,6 +22,7 @@ from gateway.services import lifecycle
 from gateway.services.audited_keys import AuditedKeys
 from gateway.services.find_keys import KeyFilter, one, page
 from gateway.services.issue import Issued, Issuer
+from gateway.services.lifecycle import KeyChange
 from gateway.services.usage import reached
 from gateway.store.keys import KeyStore
 
@@ -29,31 +30,8 @@ DAY = 86_400
 log = structlog.get_logger()
 
 
-class KeyShape(BaseModel):
-    """A key as it may be told: no hash, no tag, no secret. Times in Unix seconds."""
-
-    id: str
-    consumer: str
-    label: str
-    scopes: tuple[str, ...]
-    plan: str | None
-    limits: str
-    users: tuple[str, ...]
-    env: str
-    last4: str
-    status: str
-    state: str
-    problem: str
-    expires_at: int | None
-    grace_until: int | None
-    created_at: int | None
-    created_by: str
-    rotated_at: int | None
-    revoked_at: int | None
-
-
 class KeyPage(BaseModel):
-    keys: list[KeyShape]
+    keys: tuple[KeyView, ...]
     next: str | None
 
 
@@ -68,25 +46,10 @@ class IssuedShape(BaseModel):
     expires_at: int | None
 
 
-class ChangeShape(BaseModel):
-    id: str
-    outcome: str
-    note: str
-
-
-class ReachShape(BaseModel):
-    """What a key asked for in whole days, by agent, service or model."""
-
-    requests: int
-    denied: int
-    failed: int
-    tokens: int
-
-
 class ContainedShape(BaseModel):
     id: str
     outcome: str
-    reached: dict[str, ReachShape]
+    reached: dict[str, Counts]
 
 
 class ListQuery(Shape):
@@ -143,7 +106,7 @@ async def list_keys(backend: Backend, call: Call) -> Told:
     within = None if asked.expiring_within is None else _seconds(asked.expiring_within)
     wanted = KeyFilter(asked.consumer, asked.state, scope, within)
     found = await page(_keys(backend, call), wanted, limit=asked.limit, after=asked.after)
-    return Told(KeyPage(keys=[_shape(key) for key in found.keys], next=found.next))
+    return Told(KeyPage(keys=found.keys, next=found.next))
 
 
 async def create(backend: Backend, call: Call) -> Told:
@@ -166,7 +129,7 @@ async def create(backend: Backend, call: Call) -> Told:
 async def show(backend: Backend, call: Call) -> Told:
     keys = _keys(backend, call)
     key = view(await one(keys, call.parts["id"]), await keys.now())
-    return Told(_shape(key), headers=(("ETag", _etag(key)),))
+    return Told(key, headers=(("ETag", _etag(key)),))
 
 
 async def update(backend: Backend, call: Call) -> Told:
@@ -178,7 +141,7 @@ async def update(backend: Backend, call: Call) -> Told:
     await _check_match(keys, call)
     changed = await lifecycle.update(keys, call.parts["id"], await _fields(keys, asked))
     key = view(changed, await keys.now())
-    return Told(_shape(key), headers=(("ETag", _etag(key)),))
+    return Told(key, headers=(("ETag", _etag(key)),))
 
 
 async def delete(backend: Backend, call: Call) -> Told:
@@ -232,20 +195,11 @@ async def contain(backend: Backend, call: Call) -> Told:
     return Told(ContainedShape(id=change.id, outcome=change.outcome, reached=reached_so_far))
 
 
-async def _reached(backend: Backend, call: Call) -> dict[str, ReachShape]:
+async def _reached(backend: Backend, call: Call) -> dict[str, Counts]:
     asked: DaysQuery = call.query
     now = backend.clock()
     found = await reached(backend.usage, call.parts["id"], now - (asked.days - 1) * DAY, now)
-    return {name or "none": _reach(counts) for name, counts in sorted(found.items())}
-
-
-def _reach(counts: Counts) -> ReachShape:
-    return ReachShape(
-        requests=counts.requests,
-        denied=counts.denied,
-        failed=counts.failed,
-        tokens=counts.tokens,
-    )
+    return {name or "none": counts for name, counts in sorted(found.items())}
 
 
 async def _fields(keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
@@ -303,10 +257,6 @@ def _etag(key: KeyView) -> str:
     return f'"{hashlib.sha256(told).hexdigest()[:24]}"'
 
 
-def _shape(key: KeyView) -> KeyShape:
-    return KeyShape(**asdict(key))
-
-
 def _issued(issued: Issued, status: int) -> Told:
     record = issued.record
     expires: Any = int(record.expires_at) if record.expires_at else None
@@ -321,11 +271,11 @@ def _issued(issued: Issued, status: int) -> Told:
     return Told(shape, status)
 
 
-def _changed(change: lifecycle.KeyChange) -> Told:
+def _changed(change: KeyChange) -> Told:
     if change.refused:
         missing = change.note.startswith("There is no")
         raise ApiError(404 if missing else 409, "not_found" if missing else "refused", change.note)
-    return Told(ChangeShape(id=change.id, outcome=change.outcome, note=change.note))
+    return Told(change)
 
 
 def _seconds(text: str) -> float:
@@ -349,23 +299,21 @@ ROUTES: tuple[Route[Backend], ...] = (
         status=201,
         headers=("Idempotency-Key",),
     ),
-    Route("GET", "/keys/{id}", "Show a key", READ, show, KeyShape),
+    Route("GET", "/keys/{id}", "Show a key", READ, show, KeyView),
     Route(
         "PATCH",
         "/keys/{id}",
         "Change what is given",
         WRITE,
         update,
-        KeyShape,
+        KeyView,
         UpdateBody,
         headers=("If-Match",),
     ),
-    Route(
-        "DELETE", "/keys/{id}", "Remove a key", WRITE, delete, ChangeShape, headers=("If-Match",)
-    ),
-    Route("POST", "/keys/{id}/revoke", "Close a key for good", WRITE, revoke, ChangeShape),
-    Route("POST", "/keys/{id}/disable", "Suspend a key", WRITE, disable, ChangeShape),
-    Route("POST", "/keys/{id}/enable", "Undo disable", WRITE, enable, ChangeShape),
+    Route("DELETE", "/keys/{id}", "Remove a key", WRITE, delete, KeyChange, headers=("If-Match",)),
+    Route("POST", "/keys/{id}/revoke", "Close a key for good", WRITE, revoke, KeyChange),
+    Route("POST", "/keys/{id}/disable", "Suspend a key", WRITE, disable, KeyChange),
+    Route("POST", "/keys/{id}/enable", "Undo disable", WRITE, enable, KeyChange),
     Route(
         "POST",
         "/keys/{id}/rotate",

@@ -1,12 +1,11 @@
 """OpenAPI 3.1, made of the routes themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
-from gateway.admin.routing import PREFIX, Route
+from gateway.admin.routing import PREFIX, Route, adapter
 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEM = {
@@ -31,20 +30,15 @@ _PROBLEM = {
 
 
 def openapi(routes: Sequence[Route[Any]], version: str) -> dict[str, Any]:
-    models: dict[type[BaseModel], None] = {}
-    for route in routes:
-        for model in (route.answer, route.body):
-            if model is not None:
-                models[model] = None
-    names, schema = models_json_schema(
-        [(model, "serialization") for model in models],
+    kinds = {kind: None for route in routes for kind in (route.answer, route.body) if kind}
+    references, schema = TypeAdapter.json_schemas(
+        [(kind, "serialization", adapter(kind)) for kind in kinds],
         ref_template=_SCHEMAS + "{model}",
     )
-    references = {model: names[model, "serialization"] for model in models}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(
-            route, references
+            route, {kind: found for (kind, _), found in references.items()}
         )
     return {
         "openapi": "3.1.0",
@@ -58,11 +52,10 @@ def openapi(routes: Sequence[Route[Any]], version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route[Any], references: dict[type[BaseModel], Any]) -> dict[str, Any]:
+def _operation(route: Route[Any], references: Mapping[type, Any]) -> dict[str, Any]:
     powers = " or ".join(f"`gateway/{power}`" for power in (*route.powers, "admin"))
-    told: dict[str, Any] = {"description": "Done"}
-    if route.answer is not None:
-        told["content"] = {"application/json": {"schema": references[route.answer]}}
+    answer = {"application/json": {"schema": references[route.answer]}}
+    told = {"description": "Done", "content": answer}
     problem = {
         "description": "Refused, or failed",
         "content": {"application/problem+json": {"schema": {"$ref": _SCHEMAS + "Problem"}}},

@@ -2,13 +2,14 @@
 written, so that neither can say what the other does not."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gateway.domain.errors import GatewayError, OperationError, StoreError, UsageError
 from gateway.domain.scopes import Grants, Scope
@@ -76,13 +77,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is answered: `data` as JSON, or `text` of another `kind`."""
+    """What is answered. `data`: a dataclass or a model, as JSON."""
 
-    data: BaseModel | None = field(default=None, repr=False)
+    data: Any = field(default=None, repr=False)
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
-    text: bytes = b""
-    kind: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Route(Generic[Backend]):
     summary: str
     powers: tuple[str, ...]
     handler: Callable[[Backend, Call], Awaitable[Told]]
-    answer: type[BaseModel] | None = None
+    answer: type
     body: type[Shape] | None = None
     query: type[Shape] = NoQuery
     status: int = 200
@@ -194,9 +193,16 @@ def checked(shape: type[Checked], data: Any, *, strict: bool = False) -> Checked
 
 
 def _reply(told: Told) -> Reply:
-    body = told.text if told.data is None else told.data.model_dump_json().encode()
-    headers = (("Content-Type", told.kind), ("Cache-Control", "no-store"), *told.headers)
-    return Reply(told.status, headers, body)
+    kind = ("Content-Type", "application/json")
+    headers = (kind, ("Cache-Control", "no-store"), *told.headers)
+    kind_of_data: Any = type(told.data)
+    return Reply(told.status, headers, adapter(kind_of_data).dump_json(told.data))
+
+
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """What writes and describes answers of this type."""
+    return TypeAdapter(kind)
 
 
 def problem_reply(problem: ApiError, request_id: str) -> Reply:

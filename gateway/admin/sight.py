@@ -1,7 +1,6 @@
 """`/admin/v1/audit`, `/usage`, `/workers` and `/health`: what happened, and how it goes."""
 
 from collections import deque
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -10,34 +9,18 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.usage import By, Counts, Step
-from gateway.services.usage import EVERYTHING, key_series, series, totals
+from gateway.domain.workers import WorkerRecord
+from gateway.services.usage import EVERYTHING, Point, key_series, series, totals
 
 MOST_BUCKETS = 400
 
 
-class CountsShape(BaseModel):
-    requests: int
-    denied: int
-    failed: int
-    prompt: int
-    completion: int
-    tokens: int
-    estimated: int
-
-
-class PointShape(BaseModel):
-    """`at`: where the bucket begins, in Unix seconds."""
-
-    at: int
-    counts: CountsShape
-
-
 class SeriesShape(BaseModel):
-    points: list[PointShape]
+    points: list[Point]
 
 
 class TotalsShape(BaseModel):
-    names: dict[str, CountsShape]
+    names: dict[str, Counts]
 
 
 class AuditShape(BaseModel):
@@ -47,17 +30,8 @@ class AuditShape(BaseModel):
     next: str | None
 
 
-class WorkerShape(BaseModel):
-    host: str
-    pid: int
-    version: str
-    started_at: int
-    revision: str
-    listen: str
-
-
 class WorkersShape(BaseModel):
-    workers: list[WorkerShape]
+    workers: list[WorkerRecord]
 
 
 class HealthShape(BaseModel):
@@ -94,18 +68,13 @@ class AuditQuery(Shape):
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 
 
-def _counts(counts: Counts) -> CountsShape:
-    return CountsShape(**asdict(counts))
-
-
 async def usage_series(backend: Backend, call: Call) -> Told:
     asked: UsageQuery = call.query
     step, now = Step(asked.step), backend.clock()
     since = now - (asked.last - 1) * step.seconds
     name = asked.name or EVERYTHING
     points = await series(backend.usage, By(asked.by), name, step, since, now)
-    shapes = [PointShape(at=one.at, counts=_counts(one.counts)) for one in points]
-    return Told(SeriesShape(points=shapes))
+    return Told(SeriesShape(points=points))
 
 
 async def usage_totals(backend: Backend, call: Call) -> Told:
@@ -114,7 +83,7 @@ async def usage_totals(backend: Backend, call: Call) -> Told:
     since = now - (asked.last - 1) * step.seconds
     found = await totals(backend.usage, By(asked.by), step, since, now)
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
-    return Told(TotalsShape(names={name or "all": _counts(one) for name, one in most_first}))
+    return Told(TotalsShape(names={name or "all": counts for name, counts in most_first}))
 
 
 async def usage_of_key(backend: Backend, call: Call) -> Told:
@@ -122,8 +91,7 @@ async def usage_of_key(backend: Backend, call: Call) -> Told:
     step, now = Step(asked.step), backend.clock()
     since = now - (asked.last - 1) * step.seconds
     points = await key_series(backend.usage, call.parts["id"], step, since, now)
-    shapes = [PointShape(at=one.at, counts=_counts(one.counts)) for one in points]
-    return Told(SeriesShape(points=shapes))
+    return Told(SeriesShape(points=points))
 
 
 async def audit(backend: Backend, call: Call) -> Told:
@@ -160,8 +128,7 @@ def _record(text: str) -> dict[str, Any] | None:
 
 
 async def workers(backend: Backend, _: Call) -> Told:
-    found = [WorkerShape(**asdict(one)) for one in await backend.workers.all()]
-    return Told(WorkersShape(workers=found))
+    return Told(WorkersShape(workers=await backend.workers.all()))
 
 
 async def health(backend: Backend, _: Call) -> Told:

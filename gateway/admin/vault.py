@@ -1,6 +1,6 @@
 """`/admin/v1/credentials` and `/users`: values go in and never come out."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -15,30 +15,17 @@ from gateway.domain.units import duration
 from gateway.services.vault import CredentialView
 
 
-class CredentialShape(BaseModel):
-    """What may be told of a credential. Times in Unix seconds; `used_by`: agents whose policies
-    name it."""
+@dataclass(frozen=True, slots=True)
+class UsedCredential(CredentialView):
+    """`used_by`: agents whose policies name it."""
 
-    name: str
-    type: str
-    fields: tuple[str, ...]
-    version: int
-    state: str
-    problem: str
-    expires_at: int | None
-    max_stale: int | None
-    grace_until: int | None
-    created_at: int | None
-    created_by: str
-    rotated_at: int | None
-    master_key: str
-    used_by: tuple[str, ...]
+    used_by: tuple[str, ...] = ()
 
 
 class CredentialList(BaseModel):
     """`age`: seconds since the vault last answered this worker; `last_error`: why it did not."""
 
-    credentials: list[CredentialShape]
+    credentials: list[UsedCredential]
     age: float | None
     last_error: str
 
@@ -104,8 +91,8 @@ def _used_by(backend: Backend, name: str) -> tuple[str, ...]:
     )
 
 
-def _shape(backend: Backend, view: CredentialView) -> CredentialShape:
-    return CredentialShape(**asdict(view), used_by=_used_by(backend, view.name))
+def _shape(backend: Backend, view: CredentialView) -> UsedCredential:
+    return UsedCredential(**asdict(view), used_by=_used_by(backend, view.name))
 
 
 async def list_credentials(backend: Backend, call: Call) -> Told:
@@ -210,15 +197,15 @@ def _duration(text: str) -> float:
 READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
 ROUTES: tuple[Route[Backend], ...] = (
     Route("GET", "/credentials", "List credentials", READ, list_credentials, CredentialList),
-    Route("GET", "/credentials/{name}", "Show a credential", READ, show, CredentialShape),
-    Route("PUT", "/credentials/{name}", "Keep a credential", WRITE, put, CredentialShape, SetBody),
+    Route("GET", "/credentials/{name}", "Show a credential", READ, show, UsedCredential),
+    Route("PUT", "/credentials/{name}", "Keep a credential", WRITE, put, UsedCredential, SetBody),
     Route(
         "POST",
         "/credentials/{name}/rotate",
         "Replace values",
         WRITE,
         rotate,
-        CredentialShape,
+        UsedCredential,
         RotateBody,
     ),
     Route("DELETE", "/credentials/{name}", "Remove a credential", WRITE, delete, Removed),

@@ -3,19 +3,19 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
-
-from pydantic import BaseModel
 
 from gateway.admin import keys, policies, sight, vault
 from gateway.admin.backend import Backend
 from gateway.admin.console.render import bars
-from gateway.admin.routing import Call, Caller, Told, checked
+from gateway.admin.routing import Call, Caller, checked
 from gateway.domain.credentials import TYPES
 from gateway.domain.key_views import State
 
 Sent = Mapping[str, str]
 _FIELD = "field."
+_NONE: Sent = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,19 @@ class View:
     writes: bool = False
 
 
-def _call(caller: Caller, parts: Sent = {}, query: Any = None, body: Any = None) -> Call:  # noqa: B006
+def _call(caller: Caller, parts: Sent = _NONE, query: Any = None, body: Any = None) -> Call:
     return Call(caller, parts, {}, query, body)
-
-
-def _data(told: Told) -> Any:
-    assert isinstance(told.data, BaseModel)  # noqa: S101 (a handler's own promise)
-    return told.data
 
 
 async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
     async def top(by: str, what: str) -> list[tuple[str, int]]:
-        asked = sight.UsageQuery(by=by, last=24)  # type: ignore[arg-type]
-        told = _data(await sight.usage_totals(backend, _call(caller, query=asked)))
+        asked = checked(sight.UsageQuery, {"by": by, "last": 24})
+        told = (await sight.usage_totals(backend, _call(caller, query=asked))).data
         counted = [(name, getattr(one, what)) for name, one in told.names.items()]
         return sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])[:8]
 
     asked = sight.UsageQuery(last=24)
-    told = _data(await sight.usage_series(backend, _call(caller, query=asked)))
+    told = (await sight.usage_series(backend, _call(caller, query=asked))).data
     points = [point.counts for point in told.points]
     figures = [
         ("Requests", sum(one.requests for one in points)),
@@ -73,8 +68,8 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
             "denials": await top("code", "denied"),
             "consumers": await top("consumer", "requests"),
             "agents": await top("agent", "requests"),
-            "health": _data(await sight.health(backend, _call(caller))),
-            "workers": _data(await sight.workers(backend, _call(caller))).workers,
+            "health": (await sight.health(backend, _call(caller))).data,
+            "workers": (await sight.workers(backend, _call(caller))).data.workers,
         },
     )
 
@@ -85,7 +80,7 @@ async def list_keys(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Se
 
 async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Seen:
     asked = checked(keys.ListQuery, {name: value for name, value in sent.items() if value})
-    told = _data(await keys.list_keys(backend, _call(caller, query=asked)))
+    told = (await keys.list_keys(backend, _call(caller, query=asked))).data
     return Seen(
         "keys",
         {
@@ -107,7 +102,7 @@ async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> See
     }
     given["scopes"] = sent.get("scopes", "").split()
     body = checked(keys.CreateBody, given | {"canary": "canary" in sent})
-    issued = _data(await keys.create(backend, _call(caller, body=body)))
+    issued = (await keys.create(backend, _call(caller, body=body))).data
     return await _keys(backend, caller, {}, issued)
 
 
@@ -116,12 +111,12 @@ async def show_key(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Se
 
 
 async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen:
-    usage = _data(await sight.usage_of_key(backend, _call(caller, parts, sight.KeyUsageQuery())))
-    reached = _data(await keys.reach(backend, _call(caller, parts, keys.DaysQuery()))).reached
+    usage = (await sight.usage_of_key(backend, _call(caller, parts, sight.KeyUsageQuery()))).data
+    reached = (await keys.reach(backend, _call(caller, parts, keys.DaysQuery()))).data.reached
     return Seen(
         "key",
         {
-            "key": _data(await keys.show(backend, _call(caller, parts))),
+            "key": (await keys.show(backend, _call(caller, parts))).data,
             "bars": bars([point.counts.requests for point in usage.points]),
             "reached": [(name, one.requests) for name, one in reached.items()],
             "may_write": caller.may(keys.WRITE),
@@ -134,10 +129,10 @@ async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
     act = parts["act"]
     if act == "rotate":
         body = checked(keys.RotateBody, {"grace": sent.get("grace") or "0"})
-        issued = _data(await keys.rotate(backend, _call(caller, parts, body=body)))
+        issued = (await keys.rotate(backend, _call(caller, parts, body=body))).data
         return await _keys(backend, caller, {"consumer": issued.consumer}, issued)
     handler = {"disable": keys.disable, "enable": keys.enable, "contain": keys.contain}[act]
-    told = _data(await handler(backend, _call(caller, parts, keys.DaysQuery())))
+    told = (await handler(backend, _call(caller, parts, keys.DaysQuery()))).data
     return await _key(backend, caller, parts, f"{told.id}: {told.outcome}")
 
 
@@ -146,11 +141,11 @@ async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -
     explained = None
     if asked["url"]:
         body = checked(policies.ExplainBody, {k: v for k, v in asked.items() if v})
-        explained = _data(await policies.explain(backend, _call(caller, body=body)))
+        explained = (await policies.explain(backend, _call(caller, body=body))).data
     return Seen(
         "policies",
         {
-            "policies": _data(await policies.show(backend, _call(caller))),
+            "policies": (await policies.show(backend, _call(caller))).data,
             "asked": asked,
             "explained": explained,
             "may_reload": caller.may(()) and backend.live is not None,
@@ -164,7 +159,7 @@ async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -
 
 
 async def list_credentials(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
-    told = _data(await vault.list_credentials(backend, _call(caller)))
+    told = (await vault.list_credentials(backend, _call(caller))).data
     single = [name for name, kind in TYPES.items() if kind.main == "value"]
     return Seen(
         "credentials",
@@ -212,19 +207,19 @@ async def make_link(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Se
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     parts = {"user": sent.get("user", "")}
     return await _users(
-        backend, caller, _data(await vault.link(backend, _call(caller, parts, body=body)))
+        backend, caller, (await vault.link(backend, _call(caller, parts, body=body))).data
     )
 
 
 async def _users(backend: Backend, caller: Caller, link: Any) -> Seen:
-    told = _data(await vault.list_users(backend, _call(caller)))
+    told = (await vault.list_users(backend, _call(caller))).data
     values = {"users": told.users, "link": link, "may_write": caller.may(vault.WRITE)}
     return Seen("users", values)
 
 
 async def show_audit(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     asked = checked(sight.AuditQuery, {name: value for name, value in sent.items() if value})
-    told = _data(await sight.audit(backend, _call(caller, query=asked)))
+    told = (await sight.audit(backend, _call(caller, query=asked))).data
     more = asked.model_dump() | {"before": told.next, "limit": None}
     records = [_record(one) for one in told.records]
     values = {"records": records, "next": told.next, "more": more, "asked": asked.model_dump()}
