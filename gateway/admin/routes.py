@@ -1,11 +1,12 @@
 """Everything that the admin API answers."""
 
-from gateway.admin import keys, policies, sight, vault
+from gateway.admin import change_keys, keys, policies, sight, vault
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Route
 
 ROUTES: tuple[Route[Backend], ...] = (
     *keys.ROUTES,
+    *change_keys.ROUTES,
     *vault.ROUTES,
     *policies.ROUTES,
     *sight.ROUTES,

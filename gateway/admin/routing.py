@@ -2,7 +2,7 @@
 written, so that neither can say what the other does not."""
 
 import re
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from gateway.domain.errors import GatewayError, OperationError, StoreError, UsageError
+from gateway.domain.errors import GatewayError, MissingError, OperationError, StoreError, UsageError
 from gateway.domain.scopes import Grants, Scope
 from gateway.protocol.reply import Reply
 
@@ -149,10 +149,10 @@ class Api(Generic[Backend]):
             told = await route.handler(self._backend, call)
         except UsageError as problem:
             raise ApiError(422, "invalid", str(problem)) from None
+        except MissingError as problem:
+            raise ApiError(404, "not_found", str(problem)) from None
         except OperationError as problem:
-            missing = str(problem).startswith("There is no")
-            status, code = (404, "not_found") if missing else (409, "refused")
-            raise ApiError(status, code, str(problem)) from None
+            raise ApiError(409, "refused", str(problem)) from None
         except StoreError as problem:
             raise ApiError(503, "store_unavailable", str(problem)) from None
         return _reply(told)

@@ -22,6 +22,10 @@ class OperationError(GatewayError):
     """What the operator asked for was understood and refused, or failed (exit code 1)."""
 
 
+class MissingError(OperationError):
+    """What was named is not there."""
+
+
 class StoreError(GatewayError):
     """Redis could not answer, or answered something that makes no sense."""
 

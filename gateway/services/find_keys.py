@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from gateway.domain import scopes
-from gateway.domain.errors import OperationError
+from gateway.domain.errors import MissingError
 from gateway.domain.key_views import KeyView, State, view
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Scope
@@ -110,8 +110,8 @@ async def of_consumer(keys: KeyStore, consumer: str) -> tuple[list[KeyView], set
 
 
 async def one(keys: KeyStore, key_id: str) -> KeyRecord:
-    """The record of this id; OperationError where there is none."""
+    """The record of this id; MissingError where there is none."""
     record = await keys.get(key_id)
     if record is None:
-        raise OperationError(f"There is no key {key_id}: see 'gateway keys list'.")
+        raise MissingError(f"There is no key {key_id}: see 'gateway keys list'.")
     return record

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.domain.errors import OperationError, StoreError, UsageError
+from gateway.domain.errors import MissingError, StoreError, UsageError
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.records import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.store.keys import KeyStore
@@ -88,14 +88,14 @@ async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
 
 
 async def update(keys: KeyStore, key_id: str, fields: KeyFields) -> KeyRecord:
-    """Set the given fields and return the record; OperationError where there is no such key."""
+    """Set the given fields and return the record; MissingError where there is no such key."""
     values = fields.values()
     if not values:
         raise UsageError("Nothing to change was given: see 'gateway keys update --help'.")
     changed = await keys.update(key_id, values)
     record = await keys.get(key_id) if changed else None
     if record is None:
-        raise OperationError(_REFUSALS["missing"].format(id=key_id))
+        raise MissingError(_REFUSALS["missing"].format(id=key_id))
     return record
 
 

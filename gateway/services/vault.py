@@ -18,7 +18,7 @@ from gateway.domain.credentials import (
     Version,
     check_fields,
 )
-from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.errors import MissingError, OperationError, UsageError
 from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.domain.references import mistake
@@ -198,7 +198,7 @@ class Vault:
     async def _read(self, name: CredentialId) -> bytes:
         record = await self._store.get(name)
         if record is None:
-            raise OperationError(f"There is no credential '{name}'.")
+            raise MissingError(f"There is no credential '{name}'.")
         return record
 
     async def _next_number(self, name: CredentialId, before: bytes | None) -> int:

@@ -304,3 +304,10 @@ async def test_links_and_reloads_are_on_record_too(world: World, ask: Ask, admin
     assert (one["event"], one["user"]) == ("user.link", "ann")
     named = [used["name"] for used in one["credentials"]]
     assert named == ["user/ann/github", "user/ann/crm"]
+
+
+@pytest.mark.parametrize("act", ["revoke", "disable", "enable", "rotate", "contain", "reach"])
+async def test_what_is_not_there_is_not_found(ask: Ask, admin: Key, act: str) -> None:
+    method = "GET" if act == "reach" else "POST"
+    answer = await ask(admin, method, f"/keys/aaaaaaaaaaaa/{act}", None if act == "reach" else {})
+    assert (answer.status, answer.json["code"]) == (404, "not_found")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from gateway.admin import keys, policies, sight, vault
+from gateway.admin import change_keys, keys, policies, sight, vault
 from gateway.admin.backend import Backend
 from gateway.admin.console.render import bars
 from gateway.admin.routing import Call, Caller, checked
@@ -90,7 +90,7 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
             "asked": {"consumer": asked.consumer or "", "state": asked.state or ""},
             "states": [state.value for state in State],
             "plans": sorted(backend.policies().plans),
-            "may_write": caller.may(keys.WRITE),
+            "may_write": caller.may(change_keys.WRITE),
             "issued": issued,
         },
     )
@@ -101,8 +101,8 @@ async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> See
         name: sent[name] for name in ("consumer", "plan", "expires", "label") if sent.get(name)
     }
     given["scopes"] = sent.get("scopes", "").split()
-    body = checked(keys.CreateBody, given | {"canary": "canary" in sent})
-    issued = (await keys.create(backend, _call(caller, body=body))).data
+    body = checked(change_keys.CreateBody, given | {"canary": "canary" in sent})
+    issued = (await change_keys.create(backend, _call(caller, body=body))).data
     return await _keys(backend, caller, {}, issued)
 
 
@@ -119,7 +119,7 @@ async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen
             "key": (await keys.show(backend, _call(caller, parts))).data,
             "bars": bars([point.counts.requests for point in usage.points]),
             "reached": [(name, one.requests) for name, one in reached.items()],
-            "may_write": caller.may(keys.WRITE),
+            "may_write": caller.may(change_keys.WRITE),
             "said": said,
         },
     )
@@ -128,10 +128,14 @@ async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen
 async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
     act = parts["act"]
     if act == "rotate":
-        body = checked(keys.RotateBody, {"grace": sent.get("grace") or "0"})
-        issued = (await keys.rotate(backend, _call(caller, parts, body=body))).data
+        body = checked(change_keys.RotateBody, {"grace": sent.get("grace") or "0"})
+        issued = (await change_keys.rotate(backend, _call(caller, parts, body=body))).data
         return await _keys(backend, caller, {"consumer": issued.consumer}, issued)
-    handler = {"disable": keys.disable, "enable": keys.enable, "contain": keys.contain}[act]
+    handler = {
+        "disable": change_keys.disable,
+        "enable": change_keys.enable,
+        "contain": change_keys.contain,
+    }[act]
     told = (await handler(backend, _call(caller, parts, keys.DaysQuery()))).data
     return await _key(backend, caller, parts, f"{told.id}: {told.outcome}")
 
@@ -247,11 +251,11 @@ def _at(pattern: str) -> re.Pattern[str]:
 VIEWS = (
     View(_at(""), sight.READ, overview),
     View(_at("keys"), keys.READ, list_keys),
-    View(_at("keys"), keys.WRITE, make_key, writes=True),
+    View(_at("keys"), change_keys.WRITE, make_key, writes=True),
     View(_at(f"keys/{_ID}"), keys.READ, show_key),
     View(
         _at(f"keys/{_ID}/(?P<act>rotate|disable|enable|contain)"),
-        keys.WRITE,
+        change_keys.WRITE,
         act_on_key,
         writes=True,
     ),

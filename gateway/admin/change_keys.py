@@ -1,0 +1,254 @@
+"""`/admin/v1/keys`: changing them, as `gateway keys create`, `rotate`, `revoke` and the rest do."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.keys import ContainedShape, DaysQuery, etag, keys_of, reached_by, seconds
+from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.crypto.draw import draw
+from gateway.domain import expiry
+from gateway.domain.key_fields import KeyFields
+from gateway.domain.key_views import KeyView, view
+from gateway.domain.records import ACTIVE, DISABLED
+from gateway.services import lifecycle
+from gateway.services.find_keys import one
+from gateway.services.issue import Issued, Issuer
+from gateway.services.lifecycle import KeyChange
+from gateway.store.keys import KeyStore
+
+WRITE = ("keys",)
+
+
+class IssuedShape(BaseModel):
+    """`key` is shown this once."""
+
+    id: str
+    key: str = Field(repr=False)
+    consumer: str
+    scopes: tuple[str, ...]
+    plan: str | None
+    expires_at: int | None
+
+
+class CreateBody(Shape):
+    consumer: str
+    scopes: list[str]
+    plan: str | None = None
+    limits: str | None = None
+    users: list[str] | None = None
+    label: str | None = None
+    expires: str | None = None
+    env: Literal["live", "test"] = "live"
+    canary: bool = False
+
+
+class UpdateBody(Shape):
+    consumer: str | None = None
+    scopes: list[str] | None = None
+    plan: str | None = None
+    limits: str | None = None
+    users: list[str] | None = None
+    label: str | None = None
+    expires: str | None = None
+
+
+class RotateBody(Shape):
+    grace: str = "0"
+
+
+async def create(backend: Backend, call: Call) -> Told:
+    asked: CreateBody = call.body
+    keys = keys_of(backend, call)
+    _check_powers(call, asked.scopes)
+    _check_plan(backend, asked.plan)
+    fields = await _fields(keys, asked)
+    issuer = Issuer(keys, backend.peppers, draw)
+    issued = await issuer.create(
+        fields,
+        asked.env,
+        call.caller.actor,
+        call.header(b"idempotency-key"),
+        canary=asked.canary,
+    )
+    return _issued(issued, 201)
+
+
+async def update(backend: Backend, call: Call) -> Told:
+    keys = keys_of(backend, call)
+    asked: UpdateBody = call.body
+    _check_plan(backend, asked.plan)
+    await _check_powers_of(keys, call)
+    _check_powers(call, asked.scopes or ())
+    await _check_match(keys, call)
+    changed = await lifecycle.update(keys, call.parts["id"], await _fields(keys, asked))
+    key = view(changed, await keys.now())
+    return Told(key, headers=(("ETag", etag(key)),))
+
+
+async def delete(backend: Backend, call: Call) -> Told:
+    keys = keys_of(backend, call)
+    await _check_powers_of(keys, call)
+    await _check_match(keys, call)
+    return _changed(await lifecycle.delete(keys, call.parts["id"]))
+
+
+async def revoke(backend: Backend, call: Call) -> Told:
+    keys = keys_of(backend, call)
+    await one(keys, call.parts["id"])
+    done = await lifecycle.revoke(keys, [call.parts["id"]])
+    return _changed(done.changes[0])
+
+
+async def disable(backend: Backend, call: Call) -> Told:
+    keys = keys_of(backend, call)
+    await one(keys, call.parts["id"])
+    return _changed(await lifecycle.set_status(keys, call.parts["id"], DISABLED))
+
+
+async def enable(backend: Backend, call: Call) -> Told:
+    keys = keys_of(backend, call)
+    await _check_powers_of(keys, call)
+    return _changed(await lifecycle.set_status(keys, call.parts["id"], ACTIVE))
+
+
+async def rotate(backend: Backend, call: Call) -> Told:
+    asked: RotateBody = call.body
+    keys = keys_of(backend, call)
+    await _check_powers_of(keys, call)
+    issuer = Issuer(keys, backend.peppers, draw)
+    grace = 0.0 if asked.grace == "0" else seconds(asked.grace)
+    marker = call.header(b"idempotency-key")
+    return _issued(await issuer.rotate(call.parts["id"], grace, marker), 200)
+
+
+async def contain(backend: Backend, call: Call) -> Told:
+    """Revoked first: what it reached is looked at once it can reach no more."""
+    keys = keys_of(backend, call)
+    await one(keys, call.parts["id"])
+    done = await lifecycle.revoke(keys, [call.parts["id"]])
+    change = done.changes[0]
+    if change.refused:
+        return _changed(change)
+    reached_so_far = await reached_by(backend, call)
+    return Told(ContainedShape(id=change.id, outcome=change.outcome, reached=reached_so_far))
+
+
+async def _fields(keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
+    expires_at = None
+    if asked.expires is not None:
+        try:
+            expires_at = expiry.parse(asked.expires, await keys.now()) or 0
+        except ValueError as problem:
+            raise ApiError(
+                422,
+                "invalid",
+                f"expires: {problem}.",
+                [{"field": "expires", "message": str(problem)}],
+            ) from None
+    return KeyFields(
+        consumer=asked.consumer,
+        scopes=None if asked.scopes is None else tuple(asked.scopes),
+        plan=asked.plan,
+        limits=asked.limits,
+        users=None if asked.users is None else tuple(asked.users),
+        label=asked.label,
+        expires_at=expires_at,
+    )
+
+
+async def _check_powers_of(keys: KeyStore, call: Call) -> None:
+    """Of the key that is acted on, as it is."""
+    _check_powers(call, (await one(keys, call.parts["id"])).scopes.split())
+
+
+def _check_powers(call: Call, items: Iterable[str]) -> None:
+    """Whoever may make keys must not make, or take over, one with power over the gateway."""
+    powers = [item for item in items if item.startswith("gateway")]
+    if powers and not call.caller.may(()):
+        told = f"Keys with {powers[0]} are made and changed with gateway/admin alone."
+        raise ApiError(403, "scope_denied", told)
+
+
+def _check_plan(backend: Backend, plan: str | None) -> None:
+    if plan and plan not in backend.policies().plans:
+        told = f"The policies have no plan {plan!r}."
+        raise ApiError(422, "invalid", told, [{"field": "plan", "message": told}])
+
+
+async def _check_match(keys: KeyStore, call: Call) -> None:
+    wanted = call.header(b"if-match")
+    if wanted and wanted != "*":
+        now = await keys.now()
+        if etag(view(await one(keys, call.parts["id"]), now)) not in wanted:
+            raise ApiError(412, "changed", "The key was changed meanwhile: look at it again.")
+
+
+def _issued(issued: Issued, status: int) -> Told:
+    record = issued.record
+    expires: Any = int(record.expires_at) if record.expires_at else None
+    shape = IssuedShape(
+        id=record.id,
+        key=issued.key.text,
+        consumer=record.consumer,
+        scopes=tuple(record.scopes.split()),
+        plan=record.plan or None,
+        expires_at=expires,
+    )
+    return Told(shape, status)
+
+
+def _changed(change: KeyChange) -> Told:
+    if change.refused:
+        raise ApiError(409, "refused", change.note)
+    return Told(change)
+
+
+ROUTES: tuple[Route[Backend], ...] = (
+    Route(
+        "POST",
+        "/keys",
+        "Make a key",
+        WRITE,
+        create,
+        IssuedShape,
+        CreateBody,
+        status=201,
+        headers=("Idempotency-Key",),
+    ),
+    Route(
+        "PATCH",
+        "/keys/{id}",
+        "Change what is given",
+        WRITE,
+        update,
+        KeyView,
+        UpdateBody,
+        headers=("If-Match",),
+    ),
+    Route("DELETE", "/keys/{id}", "Remove a key", WRITE, delete, KeyChange, headers=("If-Match",)),
+    Route("POST", "/keys/{id}/revoke", "Close a key for good", WRITE, revoke, KeyChange),
+    Route("POST", "/keys/{id}/disable", "Suspend a key", WRITE, disable, KeyChange),
+    Route("POST", "/keys/{id}/enable", "Undo disable", WRITE, enable, KeyChange),
+    Route(
+        "POST",
+        "/keys/{id}/rotate",
+        "Give a key a new secret",
+        WRITE,
+        rotate,
+        IssuedShape,
+        RotateBody,
+        headers=("Idempotency-Key",),
+    ),
+    Route(
+        "POST",
+        "/keys/{id}/contain",
+        "Revoke a key and tell what it reached",
+        WRITE,
+        contain,
+        ContainedShape,
+        query=DaysQuery,
+    ),
+)
