@@ -57,7 +57,7 @@ class ToolAnswer:
 
 
 class ToolTransport(Protocol):
-    """One for each of `stdio` and `command`, opened in `app.py` for the life of the process.
+    """One for each of `stdio` and `command`, opened in `app/` for the life of the process.
 
     Workers share nothing but Redis: a request of a session may come to another one than the one
     that opened it. A transport that cannot do with that keeps no sessions.

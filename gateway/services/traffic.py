@@ -49,17 +49,15 @@ class Traffic:
             ProcessCollector(registry=self._registry)
         else:
             self._shown = _join(shared)
-        self._requests = Counter(
+        counter = partial(Counter, registry=self._registry)
+        highest = partial(Gauge, registry=self._registry, multiprocess_mode="livemax")
+        self._requests = counter(
             "gateway_requests",
             "Requests that were answered, by agent and class of status.",
             ("agent", "status"),
-            registry=self._registry,
         )
-        self._denials = Counter(
-            "gateway_denials",
-            "Requests that the gateway refused, by error code.",
-            ("code",),
-            registry=self._registry,
+        self._denials = counter(
+            "gateway_denials", "Requests that the gateway refused, by error code.", ("code",)
         )
         self._admission = Histogram(
             "gateway_admission_seconds",
@@ -73,39 +71,29 @@ class Traffic:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
-        self.argon2_runs = Counter(
+        self.argon2_runs = counter(
             "gateway_argon2_runs",
             "Secrets that were computed with argon2, because no tag and no proof decided.",
-            registry=self._registry,
         )
-        self.reflected = Counter(
+        self.reflected = counter(
             "gateway_credentials_reflected",
             "Answers of tools that held a credential which was put into the call.",
             ("agent",),
-            registry=self._registry,
         )
-        self.audit_lost = Counter(
-            "gateway_audit_lost",
-            "Refusals whose audit record could not be written.",
-            registry=self._registry,
+        self.audit_lost = counter(
+            "gateway_audit_lost", "Refusals whose audit record could not be written."
         )
-        self.canaries = Counter(
+        self.canaries = counter(
             "gateway_canary_uses",
             "Uses of keys and credentials that are decoys: somebody has what nobody was given.",
-            registry=self._registry,
         )
-        self.credentials = Gauge(
+        self.credentials = highest(
             "gateway_credentials",
             "Credentials in memory, by state: ok, expiring, expired, broken.",
             ("state",),
-            registry=self._registry,
-            multiprocess_mode="livemax",
         )
-        self.credentials_age = Gauge(
-            "gateway_credentials_age_seconds",
-            "Since the vault last answered.",
-            registry=self._registry,
-            multiprocess_mode="livemax",
+        self.credentials_age = highest(
+            "gateway_credentials_age_seconds", "Since the vault last answered."
         )
 
     def count(self, batch: Sequence[Handled]) -> None:

@@ -1,0 +1,10 @@
+"""The composition root: the only place that names concrete classes.
+
+`foundation.py` is what both planes stand on, `data_plane.py` what callers reach, `control_plane.py`
+what operators reach, `gateway.py` the two behind their listeners, `run.py` a process's whole life.
+"""
+
+from gateway.app.gateway import Gateway, open_gateway
+from gateway.app.run import run_gateway
+
+__all__ = ["Gateway", "open_gateway", "run_gateway"]

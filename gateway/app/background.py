@@ -1,0 +1,16 @@
+"""Work that goes on beside requests."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+
+
+def in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
+    """Run `work`, which never ends by itself, until the stack is closed."""
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(stop)

@@ -1,0 +1,100 @@
+"""What callers reach: agents, models, services, tools, and credentials to pull."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.app.background import in_background
+from gateway.app.foundation import Foundation
+from gateway.proxy.balance import Balance
+from gateway.proxy.connect import Connect
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.handler import Handler
+from gateway.proxy.health import Readiness
+from gateway.proxy.inflight import Inflight
+from gateway.proxy.models import Models
+from gateway.proxy.outbox import Outbox
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.pull import Pull
+from gateway.proxy.services import Services
+from gateway.proxy.tool_programs import ToolPrograms
+from gateway.proxy.tool_transports import program_transports
+from gateway.proxy.tools import Tools
+from gateway.services.denials import open_denials
+from gateway.services.inject import open_injector
+from gateway.services.journal import Journal
+from gateway.services.open_journal import open_journal
+from gateway.services.open_programs import Programs, open_programs
+from gateway.services.reflections import Reflections
+from gateway.services.spend import Spender
+from gateway.services.tool_sessions import open_tool_sessions
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlane:
+    """`journal`: of all that was handled. `outbox`: where what is written to callers goes.
+    `programs`: those that are tools."""
+
+    handler: Handler
+    journal: Journal
+    outbox: Outbox
+    programs: Programs
+
+
+@asynccontextmanager
+async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterator[DataPlane]:
+    """What it has begun is ended with the context, what it has counted is written."""
+    async with AsyncExitStack() as stack:
+        spender = Spender(base.admission, base.usage)
+        stack.push_async_callback(spender.close)
+        journal = await _journal(base, stack)
+        outbox = Outbox(asyncio.get_running_loop())
+        forwarder = _forwarder(base, outbox, stack)
+        injector = await stack.enter_async_context(open_injector(base.credentials))
+        programs = await stack.enter_async_context(open_programs(base.settings.children))
+        services = Services(injector, base.audit, forwarder)
+        sessions = open_tool_sessions(base.settings, base.client)
+        tools = Tools(
+            base.gatekeeper,
+            injector,
+            services,
+            ToolPrograms(program_transports(programs), forwarder, sessions),
+            sessions,
+            Reflections(base.audit, base.traffic).tell,
+        )
+        handler = Handler(
+            base.policies,
+            base.gatekeeper,
+            forwarder,
+            readiness,
+            journal.add,
+            Pull(base.credentials, base.gatekeeper, base.keys, base.audit),
+            services,
+            Models(base.gatekeeper, services, spender),
+            tools,
+            Connect(base.links, base.vault_for, base.credentials),
+        )
+        yield DataPlane(handler, journal, outbox, programs)
+
+
+async def _journal(base: Foundation, stack: AsyncExitStack) -> Journal:
+    traffic = base.traffic
+    denials = await stack.enter_async_context(
+        open_denials(base.audit, traffic.canaries.inc, traffic.audit_lost.inc)
+    )
+    readers = [traffic.count, base.usage.count, denials.count]
+    if base.worker is not None:
+        readers.append(base.worker.count)
+    return await stack.enter_async_context(open_journal(base.settings.access_log, *readers))
+
+
+def _forwarder(base: Foundation, outbox: Outbox, stack: AsyncExitStack) -> Forwarder:
+    pool = UpstreamPool(asyncio.get_running_loop(), outbox)
+    stack.callback(pool.close)
+    inflight = Inflight(base.keys, time.monotonic, base.settings.stream_unchecked)
+    in_background(inflight.watch(), stack)
+    forwarder = Forwarder(pool, Balance(time.monotonic), inflight, base.traffic)
+    stack.push_async_callback(forwarder.close)
+    return forwarder

@@ -1,0 +1,130 @@
+"""What both planes stand on: the store, who is let in, what is known and what is written down."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+
+from gateway.crypto.argon2 import Argon2Pool
+from gateway.crypto.draw import draw
+from gateway.crypto.tags import Peppers
+from gateway.domain.errors import StoreError
+from gateway.domain.policies import Policies
+from gateway.domain.settings import Settings
+from gateway.services.admit import Clocks, Gatekeeper
+from gateway.services.audit import Audit
+from gateway.services.authenticate import Authenticator, Slot
+from gateway.services.credentials import LiveCredentials
+from gateway.services.leases import Leases
+from gateway.services.links import Links
+from gateway.services.open_audit import open_audit
+from gateway.services.open_vault import live_credentials, users_vault
+from gateway.services.traffic import Shared, Traffic
+from gateway.services.usage import UsageBook, open_usage
+from gateway.services.vault import Vault
+from gateway.store.admission import PREPARE, Admission
+from gateway.store.connect import examine, open_lines, open_store
+from gateway.store.keys import KeyStore
+from gateway.store.links import LinkStore
+from gateway.store.workers import WorkerStore
+from gateway.workers.handover import Handover
+from gateway.workers.worker import Worker
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """`policies`: the ones in force. `vault_for`: in whose name the vault is written. `worker`: the
+    line to a supervisor, if there is one."""
+
+    settings: Settings
+    policies: Callable[[], Policies]
+    client: Redis
+    keys: KeyStore
+    traffic: Traffic
+    credentials: LiveCredentials
+    gatekeeper: Gatekeeper
+    admission: Admission
+    usage: UsageBook
+    audit: Audit
+    vault_for: Callable[[str], Vault]
+    links: Links
+    workers: WorkerStore
+    worker: Worker | None
+
+
+@asynccontextmanager
+async def open_foundation(
+    settings: Settings, policies: Callable[[], Policies], given: Handover | None
+) -> AsyncIterator[Foundation]:
+    """The store has to be there, but need not answer yet."""
+    async with AsyncExitStack() as stack:
+        worker = _worker(given, settings, stack)
+        client = await stack.enter_async_context(open_store(settings.store))
+        await _warn_of_store(client)
+        prefix = settings.store.prefix
+        keys = KeyStore(client, prefix)
+        traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
+        credentials = await stack.enter_async_context(live_credentials(settings, client, traffic))
+        gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
+        usage = await stack.enter_async_context(open_usage(settings.store))
+        audit = await stack.enter_async_context(open_audit(settings, client))
+        yield Foundation(
+            settings,
+            policies,
+            client,
+            keys,
+            traffic,
+            credentials,
+            gatekeeper,
+            admission,
+            usage,
+            audit,
+            await stack.enter_async_context(users_vault(settings, client, audit)),
+            Links(LinkStore(client, prefix), draw),
+            WorkerStore(client, prefix),
+            worker,
+        )
+
+
+def _gatekeeper(
+    settings: Settings, keys: KeyStore, traffic: Traffic, stack: AsyncExitStack
+) -> tuple[Gatekeeper, Admission]:
+    store = settings.store
+    admission = Admission(open_lines(store, PREPARE), store.prefix)
+    stack.push_async_callback(admission.close)
+    peppers = Peppers(settings.peppers)
+    argon2 = Argon2Pool(on_run=traffic.argon2_runs.inc)
+    stack.callback(argon2.close)
+
+    async def write_tag(key_id: str, phc: str, tag: str, slot: Slot) -> None:
+        await keys.write_tag(key_id, phc, tag, peppers.ids, slot is Slot.PREVIOUS)
+
+    authenticator = Authenticator(peppers, argon2, write_tag, time.monotonic)
+    stack.push_async_callback(authenticator.close)
+    leases = Leases(admission)
+    stack.push_async_callback(leases.close)
+    clocks = Clocks(time.monotonic, time.time)
+    return Gatekeeper(authenticator, admission, leases, clocks), admission
+
+
+def _worker(given: Handover | None, settings: Settings, stack: AsyncExitStack) -> Worker | None:
+    if given is None:
+        return None
+    worker = Worker(given, settings.max_requests)
+    stack.callback(worker.close)
+    return worker
+
+
+async def _warn_of_store(client: Redis) -> None:
+    """A store that does not answer yet is waited for; one that cannot be used ends the start."""
+    try:
+        for warning in await examine(client):
+            log.warning("store_settings", warning=warning)
+    except StoreError as problem:
+        log.warning("store_unreachable", reason=str(problem))

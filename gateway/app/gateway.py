@@ -1,0 +1,132 @@
+"""Both planes behind their listeners."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.admin.backend import Reloadable
+from gateway.app.background import in_background
+from gateway.app.control_plane import admin_door
+from gateway.app.data_plane import DataPlane, open_data_plane
+from gateway.app.foundation import Foundation, open_foundation
+from gateway.domain.errors import StoreError
+from gateway.domain.policies import Policies
+from gateway.domain.settings import Settings
+from gateway.proxy.admin_door import AdminDoor
+from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks
+from gateway.services.credentials import LiveCredentials
+from gateway.services.open_programs import Programs
+from gateway.store.admission import Admission
+from gateway.store.keys import KeyStore
+from gateway.store.workers import WorkerStore
+from gateway.workers.handover import Handover
+from gateway.workers.worker import Worker
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
+    `credentials`: what agents need of others; `programs`: those that are tools; `workers`: the
+    heartbeats."""
+
+    data: Listener
+    admin: Listener
+    policies: Callable[[], Policies]
+    keys: KeyStore
+    credentials: LiveCredentials
+    programs: Programs
+    workers: WorkerStore
+    worker: Worker | None = None
+    draining: bool = False
+
+    async def drain(self, seconds: float) -> int:
+        """Not ready from now on; finish what runs for at most `seconds`. How many were cut."""
+        self.draining = True
+        cut = await asyncio.gather(self.data.drain(seconds), self.admin.drain(seconds))
+        return sum(cut)
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    policies: Callable[[], Policies],
+    given: Handover | None = None,
+    live: Reloadable | None = None,
+) -> AsyncIterator[Gateway]:
+    """Serve on the addresses of `settings` under `policies`, until the context ends. `live`: where
+    those come from, if they are read from files.
+
+    OperationError if an address is taken. The store has to be there, but need not answer yet.
+    `given`: the sockets of a supervisor stand in for the addresses.
+    """
+
+    async def readiness() -> tuple[str, ...]:
+        return await _missing(gateway, base.admission)
+
+    def metrics() -> bytes:
+        plane.journal.settle()
+        return base.traffic.exposition()
+
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(open_foundation(settings, policies, given))
+        plane = await stack.enter_async_context(open_data_plane(base, readiness))
+        door = admin_door(base, readiness, metrics, live)
+        gateway = Gateway(
+            *_listeners(base, plane, door, stack),
+            policies,
+            base.keys,
+            base.credentials,
+            plane.programs,
+            base.workers,
+            base.worker,
+        )
+        for listener in (gateway.data, gateway.admin):
+            await listener.start()
+            stack.push_async_callback(listener.drain, 0.0)
+        yield gateway
+
+
+def _listeners(
+    base: Foundation, plane: DataPlane, door: AdminDoor, stack: AsyncExitStack
+) -> tuple[Listener, Listener]:
+    """For callers, and for operators; the latter without TLS on loopback."""
+    settings, worker = base.settings, base.worker
+    certificate = _certificate(settings, stack)
+    private = settings.admin_listen.is_loopback
+    data = Listener(
+        settings.listen,
+        settings.limits,
+        data_callbacks(plane.handler),
+        plane.outbox,
+        certificate,
+        worker.data if worker else (),
+    )
+    admin = Listener(
+        settings.admin_listen,
+        settings.limits,
+        admin_callbacks(door, plane.handler),
+        plane.outbox,
+        None if private else certificate,
+        worker.admin if worker else (),
+    )
+    return data, admin
+
+
+def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | None:
+    if settings.tls is None:
+        return None
+    certificate = Certificate(settings.tls)
+    in_background(certificate.watch(), stack)
+    return certificate
+
+
+async def _missing(gateway: Gateway, admission: Admission) -> tuple[str, ...]:
+    """What keeps the gateway from serving, a word each."""
+    if gateway.draining:
+        return ("draining",)
+    try:
+        await admission.ping()
+    except StoreError:
+        return ("store",)
+    return () if gateway.credentials.ready else ("credentials",)
