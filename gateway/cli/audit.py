@@ -167,7 +167,9 @@ def _show(records: "deque[str] | list[str]", *, as_json: bool) -> None:
 def _row(text: str) -> tuple[str, ...]:
     try:
         record = json.loads(text)
-        named = [f"{one['name']}@{one['version']}" for one in record["credentials"]]
+        # 0: of no version in particular.
+        used = ((one["name"], one["version"]) for one in record["credentials"])
+        named = [f"{name}@{version}" if version else name for name, version in used]
         who = record["consumer"] or record.get("actor", "")
         told = (record["event"], record["key_id"], who, record["user"])
         status = str(record["status"] or "")

@@ -51,7 +51,7 @@ Revoke the key, with redis-cli or without it; the next call is refused (401 key_
 {redis_cli} {revoke}
 {gateway} redis -- {revoke}
 
-Administer it at http://{admin}/admin/v1/, with a key that may do everything, for 24 hours:
+Look after it at http://{admin}/console/ or over HTTP, with a key that may do everything:
 
 export ADMIN_KEY={admin_key}
 curl -sS http://{admin}/admin/v1/keys -H "Authorization: Bearer $ADMIN_KEY"

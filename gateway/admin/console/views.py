@@ -232,12 +232,18 @@ async def show_audit(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> S
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
     used = record.get("credentials")
-    named = [f"{one.get('name')}@{one.get('version')}" for one in used] if used else []
+    named = [_version(one) for one in used] if used else []
     told = ("event", "consumer", "actor", "key_id", "user", "code", "decision")
     texts = {name: str(record.get(name, "")) for name in told}
     ts = record.get("ts")
     when = ts if isinstance(ts, (int, float)) else None
     return {**texts, "ts": when, "credentials": " ".join(named), "count": record.get("count", 1)}
+
+
+def _version(used: Mapping[str, Any]) -> str:
+    """0: of no version in particular."""
+    number = used.get("version")
+    return f"{used.get('name')}@{number}" if number else str(used.get("name"))
 
 
 _ID = r"(?P<id>[0-9A-Za-z]{12})"

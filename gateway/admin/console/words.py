@@ -100,7 +100,7 @@ CHINESE = MappingProxyType(
         "Field": "字段",
         "Save": "保存",
         "Remove": "移除",
-        "Values are never shown again, on this page neither.": "值不会再次显示，本页也不例外。",
+        "Values are never shown again, not even here.": "值不会再次显示，本页也不例外。",
         "Last error of the vault": "保险库最近的错误",
         "Nobody has brought credentials yet: make a link for somebody.": (
             "还没有用户绑定凭据：请为用户创建链接。"
