@@ -77,7 +77,9 @@ class Audit:
                 self._begin_chain()
                 _fail(batch, problem)
             except BaseException as problem:
-                _fail(batch + self._waiting, problem)
+                batch, self._waiting = batch + self._waiting, []
+                self._begin_chain()
+                _fail(batch, problem)
                 raise
             else:
                 for _, written in batch:
