@@ -6,10 +6,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
-from gateway.admin.keys import ContainedShape, DaysQuery, etag, keys_of, reached_by, seconds
+from gateway.admin.keys import ContainedShape, DaysQuery, etag, keys_of, reached_by
 from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
-from gateway.domain import expiry
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.key_views import KeyView, view
 from gateway.domain.records import ACTIVE, DISABLED
@@ -119,7 +119,7 @@ async def rotate(backend: Backend, call: Call) -> Told:
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     issuer = Issuer(keys, backend.peppers, draw)
-    grace = 0.0 if asked.grace == "0" else seconds(asked.grace)
+    grace = seconds("grace", asked.grace)
     marker = call.header(b"idempotency-key")
     return _issued(await issuer.rotate(call.parts["id"], grace, marker), 200)
 
@@ -139,15 +139,8 @@ async def contain(backend: Backend, call: Call) -> Told:
 async def _fields(keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
     expires_at = None
     if asked.expires is not None:
-        try:
-            expires_at = expiry.parse(asked.expires, await keys.now()) or 0
-        except ValueError as problem:
-            raise ApiError(
-                422,
-                "invalid",
-                f"expires: {problem}.",
-                [{"field": "expires", "message": str(problem)}],
-            ) from None
+        # 0 says never: None would leave it as it is.
+        expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
     return KeyFields(
         consumer=asked.consumer,
         scopes=None if asked.scopes is None else tuple(asked.scopes),

@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.times import seconds
 from gateway.domain import scopes
 from gateway.domain.errors import UsageError
 from gateway.domain.key_views import KeyView, view
-from gateway.domain.units import duration
 from gateway.domain.usage import Counts
 from gateway.services.audited_keys import AuditedKeys
 from gateway.services.find_keys import KeyFilter, one, page
@@ -53,7 +53,9 @@ async def list_keys(backend: Backend, call: Call) -> Told:
     scope = None
     if asked.scope is not None and (scope := scopes.parse(asked.scope)) is None:
         raise UsageError(f"{asked.scope!r} is not a scope.")
-    within = None if asked.expiring_within is None else seconds(asked.expiring_within)
+    within = None
+    if asked.expiring_within is not None:
+        within = seconds("expiring_within", asked.expiring_within)
     wanted = KeyFilter(asked.consumer, asked.state, scope, within)
     found = await page(keys_of(backend, call), wanted, limit=asked.limit, after=asked.after)
     return Told(KeyPage(keys=found.keys, next=found.next))
@@ -91,13 +93,6 @@ def keys_of(backend: Backend, call: Call) -> AuditedKeys:
 def etag(key: KeyView) -> str:
     told = repr(sorted(asdict(key).items())).encode()
     return f'"{hashlib.sha256(told).hexdigest()[:24]}"'
-
-
-def seconds(text: str) -> float:
-    try:
-        return duration(text)
-    except ValueError as problem:
-        raise UsageError(str(problem)) from None
 
 
 ROUTES: tuple[Route[Backend], ...] = (

@@ -7,11 +7,10 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told
-from gateway.domain import expiry
+from gateway.admin.times import expiry_second, seconds
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
-from gateway.domain.units import duration
 from gateway.services.vault import CredentialView
 
 
@@ -121,7 +120,7 @@ async def put(backend: Backend, call: Call) -> Told:
         _name(call),
         asked.type,
         Version(1, asked.fields),
-        expires_at=_expiry(asked.expires, await vault.now()),
+        expires_at=expiry_second("expires", asked.expires, await vault.now()),
         max_stale=asked.max_stale,
         created_by=call.caller.actor,
     )
@@ -134,8 +133,8 @@ async def rotate(backend: Backend, call: Call) -> Told:
     view = await vault.rotate(
         _name(call),
         asked.fields,
-        int(_duration(asked.grace)),
-        expires_at=_expiry(asked.expires, await vault.now()),
+        int(seconds("grace", asked.grace)),
+        expires_at=expiry_second("expires", asked.expires, await vault.now()),
         keep_expiry=asked.expires is None,
     )
     return Told(_shape(backend, view))
@@ -174,24 +173,6 @@ async def list_users(backend: Backend, call: Call) -> Told:
         for user, names in sorted(found.items())
     ]
     return Told(UserList(users=users))
-
-
-def _expiry(text: str | None, now: int) -> int | None:
-    if text is None:
-        return None
-    try:
-        return expiry.parse(text, now)
-    except ValueError as problem:
-        raise UsageError(f"expires: {problem}.") from None
-
-
-def _duration(text: str) -> float:
-    if text == "0":
-        return 0.0
-    try:
-        return duration(text)
-    except ValueError as problem:
-        raise UsageError(f"grace: {problem}.") from None
 
 
 READ, WRITE = ("read", "credentials-write"), ("credentials-write",)

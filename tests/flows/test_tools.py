@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,23 +16,19 @@ from tests.flows.tools import (
     Servers,
     call,
     client,
-    mcp_servers,
     messages,
     opened,
     put_tools,
     said,
     send,
+    servers,
 )
 from tests.flows.world import Answer, World
 from tests.services.vaults import Vault
 
+__all__ = ["servers"]
+
 MODES = ("auto", "legacy")
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with mcp_servers() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Own code before and after a call: what it sees, what it may change, and that its failure is no
 way around it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,23 +16,19 @@ from tests.flows.tools import (
     call,
     code,
     error,
-    mcp_servers,
     opened,
     put_tools,
     said,
     send,
+    servers,
     tools,
 )
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
+__all__ = ["servers"]
+
 OWN = "tests.flows.own_hooks"
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with mcp_servers() as found:
-        yield found
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,22 +20,18 @@ from tests.flows.tools import (
     call,
     client,
     code,
-    mcp_servers,
     messages,
     opened,
     put_tools,
     request,
     said,
     send,
+    servers,
 )
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with mcp_servers() as found:
-        yield found
+__all__ = ["servers"]
 
 
 @pytest.fixture

@@ -1,46 +1,31 @@
 """What a message has to look like: its JSON, its headers, the page that it comes from."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from tests.flows.services import keep
 from tests.flows.tools import (
     LEGACY,
-    TOKEN,
     Servers,
     call,
     code,
     error,
     hello,
-    mcp_servers,
     opened,
     put_tools,
     request,
     said,
     send,
+    servers,
+    vault,
 )
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
+__all__ = ["servers", "vault"]
+
 MODERN = "2026-07-28"
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with mcp_servers() as found:
-        yield found
-
-
-@pytest.fixture
-async def vault(world: World, servers: Servers) -> AsyncIterator[Vault]:
-    made = Vault(world.client)
-    for user in ("u1", "u2"):
-        await keep(world, made, f"user/{user}/github", "api_key", value=TOKEN + user)
-    put_tools(world, servers.url("json"))
-    yield made
 
 
 # Messages.

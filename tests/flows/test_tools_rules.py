@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from itertools import product
 from typing import Any
 
@@ -17,31 +16,19 @@ from tests.flows.tools import (
     code,
     error,
     hello,
-    mcp_servers,
     opened,
     put_tools,
     request,
     send,
+    servers,
+    vault,
 )
 from tests.flows.world import Answer, World, new_world
 from tests.services.vaults import Vault
 
+__all__ = ["servers", "vault"]
+
 MODERN = "2026-07-28"
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with mcp_servers() as found:
-        yield found
-
-
-@pytest.fixture
-async def vault(world: World, servers: Servers) -> AsyncIterator[Vault]:
-    made = Vault(world.client)
-    for user in ("u1", "u2"):
-        await keep(world, made, f"user/{user}/github", "api_key", value=TOKEN + user)
-    put_tools(world, servers.url("json"))
-    yield made
 
 
 # Scopes.

@@ -4,18 +4,20 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from gateway.domain.keys import Key
-from tests.flows.services import put
+from tests.flows.services import keep, put
 from tests.flows.world import Answer, World
+from tests.services.vaults import Vault
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "ghp_5ecret/With+a?few&odd<characters>'\"~x"
@@ -34,8 +36,8 @@ class Servers:
         return f"http://127.0.0.1:{getattr(self, kind)}/mcp"
 
 
-@contextmanager
-def mcp_servers() -> Iterator[Servers]:
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
     command = [sys.executable, "-m", "tests.flows.mcp_server"]
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=silent) as process:
@@ -58,6 +60,16 @@ BEARER = {"headers": {"Authorization": "Bearer ${user.github.value}"}}
 def put_tools(world: World, url: str, **fields: object) -> None:
     fields.setdefault("inject", BEARER)
     put(world, tools(url, **fields))
+
+
+@pytest.fixture
+async def vault(world: World, servers: Servers) -> Vault:
+    """Two users with a credential each, and the server that answers with JSON."""
+    made = Vault(world.client)
+    for user in ("u1", "u2"):
+        await keep(world, made, f"user/{user}/github", "api_key", value=TOKEN + user)
+    put_tools(world, servers.url("json"))
+    return made
 
 
 @asynccontextmanager

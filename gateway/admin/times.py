@@ -1,0 +1,30 @@
+"""Times as people write them: `24h`, `30d`, `2027-01-31`."""
+
+from gateway.admin.routing import ApiError
+from gateway.domain import expiry
+from gateway.domain.units import duration
+
+
+def seconds(field: str, text: str) -> float:
+    """A span; `0` is none. ApiError names `field` where it is neither."""
+    if text == "0":
+        return 0.0
+    try:
+        return duration(text)
+    except ValueError as problem:
+        raise _bad(field, problem) from None
+
+
+def expiry_second(field: str, text: str | None, now: int) -> int | None:
+    """The Unix second that `text` names; None where there is none, or it says `never`."""
+    if text is None:
+        return None
+    try:
+        return expiry.parse(text, now)
+    except ValueError as problem:
+        raise _bad(field, problem) from None
+
+
+def _bad(field: str, problem: ValueError) -> ApiError:
+    told = [{"field": field, "message": str(problem)}]
+    return ApiError(422, "invalid", f"{field}: {problem}.", told)
