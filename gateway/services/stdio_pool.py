@@ -65,6 +65,7 @@ class StdioPool:
         self._seats: dict[Seat, _Held] = {}
         self._running: set[StdioServer] = set()
         self._beside_us: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         places.make_room = self._make_room
 
     async def server(
@@ -73,6 +74,7 @@ class StdioPool:
         """The server in `seat`, started if it does not run; Denied where it cannot be had."""
         held = self._seats.setdefault(seat, _Held())
         async with held.lock:
+            self._check_open()
             server = held.server
             if server is not None and server.is_open and held.wanted == wanted:
                 server.idle_since = asyncio.get_running_loop().time()
@@ -95,11 +97,8 @@ class StdioPool:
     def _count_crash(self, held: _Held) -> None:
         if self._clock() - held.started_at > PROVEN_SECONDS:
             held.crashes = 0
-        pause = (
-            min(FIRST_PAUSE * 2 ** min(held.crashes, 10), LONGEST_PAUSE) if held.crashes else 0.0
-        )
+        held.not_before = self._clock() + pause_after(held.crashes)
         held.crashes += 1
-        held.not_before = self._clock() + pause
 
     def _check_pause(self, held: _Held) -> None:
         left = held.not_before - self._clock()
@@ -136,6 +135,9 @@ class StdioPool:
             ) from None
         server = StdioServer(seat.server, child, secrets, terms.output)
         self._watch_end(server)
+        if self._is_closed:
+            server.kill()
+            self._check_open()
         log.info("tool_started", tool=seat.server, user=seat.user, key_id=seat.key_id)
         if not seat.stateless:
             await self._greet(held, server, terms.start)
@@ -200,15 +202,23 @@ class StdioPool:
         await asyncio.sleep(0)
         return True
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Denied(Code.BUSY, "The gateway is ending.", retry_after=1)
+
     async def close(self) -> None:
-        """End all, those under way too."""
-        self._seats.clear()
+        """End all, those under way and those that start meanwhile too; nothing starts any more."""
+        self._is_closed = True
         await asyncio.gather(*(server.close() for server in self._running))
+        for held in list(self._seats.values()):
+            # Whoever holds it is starting a program, finds the pool closed and ends it.
+            async with held.lock:
+                held.server = None
         await asyncio.gather(*self._beside_us)
 
 
-def _pause(crashes: int) -> float:
-    """Seconds, after so many crashes before this one."""
+def pause_after(crashes: int) -> float:
+    """Seconds before the next start, after so many crashes before the last one."""
     return min(FIRST_PAUSE * 2 ** min(crashes - 1, 10), LONGEST_PAUSE) if crashes else 0.0
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.domain.children import Isolation
+from gateway.children.process import Child
+from gateway.domain.children import Isolation, Program
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Timeouts
 from gateway.domain.tools import ProgramTerms, ToolServer, Transport
-from gateway.services.stdio_pool import Seat, StdioPool, Wanted
+from gateway.services.stdio_pool import Seat, StdioPool, Wanted, pause_after
 from gateway.services.stdio_server import StdioServer
 from gateway.services.tool_places import ToolPlaces
 from tests.children.programs import launcher_of, processes, python, until
@@ -173,6 +174,11 @@ async def test_a_crash_is_told_to_who_asked_and_the_next_call_starts_it_anew(sit
     assert await site.text("pid") != before
 
 
+def test_it_is_started_anew_at_once_then_after_twice_as_long_each_time() -> None:
+    pauses = [pause_after(crashes) for crashes in range(10)]
+    assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
 async def test_what_crashes_again_and_again_is_left_alone_for_a_while(site: Site) -> None:
     async def crash() -> str:
         with pytest.raises(Denied) as refused:
@@ -325,6 +331,31 @@ async def test_the_end_of_the_gateway_is_the_end_of_all(tmp_path: Path) -> None:
         assert site.running == 0
         with pytest.raises(Denied):
             await sleeping
+
+
+async def test_what_starts_while_all_is_ended_is_ended_too(site: Site) -> None:
+    """Its program runs before the pool has heard of it."""
+    start, runs, go_on = site.pool._launcher.start, asyncio.Event(), asyncio.Event()
+
+    async def held_up(program: Program) -> Child:
+        child = await start(program)
+        runs.set()
+        await go_on.wait()
+        return child
+
+    site.pool._launcher.start = held_up  # type: ignore[method-assign]
+    asked = asyncio.create_task(site.said("echo"))
+    await runs.wait()
+    ending = asyncio.create_task(site.pool.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(10):
+        await ending
+    assert site.running == 0
+    with pytest.raises(Denied):
+        await asked
+    with pytest.raises(Denied):
+        await site.said("echo")
 
 
 async def test_a_program_that_will_not_end_is_ended(tmp_path: Path) -> None:
