@@ -32,10 +32,6 @@ class Child:
         self._process = process
         self._control = control
 
-    @property
-    def has_ended(self) -> bool:
-        return self._process.returncode is not None
-
     def terminate(self) -> None:
         """Ask it to end."""
         with suppress(OSError):

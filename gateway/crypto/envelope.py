@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, check_fields
 from gateway.domain.errors import OperationError
 
-MASTER_KEY_BYTES = 32
 FORMAT = 1
 _NONCE = 12
 _DATA_KEY = 32

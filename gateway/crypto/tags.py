@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from hashlib import sha256
 
-PEPPER_BYTES = 32
-
 _TAG = re.compile(r"([0-9a-f]{8}):([0-9a-f]{16}):([0-9a-f]{64})", re.ASCII)
 _NO_HASH = ""
 
