@@ -19,7 +19,7 @@ _FULL = tuple(name for name, peer in PEERS.items() if peer.full)
 
 CASES = (
     Case("1k", "1 KB, 32 conn."),
-    Case("inject", "the same, injected", base="/services/bench"),
+    Case("inject", "1 KB, injected", base="/services/bench"),
     Case("post", "a call, plain", method="POST", text=CALL),
     Case("tool", "a call of a tool", "/mcp", method="POST", base="/tools/bench", text=CALL),
     Case("1k-256", "1 KB, 256 conn.", connections=256),
