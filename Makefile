@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench bench-growth capacity chaos soak lock clean
+.PHONY: help run test lint pytest bench bench-growth capacity chaos soak reference lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ soak: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory
 
 chaos: $(VENV)/test.installed ## break a fleet for some minutes and count what went wrong (CHAOS_SCALE=1 CHAOS_ONLY=kills)
 	@$(BIN)/python -m tests.chaos
+
+reference: $(VENV)/test.installed ## write docs/reference anew, as the code says
+	@$(BIN)/python -m tests.docs
 
 lock: $(VENV)/lock.installed ## write the lock files anew (ARGS=--upgrade: with newer versions)
 	$(COMPILE) --extra embedded --extra tools pyproject.toml deploy/editable.in -o deploy/requirements.txt

@@ -59,24 +59,32 @@ _SIZES = (
     _Option(
         "max_line", "--max-url", "GATEWAY_MAX_URL", "8190", "The longest request target; then 414."
     ),
-    _Option("max_header", "--max-header", "GATEWAY_MAX_HEADER", "8190", "The longest header."),
+    _Option(
+        "max_header",
+        "--max-header",
+        "GATEWAY_MAX_HEADER",
+        "8190",
+        "The longest header line, in bytes; then 431.",
+    ),
     _Option(
         "body_rate",
         "--body-rate",
         "GATEWAY_BODY_RATE",
         "16",
-        "Bytes a second that a body has to come with on the whole.",
+        "Bytes a second that a body has to come with on the whole; slower is 408.",
     ),
     _Option(
         "max_message",
         "--max-message",
         "GATEWAY_MAX_MESSAGE",
         "16MiB",
-        "The largest WebSocket message.",
+        "The largest WebSocket message, either way.",
     ),
 )
 _COUNTS = (
-    _Option("max_headers", "--max-headers", "GATEWAY_MAX_HEADERS", "100", "The most headers."),
+    _Option(
+        "max_headers", "--max-headers", "GATEWAY_MAX_HEADERS", "100", "The most headers; then 431."
+    ),
     _Option(
         "max_connections",
         "--max-connections",

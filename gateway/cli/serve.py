@@ -62,7 +62,8 @@ Example:
     envvar="GATEWAY_ADMIN_LISTEN",
     callback=read_address,
     show_default=True,
-    help="Where /metrics is; keyless on loopback, else for keys with gateway/read.",
+    help="Where the admin API, the console and /metrics are; /metrics is keyless on loopback, else "
+    "for keys with gateway/read.",
 )
 @store_options
 @policies_option
@@ -81,7 +82,8 @@ Example:
     type=click.IntRange(0),
     envvar="GATEWAY_MAX_REQUESTS",
     show_default=True,
-    help="Replace a worker after so many requests, and up to a tenth more; 0: never.",
+    help="Replace a worker after so many requests, and up to a tenth more; 0: never. One worker "
+    "too gets a supervisor then.",
 )
 @click.option(
     "--drain",
@@ -107,7 +109,8 @@ Example:
     "--tls-cert",
     type=click.Path(path_type=Path),
     envvar="GATEWAY_TLS_CERT",
-    help="Certificate of the listener, with its chain, in PEM; renewed while it runs.",
+    help="Serve HTTPS, on the admin listener beyond loopback too: the certificate with its chain, "
+    "in PEM. A renewed file is taken within 2 s, without a restart.",
 )
 @click.option(
     "--tls-key",
@@ -127,7 +130,7 @@ Example:
     default="-",
     envvar="GATEWAY_ACCESS_LOG",
     show_default=True,
-    help="One line a request: a file, '-' for stdout, 'off' for none.",
+    help="One line a request: a file, '-' for stdout, 'off' for none; a rotated file is made anew.",
 )
 @click.option(
     "--log-format",

@@ -1,0 +1,54 @@
+"""Settings that are read from the environment alone: secrets, and what is rarely changed."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`default`: as an operator would write it; or what happens without it."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable(
+        "GATEWAY_PEPPER_FILE",
+        "none; with the embedded store: made",
+        "A file with 32 random bytes in base64; several, separated by spaces, the current one "
+        "first. It belongs to the keys.",
+    ),
+    Variable("GATEWAY_PEPPER", "none", "The same as text."),
+    Variable(
+        "GATEWAY_MASTER_KEY_FILE",
+        "none; on loopback or with the embedded store: made, with a warning",
+        "A file with what opens the vault: 32 random bytes in base64; several, separated by "
+        "spaces, the current one first.",
+    ),
+    Variable("GATEWAY_MASTER_KEY", "none", "The same as text."),
+    Variable("GATEWAY_VAULT_REDIS_URL", "where the keys are", "A Redis of the vault's own."),
+    Variable(
+        "GATEWAY_CREDENTIAL_POLL",
+        "15s",
+        "How often credentials are looked at for changes, give or take a fifth.",
+    ),
+    Variable(
+        "GATEWAY_AUDIT_FILE",
+        "none",
+        "A file for audit records, beside the stream in Redis; a rotated file is made anew.",
+    ),
+    Variable("GATEWAY_REDIS_PREFIX", "gw:", "What every name in Redis begins with."),
+    Variable(
+        "GATEWAY_REDIS_TIMEOUT",
+        "1s",
+        "After so long a Redis that does not answer is 503 store_unavailable.",
+    ),
+    Variable(
+        "GATEWAY_URL",
+        "http://127.0.0.1:8080",
+        "For `gateway run` and `gateway users link`: where the gateway is.",
+    ),
+    Variable("GATEWAY_KEY_FILE", "none", "For `gateway run`: a file with the agent's key."),
+    Variable("GATEWAY_KEY", "none", "The same as text. The program that is run does not get it."),
+)

@@ -1,0 +1,5 @@
+"""`make reference`."""
+
+from tests.docs.reference import write
+
+write()

@@ -1,0 +1,38 @@
+"""The reference pages are what the code says, and say all of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.main import root
+from tests.docs.command_pages import leaves
+from tests.docs.reference import FOLDER, PAGES, page
+
+SOURCE = Path(__file__).parents[2] / "gateway"
+VARIABLE = re.compile(r"\bGATEWAY_[A-Z_]+\b")
+
+
+def variables(text: str) -> set[str]:
+    return set(VARIABLE.findall(text))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reference_page_is_as_the_code_says(name: str) -> None:
+    written = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    assert written == page(name), "run `make reference`"
+
+
+def test_every_setting_that_is_read_is_told_and_no_other() -> None:
+    read = set[str]().union(*(variables(path.read_text()) for path in SOURCE.rglob("*.py")))
+    assert variables(page("settings")) == read
+
+
+def test_no_setting_has_a_name_that_kubernetes_injects() -> None:
+    for name in variables(page("settings")):
+        assert not name.endswith(("_PORT", "_HOST"))
+        assert not name.startswith("GATEWAY_SERVICE")
+
+
+def test_every_command_shows_an_example_of_itself() -> None:
+    assert [path for path, command in leaves(root) if path not in (command.epilog or "")] == []
