@@ -1,6 +1,5 @@
 """Values of credentials: from stdin, a file or a prompt, never from an argument."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 from gateway.domain.errors import UsageError
+from gateway.protocol import strict_json
 
 LONGEST = 1_000_000
 
@@ -114,20 +114,13 @@ def _object(text: str) -> dict[str, str] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        pairs = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        pairs = strict_json.read(text)
+    except ValueError:
         return None
     if not isinstance(pairs, dict):
         return None
     made = {name: _as_text(value) for name, value in pairs.items()}
     return None if None in made.values() else {n: v for n, v in made.items() if v is not None}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a field is there twice")
-    return made
 
 
 def _as_text(value: Any) -> str | None:

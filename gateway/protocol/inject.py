@@ -6,12 +6,16 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
+from gateway.protocol import strict_json
 from gateway.protocol.form import boundary_of, with_form_fields
 from gateway.protocol.request import Header, refused
 
 Pairs = Sequence[tuple[str, str]]
 
-_NO_JSON = "This service takes a JSON object or a form as its body: the gateway adds a field to it."
+_NO_JSON = (
+    "This service takes a form, or a JSON object with each name once and no NaN, as its body: "
+    "the gateway adds a field to it."
+)
 _JSON = (b"application/json", b"text/json")
 
 
@@ -62,13 +66,9 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     if kind not in _JSON and not kind.endswith(b"+json"):
         raise refused(_NO_JSON)
     try:
-        found: Any = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        found: Any = strict_json.read(body)
+    except ValueError:
         raise refused(_NO_JSON) from None
     if not isinstance(found, dict):
         raise refused(_NO_JSON)
     return json.dumps(found | dict(injected), separators=(",", ":")).encode("ascii")
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.domain.key_copies import KeyCopy
 from gateway.domain.records import KeyRecord, field_names, from_fields
+from gateway.protocol import strict_json
 
 VERSION = 1
 LONGEST_LINE = 65536
@@ -80,19 +81,12 @@ def _check_head(value: dict[str, Any]) -> None:
 
 def _object(text: bytes, number: int) -> dict[str, Any]:
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        value = strict_json.read(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise KeyFileError(f"line {number} is not one JSON object with each name once")
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError
-    return made
 
 
 def _copy(value: dict[str, Any]) -> KeyCopy | str:

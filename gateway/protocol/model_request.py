@@ -1,6 +1,5 @@
 """Which model a request asks for, and in whose dialect."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +7,10 @@ from urllib.parse import unquote
 
 from gateway.domain.scopes import is_name
 from gateway.domain.services import Dialect
+from gateway.protocol import strict_json
 from gateway.protocol.form import boundary_of, field
 from gateway.protocol.request import Header, refused
+from gateway.protocol.strict_json import RepeatedNameError, look_alike
 
 MODELS_PREFIX = b"/models/"
 _ANTHROPIC = b"/models/anthropic"
@@ -31,6 +32,7 @@ _CALLS = frozenset(
         b"/v1/messages/count_tokens",
     }
 )
+_MODEL = frozenset({"model"})
 _NO_MODEL = (
     "The body has to be a JSON object, or a form, whose 'model' names a model of the gateway."
 )
@@ -76,10 +78,17 @@ def model_of(body: bytes, headers: Iterable[Header] = ()) -> str:
 
 def _in_json(body: bytes) -> Any:
     try:
-        found: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        found: Any = strict_json.read(body)
+    except RepeatedNameError:
+        raise refused("The body has an object with the same name twice.") from None
+    except ValueError:
         raise refused(_NO_MODEL) from None
-    return found.get("model") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    if look_alike(found, _MODEL) is not None:
+        # To whoever ignores case it is another model than the one that was admitted.
+        raise refused("The body has a name that differs from 'model' in its case only.")
+    return found.get("model")
 
 
 def catalogue(names: list[str], dialect: Dialect) -> dict[str, Any]:

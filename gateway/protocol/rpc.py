@@ -13,9 +13,11 @@ import orjson
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.facts import fact
+from gateway.protocol import strict_json
 from gateway.protocol.refusal import error_object
 from gateway.protocol.refusal import refusal as plain_refusal
 from gateway.protocol.reply import Reply
+from gateway.protocol.strict_json import RepeatedNameError, look_alike
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -28,6 +30,8 @@ RequestId = str | int | None
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 # Members of `params` that decide what is done; some readers find them under other spellings.
 _PARAMS = frozenset({"name", "uri", "arguments", "_meta", "protocolversion"})
+# A member of `initialize` that is spelled in two cases by itself.
+_FREE = frozenset({"protocolVersion"})
 
 
 @dataclass(eq=False)
@@ -55,12 +59,12 @@ class Rpc:
 def read(body: bytes) -> Rpc:
     """The one message in `body`; RpcDenied(bad_request) where it is none, or not only one."""
     try:
-        found = _DECODER.decode(body.decode("utf-8"))
+        found = strict_json.read(body)
     except UnicodeDecodeError:
         raise _refused("The body is not UTF-8.", PARSE_ERROR) from None
     except RepeatedNameError:
         raise _refused("The body has an object with the same name twice.") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _refused("The body is not JSON.", PARSE_ERROR) from None
     if isinstance(found, list):
         raise _refused("Send one message a request: this version of MCP has no batches.")
@@ -103,37 +107,8 @@ def _check_spelling(
     found: dict[str, Any], known: frozenset[str], request_id: RequestId = None
 ) -> None:
     """Some readers ignore case: to them `Name` is `name`, and so is what folds to it."""
-    for name in found:
-        if name not in known and name.casefold() in known and name != "protocolVersion":
-            raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
-
-
-class RepeatedNameError(ValueError):
-    """An object has the same name twice: readers differ in which one they take."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise RepeatedNameError
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number - number != 0:
-        raise ValueError("a number is too large")
-    return number
-
-
-# Made once: to make one takes as long as to read a message.
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
-)
+    if look_alike(found.keys() - _FREE, known) is not None:
+        raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
 
 
 def encode(message: Message) -> bytes:
