@@ -127,7 +127,7 @@ def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> N
     fields = head.fields
     if lower == b"cookie":
         if _holds_key(value):
-            raise refused("A key must not be in a cookie. Send it as 'Authorization: Bearer <key>'.")
+            raise refused("A key is never sent in a cookie, but as 'Authorization: Bearer <key>'.")
         head.headers.append(header)
         return
     before = fields.get(lower)
