@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 
+from gateway.app.background import in_background
 from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
@@ -23,7 +24,8 @@ from gateway.services.leases import Leases
 from gateway.services.links import Links
 from gateway.services.open_audit import open_audit
 from gateway.services.open_vault import live_credentials, users_vault
-from gateway.services.traffic import Shared, Traffic
+from gateway.services.pulse import Pulse
+from gateway.services.traffic import REVISION_DIGITS, Shared, Traffic
 from gateway.services.usage import UsageBook, open_usage
 from gateway.services.vault import Vault
 from gateway.store.admission import PREPARE, Admission
@@ -71,9 +73,15 @@ async def open_foundation(
         keys = KeyStore(client, prefix)
         traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
         credentials = await stack.enter_async_context(live_credentials(settings, client, traffic))
-        gatekeeper, admission = _gatekeeper(settings, keys, traffic, stack)
+        admission = Admission(open_lines(settings.store, PREPARE), prefix)
+        stack.push_async_callback(admission.close)
+        pulse = Pulse(traffic, admission.ping)
+        gatekeeper = _gatekeeper(settings, keys, admission, traffic, pulse, stack)
         usage = await stack.enter_async_context(open_usage(settings.store))
         audit = await stack.enter_async_context(open_audit(settings, client))
+        pulse.show(traffic.audit_lag, lambda: audit.lag)
+        pulse.show(traffic.policies_revision, lambda: _as_number(policies().revision))
+        in_background(pulse.beat(), stack)
         yield Foundation(
             settings,
             policies,
@@ -93,14 +101,17 @@ async def open_foundation(
 
 
 def _gatekeeper(
-    settings: Settings, keys: KeyStore, traffic: Traffic, stack: AsyncExitStack
-) -> tuple[Gatekeeper, Admission]:
-    store = settings.store
-    admission = Admission(open_lines(store, PREPARE), store.prefix)
-    stack.push_async_callback(admission.close)
+    settings: Settings,
+    keys: KeyStore,
+    admission: Admission,
+    traffic: Traffic,
+    pulse: Pulse,
+    stack: AsyncExitStack,
+) -> Gatekeeper:
     peppers = Peppers(settings.peppers)
-    argon2 = Argon2Pool(on_run=traffic.argon2_runs.inc)
+    argon2 = Argon2Pool(on_run=traffic.argon2_runs.inc, on_end=traffic.argon2_seconds.observe)
     stack.callback(argon2.close)
+    pulse.show(traffic.argon2_under_way, lambda: argon2.under_way)
 
     async def write_tag(key_id: str, phc: str, tag: str, slot: Slot) -> None:
         await keys.write_tag(key_id, phc, tag, peppers.ids, slot is Slot.PREVIOUS)
@@ -109,8 +120,16 @@ def _gatekeeper(
     stack.push_async_callback(authenticator.close)
     leases = Leases(admission)
     stack.push_async_callback(leases.close)
-    clocks = Clocks(time.monotonic, time.time)
-    return Gatekeeper(authenticator, admission, leases, clocks), admission
+    pulse.show(traffic.leases, lambda: leases.held)
+    return Gatekeeper(authenticator, admission, leases, Clocks(time.monotonic, time.time))
+
+
+def _as_number(revision: str) -> float:
+    """Equal for equal revisions: a label of its own for each would never go away."""
+    try:
+        return int(revision[:REVISION_DIGITS], 16)
+    except ValueError:
+        return 0
 
 
 def _worker(given: Handover | None, settings: Settings, stack: AsyncExitStack) -> Worker | None:

@@ -17,6 +17,7 @@ from gateway.proxy.admin_door import AdminDoor
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks
 from gateway.services.credentials import LiveCredentials
 from gateway.services.open_programs import Programs
+from gateway.services.traffic import Traffic
 from gateway.store.admission import Admission
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
@@ -28,7 +29,7 @@ from gateway.workers.worker import Worker
 class Gateway:
     """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
     `credentials`: what agents need of others; `programs`: those that are tools; `workers`: the
-    heartbeats."""
+    heartbeats; `traffic`: the metrics."""
 
     data: Listener
     admin: Listener
@@ -37,6 +38,7 @@ class Gateway:
     credentials: LiveCredentials
     programs: Programs
     workers: WorkerStore
+    traffic: Traffic
     worker: Worker | None = None
     draining: bool = False
 
@@ -79,6 +81,7 @@ async def open_gateway(
             base.credentials,
             plane.programs,
             base.workers,
+            base.traffic,
             base.worker,
         )
         for listener in (gateway.data, gateway.admin):

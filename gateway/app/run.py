@@ -50,6 +50,7 @@ async def run_gateway(
         await _vet(live, gateway)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = OrphanWatch(gateway.keys, stack)
+        live.tried = lambda taken: gateway.traffic.policies_tried(taken=taken)
         in_background(live.watch(), stack)
         _beat(gateway, stack)
         if gateway.worker is None:

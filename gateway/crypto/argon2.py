@@ -64,7 +64,8 @@ def verify(phc: str, text: str) -> bool:
 class Argon2Pool:
     """Runs `verify` in `workers` threads with at most `queue` more waiting.
 
-    The same question asked twice at once is computed once. `on_run` is told of each computation.
+    The same question asked twice at once is computed once. `on_run` is told of each computation,
+    `on_end` how many seconds it took, the wait for a thread included.
     """
 
     def __init__(
@@ -72,12 +73,19 @@ class Argon2Pool:
         workers: int = 2,
         queue: int = 32,
         on_run: Callable[[], object] = lambda: None,
+        on_end: Callable[[float], object] = lambda _: None,
     ) -> None:
         self._on_run = on_run
+        self._on_end = on_end
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
         self._capacity = workers + queue
         self._running: dict[tuple[str, str], asyncio.Future[bool | None]] = {}
         self._closed = False
+
+    @property
+    def under_way(self) -> int:
+        """Computations that run or wait."""
+        return sum(not running.done() for running in self._running.values())
 
     async def verify(self, text: str, phc: str) -> bool:
         """Whether `phc` is of `text`; Denied(BUSY) where that cannot be told for now.
@@ -100,19 +108,22 @@ class Argon2Pool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, text: str, phc: str) -> asyncio.Future[bool | None]:
-        under_way = sum(not running.done() for running in self._running.values())
-        if self._closed or under_way >= self._capacity:
+        if self._closed or self.under_way >= self._capacity:
             raise Denied(Code.BUSY, retry_after=1)
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, _verdict, phc, text)
         self._running[text, phc] = running
         self._on_run()
-        running.add_done_callback(partial(self._forget, (text, phc)))
+        running.add_done_callback(partial(self._finished, (text, phc), loop.time()))
         return running
 
-    def _forget(self, question: tuple[str, str], running: asyncio.Future[bool | None]) -> None:
-        # Two turns later, when all who wait have been told: who asks before that is told too.
+    def _finished(
+        self, question: tuple[str, str], began: float, running: asyncio.Future[bool | None]
+    ) -> None:
         loop = running.get_loop()
+        if not running.cancelled():
+            self._on_end(loop.time() - began)
+        # Two turns later, when all who wait have been told: who asks before that is told too.
         loop.call_soon(loop.call_soon, self._running.pop, question)
 
 

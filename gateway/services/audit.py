@@ -45,7 +45,13 @@ class Audit:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
+        self._since: float | None = None
         self._begin_chain()
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the write under way has taken so far."""
+        return 0.0 if self._since is None else self._loop.time() - self._since
 
     def record(self, event: AuditEvent) -> Awaitable[None]:
         """Done once the record of `event` is written; Denied(audit_unavailable) if it cannot be:
@@ -67,6 +73,7 @@ class Audit:
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            self._since = self._loop.time()
             try:
                 records = self._linked([event for event, _ in batch])
                 await self._append(records)
@@ -85,6 +92,8 @@ class Audit:
                 for _, written in batch:
                     if not written.done():
                         written.set_result(None)
+            finally:
+                self._since = None
 
     async def _append(self, records: list[str]) -> None:
         if self._file is not None:

@@ -22,6 +22,10 @@ class Leases:
         self._held: set[Lease] = set()
         self._renewing = asyncio.create_task(self._renew_on())
 
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
     def take(self, names: tuple[str, ...]) -> Lease:
         """A lease to be sent along with an admission; from now on it has to be given back."""
         lease = Lease(f"{self._prefix}{next(self._numbers):x}", names)

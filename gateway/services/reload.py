@@ -28,6 +28,7 @@ class LivePolicies:
     """`current` is replaced in one step; `problems` are those of the last set that was refused.
 
     `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
+    `tried` is told of every further set whether it was taken.
     """
 
     def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
@@ -35,6 +36,7 @@ class LivePolicies:
         self.problems: tuple[Problem, ...] = ()
         self.after_swap: AfterSwap = _nothing
         self.vet: Vet = _no_objection
+        self.tried: Callable[[bool], object] = bool
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, may_be_written)
@@ -71,6 +73,7 @@ class LivePolicies:
 
     def _take(self, loaded: Loaded, reason: str) -> None:
         self.problems = loaded.problems
+        self.tried(loaded.policies is not None)
         for warning in loaded.warnings:
             log.warning("policy_warning", place=str(warning.place), message=warning.message)
         if loaded.policies is None:

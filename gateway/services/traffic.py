@@ -17,6 +17,10 @@ from gateway.domain.traffic import Handled
 
 # From a warm admission on loopback to a store that is about to be given up.
 ADMISSION_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+# From one computation on a free core to a line of them that nobody should stand in.
+ARGON2_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# As many digits of a revision as a float holds whole.
+REVISION_DIGITS = 12
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OUTCOME = attrgetter("agent", "status")
@@ -51,6 +55,10 @@ class Traffic:
             self._shown = _join(shared)
         counter = partial(Counter, registry=self._registry)
         highest = partial(Gauge, registry=self._registry, multiprocess_mode="livemax")
+        total = partial(Gauge, registry=self._registry, multiprocess_mode="livesum")
+        # With the seat of each worker as the label `pid`, where there are several.
+        each = partial(Gauge, registry=self._registry, multiprocess_mode="liveall")
+        timed = partial(Histogram, registry=self._registry)
         self._requests = counter(
             "gateway_requests",
             "Requests that were answered, by agent and class of status.",
@@ -59,21 +67,53 @@ class Traffic:
         self._denials = counter(
             "gateway_denials", "Requests that the gateway refused, by error code.", ("code",)
         )
-        self._admission = Histogram(
+        self._admission = timed(
             "gateway_admission_seconds",
             "From the request's head to its admission.",
             buckets=ADMISSION_SECONDS,
-            registry=self._registry,
         )
-        self.open_streams = Gauge(
+        self.open_streams = total(
             "gateway_open_streams",
             "Answers and tunnels that are under way beyond their first piece.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
         )
+        self.leases = total("gateway_leases", "Places of `concurrency` limits that are held.")
+        self.tasks = each("gateway_tasks", "Tasks of the event loop of each worker.")
         self.argon2_runs = counter(
             "gateway_argon2_runs",
             "Secrets that were computed with argon2, because no tag and no proof decided.",
+        )
+        self.argon2_seconds = timed(
+            "gateway_argon2_seconds",
+            "From the wish for an argon2 computation to its end, the wait for a thread included.",
+            buckets=ARGON2_SECONDS,
+        )
+        self.argon2_under_way = total(
+            "gateway_argon2_under_way",
+            "Argon2 computations that run or wait; a worker refuses beyond 34.",
+        )
+        self.store_seconds = timed(
+            "gateway_store_seconds",
+            "Of a round trip to Redis on the connection of admissions, asked every two seconds.",
+            buckets=ADMISSION_SECONDS,
+        )
+        self.store_up = Gauge(
+            "gateway_store_up",
+            "1 while Redis answers every worker; 0: requests that need it are refused.",
+            registry=self._registry,
+            multiprocess_mode="livemin",
+        )
+        self.policies_revision = each(
+            "gateway_policies_revision",
+            "Of the policies in force, its first 12 hexadecimal digits as a number.",
+        )
+        self._policy_reloads = counter(
+            "gateway_policy_reloads",
+            "Sets of policies that were read while serving, by outcome: loaded, refused.",
+            ("outcome",),
+        )
+        self.policies_refused = highest(
+            "gateway_policies_refused",
+            "1 while the files hold a set that was refused, so that an older one is in force.",
         )
         self.reflected = counter(
             "gateway_credentials_reflected",
@@ -82,6 +122,10 @@ class Traffic:
         )
         self.audit_lost = counter(
             "gateway_audit_lost", "Refusals whose audit record could not be written."
+        )
+        self.audit_lag = highest(
+            "gateway_audit_lag_seconds",
+            "For how long the write of audit records that is under way has taken; 0: none is.",
         )
         self.canaries = counter(
             "gateway_canary_uses",
@@ -105,6 +149,11 @@ class Traffic:
             if code:
                 self._denials.labels(code).inc(number)
         _observe_all(self._admission, [t for t in map(_ADMISSION, batch) if t is not None])
+
+    def policies_tried(self, *, taken: bool) -> None:
+        """A set of policies was read, and taken or refused."""
+        self._policy_reloads.labels("loaded" if taken else "refused").inc()
+        self.policies_refused.set(0 if taken else 1)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -131,6 +131,19 @@ async def test_who_asks_while_the_others_are_being_told_is_told_too(
     pool.close()
 
 
+async def test_each_computation_is_timed_its_wait_included() -> None:
+    took: list[float] = []
+    pool = Argon2Pool(workers=1, queue=5, on_end=took.append)
+    questions = [asyncio.create_task(pool.verify(f"{KEY}{number}", PHC)) for number in range(3)]
+    while pool.under_way < 3:
+        await asyncio.sleep(0)
+    await asyncio.gather(*questions)
+    assert len(took) == 3
+    assert took == sorted(took) and took[2] > 1.5 * took[0], "the third waited for the others"
+    assert pool.under_way == 0
+    pool.close()
+
+
 async def test_one_question_after_the_other_needs_no_queue() -> None:
     pool = Argon2Pool(workers=1, queue=0)
     for i in range(3):

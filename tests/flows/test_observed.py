@@ -3,20 +3,22 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
-from gateway.domain.limits import Limits, Quota, Window
-from gateway.domain.policies import Plan
+from gateway.domain.limits import Concurrency, Limits, Quota, Window
+from gateway.domain.policies import Plan, Upstream
 from gateway.domain.routes import Route, parse_path
 from gateway.domain.settings import AccessLogSettings, Address, StoreSettings
 from gateway.services.access_log import FLUSH_SECONDS
 from tests.flows.raw import exchange
-from tests.flows.world import Answer, World, new_world
+from tests.flows.world import Answer, World, listening, new_world
 
 
 async def metrics(world: World) -> dict[str, float]:
@@ -53,6 +55,40 @@ async def test_requests_are_counted_by_agent_and_class_and_denials_by_code(world
     assert counted['gateway_denials_total{code="bad_request"}'] == 1
     assert counted["gateway_admission_seconds_count"] == 2
     assert counted["gateway_open_streams"] == 0
+
+
+async def test_what_is_held_and_what_is_in_force_is_shown_while_it_is(world: World) -> None:
+    key = await world.issue(plan="few")
+    few = Plan("few", Limits(concurrency=Concurrency(1)))
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(request: web.Request) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.Response()
+
+    async def shown(held: int) -> dict[str, float]:
+        async with asyncio.timeout(20):
+            while (found := await metrics(world))["gateway_leases"] != held:
+                await asyncio.sleep(0.05)
+        return found
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", held)
+    async with listening(app) as port:
+        slow = world.agent("slow", upstream=Upstream("http", "127.0.0.1", port))
+        world.serve(slow, plans={"few": few})
+        world.policies = replace(world.policies, revision="00000000beef" + "0" * 52)
+        calling = asyncio.create_task(world.call(key, "/agents/slow/x"))
+        await arrived.wait()
+        found = await shown(1)
+        assert found["gateway_policies_revision"] == 0xBEEF
+        assert found["gateway_tasks"] > 3
+        assert found["gateway_audit_lag_seconds"] == found["gateway_argon2_under_way"] == 0
+        assert found["gateway_argon2_seconds_count"] == 0, "a tag decided"
+        go_on.set()
+        await calling
+        await shown(0)
 
 
 async def test_nothing_a_stranger_sends_becomes_a_label(world: World) -> None:

@@ -1,7 +1,10 @@
 """A Redis that is known to be away costs a caller milliseconds, and is back as soon as it is."""
 
+import asyncio
+
 from gateway.domain.errors import Code
 from tests.flows.test_denials import check
+from tests.flows.test_observed import metrics
 from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, scene
 
 __all__ = ["scene"]
@@ -28,6 +31,22 @@ async def test_a_hanging_store_costs_one_timeout_and_then_next_to_nothing(scene:
     finally:
         scene.store.thaw()
     await scene.healed()
+
+
+async def test_whether_redis_answers_and_how_fast_is_a_metric(scene: Scene) -> None:
+    async def shown(up: int) -> dict[str, float]:
+        async with asyncio.timeout(20):
+            while (found := await metrics(scene.world))["gateway_store_up"] != up:
+                await asyncio.sleep(0.05)
+        return found
+
+    assert (await shown(1))["gateway_store_seconds_count"] >= 1
+    scene.store.freeze()
+    try:
+        await shown(0)
+    finally:
+        scene.store.thaw()
+    await shown(1)
 
 
 async def test_a_dead_store_is_waited_for_briefly_and_then_not_at_all(scene: Scene) -> None:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from gateway.domain.policies import Policies
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import LivePolicies
+from gateway.services.traffic import Traffic
 
 PATIENCE = 10.0
 
@@ -84,17 +85,23 @@ async def test_a_file_written_in_pieces_is_never_seen_half(live: LivePolicies, f
 async def test_a_bad_file_leaves_the_last_good_one_in_force(
     live: LivePolicies, file: Path, bad: str
 ) -> None:
-    before = live.current
+    before, traffic = live.current, Traffic()
+    live.tried = lambda taken: traffic.policies_tried(taken=taken)
     with capture_logs() as logs:
         replace(file, bad)
         await until(lambda: bool(live.problems))
     assert live.current is before
+    assert b"gateway_policies_refused 1.0" in traffic.exposition()
     places = [event["place"] for event in logs if event["event"] == "policy_problem"]
     assert places
     assert all(place.startswith(f"{file}:") for place in places)
     replace(file, text(3))
     await until(lambda: port(live) == 3)
     assert live.problems == ()
+    told = traffic.exposition()
+    assert b"gateway_policies_refused 0.0" in told
+    for outcome in (b"loaded", b"refused"):
+        assert b'gateway_policy_reloads_total{outcome="%b"} 1.0' % outcome in told
 
 
 async def test_a_deleted_directory_keeps_the_policies(live: LivePolicies, file: Path) -> None:
