@@ -12,7 +12,7 @@ from typing import TypeVar
 import click
 
 from gateway.cli.output import note
-from gateway.cli.vault_options import known_master_keys, operators_acts
+from gateway.cli.vault_options import operators_acts, signing_keys
 from gateway.domain import expiry
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import KEY_PREFIX, is_id
@@ -29,7 +29,7 @@ _ID_IN_KEY = re.compile(r"agk_(?:live|test)_([0-9A-Za-z]{12})(?![0-9A-Za-z])", r
 
 def with_keys(store: StoreSettings, work: Callable[[KeyStore], Awaitable[T]]) -> T:
     """Run `work` on the key records; what it changes is in the audit first."""
-    masters = known_master_keys(store)
+    masters = signing_keys(store, note)
 
     def unrecorded(key_id: str) -> None:
         note(f"The revocation of key {key_id} has no audit record: it could not be written.")

@@ -11,7 +11,7 @@ import click
 from gateway.cli.key_options import confirm
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
-from gateway.cli.vault_options import known_master_keys, operators_acts, with_vault
+from gateway.cli.vault_options import operators_acts, signing_keys, with_vault
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import UsageError
@@ -142,7 +142,7 @@ def unlink(
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:
-    masters = known_master_keys(store)
+    masters = signing_keys(store, note)
 
     async def run() -> T:
         async with AsyncExitStack() as stack:

@@ -89,6 +89,14 @@ def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:
     return keys or ()
 
 
+def signing_keys(store: StoreSettings, warn: Warn) -> tuple[bytes, ...]:
+    """What signs the record of an act: the known master keys. The embedded store, which nobody but
+    this machine writes to, has one made, so that its first act is signed as well."""
+    if store.url is None and read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY") is None:
+        return _own_key(store, warn)
+    return known_master_keys(store)
+
+
 def _run(
     store: StoreSettings, settings: VaultSettings, work: Callable[["Vault"], Awaitable[T]]
 ) -> T:

@@ -1,6 +1,7 @@
 """What operators do to keys is in the audit, in their name, before it is done."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,14 @@ def test_a_decoy_key_looks_like_any_other_and_stays_one(keys: Commands) -> None:
     ended = keys.gateway("keys", "enable", decoy.id)
     assert ended.code == 1
     assert "decoy" in ended.said + ended.out
+
+
+def test_in_the_embedded_store_the_very_first_act_is_signed(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    keys = Commands(replace(store, url=None), tmp_path)
+    made = keys("create", "--consumer", "sales", "--scope", "agents/*")
+    assert "master-key, for development" in made.said
+    verified = keys.gateway("audit", "verify", "--json")
+    assert verified.code == 0 and verified.json["unsigned"] == 0
+    assert (tmp_path / ".gateway" / "master-key").stat().st_mode & 0o777 == 0o600
