@@ -1,6 +1,5 @@
 """Putting values into a request: what the caller sent under the same names goes."""
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -71,4 +70,4 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
         raise refused(_NO_JSON) from None
     if not isinstance(found, dict):
         raise refused(_NO_JSON)
-    return json.dumps(found | dict(injected), separators=(",", ":")).encode("ascii")
+    return strict_json.encode(found | dict(injected))

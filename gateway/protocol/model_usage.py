@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import orjson
 
 from gateway.domain.usage import TokensUsed
+from gateway.protocol import strict_json
 
 # Longer answers are looked at from behind: what they took stands at the end.
 MOST_HELD, TAIL = 2**20, 2**14
@@ -32,8 +33,8 @@ def asked_to_tell(path: bytes, body: bytes) -> bytes | None:
     if path not in _STREAMS or b'"stream"' not in body:
         return None
     try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
+        asked = strict_json.read(body)
+    except ValueError:
         return None
     if not isinstance(asked, dict) or asked.get("stream") is not True:
         return None
@@ -43,7 +44,7 @@ def asked_to_tell(path: bytes, body: bytes) -> bytes | None:
     if options and options.get("include_usage"):
         return None
     asked["stream_options"] = {**(options or {}), "include_usage": True}
-    return json.dumps(asked, separators=(",", ":")).encode("ascii")
+    return strict_json.encode(asked)
 
 
 class Meter(Protocol):

@@ -4,7 +4,6 @@ Where two readers could take a message differently, it is refused: duplicate nam
 some readers take for others because they ignore case, batches, numbers that are none.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,15 +108,6 @@ def _check_spelling(
     """Some readers ignore case: to them `Name` is `name`, and so is what folds to it."""
     if look_alike(found.keys() - _FREE, known) is not None:
         raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
-
-
-def encode(message: Message) -> bytes:
-    """`message` as it is sent: what was decided on, and nothing that was not read."""
-    try:
-        return orjson.dumps(message)
-    except TypeError:
-        # Numbers beyond 64 bits, halves of surrogate pairs, and more levels than orjson takes.
-        return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from gateway.protocol.rpc import encode
 from gateway.protocol.scrub import Patterns, patterns
+from gateway.protocol.strict_json import encode
 
 _LARGE = 2**17
 _ENDS = (rb"\n", rb"\r")

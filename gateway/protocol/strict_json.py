@@ -4,6 +4,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+import orjson
+
 
 class RepeatedNameError(ValueError):
     """An object has the same name twice: readers differ in which one they take."""
@@ -17,6 +19,15 @@ def read(data: bytes | str) -> Any:
         return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def encode(found: Any) -> bytes:
+    """What `read` found, in UTF-8: what was decided on, and nothing that was not read."""
+    try:
+        return orjson.dumps(found)
+    except TypeError:
+        # Numbers beyond 64 bits, halves of surrogate pairs, and more levels than orjson takes.
+        return json.dumps(found, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def look_alike(names: Collection[str], known: Collection[str]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aiohttp import StreamReader
 
 from gateway.domain.errors import Code, Denied
-from gateway.protocol import rpc
+from gateway.protocol import rpc, strict_json
 from gateway.protocol.event_stream import Event, EventReader, EventTooLongError
 from gateway.protocol.inflate import Inflater
 from gateway.protocol.request import Header
@@ -86,7 +86,7 @@ async def as_event(
     except Denied as denied:
         # The answer has begun, so that only its message can be withheld.
         error = rpc.rpc_error(denied, task.request_id)
-        data = rpc.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+        data = strict_json.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
     return Event(data, rest).encode()
 
 

@@ -3,7 +3,7 @@
 from aiohttp import StreamReader
 
 from gateway.domain.errors import Code, Denied
-from gateway.protocol import mcp, rpc
+from gateway.protocol import mcp, strict_json
 from gateway.protocol.answer import AnswerHead
 from gateway.protocol.request import Header
 from gateway.protocol.scrub import scrubbed_headers
@@ -41,7 +41,7 @@ class ToolErrand:
 
     def body(self, values: Values) -> bytes | None:
         message = self._task.message(values)
-        return None if message is None else rpc.encode(message)
+        return None if message is None else strict_json.encode(message)
 
     async def shown(
         self, outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: StreamReader

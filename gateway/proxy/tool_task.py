@@ -10,7 +10,7 @@ from gateway.domain.scopes import Scope
 from gateway.domain.services import Inject
 from gateway.domain.tools import SHORTEST_INJECTED, Hooks
 from gateway.hooks import Answer, Call
-from gateway.protocol import mcp, rpc
+from gateway.protocol import mcp, rpc, strict_json
 from gateway.protocol.rpc_scrub import Known, Search, known
 from gateway.proxy.asked import Asked
 from gateway.proxy.exchange import Exchange
@@ -108,12 +108,12 @@ class ToolTask:
             shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
         call = self.call if self.is_response(shown) and self._hooks.after else None
         if self._known is None:
-            return rpc.encode(shown if call is None else await self._looked_at(call, shown))
+            return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(self._known)
         if call is None:
             written = search.written(shown)
         else:
-            written = rpc.encode(await self._looked_at(call, search.message(shown)))
+            written = strict_json.encode(await self._looked_at(call, search.message(shown)))
         self.reflected(search.seen)
         return written
 

@@ -15,7 +15,8 @@ from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Grants, Scope
 from gateway.protocol.model_request import MODELS_PREFIX, model_of, read_path
 from gateway.protocol.request import RequestHead, read_head
-from gateway.protocol.rpc import encode, read
+from gateway.protocol.rpc import read
+from gateway.protocol.strict_json import encode
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.belief import Belief, Door, believe
 from gateway.services.locate import Located, locate, locate_model, locate_no_model, locate_tools

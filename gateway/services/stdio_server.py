@@ -15,8 +15,8 @@ from gateway import __version__
 from gateway.children.process import Child
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Timeouts
-from gateway.protocol.rpc import encode
 from gateway.protocol.rpc_ids import Message, RpcIds, cancelled
+from gateway.protocol.strict_json import encode
 from gateway.services.tool_stderr import Secret, ToolStderr
 
 # What waits for a slow caller; notifications beyond it are dropped, the response never is.

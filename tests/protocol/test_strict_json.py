@@ -1,0 +1,37 @@
+"""What is read strictly is written anew as it was meant."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.protocol import strict_json
+from gateway.protocol.strict_json import RepeatedNameError
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_what_was_read_is_written_as_the_same_value(value: object) -> None:
+    found = strict_json.read(json.dumps(value))
+    assert strict_json.read(strict_json.encode(found)) == found == value
+
+
+def test_text_is_written_in_utf_8_and_no_longer_than_it_came() -> None:
+    body = '{"content":"你好,世界"}'.encode()
+    assert strict_json.encode(strict_json.read(body)) == body
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "\\u0061": 2}}]'])
+def test_a_name_that_stands_twice_is_refused_at_every_depth(text: str) -> None:
+    with pytest.raises(RepeatedNameError):
+        strict_json.read(text)
