@@ -22,6 +22,7 @@ from gateway.proxy.services import Services
 from gateway.proxy.tool_programs import ToolPrograms
 from gateway.proxy.tool_transports import program_transports
 from gateway.proxy.tools import Tools
+from gateway.services.audit_queue import AuditQueue
 from gateway.services.denials import open_denials
 from gateway.services.inject import open_injector
 from gateway.services.journal import Journal
@@ -29,6 +30,7 @@ from gateway.services.open_journal import open_journal
 from gateway.services.open_programs import Programs, open_programs
 from gateway.services.reflections import Reflections
 from gateway.services.spend import Spender
+from gateway.services.tool_results import ToolResults
 from gateway.services.tool_sessions import open_tool_sessions
 
 
@@ -49,7 +51,9 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
     async with AsyncExitStack() as stack:
         spender = Spender(base.admission, base.usage)
         stack.push_async_callback(spender.close)
-        journal = await _journal(base, stack)
+        queue = AuditQueue(base.audit, base.traffic.audit_lost.inc)
+        stack.push_async_callback(queue.close)
+        journal = await _journal(base, queue, stack)
         outbox = Outbox(asyncio.get_running_loop())
         forwarder = _forwarder(base, outbox, stack)
         injector = await stack.enter_async_context(open_injector(base.credentials))
@@ -62,7 +66,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             services,
             ToolPrograms(program_transports(programs), forwarder, sessions),
             sessions,
-            Reflections(base.audit, base.traffic).tell,
+            Reflections(queue, base.traffic).tell,
         )
         handler = Handler(
             base.policies,
@@ -79,12 +83,11 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         yield DataPlane(handler, journal, outbox, programs)
 
 
-async def _journal(base: Foundation, stack: AsyncExitStack) -> Journal:
+async def _journal(base: Foundation, queue: AuditQueue, stack: AsyncExitStack) -> Journal:
     traffic = base.traffic
-    denials = await stack.enter_async_context(
-        open_denials(base.audit, traffic.canaries.inc, traffic.audit_lost.inc)
-    )
-    readers = [traffic.count, base.usage.count, denials.count]
+    denials = await stack.enter_async_context(open_denials(queue, traffic.canaries.inc))
+    results = ToolResults(queue)
+    readers = [traffic.count, base.usage.count, denials.count, results.count]
     if base.worker is not None:
         readers.append(base.worker.count)
     return await stack.enter_async_context(open_journal(base.settings.access_log, *readers))

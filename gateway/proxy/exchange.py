@@ -31,11 +31,12 @@ class Exchange:
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
     `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
-    had to be read to know where it goes. `asked`: what it asks of a server of tools.
+    had to be read to know where it goes. `asked`: what it asks of a server of tools. `tool`,
+    `user`: which one was called for whom, once that is on record.
     """
 
     # As attributes of the class: most requests never set most of them.
-    request_id = key_id = consumer = agent = code = decoy = logged_path = ""
+    request_id = key_id = consumer = agent = code = decoy = logged_path = tool = user = ""
     status = received = sent = 0
     started = cut = unseen = _awaits_continue = False
     admitted: float | None = None
@@ -115,6 +116,8 @@ class Exchange:
             None if answered is None else answered - began,
             monotonic() - began,
             self.decoy,
+            self.tool,
+            self.user,
         )
 
     def close_after(self) -> None:

@@ -126,6 +126,8 @@ class Services:
                 credentials=values.uses,
             )
         )
+        if errand is not None:
+            exchange.tool, exchange.user = errand.tool, outgoing.head.user or ""
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

@@ -85,6 +85,7 @@ async def as_event(
         raise CutError("A message of the server's has too many levels.") from None
     except Denied as denied:
         # The answer has begun, so that only its message can be withheld.
+        task.withheld(denied)
         error = rpc.rpc_error(denied, task.request_id)
         data = strict_json.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
     return Event(data, rest).encode()

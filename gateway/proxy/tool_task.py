@@ -131,6 +131,10 @@ class ToolTask:
             return {**rest, "error": looked_at.error}
         return {**rest, "result": looked_at.result}
 
+    def withheld(self, denied: Denied) -> None:
+        """For the record: the answer goes on, without what own code withheld."""
+        self._exchange.refused(denied)
+
     def reflected(self, seen: set[bytes]) -> None:
         """Tell that a server sent back what it was sent, once for each credential."""
         new = seen - self._seen

@@ -5,16 +5,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import structlog
-
 from gateway.domain.audit import DENIED, AuditEvent, Named
 from gateway.domain.errors import DENIALS, Code
 from gateway.domain.traffic import Handled
-from gateway.services.audit import Audit
+from gateway.services.audit_queue import AuditQueue
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0
-QUIET_SECONDS = 1.0
 # Of keys and codes in one minute; what is beyond is counted without its key.
 MOST_FOLDS = 10_000
 
@@ -22,8 +19,6 @@ _LIMITS = frozenset(
     DENIALS[code].name
     for code in (Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.QUOTA_EXHAUSTED)
 )
-
-log = structlog.get_logger()
 
 Fold = tuple[str, str]
 
@@ -37,33 +32,27 @@ class _Folded:
 
 @asynccontextmanager
 async def open_denials(
-    audit: Audit, on_canary: Callable[[], object], on_lost: Callable[[int], object]
+    queue: AuditQueue, on_canary: Callable[[], object]
 ) -> AsyncIterator["DenialAudit"]:
-    """What was folded is written at its end."""
-    denials = DenialAudit(audit, on_canary, on_lost)
+    """What was folded is put into the queue at its end."""
+    denials = DenialAudit(queue, on_canary)
     folding = asyncio.create_task(denials.fold_on())
     try:
         yield denials
     finally:
         folding.cancel()
         await asyncio.gather(folding, return_exceptions=True)
-        await denials.close()
+        denials.close()
 
 
 class DenialAudit:
-    """`on_canary` is told of each use of a decoy, `on_lost` how many records were not written:
-    traffic that uses no credential goes on without them."""
+    """`on_canary` is told of each use of a decoy."""
 
-    def __init__(
-        self, audit: Audit, on_canary: Callable[[], object], on_lost: Callable[[int], object]
-    ) -> None:
-        self._audit = audit
+    def __init__(self, queue: AuditQueue, on_canary: Callable[[], object]) -> None:
+        self._queue = queue
         self._on_canary = on_canary
-        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._folds: dict[Fold, _Folded] = {}
-        self._writing: set[asyncio.Task[None]] = set()
-        self._quiet_until = 0.0
 
     def count(self, batch: Sequence[Handled]) -> None:
         """Requests that have ended."""
@@ -75,7 +64,7 @@ class DenialAudit:
             elif handled.code and (event := self._event(handled)) is not None:
                 events.append(event)
         if events:
-            self._write(events)
+            self._queue.put(events)
 
     def _event(self, handled: Handled) -> AuditEvent | None:
         """What is to be written now; None: it is counted, and told later."""
@@ -113,27 +102,10 @@ class DenialAudit:
             if folded.count:
                 events.append(_summed(fold, folded))
         if events:
-            self._write(events)
+            self._queue.put(events)
 
-    def _write(self, events: Sequence[AuditEvent]) -> None:
-        task = asyncio.create_task(self._record(events))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
-    async def _record(self, events: Sequence[AuditEvent]) -> None:
-        written = (self._audit.record(event) for event in events)
-        ended = await asyncio.gather(*written, return_exceptions=True)
-        if lost := sum(one is not None for one in ended):
-            self._on_lost(lost)
-            now = self._loop.time()
-            if now >= self._quiet_until:
-                self._quiet_until = now + QUIET_SECONDS
-                log.error("denials_not_audited", records=lost)
-
-    async def close(self) -> None:
+    def close(self) -> None:
         self._end_folds(list(self._folds))
-        if self._writing:
-            await asyncio.wait(self._writing)
 
 
 def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:

@@ -121,7 +121,8 @@ class Traffic:
             ("agent",),
         )
         self.audit_lost = counter(
-            "gateway_audit_lost", "Refusals whose audit record could not be written."
+            "gateway_audit_lost",
+            "Audit records of refusals and of what tools answered that could not be written.",
         )
         self.audit_lag = highest(
             "gateway_audit_lag_seconds",

@@ -1,7 +1,6 @@
 """What the gateway refuses is on record, floods as counts; decoys look like none, and are told."""
 
 import asyncio
-import json
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from gateway.domain.audit_chains import Chains
 from gateway.domain.credentials import Version, parse_id
 from gateway.services import denials
 from gateway.store.audit import AuditStore
+from tests.flows.audit import come, metric, records
 from tests.flows.services import keep, put
 from tests.flows.world import MASTER, World
 from tests.services.vaults import Vault
@@ -23,25 +23,6 @@ services:
     upstream: {url}
     inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}
 """
-
-
-async def records(world: World, event: str = "") -> list[dict[str, Any]]:
-    found = [json.loads(r) async for _, r in AuditStore(world.client, world.store.prefix).read()]
-    return [one for one in found if not event or one["event"] == event]
-
-
-async def come(world: World, event: str, count: int) -> list[dict[str, Any]]:
-    ends = time.monotonic() + 15
-    while len(found := await records(world, event)) < count and time.monotonic() < ends:
-        await asyncio.sleep(0.05)
-    assert len(found) == count, found
-    return found
-
-
-async def metric(world: World, name: str) -> float:
-    async with world.session.get(f"http://{world.gateways[0].admin.address}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from gateway.domain.keys import Key
 from gateway.services.policies import read_directory
 from tests.flows import own_hooks
+from tests.flows.audit import come
 from tests.flows.services import keep
 from tests.flows.tools import (
     TOKEN,
@@ -107,8 +108,10 @@ async def test_a_hook_that_fails_afterwards_withholds_the_answer(
     assert told["id"] == 7 and "result" not in told
     assert told["error"]["data"]["error"]["code"] == expected
     assert "private" not in answer.body.decode()
-    if kind == "json":
-        assert answer.status == (403 if expected == "hook_refused" else 500)
+    status = {"hook_refused": 403, "internal": 500}[expected] if kind == "json" else 200
+    assert answer.status == status
+    (result,) = await come(world, "tool.result", 1)
+    assert (result["code"], result["decision"], result["status"]) == (expected, "denied", status)
     # Other messages are none of its business.
     assert (await send(world, key, {**call("x"), "method": "ping"}, headers=headers)).status == 200
 

@@ -16,6 +16,7 @@ from gateway.domain.children import Isolation
 from gateway.domain.keys import Key
 from gateway.services.program_vet import ProgramVet
 from tests.children.programs import processes, python, until
+from tests.flows.audit import come
 from tests.flows.services import keep, put
 from tests.flows.tools import (
     LEGACY,
@@ -292,4 +293,9 @@ async def test_calls_of_programs_are_on_record_before_they_run(world: World, key
     (made,) = [one for one in records if one["event"] == "tool.call"]
     assert (made["agent"], made["tool"], made["user"]) == ("tools/fc", "show", "u1")
     assert made["credentials"] == [{"name": "user/u1/github", "version": 1}]
-    assert TOKEN not in json.dumps(records)
+    (result,) = await come(world, "tool.result", 1)
+    for name in ("request_id", "key_id", "consumer", "agent", "tool", "user"):
+        assert result[name] == made[name] != ""
+    assert (result["status"], result["code"], result["decision"]) == (200, "", "allowed")
+    assert result["latency_ms"] > 0 and result["ts"] > made["ts"]
+    assert TOKEN not in json.dumps([*records, result])

@@ -11,7 +11,9 @@ from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit import AuditEvent
 from gateway.domain.audit_chains import Chains
 from gateway.domain.errors import Denied
+from gateway.services import audit_queue
 from gateway.services.audit import Audit
+from gateway.services.audit_queue import AuditQueue
 
 KEYS = audit_keys(MasterKeys((b"m" * 32,)))
 
@@ -45,3 +47,22 @@ async def test_a_bug_in_writing_fails_what_waits_and_ends_nothing_else() -> None
     assert [json.loads(record)["event"] for record in sink.written] == ["third", "audit.end"]
     chains = Chains(KEYS.by_id, signed=True, trimmed=False)
     assert not any(map(chains.problem, sink.written))
+
+
+async def test_what_nobody_waits_for_is_written_in_order_and_what_is_lost_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audit_queue, "MOST_WAITING", 3)
+    sink, lost = Broken(), list[int]()
+    audit = Audit(sink, KEYS)
+    queue = AuditQueue(audit, lost.append)
+    queue.put([AuditEvent("failed"), AuditEvent("failed")])
+    queue.put([AuditEvent("failed"), AuditEvent("one too many")])
+    assert lost == [1]
+    await queue.close()
+    assert sum(lost) == 4
+    queue.put([AuditEvent("first"), AuditEvent("second")])
+    queue.put([AuditEvent("third")])
+    await queue.close()
+    assert [json.loads(one)["event"] for one in sink.written] == ["first", "second", "third"]
+    assert sum(lost) == 4
