@@ -33,6 +33,16 @@ def links(text: str) -> Iterator[str]:
                 yield unquote(str(target))
 
 
+def fences(text: str) -> Iterator[tuple[int, str, str, str]]:
+    """Line, language, content, and the comment right before, of each fenced block."""
+    comment = ""
+    for token in _READER.parse(text):
+        if token.type == "fence":
+            assert token.map is not None
+            yield token.map[0] + 1, token.info.strip(), token.content, comment
+        comment = token.content if token.type == "html_block" else ""
+
+
 def anchors(text: str) -> frozenset[str]:
     """What may stand after '#': a heading in lower case, its spaces hyphens, as on GitHub."""
     tokens = _READER.parse(text)
