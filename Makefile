@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench bench-growth capacity chaos soak reference lock clean
+.PHONY: help run test lint pytest bench bench-growth capacity chaos memory soak reference lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,11 +39,14 @@ bench-growth: $(VENV)/run.installed ## measure how it grows with keys, agents, l
 capacity: $(VENV)/run.installed ## measure what one Redis node carries (CAPACITY_KEYS=1000000 CAPACITY_SECONDS=3)
 	@$(BIN)/python -m bench.capacity
 
-soak: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory (BENCH_MEGABYTES=1024)
+memory: $(VENV)/run.installed ## send 1 GB each way and watch the gateway's memory (BENCH_MEGABYTES=1024)
 	@$(BIN)/python -m bench.memory
 
 chaos: $(VENV)/test.installed ## break a fleet for some minutes and count what went wrong (CHAOS_SCALE=1 CHAOS_ONLY=kills)
 	@$(BIN)/python -m tests.chaos
+
+soak: $(VENV)/test.installed ## serve mixed traffic for 10 minutes, with all that changes, and look for leaks (SOAK_SECONDS=600)
+	@$(BIN)/python -m tests.soak
 
 reference: $(VENV)/test.installed ## write docs/reference anew, as the code says
 	@$(BIN)/python -m tests.docs

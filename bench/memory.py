@@ -1,4 +1,4 @@
-"""`make soak`: the gateway's memory while large bodies pass through it, sampled from /proc.
+"""`make memory`: the gateway's memory while large bodies pass through it, sampled from /proc.
 
 BENCH_MEGABYTES=1024
 """

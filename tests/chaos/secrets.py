@@ -89,7 +89,7 @@ async def rotation(site: Site) -> Report:
         (old,) = await site.keys()
         async with site.load([old]).running(CALLERS // 2) as olds:
             await olds.further(100)
-            new = await _rotated(site, old, f"{GRACE}s")
+            new = await rotated(site, old, f"{GRACE}s")
             record = f"gw:key:{{{old.id}}}"
             ends = int(await site.store.client.hget(record, "previous_expires_at") or 0)
             end = time.monotonic() + ends - time.time()
@@ -97,7 +97,7 @@ async def rotation(site: Site) -> Report:
                 await asyncio.sleep(max(0.0, end - time.monotonic()))
                 await olds.further(300)
                 begun = time.monotonic()
-                newest = await _rotated(site, new, "0")
+                newest = await rotated(site, new, "0")
                 returned = time.monotonic()
                 await news.further(300)
                 async with site.load([newest]).running(2) as last:
@@ -113,7 +113,8 @@ async def rotation(site: Site) -> Report:
     return report
 
 
-async def _rotated(site: Site, key: Key, grace: str) -> Key:
+async def rotated(site: Site, key: Key, grace: str) -> Key:
+    """The same key with a new secret, by command."""
     told = await site.command("keys", "rotate", key.id, "--grace", grace)
     new = grammar.parse(told["key"])
     assert new is not None

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -25,7 +25,7 @@ from tests.cli.crews import Crew, crew
 from tests.cli.serving import environment
 from tests.flows.many_keys import many_keys
 from tests.flows.own_store import OwnStore, own_store
-from tests.flows.world import PEPPER, listening
+from tests.flows.world import MASTER, PEPPER, listening
 
 PEPPERS = Peppers((PEPPER,))
 GATEWAYS = 2
@@ -127,13 +127,14 @@ class Gateway:
 
 @dataclass
 class Site:
-    """`scale` stretches every scenario."""
+    """`scale` stretches every scenario. `port`: the agent's."""
 
     folder: Path
     store: OwnStore
     agent: Agent
     gateways: list[Gateway]
     scale: float
+    port: int
 
     def times(self, number: float) -> int:
         return max(1, round(number * self.scale))
@@ -151,16 +152,17 @@ class Site:
         command = ("redis-cli", "-s", str(self.store.socket), *words)
         return await run(command, dict(os.environ))
 
-    async def command(self, *words: str) -> Any:
-        """`gateway WORDS --json`."""
+    async def command(self, *words: str, said: str = "") -> Any:
+        """`gateway WORDS --json`, with `said` on its stdin."""
         settings = self.settings()
         command = (sys.executable, "-m", "gateway", *words, "--json")
-        return json.loads(await run(command, environment(**settings)))
+        return json.loads(await run(command, environment(**settings), said))
 
     def settings(self) -> dict[str, str]:
         return {
             "GATEWAY_REDIS_URL": self.store.settings.url or "",
             "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
+            "GATEWAY_MASTER_KEY": b64encode(MASTER).decode(),
             "GATEWAY_POLICIES": str(self.folder / "policies"),
             "GATEWAY_ACCESS_LOG": "off",
             "GATEWAY_LOG_FORMAT": "json",
@@ -184,16 +186,26 @@ async def run(command: Sequence[str], settings: dict[str, str], said: str = "") 
 
 @asynccontextmanager
 async def site(
-    folder: Path, *, workers: int, gateways: int = GATEWAYS, scale: float, quota: int = 1000
+    folder: Path,
+    *,
+    workers: int,
+    gateways: int = GATEWAYS,
+    scale: float,
+    quota: int = 1000,
+    agent: Agent | None = None,
+    prepare: Callable[["Site"], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Site]:
-    """All of it runs; nothing of it is left at the end."""
+    """All of it runs; nothing of it is left at the end. `prepare`: what has to be there before a
+    gateway starts."""
     async with AsyncExitStack() as stack:
-        agent = Agent()
+        agent = agent or Agent()
         port = await stack.enter_async_context(listening(agent.app))
         store = await stack.enter_async_context(own_store())
         (folder / "policies").mkdir(parents=True)
         (folder / "policies" / "a.yaml").write_text(POLICIES.format(port=port, quota=quota))
-        made = Site(folder, store, agent, [], scale)
+        made = Site(folder, store, agent, [], scale, port)
+        if prepare is not None:
+            await prepare(made)
         for _ in range(gateways):
             opened = crew(workers=workers, folder=folder, settings=made.settings())
             gateway = Gateway(await stack.enter_async_context(opened))

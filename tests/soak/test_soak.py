@@ -1,0 +1,81 @@
+"""What `make soak` finds is found: it would say so if something leaked or was decided wrongly."""
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from gateway.domain.keys import compose
+from tests.chaos.calls import LOST, OK, Call
+from tests.chaos.site import missing_tools
+from tests.cli.serving import REPOSITORY, environment
+from tests.soak.kinds import CUT
+from tests.soak.ledger import Held, Ledger
+from tests.soak.watch import Samples
+
+KEY = compose("live", "4xT9mQ2LrB7c", "x" * 32)
+DYING, DEAD = 10.0, 12.0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "began", "kind", "counted"),
+    [
+        (OK, 11.9, "JSON", "ok"),
+        (OK, 12.1, "JSON", "wrongly admitted"),
+        (OK, 1.0, "stranger", "wrongly admitted"),
+        ("key_invalid", 1.0, "stranger", "denied"),
+        ("key_invalid", 1.0, "JSON", "wrongly refused"),
+        ("key_revoked", 10.5, "JSON", "ended"),
+        (CUT, 10.5, "SSE", "ended"),
+        (CUT, 1.0, "SSE", "failed: cut, for no reason"),
+        (LOST, 1.0, "JSON", "failed: lost, for no reason"),
+        ("store_unavailable", 1.0, "JSON", "failed: store_unavailable, for no reason"),
+        ("store_unavailable", 6.0, "JSON", "failed: store_unavailable, Redis restarting"),
+        ("concurrency_limited", 1.0, "JSON", "wrongly refused"),
+        ("internal", 6.0, "JSON", "wrongly refused"),
+    ],
+)
+def test_a_call_is_judged_by_what_was_true_while_it_ran(
+    outcome: str, began: float, kind: str, counted: str
+) -> None:
+    ledger = Ledger(away=[(5.5, 6.5)])
+    held = Held(KEY, few=False, dying=DYING, dead=DEAD)
+    ledger.judge(kind, held, Call(0, began, began + 0.1, outcome))
+    tally = ledger.tallies[kind]
+    found = {
+        "ok": tally.ok,
+        "denied": tally.denied,
+        "ended": tally.ended,
+        "wrongly admitted": ledger.wrongly_admitted.total(),
+        "wrongly refused": ledger.wrongly_refused.total(),
+        **{f"failed: {cause}": number for cause, number in ledger.failed.items()},
+    }
+    assert {name for name, number in found.items() if number} == {counted}
+    assert ledger.unexplained == counted.endswith("no reason")
+
+
+def test_memory_that_grows_by_so_much_an_hour_is_said_to() -> None:
+    grows = Samples("w", 1, [0.0, 60.0, 120.0, 180.0], [500, 100, 110, 120], [])
+    assert grows.slope(60.0) == pytest.approx(600)
+    assert Samples("w", 1, [0.0, 60.0, 120.0], [7, 7, 7], []).slope(0.0) == 0
+
+
+@pytest.mark.skipif(
+    bool(missing_tools()) and not os.environ.get("GATEWAY_REQUIRE_TOOLS"), reason=missing_tools()
+)
+async def test_a_short_run_holds_and_ends_with_its_table() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.soak"),
+        cwd=REPOSITORY,
+        env=environment(SOAK_SECONDS="6", SOAK_WORKERS="2", SOAK_CALLERS="1"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, out + err
+    told = out.decode()
+    assert "gateway 2, worker 2" in told
+    for sentence in ("Redis restarted 1", "wrongly admitted: 0", "wrongly refused: 0"):
+        assert sentence in told
+    assert "leases left: 0 held by workers, 0 kept in Redis" in told
