@@ -6,6 +6,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import (
+    Consumer,
+    Expiry,
+    Label,
+    Limits,
+    Plan,
+    Scopes,
+    Span,
+    Users,
+)
 from gateway.admin.keys import ContainedShape, DaysQuery, etag, keys_of, reached_by
 from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
@@ -34,29 +44,29 @@ class IssuedShape(BaseModel):
 
 
 class CreateBody(Shape):
-    consumer: str
-    scopes: list[str]
-    plan: str | None = None
-    limits: str | None = None
-    users: list[str] | None = None
-    label: str | None = None
-    expires: str | None = None
+    consumer: Consumer
+    scopes: Scopes
+    plan: Plan | None = None
+    limits: Limits | None = None
+    users: Users | None = None
+    label: Label | None = None
+    expires: Expiry | None = None
     env: Literal["live", "test"] = "live"
     canary: bool = False
 
 
 class UpdateBody(Shape):
-    consumer: str | None = None
-    scopes: list[str] | None = None
-    plan: str | None = None
-    limits: str | None = None
-    users: list[str] | None = None
-    label: str | None = None
-    expires: str | None = None
+    consumer: Consumer | None = None
+    scopes: Scopes | None = None
+    plan: Plan | None = None
+    limits: Limits | None = None
+    users: Users | None = None
+    label: Label | None = None
+    expires: Expiry | None = None
 
 
 class RotateBody(Shape):
-    grace: str = "0"
+    grace: Span = "0"
 
 
 async def create(backend: Backend, call: Call) -> Told:

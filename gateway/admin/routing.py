@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gateway.domain.errors import GatewayError, MissingError, OperationError, StoreError, UsageError
 from gateway.domain.scopes import Grants, Scope
+from gateway.protocol import strict_json
 from gateway.protocol.reply import Reply
 
 PREFIX = "/admin/v1"
@@ -170,9 +171,10 @@ def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
     if shape is None:
         return None
     try:
-        data = orjson.loads(raw or b"{}")
-    except orjson.JSONDecodeError:
-        raise ApiError(400, "bad_request", "The body has to be a JSON object.") from None
+        data = strict_json.read(raw or b"{}")
+    except ValueError:
+        told = "The body has to be a JSON object, with each name once."
+        raise ApiError(400, "bad_request", told) from None
     return checked(shape, data, strict=True)
 
 
@@ -188,7 +190,7 @@ def checked(shape: type[Checked], data: Any, *, strict: bool = False) -> Checked
             {"field": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}
             for one in problem.errors(include_url=False, include_input=False)
         ]
-        told = f"{len(errors)} field{'s are' if len(errors) > 1 else ' is'} not as they have to be."
+        told = f"Not as they have to be: {', '.join(one['field'] for one in errors)}."
         raise ApiError(422, "invalid", told, errors) from None
 
 

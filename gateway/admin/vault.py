@@ -6,9 +6,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import CredentialType, Expiry, Span
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+from gateway.domain.credentials import Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
 from gateway.services.vault import CredentialView
@@ -53,16 +54,16 @@ class UserList(BaseModel):
 
 
 class SetBody(Shape):
-    type: str
+    type: CredentialType
     fields: dict[str, str] = Field(repr=False)
-    expires: str | None = None
+    expires: Expiry | None = None
     max_stale: Annotated[int, Field(ge=0)] | None = None
 
 
 class RotateBody(Shape):
     fields: dict[str, str] = Field(repr=False)
-    grace: str = "0"
-    expires: str | None = None
+    grace: Span = "0"
+    expires: Expiry | None = None
 
 
 class LinkBody(Shape):
@@ -113,8 +114,6 @@ async def show(backend: Backend, call: Call) -> Told:
 
 async def put(backend: Backend, call: Call) -> Told:
     asked: SetBody = call.body
-    if asked.type not in TYPES:
-        raise UsageError(f"type: one of {', '.join(TYPES)}.")
     vault = backend.vault_for(call.caller.actor)
     made = Credential(
         _name(call),

@@ -16,7 +16,7 @@ Ask = Callable[..., Awaitable[Answer]]
 
 @pytest.fixture
 def ask(world: World) -> Ask:
-    """`await ask(key, "GET", "/keys", json=…, headers=…)`."""
+    """`await ask(key, "GET", "/keys", json=…, headers=…)`; bytes are sent as they are."""
 
     async def asked(
         key: Key | None,
@@ -29,7 +29,8 @@ def ask(world: World) -> Ask:
         if key is not None:
             sent["Authorization"] = f"Bearer {key.text}"
         url = f"http://{world.gateways[0].admin.address}/admin/v1{path}"
-        async with world.session.request(method, url, json=json, headers=sent) as answer:
+        body = {"data" if isinstance(json, bytes) else "json": json}
+        async with world.session.request(method, url, headers=sent, **body) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
     return asked

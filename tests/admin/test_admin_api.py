@@ -124,6 +124,38 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
         ("POST", "/keys", {**SALES, "colour": "red"}, {"colour"}),
         ("POST", "/keys", {**SALES, "plan": "none-such"}, {"plan"}),
         ("POST", "/keys", {**SALES, "expires": "soon"}, {"expires"}),
+        (
+            "POST",
+            "/keys",
+            {
+                "consumer": "",
+                "scopes": ["agents/a", "no scope"],
+                "plan": "a b",
+                "limits": "rate=often",
+                "users": ["a b"],
+                "label": "two\nlines",
+                "expires": "2001-01-32",
+                "env": "prod",
+                "colour": "red",
+            },
+            {
+                "consumer",
+                "scopes",
+                "plan",
+                "limits",
+                "users",
+                "label",
+                "expires",
+                "env",
+                "colour",
+            },
+        ),
+        (
+            "PUT",
+            "/credentials/crm",
+            {"type": "key", "expires": "soon"},
+            {"type", "fields", "expires"},
+        ),
         ("GET", "/keys?limit=0&colour=red", None, {"limit", "colour"}),
     ],
 )
@@ -134,6 +166,13 @@ async def test_every_bad_field_is_named(
     assert answer.status == 422
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert {error["field"] for error in answer.json["errors"]} == bad
+
+
+async def test_a_body_with_a_name_twice_is_refused(ask: Ask, admin: Key) -> None:
+    twice = b'{"consumer": "sales", "consumer": "hr", "scopes": ["agents/*"]}'
+    answer = await ask(admin, "POST", "/keys", twice)
+    assert answer.status == 400
+    assert "each name once" in answer.json["detail"]
 
 
 async def test_containing_a_key_closes_it_and_tells_what_it_reached(

@@ -1,0 +1,56 @@
+"""Fields of bodies that are checked as their text is, all of them before anything is done."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from gateway.domain import expiry
+from gateway.domain.credentials import TYPES
+from gateway.domain.errors import UsageError
+from gateway.domain.key_fields import KeyFields
+from gateway.domain.units import duration
+
+T = TypeVar("T")
+
+
+def _checked(check: Callable[[T], object]) -> AfterValidator:
+    """What `check` says of a value is the field's error, word for word."""
+
+    def validate(value: T) -> T:
+        try:
+            check(value)
+        except (UsageError, ValueError) as problem:
+            # Without a name in braces: what is told may hold some of its own.
+            raise PydanticCustomError("invalid", "{told}", {"told": str(problem)}) from None
+        return value
+
+    return AfterValidator(validate)
+
+
+def _expiry(text: str) -> None:
+    # Whether it is past is seen when it is used.
+    expiry.parse(text, 0)
+
+
+def _span(text: str) -> None:
+    if text != "0":
+        duration(text)
+
+
+def _type(text: str) -> None:
+    if text not in TYPES:
+        raise ValueError(f"one of {', '.join(TYPES)}")
+
+
+Consumer = Annotated[str, _checked(lambda text: KeyFields(consumer=text).values())]
+Scopes = Annotated[list[str], _checked(lambda items: KeyFields(scopes=tuple(items)).values())]
+Plan = Annotated[str, _checked(lambda text: KeyFields(plan=text).values())]
+Limits = Annotated[str, _checked(lambda text: KeyFields(limits=text).values())]
+Users = Annotated[list[str], _checked(lambda items: KeyFields(users=tuple(items)).values())]
+Label = Annotated[str, _checked(lambda text: KeyFields(label=text).values())]
+CredentialType = Annotated[str, _checked(_type)]
+Expiry = Annotated[str, _checked(_expiry)]
+# `24h`; `0` is none.
+Span = Annotated[str, _checked(_span)]
