@@ -31,6 +31,8 @@ class Reloadable(Protocol):
 
     problems: tuple[Problem, ...]
 
+    async def candidate(self) -> Loaded: ...
+
     async def reload(self, reason: str) -> Loaded: ...
 
 

@@ -9,6 +9,9 @@ from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.domain.problems import Problem
 from gateway.protocol.policy.read import read_policies
 from gateway.services.explain import Question
+from gateway.services.policy_diff import PolicyDiff
+from gateway.services.policy_diff import diff as compare
+from gateway.store.keys import KeyStore
 
 
 class ProblemShape(BaseModel):
@@ -59,6 +62,15 @@ class ExplainShape(BaseModel):
     status: int | None
     message: str
     upstream: str
+
+
+class DiffShape(BaseModel):
+    """From what is in force to what the files say. `revision` and `diff` null: the files cannot be
+    used, for `problems`."""
+
+    revision: str | None
+    problems: list[ProblemShape]
+    diff: PolicyDiff | None
 
 
 class CheckBody(Shape):
@@ -117,6 +129,17 @@ async def check(_: Backend, call: Call) -> Told:
     return Told(shape)
 
 
+async def diff(backend: Backend, _: Call) -> Told:
+    if backend.live is None:
+        raise ApiError(409, "refused", "These policies do not come from files.")
+    loaded = await backend.live.candidate()
+    if loaded.policies is None:
+        return Told(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
+    keys = KeyStore(backend.client, backend.prefix)
+    found = await compare(backend.policies(), loaded.policies, keys)
+    return Told(DiffShape(revision=loaded.policies.revision, problems=[], diff=found))
+
+
 async def explain(backend: Backend, call: Call) -> Told:
     asked: ExplainBody = call.body
     question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool, asked.model)
@@ -137,6 +160,14 @@ ROUTES: tuple[Route[Backend], ...] = (
     Route("GET", "/policies", "What is in force", ("read",), show, PoliciesShape),
     Route("POST", "/policies/reload", "Read the files now", (), reload, ReloadShape),
     Route("POST", "/policies/check", "Check a text", ("read",), check, CheckShape, CheckBody),
+    Route(
+        "POST",
+        "/policies/diff",
+        "Who would gain and lose by a reload",
+        ("read",),
+        diff,
+        DiffShape,
+    ),
     Route(
         "POST",
         "/policies/explain",

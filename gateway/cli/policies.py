@@ -3,6 +3,7 @@
 import click
 
 from gateway.cli.check_policies import check
+from gateway.cli.diff_policies import diff_policies
 from gateway.cli.explain_policies import explain
 from gateway.cli.show_policies import schema, show
 
@@ -11,8 +12,8 @@ EPILOG = "\b\nExample:\n  gateway policy check policies/"
 
 @click.group(epilog=EPILOG)
 def policy() -> None:
-    """Check, show and explain the policies."""
+    """Check, show, compare and explain the policies."""
 
 
-for command in (check, show, explain, schema):
+for command in (check, show, diff_policies, explain, schema):
     policy.add_command(command)

@@ -92,6 +92,17 @@ def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limi
     return base.overridden(own), plan
 
 
+def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:
+    """Why every request of this key is refused under `plans`, alive or not; empty: it is not."""
+    if record.plan and record.plan not in plans:
+        return f"plan {record.plan} is gone"
+    try:
+        effective_limits(record, plans)
+    except MisconfiguredError:
+        return "limits make no sense"
+    return ""
+
+
 def binding_limits(
     record: KeyRecord, plans: Mapping[str, Plan], agent: str | None, *, of_model: bool = False
 ) -> tuple[NamedLimit, ...]:

@@ -3,43 +3,31 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from gateway.domain.judgement import MisconfiguredError, dead, effective_limits
+from gateway.domain.judgement import refused_by
 from gateway.domain.policies import Policies
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import ANY, parse_all
-from gateway.services.find_keys import scan_records
+from gateway.services.living_keys import living
 from gateway.store.keys import KeyStore
 
 
 async def orphans(keys: KeyStore, policies: Policies) -> list[str]:
     """A sentence for each plan and agent that living keys need and `policies` do not have."""
-    now = await keys.now()
-    living = (r async for r in scan_records(keys) if r.hash and dead(r, now) is None)
-    return await _sentences(living, policies)
+    return await _sentences(living(keys), policies)
 
 
 async def _sentences(living: AsyncIterator[KeyRecord], policies: Policies) -> list[str]:
     refused: Counter[str] = Counter()
     reach: Counter[str] = Counter()
     async for record in living:
-        if record.plan and record.plan not in policies.plans:
-            refused[f"plan {record.plan} is gone"] += 1
-        elif _is_misconfigured(record, policies):
-            refused["limits make no sense"] += 1
+        if reason := refused_by(record, policies.plans):
+            refused[reason] += 1
         for agent in _agents_of(record) - policies.agents.keys():
             reach[f"agent {agent} is gone"] += 1
     return [
         *(f"{what}: {_keys(n)} would be refused" for what, n in sorted(refused.items())),
         *(f"{what}: {_keys(n)} could not reach it" for what, n in sorted(reach.items())),
     ]
-
-
-def _is_misconfigured(record: KeyRecord, policies: Policies) -> bool:
-    try:
-        effective_limits(record, policies.plans)
-    except MisconfiguredError:
-        return True
-    return False
 
 
 def _agents_of(record: KeyRecord) -> set[str]:

@@ -60,10 +60,18 @@ class LivePolicies:
 
     async def reload(self, reason: str) -> Loaded:
         """Read the files now. A bad set leaves the last good one in force."""
-        loaded = await asyncio.to_thread(read_directory, self._directory)
-        loaded = await self._vetted(loaded)
+        loaded = await self._read()
         self._take(loaded, reason)
         return loaded
+
+    async def candidate(self) -> Loaded:
+        """What a reload would take now; nothing is taken."""
+        loaded = await self._read()
+        policies = loaded.policies
+        return replace(loaded, policies=self._adapt(policies)) if policies else loaded
+
+    async def _read(self) -> Loaded:
+        return await self._vetted(await asyncio.to_thread(read_directory, self._directory))
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:

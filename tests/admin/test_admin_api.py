@@ -3,17 +3,22 @@
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.admin.routes import ROUTES
 from gateway.admin.routing import ADMIN, Route
 from gateway.domain.keys import Key
+from gateway.domain.settings import StoreSettings
+from gateway.services.policies import list_directory, read_directory
+from gateway.services.reload import LivePolicies
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask
 from tests.flows.many_keys import many_keys
-from tests.flows.world import World
+from tests.flows.world import World, new_world
 
 POWERS = ("admin", "keys", "credentials-write", "audit", "read")
 SALES = {"consumer": "sales", "scopes": ["agents/*"]}
@@ -289,6 +294,39 @@ async def test_policies_are_shown_checked_and_explained(world: World, ask: Ask, 
     assert (told["code"], told["status"]) == ("scope_denied", 403)
     # These are not from files.
     assert (await ask(admin, "POST", "/policies/reload")).status == 409
+    assert (await ask(admin, "POST", "/policies/diff")).status == 409
+
+
+async def test_who_would_lose_by_files_that_were_not_taken_yet_is_told(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.yaml"
+    text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:1'}, b: {upstream: 'http://x'}}\n"
+    file.write_text(text)
+    loaded = read_directory(tmp_path).policies
+    assert loaded is not None
+    live = LivePolicies(tmp_path, list_directory(tmp_path), loaded, lambda policies: policies)
+    async with new_world(store, client, live=live) as world:
+        reader = await world.issue("gateway/read", consumer="ops")
+        await world.issue("agents/*", consumer="sales")
+
+        async def diff() -> Any:
+            path = f"http://{world.gateways[0].admin.address}/admin/v1/policies/diff"
+            headers = {"Authorization": f"Bearer {reader.text}"}
+            async with world.session.post(path, headers=headers) as answer:
+                return await answer.json()
+
+        assert (await diff())["diff"]["loses"] is False
+        file.write_text(text.replace(", b: {upstream: 'http://x'}", ""))
+        told = (await diff())["diff"]
+        assert told["structure"]["removed"] == ["agents/b"]
+        (group,) = told["keys"]["groups"]
+        assert (group["consumer"], group["change"]["lost"]) == ("sales", ["agents/b:invoke"])
+        assert set(live.current.agents) == {"a", "b"}
+        file.write_text("version: 1\nagents: {a: 5}\n")
+        refused = await diff()
+        assert refused["diff"] is None
+        assert refused["problems"][0]["place"].endswith("a.yaml:2:13")
 
 
 async def test_it_says_how_it_does(ask: Ask, admin: Key) -> None:

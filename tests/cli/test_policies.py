@@ -78,6 +78,67 @@ async def test_check_warns_of_living_keys_that_would_be_refused(
     ]
 
 
+@pytest.fixture
+def narrower(commands: Commands) -> str:
+    """A directory in which `/admin` is gone and the plan allows less."""
+    (commands.folder / "new").mkdir()
+    text = POLICIES.replace("      - {path: /admin, action: admin}\n", "")
+    (commands.folder / "new" / "a.yaml").write_text(text.replace("rate: 10/s", "rate: 5/s"))
+    return "new"
+
+
+def test_diff_tells_who_loses_what_by_consumer_and_plan(commands: Commands, narrower: str) -> None:
+    planned = {commands.create("--plan", "standard").id for _ in range(7)}
+    commands.create("--label", "no plan")
+    only = ("create", "--consumer", "chatters", "--scope", "agents/support:chat", "--quiet")
+    assert commands(*only).code == 0
+    ended = commands.gateway("policy", "diff", "policies", narrower)
+    assert (ended.code, ended.said) == (0, "")
+    for part in ("~ agents/support: routes", "agents/support any /admin", "rate 10/s → 5/s"):
+        assert part in ended.out
+    assert ended.out.endswith("9 living keys: 8 lose something, 0 only gain.\n")
+    assert "chatters" not in ended.out
+    told = commands.gateway("policy", "diff", "policies", narrower, "--json").json
+    assert told["loses"] is True
+    none, group = told["keys"]["groups"]
+    assert (none["plan"], none["count"], none["change"]["limits"]) == ("", 1, [])
+    assert (group["consumer"], group["plan"], group["count"]) == ("sales", "standard", 7)
+    assert len(group["ids"]) == 5 and set(group["ids"]) <= planned
+    assert group["change"]["lost"] == ["agents/support any /admin"]
+    assert group["change"]["limits"] == [
+        {"limit": "rate", "before": "10/s", "after": "5/s", "stricter": True}
+    ]
+
+
+async def test_diff_fails_on_a_loss_where_that_is_asked_for(
+    commands: Commands, narrower: str, client: Redis
+) -> None:
+    words = ("policy", "diff", "policies", narrower, "--fail-on-loss")
+    assert commands.gateway(*words).code == 0
+    key = commands.create("--plan", "standard")
+    assert commands.gateway(*words).code == 1
+    assert commands.gateway("policy", "diff", narrower, "policies", "--fail-on-loss").code == 0
+    gone = commands.gateway("policy", "diff", "policies", "-", "--json").json
+    (group,) = gone["keys"]["groups"]
+    assert group["change"]["refused"] == "plan standard is gone"
+    assert gone["strangers"]["lost"] == ["agents/support GET /health (public)"]
+    # A dead key loses nothing.
+    await client.hset(f"gw:key:{{{key.id}}}", "status", "revoked")
+    assert commands.gateway(*words).code == 0
+
+
+def test_diff_does_without_a_store_and_says_so(commands: Commands, narrower: str) -> None:
+    away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
+    ended = Commands(away, commands.folder).gateway("policy", "diff", "policies", narrower)
+    assert ended.code == 0
+    assert "The living keys were not looked at" in ended.said
+    assert "~ plans/standard: limits" in ended.out
+    same = commands.gateway("policy", "diff", "policies", "policies")
+    assert same.out == "The policies say the same.\n0 living keys: 0 lose something, 0 only gain.\n"
+    bad = commands.gateway("policy", "diff", "policies", "nowhere")
+    assert bad.code == 1 and bad.is_one_sentence()
+
+
 def test_check_does_without_a_store_that_does_not_answer(commands: Commands) -> None:
     away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
     ended = Commands(away, commands.folder).gateway("policy", "check")

@@ -29,6 +29,7 @@ from gateway.domain.settings import (
     VaultSettings,
 )
 from gateway.services.issue import Issuer
+from gateway.services.reload import LivePolicies
 from gateway.store.keys import KeyStore
 
 PEPPER = b"p" * 32
@@ -62,7 +63,8 @@ class Answer:
 
 @dataclass
 class World:
-    """`policies` may be replaced at any time; the next request sees the new ones."""
+    """`policies` may be replaced at any time; the next request sees the new ones. `live`: where
+    they come from instead, if they are read from files."""
 
     store: StoreSettings
     client: Redis
@@ -77,6 +79,7 @@ class World:
     tls: ServerTls | None = None
     stream_unchecked: float = 60.0
     vault: VaultSettings = field(default_factory=lambda: VaultSettings(None, (MASTER,), 0.1))
+    live: LivePolicies | None = None
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -88,6 +91,9 @@ class World:
     def address(self) -> tuple[str, int]:
         address = self.gateways[0].data.address
         return address.host, address.port
+
+    def in_force(self) -> Policies:
+        return self.live.current if self.live else self.policies
 
     def serve(self, *agents: Agent, plans: Mapping[str, Plan] | None = None, **rest: Any) -> None:
         """Put these agents and plans into force."""
@@ -183,6 +189,6 @@ async def new_world(
             stream_unchecked=world.stream_unchecked,
         )
         for _ in range(gateways):
-            opened = open_gateway(settings, lambda: world.policies)
+            opened = open_gateway(settings, world.in_force, None, world.live)
             world.gateways.append(await stack.enter_async_context(opened))
         yield world
