@@ -14,10 +14,11 @@ from pathlib import Path
 from tests.docs.markdown import fences
 
 REPOSITORY = Path(__file__).parents[2]
-# Chosen by people, who know which pages are read from top to bottom.
+WHERE = ("README*.md", "docs/**/*.md", "examples/**/*.md")
 PAGES = tuple(
-    path.relative_to(REPOSITORY).as_posix()
-    for path in sorted([*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/**/*.md")])
+    sorted(
+        page.relative_to(REPOSITORY).as_posix() for glob in WHERE for page in REPOSITORY.glob(glob)
+    )
 )
 RUN = frozenset({"sh", "console", "python"})
 SHOWN = frozenset({"text", "mermaid"})
