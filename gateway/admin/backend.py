@@ -16,6 +16,7 @@ from gateway.services.audited_keys import AuditedKeys
 from gateway.services.credentials import LiveCredentials
 from gateway.services.explain import Explainer
 from gateway.services.links import Links
+from gateway.services.log_level import LogLevel
 from gateway.services.vault import Vault
 from gateway.store.admission import Admission
 from gateway.store.audit import AuditStore
@@ -54,6 +55,7 @@ class Backend:
     workers: WorkerStore
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     clock: Callable[[], float]
+    log_level: LogLevel
     live: Reloadable | None = None
 
     def acts(self, actor: str) -> Acts:

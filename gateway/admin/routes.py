@@ -1,6 +1,6 @@
 """Everything that the admin API answers."""
 
-from gateway.admin import change_keys, keys, policies, sight, vault
+from gateway.admin import change_keys, keys, log_level, policies, sight, vault
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Route
 
@@ -10,4 +10,5 @@ ROUTES: tuple[Route[Backend], ...] = (
     *vault.ROUTES,
     *policies.ROUTES,
     *sight.ROUTES,
+    *log_level.ROUTES,
 )

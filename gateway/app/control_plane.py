@@ -39,6 +39,7 @@ def admin_door(
         base.workers,
         readiness,
         time.time,
+        base.log_level,
         live,
     )
     keyless = base.settings.admin_listen.is_loopback

@@ -22,6 +22,7 @@ from gateway.services.authenticate import Authenticator, Slot
 from gateway.services.credentials import LiveCredentials
 from gateway.services.leases import Leases
 from gateway.services.links import Links
+from gateway.services.log_level import LogLevel
 from gateway.services.open_audit import open_audit
 from gateway.services.open_vault import live_credentials, users_vault
 from gateway.services.pulse import Pulse
@@ -32,6 +33,7 @@ from gateway.store.admission import PREPARE, Admission
 from gateway.store.connect import examine, open_lines, open_store
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
+from gateway.store.log_level import LogLevelStore
 from gateway.store.workers import WorkerStore
 from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
@@ -57,6 +59,7 @@ class Foundation:
     vault_for: Callable[[str], Vault]
     links: Links
     workers: WorkerStore
+    log_level: LogLevel
     worker: Worker | None
 
 
@@ -82,6 +85,8 @@ async def open_foundation(
         pulse.show(traffic.audit_lag, lambda: audit.lag)
         pulse.show(traffic.policies_revision, lambda: _as_number(policies().revision))
         in_background(pulse.beat(), stack)
+        log_level = LogLevel(LogLevelStore(client, prefix), settings.log_level)
+        in_background(log_level.watch(), stack)
         yield Foundation(
             settings,
             policies,
@@ -96,6 +101,7 @@ async def open_foundation(
             await stack.enter_async_context(users_vault(settings, client, audit)),
             Links(LinkStore(client, prefix), draw),
             WorkerStore(client, prefix),
+            log_level,
             worker,
         )
 

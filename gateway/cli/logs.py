@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 
 from gateway.protocol import json_line
+from gateway.services.log_level import log_from
 
-LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "text")
 
 
@@ -26,16 +26,12 @@ def configure(log_format: str, level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
         # One write a line: several workers share this stderr.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    log_from(level)
     # aiohttp's server logger repeats the bytes it could not parse, keys included.
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
-
-
-def _number(level: str) -> int:
-    return logging.getLevelNamesMapping()[level.upper()]
 
 
 def _dumps(event: Any, **_: Any) -> str:

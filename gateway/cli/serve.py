@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.listener_options import listener_options
-from gateway.cli.logs import FORMATS, LEVELS, configure
+from gateway.cli.logs import FORMATS, configure
 from gateway.cli.options import (
     check_exposure,
     policies_option,
@@ -24,6 +24,7 @@ from gateway.cli.vault_options import audit_file, read_vault
 from gateway.domain.children import ChildSettings
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import (
+    LOG_LEVELS,
     AccessLogSettings,
     Address,
     ListenerLimits,
@@ -142,11 +143,11 @@ Example:
 )
 @click.option(
     "--log-level",
-    type=click.Choice(LEVELS),
+    type=click.Choice(LOG_LEVELS),
     default="info",
     envvar="GATEWAY_LOG_LEVEL",
     show_default=True,
-    help="The least that is logged.",
+    help="The least that is logged, until the admin API changes it.",
 )
 def serve(
     listen: Address,
@@ -187,6 +188,7 @@ def serve(
         access_log=_access_log(access_log, log_format),
         max_requests=max_requests,
         audit_file=audit_file(),
+        log_level=log_level,
         children=children,
     )
     settings = with_hidden(settings)

@@ -8,6 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.domain.children import ChildSettings
 
+# From the one that says most.
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -146,4 +149,5 @@ class Settings:
     access_log: AccessLogSettings | None = None
     max_requests: int = 0
     audit_file: Path | None = None
+    log_level: str = "info"
     children: ChildSettings = field(default_factory=ChildSettings)

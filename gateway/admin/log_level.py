@@ -1,0 +1,55 @@
+"""`/admin/v1/log-level`: how much the workers log, while they run."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.times import seconds
+
+Level = Literal["debug", "info", "warning", "error"]
+# What was turned up to look at something is forgotten when it was found.
+LONGEST = 30 * 86_400.0
+
+
+class LevelShape(BaseModel):
+    """`level`: in force in the worker that answers; the others follow within a few seconds. `own`:
+    what it was started with."""
+
+    level: str
+    own: str
+
+
+class LevelBody(Shape):
+    """`level` null: what each worker was started with. `span`: such as `15m`, after which it is
+    that again by itself; null: until it is told something else."""
+
+    level: Level | None
+    span: Annotated[str, Field(max_length=20)] | None = None
+
+
+def _shape(backend: Backend) -> Told:
+    return Told(LevelShape(level=backend.log_level.current, own=backend.log_level.own))
+
+
+async def show(backend: Backend, _: Call) -> Told:
+    return _shape(backend)
+
+
+async def change(backend: Backend, call: Call) -> Told:
+    asked: LevelBody = call.body
+    span = None if asked.span is None else seconds("span", asked.span)
+    await backend.acts(call.caller.actor).record(f"log_level.{asked.level or 'forget'}")
+    if asked.level is None:
+        await backend.log_level.forget()
+    else:
+        whole = None if span is None else int(min(max(span, 1.0), LONGEST))
+        await backend.log_level.tell(asked.level, whole)
+    return _shape(backend)
+
+
+ROUTES: tuple[Route[Backend], ...] = (
+    Route("GET", "/log-level", "How much is logged", ("read",), show, LevelShape),
+    Route("PUT", "/log-level", "Log more or less", (), change, LevelShape, LevelBody),
+)

@@ -1,0 +1,29 @@
+"""`gw:log-level`: how much all workers log, while it is there; each looks at it by itself."""
+
+from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
+
+from gateway.store.failures import translated
+
+
+class LogLevelStore:
+    """Every method raises StoreError where Redis cannot answer."""
+
+    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+        self._client = client
+        self._name = f"{prefix}log-level"
+
+    async def get(self) -> str:
+        """Empty: none is set. It may have been written by hand, and be anything."""
+        with translated():
+            found = await self._client.execute_command("GET", self._name, **{NEVER_DECODE: True})
+        return bytes(found or b"").decode(errors="replace")
+
+    async def put(self, level: str, seconds: int | None) -> None:
+        """For so many seconds; None: until it is removed."""
+        with translated():
+            await self._client.set(self._name, level, ex=seconds)
+
+    async def remove(self) -> None:
+        with translated():
+            await self._client.delete(self._name)
