@@ -128,7 +128,7 @@ class Mention:
     types: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Policies:
     """Everything the files say. `revision` is a digest of their content, for logs.
 

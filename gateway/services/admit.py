@@ -254,7 +254,7 @@ class Gatekeeper:
     def _current(self, digest: bytes, policies: Policies) -> Belief | None:
         """The belief under these policies, or None where the record has to be read first."""
         belief = self._beliefs.get(digest)
-        if belief is None or belief.policies is policies:
+        if belief is None or belief.policies() is policies:
             return belief
         try:
             renewed = believe(belief.record, belief.proven, policies)

@@ -4,14 +4,15 @@ The admission script decides nothing on a belief that the live record does not b
 belief can outlive a revocation; it only saves a second round trip.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.judgement import NamedLimit, binding_limits, may_act_for, valid_until
 from gateway.domain.limit_headers import LimitFields, limit_fields
 from gateway.domain.limits import Tokens
-from gateway.domain.policies import Policies
+from gateway.domain.policies import Plan, Policies
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import Grants, Scope, parse_all
 from gateway.protocol.request import RequestHead
@@ -49,11 +50,16 @@ class Door:
 
 @dataclass(slots=True)
 class Belief:
-    """A record as it was last read, the hash that was proven, and what follows under `policies`."""
+    """A record as it was last read, the hash that was proven, and what follows under `policies`.
+
+    Those are not held on to: the beliefs of keys that nobody uses any more kept every set alive
+    under which one of them was used last.
+    """
 
     record: KeyRecord
     proven: Candidate
-    policies: Policies
+    policies: ReferenceType[Policies]
+    plans: Mapping[str, Plan]
     grants: Grants
     doors: dict[Place, Door] = field(default_factory=dict)
     touched_at: float = float("-inf")
@@ -93,7 +99,7 @@ class Belief:
         agent = located.agent.name if located.agent and located.agent.inject is None else ""
         record, slot = self.record, self.proven.slot
         of_model = located.agent is not None and located.agent.dialect is not None
-        limits = binding_limits(record, self.policies.plans, agent, of_model=of_model)
+        limits = binding_limits(record, self.plans, agent, of_model=of_model)
         until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
         needed = located.scopes
 
@@ -124,4 +130,4 @@ class Belief:
 def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
     """A belief of a record just read; MisconfiguredError if it makes no sense under `policies`."""
     binding_limits(record, policies.plans, None)
-    return Belief(record, proven, policies, parse_all(record.scopes))
+    return Belief(record, proven, ref(policies), policies.plans, parse_all(record.scopes))
