@@ -1,5 +1,6 @@
 """`/admin/v1/keys`: changing them, as `gateway keys create`, `rotate`, `revoke` and the rest do."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from gateway.admin.fields import (
     Span,
     Users,
 )
-from gateway.admin.keys import ContainedShape, DaysQuery, etag, keys_of, reached_by
+from gateway.admin.keys import keys_of
 from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
@@ -30,6 +31,7 @@ from gateway.services.lifecycle import KeyChange
 from gateway.store.keys import KeyStore
 
 WRITE = ("keys",)
+_TAG = re.compile(r'"([0-9a-f]{40})"')
 
 
 class IssuedShape(BaseModel):
@@ -92,17 +94,16 @@ async def update(backend: Backend, call: Call) -> Told:
     _check_plan(backend, asked.plan)
     await _check_powers_of(keys, call)
     _check_powers(call, asked.scopes or ())
-    await _check_match(keys, call)
-    changed = await lifecycle.update(keys, call.parts["id"], await _fields(keys, asked))
-    key = view(changed, await keys.now())
-    return Told(key, headers=(("ETag", etag(key)),))
+    changed, revision = await lifecycle.update(
+        keys, call.parts["id"], await _fields(keys, asked), _expected(call)
+    )
+    return Told(view(changed, await keys.now()), headers=(("ETag", f'"{revision}"'),))
 
 
 async def delete(backend: Backend, call: Call) -> Told:
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
-    await _check_match(keys, call)
-    return _changed(await lifecycle.delete(keys, call.parts["id"]))
+    return _changed(await lifecycle.delete(keys, call.parts["id"], _expected(call)))
 
 
 async def revoke(backend: Backend, call: Call) -> Told:
@@ -134,18 +135,6 @@ async def rotate(backend: Backend, call: Call) -> Told:
     return _issued(await issuer.rotate(call.parts["id"], grace, marker), 200)
 
 
-async def contain(backend: Backend, call: Call) -> Told:
-    """Revoked first: what it reached is looked at once it can reach no more."""
-    keys = keys_of(backend, call)
-    await one(keys, call.parts["id"])
-    done = await lifecycle.revoke(keys, [call.parts["id"]])
-    change = done.changes[0]
-    if change.refused:
-        return _changed(change)
-    reached_so_far = await reached_by(backend, call)
-    return Told(ContainedShape(id=change.id, outcome=change.outcome, reached=reached_so_far))
-
-
 async def _fields(keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
     expires_at = None
     if asked.expires is not None:
@@ -169,10 +158,19 @@ async def _check_powers_of(keys: KeyStore, call: Call) -> None:
 
 def _check_powers(call: Call, items: Iterable[str]) -> None:
     """Whoever may make keys must not make, or take over, one with power over the gateway."""
-    powers = [item for item in items if item.startswith("gateway")]
+    powers = _powers(items)
     if powers and not call.caller.may(()):
         told = f"Keys with {powers[0]} are made and changed with gateway/admin alone."
         raise ApiError(403, "scope_denied", told)
+
+
+def may_take_over(call: Call, scopes: Iterable[str]) -> bool:
+    """Whether the caller may have a working secret of a key with these scopes."""
+    return not _powers(scopes) or call.caller.may(())
+
+
+def _powers(items: Iterable[str]) -> list[str]:
+    return [item for item in items if item.startswith("gateway")]
 
 
 def _check_plan(backend: Backend, plan: str | None) -> None:
@@ -181,12 +179,13 @@ def _check_plan(backend: Backend, plan: str | None) -> None:
         raise ApiError(422, "invalid", told, [{"field": "plan", "message": told}])
 
 
-async def _check_match(keys: KeyStore, call: Call) -> None:
-    wanted = call.header(b"if-match")
-    if wanted and wanted != "*":
-        now = await keys.now()
-        if etag(view(await one(keys, call.parts["id"]), now)) not in wanted:
-            raise ApiError(412, "changed", "The key was changed meanwhile: look at it again.")
+def _expected(call: Call) -> str:
+    """The revisions that If-Match names; empty: any will do."""
+    wanted = call.header(b"if-match").strip()
+    if wanted in ("", "*"):
+        return ""
+    # What names none can match none.
+    return " ".join(_TAG.findall(wanted)) or "none"
 
 
 def _issued(issued: Issued, status: int) -> Told:
@@ -244,14 +243,5 @@ ROUTES: tuple[Route[Backend], ...] = (
         IssuedShape,
         RotateBody,
         headers=("Idempotency-Key",),
-    ),
-    Route(
-        "POST",
-        "/keys/{id}/contain",
-        "Revoke a key and tell what it reached",
-        WRITE,
-        contain,
-        ContainedShape,
-        query=DaysQuery,
     ),
 )

@@ -1,7 +1,5 @@
 """`/admin/v1/keys`: looking at them, as `gateway keys list` and `show` do."""
 
-import hashlib
-from dataclasses import asdict
 from typing import Annotated
 
 import structlog
@@ -13,12 +11,9 @@ from gateway.admin.times import seconds
 from gateway.domain import scopes
 from gateway.domain.errors import UsageError
 from gateway.domain.key_views import KeyView, view
-from gateway.domain.usage import Counts
 from gateway.services.audited_keys import AuditedKeys
-from gateway.services.find_keys import KeyFilter, one, page
-from gateway.services.usage import reached
+from gateway.services.find_keys import KeyFilter, no_key, page
 
-DAY = 86_400
 READ = ("read", "keys")
 
 log = structlog.get_logger()
@@ -29,12 +24,6 @@ class KeyPage(BaseModel):
     next: str | None
 
 
-class ContainedShape(BaseModel):
-    id: str
-    outcome: str
-    reached: dict[str, Counts]
-
-
 class ListQuery(Shape):
     consumer: str | None = None
     state: str | None = None
@@ -42,10 +31,6 @@ class ListQuery(Shape):
     expiring_within: str | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     after: str = ""
-
-
-class DaysQuery(Shape):
-    days: Annotated[int, Field(ge=1, le=35)] = 7
 
 
 async def list_keys(backend: Backend, call: Call) -> Told:
@@ -63,24 +48,10 @@ async def list_keys(backend: Backend, call: Call) -> Told:
 
 async def show(backend: Backend, call: Call) -> Told:
     keys = keys_of(backend, call)
-    key = view(await one(keys, call.parts["id"]), await keys.now())
-    return Told(key, headers=(("ETag", etag(key)),))
-
-
-async def reach(backend: Backend, call: Call) -> Told:
-    await one(keys_of(backend, call), call.parts["id"])
-    return Told(
-        ContainedShape(
-            id=call.parts["id"], outcome="looked at", reached=await reached_by(backend, call)
-        )
-    )
-
-
-async def reached_by(backend: Backend, call: Call) -> dict[str, Counts]:
-    asked: DaysQuery = call.query
-    now = backend.clock()
-    found = await reached(backend.usage, call.parts["id"], now - (asked.days - 1) * DAY, now)
-    return {name or "none": counts for name, counts in sorted(found.items())}
+    record, revision = await keys.revised(call.parts["id"])
+    if record is None:
+        raise no_key(call.parts["id"])
+    return Told(view(record, await keys.now()), headers=(("ETag", f'"{revision}"'),))
 
 
 def keys_of(backend: Backend, call: Call) -> AuditedKeys:
@@ -90,21 +61,7 @@ def keys_of(backend: Backend, call: Call) -> AuditedKeys:
     return backend.keys(call.caller.actor, unrecorded)
 
 
-def etag(key: KeyView) -> str:
-    told = repr(sorted(asdict(key).items())).encode()
-    return f'"{hashlib.sha256(told).hexdigest()[:24]}"'
-
-
 ROUTES: tuple[Route[Backend], ...] = (
     Route("GET", "/keys", "List keys", READ, list_keys, KeyPage, query=ListQuery),
     Route("GET", "/keys/{id}", "Show a key", READ, show, KeyView),
-    Route(
-        "GET",
-        "/keys/{id}/reach",
-        "What a key asked for",
-        READ,
-        reach,
-        ContainedShape,
-        query=DaysQuery,
-    ),
 )

@@ -1,13 +1,24 @@
 """Everything that the admin API answers."""
 
-from gateway.admin import change_keys, keys, log_level, policies, sight, vault
+from gateway.admin import (
+    bulk,
+    change_keys,
+    keys,
+    log_level,
+    policies,
+    reach,
+    sight,
+    vault,
+)
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Route
 
 ROUTES: tuple[Route[Backend], ...] = (
     *keys.ROUTES,
     *change_keys.ROUTES,
+    *bulk.ROUTES,
     *vault.ROUTES,
+    *reach.ROUTES,
     *policies.ROUTES,
     *sight.ROUTES,
     *log_level.ROUTES,

@@ -11,7 +11,14 @@ from urllib.parse import parse_qsl
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from gateway.domain.errors import GatewayError, MissingError, OperationError, StoreError, UsageError
+from gateway.domain.errors import (
+    ChangedError,
+    GatewayError,
+    MissingError,
+    OperationError,
+    StoreError,
+    UsageError,
+)
 from gateway.domain.scopes import Grants, Scope
 from gateway.protocol import strict_json
 from gateway.protocol.reply import Reply
@@ -152,6 +159,8 @@ class Api(Generic[Backend]):
             raise ApiError(422, "invalid", str(problem)) from None
         except MissingError as problem:
             raise ApiError(404, "not_found", str(problem)) from None
+        except ChangedError as problem:
+            raise ApiError(412, "changed", str(problem)) from None
         except OperationError as problem:
             raise ApiError(409, "refused", str(problem)) from None
         except StoreError as problem:

@@ -11,13 +11,14 @@ from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
 from gateway.domain.credentials import Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import UsageError
+from gateway.domain.key_reach import places_of
 from gateway.domain.links import check_user, read_wanted
 from gateway.services.vault import CredentialView
 
 
 @dataclass(frozen=True, slots=True)
 class UsedCredential(CredentialView):
-    """`used_by`: agents whose policies name it."""
+    """`used_by`: services, models and tools whose calls may be sent it."""
 
     used_by: tuple[str, ...] = ()
 
@@ -70,7 +71,7 @@ class LinkBody(Shape):
     credentials: str
 
 
-def _name(call: Call) -> CredentialId:
+def name_of(call: Call) -> CredentialId:
     text = call.parts["name"]
     if user := call.parts.get("user"):
         text = f"user/{user}/{text}"
@@ -80,19 +81,9 @@ def _name(call: Call) -> CredentialId:
         raise UsageError(str(problem)) from None
 
 
-def _used_by(backend: Backend, name: str) -> tuple[str, ...]:
-    policies = backend.policies()
-    agents = (*policies.services.values(), *policies.models.values())
-    return tuple(
-        agent.place
-        for agent in agents
-        if agent.inject is not None
-        and any(not r.of_user and r.name == name for r in agent.inject.references)
-    )
-
-
-def _shape(backend: Backend, view: CredentialView) -> UsedCredential:
-    return UsedCredential(**asdict(view), used_by=_used_by(backend, view.name))
+def shape_of(backend: Backend, view: CredentialView) -> UsedCredential:
+    used_by = places_of(backend.policies(), parse_id(view.name))
+    return UsedCredential(**asdict(view), used_by=used_by)
 
 
 async def list_credentials(backend: Backend, call: Call) -> Told:
@@ -100,7 +91,7 @@ async def list_credentials(backend: Backend, call: Call) -> Told:
     age = backend.credentials.age
     return Told(
         CredentialList(
-            credentials=[_shape(backend, view) for view in views],
+            credentials=[shape_of(backend, view) for view in views],
             age=age if age < float("inf") else None,
             last_error=backend.credentials.last_error,
         )
@@ -108,39 +99,39 @@ async def list_credentials(backend: Backend, call: Call) -> Told:
 
 
 async def show(backend: Backend, call: Call) -> Told:
-    view = await backend.vault_for(call.caller.actor).show(_name(call))
-    return Told(_shape(backend, view))
+    view = await backend.vault_for(call.caller.actor).show(name_of(call))
+    return Told(shape_of(backend, view))
 
 
 async def put(backend: Backend, call: Call) -> Told:
     asked: SetBody = call.body
     vault = backend.vault_for(call.caller.actor)
     made = Credential(
-        _name(call),
+        name_of(call),
         asked.type,
         Version(1, asked.fields),
         expires_at=expiry_second("expires", asked.expires, await vault.now()),
         max_stale=asked.max_stale,
         created_by=call.caller.actor,
     )
-    return Told(_shape(backend, await vault.set(made)))
+    return Told(shape_of(backend, await vault.set(made)))
 
 
 async def rotate(backend: Backend, call: Call) -> Told:
     asked: RotateBody = call.body
     vault = backend.vault_for(call.caller.actor)
     view = await vault.rotate(
-        _name(call),
+        name_of(call),
         asked.fields,
         int(seconds("grace", asked.grace)),
         expires_at=expiry_second("expires", asked.expires, await vault.now()),
         keep_expiry=asked.expires is None,
     )
-    return Told(_shape(backend, view))
+    return Told(shape_of(backend, view))
 
 
 async def delete(backend: Backend, call: Call) -> Told:
-    name = _name(call)
+    name = name_of(call)
     await backend.vault_for(call.caller.actor).delete(name)
     return Told(Removed(removed=[str(name)]))
 

@@ -1,6 +1,5 @@
 """`gateway keys revoke`, `disable`, `enable`, `update` and `delete`."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,12 @@ from gateway.cli.key_selection import Selection, select, selection_options
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note
 from gateway.domain.key_fields import KeyFields
-from gateway.domain.key_views import KeyView, State, view
-from gateway.domain.records import ACTIVE, DISABLED
+from gateway.domain.key_views import KeyView, view
 from gateway.domain.settings import StoreSettings
-from gateway.services import lifecycle
+from gateway.services import bulk, lifecycle
+from gateway.services.bulk import Act
 from gateway.services.lifecycle import KeyChange
 from gateway.store.keys import KeyStore
-
-Act = Callable[[KeyStore, list[str]], Awaitable[list[KeyChange]]]
 
 
 @click.command(epilog="\b\nExample:\n  gateway keys revoke 4xT9mQ2LrB7c")
@@ -39,16 +36,7 @@ Act = Callable[[KeyStore, list[str]], Awaitable[list[KeyChange]]]
 def revoke(store: StoreSettings, as_json: bool, **named: Any) -> None:
     """Close keys for good, from the next request on."""
 
-    async def act(keys: KeyStore, ids: list[str]) -> list[KeyChange]:
-        done = await lifecycle.revoke(keys, ids)
-        if done.replicated is False:
-            note(
-                "No replica has acknowledged the revocation: if the primary is lost now, it may "
-                "be undone. Run the command again once replication is well."
-            )
-        return list(done.changes)
-
-    _change(store, Selection(**named), "Revoke", act, lambda _: True, as_json=as_json)
+    _change(store, Selection(**named), Act.REVOKE, as_json=as_json)
 
 
 @click.command(epilog="\b\nExample:\n  gateway keys disable --consumer sales --dry-run")
@@ -58,13 +46,7 @@ def revoke(store: StoreSettings, as_json: bool, **named: Any) -> None:
 def disable(store: StoreSettings, as_json: bool, **named: Any) -> None:
     """Suspend keys until 'enable'."""
 
-    async def act(keys: KeyStore, ids: list[str]) -> list[KeyChange]:
-        return await lifecycle.set_status_of_all(keys, ids, DISABLED)
-
-    def takes(key: KeyView) -> bool:
-        return key.state is not State.DISABLED
-
-    _change(store, Selection(**named), "Disable", act, takes, as_json=as_json)
+    _change(store, Selection(**named), Act.DISABLE, as_json=as_json)
 
 
 @click.command(epilog="\b\nExample:\n  gateway keys enable 4xT9mQ2LrB7c")
@@ -74,29 +56,21 @@ def disable(store: StoreSettings, as_json: bool, **named: Any) -> None:
 def enable(store: StoreSettings, as_json: bool, **named: Any) -> None:
     """Undo 'disable'. A revoked key stays revoked: 'rotate' gives it a new secret."""
 
-    async def act(keys: KeyStore, ids: list[str]) -> list[KeyChange]:
-        return await lifecycle.set_status_of_all(keys, ids, ACTIVE)
-
-    def takes(key: KeyView) -> bool:
-        return key.state is State.DISABLED
-
-    _change(store, Selection(**named), "Enable", act, takes, as_json=as_json)
+    _change(store, Selection(**named), Act.ENABLE, as_json=as_json)
 
 
-def _change(
-    store: StoreSettings,
-    selection: Selection,
-    verb: str,
-    act: Act,
-    takes: Callable[[KeyView], bool],
-    *,
-    as_json: bool,
-) -> None:
+def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bool) -> None:
     async def work(keys: KeyStore) -> list[KeyChange]:
-        ids = await select(keys, selection, verb, takes)
+        ids = await select(keys, selection, act)
         if selection.dry_run:
-            return [KeyChange(key_id, f"would {verb.lower()}") for key_id in ids]
-        return await act(keys, ids)
+            return [KeyChange(key_id, f"would {act}") for key_id in ids]
+        done = await bulk.change(keys, act, ids)
+        if done.replicated is False:
+            note(
+                "No replica has acknowledged the revocation: if the primary is lost now, it may "
+                "be undone. Run the command again once replication is well."
+            )
+        return list(done.changes)
 
     print_changes(with_keys(store, work), as_json=as_json)
 
@@ -133,7 +107,8 @@ def update(
 
     async def work(keys: KeyStore) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
-        return view(await lifecycle.update(keys, key_id, whole), await keys.now())
+        record, _ = await lifecycle.update(keys, key_id, whole)
+        return view(record, await keys.now())
 
     print_key(facts(with_keys(store, work)), as_json=as_json)
 

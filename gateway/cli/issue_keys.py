@@ -24,10 +24,10 @@ from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import GatewayError, UsageError
 from gateway.domain.key_fields import KeyFields
-from gateway.domain.key_views import State
 from gateway.domain.keys import ENVS, Env
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import duration
+from gateway.services.bulk import Act, rotations
 from gateway.services.issue import Issued, Issuer
 from gateway.services.lifecycle import KeyChange
 from gateway.store.keys import KeyStore
@@ -139,7 +139,7 @@ def rotate(
     peppers = Peppers(read_peppers(store))
 
     async def work(keys: KeyStore) -> list[KeyChange]:
-        ids = await select(keys, selection, "Rotate", lambda key: key.state is not State.UNUSABLE)
+        ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
             return [KeyChange(key_id, "would rotate") for key_id in ids]
         turn = _Turn(keys, Issuer(keys, peppers, draw), seconds, idempotency_key)
@@ -165,25 +165,21 @@ class _Turn:
         self._idempotency_key = idempotency_key
 
     async def to_stdout(self, key_id: str, *, as_json: bool) -> str:
-        issued = await self._rotate(key_id)
+        issued = await self._issuer.rotate(key_id, self._grace, self._idempotency_key)
         print_issued(issued, as_json=as_json)
         return await self._said(issued)
 
     async def into_file(self, path: Path, ids: Sequence[str]) -> list[KeyChange]:
         changes = []
         with KeyFile(path) as file:
-            for key_id in ids:
-                try:
-                    issued = await self._rotate(key_id)
-                except GatewayError as problem:
-                    changes.append(KeyChange(key_id, "refused", str(problem)))
+            turns = rotations(self._issuer, ids, self._grace, self._idempotency_key)
+            async for key_id, turned in turns:
+                if isinstance(turned, GatewayError):
+                    changes.append(KeyChange(key_id, "refused", str(turned)))
                     continue
-                file.add(issued)
-                changes.append(KeyChange(key_id, "rotated", await self._said(issued)))
+                file.add(turned)
+                changes.append(KeyChange(key_id, "rotated", await self._said(turned)))
         return changes
-
-    async def _rotate(self, key_id: str) -> Issued:
-        return await self._issuer.rotate(key_id, self._grace, self._idempotency_key)
 
     async def _said(self, issued: Issued) -> str:
         return explain_rotated(issued, await self._keys.now(), self._grace)

@@ -1,6 +1,5 @@
 """Which keys a command is about: named ones, or all of a department's."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import click
 
 from gateway.cli.key_options import KEY_ID, confirm
-from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.key_views import KeyView, State
-from gateway.services.find_keys import of_consumer, one
+from gateway.domain.errors import UsageError
+from gateway.services.bulk import Act, all_of
+from gateway.services.find_keys import one
 from gateway.store.keys import KeyStore
 
 
@@ -44,30 +43,14 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-async def select(
-    keys: KeyStore, selection: Selection, verb: str, takes: Callable[[KeyView], bool]
-) -> list[str]:
-    """The ids to act on. Of a consumer's keys only those that `takes` accepts, after asking.
-
-    A revoked key is acted on only where it is named: a command for a whole department must not
-    bring back what somebody closed.
-    """
+async def select(keys: KeyStore, selection: Selection, act: Act) -> list[str]:
+    """The ids to act on. Of a consumer's keys only those that the act is about, after asking."""
     if selection.consumer is None:
         ids = list(dict.fromkeys(selection.ids))
         return [(await one(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
-    ids = await _of_consumer(keys, selection.consumer, takes)
+    ids = [key.id for key in await all_of(keys, selection.consumer, act)]
     if ids and not selection.dry_run:
         plural = "key" if len(ids) == 1 else "keys"
-        confirm(f"{verb} {len(ids)} {plural} of {selection.consumer}?", yes=selection.yes)
+        asked = f"{act.capitalize()} {len(ids)} {plural} of {selection.consumer}?"
+        confirm(asked, yes=selection.yes)
     return ids
-
-
-async def _of_consumer(
-    keys: KeyStore, consumer: str, takes: Callable[[KeyView], bool]
-) -> list[str]:
-    theirs, consumers = await of_consumer(keys, consumer)
-    if not theirs:
-        near = difflib.get_close_matches(consumer, consumers, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else " See 'gateway keys list'."
-        raise OperationError(f"No key belongs to {consumer!r}.{hint}")
-    return [key.id for key in theirs if key.state is not State.REVOKED and takes(key)]

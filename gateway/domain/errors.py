@@ -26,6 +26,10 @@ class MissingError(OperationError):
     """What was named is not there."""
 
 
+class ChangedError(OperationError):
+    """Somebody else changed it meanwhile, so nothing was done."""
+
+
 class StoreError(GatewayError):
     """Redis could not answer, or answered something that makes no sense."""
 

@@ -11,7 +11,14 @@ from gateway.domain.errors import StoreError
 from gateway.domain.key_copies import KeyCopy
 from gateway.domain.records import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.services.acts import Acts
-from gateway.store.keys import KeyStore, NewSecret, PutVerdict, SecretVerdict, StatusVerdict
+from gateway.store.keys import (
+    ChangeVerdict,
+    KeyStore,
+    NewSecret,
+    PutVerdict,
+    SecretVerdict,
+    StatusVerdict,
+)
 
 _EVENTS = MappingProxyType({REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"})
 
@@ -56,9 +63,11 @@ class AuditedKeys(KeyStore):
             self._on_unrecorded(key_id)
         return verdict
 
-    async def update(self, key_id: str, fields: Mapping[str, str]) -> bool:
+    async def update(
+        self, key_id: str, fields: Mapping[str, str], expected: str = ""
+    ) -> ChangeVerdict:
         await self._record("key.update", key_id)
-        return await super().update(key_id, fields)
+        return await super().update(key_id, fields, expected)
 
     async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
         if not only_tell:
@@ -70,9 +79,9 @@ class AuditedKeys(KeyStore):
         await asyncio.gather(*told)
         return await super().copies(records)
 
-    async def delete(self, key_id: str) -> bool:
+    async def delete(self, key_id: str, expected: str = "") -> ChangeVerdict:
         await self._record("key.delete", key_id)
-        return await super().delete(key_id)
+        return await super().delete(key_id, expected)
 
     @asynccontextmanager
     async def on_one_connection(self) -> AsyncIterator[KeyStore]:

@@ -113,5 +113,9 @@ async def one(keys: KeyStore, key_id: str) -> KeyRecord:
     """The record of this id; MissingError where there is none."""
     record = await keys.get(key_id)
     if record is None:
-        raise MissingError(f"There is no key {key_id}: see 'gateway keys list'.")
+        raise no_key(key_id)
     return record
+
+
+def no_key(key_id: str) -> MissingError:
+    return MissingError(f"There is no key {key_id}: see 'gateway keys list'.")

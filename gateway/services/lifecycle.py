@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.domain.errors import MissingError, StoreError, UsageError
+from gateway.domain.errors import ChangedError, MissingError, StoreError, UsageError
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.records import ACTIVE, DISABLED, REVOKED, KeyRecord
-from gateway.store.keys import KeyStore
+from gateway.store.keys import ChangeVerdict, KeyStore
 
 WAIT_MS = 500
 
@@ -87,20 +87,30 @@ async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
         return Revocation(tuple(changes), replicated)
 
 
-async def update(keys: KeyStore, key_id: str, fields: KeyFields) -> KeyRecord:
-    """Set the given fields and return the record; MissingError where there is no such key."""
+async def update(
+    keys: KeyStore, key_id: str, fields: KeyFields, expected: str = ""
+) -> tuple[KeyRecord, str]:
+    """Set the given fields and return the record and its revision; MissingError where there is no
+    such key, ChangedError where it is at none of the `expected` revisions, if any are given."""
     values = fields.values()
     if not values:
         raise UsageError("Nothing to change was given: see 'gateway keys update --help'.")
-    changed = await keys.update(key_id, values)
-    record = await keys.get(key_id) if changed else None
+    _check_unchanged(await keys.update(key_id, values, expected))
+    record, revision = await keys.revised(key_id)
     if record is None:
         raise MissingError(_REFUSALS["missing"].format(id=key_id))
-    return record
+    return record, revision
 
 
-async def delete(keys: KeyStore, key_id: str) -> KeyChange:
-    """Remove the record and its counters."""
-    if await keys.delete(key_id):
+async def delete(keys: KeyStore, key_id: str, expected: str = "") -> KeyChange:
+    """Remove the record and its counters; ChangedError as in `update`."""
+    verdict = await keys.delete(key_id, expected)
+    _check_unchanged(verdict)
+    if verdict == "done":
         return KeyChange(key_id, "deleted")
     return KeyChange(key_id, "refused", _REFUSALS["missing"].format(id=key_id))
+
+
+def _check_unchanged(verdict: ChangeVerdict) -> None:
+    if verdict == "changed":
+        raise ChangedError("The key was changed meanwhile: look at it again.")

@@ -1,12 +1,16 @@
 """What Redis says of a key's record, one answer of many: a value, nothing, or an error."""
 
 from collections.abc import Sequence
+from hashlib import sha1
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from gateway.domain.records import KeyRecord, field_names, from_fields
 from gateway.store.failures import translated
+
+# The gateway writes tags by itself as keys are used: for operators nothing changes then.
+REVISED = tuple(name for name in field_names() if name not in ("tag", "previous_tag"))
 
 
 def as_answer(answer: Any) -> Any:
@@ -37,3 +41,12 @@ def read_record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None
         if value is not None
     }
     return from_fields(key_id, texts) if texts else None
+
+
+def revision_of(values: Sequence[bytes | None]) -> str:
+    """What the fields of `field_names()` come to, byte for byte: equal as long as nobody changes
+    the record. `scripts/change.lua` makes the same of the live one."""
+    held = dict(zip(field_names(), values, strict=True))
+    parts = (held[name] for name in REVISED)
+    told = b",".join(b"-" if part is None else b"%d:%s" % (len(part), part) for part in parts)
+    return sha1(told, usedforsecurity=False).hexdigest()

@@ -20,7 +20,14 @@ from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.cluster import holders
 from gateway.store.commands import command, run
 from gateway.store.failures import StoreFullError, translated
-from gateway.store.key_answers import as_answer, read_record, record_or_none, value_or_none
+from gateway.store.key_answers import (
+    REVISED,
+    as_answer,
+    read_record,
+    record_or_none,
+    revision_of,
+    value_or_none,
+)
 from gateway.store.scan import scan
 
 IDEMPOTENCY_SECONDS = 600
@@ -33,6 +40,7 @@ SecretVerdict = Literal[
     "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret"
 ]
 StatusVerdict = Literal["done", "already", "missing", "revoked", "canary", "no_secret", "deleted"]
+ChangeVerdict = Literal["done", "missing", "changed"]
 PutVerdict = Literal["made", "same", "replaced", "taken", "revoked", "ended", "strange"]
 
 
@@ -84,18 +92,23 @@ class KeyStore:
         values = await self._command("HMGET", self.name(key_id), *field_names())
         return read_record(key_id, values)
 
+    async def revised(self, key_id: str) -> tuple[KeyRecord | None, str]:
+        """The record as it is now, and its revision: what `update` and `delete` compare."""
+        values = await self._command("HMGET", self.name(key_id), *field_names())
+        return read_record(key_id, values), revision_of(values)
+
     async def last_used(self, key_id: str) -> LastUsed:
         values = await self._command("HMGET", self._named("used", key_id), "current", "previous")
         return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
 
-    async def claim(self, request: str, key_id: str) -> str:
-        """The id that the request with this digest is about: `key_id`, or the one that the same
+    async def claim(self, request: str, about: str, verb: str = "create") -> str:
+        """The ids that the request with this digest is about: `about`, or those that the same
         request claimed less than ten minutes ago."""
-        name = self._named("idem", f"create:{request}")
-        # One command, so that of two at once both learn the same id.
-        words = ("SET", name, key_id, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
+        name = self._named("idem", f"{verb}:{request}")
+        # One command, so that of two at once both learn the same.
+        words = ("SET", name, about, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
         earlier = await self._command(*words, get=True)
-        return earlier.decode(errors="replace") if earlier else key_id
+        return earlier.decode(errors="replace") if earlier else about
 
     async def create(
         self, key_id: str, secret: NewSecret, fields: Mapping[str, str]
@@ -126,13 +139,16 @@ class KeyStore:
         except StoreFullError:
             if status != REVOKED:
                 raise
-            return "deleted" if await self.delete(key_id) else "missing"
+            return "deleted" if await self.delete(key_id) == "done" else "missing"
         return cast(StatusVerdict, verdict.decode())
 
-    async def update(self, key_id: str, fields: Mapping[str, str]) -> bool:
-        """Set these fields and no other; False where there is no such record."""
+    async def update(
+        self, key_id: str, fields: Mapping[str, str], expected: str = ""
+    ) -> ChangeVerdict:
+        """Set these fields and no other. `expected`: revisions, of which the record has to be at
+        one in the same moment, else `changed`; empty: any."""
         pairs = [part for pair in fields.items() for part in pair]
-        return bool(await self._run("update", [self.name(key_id)], pairs))
+        return await self._change(key_id, expected, pairs)
 
     async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
         """The record as it was somewhere else. `taken`: another is here, and stays unless
@@ -156,20 +172,27 @@ class KeyStore:
                 found.append(KeyCopy(record, second if second >= 0 else None))
         return found
 
-    async def delete(self, key_id: str) -> bool:
-        """Remove the record and its counters; False where there was no record.
+    async def delete(self, key_id: str, expected: str = "") -> ChangeVerdict:
+        """Remove the record and its counters. `expected`: as for `update`.
 
         The record goes first and by itself: from then on nothing is admitted, so no counter
         is made anew while the rest is searched for.
         """
-        existed = bool(await self._command("DEL", self.name(key_id)))
+        if expected:
+            verdict = await self._change(key_id, expected, ())
+        else:
+            # The bare command works wherever anything works, in a full Redis too.
+            existed = await self._command("DEL", self.name(key_id))
+            verdict = "done" if existed else "missing"
+        if verdict == "changed":
+            return verdict
         pattern = f"{_escaped(self._prefix)}*:{{{key_id}}}*"
         wanted = tuple(self._named(kind, key_id).encode() for kind in COUNTERS)
         async for names in scan(self._client, pattern):
             counters = [name for name in names if name.startswith(wanted)]
             if counters:
                 await self._command("UNLINK", *counters)
-        return existed
+        return verdict
 
     async def write_tag(
         self, key_id: str, phc: str, tag: str, known_pids: Iterable[str], previous: bool
@@ -254,6 +277,11 @@ class KeyStore:
                 if state.get("connected_slaves"):
                     found.append(bool(await node.execute_command("WAIT", 1, timeout_ms)))
         return all(found) if found else None
+
+    async def _change(self, key_id: str, expected: str, pairs: Sequence[str]) -> ChangeVerdict:
+        words = [expected, " ".join(REVISED), *pairs]
+        verdict: bytes = await self._run("change", [self.name(key_id)], words)
+        return cast(ChangeVerdict, verdict.decode())
 
     async def _write_secret(
         self,

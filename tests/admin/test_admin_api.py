@@ -96,6 +96,42 @@ async def test_an_update_of_what_somebody_else_changed_is_refused(ask: Ask, admi
     assert (await ask(admin, "GET", path)).status == 404
 
 
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_of_changes_at_once_that_expect_the_same_record_one_wins(
+    world: World, ask: Ask, admin: Key, method: str
+) -> None:
+    """Each compares as it writes; comparing before it would let several through."""
+    for _ in range(5):
+        key = await world.issue()
+        path = f"/keys/{key.id}"
+        tag = {"If-Match": (await ask(admin, "GET", path)).headers["ETag"]}
+        bodies = [{"label": f"{number}"} if method == "PATCH" else None for number in range(12)]
+        sent = [ask(admin, method, path, body, tag) for body in bodies]
+        statuses = sorted(answer.status for answer in await asyncio.gather(*sent))
+        assert statuses[0] == 200
+        assert set(statuses[1:]) <= ({412} if method == "PATCH" else {404, 409, 412})
+
+
+async def test_a_key_that_is_used_stays_as_it_was_for_its_operator(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    """The gateway writes a tag at the first use of a key that has none."""
+    key = await world.issue()
+    path, record = f"/keys/{key.id}", world.record(key)
+    await world.client.hset(record, mapping={"tag": "", "label": b"\xff no text"})
+    tag = (await ask(admin, "GET", path)).headers["ETag"]
+    assert (await world.call(key)).status == 200
+    async with asyncio.timeout(15):
+        while not await world.client.hget(record, "tag"):
+            await asyncio.sleep(0.02)
+    for wanted in ('"none"', f'"{"0" * 40}"', "nonsense"):
+        refused = await ask(admin, "PATCH", path, {"plan": ""}, {"If-Match": wanted})
+        assert refused.status == 412
+    both = f'"{"0" * 40}", {tag}'
+    assert (await ask(admin, "PATCH", path, {"label": "x"}, {"If-Match": both})).status == 200
+    assert (await ask(admin, "PATCH", path, {"label": "y"}, {"If-Match": "*"})).status == 200
+
+
 async def test_a_repeat_with_an_idempotency_key_makes_no_second_key(ask: Ask, admin: Key) -> None:
     marked = {"Idempotency-Key": "order-7"}
     first = (await ask(admin, "POST", "/keys", SALES, marked)).json

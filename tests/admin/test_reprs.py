@@ -3,7 +3,7 @@
 from gateway.admin.change_keys import IssuedShape
 from gateway.admin.console.console import _Visit
 from gateway.admin.console.session import Session
-from gateway.admin.console.views import Seen
+from gateway.admin.console.view import Seen
 from gateway.admin.routing import Call, Caller, Told
 from gateway.admin.vault import LinkShape, RotateBody, SetBody
 from gateway.domain.links import Wanted

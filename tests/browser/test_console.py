@@ -1,5 +1,6 @@
 """The console as people use it: each page does its job, and the data plane sees it at once."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -10,9 +11,10 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 
 from gateway.domain.keys import Key
-from tests.flows.services import backend, put
+from tests.flows.services import backend, keep, put, service
 from tests.flows.test_connect import SERVICE
 from tests.flows.world import World
+from tests.services.vaults import Vault
 
 PAGES = ("", "keys", "policies", "credentials", "users", "audit")
 # Such names come from strangers, and have to be shown as they are.
@@ -105,6 +107,68 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     assert value not in await page.content()
 
 
+async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(
+    page: Page, world: World
+) -> None:
+    """From the credential: new value, old one ended, keys revoked; from a key: where it came."""
+    value = "the-value-that-leaked-0123"
+    async with backend() as crm:
+        await keep(world, Vault(world.client), "crm_key", "api_key", value=value)
+        put(world, service(crm, inject={"headers": {"X-Token": "${credentials.crm_key}"}}))
+        key, other = await world.issue("services/crm"), await world.issue("services/crm")
+        assert (await world.call(key, "/services/crm/x")).status == 200
+        await go(page, "Credentials")
+        await page.get_by_role("link", name="crm_key").click()
+        await page.get_by_role("heading", name="crm_key").wait_for()
+        assert await page.get_by_role("listitem").get_by_text("services/crm").count() == 1
+        await page.get_by_text("Contain: put a new value in").click()
+        await page.get_by_label("value").fill(f"{value}-2")
+        await page.get_by_role("button", name="Yes, replace it without grace").click()
+        await page.get_by_text("The new values are in force").wait_for()
+        assert value not in await page.content()
+        await page.get_by_label(key.id).check()
+        await page.get_by_role("button", name="Revoke the chosen keys").click()
+        await page.get_by_text("Nothing has been done yet").wait_for()
+        assert (await world.call(key, "/services/crm/x")).status == 200
+        await page.get_by_role("button", name="Yes, do this").click()
+        await page.get_by_text("Done:").wait_for()
+        assert (await world.call(key, "/services/crm/x")).code == "key_revoked"
+        async with asyncio.timeout(15):
+            while crm.last.headers["x-token"] != [f"{value}-2"]:
+                assert (await world.call(other, "/services/crm/x")).status == 200
+        await page.get_by_role("link", name=key.id).click()
+        await page.get_by_text("At this moment nothing of it: the key is revoked").wait_for()
+        assert await page.get_by_role("link", name="crm_key").count() == 1
+
+
+async def test_all_keys_of_a_department_are_rotated_at_once(page: Page, world: World) -> None:
+    olds = [await world.issue(consumer="shop") for _ in range(3)]
+    await go(page, "Keys")
+    await page.get_by_label("Consumer").first.fill("shop")
+    await page.get_by_role("button", name="Find").click()
+    await page.get_by_label("All keys of this page").check()
+    await page.get_by_label(olds[1].id).uncheck()
+    await page.get_by_label("With the chosen keys").select_option("rotate")
+    await page.get_by_label("Grace of the old secret").fill("0")
+    await page.get_by_role("button", name="Show what it would do").click()
+    await page.get_by_text("Nothing has been done yet").wait_for()
+    assert [(await world.call(old)).status for old in olds] == [200, 200, 200]
+    await page.get_by_role("button", name="Yes, do this: rotate, 2").click()
+    await page.get_by_text("Done:").wait_for()
+    shown = await page.locator("td code").all_inner_texts()
+    assert [(await world.call(new)).status for new in shown] == [200, 200]
+    assert [(await world.call(old)).status for old in olds] == [401, 200, 401]
+    await go(page, "Keys")
+    await page.get_by_label("Consumer").first.fill("shop")
+    await page.get_by_role("button", name="Find").click()
+    await page.get_by_label("All keys of shop").check()
+    await page.get_by_label("With the chosen keys").select_option("revoke")
+    await page.get_by_role("button", name="Show what it would do").click()
+    await page.get_by_role("button", name="Yes, do this: revoke, 3").click()
+    await page.get_by_text("Done:").wait_for()
+    assert [(await world.call(key)).code for key in (olds[1], *shown)] == ["key_revoked"] * 3
+
+
 async def test_a_link_made_here_opens_the_connect_page(page: Page, world: World) -> None:
     async with backend() as crm:
         put(world, SERVICE.format(url=crm.url))
@@ -154,7 +218,8 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
     key = await world.issue("agents/*", consumer="sales", label="for the shop")
     for _ in range(3):
         await world.call(key)
-    for path in (*PAGES, f"keys/{key.id}"):
+    await keep(world, Vault(world.client), "crm_key", "api_key", value="a-value-of-a-crm")
+    for path in (*PAGES, f"keys/{key.id}", "credentials/crm_key"):
         name = path.partition("/")[0] if path else "overview"
         name += "-one" if "/" in path else ""
         for scheme in ("light", "dark"):

@@ -79,10 +79,10 @@ async def test_a_full_redis_still_revokes_and_says_how(keys: KeyStore, client: R
 
 
 async def test_an_update_sets_only_what_is_given(keys: KeyStore) -> None:
-    record = await lifecycle.update(keys, ID, KeyFields(label="new", expires_at=1_893_456_000))
+    record, _ = await lifecycle.update(keys, ID, KeyFields(label="new", expires_at=1_893_456_000))
     assert (record.label, record.expires_at) == ("new", "1893456000")
     assert (record.consumer, record.hash) == ("sales", "h")
-    record = await lifecycle.update(keys, ID, KeyFields(expires_at=0))
+    record, _ = await lifecycle.update(keys, ID, KeyFields(expires_at=0))
     assert record.expires_at == ""
 
 

@@ -21,7 +21,7 @@ async def test_nothing_brings_a_deleted_key_back(keys: KeyStore, client: Redis) 
     assert (await keys.rotate(ID, secret(2), HOUR))[0] == "missing"
     assert await keys.set_status(ID, "revoked") == "missing"
     assert await keys.set_status(ID, "active") == "missing"
-    assert await keys.update(ID, {"label": "x"}) is False
+    assert await keys.update(ID, {"label": "x"}) == "missing"
     assert await keys.write_tag(ID, "hash-1", tag("00000000"), ["00000000"], False) is False
     assert not await keys.delete(ID)
     assert await client.keys("*") == []

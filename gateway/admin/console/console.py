@@ -9,7 +9,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.console import views
 from gateway.admin.console.render import HEADERS, STATIC, page
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
-from gateway.admin.console.views import Seen, View
+from gateway.admin.console.view import Seen, View
 from gateway.admin.routing import ApiError
 from gateway.crypto.draw import draw
 from gateway.domain.errors import OperationError, StoreError, UsageError

@@ -72,7 +72,6 @@ CHINESE = MappingProxyType(
         "Grace of the old secret": "旧密钥的宽限期",
         "Contain: revoke, and see what it reached": "遏制：吊销并查看其访问范围",
         "What it reached in the last 7 days": "最近 7 天访问的对象",
-        "Really?": "确定吗？",
         "Yes, revoke it for good": "确定，永久吊销",
         "Users it may act for": "可代表的用户",
         "Limits": "限额",
@@ -123,5 +122,76 @@ CHINESE = MappingProxyType(
         "No record matches.": "没有匹配的记录。",
         "Count": "数量",
         "Language": "语言",
+        "Credential": "凭据",
+        "Where": "位置",
+        "Last": "最近",
+        "Credentials that its calls used in the last 7 days": "最近 7 天其调用使用的凭据",
+        "pulled: whoever held the key has the value": "已拉取：持有密钥者已获得其值",
+        "Only the newest 20,000 records were looked at: there may be more.": (
+            "仅查看了最新的 20,000 条记录，可能还有更多。"
+        ),
+        "What this key may reach": "此密钥可访问的对象",
+        "At this moment nothing of it:": "目前均无法访问：",
+        "What it may do": "可执行的操作",
+        "Routes": "路由",
+        "Credentials put in": "注入的凭据",
+        "everything": "全部",
+        "Nothing: its scopes open no place of the policies in force.": (
+            "无：其范围在生效的策略中不对应任何位置。"
+        ),
+        "Really? It cannot be undone, and its open streams are cut within two seconds.": (
+            "确定吗？此操作无法撤销，其打开的流将在两秒内切断。"
+        ),
+        "All keys of this page": "本页所有密钥",
+        "With the chosen keys": "对所选密钥",
+        "All keys of": "所有密钥，属于",
+        "Show what it would do": "先显示将执行的操作",
+        "revoke": "吊销",
+        "disable": "停用",
+        "enable": "启用",
+        "rotate": "轮换",
+        "Several keys": "多个密钥",
+        "No replica has acknowledged this: if the primary is lost now, it may be undone. Do it "
+        "again once replication is well.": (
+            "没有副本确认此操作：若主节点此时丢失，可能会被撤销。请在复制恢复后重做。"
+        ),
+        "Done:": "已完成：",
+        "Nothing has been done yet. This is what would be:": "尚未执行任何操作，将会是：",
+        "Outcome": "结果",
+        "would revoke": "将吊销",
+        "would disable": "将停用",
+        "would enable": "将启用",
+        "would rotate": "将轮换",
+        "revoked": "已吊销",
+        "disabled": "已停用",
+        "enabled": "已启用",
+        "rotated": "已轮换",
+        "unchanged": "未改变",
+        "deleted": "已删除",
+        "refused": "已拒绝",
+        "No key is left that this is about.": "没有需要处理的密钥。",
+        "Yes, do this": "确定执行",
+        "There are more keys of this consumer.": "该使用方还有更多密钥。",
+        "Show the next ones": "显示后续密钥",
+        "The new values are in force, and the old ones have ended: workers and agents that pull "
+        "take the change with their next look. End them at the provider too.": (
+            "新值已生效，旧值已结束：工作进程和拉取凭据的代理会在下次查看时更新。请同时在提供方作废旧值。"
+        ),
+        "Versions": "版本",
+        "The one before it": "上一版本",
+        "works until": "有效至",
+        "has ended": "已结束",
+        "Rotated": "轮换时间",
+        "Where it may be sent, by the policies": "按策略可能发送到的位置",
+        "Nowhere: no service, model or tool names it. Keys with gateway/credentials may pull it.": (
+            "无：没有服务、模型或工具引用它。具有 gateway/credentials 的密钥可以拉取它。"
+        ),
+        "Keys whose calls used it in the last 7 days": "最近 7 天其调用使用过它的密钥",
+        "Revoke the chosen keys: show what it would do": "吊销所选密钥：先显示将执行的操作",
+        "Contain: remove it, the user brings another one through a link": (
+            "遏制：移除它，用户可通过链接重新提供"
+        ),
+        "Contain: put a new value in, the old one ends at once": "遏制：设置新值，旧值立即失效",
+        "Yes, replace it without grace": "确定，立即替换",
     }
 )

@@ -15,3 +15,11 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
     button.textContent = button.dataset.copied;
   });
 }
+for (const all of document.querySelectorAll("input[data-chooses]")) {
+  all.hidden = false;
+  all.addEventListener("change", () => {
+    for (const box of all.form.querySelectorAll(`input[name^="${all.dataset.chooses}"]`)) {
+      box.checked = all.checked;
+    }
+  });
+}

@@ -1,0 +1,166 @@
+"""`/admin/v1/keys/bulk`: one act on several keys, as the commands do with `--consumer`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.change_keys import WRITE, may_take_over
+from gateway.admin.fields import Span
+from gateway.admin.keys import keys_of
+from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.admin.times import seconds
+from gateway.crypto.draw import draw
+from gateway.domain.errors import GatewayError, OperationError, UsageError
+from gateway.domain.key_views import KeyView, view
+from gateway.services.audited_keys import AuditedKeys
+from gateway.services.bulk import Act, all_of, change, rotations
+from gateway.services.issue import Issuer
+from gateway.services.lifecycle import KeyChange
+
+# A new secret takes its argon2, about 50 ms.
+MOST: Mapping[Act, int] = MappingProxyType(dict.fromkeys(Act, 500) | {Act.ROTATE: 50})
+_ID = r"^[0-9A-Za-z]{12}$"
+_TAKES_OVER = frozenset({Act.ENABLE, Act.ROTATE})
+
+
+class BulkBody(Shape):
+    """Either `ids` or `consumer`. `after`: of a consumer's keys, those behind this id. `dry_run`:
+    tell what would be done, and do nothing."""
+
+    act: Literal["revoke", "disable", "enable", "rotate"]
+    ids: Annotated[list[Annotated[str, Field(pattern=_ID)]], Field(max_length=500)] = Field(
+        default_factory=list
+    )
+    consumer: str = ""
+    after: Annotated[str, Field(pattern=r"^([0-9A-Za-z]{12})?$")] = ""
+    grace: Span = "0"
+    dry_run: bool = False
+
+
+class BulkResult(BaseModel):
+    """What became of one key. `key`: its new secret, shown this once; empty: it has none."""
+
+    id: str
+    consumer: str
+    outcome: str
+    note: str = ""
+    key: str = Field(default="", repr=False)
+
+
+class BulkShape(BaseModel):
+    """`next`: what to give as `after` for the rest of a consumer's keys; null: that was all.
+    `replicated`: whether a replica has the revocations; null where none is attached."""
+
+    results: list[BulkResult]
+    next: str | None
+    replicated: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    changes: Mapping[str, KeyChange]
+    replicated: bool | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+async def bulk(backend: Backend, call: Call) -> Told:
+    asked: BulkBody = call.body
+    act, keys = Act(asked.act), keys_of(backend, call)
+    grace = seconds("grace", asked.grace)
+    ids, following = await _chosen(keys, asked, act)
+    if not asked.dry_run:
+        ids = await _claimed(keys, call, asked, ids)
+    now = await keys.now()
+    known = {record.id: view(record, now) async for record in keys.read(ids)}
+    refused = {key_id: _refusal(call, act, known.get(key_id), key_id) for key_id in ids}
+    able = [key_id for key_id in ids if not refused[key_id]]
+    if asked.dry_run:
+        done = _Done({key_id: KeyChange(key_id, f"would {act}") for key_id in able})
+    elif act is Act.ROTATE:
+        issuer = Issuer(keys, backend.peppers, draw)
+        done = await _rotated(issuer, able, grace, call.header(b"idempotency-key"))
+    else:
+        changed = await change(keys, act, able)
+        done = _Done({one.id: one for one in changed.changes}, changed.replicated)
+    results = [_result(key_id, known.get(key_id), done, refused[key_id]) for key_id in ids]
+    return Told(BulkShape(results=results, next=following, replicated=done.replicated))
+
+
+async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[str], str | None]:
+    """The ids that this request is about, and what the next one begins behind."""
+    most = MOST[act]
+    if bool(asked.ids) == bool(asked.consumer):
+        raise UsageError("Name the keys, or one consumer for all of its keys, and not both.")
+    if asked.ids:
+        ids = list(dict.fromkeys(asked.ids))
+        if len(ids) > most:
+            told = f"At most {most} keys go into one request to {act}."
+            raise ApiError(422, "invalid", told, [{"field": "ids", "message": told}])
+        return ids, None
+    theirs = [key.id for key in await all_of(keys, asked.consumer, act) if key.id > asked.after]
+    return theirs[:most], theirs[most - 1] if len(theirs) > most else None
+
+
+async def _claimed(keys: AuditedKeys, call: Call, asked: BulkBody, ids: list[str]) -> list[str]:
+    """Those that this idempotency key was first about: a repeat reaches no key made since."""
+    marker = call.header(b"idempotency-key")
+    if not marker:
+        return ids
+    digest = sha256(asked.model_dump_json().encode()).hexdigest()[:32]
+    name = sha256(marker.encode()).hexdigest()[:32]
+    first, *theirs = (await keys.claim(name, " ".join((digest, *ids)), "bulk")).split(" ")
+    if first != digest:
+        raise OperationError(
+            "This idempotency key was used for a different request less than ten minutes ago: "
+            "choose another one."
+        )
+    return theirs
+
+
+def _refusal(call: Call, act: Act, key: KeyView | None, key_id: str) -> str:
+    if key is None:
+        return f"There is no key {key_id}."
+    if act in _TAKES_OVER and not may_take_over(call, key.scopes):
+        return "Keys with power over the gateway are changed with gateway/admin alone."
+    return ""
+
+
+async def _rotated(issuer: Issuer, ids: list[str], grace: float, marker: str) -> _Done:
+    changes, secrets = {}, {}
+    async for key_id, turned in rotations(issuer, ids, grace, marker):
+        if isinstance(turned, GatewayError):
+            changes[key_id] = KeyChange(key_id, "refused", str(turned))
+        else:
+            changes[key_id] = KeyChange(key_id, "rotated")
+            secrets[key_id] = turned.key.text
+    return _Done(changes, secrets=secrets)
+
+
+def _result(key_id: str, key: KeyView | None, done: _Done, refused: str) -> BulkResult:
+    told = done.changes.get(key_id) or KeyChange(key_id, "refused", refused)
+    return BulkResult(
+        id=key_id,
+        consumer=key.consumer if key else "",
+        outcome=told.outcome,
+        note=told.note,
+        key=done.secrets.get(key_id, ""),
+    )
+
+
+ROUTES: tuple[Route[Backend], ...] = (
+    Route(
+        "POST",
+        "/keys/bulk",
+        "Revoke, disable, enable or rotate several keys",
+        WRITE,
+        bulk,
+        BulkShape,
+        BulkBody,
+        headers=("Idempotency-Key",),
+    ),
+)

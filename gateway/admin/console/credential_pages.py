@@ -1,0 +1,106 @@
+"""The pages of credentials and of users who have some of their own."""
+
+from typing import Any
+
+from gateway.admin import change_keys, reach, vault
+from gateway.admin.backend import Backend
+from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
+from gateway.admin.routing import Caller, checked
+from gateway.domain.credentials import TYPES
+
+_FIELD = "field."
+
+
+async def list_credentials(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+    told = (await vault.list_credentials(backend, call_of(caller))).data
+    single = [name for name, kind in TYPES.items() if kind.main == "value"]
+    return Seen(
+        "credentials",
+        {
+            "credentials": told.credentials,
+            "last_error": told.last_error,
+            "types": single,
+            "may_write": caller.may(vault.WRITE),
+        },
+    )
+
+
+async def show_credential(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Seen:
+    call = call_of(caller, parts, reach.DaysQuery())
+    return _credential(caller, (await reach.of_credential(backend, call)).data, contained=False)
+
+
+async def contain_credential(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    body = checked(reach.ContainBody, {"fields": items_of(sent, _FIELD)})
+    call = call_of(caller, parts, reach.DaysQuery(), body)
+    return _credential(caller, (await reach.contain_credential(backend, call)).data, contained=True)
+
+
+def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool) -> Seen:
+    return Seen(
+        "credential",
+        {
+            "one": told.credential,
+            "told": told,
+            "may_write": caller.may(vault.WRITE),
+            "may_revoke": caller.may(change_keys.WRITE),
+            "contained": contained,
+        },
+    )
+
+
+async def keep_credential(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    given: dict[str, Any] = {"type": sent.get("type", ""), "fields": items_of(sent, _FIELD)}
+    if sent.get("expires"):
+        given["expires"] = sent["expires"]
+    parts = {"name": sent.get("name", "")}
+    await vault.put(backend, call_of(caller, parts, body=checked(vault.SetBody, given)))
+    return Seen("", go="credentials")
+
+
+async def act_on_credential(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    if parts["act"] == "delete":
+        await vault.delete(backend, call_of(caller, parts))
+    else:
+        given = {"fields": items_of(sent, _FIELD), "grace": sent.get("grace") or "0"}
+        body = checked(vault.RotateBody, given)
+        await vault.rotate(backend, call_of(caller, parts, body=body))
+    return Seen("", go="credentials")
+
+
+async def list_users(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+    return await _users(backend, caller, None)
+
+
+async def make_link(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
+    parts = {"user": sent.get("user", "")}
+    return await _users(
+        backend, caller, (await vault.link(backend, call_of(caller, parts, body=body))).data
+    )
+
+
+async def _users(backend: Backend, caller: Caller, link: Any) -> Seen:
+    told = (await vault.list_users(backend, call_of(caller))).data
+    values = {"users": told.users, "link": link, "may_write": caller.may(vault.WRITE)}
+    return Seen("users", values)
+
+
+_NAME = r"(?P<name>[a-z][a-z0-9_]{1,62})"
+_OF_USER = rf"users/(?P<user>[A-Za-z0-9._@-]{{1,128}})/{_NAME}"
+VIEWS = (
+    View(at("credentials"), vault.READ, list_credentials),
+    View(at("credentials"), vault.WRITE, keep_credential, writes=True),
+    View(at(f"credentials/{_NAME}"), vault.READ, show_credential),
+    View(at(f"credentials/{_NAME}/contain"), vault.WRITE, contain_credential, writes=True),
+    View(
+        at(f"credentials/{_NAME}/(?P<act>rotate|delete)"),
+        vault.WRITE,
+        act_on_credential,
+        writes=True,
+    ),
+    View(at("users"), vault.READ, list_users),
+    View(at("users"), vault.WRITE, make_link, writes=True),
+    View(at(_OF_USER), vault.READ, show_credential),
+    View(at(f"{_OF_USER}/(?P<act>delete)"), vault.WRITE, act_on_credential, writes=True),
+)

@@ -1,0 +1,120 @@
+"""The pages of keys: the list, one key, and acts on many."""
+
+from typing import Any
+
+from gateway.admin import bulk, change_keys, keys, reach, sight
+from gateway.admin.backend import Backend
+from gateway.admin.console.render import bars
+from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
+from gateway.admin.routing import Caller, checked
+from gateway.crypto.draw import draw
+from gateway.domain.key_views import State
+from gateway.services.bulk import Act
+
+# Of a checkbox: the rest of its name is the id of a key.
+CHOSEN = "chosen."
+MARKER_LENGTH = 24
+
+
+async def list_keys(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    return await _keys(backend, caller, sent, None)
+
+
+async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Seen:
+    asked = checked(keys.ListQuery, {name: value for name, value in sent.items() if value})
+    told = (await keys.list_keys(backend, call_of(caller, query=asked))).data
+    return Seen(
+        "keys",
+        {
+            "keys": told.keys,
+            "next": told.next,
+            "more": {"consumer": asked.consumer, "state": asked.state, "after": told.next},
+            "asked": {"consumer": asked.consumer or "", "state": asked.state or ""},
+            "states": [state.value for state in State],
+            "plans": sorted(backend.policies().plans),
+            "acts": [act.value for act in Act],
+            "may_write": caller.may(change_keys.WRITE),
+            "issued": issued,
+        },
+    )
+
+
+async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    given: dict[str, Any] = {
+        name: sent[name] for name in ("consumer", "plan", "expires", "label") if sent.get(name)
+    }
+    given["scopes"] = sent.get("scopes", "").split()
+    body = checked(change_keys.CreateBody, given | {"canary": "canary" in sent})
+    issued = (await change_keys.create(backend, call_of(caller, body=body))).data
+    return await _keys(backend, caller, {}, issued)
+
+
+async def show_key(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Seen:
+    return await _key(backend, caller, parts, "")
+
+
+async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen:
+    usage = (await sight.usage_of_key(backend, call_of(caller, parts, sight.KeyUsageQuery()))).data
+    told = (await reach.of_key(backend, call_of(caller, parts, reach.DaysQuery()))).data
+    return Seen(
+        "key",
+        {
+            "key": (await keys.show(backend, call_of(caller, parts))).data,
+            "bars": bars([point.counts.requests for point in usage.points]),
+            "reach": told,
+            "reached": [(name, one.requests) for name, one in told.reached.items()],
+            "may_write": caller.may(change_keys.WRITE),
+            "said": said,
+        },
+    )
+
+
+async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    act = parts["act"]
+    if act == "rotate":
+        body = checked(change_keys.RotateBody, {"grace": sent.get("grace") or "0"})
+        issued = (await change_keys.rotate(backend, call_of(caller, parts, body=body))).data
+        return await _keys(backend, caller, {"consumer": issued.consumer}, issued)
+    handler = {
+        "disable": change_keys.disable,
+        "enable": change_keys.enable,
+        "contain": reach.contain_key,
+    }[act]
+    told = (await handler(backend, call_of(caller, parts, reach.DaysQuery()))).data
+    return await _key(backend, caller, parts, f"{told.id}: {told.outcome}")
+
+
+async def act_on_many(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    """First what it would do, then, where that is confirmed, what came of it."""
+    confirmed = "confirmed" in sent
+    chosen = sorted(items_of(sent, CHOSEN))
+    given: dict[str, Any] = {
+        "act": sent.get("act", ""),
+        "grace": sent.get("grace") or "0",
+        "dry_run": not confirmed,
+    }
+    if sent.get("whole"):
+        given |= {"consumer": sent["whole"], "after": sent.get("after", "")}
+    else:
+        given["ids"] = chosen
+    body = checked(bulk.BulkBody, given)
+    told = await bulk.bulk(backend, call_of(caller, body=body, marker=sent.get("marker", "")))
+    values = {
+        "told": told.data,
+        "asked": body,
+        "able": [one for one in told.data.results if one.outcome != "refused"],
+        "confirmed": confirmed,
+        "marker": draw(MARKER_LENGTH),
+    }
+    return Seen("bulk", values)
+
+
+_ID = r"(?P<id>[0-9A-Za-z]{12})"
+_ACTS = "rotate|disable|enable|contain"
+VIEWS = (
+    View(at("keys"), keys.READ, list_keys),
+    View(at("keys"), change_keys.WRITE, make_key, writes=True),
+    View(at("keys/bulk"), change_keys.WRITE, act_on_many, writes=True),
+    View(at(f"keys/{_ID}"), keys.READ, show_key),
+    View(at(f"keys/{_ID}/(?P<act>{_ACTS})"), change_keys.WRITE, act_on_key, writes=True),
+)

@@ -1,0 +1,57 @@
+"""What a page of the console is made of."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from gateway.admin.backend import Backend
+from gateway.admin.routing import Call, Caller
+
+Sent = Mapping[str, str]
+_NONE: Sent = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A template and its values; `go`: another page instead."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    go: str | None = None
+
+
+Show = Callable[[Backend, Caller, Sent, Sent], Awaitable[Seen]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`pattern`: of the path behind /console/. `writes`: it is sent a form."""
+
+    pattern: re.Pattern[str]
+    powers: tuple[str, ...]
+    show: Show
+    writes: bool = False
+
+
+def at(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def call_of(
+    caller: Caller, parts: Sent = _NONE, query: Any = None, body: Any = None, marker: str = ""
+) -> Call:
+    """What the API's handlers take. `marker`: makes a repeat of the same act harmless."""
+    headers = {b"idempotency-key": marker.encode()} if marker else {}
+    return Call(caller, parts, headers, query, body)
+
+
+def items_of(sent: Sent, prefix: str) -> dict[str, str]:
+    """Of a form's fields those that begin so, by the rest of their names; empty ones are left
+    out."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in sent.items()
+        if name.startswith(prefix) and value
+    }

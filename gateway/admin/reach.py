@@ -1,0 +1,204 @@
+"""`…/reach` and `…/contain`: what keys and credentials may reach, what they did, and their end."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.keys import READ, keys_of
+from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.vault import READ as READ_VAULT
+from gateway.admin.vault import UsedCredential, name_of, shape_of
+from gateway.domain.errors import OperationError, StoreError
+from gateway.domain.key_reach import Reachable, places_of, reach
+from gateway.domain.key_views import State, view
+from gateway.domain.scopes import parse_all
+from gateway.domain.usage import Counts
+from gateway.services import lifecycle
+from gateway.services.find_keys import one
+from gateway.services.usage import reached
+from gateway.services.uses import Use, Uses, uses_since
+
+DAY = 86_400
+
+
+class ReachShape(BaseModel):
+    """`may`: what its scopes open under the policies in force; `hindrance`: why none of it is let
+    through at this moment, empty: it is. `reached`: agents that it asked for, with what was
+    counted. `credentials`: those that its calls used, by the audit.
+
+    `whole`: nothing of these days is left out; `problem`: what could not be looked at.
+    """
+
+    id: str
+    outcome: str = "looked at"
+    hindrance: str
+    may: tuple[Reachable, ...]
+    reached: dict[str, Counts]
+    credentials: tuple[Use, ...]
+    whole: bool
+    problem: str
+
+
+class CredentialReach(BaseModel):
+    """`places`: services, models and tools whose calls may be sent it. `uses`: whose calls were, or
+    who pulled it. `whole` and `problem`: as of a key's reach."""
+
+    credential: UsedCredential
+    places: tuple[str, ...]
+    uses: tuple[Use, ...]
+    whole: bool
+    problem: str
+
+
+class DaysQuery(Shape):
+    days: Annotated[int, Field(ge=1, le=35)] = 7
+
+
+class ContainBody(Shape):
+    """New values of these fields; the old ones end at once."""
+
+    fields: dict[str, str] = Field(repr=False)
+
+
+async def of_key(backend: Backend, call: Call) -> Told:
+    return Told(await _of_key(backend, call))
+
+
+async def contain_key(backend: Backend, call: Call) -> Told:
+    """Revoked first: what it reached is looked at once it can reach no more."""
+    keys = keys_of(backend, call)
+    await one(keys, call.parts["id"])
+    done = await lifecycle.revoke(keys, [call.parts["id"]])
+    change = done.changes[0]
+    if change.refused:
+        raise OperationError(change.note)
+    if change.outcome == "deleted":
+        return Told(await _of_key(backend, call, "deleted", gone=True))
+    return Told(await _of_key(backend, call, change.outcome))
+
+
+async def of_credential(backend: Backend, call: Call) -> Told:
+    found = await backend.vault_for(call.caller.actor).show(name_of(call))
+    return Told(await _of_credential(backend, call, shape_of(backend, found)))
+
+
+async def contain_credential(backend: Backend, call: Call) -> Told:
+    asked: ContainBody = call.body
+    vault = backend.vault_for(call.caller.actor)
+    changed = await vault.rotate(name_of(call), asked.fields, 0)
+    return Told(await _of_credential(backend, call, shape_of(backend, changed)))
+
+
+async def _of_key(
+    backend: Backend, call: Call, outcome: str = "looked at", *, gone: bool = False
+) -> ReachShape:
+    key_id, since = call.parts["id"], _since(backend, call)
+    counted, problem = await _counted(backend, key_id, since)
+    used = await uses_since(backend.audit_store, since, key_id=key_id)
+    hindrance, may = ("the key is deleted", ()) if gone else await _may(backend, call)
+    return ReachShape(
+        id=key_id,
+        outcome=outcome,
+        hindrance=hindrance,
+        may=may,
+        reached=counted,
+        credentials=used.uses,
+        whole=used.whole and not problem,
+        problem=_said(problem, used),
+    )
+
+
+async def _may(backend: Backend, call: Call) -> tuple[str, tuple[Reachable, ...]]:
+    keys, policies = keys_of(backend, call), backend.policies()
+    record = await one(keys, call.parts["id"])
+    key = view(record, await keys.now())
+    hindrance = "" if key.state is State.ACTIVE else f"the key is {key.state}"
+    if not hindrance and record.plan and record.plan not in policies.plans:
+        hindrance = f"the policies have no plan {record.plan!r}"
+    return hindrance, reach(policies, parse_all(record.scopes))
+
+
+async def _counted(backend: Backend, key_id: str, since: float) -> tuple[dict[str, Counts], str]:
+    """By agent; and what keeps it from being told: a key that was just revoked stays so, whatever
+    cannot be told of it."""
+    try:
+        found = await reached(backend.usage, key_id, since, backend.clock())
+    except StoreError as problem:
+        return {}, str(problem)
+    return {name or "none": counts for name, counts in sorted(found.items())}, ""
+
+
+async def _of_credential(
+    backend: Backend, call: Call, credential: UsedCredential
+) -> CredentialReach:
+    since = _since(backend, call)
+    used = await uses_since(backend.audit_store, since, credential=credential.name)
+    return CredentialReach(
+        credential=credential,
+        places=places_of(backend.policies(), name_of(call)),
+        uses=used.uses,
+        whole=used.whole,
+        problem=used.problem,
+    )
+
+
+def _since(backend: Backend, call: Call) -> float:
+    asked: DaysQuery = call.query
+    return backend.clock() - (asked.days - 1) * DAY
+
+
+def _said(problem: str, used: Uses) -> str:
+    return " ".join(dict.fromkeys(filter(None, (problem, used.problem))))
+
+
+_CREDENTIAL, _OF_USER = "/credentials/{name}", "/users/{user}/credentials/{name}"
+_TOLD = "Where a credential may go, and who used it"
+ROUTES: tuple[Route[Backend], ...] = (
+    Route(
+        "GET",
+        "/keys/{id}/reach",
+        "What a key may reach, and what it reached",
+        READ,
+        of_key,
+        ReachShape,
+        query=DaysQuery,
+    ),
+    Route(
+        "POST",
+        "/keys/{id}/contain",
+        "Revoke a key and tell what it reached",
+        ("keys",),
+        contain_key,
+        ReachShape,
+        query=DaysQuery,
+    ),
+    Route(
+        "GET",
+        f"{_CREDENTIAL}/reach",
+        _TOLD,
+        READ_VAULT,
+        of_credential,
+        CredentialReach,
+        query=DaysQuery,
+    ),
+    Route(
+        "GET",
+        f"{_OF_USER}/reach",
+        f"{_TOLD}: a user's own",
+        READ_VAULT,
+        of_credential,
+        CredentialReach,
+        query=DaysQuery,
+    ),
+    Route(
+        "POST",
+        f"{_CREDENTIAL}/contain",
+        "Replace values without grace and tell who used the old ones",
+        ("credentials-write",),
+        contain_credential,
+        CredentialReach,
+        ContainBody,
+        query=DaysQuery,
+    ),
+)

@@ -1,0 +1,108 @@
+"""Who used which credential, as the audit has it: a bounded look back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.domain.errors import StoreError
+from gateway.store.audit import AuditStore
+
+# Newest first. Reading so many takes a part of a second, in which other requests have their turn.
+MOST_LOOKED_AT = 20_000
+MOST_USES = 500
+READ, REFLECTED = "credential.read", "credential.reflected"
+_EVENTS = frozenset({READ, REFLECTED, "credential.use", "tool.call"})
+
+
+@dataclass(slots=True)
+class Use:
+    """One credential in the calls of one key to one place. `pulled`: the value itself was handed
+    out, to whoever held the key; then `place` is empty. `versions`: newest first. `count`: calls;
+    `reflected`: answers that it was taken out of. `first` and `last` in Unix seconds."""
+
+    credential: str
+    key_id: str
+    consumer: str
+    place: str
+    pulled: bool
+    versions: list[int]
+    first: float
+    last: float
+    count: int = 0
+    reflected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """`whole`: nothing of the time asked about was left out. `problem`: why the audit could not be
+    read; there may be uses that are not here."""
+
+    uses: tuple[Use, ...]
+    whole: bool
+    problem: str = ""
+
+
+async def uses_since(
+    store: AuditStore, since: float, *, credential: str = "", key_id: str = ""
+) -> Uses:
+    """Of this credential, or by this key, or all; those used last come first."""
+    found: dict[tuple[str, str, str], Use] = {}
+    looked_at = 0
+    try:
+        async for entry, text in store.read_back():
+            if int(entry.partition("-")[0]) < since * 1000:
+                return Uses(tuple(found.values()), whole=True)
+            if looked_at == MOST_LOOKED_AT or len(found) > MOST_USES:
+                return Uses(tuple(found.values())[:MOST_USES], whole=False)
+            looked_at += 1
+            # Most records are of something else, and this is dearer than the search.
+            if (credential or key_id) in text:
+                _count(found, _read(text), credential, key_id)
+    except StoreError as problem:
+        return Uses(tuple(found.values()), whole=False, problem=str(problem))
+    return Uses(tuple(found.values()), whole=True)
+
+
+def _count(
+    found: dict[tuple[str, str, str], Use],
+    record: dict[str, Any],
+    credential: str,
+    key_id: str,
+) -> None:
+    event, by, place = record.get("event"), record.get("key_id"), str(record.get("agent"))
+    if event not in _EVENTS or (key_id and by != key_id):
+        return
+    ts = record.get("ts")
+    for name, version in _named(record):
+        if (credential and name != credential) or not isinstance(ts, int | float):
+            continue
+        use = found.get((name, str(by), place))
+        if use is None:
+            consumer, pulled = str(record.get("consumer")), event == READ
+            use = Use(name, str(by), consumer, place, pulled, [], ts, ts)
+            found[name, str(by), place] = use
+        use.first = min(use.first, ts)
+        if version not in use.versions:
+            use.versions.append(version)
+        if event == REFLECTED:
+            use.reflected += 1
+        else:
+            use.count += 1
+
+
+def _named(record: dict[str, Any]) -> list[tuple[str, int]]:
+    """Names and versions; whatever else stands there is none of ours."""
+    used = record.get("credentials")
+    dicts = [one for one in used if isinstance(one, dict)] if isinstance(used, list) else []
+    pairs = [(one.get("name"), one.get("version")) for one in dicts]
+    return [(n, v) for n, v in pairs if isinstance(n, str) and isinstance(v, int)]
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Empty where it is no record."""
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return record if isinstance(record, dict) else {}
