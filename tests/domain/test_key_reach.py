@@ -26,7 +26,10 @@ models:
     provider: openai
     credential: "${credentials.openai_key}"
     fallback: [small]
-  - {name: small, upstream: "http://127.0.0.1:9", provider: openai, credential: "${credentials.spare_key}"}
+  - name: small
+    upstream: "http://127.0.0.1:9"
+    provider: openai
+    credential: "${credentials.spare_key}"
 tools:
   hub:
     transport: http

@@ -23,7 +23,7 @@ async def test_nothing_brings_a_deleted_key_back(keys: KeyStore, client: Redis) 
     assert await keys.set_status(ID, "active") == "missing"
     assert await keys.update(ID, {"label": "x"}) == "missing"
     assert await keys.write_tag(ID, "hash-1", tag("00000000"), ["00000000"], False) is False
-    assert not await keys.delete(ID)
+    assert await keys.delete(ID) == "missing"
     assert await client.keys("*") == []
 
 
@@ -110,7 +110,7 @@ async def test_delete_removes_the_key_s_counters_and_nobody_else_s(
         await client.set(f"gw:{name}" % ID, 1)
         await client.set(f"gw:{name}" % OTHER_ID, 1)
         await client.set(f"other:{name}" % ID, 1)
-    assert await keys.delete(ID)
+    assert await keys.delete(ID) == "done"
     left = await client.keys("gw:*")
     assert len(left) == 6
     assert all(OTHER_ID in name for name in left)
@@ -140,6 +140,6 @@ async def test_a_full_redis_refuses_writes_and_a_revocation_deletes_instead(
         assert (await present(keys)).hash == "hash-1"
         assert await keys.set_status(ID, "revoked") == "deleted"
         assert await keys.get(ID) is None
-        assert await keys.delete(OTHER_ID)
+        assert await keys.delete(OTHER_ID) == "done"
     finally:
         await client.config_set("maxmemory", 0)

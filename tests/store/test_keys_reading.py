@@ -33,7 +33,7 @@ async def test_a_name_that_holds_no_record_is_an_error_and_no_crash(
         with pytest.raises(StoreError, match="no key record"):
             await attempt
     assert [record async for record in keys.read([ID])] == []
-    assert await keys.delete(ID)
+    assert await keys.delete(ID) == "done"
 
 
 @settings(
