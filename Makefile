@@ -7,10 +7,11 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED = $(PIP) --require-hashes --only-binary :all: --requirement
 PROJECT = $(PIP) --no-build-isolation --no-deps --editable .
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header $(ARGS)
+EVERY_PYTHON = python3.11 python3.12 python3.13 python3.14
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench bench-growth capacity chaos memory soak reference lock clean
+.PHONY: help run test lint pytest bench bench-growth capacity chaos memory soak test-pythons sbom audit-deps reference lock clean
 
 help: ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,20 @@ chaos: $(VENV)/test.installed ## break a fleet for some minutes and count what w
 
 soak: $(VENV)/test.installed ## serve mixed traffic for 10 minutes, with all that changes, and look for leaks (SOAK_SECONDS=600)
 	@$(BIN)/python -m tests.soak
+
+test-pythons: ## run the tests with each Python that is here, 3.11 to 3.14 (ARGS=tests/domain: some of them)
+	@for python in $(EVERY_PYTHON); do \
+		$$python --version 2>/dev/null || continue; \
+		$(MAKE) --no-print-directory pytest VENV=build/$$python PYTHONS=$$python || exit 1; \
+	done
+
+sbom: $(VENV)/test.installed ## write dist/sbom.json: what is installed where it runs (CycloneDX)
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--short-PURLs -o dist/sbom.json deploy/requirements.txt
+
+audit-deps: $(VENV)/test.installed ## ask whether what is installed has known weaknesses; needs the network
+	@$(BIN)/python deploy/audit_deps.py
 
 reference: $(VENV)/test.installed ## write docs/reference anew, as the code says
 	@$(BIN)/python -m tests.docs

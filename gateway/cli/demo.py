@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
     from gateway.domain.keys import Key
 
+_DEFAULT = click.core.ParameterSource.DEFAULT
 AGENTS = ("echo", "chat")
 DAY_SECONDS = 86400
 DRAIN_SECONDS = 2.0
+# In an installed gateway; a clone has them in policies/.
+OWN_POLICIES = Path(__file__).parents[1] / "demo" / "policies"
 NEXT_PORT = 9090
 EPILOG = "\b\nExample:\n  gateway demo\n  gateway demo --listen 127.0.0.1:9090"
 
@@ -85,7 +88,7 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
     settings = Settings(
         listen=listen,
         admin_listen=Address(listen.host, 0),
-        policies=policies,
+        policies=_policies(policies),
         store=store,
         peppers=read_peppers(store),
         vault=read_vault(store, (), lambda _: None, embedded=True),
@@ -100,6 +103,16 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
             f"or 'gateway demo --listen {listen.host}:{other}'."
         ) from None
     click.echo("Stopped.")
+
+
+def _policies(given: Path) -> Path:
+    """Those of the demo itself, where an installed gateway is tried out in some directory."""
+    is_named = click.get_current_context().get_parameter_source("policies") != _DEFAULT
+    if is_named or given.is_dir() or not OWN_POLICIES.is_dir():
+        return given
+    told = f"There is no {given}/ here, so the demo's own policies are in force: {OWN_POLICIES}."
+    click.echo(told, err=True)
+    return OWN_POLICIES
 
 
 async def _run(settings: Settings) -> None:

@@ -82,10 +82,12 @@ class Demo:
 
 
 @asynccontextmanager
-async def demo(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Demo]:
+async def demo(
+    folder: Path, *arguments: str, python: str = sys.executable, **settings: str
+) -> AsyncIterator[Demo]:
     """`gateway demo` on a free port, with nothing on PATH."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "demo", "--listen", "127.0.0.1:0", *arguments),
+        *(python, "-m", "gateway", "demo", "--listen", "127.0.0.1:0", *arguments),
         cwd=folder,
         env={**environment(**settings), "PATH": str(folder)},
         stdin=asyncio.subprocess.DEVNULL,
