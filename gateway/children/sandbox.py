@@ -55,7 +55,10 @@ def wrapped(
     for place in readable:
         command += ["--ro-bind", place, place]
     for one in hidden:
-        command += _covered(one.resolve(), readable)
+        path = one.resolve()
+        # What a file was rotated into is no more to be seen than the file.
+        for covered in (path, *sorted(path.parent.glob(f"{path.name}.*"))):
+            command += _covered(covered, readable)
     return [*command, "--bind", folder, folder, "--chdir", folder, "--", *argv]
 
 

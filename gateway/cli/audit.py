@@ -2,21 +2,28 @@
 
 import asyncio
 import json
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.audit_options import read_audit
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.vault_options import known_master_keys
-from gateway.domain.audit_chains import Chains
-from gateway.domain.errors import UsageError
+from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.expiry import parse_since
 from gateway.domain.settings import StoreSettings
 from gateway.store.connect import open_store
+
+if TYPE_CHECKING:
+    from gateway.domain.audit_anchor import ChainEnd
+    from gateway.services.verify_audit import Verdict
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
 FOLLOW_SECONDS = 0.5
@@ -24,7 +31,8 @@ FOLLOW_SECONDS = 0.5
 file_option = click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A file as GATEWAY_AUDIT_FILE makes it, instead of the stream in Redis.",
+    help="A file as GATEWAY_AUDIT_FILE makes it, with those it was rotated into, instead of the "
+    "stream in Redis.",
 )
 
 
@@ -34,44 +42,66 @@ def audit() -> None:
 
 
 @audit.command(
-    epilog="\b\nExamples:\n  gateway audit verify\n  gateway audit verify --file audit.jsonl"
+    epilog="\b\nExamples:\n  gateway audit verify\n  gateway audit verify --file audit.jsonl\n"
+    "  gateway audit verify --anchor anchor.json"
 )
 @file_option
+@click.option(
+    "--anchor",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="What 'gateway audit anchor' wrote: find chains that do not go as far any more.",
+)
 @json_option
 @store_options
-def verify(store: StoreSettings, as_json: bool, file: Path | None) -> None:
+def verify(store: StoreSettings, as_json: bool, file: Path | None, anchor: Path | None) -> None:
     """Check every record against its chain; exit 1 and name the first that is not as written.
 
-    Found are records that were changed, dropped, reordered or made up. Not found is a chain cut
-    at its end while its writer ran; chains without an end are counted.
+    Found are records that were changed, dropped, reordered or made up. A chain that was cut at its
+    end while its writer ran is found with an anchor alone; chains without an end are counted.
     """
-    from gateway.crypto.audit_key import audit_keys
-    from gateway.crypto.envelope import MasterKeys
-    from gateway.store.audit import MOST_RECORDS
-
-    masters = MasterKeys(known_master_keys(store))
-    trimmed = file is not None or asyncio.run(_length(store)) >= MOST_RECORDS
-    chains = Chains(audit_keys(masters).by_id, signed=bool(masters.ids), trimmed=trimmed)
-    bad = asyncio.run(_first_bad(store, file, chains))
+    verdict, is_signed = asyncio.run(_verified(store, file, anchor))[:2]
     if as_json:
-        where, why = bad or (None, None)
-        counts = {"records": chains.records, "chains": chains.count, "open": chains.open}
-        counts["unsigned"] = chains.unsigned
-        print_json({"ok": bad is None, **counts, "bad": where, "reason": why})
-    elif bad is not None:
-        note(f"The record at {bad[0]} is bad: {bad[1]}.")
+        print_json(asdict(verdict))
+    elif verdict.bad is not None:
+        of_one = verdict.bad.startswith("chain ")
+        what = f"The audit is bad: {verdict.bad}" if of_one else f"The record at {verdict.bad}"
+        note(f"{what}: {verdict.reason}." if of_one else f"{what} is bad: {verdict.reason}.")
     else:
-        said = f"{chains.records} records in {chains.count} chains are as they were written"
-        click.echo(f"{said}; {chains.open} chains have no end yet.")
-    if chains.unsigned:
-        note(
-            f"{chains.unsigned} records of acts on keys are not signed: they were done where no "
-            "master key is. Give the operators of keys one, to have them signed."
-        )
-    if not masters.ids:
-        note("No master key is given: this finds mistakes, but nobody who knows how to forge.")
-    if bad is not None:
+        said = f"{verdict.records} records in {verdict.chains} chains are as they were written"
+        click.echo(f"{said}; {verdict.open} chains have no end yet.")
+    for sentence in _notes(verdict, file, is_signed=is_signed):
+        note(sentence)
+    if verdict.bad is not None:
         raise SystemExit(1)
+
+
+@audit.command(
+    epilog="\b\nExample:\n  gateway audit anchor --out /elsewhere/anchor-$(date +%F).json"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where it goes; else stdout."
+)
+@file_option
+@store_options
+def anchor(store: StoreSettings, file: Path | None, out: Path | None) -> None:
+    """State, signed, how far each chain goes: keep it where the records are not.
+
+    'gateway audit verify --anchor FILE' finds later what was cut off since. All records are
+    verified first; there is no anchor of bad ones.
+    """
+    verdict, is_signed, text = asyncio.run(_verified(store, file, None))
+    if not is_signed:
+        raise OperationError("No master key is given: an anchor that nobody signed proves nothing.")
+    if verdict.bad is not None:
+        raise OperationError(f"{verdict.bad} is bad: {verdict.reason}. See 'gateway audit verify'.")
+    if out is None:
+        click.echo(text)
+        return
+    try:
+        out.write_text(f"{text}\n")
+    except OSError as problem:
+        raise OperationError(f"{out} cannot be written: {problem.strerror}.") from None
+    note(f"{verdict.chains} chains are anchored in {out}.")
 
 
 @audit.command(epilog="\b\nExample:\n  gateway audit tail -n 50 --follow")
@@ -107,30 +137,92 @@ def _since(text: str) -> int:
         raise UsageError(f"--since: {problem}.") from None
 
 
-async def _first_bad(
-    store: StoreSettings, file: Path | None, chains: Chains
-) -> tuple[str, str] | None:
-    async for where, record in _records(store, file):
-        problem = chains.problem(record)
-        if problem:
-            return where, problem
-    return None
+async def _verified(
+    store: StoreSettings, file: Path | None, anchor: Path | None
+) -> tuple["Verdict", bool, str]:
+    """What was found, whether there is a master key, and an anchor of what was read."""
+    from gateway.crypto.audit_key import audit_keys
+    from gateway.crypto.envelope import MasterKeys
+    from gateway.domain.audit_anchor import write_anchor
+    from gateway.domain.audit_chains import Chains
+    from gateway.services.verify_audit import verify
+
+    masters = MasterKeys(known_master_keys(store))
+    keys = audit_keys(masters)
+    chains = Chains(
+        keys.by_id,
+        signed=bool(masters.ids),
+        gone_before=await _gone_before(store, file),
+        may_be_torn=file is not None,
+        anchor={} if anchor is None else _read_anchor(anchor, keys.by_id),
+    )
+    verdict = await verify(_records(store, file), chains)
+    made = write_anchor(chains.ends, round(time.time(), 3), keys.current, keys.signing)
+    return verdict, bool(masters.ids), made
 
 
-async def _length(store: StoreSettings) -> int:
+def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, "ChainEnd"]:
+    from gateway.domain.audit_anchor import read_anchor
+
+    try:
+        return read_anchor(path.read_text(encoding="utf-8"), keys)
+    except OSError as problem:
+        raise OperationError(f"{path} cannot be read: {problem.strerror}.") from None
+    except ValueError as problem:
+        raise OperationError(f"{path} is not taken as an anchor: {problem}.") from None
+
+
+async def _gone_before(store: StoreSettings, file: Path | None) -> float:
+    """The instant before which records may have been dropped: files by rotation, the stream by
+    what the gateway is told to keep."""
     from gateway.store.audit import AuditStore
 
+    if file is not None:
+        return math.inf
+    retention = read_audit().retention
     async with open_store(store) as client:
-        return await AuditStore(client, store.prefix).length()
+        return await AuditStore(client, store.prefix).gone_before(retention)
+
+
+def _notes(verdict: "Verdict", file: Path | None, *, is_signed: bool) -> Iterator[str]:
+    """What has to be known of a verdict beside it, a sentence each."""
+    if verdict.unsigned:
+        yield (
+            f"{verdict.unsigned} records of acts on keys are not signed: they were done where no "
+            "master key is. Give the operators of keys one, to have them signed."
+        )
+    if verdict.late:
+        yield (
+            f"{verdict.late} chains begin before what is here: their older records were dropped, "
+            f"or are in {'older files' if file else 'an export'}."
+        )
+    if verdict.torn:
+        yield (
+            f"{verdict.torn} records were written in part: the disk was full, or the writer was "
+            "killed. What they were about was not done."
+        )
+    if verdict.passed:
+        yield (
+            f"{verdict.passed} chains of the anchor cannot be compared: their records are older "
+            "than what is kept. Make a new anchor before the old records are dropped."
+        )
+    if "missing" in (verdict.reason or "") and not file:
+        yield (
+            "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
+            "GATEWAY_AUDIT_AGE."
+        )
+    if not is_signed:
+        yield "No master key is given: this finds mistakes, but nobody who knows how to forge."
 
 
 async def _records(
     store: StoreSettings, file: Path | None, after: str = "-"
 ) -> AsyncIterator[tuple[str, str]]:
-    from gateway.store.audit import AuditFile, AuditStore
+    from gateway.store.audit import AuditStore
+    from gateway.store.audit_file import read_lines
 
     if file is not None:
-        for line in AuditFile(file).read():
+        for line in read_lines(file):
             yield line
         return
     async with open_store(store) as client:

@@ -38,6 +38,29 @@ VARIABLES = (
         "none",
         "A file for audit records, beside the stream in Redis; a rotated file is made anew.",
     ),
+    Variable(
+        "GATEWAY_AUDIT_FILE_SIZE",
+        "0: never",
+        "A file that would become larger is rotated, to `FILE.000000001` and on.",
+    ),
+    Variable("GATEWAY_AUDIT_FILE_KEEP", "10", "So many rotated files stay; 0: all."),
+    Variable(
+        "GATEWAY_AUDIT_FILE_SYNC",
+        "always",
+        "When a record in the file is on the disk: `always`, before what it is about is done; "
+        "`second`, within one; `never`, when the system sees fit.",
+    ),
+    Variable(
+        "GATEWAY_AUDIT_RECORDS",
+        "200000",
+        "So many records stay in the stream, give or take. `gateway audit verify` goes by it too.",
+    ),
+    Variable(
+        "GATEWAY_AUDIT_AGE",
+        "none",
+        "Older records are dropped from the stream, such as 90d; `gateway audit verify` goes by it "
+        "too.",
+    ),
     Variable("GATEWAY_REDIS_PREFIX", "gw:", "What every name in Redis begins with."),
     Variable(
         "GATEWAY_REDIS_TIMEOUT",

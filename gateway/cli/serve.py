@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.audit_options import read_audit
 from gateway.cli.listener_options import listener_options
 from gateway.cli.logs import FORMATS, configure
 from gateway.cli.options import (
@@ -20,7 +21,7 @@ from gateway.cli.options import (
 )
 from gateway.cli.privacy import keep_private
 from gateway.cli.tool_options import tool_options, with_hidden
-from gateway.cli.vault_options import audit_file, read_vault
+from gateway.cli.vault_options import read_vault
 from gateway.domain.children import ChildSettings
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import (
@@ -187,8 +188,8 @@ def serve(
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,
         access_log=_access_log(access_log, log_format),
         max_requests=max_requests,
-        audit_file=audit_file(),
         log_level=log_level,
+        audit=read_audit(),
         children=children,
     )
     settings = with_hidden(settings)

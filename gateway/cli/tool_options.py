@@ -73,7 +73,7 @@ def with_hidden(settings: Settings) -> Settings:
     known: Iterable[Path | None] = (
         settings.store.state_dir,
         settings.policies,
-        settings.audit_file,
+        settings.audit.file.path if settings.audit.file is not None else None,
         *(Path(name) for name in files if name),
     )
     hidden = tuple(path.absolute() for path in known if path is not None)

@@ -5,10 +5,10 @@ import pwd
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from gateway.cli.audit_options import operators_file
 from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
@@ -129,9 +129,11 @@ def operators_acts(
     from gateway.crypto.envelope import MasterKeys
     from gateway.services.acts import Acts
     from gateway.services.audit import Audit
-    from gateway.store.audit import AuditFile, AuditStore
+    from gateway.store.audit import AuditStore
+    from gateway.store.audit_file import AuditFile
 
-    file = AuditFile.at(audit_file())
+    wanted = operators_file()
+    file = None if wanted is None else AuditFile(wanted)
     audit = Audit(AuditStore(client, prefix), audit_keys(MasterKeys(master_keys)), file)
     stack.push_async_callback(audit.close)
     return Acts(audit, f"operator:{operator()}")
@@ -143,12 +145,6 @@ def operator() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
-
-
-def audit_file() -> Path | None:
-    """Where audit records go beside the stream."""
-    text = os.environ.get("GATEWAY_AUDIT_FILE")
-    return Path(text) if text else None
 
 
 def _own_key(store: StoreSettings, warn: Warn) -> tuple[bytes, ...]:

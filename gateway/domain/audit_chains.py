@@ -3,21 +3,26 @@
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from gateway.domain.audit import END, GENESIS, digest
+from gateway.domain.audit_anchor import ChainEnd
 
 # Between the clocks of hosts that write to one stream.
 SKEW_SECONDS = 5.0
 _ACTS_ON_KEYS = "key."
+_BEGINNING = '{"actor":'
+_NO_ANCHOR: Mapping[str, ChainEnd] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class _Chain:
     seq: int
     hash: str
+    ts: float
     ended: bool = False
 
 
@@ -25,18 +30,34 @@ class Chains:
     """Follows the chains of one stream or file, in its order. `keys`: by the id of who signed.
 
     `signed`: whether a record that nobody signed is refused; but for acts on keys, which operators
-    may do where no master key is. Those are counted in `unsigned`. `trimmed`: whether the oldest
-    may have been dropped, as a long stream and a rotated file do it.
+    may do where no master key is. Those are counted in `unsigned`. `gone_before`: records made
+    before that instant may have been dropped, as long as all that are as old are.
+
+    `late`: chains whose beginning was dropped so. `torn`: records of which only a part is there,
+    because the disk was full or the writer was killed; what they were about was not done.
+    `may_be_torn`: as in a file. `anchor`: how far chains went, by their names.
     """
 
-    def __init__(self, keys: Mapping[str, bytes], *, signed: bool, trimmed: bool) -> None:
+    def __init__(
+        self,
+        keys: Mapping[str, bytes],
+        *,
+        signed: bool,
+        gone_before: float,
+        may_be_torn: bool = False,
+        anchor: Mapping[str, ChainEnd] = _NO_ANCHOR,
+    ) -> None:
         self._keys = keys
+        self._may_be_torn = may_be_torn
+        self._anchor = dict(anchor)
         self._signed = signed
-        self._trimmed = trimmed
+        self._gone_before = gone_before
         self._chains: dict[str, _Chain] = {}
         self._first_ts: float | None = None
         self.records = 0
         self.unsigned = 0
+        self.late = 0
+        self.torn = 0
 
     @property
     def open(self) -> int:
@@ -51,11 +72,50 @@ class Chains:
         """What is wrong with the next record; empty where it is as it was written."""
         record = _parsed(text)
         if record is None:
-            return "it is no audit record"
+            if not (self._may_be_torn and _is_torn(text)):
+                return "it is no audit record"
+            self.torn += 1
+            return ""
         self.records += 1
         if self._first_ts is None:
             self._first_ts = record["ts"]
-        return self._forged(record) or self._misplaced(record)
+        return self._forged(record) or self._misplaced(record) or self._unlike_anchor(record)
+
+    @property
+    def ends(self) -> list[ChainEnd]:
+        """How far each chain goes."""
+        return [ChainEnd(name, one.seq, one.hash, one.ts) for name, one in self._chains.items()]
+
+    def against_anchor(self) -> tuple[tuple[str, str] | None, int]:
+        """The first chain of the anchor that does not go as far, with what is wrong; and how many
+        cannot be compared, because their records are not kept any more."""
+        passed = 0
+        for end in self._anchor.values():
+            chain = self._chains.get(end.chain)
+            if chain is not None and chain.seq < end.seq:
+                told = f"it ends with number {chain.seq}, and the anchor has number {end.seq}"
+                return (f"chain {end.chain}", told), passed
+            if chain is None and not self._may_be_gone(end.ts):
+                told = f"it is gone, and the anchor has {end.seq} records of it"
+                return (f"chain {end.chain}", told), passed
+            passed += 1
+        return None, passed
+
+    def _unlike_anchor(self, record: dict[str, Any]) -> str:
+        end = self._anchor.get(record["chain"])
+        if end is None or end.seq != record["seq"]:
+            return ""
+        # What was compared is not asked about again.
+        del self._anchor[end.chain]
+        if hmac.compare_digest(end.hash, record["hash"]):
+            return ""
+        return f"the anchor has another record as number {end.seq} of its chain"
+
+    def _may_be_gone(self, ts: float) -> bool:
+        """Whether a record that was made then may have been dropped: then all as old were."""
+        if self._first_ts is None:
+            return False
+        return ts <= min(self._first_ts, self._gone_before) + SKEW_SECONDS
 
     def _forged(self, record: dict[str, Any]) -> str:
         signer = record["signer"]
@@ -77,18 +137,22 @@ class Chains:
     def _misplaced(self, record: dict[str, Any]) -> str:
         name, seq = record["chain"], record["seq"]
         before = self._chains.get(name)
-        self._chains[name] = _Chain(seq, record["hash"], record["event"] == END)
+        self._chains[name] = _Chain(seq, record["hash"], record["ts"], record["event"] == END)
         if before is not None:
             if seq != before.seq + 1 or record["prev"] != before.hash:
                 return f"it is number {seq} of its chain and follows number {before.seq}"
             return ""
         if seq == 1 and record["prev"] == GENESIS:
             return ""
-        # What came before was trimmed; then all that is as old was trimmed too.
-        assert self._first_ts is not None  # noqa: S101 (a record has been read)
-        if not self._trimmed or record["prev_ts"] > self._first_ts + SKEW_SECONDS:
+        if not self._may_be_gone(record["prev_ts"]):
             return f"it is number {seq} of its chain, and those before it are missing"
+        self.late += 1
         return ""
+
+
+def _is_torn(text: str) -> bool:
+    """The beginning of a record. Whoever makes one of a whole record leaves a hole in its chain."""
+    return text.startswith(_BEGINNING) and not text.endswith("}")
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gateway.domain.audit_settings import AuditSettings
 from gateway.domain.children import ChildSettings
 
 # From the one that says most.
@@ -130,7 +131,6 @@ class ServerTls:
 class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
-    `audit_file` None: audit records go into Redis' stream alone.
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
     a worker is replaced; 0: never. `children`: how programs of tools run.
@@ -148,6 +148,6 @@ class Settings:
     tls: ServerTls | None = None
     access_log: AccessLogSettings | None = None
     max_requests: int = 0
-    audit_file: Path | None = None
     log_level: str = "info"
+    audit: AuditSettings = field(default_factory=AuditSettings)
     children: ChildSettings = field(default_factory=ChildSettings)

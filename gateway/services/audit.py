@@ -10,7 +10,7 @@ from typing import Protocol
 from gateway.crypto.audit_key import AuditKeys
 from gateway.domain.audit import END, GENESIS, AuditEvent, Link, record_of, sealer
 from gateway.domain.errors import Code, Denied, StoreError
-from gateway.store.audit import AuditFile
+from gateway.store.audit_file import AuditFile
 
 # What waits while a write is under way goes with the next one, in one round trip.
 MOST_AT_ONCE = 256

@@ -1,43 +1,71 @@
-"""Where audit records go: the stream `gw:audit`, one record an entry, as JSON in the field
-`record`; and a file, one record a line."""
+"""The stream `gw:audit`: one record an entry, as JSON in the field `record`."""
 
-import errno
-import os
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+import time
+from collections.abc import AsyncIterator, Sequence
 
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
-from gateway.domain.errors import StoreError
+from gateway.domain.audit_settings import Retention
 from gateway.store.failures import translated
 
 BATCH = 500
 FIELD = "record"
-# The stream's length, give or take; the oldest records are dropped first.
-MOST_RECORDS = 200_000
-OWNER_ONLY = 0o600
+
+
+class Trimming:
+    """What each write drops of the oldest records. One command trims by number or by age, so they
+    take turns."""
+
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
+        self._newest = 0
+        self._by_age = False
+
+    def words(self) -> tuple[str, str, int]:
+        """Of the next XADD."""
+        retention = self._retention
+        self._by_age = not self._by_age and retention.seconds > 0 and self._newest > 0
+        if self._by_age:
+            return "MINID", "~", max(0, self._newest - round(retention.seconds * 1000))
+        return "MAXLEN", "~", retention.records
+
+    def wrote(self, entry_id: bytes | str) -> None:
+        """Ages go by the ids of the stream, and so by Redis' clock: no worker's own that is wrong
+        drops what is young."""
+        text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+        self._newest = int(text.partition("-")[0])
 
 
 class AuditStore:
-    """Every method raises StoreError where Redis cannot answer."""
+    """Every method raises StoreError where Redis cannot answer. `retention` None: what is written
+    here drops nothing."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(
+        self, client: Redis, prefix: str = "gw:", retention: Retention | None = None
+    ) -> None:
         self._client = client
         self._name = f"{prefix}audit"
+        self._trimming = Trimming(retention) if retention is not None else None
 
     async def append(self, records: Sequence[str]) -> None:
         """All of these, in this order, or none."""
-        add = ("XADD", self._name, "MAXLEN", "~", MOST_RECORDS, "*", FIELD)
+        add = ("XADD", self._name, *(self._trimming.words() if self._trimming else ()), "*", FIELD)
         if len(records) == 1:
             with translated():
-                await self._client.execute_command(*add, records[0])
-            return
-        pipeline = self._client.pipeline(transaction=True)
-        for record in records:
-            pipeline.execute_command(*add, record)
-        with translated():
-            await pipeline.execute()
+                entry_id = await self._client.execute_command(*add, records[0])
+        else:
+            pipeline = self._client.pipeline(transaction=True)
+            for record in records:
+                pipeline.execute_command(*add, record)
+            with translated():
+                *_, entry_id = await pipeline.execute()
+        if self._trimming is not None:
+            self._trimming.wrote(entry_id)
+
+    async def gone_before(self, retention: Retention) -> float:
+        """The instant before which records may have been trimmed."""
+        return retention.gone_before(await self.length(), time.time())
 
     async def length(self) -> int:
         with translated():
@@ -77,49 +105,3 @@ def _record(fields: object) -> str:
         pairs = dict(zip(fields[::2], fields[1::2], strict=False))
     value = pairs.get(FIELD.encode(), b"")
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
-
-
-class AuditFile:
-    """Lines are on disk before `append` returns. A file that was rotated away is made anew."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @staticmethod
-    def at(path: Path | None) -> "AuditFile | None":
-        return None if path is None else AuditFile(path)
-
-    def append(self, records: Sequence[str]) -> None:
-        """StoreError where they cannot be written whole."""
-        data = "".join(f"{record}\n" for record in records).encode()
-        try:
-            # A pipe that nobody reads must fail, and not wait.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-            descriptor = os.open(self._path, flags, OWNER_ONLY)
-            try:
-                written = os.write(descriptor, data)
-                if written < len(data):
-                    raise StoreError(f"{self._path}: only a part of a record could be written.")
-                _to_disk(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as problem:
-            raise StoreError(f"{self._path} cannot be written: {problem.strerror}.") from None
-
-    def read(self) -> Iterator[tuple[str, str]]:
-        """Line numbers and records; StoreError where it cannot be read."""
-        try:
-            with self._path.open(encoding="utf-8", errors="replace") as lines:
-                for number, line in enumerate(lines, 1):
-                    yield f"line {number}", line.rstrip("\n")
-        except OSError as problem:
-            raise StoreError(f"{self._path} cannot be read: {problem.strerror}.") from None
-
-
-def _to_disk(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as problem:
-        # A pipe or a device keeps nothing, so there is nothing to wait for.
-        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise

@@ -3,31 +3,42 @@ redis-py takes for a command."""
 
 from collections.abc import Sequence
 
+from gateway.domain.audit_settings import Retention
 from gateway.domain.errors import StoreError
-from gateway.store.audit import FIELD, MOST_RECORDS
+from gateway.store.audit import FIELD, Trimming
 from gateway.store.line import pack
 from gateway.store.multiplex import Multiplexer
 
 # One command and one reply for all of them: a transaction of as many took three times as long.
 # The stream is no KEY of it: whoever may only append to it may not name it there.
 _ADD = f"""\
-for i = 2, #ARGV do
-  redis.call('XADD', ARGV[1], 'MAXLEN', '~', {MOST_RECORDS}, '*', '{FIELD}', ARGV[i])
+local id
+for i = 4, #ARGV do
+  id = redis.call('XADD', ARGV[1], ARGV[2], '~', ARGV[3], '*', '{FIELD}', ARGV[i])
 end
-return #ARGV - 1"""
+return id"""
+
+_DEFAULT = Retention()
 
 
 class AuditLine:
     """`lines` is this object's own: what goes together stays together on it."""
 
-    def __init__(self, lines: Multiplexer, prefix: str = "gw:") -> None:
+    def __init__(
+        self, lines: Multiplexer, prefix: str = "gw:", retention: Retention = _DEFAULT
+    ) -> None:
         self._lines = lines
         self._name = f"{prefix}audit"
+        self._trimming = Trimming(retention)
 
     async def append(self, records: Sequence[str]) -> None:
         """All of these, in this order, or none; StoreError where that is not certain."""
-        if await self._lines.call(pack("EVAL", _ADD, 0, self._name, *records)) != len(records):
+        strategy, _, threshold = self._trimming.words()
+        packed = pack("EVAL", _ADD, 0, self._name, strategy, threshold, *records)
+        entry_id = await self._lines.call(packed)
+        if not isinstance(entry_id, bytes):
             raise StoreError("Redis did not take an audit record.")
+        self._trimming.wrote(entry_id)
 
     async def close(self) -> None:
         await self._lines.close()

@@ -126,3 +126,83 @@ def test_what_cannot_be_recorded_is_not_done(
     ended = vault("set", "aa", "--type", "api_key", value="v", GATEWAY_AUDIT_FILE=place)
     assert ended.code == 1 and "could not be written" in ended.said
     assert not redis.exists("gw:cred:{vault}:item:aa")
+
+
+def test_a_chain_that_is_cut_at_its_end_is_found_with_an_anchor_alone(
+    vault: VaultCommands, redis: Any, tmp_path: Path
+) -> None:
+    for name in ("aa", "bb"):
+        vault.set(name, "v")
+    path = tmp_path / "anchor.json"
+    made = vault.gateway("audit", "anchor", "--out", str(path))
+    assert made.code == 0 and "2 chains" in made.said
+    assert path.read_text() != "" and vault.gateway("audit", "anchor").json["chains"]
+    vault.set("cc", "v")
+    good = vault.gateway("audit", "verify", "--anchor", str(path), "--json")
+    assert good.code == 0 and good.json["passed"] == 0
+    last_of_bb = redis.xrange("gw:audit")[3][0]
+    redis.xdel("gw:audit", last_of_bb)
+    assert vault.gateway("audit", "verify").code == 0, "its writer may have been killed"
+    ended = vault.gateway("audit", "verify", "--anchor", str(path), "--json")
+    assert ended.code == 1 and ended.json["bad"].startswith("chain ")
+    assert ended.json["reason"] == "it ends with number 1, and the anchor has number 2"
+    said = vault.gateway("audit", "verify", "--anchor", str(path)).said
+    assert "ends with number 1" in said
+
+
+def test_an_anchor_is_taken_as_it_was_signed_alone(vault: VaultCommands, tmp_path: Path) -> None:
+    vault.set("aa", "v")
+    path = tmp_path / "anchor.json"
+    path.write_text(vault.gateway("audit", "anchor").out.replace('"seq":2', '"seq":1'))
+    ended = vault.gateway("audit", "verify", "--anchor", str(path))
+    assert ended.code == 1 and "it was changed" in ended.said and ended.is_one_sentence()
+    path.write_text("{}")
+    ended = vault.gateway("audit", "verify", "--anchor", str(path))
+    assert ended.code == 1 and "no anchor" in ended.said and ended.is_one_sentence()
+    unsigned = vault.gateway("audit", "anchor", GATEWAY_MASTER_KEY="")
+    assert unsigned.code == 1 and unsigned.out == ""
+    nowhere = vault.gateway("audit", "anchor", "--out", "/no/such/folder/anchor")
+    assert nowhere.code == 1 and nowhere.said.count("\n") == 1
+
+
+def test_there_is_no_anchor_of_records_that_are_bad(vault: VaultCommands, redis: Any) -> None:
+    vault.set("aa", "v")
+    vault.set("bb", "v")
+    redis.xdel("gw:audit", redis.xrange("gw:audit")[2][0])
+    ended = vault.gateway("audit", "anchor")
+    assert ended.code == 1 and ended.out == "" and "is bad" in ended.said
+
+
+def test_what_retention_dropped_is_said_and_is_no_alarm(
+    vault: VaultCommands, redis: Any, tmp_path: Path
+) -> None:
+    vault.set("aa", "v")
+    path = tmp_path / "anchor.json"
+    assert vault.gateway("audit", "anchor", "--out", str(path)).code == 0
+    vault.set("bb", "v")
+    redis.xtrim("gw:audit", maxlen=1, approximate=False)
+    asked = ("audit", "verify", "--anchor", str(path))
+    ended = vault.gateway(*asked)
+    assert ended.code == 1 and "GATEWAY_AUDIT_RECORDS" in ended.said, "it should be there yet"
+    ended = vault.gateway(*asked, GATEWAY_AUDIT_RECORDS="1")
+    assert ended.code == 0
+    assert "1 chains of the anchor cannot be compared" in ended.said
+    assert "1 chains begin before what is here" in ended.said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_AUDIT_RECORDS", "0"),
+        ("GATEWAY_AUDIT_AGE", "old"),
+        ("GATEWAY_AUDIT_FILE_SIZE", "1KB"),
+        ("GATEWAY_AUDIT_FILE_KEEP", "-1"),
+        ("GATEWAY_AUDIT_FILE_SYNC", "sometimes"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_by_its_name(
+    vault: VaultCommands, name: str, value: str
+) -> None:
+    settings = {"GATEWAY_AUDIT_FILE": "audit.jsonl", name: value}
+    ended = vault.gateway("audit", "verify", **settings)
+    assert ended.code == 2 and name in ended.said and ended.is_one_sentence()

@@ -1,6 +1,7 @@
 """Audit records: a chain that was touched anywhere is found out, and the first bad record named."""
 
 import json
+import math
 import random
 from typing import Any
 
@@ -29,7 +30,10 @@ def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) ->
 
 def first_bad(lines: list[str], **how: Any) -> tuple[int, str] | None:
     chains = Chains(
-        how.pop("keys", KEYS), signed=how.pop("signed", True), trimmed=how.pop("trimmed", False)
+        how.pop("keys", KEYS),
+        signed=how.pop("signed", True),
+        gone_before=how.pop("gone_before", -math.inf),
+        **how,
     )
     for number, line in enumerate(lines):
         problem = chains.problem(line)
@@ -45,7 +49,7 @@ def interleaved() -> list[str]:
 
 
 def test_chains_as_they_were_written_are_good() -> None:
-    chains = Chains(KEYS, signed=True, trimmed=False)
+    chains = Chains(KEYS, signed=True, gone_before=-math.inf)
     assert not any(map(chains.problem, interleaved()))
     assert (chains.records, chains.count, chains.open) == (55, 3, 1)
 
@@ -90,11 +94,11 @@ def test_records_that_are_reordered_or_repeated_are_found() -> None:
 def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_there_is_not() -> None:
     lines = interleaved()
     for cut in range(len(lines)):
-        assert first_bad(lines[cut:], trimmed=True) is None
+        assert first_bad(lines[cut:], gone_before=math.inf) is None
     # The first twelve records of one writer, while all others of that time are still there.
     holed = [line for line in lines if json.loads(line)["chain"] != "a"
              or json.loads(line)["seq"] > 12]  # fmt: skip
-    found = first_bad(holed, trimmed=True)
+    found = first_bad(holed, gone_before=math.inf)
     assert found is not None and "missing" in found[1]
     # Where nothing can have been trimmed yet, nothing may be missing.
     assert first_bad(lines[1:]) is not None
@@ -116,7 +120,7 @@ def test_only_acts_on_keys_may_be_unsigned_where_there_is_a_master_key() -> None
     for event, good in (("key.create", True), ("credential.use", False), (END, False)):
         link = Link("a", 1, GENESIS, 0.0, "")
         record, _ = record_of(AuditEvent(event), link, 1.0, sealer(b"unsigned"))
-        chains = Chains(KEYS, signed=True, trimmed=False)
+        chains = Chains(KEYS, signed=True, gone_before=-math.inf)
         assert (chains.problem(record) == "") is good
         assert chains.unsigned == int(good)
 
@@ -145,5 +149,5 @@ def test_ten_thousand_random_edits_are_all_found() -> None:
         edited = line[:at] + draw.choice('0123456789abcdef"{}:,') + line[at + 1 :]
         if edited == line or _means_the_same(edited, line):
             continue
-        chains = Chains(KEYS, signed=True, trimmed=False)
+        chains = Chains(KEYS, signed=True, gone_before=-math.inf)
         assert any(chains.problem(one) for one in (*lines[:number], edited)), edited

@@ -1,20 +1,27 @@
 """What the gateway refuses is on record, floods as counts; decoys look like none, and are told."""
 
 import asyncio
+import math
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit_chains import Chains
+from gateway.domain.audit_settings import AuditFileSettings, AuditSettings, Sync
 from gateway.domain.credentials import Version, parse_id
+from gateway.domain.settings import StoreSettings
 from gateway.services import denials
 from gateway.store.audit import AuditStore
+from gateway.store.audit_file import read_lines, rotated
 from tests.flows.audit import come, metric, records
 from tests.flows.services import keep, put
-from tests.flows.world import MASTER, World
+from tests.flows.world import MASTER, World, new_world
 from tests.services.vaults import Vault
 
 SERVICE = """version: 1
@@ -85,7 +92,7 @@ async def test_what_was_recorded_is_one_good_chain(world: World) -> None:
     other = await world.issue("agents/other")
     await asyncio.gather(*(world.call(other) for _ in range(30)))
     await come(world, "request.denied", 30)
-    chains = Chains(audit_keys(MasterKeys((MASTER,))).by_id, signed=True, trimmed=False)
+    chains = Chains(audit_keys(MasterKeys((MASTER,))).by_id, signed=True, gone_before=-math.inf)
     async for _, record in AuditStore(world.client, world.store.prefix).read():
         assert not chains.problem(record)
 
@@ -186,3 +193,42 @@ async def test_a_key_that_is_gone_while_its_answer_is_held_back_is_no_decoy(worl
     assert (one["code"], one["key_id"]) == ("key_invalid", key.id)
     assert await records(world, "canary.key") == []
     assert await metric(world, "gateway_canary_uses_total") == 0
+
+
+async def test_a_file_that_cannot_be_written_stops_credentials_and_no_other_traffic(
+    store: StoreSettings, client: Redis
+) -> None:
+    full = AuditSettings(AuditFileSettings(Path("/dev/full")))
+    async with new_world(store, client, audit=full) as world:
+        put(world, SERVICE.format(url=f"http://127.0.0.1:{world.agent_port}"))
+        await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="ann-s-own-value")
+        key = await world.issue("services/crm", "agents/*", users=("ann",))
+        answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
+        assert (answer.status, answer.code) == (503, "audit_unavailable")
+        world.serve(world.agent())
+        assert (await world.call(key)).status == 200
+        assert await records(world) == []
+
+
+async def test_the_file_of_a_gateway_is_on_the_disk_within_a_second_and_rotated(
+    store: StoreSettings, client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.fstat(fd).st_ino))
+    path = tmp_path / "audit.jsonl"
+    file = AuditFileSettings(path, 4000, 0, Sync.SECOND)
+    async with new_world(store, client, audit=AuditSettings(file)) as world:
+        world.serve(world.agent())
+        key = await world.issue("agents/other")
+        for told in (10, 20):
+            await asyncio.gather(*(world.call(key) for _ in range(10)))
+            await come(world, "request.denied", told)
+        inodes = {one.stat().st_ino for one in (*rotated(path), path)}
+        assert len(inodes) > 1
+        ends = time.monotonic() + 15
+        while not inodes <= synced and time.monotonic() < ends:
+            await asyncio.sleep(0.05)
+        assert inodes <= synced
+    chains = Chains(audit_keys(MasterKeys((MASTER,))).by_id, signed=True, gone_before=-math.inf)
+    assert not any(chains.problem(record) for _, record in read_lines(path))
+    assert (chains.records, chains.open) == (21, 0)

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from gateway.app import Gateway, open_gateway
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
+from gateway.domain.audit_settings import AuditSettings
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.keys import Key
 from gateway.domain.policies import Agent, Plan, Policies, Upstream
@@ -80,6 +81,7 @@ class World:
     stream_unchecked: float = 60.0
     vault: VaultSettings = field(default_factory=lambda: VaultSettings(None, (MASTER,), 0.1))
     live: LivePolicies | None = None
+    audit: AuditSettings = field(default_factory=AuditSettings)
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -182,6 +184,7 @@ async def new_world(
             store=replace(store, timeout=world.store_timeout),
             peppers=world.peppers,
             vault=world.vault,
+            audit=world.audit,
             drain=world.drain,
             limits=world.limits,
             access_log=world.access_log,

@@ -1,6 +1,7 @@
 """The audit stream as workers write it: in order, all or none, and never in doubt."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit import AuditEvent
 from gateway.domain.audit_chains import Chains
+from gateway.domain.audit_settings import Retention
 from gateway.domain.errors import Denied, StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit import Audit
@@ -20,12 +22,13 @@ from gateway.store.multiplex import Multiplexer
 from tests.flows.own_store import own_store
 
 KEYS = audit_keys(MasterKeys((b"m" * 32,)))
+KEPT = Retention()
 
 
-async def lined(store: StoreSettings) -> AuditLine:
+async def lined(store: StoreSettings, retention: Retention = KEPT) -> AuditLine:
     lines = open_lines(store)
     assert isinstance(lines, Multiplexer)
-    return AuditLine(lines)
+    return AuditLine(lines, retention=retention)
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ async def line(store: StoreSettings) -> AsyncIterator[AuditLine]:
 
 async def first_bad(client: Redis) -> tuple[str, int]:
     """What is wrong with the stream, and how many records were looked at."""
-    chains = Chains(KEYS.by_id, signed=True, trimmed=False)
+    chains = Chains(KEYS.by_id, signed=True, gone_before=-math.inf)
     async for _, record in AuditStore(client).read():
         problem = chains.problem(record)
         if problem:
@@ -65,6 +68,31 @@ async def test_of_several_all_are_written_or_none(line: AuditLine, client: Redis
     await client.delete("gw:audit")
     await line.append(["d"])
     assert [r async for _, r in AuditStore(client).read()] == ["d"]
+
+
+@pytest.mark.parametrize("by_line", [True, False])
+async def test_the_stream_keeps_so_many_and_none_that_are_too_old(
+    by_line: bool, store: StoreSettings, client: Redis
+) -> None:
+    """Ages are by Redis' own clock, and a block is dropped once all of it is too old."""
+    retention = Retention(300, 3600.0)
+    sink = await lined(store, retention) if by_line else AuditStore(client, retention=retention)
+    audit = Audit(sink, KEYS)
+    now = int((await client.time())[0])
+    for at in range(200):
+        await client.xadd("gw:audit", {"record": "old"}, id=f"{(now - 7200) * 1000 + at}-0")
+    for at in range(4):
+        await asyncio.gather(*(audit.record(AuditEvent("x")) for _ in range(25)))
+        kept = [r async for _, r in AuditStore(client).read()]
+        # A stream's blocks hold a hundred entries; the first write does not know the time yet.
+        assert kept.count("old") == (200 if at == 0 else 0)
+    for _ in range(8):
+        await asyncio.gather(*(audit.record(AuditEvent("x")) for _ in range(100)))
+    # Every other write trims by number.
+    assert 300 <= await client.xlen("gw:audit") < 600
+    await audit.close()
+    if isinstance(sink, AuditLine):
+        await sink.close()
 
 
 async def test_what_was_acknowledged_is_there_however_the_store_ends() -> None:

@@ -1,0 +1,179 @@
+"""Audit records in a file, one a line, and in the files that it was rotated into."""
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TextIO
+
+from gateway.domain.audit_settings import AuditFileSettings, Sync
+from gateway.domain.errors import StoreError
+
+OWNER_ONLY = 0o600
+_ROTATED = re.compile(r"\.\d{9}")
+
+
+class AuditFile:
+    """Several processes may write to it, each a chain of its own: a write is whole, and is made to
+    whatever stands at the path then, so that a file that was rotated away is made anew.
+
+    `on_trouble` is told why a file could not be rotated, or what was written could not be brought
+    to the disk later: neither undoes a record."""
+
+    def __init__(
+        self,
+        settings: AuditFileSettings,
+        on_trouble: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._path = settings.path
+        self._size = settings.size
+        self._keep = settings.keep
+        self._sync = settings.sync
+        self._on_trouble = on_trouble
+        self._said = False
+        # By inode: a file may be rotated away with what is not on the disk yet.
+        self._unsynced: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def append(self, records: Sequence[str]) -> None:
+        """StoreError where they cannot be written whole."""
+        data = "".join(f"{record}\n" for record in records).encode()
+        try:
+            descriptor = self._open_with_room(len(data))
+            try:
+                if _is_torn(descriptor):
+                    data = b"\n" + data
+                if os.write(descriptor, data) < len(data):
+                    raise StoreError(f"{self._path}: only a part of a record could be written.")
+                self._bring_to_disk(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as problem:
+            raise StoreError(f"{self._path} cannot be written: {problem.strerror}.") from None
+
+    def sync(self) -> None:
+        """Bring to the disk what was written since the last time."""
+        with self._lock:
+            unsynced, self._unsynced = self._unsynced, {}
+        for descriptor in unsynced.values():
+            try:
+                _to_disk(descriptor)
+            except OSError as problem:
+                reason = problem.strerror
+                self._on_trouble(f"{self._path} could not be brought to the disk: {reason}.")
+            finally:
+                os.close(descriptor)
+
+    def _open(self) -> int:
+        # A pipe that nobody reads must fail, and not wait.
+        flags = os.O_RDWR if _is_regular(self._path) else os.O_WRONLY
+        flags |= os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        return os.open(self._path, flags, OWNER_ONLY)
+
+    def _open_with_room(self, needed: int) -> int:
+        descriptor = self._open()
+        found = os.fstat(descriptor)
+        full = 0 < self._size < found.st_size + needed and found.st_size > 0
+        if not full or not stat.S_ISREG(found.st_mode):
+            return descriptor
+        try:
+            rotated = self._rotate(descriptor)
+            self._said = False
+        except OSError as problem:
+            # The record counts for more than the size of its file.
+            if not self._said:
+                self._said = True
+                self._on_trouble(f"{self._path} could not be rotated: {problem.strerror}.")
+            return descriptor
+        if not rotated:
+            return descriptor
+        os.close(descriptor)
+        return self._open()
+
+    def _rotate(self, descriptor: int) -> bool:
+        """Whether there is another file at the path now. Of several processes one does it."""
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(self._path.stat(), os.fstat(descriptor)):
+                return True
+            old = rotated(self._path)
+            number = int(old[-1].suffix[1:]) + 1 if old else 1
+            self._path.rename(f"{self._path}.{number:09d}")
+            # One more was made just now.
+            for one in old[: len(old) + 1 - self._keep] if self._keep else ():
+                one.unlink(missing_ok=True)
+            return True
+        return False
+
+    def _bring_to_disk(self, descriptor: int) -> None:
+        if self._sync is Sync.ALWAYS:
+            _to_disk(descriptor)
+        elif self._sync is Sync.SECOND:
+            inode = os.fstat(descriptor).st_ino
+            with self._lock:
+                if inode not in self._unsynced:
+                    self._unsynced[inode] = os.dup(descriptor)
+
+
+def rotated(path: Path) -> list[Path]:
+    """The files that `path` was rotated into, oldest first."""
+    names = (one.name for one in path.parent.iterdir() if one.name.startswith(path.name))
+    found = [name for name in names if _ROTATED.fullmatch(name.removeprefix(path.name))]
+    return [path.parent / name for name in sorted(found)]
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Where each record stands, and the record, from the oldest file on; StoreError where one
+    cannot be read."""
+    try:
+        with ExitStack() as stack:
+            newest = stack.enter_context(_text(path))
+            # What is rotated while this is read is open already.
+            same = os.fstat(newest.fileno())
+            older = [one for one in rotated(path) if not os.path.samestat(one.stat(), same)]
+            for one in older:
+                yield from _numbered(stack.enter_context(_text(one)), f"{one.name} line")
+            yield from _numbered(newest, f"{path.name} line" if older else "line")
+    except OSError as problem:
+        place = problem.filename or path
+        raise StoreError(f"{place} cannot be read: {problem.strerror}.") from None
+
+
+def _numbered(lines: TextIO, place: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(lines, 1):
+        # Whoever saw another's write half done began a line of its own, so that one is empty.
+        if line != "\n":
+            yield f"{place} {number}", line.rstrip("\n")
+
+
+def _text(path: Path) -> TextIO:
+    return path.open(encoding="utf-8", errors="replace")
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether its last line has no end: the disk was full, or somebody was killed."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return False
+    return os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+
+
+def _to_disk(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        # A pipe or a device keeps nothing, so there is nothing to wait for.
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise

@@ -1,0 +1,190 @@
+"""The audit's file: whole lines of several writers, rotated by one of them, and never lost."""
+
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.audit import GENESIS, AuditEvent, Link, record_of, sealer
+from gateway.domain.audit_chains import Chains
+from gateway.domain.audit_settings import AuditFileSettings, Sync
+from gateway.domain.errors import StoreError
+from gateway.store import audit_file
+from gateway.store.audit_file import AuditFile, read_lines, rotated
+
+KEY = b"k" * 32
+
+
+class Writer:
+    """A chain of its own."""
+
+    def __init__(self, name: str, file: AuditFile) -> None:
+        self._name, self._file = name, file
+        self._seq, self._prev, self._prev_ts = 0, GENESIS, 0.0
+
+    def write(self, count: int = 1) -> None:
+        records = []
+        for _ in range(count):
+            self._seq += 1
+            link = Link(self._name, self._seq, self._prev, self._prev_ts, "signer")
+            self._prev_ts = 1000.0 + self._seq
+            event = AuditEvent("credential.use")
+            record, self._prev = record_of(event, link, self._prev_ts, sealer(KEY))
+            records.append(record)
+        self._file.append(records)
+
+
+def verified(path: Path, *, gone_before: float = -math.inf) -> Chains:
+    chains = Chains({"signer": KEY}, signed=True, gone_before=gone_before, may_be_torn=True)
+    problems = [(where, chains.problem(line)) for where, line in read_lines(path)]
+    assert [one for one in problems if one[1]] == []
+    return chains
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def test_a_full_file_is_rotated_and_its_chain_goes_on_in_the_next(path: Path) -> None:
+    writer = Writer("a", AuditFile(AuditFileSettings(path, 4000, keep=0)))
+    for _ in range(60):
+        writer.write()
+    names = [one.name for one in rotated(path)]
+    assert names == [f"audit.jsonl.{n:09d}" for n in range(1, len(names) + 1)]
+    assert len(names) >= 5
+    for one in (*rotated(path), path):
+        assert one.stat().st_size <= 4000
+        assert one.stat().st_mode & 0o777 == 0o600
+    chains = verified(path)
+    assert (chains.records, chains.count, chains.late) == (60, 1, 0)
+    alone = verified(rotated(path)[2], gone_before=math.inf)
+    assert (alone.count, alone.late) == (1, 1)
+    wheres = [where for where, _ in read_lines(path)]
+    assert wheres[0] == "audit.jsonl.000000001 line 1"
+    assert wheres[-1].startswith("audit.jsonl line ")
+
+
+def test_the_oldest_files_go_and_what_is_left_is_a_chain(path: Path) -> None:
+    writer = Writer("a", AuditFile(AuditFileSettings(path, 4000, keep=3)))
+    for _ in range(100):
+        writer.write()
+    assert len(rotated(path)) == 3
+    assert verified(path, gone_before=math.inf).late == 1
+    chains = Chains({"signer": KEY}, signed=True, gone_before=-math.inf)
+    assert "missing" in chains.problem(next(read_lines(path))[1])
+    rotated(path)[1].unlink()
+    problems = Chains({"signer": KEY}, signed=True, gone_before=math.inf)
+    assert [p for _, line in read_lines(path) if (p := problems.problem(line))]
+
+
+def test_several_processes_rotate_one_file_and_every_chain_is_whole(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.store.test_audit_file import *\n"
+        "file = AuditFile(AuditFileSettings(Path(sys.argv[1]), 20_000, 0, Sync.NEVER))\n"
+        "writer = Writer(sys.argv[2], file)\n"
+        "for _ in range(300): writer.write(3)\n"
+    )
+    repository = Path(__file__).parents[2]
+    writing = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), name], cwd=repository)
+        for name in ("a", "b", "c", "d")
+    ]
+    assert [one.wait(60) for one in writing] == [0, 0, 0, 0]
+    chains = verified(path)
+    assert (chains.records, chains.count, chains.torn) == (3600, 4, 0)
+    assert len(rotated(path)) > 50
+
+
+def test_a_file_that_is_rotated_by_others_is_made_anew_without_a_word(path: Path) -> None:
+    writer = Writer("a", AuditFile(AuditFileSettings(path)))
+    writer.write()
+    path.rename(path.with_name("audit.jsonl.1"))
+    writer.write()
+    assert len(path.read_text().splitlines()) == 1
+    path.with_name("both").write_bytes(
+        path.with_name("audit.jsonl.1").read_bytes() + path.read_bytes()
+    )
+    assert verified(path.with_name("both")).records == 2
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """No file may become larger, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_refuses_and_what_it_left_half_written_harms_nothing_after(path: Path) -> None:
+    file = AuditFile(AuditFileSettings(path))
+    Writer("a", file).write(2)
+    with disk_of(path.stat().st_size + 100):
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                Writer("lost", file).write()
+    Writer("b", file).write(2)
+    chains = verified(path)
+    assert (chains.records, chains.count, chains.torn) == (4, 2, 1)
+    strict = Chains({"signer": KEY}, signed=True, gone_before=-math.inf)
+    problems = [strict.problem(line) for _, line in read_lines(path)]
+    assert problems.count("it is no audit record") == 1
+
+
+def test_a_record_that_is_made_to_look_torn_leaves_a_hole(path: Path) -> None:
+    Writer("a", AuditFile(AuditFileSettings(path))).write(3)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1][:50], lines[2]]))
+    chains = Chains({"signer": KEY}, signed=True, gone_before=math.inf, may_be_torn=True)
+    assert [bool(chains.problem(line)) for _, line in read_lines(path)] == [False, False, True]
+
+
+def test_what_cannot_be_rotated_is_written_on_and_told_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    writer = Writer("a", AuditFile(AuditFileSettings(path, 2000), told.append))
+    # A directory in the way, where the next file would go.
+    Path(f"{path}.000000001").mkdir()
+    monkeypatch.setattr(audit_file, "rotated", lambda _: [])
+    for _ in range(10):
+        writer.write()
+    assert len(told) == 1 and "could not be rotated" in told[0]
+    assert len(path.read_text().splitlines()) == 10
+
+
+@pytest.mark.parametrize("sync", list(Sync))
+def test_a_record_is_on_the_disk_when_it_was_promised_to_be(
+    path: Path, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    file = AuditFile(AuditFileSettings(path, 2000, 0, sync))
+    writer = Writer("a", file)
+    for _ in range(8):
+        writer.write()
+    inodes = [one.stat().st_ino for one in (*rotated(path), path)]
+    assert len(inodes) > 1
+    if sync is Sync.ALWAYS:
+        assert len(synced) == 8 and set(synced) == set(inodes)
+    else:
+        assert synced == []
+    file.sync()
+    file.sync()
+    if sync is Sync.SECOND:
+        # Those that were rotated away meanwhile too.
+        assert sorted(synced) == sorted(inodes)
+    elif sync is Sync.NEVER:
+        assert synced == []
+    assert all(json.loads(line) for _, line in read_lines(path))
