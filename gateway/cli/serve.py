@@ -44,7 +44,10 @@ SECRETS = (
 EPILOG = """\b
 Example:
   gateway serve --listen 127.0.0.1:8080 --policies policies/
-  gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0 --workers 4"""
+  gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0 --workers 4
+
+Secrets come from the environment alone: GATEWAY_PEPPER_FILE, GATEWAY_MASTER_KEY_FILE. Each
+option may stand there too: --listen is GATEWAY_LISTEN."""
 
 
 @click.command(epilog=EPILOG)
