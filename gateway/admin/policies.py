@@ -55,13 +55,15 @@ class StepShape(BaseModel):
 
 
 class ExplainShape(BaseModel):
-    """`code` empty: it would go to `upstream`."""
+    """`code` empty: it would go to `upstream`. `shadow`: the code with which a rule with `enforce:
+    false` would refuse it; empty: none would."""
 
     steps: list[StepShape]
     code: str
     status: int | None
     message: str
     upstream: str
+    shadow: str
 
 
 class DiffShape(BaseModel):
@@ -152,6 +154,7 @@ async def explain(backend: Backend, call: Call) -> Told:
             status=denied.denial.status if denied else None,
             message=str(denied) if denied else "",
             upstream=told.upstream,
+            shadow=told.shadow,
         )
     )
 

@@ -62,7 +62,10 @@ async def _ask(settings: StoreSettings, policies: Policies, question: Question) 
 
 def _verdict(told: Explanation) -> str:
     if told.denied is None:
-        return f"Forwarded to {told.upstream}"
+        shadow = (
+            f" (a rule that is tried out would refuse it: {told.shadow})" if told.shadow else ""
+        )
+        return f"Forwarded to {told.upstream}{shadow}"
     row = told.denied.denial
     return f"Refused: {row.status} {row.name}. {told.denied}"
 
@@ -76,5 +79,6 @@ def _shape(told: Explanation) -> dict[str, object]:
         "message": str(denied) if denied else None,
         **(dict(denied.fields) if denied else {}),
         "upstream": told.upstream or None,
+        "shadow": told.shadow or None,
         "steps": [{"step": step, "found": found} for step, found in told.steps],
     }

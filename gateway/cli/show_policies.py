@@ -52,7 +52,7 @@ def show(policies: Path, as_json: bool) -> None:
         [
             (
                 plan.name,
-                str(plan.limits) or "none",
+                (str(plan.limits) or "none") + ("" if plan.enforced else " (not enforced)"),
                 "; ".join(f"{name}: {own}" for name, own in plan.agents.items()),
                 _origin(found, "plans", plan.name),
             )
@@ -79,6 +79,7 @@ def _whole(found: Policies) -> dict[str, object]:
                 "name": plan.name,
                 **limit_facts(plan.limits),
                 "agents": {name: limit_facts(own) for name, own in plan.agents.items()},
+                "enforce": plan.enforced,
                 "origin": _origin(found, "plans", plan.name),
             }
             for plan in found.plans.values()

@@ -13,6 +13,8 @@ from gateway.domain.records import well_formed
 # What the first record of a chain names as the one before it.
 GENESIS = "0" * 64
 ALLOWED, DENIED = "allowed", "denied"
+# Let in, though a rule that is tried out would have refused it.
+SHADOW = "shadow"
 # The last record of a chain whose writer ended well.
 END = "audit.end"
 

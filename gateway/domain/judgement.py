@@ -1,7 +1,7 @@
 """What a key's record means: alive or not, for whom it may act, which limits bind it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.domain import limits as limits_grammar
 from gateway.domain.errors import Code, GatewayError
@@ -20,12 +20,14 @@ class MisconfiguredError(GatewayError):
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
     """One counter: `label` as headers name it, `counter` the part of its Redis name after
-    `gw:rate:{id}:`, `gw:quota:{id}:` or `gw:lease:{id}:` (empty: there is no more)."""
+    `gw:rate:{id}:`, `gw:quota:{id}:` or `gw:lease:{id}:` (empty: there is no more). `enforced`
+    False: a request that exceeds it is reported and let in."""
 
     label: str
     counter: str
     limit: Rate | Quota | Tokens | Concurrency
     burst: int = 0
+    enforced: bool = True
 
     @property
     def denial(self) -> Code:
@@ -115,7 +117,20 @@ def binding_limits(
         named.extend(_named_tokens(limits))
     if plan is not None and agent is not None and agent in plan.agents:
         named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}"))
+    if plan is not None and not plan.enforced:
+        # What the key sets itself no plan can let be.
+        own = {one.label for one in _named(enforced_limits(record, plans), "", "")}
+        named = [replace(one, enforced=one.label in own) for one in named]
     return tuple(sorted(named, key=lambda one: _LAST.get(type(one.limit), 0)))
+
+
+def enforced_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> Limits:
+    """Those of `effective_limits` that refuse; MisconfiguredError alike."""
+    limits, plan = effective_limits(record, plans)
+    if plan is None or plan.enforced:
+        return limits
+    own = limits_grammar.parse_own(record.limits)
+    return replace(own, burst=limits.burst if own.rate else None)
 
 
 def _named_tokens(limits: Limits) -> Iterator[NamedLimit]:

@@ -111,11 +111,13 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Named limits. `agents`: further limits for calls to single agents, counted besides."""
+    """Named limits. `agents`: further limits for calls to single agents, counted besides.
+    `enforced` False: all of them are counted, and what they would refuse is reported and let in."""
 
     name: str
     limits: Limits
     agents: Mapping[str, Limits] = field(default_factory=lambda: MappingProxyType({}))
+    enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

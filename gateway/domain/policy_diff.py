@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 
-from gateway.domain.judgement import effective_limits, refused_by
+from gateway.domain.judgement import enforced_limits, refused_by
 from gateway.domain.limits import NO_LIMITS, Limits
 from gateway.domain.policies import Plan, Policies
 from gateway.domain.reach import OTHER, Way, changed_ways, is_open
@@ -134,11 +134,9 @@ def _differing(old: object, new: object) -> tuple[str, ...]:
 def _limit_changes(
     record: KeyRecord, grants: Grants, before: Policies, after: Policies
 ) -> Iterator[LimitChange]:
-    (old, old_plan), (new, new_plan) = (
-        effective_limits(record, policies.plans) for policies in (before, after)
-    )
+    old, new = (enforced_limits(record, policies.plans) for policies in (before, after))
     yield from compare_limits(old, new)
-    at_old, at_new = _at_agents(old_plan), _at_agents(new_plan)
+    at_old, at_new = (_at_agents(policies.plans.get(record.plan)) for policies in (before, after))
     for agent in sorted(at_old.keys() | at_new.keys()):
         if agent in after.agents and grants.allow(Scope("agents", agent, SOME)):
             there = at_old.get(agent, NO_LIMITS), at_new.get(agent, NO_LIMITS)
@@ -146,7 +144,7 @@ def _limit_changes(
 
 
 def _at_agents(plan: Plan | None) -> Mapping[str, Limits]:
-    return plan.agents if plan else {}
+    return plan.agents if plan and plan.enforced else {}
 
 
 def compare_limits(before: Limits, after: Limits, prefix: str = "") -> Iterator[LimitChange]:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from itertools import chain, combinations_with_replacement, islice
 
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.routes import MANY, Route, RoutePath, find, meets
+from gateway.domain.routes import MANY, Route, RoutePath, Tried, decide, meets
 from gateway.domain.scopes import SOME, Grants, Scope
 from gateway.domain.tools import ToolServer, Transport
 
@@ -153,7 +153,11 @@ def _meetings(one: _Pattern, other: _Pattern, longest: int) -> Iterator[RoutePat
 def _at_route(agent: Agent, path: RoutePath, method: str) -> Need:
     if agent.routes is None:
         return Scope(agent.kind, agent.name, DEFAULT_ACTION)
-    route = find(agent.routes, path, method)
+    route = decide(agent.routes, path, method)
+    if isinstance(route, Tried):
+        if route.below is None:
+            return Scope(agent.kind, agent.name, SOME)
+        route = route.below
     if not isinstance(route, Route):
         return Open.NOBODY
     return Open.ANYONE if route.public else Scope(agent.kind, agent.name, route.action)

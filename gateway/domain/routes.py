@@ -23,17 +23,20 @@ class RoutePath:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of an agent's `routes`. `methods` empty: any. `raw` is the pattern as written."""
+    """One line of an agent's `routes`. `methods` empty: any. `raw` is the pattern as written.
+    `enforced` False: what its action would refuse is reported, and the lines below decide."""
 
     raw: bytes
     segments: tuple[bytes, ...]
     action: str
     methods: frozenset[str] = frozenset()
     public: bool = False
+    enforced: bool = True
 
     def __str__(self) -> str:
         methods = ",".join(sorted(self.methods)) or "any"
-        return f"{methods} {self.raw.decode()} {'(public)' if self.public else self.action}"
+        told = f"{methods} {self.raw.decode()} {'(public)' if self.public else self.action}"
+        return told if self.enforced else f"{told} (shadow)"
 
     def matches_path(self, path: RoutePath) -> bool:
         # A public route lets strangers in, so it takes no spelling but its own.
@@ -64,6 +67,24 @@ def find(routes: Iterable[Route], path: RoutePath, method: str) -> Route | Allow
             return route
         allowed |= route.methods
     return Allowed(tuple(sorted(allowed))) if allowed else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A line that is tried out took the request; `below`: the one that decides instead, if any
+    does."""
+
+    route: Route
+    below: Route | None
+
+
+def decide(routes: Sequence[Route], path: RoutePath, method: str) -> Route | Tried | Allowed | None:
+    """What `find` finds; where that is not enforced, with the first line below that is."""
+    found = find(routes, path, method)
+    if not isinstance(found, Route) or found.enforced:
+        return found
+    below = find((route for route in routes if route.enforced), path, method)
+    return Tried(found, below if isinstance(below, Route) else None)
 
 
 def methods_at(routes: Iterable[Route], path: RoutePath) -> frozenset[str] | None:

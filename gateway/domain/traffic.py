@@ -10,6 +10,7 @@ class Handled(NamedTuple):
 
     `status` 0: nobody was there to be answered. `cut`: the answer was ended before its end. Sizes
     in bytes, times in seconds; `admission` and `first_byte` None where it did not come to that.
+    `shadow`: the code with which a rule that is tried out would have refused it.
     `decoy`: what was used that nobody was given: `key:<id>`, or the name of a credential.
     `tool`: the one that was called, and is on record as such; `user`: for whom.
     A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
@@ -33,6 +34,7 @@ class Handled(NamedTuple):
     decoy: str = ""
     tool: str = ""
     user: str = ""
+    shadow: str = ""
 
 
 def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:

@@ -32,11 +32,12 @@ class Exchange:
     `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
     had to be read to know where it goes. `asked`: what it asks of a server of tools. `tool`,
-    `user`: which one was called for whom, once that is on record.
+    `user`: which one was called for whom, once that is on record. `shadow`: the code with which a
+    rule that is tried out would have refused it.
     """
 
     # As attributes of the class: most requests never set most of them.
-    request_id = key_id = consumer = agent = code = decoy = logged_path = tool = user = ""
+    request_id = key_id = consumer = agent = code = decoy = shadow = logged_path = tool = user = ""
     status = received = sent = 0
     started = cut = unseen = _awaits_continue = False
     admitted: float | None = None
@@ -118,6 +119,7 @@ class Exchange:
             self.decoy,
             self.tool,
             self.user,
+            self.shadow,
         )
 
     def close_after(self) -> None:

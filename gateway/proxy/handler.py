@@ -153,6 +153,7 @@ class Handler:
             address = client_address(head, peer, policies.trusted_proxies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
+            exchange.shadow = passage.shadow
             exchange.admitted = monotonic()
         try:
             if agent is None:

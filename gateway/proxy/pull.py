@@ -45,6 +45,7 @@ class Pull:
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         passage = await self._gatekeeper.admit(head, located, policies, address)
         exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
+        exchange.shadow = passage.shadow
         exchange.admitted = monotonic()
         try:
             exchange.decoy = next(

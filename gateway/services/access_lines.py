@@ -17,7 +17,7 @@ Line = Callable[[Handled], bytes]
 # strangers and operators write needs escaping; ids, codes and names of agents are plain words.
 _JSON = (
     '{{"ts":"{}","request_id":"{}","key_id":"{}","consumer":{},"agent":"{}","method":"{}",'
-    '"path":{},"status":{},"code":"{}","cut":{},"received":{},"sent":{},"admission_ms":{},'
+    '"path":{},"status":{},"code":"{}"{},"cut":{},"received":{},"sent":{},"admission_ms":{},'
     '"first_byte_ms":{},"total_ms":{:.2f}}}\n'
 ).format
 
@@ -35,6 +35,7 @@ def as_line_of_json(handled: Handled) -> bytes:
         _quoted_path(handled.path),
         handled.status,
         handled.code,
+        f',"shadow":"{handled.shadow}"' if handled.shadow else "",
         "true" if handled.cut else "false",
         handled.received,
         handled.sent,
@@ -48,6 +49,8 @@ def as_line_for_people(handled: Handled) -> bytes:
     who = f"{handled.key_id or '-'} {handled.consumer or '-'}"
     what = f"{handled.method or '-'} {_shown(handled.path) or '-'}"
     came = f"{handled.status} {handled.code or ('cut' if handled.cut else 'ok')}"
+    if handled.shadow:
+        came += f" shadow:{handled.shadow}"
     times = "/".join(
         "-" if seconds is None else f"{seconds * 1000:.1f}"
         for seconds in (handled.admission, handled.first_byte, handled.total)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from gateway.crypto.proofs import TokenDigest
-from gateway.domain.errors import Code, Denied, StoreError
+from gateway.domain.errors import DENIALS, Code, Denied, StoreError
 from gateway.domain.facts import fact
 from gateway.domain.judgement import MisconfiguredError, NamedLimit, check_sense, dead
 from gateway.domain.keys import Key, parse
@@ -50,7 +50,8 @@ class Passage:
 
     `proven`: the hash that the secret matched. `identity` and `limits`: whole header lines, each
     ended by CRLF. `lease`: what has to be given back once the answer has ended. `tokens`: limits
-    to charge with what the answer took. `grants`: what else the key may do.
+    to charge with what the answer took. `grants`: what else the key may do. `shadow`: the code with
+    which a rule that is tried out would have refused it; empty: none would have.
     """
 
     key_id: str
@@ -61,6 +62,7 @@ class Passage:
     lease: Lease | None = None
     tokens: tuple[NamedLimit, ...] = ()
     grants: Grants = NO_GRANTS
+    shadow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ class Gatekeeper:
             lease,
             door.tokens,
             belief.grants,
+            door.tried or shadow_code(door, answer.exceeded),
         )
 
     async def _run_with_lease(
@@ -291,6 +294,11 @@ class Gatekeeper:
             else (),
             retry_after=answer.retry_after,
         )
+
+
+def shadow_code(door: Door, position: int) -> str:
+    """How the limit at `position` would have refused a request if it were enforced."""
+    return DENIALS[door.limits[position - 1].denial].name if position else ""
 
 
 def _by(record: KeyRecord, denied: Denied) -> Denied:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from weakref import ReferenceType, ref
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import DENIALS, Code, Denied
 from gateway.domain.judgement import NamedLimit, binding_limits, may_act_for, valid_until
 from gateway.domain.limit_headers import LimitFields, limit_fields
 from gateway.domain.limits import Tokens
@@ -23,6 +23,7 @@ from gateway.store.admission import Admission
 
 MAX_DOORS = 2048
 TOUCH_SECONDS = 60.0
+_SCOPE_DENIED = DENIALS[Code.SCOPE_DENIED].name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Door:
     `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
     on the live record. `leases`: the sets in which a call takes a place while it is under way;
     where there are any, a lease is put behind `charge` and `charge_and_touch`. `tokens`: those
-    of the limits that are charged once it is known what the call took.
+    of the limits that are charged once it is known what the call took. `tried`: the code with which
+    a line that is tried out would refuse this key; empty: none would.
     """
 
     allowed: bool
@@ -46,6 +48,7 @@ class Door:
     charge: bytes
     charge_and_touch: bytes
     identity: bytes
+    tried: str = ""
 
 
 @dataclass(slots=True)
@@ -112,7 +115,7 @@ class Belief:
             limits=limits,
             leases=admission.lease_names(record.id, limits),
             tokens=tuple(named for named in limits if isinstance(named.limit, Tokens)),
-            limit_fields=limit_fields(limits),
+            limit_fields=limit_fields([named for named in limits if named.enforced]),
             check=pack((), ""),
             charge=pack(limits, ""),
             charge_and_touch=pack(limits, slot),
@@ -124,7 +127,12 @@ class Belief:
                     ("X-Gateway-Scopes", record.scopes),
                 ]
             ),
+            tried=self._tried(located),
         )
+
+    def _tried(self, located: Located) -> str:
+        tried = located.tried
+        return "" if tried is None or self.grants.allow(tried) else _SCOPE_DENIED
 
 
 def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:

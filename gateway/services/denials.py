@@ -1,11 +1,12 @@
-"""Refusals as audit records: each one of a key that was proven, floods folded into counts."""
+"""Refusals as audit records: each one of a key that was proven, floods folded into counts. So are
+requests that were let in although a rule that is tried out would have refused them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.domain.audit import DENIED, AuditEvent, Named
+from gateway.domain.audit import DENIED, SHADOW, AuditEvent, Named
 from gateway.domain.errors import DENIALS, Code
 from gateway.domain.traffic import Handled
 from gateway.services.audit_queue import AuditQueue
@@ -20,7 +21,10 @@ _LIMITS = frozenset(
     for code in (Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.QUOTA_EXHAUSTED)
 )
 
-Fold = tuple[str, str]
+_DENIED, _SHADOWED = "request.denied", "request.shadow"
+
+# Event, key and code.
+Fold = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -63,26 +67,35 @@ class DenialAudit:
                 events.append(_decoyed(handled))
             elif handled.code and (event := self._event(handled)) is not None:
                 events.append(event)
+            if handled.shadow:
+                shadowed = handled._replace(code=handled.shadow)
+                if (event := self._first(_SHADOWED, shadowed)) is not None:
+                    events.append(event)
         if events:
             self._queue.put(events)
 
     def _event(self, handled: Handled) -> AuditEvent | None:
         """What is to be written now; None: it is counted, and told later."""
         if not handled.key_id:
-            self._fold(("", handled.code), handled).count += 1
+            self._fold((_DENIED, "", handled.code), handled).count += 1
             return None
         if handled.code not in _LIMITS:
-            return _told("request.denied", handled)
-        known = (handled.key_id, handled.code) in self._folds
-        folded = self._fold((handled.key_id, handled.code), handled)
+            return _told(_DENIED, handled)
+        return self._first(_DENIED, handled)
+
+    def _first(self, event: str, handled: Handled) -> AuditEvent | None:
+        """Of one key and code in a minute, the first; the others are counted."""
+        fold = event, handled.key_id, handled.code
+        known = fold in self._folds
+        folded = self._fold(fold, handled)
         if known:
             folded.count += 1
             return None
-        return _told("request.denied", handled)
+        return _told(event, handled)
 
     def _fold(self, fold: Fold, handled: Handled) -> _Folded:
         if fold not in self._folds and len(self._folds) >= MOST_FOLDS:
-            fold = ("", handled.code)
+            fold = fold[0], "", handled.code
         found = self._folds.get(fold)
         if found is None:
             found = self._folds[fold] = _Folded(handled, self._loop.time() + FOLD_SECONDS)
@@ -116,11 +129,15 @@ def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEv
         consumer=handled.consumer,
         agent=handled.agent,
         credentials=used,
-        decision=DENIED,
+        decision=_decision(event),
         code=handled.code,
         status=handled.status,
         latency_ms=round(handled.total * 1000, 3),
     )
+
+
+def _decision(event: str) -> str:
+    return SHADOW if event == _SHADOWED else DENIED
 
 
 def _decoyed(handled: Handled) -> AuditEvent:
@@ -130,13 +147,13 @@ def _decoyed(handled: Handled) -> AuditEvent:
 
 
 def _summed(fold: Fold, folded: _Folded) -> AuditEvent:
-    key_id, code = fold
+    event, key_id, code = fold
     first = folded.first
     return AuditEvent(
-        "request.denied",
+        event,
         key_id=key_id,
         consumer=first.consumer if key_id else "",
-        decision=DENIED,
+        decision=_decision(event),
         code=code,
         status=first.status,
         count=folded.count,

@@ -17,6 +17,7 @@ from gateway.protocol.model_request import MODELS_PREFIX, model_of, read_path
 from gateway.protocol.request import RequestHead, read_head
 from gateway.protocol.rpc import read
 from gateway.protocol.strict_json import encode
+from gateway.services.admit import shadow_code
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.belief import Belief, Door, believe
 from gateway.services.locate import Located, locate, locate_model, locate_no_model, locate_tools
@@ -42,11 +43,13 @@ class Explanation:
     """`steps`: (what was looked at, what was found), in the order of the decision.
 
     `denied` None: the request would go to `upstream`, or to another one of the same agent.
+    `shadow`: the code with which a rule that is tried out would refuse it; empty: none would.
     """
 
     steps: tuple[tuple[str, str], ...]
     denied: Denied | None
     upstream: str = ""
+    shadow: str = ""
 
 
 class Explainer:
@@ -61,29 +64,26 @@ class Explainer:
         """What `gateway serve` would do now; StoreError where Redis cannot tell."""
         steps: list[tuple[str, str]] = []
         try:
-            upstream = await self._walk(question, steps)
+            upstream, shadow = await self._walk(question, steps)
         except Denied as denied:
             return Explanation(tuple(steps), denied)
-        return Explanation(tuple(steps), None, upstream)
+        return Explanation(tuple(steps), None, upstream, shadow)
 
-    async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> str:
+    async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> tuple[str, str]:
         head = _head(question)
         located = _located(head, question, self._policies)
         steps.append(("request", "well-formed"))
+        shadow = ""
         if not located.public:
-            await self._authorise(question, head, located, steps)
+            shadow = await self._authorise(question, head, located, steps)
         else:
             steps.append(("route", "public: no key is needed, and one that is sent is not read"))
-        agent = located.agent
-        if agent is None:
-            raise Denied(Code.NOT_FOUND)
-        if agent.tools is not None and not agent.upstreams:
-            return shlex.join(agent.tools.command) or f"the program of {question.tool or 'a tool'}"
-        return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
+        return _goes_to(located, head, question), shadow
 
     async def _authorise(
         self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]
-    ) -> None:
+    ) -> str:
+        """The code with which a rule that is tried out would refuse what is let in."""
         if not question.key_id:
             raise Denied(Code.KEY_MISSING)
         record = await self._keys.get(question.key_id)
@@ -100,7 +100,10 @@ class Explainer:
             raise denied
         if head.user is not None:
             steps.append(("user", f"{head.user}: the key may act for this user"))
-        await self._check_limits(record, door, steps)
+        if located.tried is not None:
+            steps.append(("tried out", _granted(belief.grants, located.tried)))
+        exceeded = await self._check_limits(record, door, steps)
+        return door.tried or exceeded
 
     async def _believe(self, record: KeyRecord, steps: list[tuple[str, str]]) -> Belief:
         now = await self._keys.now()
@@ -118,10 +121,11 @@ class Explainer:
 
     async def _check_limits(
         self, record: KeyRecord, door: Door, steps: list[tuple[str, str]]
-    ) -> None:
+    ) -> str:
+        """The code of a limit that is exceeded and not enforced."""
         if not door.limits:
             steps.append(("limits", "none"))
-            return
+            return ""
         command = self._admission.pack_charge(
             record, door.limits, valid_until=0, touch=CHARGE_NOTHING
         )
@@ -130,14 +134,36 @@ class Explainer:
         answer = await self._admission.run(record.id, command)
         if not isinstance(answer, Charged | Exceeded):
             raise StoreError("The record was changed at this moment: ask again.")
-        for i in range(len(answer.states) // 2):
-            named = door.limits[i]
-            left, reset = answer.states[2 * i : 2 * i + 2]
-            said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
-            steps.append((named.label, said))
-        steps += ((named.label, f"{named.limit}, counted from answers") for named in door.tokens)
+        steps.extend(_limits(door, answer))
         if isinstance(answer, Exceeded):
             raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
+        return shadow_code(door, answer.exceeded)
+
+
+def _limits(door: Door, answer: Charged | Exceeded) -> Iterator[tuple[str, str]]:
+    # What is said of limits is of those that bind, in order; tokens and leases come last.
+    binding = [named for named in door.limits if named.enforced]
+    for i in range(len(answer.states) // 2):
+        named = binding[i]
+        left, reset = answer.states[2 * i : 2 * i + 2]
+        said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
+        yield named.label, said
+    exceeded = answer.exceeded if isinstance(answer, Charged) else 0
+    for position, named in enumerate(door.limits, 1):
+        if not named.enforced:
+            now = ", exceeded now" if position == exceeded else ""
+            yield named.label, f"{named.limit}: only counted, for the plan is not enforced{now}"
+        elif named in door.tokens:
+            yield named.label, f"{named.limit}, counted from answers"
+
+
+def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
+    agent = located.agent
+    if agent is None:
+        raise Denied(Code.NOT_FOUND)
+    if agent.tools is not None and not agent.upstreams:
+        return shlex.join(agent.tools.command) or f"the program of {question.tool or 'a tool'}"
+    return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
 
 
 def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
@@ -195,7 +221,10 @@ def _place(located: Located, policies: Policies) -> Iterator[tuple[str, str]]:
     elif agent.routes is None:
         yield "route", f"no routes are listed: every path, action {located.action}"
     elif located.denied is None:
-        yield "route", f"action {located.action}"
+        untold = (
+            "" if located.required is None else ", not enforced: a scope at the agent is enough"
+        )
+        yield "route", f"action {located.action}{untold}"
     else:
         yield "route", "none that takes this path and method"
 

@@ -5,8 +5,8 @@ from dataclasses import field
 from gateway.domain.errors import Code, Denied
 from gateway.domain.facts import fact
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.routes import Allowed, Route, find
-from gateway.domain.scopes import Scope
+from gateway.domain.routes import Allowed, Route, Tried, decide
+from gateway.domain.scopes import SOME, Scope
 from gateway.domain.services import Dialect
 from gateway.protocol.mcp import METHODS, scope_of, server_name
 from gateway.protocol.model_request import ModelPath
@@ -27,7 +27,7 @@ _OTHER_DIALECT = {
 
 
 # What all requests to one door have in common, whoever makes them.
-Place = tuple[str, str, Scope | None, tuple[Scope, ...]]
+Place = tuple[str | Scope | tuple[Scope, ...] | None, ...]
 
 
 @fact
@@ -35,7 +35,8 @@ class Located:
     """`denied`: what is wrong with the place, told only to someone with a living key.
 
     `path`: what is sent to the agent after its base path, before the query. `required`: a scope
-    that has nothing to do with an agent; `also`: further ones. `scope` None: not known.
+    that has nothing to do with an agent; `also`: further ones. `scope` None: not known. `tried`:
+    one that the key would need if a line that is tried out were enforced.
     """
 
     agent: Agent | None
@@ -45,12 +46,16 @@ class Located:
     denied: Denied | None = None
     required: Scope | None = None
     also: tuple[Scope, ...] = ()
+    tried: Scope | None = None
 
     place: Place = field(init=False)
 
     def __post_init__(self) -> None:
         name = self.agent.place if self.agent else ""
-        object.__setattr__(self, "place", (name, self.action, self.required, self.also))
+        place: Place = (name, self.action, self.required, self.also)
+        if self.tried is not None:
+            place = (*place, self.tried)
+        object.__setattr__(self, "place", place)
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -141,14 +146,28 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
 
 
 def _routed(agent: Agent, path: bytes, method: str, routes: tuple[Route, ...]) -> Located:
-    match find(routes, route_path(path), method):
+    match decide(routes, route_path(path), method):
         case Allowed(methods):
             denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
             return Located(agent, path, denied=denied)
         case None:
             return Located(agent, path, denied=Denied(Code.NOT_FOUND))
+        case Tried(route, below):
+            return _tried(agent, path, route, below)
         case route:
             return Located(agent, path, route.action, route.public)
+
+
+def _tried(agent: Agent, path: bytes, route: Route, below: Route | None) -> Located:
+    """As the lines below say. Where there is none, a key that has to do with this agent is needed
+    all the same: a line that nobody enforces opens no door to strangers."""
+    if below is not None and below.public:
+        return Located(agent, path, below.action, public=True)
+    tried = Scope(agent.kind, agent.name, route.action)
+    if below is not None:
+        return Located(agent, path, below.action, tried=tried)
+    some = Scope(agent.kind, agent.name, SOME)
+    return Located(agent, path, route.action, required=some, tried=tried)
 
 
 def _check_oddities(target: Target, policies: Policies) -> None:

@@ -24,7 +24,7 @@ REVISION_DIGITS = 12
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OUTCOME = attrgetter("agent", "status")
-_CODE = attrgetter("code")
+_CODES = attrgetter("code", "shadow")
 _ADMISSION = attrgetter("admission")
 
 
@@ -66,6 +66,11 @@ class Traffic:
         )
         self._denials = counter(
             "gateway_denials", "Requests that the gateway refused, by error code.", ("code",)
+        )
+        self._shadow_denials = counter(
+            "gateway_shadow_denials",
+            "Requests that a rule with `enforce: false` would have refused, by error code.",
+            ("code",),
         )
         self._admission = timed(
             "gateway_admission_seconds",
@@ -146,9 +151,11 @@ class Traffic:
         for (agent, status), number in Counted(map(_OUTCOME, batch)).items():
             kind = f"{status // 100}xx" if status else "gone"
             self._requests.labels(agent or "none", kind).inc(number)
-        for code, number in Counted(map(_CODE, batch)).items():
+        for (code, shadow), number in Counted(map(_CODES, batch)).items():
             if code:
                 self._denials.labels(code).inc(number)
+            if shadow:
+                self._shadow_denials.labels(shadow).inc(number)
         _observe_all(self._admission, [t for t in map(_ADMISSION, batch) if t is not None])
 
     def policies_tried(self, *, taken: bool) -> None:

@@ -33,7 +33,7 @@ BELIEVED = (
 )
 _READ = (*BELIEVED, "tag", "previous_tag")
 
-_STALE, _ADMITTED = 0, 1
+_STALE, _ADMITTED, _ADMITTED_BEYOND = 0, 1, 3
 
 # The script has the same number; a worker that dies gives its places back after so long.
 LEASE_SECONDS = 30
@@ -53,9 +53,11 @@ class Stale:
 
 @fact
 class Charged:
-    """Every limit passed. `states`: remaining and seconds to reset, for each limit in order."""
+    """Every limit that is enforced passed. `states`: remaining and seconds to reset, for each of
+    these in order. `exceeded`: from 1, the limit that would refuse if it were enforced; 0: none."""
 
     states: tuple[int, ...]
+    exceeded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,10 @@ class Admission:
             else:
                 arguments += ["lease", str(limit.count), ""]
         leases = self.lease_names(record.id, limits)
+        if not all(named.enforced for named in limits):
+            arguments.append("".join("e" if named.enforced else "~" for named in limits))
+            # Where it would be looked for, so that nothing has to be counted.
+            arguments += () if leases else ("",)
         if not leases:
             return self._pack(keys, arguments)
         return self._pack([*keys, *leases], arguments, more=1)
@@ -223,6 +229,8 @@ def _read(reply: Any, key_id: str) -> Answer:
         values = [value.decode("utf-8", "surrogateescape") for value in reply[3:]]
         record = KeyRecord(key_id, **dict(zip(_READ, values, strict=True)))
         return Stale(record, reply[1] + reply[2] / 1e6)
+    if kind == _ADMITTED_BEYOND:
+        return Charged(tuple(reply[2:]), reply[1])
     if kind == 2:
         return Exceeded(reply[1], reply[2], tuple(reply[3:]))
     raise StoreError("Redis answered something that the admission script never says.")

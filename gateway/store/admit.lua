@@ -6,11 +6,15 @@
 --       never), the slot of gw:used to touch ('': none, '?': charge nothing), then three a counter:
 --       'rate', microseconds a request, burst | window (s m h d month), count, '' |
 --       'tokens', count, window (after those) |
---       'lease', count, '' (after all others), and last, where there is a lease, its id.
+--       'lease', count, '' (after all others), and last, where there is a lease, its id. Where
+--       limits are only tried out, before the last a letter for each limit: '~' is tried out, and
+--       the last is there in any case.
 --       Or, once it is known what a call took: '+', tokens, then the window of each counter; KEYS:
 --       a mark that this was counted, then the counters.
 -- Returns: {0, seconds, microseconds, 12 fields}                        stale belief, or read
 --          {1, remaining, reset seconds, …}                             admitted and charged
+--          {3, position of the limit, remaining, reset seconds, …}      the same, though one that
+--                                    is tried out is exceeded: none of those is charged then
 --          {2, retry seconds, position of the limit, remaining, reset…} refused, nothing charged
 
 local FIELDS = {'hash', 'status', 'consumer', 'scopes', 'plan', 'limits', 'users', 'expires_at',
@@ -153,6 +157,8 @@ local function rate_state(ahead, interval, burst)
 end
 
 local worst, position, writes = 0, 0, false
+local tried = #ARGV == 14 + (#KEYS - 2) * 3 and ARGV[#ARGV - 1]
+local beyond, exceeded, tried_writes = 0, 0, false
 local states = {}
 for i = 3, #KEYS do
   local at = 13 + (i - 3) * 3
@@ -179,9 +185,16 @@ for i = 3, #KEYS do
     state = {used = used, ends = ends, count = amount}
   end
   states[i] = state
-  writes = writes or kind ~= 'tokens'
-  if wait > worst then worst, position = wait, i - 2 end
+  if tried and string.sub(tried, i - 2, i - 2) == '~' then
+    state.tried = true
+    tried_writes = tried_writes or kind ~= 'tokens'
+    if wait > beyond then beyond, exceeded = wait, i - 2 end
+  else
+    writes = writes or kind ~= 'tokens'
+    if wait > worst then worst, position = wait, i - 2 end
+  end
 end
+writes = writes or (tried_writes and exceeded == 0)
 
 local admitted = worst == 0
 if admitted and ARGV[12] ~= '?' then
@@ -195,7 +208,9 @@ if admitted and ARGV[12] ~= '?' then
   end
   for i = 3, #KEYS do
     local state = states[i]
-    if state.interval then
+    if state.tried and exceeded > 0 then
+      -- As if it had been refused: what it limits goes on as it would.
+    elseif state.interval then
       state.ahead = state.ahead + state.interval
       keep_rate(KEYS[i], state.ahead, state.interval)
     elseif state.lease then
@@ -215,11 +230,14 @@ if admitted and ARGV[12] ~= '?' then
   end
 end
 
-local answer = admitted and {1} or {2, math.max(1, math.ceil(worst / 1000000)), position}
+local answer = {2, math.max(1, math.ceil(worst / 1000000)), position}
+if admitted then answer = exceeded > 0 and {3, exceeded} or {1} end
 for i = 3, #KEYS do
   local state = states[i]
   local left, reset
-  if state.interval then
+  if state.tried then
+    -- Callers are told of what binds them.
+  elseif state.interval then
     left, reset = rate_state(state.ahead, state.interval, state.burst)
   elseif state.ends then
     left = math.max(0, state.count - state.used)

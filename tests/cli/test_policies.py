@@ -156,6 +156,29 @@ def test_show_tells_what_is_loaded_and_where_it_is_written(commands: Commands) -
     assert told["plans"][0]["agents"]["support"]["rate"] == "5/d"
 
 
+def test_rules_that_are_tried_out_are_shown_and_explained_as_such(commands: Commands) -> None:
+    text = POLICIES.replace("{path: /admin, action: admin}", "{path: /admin, enforce: false}")
+    text = text.replace("{rate: 10/s, burst: 2, ", "{enforce: false, rate: 10/s, burst: 2, ")
+    (commands.folder / "policies" / "a.yaml").write_text(text)
+    said = commands.gateway("policy", "check").said
+    assert "a.yaml:9:24: this route is not enforced" in said
+    assert "this plan is not enforced" in said
+    shown = commands.gateway("policy", "show").out
+    assert "any /admin invoke (shadow)" in shown and "(not enforced)" in shown
+    created = ("create", "--consumer", "x", "--scope", "agents/support:chat", "--quiet")
+    key_id = commands(*created, "--plan", "standard").out.split("_")[2]
+    words = ("--key", key_id, "--url", "/agents/support/admin")
+    told = explain(commands, *words)
+    assert (told["decision"], told["shadow"]) == ("allow", "scope_denied")
+    steps = {row["step"]: row["found"] for row in told["steps"]}  # type: ignore[attr-defined]
+    assert steps["scope"] == "agents/support is granted by agents/support:chat"
+    assert steps["tried out"] == "agents/support:invoke is not granted"
+    assert steps["rate"] == "10/s: only counted, for the plan is not enforced"
+    assert "(a rule that is tried out would refuse it: scope_denied)" in (
+        commands.gateway("policy", "explain", *words).out
+    )
+
+
 def test_show_tells_how_tools_are_reached_and_what_is_put_into_their_calls(
     commands: Commands,
 ) -> None:

@@ -86,6 +86,16 @@ def test_a_line_that_now_stands_before_another_is_seen_where_they_meet() -> None
     assert told.lost == ("agents/a any /a/b",)
 
 
+def test_a_line_that_is_tried_out_takes_nothing_until_it_is_enforced() -> None:
+    lines = "{path: /x, action: y%s}", "{path: '/*', action: x}"
+    alone, tried = routes(lines[1]), routes(lines[0] % ", enforce: false", lines[1])
+    enforced = routes(lines[0] % "", lines[1])
+    only = key("agents/a:x")
+    assert change(alone, tried, only) == UNCHANGED
+    assert change(tried, enforced, only).lost == ("agents/a any /x",)
+    assert change(tried, enforced, key("agents/a:y")).gained == ("agents/a any /x",)
+
+
 def test_strangers_gain_what_becomes_public_and_lose_what_no_longer_is() -> None:
     closed, public = routes("{path: /x}"), routes("{path: /x, public: true, methods: [GET]}")
     opened = Comparison(policies(closed), policies(public)).strangers()
@@ -105,6 +115,10 @@ def test_strangers_gain_what_becomes_public_and_lose_what_no_longer_is() -> None
         ("concurrency: 5", "rate: 1/s", "concurrency 5 at a time → none|rate none → 1/s", True),
         ("agents: {a: {rate: 2/s}}", "agents: {a: {rate: 1/s, burst: 2}}", "a: rate 2/s → 1/s", 1),
         ("agents: {a: {quota: 1/d}}", "", "a: day 1/d → none", False),
+        # What is only tried out refuses nobody.
+        ("rate: 1/s, enforce: false", "rate: 1/s", "rate none → 1/s", True),
+        ("rate: 1/s", "rate: 2/s, enforce: false", "rate 1/s → none", False),
+        ("enforce: false", "agents: {a: {rate: 1/s}}, enforce: false", "", False),
     ],
 )
 def test_limits_are_stricter_or_looser_item_by_item(

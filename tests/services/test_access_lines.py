@@ -29,6 +29,7 @@ HANDLED = st.builds(
     admission=st.none() | SECONDS,
     first_byte=st.none() | SECONDS,
     total=SECONDS,
+    shadow=st.sampled_from(["", "rate_limited"]),
 )
 
 
@@ -53,7 +54,7 @@ def test_a_line_says_in_json_what_was_handled(handled: Handled) -> None:
     if "%" in handled.path:
         told["path"] = handled.path
     assert told == {name: getattr(handled, name) for name in told}
-    assert len(told) == 11
+    assert len(told) == (12 if handled.shadow else 11)
 
 
 @given(HANDLED)

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
 from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Quota, Rate, Window
+from gateway.domain.limits import Concurrency, Quota, Rate, Window
 from gateway.domain.records import KeyRecord
 from gateway.domain.settings import StoreSettings
-from gateway.store.admission import PREPARE, Admission, Charged, Exceeded, Stale
+from gateway.store.admission import PREPARE, Admission, Charged, Exceeded, Stale, with_lease
 from gateway.store.connect import open_lines
 
 ID = "abcdefghijkl"
@@ -258,3 +260,64 @@ async def test_calls_of_one_turn_share_a_write_and_keep_their_order(
     answers = await asyncio.gather(*(charge(admission, DAY) for _ in range(50)))
     left = [answer.states[0] for answer in answers if isinstance(answer, Charged)]
     assert left == list(range(99, 49, -1))
+
+
+TRIED_RATE = replace(RATE, enforced=False)
+TRIED_LEASE = NamedLimit("concurrency", "", Concurrency(1), enforced=False)
+
+
+async def held(admission: Admission, lease: str, *limits: NamedLimit) -> Charged | Exceeded | Stale:
+    """A call that takes a place."""
+    command = admission.pack_charge(RECORD, limits, valid_until=0)
+    return await admission.run(ID, with_lease(command, lease))
+
+
+async def test_a_limit_that_is_tried_out_is_named_when_it_is_exceeded_and_lets_in(
+    admission: Admission, record: str
+) -> None:
+    answers = [await charge(admission, TRIED_RATE, DAY) for _ in range(4)]
+    assert [a.exceeded for a in answers if isinstance(a, Charged)] == [0, 0, 1, 1]
+    # The one that binds is charged each time, and the only one of which callers hear.
+    assert [a.states[0] for a in answers if isinstance(a, Charged)] == [99, 98, 97, 96]
+    assert all(len(a.states) == 2 for a in answers if isinstance(a, Charged))
+
+
+async def test_a_limit_that_binds_refuses_whatever_is_tried_out_beside_it(
+    admission: Admission, record: str, client: Redis, store: StoreSettings
+) -> None:
+    few = replace(DAY, limit=Quota(1, Window.DAY))
+    many = replace(TRIED_RATE, burst=10)
+    assert await charge(admission, many, few) == Charged((0, ANY), 0)
+    refused = await charge(admission, many, few)
+    assert isinstance(refused, Exceeded)
+    assert refused.position == 2
+    rate = f"{store.prefix}rate:{{{ID}}}:rate"
+    before = await client.get(rate)
+    await charge(admission, many, few)
+    assert await client.get(rate) == before
+
+
+async def test_places_that_are_tried_out_are_taken_while_there_are_any_and_no_more(
+    admission: Admission, record: str, client: Redis, store: StoreSettings
+) -> None:
+    answers = [await held(admission, f"lease-{n}", TRIED_LEASE) for n in range(3)]
+    assert [a.exceeded for a in answers if isinstance(a, Charged)] == [0, 1, 1]
+    assert await client.zcard(f"{store.prefix}lease:{{{ID}}}") == 1
+    bound = replace(TRIED_LEASE, counter="agent:a", enforced=True)
+    assert await held(admission, "lease-9", bound, TRIED_LEASE) == Charged((), 2)
+    assert isinstance(await held(admission, "lease-10", bound, TRIED_LEASE), Exceeded)
+
+
+async def test_what_is_tried_out_is_still_asked_of_a_master_alone(
+    admission: Admission, record: str, client: Redis
+) -> None:
+    """A replica may be behind: where nothing is charged, it must refuse all the same."""
+    spent = replace(TRIED_RATE, limit=Rate(1, 86400), burst=1)
+    await charge(admission, spent)
+    assert await charge(admission, spent) == Charged((), 1)
+    await client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreError):
+            await charge(admission, spent)
+    finally:
+        await client.replicaof("NO", "ONE")

@@ -39,6 +39,19 @@ class RouteSection(Section):
     methods: list[Method] = Field(default=[], description="Left out: any method.")
     action: Name = Field(default=DEFAULT_ACTION, description="The last part of the scope needed.")
     public: bool = Field(default=False, description="Needs no key; matched byte for byte.")
+    enforce: bool = Field(
+        default=True,
+        description="false: what its action would refuse is reported; the lines below decide.",
+    )
+
+    @model_validator(mode="after")
+    def _what_is_tried_out_refuses(self) -> Self:
+        if self.public and not self.enforce:
+            raise ValueError(
+                "a public route refuses nobody, so there is nothing to try out: leave out "
+                "'enforce: false' or 'public'"
+            )
+        return self
 
 
 class CorsSection(Section):
@@ -103,6 +116,9 @@ class PlanSection(LimitsSection):
     )
     agents: dict[Name, LimitsSection] = Field(
         default={}, description="Further limits at single agents, counted besides."
+    )
+    enforce: bool = Field(
+        default=True, description="false: what these limits would refuse is reported and let in."
     )
 
 

@@ -25,6 +25,7 @@ from gateway.protocol.policy.models import (
 from gateway.protocol.policy.outbound import model_of, service_of, unusable_fallbacks
 from gateway.protocol.policy.references import mentions
 from gateway.protocol.policy.sections import UpstreamSection
+from gateway.protocol.policy.shadows import shadows
 from gateway.protocol.policy.tools import tool_server_of
 from gateway.protocol.policy.tree import Path, Tree, read_tree
 
@@ -58,7 +59,7 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     wrong = unusable_fallbacks(built)
     if wrong:
         return Loaded(None, wrong)
-    return Loaded(built, warnings=_unbound(trees, places))
+    return Loaded(built, warnings=(*_unbound(trees, places), *shadows(trees)))
 
 
 def _build(
@@ -164,7 +165,7 @@ def _revision(files: Mapping[str, bytes]) -> str:
 def _plan(name: str, section: PlanSection) -> Plan:
     agents = {agent: _limits(own) for agent, own in section.agents.items()}
     limits = replace(_limits(section), tokens=tuple(section.tokens))
-    return Plan(name, limits, MappingProxyType(agents))
+    return Plan(name, limits, MappingProxyType(agents), section.enforce)
 
 
 def _limits(section: LimitsSection) -> Limits:
@@ -214,4 +215,5 @@ def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:
 def _routes(sections: Iterable[RouteSection]) -> Iterator[Route]:
     for section in sections:
         raw, segments = parse_path(section.path)
-        yield Route(raw, segments, section.action, frozenset(section.methods), section.public)
+        methods = frozenset(section.methods)
+        yield Route(raw, segments, section.action, methods, section.public, section.enforce)

@@ -282,6 +282,27 @@ def test_a_limit_at_an_agent_that_nobody_defines_is_warned_of() -> None:
     ]
 
 
+def test_rules_that_are_tried_out_are_warned_of_for_they_protect_nothing() -> None:
+    loaded = read(
+        AGENT.format("routes: [{path: /x, enforce: true}, {path: /y, enforce: false}]")
+        + "plans:\n  a: {rate: 1/s, enforce: false}\n  b: {enforce: true}\n"
+    )
+    assert loaded.policies is not None
+    assert [route.enforced for route in loaded.policies.agents["a"].routes or ()] == [True, False]
+    assert [plan.enforced for plan in loaded.policies.plans.values()] == [False, True]
+    assert [warning.message.partition(" is not enforced")[0] for warning in loaded.warnings] == [
+        "this plan",
+        "this route",
+    ]
+    assert str(loaded.warnings[0].place) == "p.yaml:7:18"
+
+
+def test_a_public_route_cannot_be_tried_out() -> None:
+    loaded = read(AGENT.format("routes: [{path: /x, public: true, enforce: false}]"))
+    assert loaded.policies is None
+    assert "nothing to try out" in loaded.problems[0].message
+
+
 def test_the_schema_for_editors_is_the_one_of_the_code() -> None:
     stored = Path(__file__).parents[3] / "policies" / "schema.json"
     assert json.loads(stored.read_text()) == json_schema(), "run: gateway policy schema"
