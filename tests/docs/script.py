@@ -8,11 +8,13 @@ from tests.docs.blocks import Block
 from tests.docs.stage import ADMIN, Stage
 
 # `set -a`: a reader types `export` where it matters to them; programs of a page see all.
-# `strict`: a refusal ends the script, unless the page shows what it says.
+# `strict`: a refusal ends the script, unless the page shows what it says. What was started a
+# moment ago may not listen yet, so it is asked again first.
 # `reload`: a file that rests for a second is loaded, and whoever reads a page takes longer.
 _BEGIN = """\
 set -eua
-strict=--fail-with-body
+again="--fail-with-body --retry 5 --retry-delay 1 --retry-all-errors"
+strict=$again
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 curl() {{ command curl --silent --show-error $strict "$@"; }}
 redis-cli() {{ command redis-cli -s .gateway/store.sock "$@"; }}
@@ -60,7 +62,7 @@ def _lines(block: Block, text: str, place: Path) -> Iterator[str]:
     else:
         for step, (command, _) in enumerate(conversation(text)):
             yield f"strict=\n{{ {command}\n}} > {place}.{step} 2>&1 || true"
-        yield "strict=--fail-with-body"
+        yield "strict=$again"
 
 
 def conversation(text: str) -> list[tuple[str, str]]:
