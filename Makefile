@@ -68,7 +68,7 @@ reference: $(VENV)/test.installed ## write docs/reference anew, as the code says
 
 lock: $(VENV)/lock.installed ## write the lock files anew (ARGS=--upgrade: with newer versions)
 	$(COMPILE) --extra embedded --extra tools pyproject.toml deploy/editable.in -o deploy/requirements.txt
-	$(COMPILE) --extra embedded --extra tools --extra test pyproject.toml deploy/editable.in \
+	$(COMPILE) --extra embedded --extra tools --extra otel --extra test pyproject.toml deploy/editable.in \
 		-c deploy/requirements.txt -o deploy/requirements-dev.txt
 	$(COMPILE) deploy/lock.in -o deploy/requirements-lock.txt
 

@@ -5,6 +5,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
 
 from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
@@ -33,6 +36,11 @@ from gateway.services.spend import Spender
 from gateway.services.tool_results import ToolResults
 from gateway.services.tool_sessions import open_tool_sessions
 
+if TYPE_CHECKING:
+    from gateway.services.tracing import Tracing
+
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class DataPlane:
@@ -53,7 +61,8 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         stack.push_async_callback(spender.close)
         queue = AuditQueue(base.audit, base.traffic.audit_lost.inc)
         stack.push_async_callback(queue.close)
-        journal = await _journal(base, queue, stack)
+        tracing = await _tracing(base, stack)
+        journal = await _journal(base, queue, tracing, stack)
         outbox = Outbox(asyncio.get_running_loop())
         forwarder = _forwarder(base, outbox, stack)
         injector = await stack.enter_async_context(open_injector(base.credentials))
@@ -79,15 +88,32 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             Models(base.gatekeeper, services, spender),
             tools,
             Connect(base.links, base.vault_for, base.credentials),
+            None if tracing is None else tracing.flags,
         )
         yield DataPlane(handler, journal, outbox, programs)
 
 
-async def _journal(base: Foundation, queue: AuditQueue, stack: AsyncExitStack) -> Journal:
+async def _tracing(base: Foundation, stack: AsyncExitStack) -> "Tracing | None":
+    if not base.settings.traces:
+        return None
+    try:
+        # An extra, which takes a fifth of a second to load.
+        from gateway.services.tracing import open_tracing
+    except ModuleNotFoundError:
+        log.warning("traces_off", reason="pip install 'agent-credential-gateway[otel]'")
+        return None
+    return await stack.enter_async_context(open_tracing())
+
+
+async def _journal(
+    base: Foundation, queue: AuditQueue, tracing: "Tracing | None", stack: AsyncExitStack
+) -> Journal:
     traffic = base.traffic
     denials = await stack.enter_async_context(open_denials(queue, traffic.canaries.inc))
     results = ToolResults(queue)
     readers = [traffic.count, base.usage.count, denials.count, results.count]
+    if tracing is not None:
+        readers.append(tracing.count)
     if base.worker is not None:
         readers.append(base.worker.count)
     return await stack.enter_async_context(open_journal(base.settings.access_log, *readers))

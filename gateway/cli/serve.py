@@ -193,6 +193,7 @@ def serve(
         max_requests=max_requests,
         log_level=log_level,
         audit=read_audit(),
+        traces=_asks_for_traces(),
         children=children,
     )
     settings = with_hidden(settings)
@@ -213,6 +214,16 @@ def _warn(sentence: str) -> None:
     import structlog
 
     structlog.get_logger().warning("master_key", reason=sentence)
+
+
+def _asks_for_traces() -> bool:
+    """Whether OpenTelemetry's own variables name somebody who takes traces."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    if os.environ.get("OTEL_TRACES_EXPORTER") not in (None, "", "otlp"):
+        return False
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(map(os.environ.get, names))
 
 
 def _access_log(place: str, log_format: str) -> AccessLogSettings | None:

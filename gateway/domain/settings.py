@@ -134,6 +134,7 @@ class Settings:
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
     a worker is replaced; 0: never. `children`: how programs of tools run.
+    `traces`: whether somebody is named who takes them.
     """
 
     listen: Address
@@ -150,4 +151,5 @@ class Settings:
     max_requests: int = 0
     log_level: str = "info"
     audit: AuditSettings = field(default_factory=AuditSettings)
+    traces: bool = False
     children: ChildSettings = field(default_factory=ChildSettings)

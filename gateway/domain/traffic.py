@@ -5,6 +5,17 @@ from typing import NamedTuple
 from gateway.domain.errors import Denied
 
 
+class Trace(NamedTuple):
+    """Where a request is in its trace, in hexadecimal digits. `span_id`: of what its agent is told,
+    so of the call to the agent; `parent`: of its caller's span, empty where it began here. `flags`:
+    01, it is sampled."""
+
+    trace_id: str
+    span_id: str
+    parent: str
+    flags: str
+
+
 class Handled(NamedTuple):
     """`at`: when it ended, in Unix seconds. `path` without its query. `code` empty: not refused.
 
@@ -13,6 +24,7 @@ class Handled(NamedTuple):
     `shadow`: the code with which a rule that is tried out would have refused it.
     `decoy`: what was used that nobody was given: `key:<id>`, or the name of a credential.
     `tool`: the one that was called, and is on record as such; `user`: for whom.
+    `trace` None: nobody traces.
     A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
     """
 
@@ -35,6 +47,7 @@ class Handled(NamedTuple):
     tool: str = ""
     user: str = ""
     shadow: str = ""
+    trace: Trace | None = None
 
 
 def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:

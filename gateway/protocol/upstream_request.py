@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.domain.policies import Network
+from gateway.domain.traffic import Trace
 from gateway.protocol.request import RequestHead
 
 WEBSOCKET = b"websocket"
@@ -114,16 +115,32 @@ def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
     return any(parsed in network for network in trusted)
 
 
-def trace_block(head: RequestHead, trace_id: str, span_id: str) -> bytes:
+def trace_block(head: RequestHead, trace_id: str, span_id: str, flags: str = "01") -> bytes:
     """W3C trace context: a well-formed caller's trace goes on, any other begins anew."""
-    fields = head.fields
-    match = _TRACEPARENT.fullmatch(fields[b"traceparent"]) if b"traceparent" in fields else None
-    if match is None or not match[1].strip(b"0") or not match[2].strip(b"0"):
-        return f"traceparent: 00-{trace_id}-{span_id}-01\r\n".encode()
+    match = _traced(head)
+    if match is None:
+        return f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n".encode()
     block = b"traceparent: 00-%b-%b-%b\r\n" % (match[1], span_id.encode(), match[3])
-    if b"tracestate" in fields:
-        block += b"tracestate: " + fields[b"tracestate"] + b"\r\n"
+    if b"tracestate" in head.fields:
+        block += b"tracestate: " + head.fields[b"tracestate"] + b"\r\n"
     return block
+
+
+def caller_trace(head: RequestHead, span_id: str) -> Trace | None:
+    """The caller's trace, which goes on with `span_id`; None: it has none."""
+    match = _traced(head)
+    if match is None:
+        return None
+    return Trace(match[1].decode(), span_id, match[2].decode(), match[3].decode())
+
+
+def _traced(head: RequestHead) -> re.Match[bytes] | None:
+    if b"traceparent" not in head.fields:
+        return None
+    match = _TRACEPARENT.fullmatch(head.fields[b"traceparent"])
+    if match is None or not match[1].strip(b"0") or not match[2].strip(b"0"):
+        return None
+    return match
 
 
 def _is_address(text: str) -> bool:

@@ -8,7 +8,7 @@ from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from gateway.domain.errors import Denied
-from gateway.domain.traffic import Handled
+from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.cors import Fields
 from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import Reply, encode
@@ -33,7 +33,7 @@ class Exchange:
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
     had to be read to know where it goes. `asked`: what it asks of a server of tools. `tool`,
     `user`: which one was called for whom, once that is on record. `shadow`: the code with which a
-    rule that is tried out would have refused it.
+    rule that is tried out would have refused it. `trace`: its place in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -45,6 +45,7 @@ class Exchange:
     page_fields: Fields = ()
     held: bytes | None = None
     asked: Asked | None = None
+    trace: Trace | None = None
     _waited = 0.0
 
     def __init__(
@@ -120,6 +121,7 @@ class Exchange:
             self.tool,
             self.user,
             self.shadow,
+            self.trace,
         )
 
     def close_after(self) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent, Policies
-from gateway.domain.traffic import Handled, unreadable
+from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
 from gateway.protocol.mcp import TOOLS_PREFIX
 from gateway.protocol.model_request import MODELS_PREFIX
@@ -17,6 +17,7 @@ from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import encode
 from gateway.protocol.request import RequestHead, read_head
 from gateway.protocol.upstream_request import (
+    caller_trace,
     client_address,
     forwarding_block,
     trace_block,
@@ -45,7 +46,8 @@ log = structlog.get_logger()
 
 class Handler:
     """Serves the data listener. `policies`: the ones in force, read once a request. `observe` is
-    told of each request once it is over, whatever became of it."""
+    told of each request once it is over, whatever became of it. `trace_flags`: of a trace that
+    begins with this id; None: nobody traces."""
 
     def __init__(
         self,
@@ -59,7 +61,9 @@ class Handler:
         models: Models,
         tools: Tools,
         connect: Connect,
+        trace_flags: Callable[[str], str] | None,
     ) -> None:
+        self._trace_flags = trace_flags
         self._connect = connect
         self._models = models
         self._tools = tools
@@ -83,6 +87,8 @@ class Handler:
             exchange.asked = Asked()
         try:
             head = read_exchange(exchange)
+            if self._trace_flags is not None:
+                exchange.trace = self._traced(head, self._trace_flags)
             if head.target.path in health.PATHS:
                 exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
@@ -112,6 +118,10 @@ class Handler:
         finally:
             if not exchange.unseen:
                 self._observe(exchange.handled())
+
+    def _traced(self, head: RequestHead, flags: Callable[[str], str]) -> Trace:
+        trace_id, span_id = self._ids.trace()
+        return caller_trace(head, span_id) or Trace(trace_id, span_id, "", flags(trace_id))
 
     def _is_an_agents(self, head: RequestHead) -> bool:
         """Whether every path of this request's host belongs to an agent."""
@@ -181,10 +191,11 @@ class Handler:
         policies: Policies,
     ) -> tuple[tuple[bytes, ...], bytes]:
         """The gateway's own header lines: for the agent, and for the caller."""
-        named = exchange.request_id.encode()
+        named, trace = exchange.request_id.encode(), exchange.trace
+        ids = self._ids.trace() if trace is None else (trace.trace_id, trace.span_id, trace.flags)
         blocks: tuple[bytes, ...] = (
             forwarding_block(head, exchange.client.hop, policies.trusted_proxies),
-            trace_block(head, *self._ids.trace()),
+            trace_block(head, *ids),
             passage.identity,
             b"X-Request-Id: %b\r\n" % named,
         )

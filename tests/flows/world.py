@@ -82,6 +82,7 @@ class World:
     vault: VaultSettings = field(default_factory=lambda: VaultSettings(None, (MASTER,), 0.1))
     live: LivePolicies | None = None
     audit: AuditSettings = field(default_factory=AuditSettings)
+    traces: bool = False
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -190,6 +191,7 @@ async def new_world(
             access_log=world.access_log,
             tls=world.tls,
             stream_unchecked=world.stream_unchecked,
+            traces=world.traces,
         )
         for _ in range(gateways):
             opened = open_gateway(settings, world.in_force, None, world.live)
