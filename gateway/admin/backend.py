@@ -17,6 +17,7 @@ from gateway.services.credentials import LiveCredentials
 from gateway.services.explain import Explainer
 from gateway.services.links import Links
 from gateway.services.log_level import LogLevel
+from gateway.services.open_programs import Programs
 from gateway.services.vault import Vault
 from gateway.store.admission import Admission
 from gateway.store.audit import AuditStore
@@ -56,6 +57,7 @@ class Backend:
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     clock: Callable[[], float]
     log_level: LogLevel
+    programs: Programs
     live: Reloadable | None = None
 
     def acts(self, actor: str) -> Acts:

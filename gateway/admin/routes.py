@@ -8,6 +8,7 @@ from gateway.admin import (
     policies,
     reach,
     sight,
+    tools,
     vault,
 )
 from gateway.admin.backend import Backend
@@ -19,6 +20,7 @@ ROUTES: tuple[Route[Backend], ...] = (
     *bulk.ROUTES,
     *vault.ROUTES,
     *reach.ROUTES,
+    *tools.ROUTES,
     *policies.ROUTES,
     *sight.ROUTES,
     *log_level.ROUTES,

@@ -1,51 +1,84 @@
 """What operators reach: metrics, the admin API and the console."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from redis.asyncio import Redis
 
 from gateway.admin.answer import AdminApi
 from gateway.admin.backend import Backend, Reloadable
 from gateway.admin.console.console import Console
+from gateway.app.data_plane import DataPlane
 from gateway.app.foundation import Foundation
+from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.protocol.reply import Reply
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.health import Readiness
 from gateway.services.admin_request import AdminRequest
+from gateway.services.links import Links
 from gateway.store.audit import AuditStore
+from gateway.store.connect import open_store
+from gateway.store.links import LinkStore
 from gateway.store.usage import UsageStore
+from gateway.store.workers import WorkerStore
 
 
-def admin_door(
-    base: Foundation,
-    readiness: Readiness,
-    metrics: Callable[[], bytes],
-    live: Reloadable | None,
-) -> AdminDoor:
+@asynccontextmanager
+async def open_admin_door(
+    base: Foundation, plane: DataPlane, readiness: Readiness, live: Reloadable | None
+) -> AsyncIterator[AdminDoor]:
     """`live`: where the policies come from, if they are read from files."""
+    settings = base.settings
+
+    def metrics() -> bytes:
+        plane.journal.settle()
+        return base.traffic.exposition()
+
+    async with AsyncExitStack() as stack:
+        client, links, workers = base.client, base.links, base.workers
+        if settings.admin_store is not None:
+            # What operators do takes rights that calls of agents do without.
+            client = await stack.enter_async_context(open_store(settings.admin_store))
+            links = Links(LinkStore(client, settings.store.prefix), draw)
+            workers = WorkerStore(client, settings.store.prefix)
+        backend = _backend(base, plane, readiness, live, client, links, workers)
+        keyless = settings.admin_listen.is_loopback
+        api, console = AdminApi(backend, keyless=keyless), Console(backend)
+
+        async def answer(request: AdminRequest) -> Reply | None:
+            return await api(request) or await console(request)
+
+        yield AdminDoor(metrics, base.gatekeeper, base.policies, answer, keyless=keyless)
+
+
+def _backend(
+    base: Foundation,
+    plane: DataPlane,
+    readiness: Readiness,
+    live: Reloadable | None,
+    client: Redis,
+    links: Links,
+    workers: WorkerStore,
+) -> Backend:
     prefix = base.settings.store.prefix
-    backend = Backend(
-        base.client,
+    return Backend(
+        client,
         prefix,
         Peppers(base.settings.peppers),
         base.policies,
         base.admission,
         base.audit,
-        AuditStore(base.client, prefix),
+        AuditStore(client, prefix),
         base.credentials,
         base.vault_for,
-        base.links,
-        UsageStore(base.client, prefix),
-        base.workers,
+        links,
+        UsageStore(client, prefix),
+        workers,
         readiness,
         time.time,
         base.log_level,
+        plane.programs,
         live,
     )
-    keyless = base.settings.admin_listen.is_loopback
-    api, console = AdminApi(backend, keyless=keyless), Console(backend)
-
-    async def answer(request: AdminRequest) -> Reply | None:
-        return await api(request) or await console(request)
-
-    return AdminDoor(metrics, base.gatekeeper, base.policies, answer, keyless=keyless)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.admin.backend import Reloadable
 from gateway.app.background import in_background
-from gateway.app.control_plane import admin_door
+from gateway.app.control_plane import open_admin_door
 from gateway.app.data_plane import DataPlane, open_data_plane
 from gateway.app.foundation import Foundation, open_foundation
 from gateway.domain.errors import StoreError
@@ -66,14 +66,10 @@ async def open_gateway(
     async def readiness() -> tuple[str, ...]:
         return await _missing(gateway, base.admission)
 
-    def metrics() -> bytes:
-        plane.journal.settle()
-        return base.traffic.exposition()
-
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(open_foundation(settings, policies, given))
         plane = await stack.enter_async_context(open_data_plane(base, readiness))
-        door = admin_door(base, readiness, metrics, live)
+        door = await stack.enter_async_context(open_admin_door(base, plane, readiness, live))
         gateway = Gateway(
             *_listeners(base, plane, door, stack),
             policies,

@@ -29,6 +29,12 @@ VARIABLES = (
     Variable("GATEWAY_MASTER_KEY", "none", "The same as text."),
     Variable("GATEWAY_VAULT_REDIS_URL", "where the keys are", "A Redis of the vault's own."),
     Variable(
+        "GATEWAY_ADMIN_REDIS_URL",
+        "GATEWAY_REDIS_URL",
+        "The same Redis with the login that the admin API and the console work with, where the "
+        "gateway's own may less.",
+    ),
+    Variable(
         "GATEWAY_CREDENTIAL_POLL",
         "15s",
         "How often credentials are looked at for changes, give or take a fifth.",

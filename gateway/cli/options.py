@@ -5,6 +5,7 @@ import os
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,19 @@ def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSetting
         prefix=prefix,
         timeout=seconds_of("GATEWAY_REDIS_TIMEOUT", 1.0),
     )
+
+
+def read_admin_store(store: StoreSettings) -> StoreSettings | None:
+    """The same store under the login of GATEWAY_ADMIN_REDIS_URL, where one is given."""
+    url = os.environ.get("GATEWAY_ADMIN_REDIS_URL")
+    if not url:
+        return None
+    if store.url is None:
+        raise UsageError(
+            "GATEWAY_ADMIN_REDIS_URL is another login of GATEWAY_REDIS_URL: the embedded store has "
+            "none."
+        )
+    return replace(store, url=url)
 
 
 def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:

@@ -15,6 +15,7 @@ from gateway.cli.options import (
     check_exposure,
     policies_option,
     read_address,
+    read_admin_store,
     read_duration,
     read_peppers,
     store_options,
@@ -38,7 +39,7 @@ from gateway.workers.handover import Handover, take
 # What no program that is started from here has to know.
 SECRETS = (
     *("GATEWAY_MASTER_KEY", "GATEWAY_PEPPER"),
-    *("GATEWAY_REDIS_URL", "GATEWAY_VAULT_REDIS_URL"),
+    *("GATEWAY_REDIS_URL", "GATEWAY_VAULT_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL"),
 )
 
 EPILOG = """\b
@@ -195,6 +196,7 @@ def serve(
         audit=read_audit(),
         traces=_asks_for_traces(),
         children=children,
+        admin_store=read_admin_store(store),
     )
     settings = with_hidden(settings)
     if given is not None or not (workers > 1 or max_requests):

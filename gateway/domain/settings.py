@@ -131,6 +131,7 @@ class ServerTls:
 class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
+    `admin_store`: the store as operators' acts reach it, where that is another login.
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
     a worker is replaced; 0: never. `children`: how programs of tools run.
@@ -149,6 +150,7 @@ class Settings:
     tls: ServerTls | None = None
     access_log: AccessLogSettings | None = None
     max_requests: int = 0
+    admin_store: StoreSettings | None = field(default=None, repr=False)
     log_level: str = "info"
     audit: AuditSettings = field(default_factory=AuditSettings)
     traces: bool = False

@@ -1,6 +1,7 @@
 """The stdio servers that run: one for each tool server, key and user, for as long as it is used."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -166,6 +167,10 @@ class StdioPool:
         task = asyncio.create_task(work)
         self._beside_us.add(task)
         task.add_done_callback(self._beside_us.discard)
+
+    def running(self) -> dict[str, int]:
+        """How many programs there are of each server."""
+        return dict(Counter(server.name for server in self._running))
 
     async def watch(self) -> None:
         """End what nobody has used for long. Never ends by itself."""

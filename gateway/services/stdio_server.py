@@ -71,7 +71,7 @@ class StdioServer:
     """
 
     def __init__(self, name: str, child: Child, secrets: Iterable[Secret], longest: int) -> None:
-        self._name = name
+        self.name = name
         self._child = child
         self._longest = longest
         self._ids = RpcIds()
@@ -108,7 +108,7 @@ class StdioServer:
                 if isinstance(found, dict):
                     self.greeting = found
         if not self.greeting:
-            log.warning("tool_refused_handshake", tool=self._name)
+            log.warning("tool_refused_handshake", tool=self.name)
             raise Denied(Code.UPSTREAM_PROTOCOL, "The tool's program does not speak MCP.")
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
@@ -198,7 +198,7 @@ class StdioServer:
             for inbox in self._inboxes.values():
                 inbox.put(_Letter(gone, is_last=True, size=0))
             told = log.warning if crashed else log.info
-            told("tool_ended", tool=self._name, exit_code=code, under_way=self.under_way)
+            told("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
 
     async def _read(self) -> None:
         while True:
@@ -207,7 +207,7 @@ class StdioServer:
             except asyncio.IncompleteReadError:
                 return
             except asyncio.LimitOverrunError:
-                log.warning("tool_line_too_long", tool=self._name)
+                log.warning("tool_line_too_long", tool=self.name)
                 return
             self._take(line)
 
@@ -216,7 +216,7 @@ class StdioServer:
         if message is None:
             if line.strip():
                 # What it holds is not told: it may be a part of an answer.
-                log.warning("tool_said_no_json", tool=self._name, bytes=len(line))
+                log.warning("tool_said_no_json", tool=self.name, bytes=len(line))
             return
         said = self._ids.sort(message)
         if said.reply is not None:

@@ -1,5 +1,7 @@
 """Who used which credential, as the audit has it: a bounded look back."""
 
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,25 +45,59 @@ class Uses:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reflections:
+    """How often a server sent a credential back, by its place; `whole`, `problem`: as of `Uses`."""
+
+    by_place: Mapping[str, int]
+    whole: bool
+    problem: str = ""
+
+
 async def uses_since(
     store: AuditStore, since: float, *, credential: str = "", key_id: str = ""
 ) -> Uses:
-    """Of this credential, or by this key, or all; those used last come first."""
+    """Of this credential, or by this key; those used last come first."""
     found: dict[tuple[str, str, str], Use] = {}
+
+    def look(text: str) -> bool:
+        # Most records are of something else, and this is dearer than the search.
+        if (credential or key_id) in text:
+            _count(found, _read(text), credential, key_id)
+        return len(found) < MOST_USES
+
+    whole, problem = await _look_back(store, since, look)
+    return Uses(tuple(found.values()), whole, problem)
+
+
+async def reflections_since(store: AuditStore, since: float) -> Reflections:
+    counted: Counter[str] = Counter()
+
+    def look(text: str) -> bool:
+        if REFLECTED in text and (record := _read(text)).get("event") == REFLECTED:
+            counted[str(record.get("agent"))] += 1
+        return True
+
+    whole, problem = await _look_back(store, since, look)
+    return Reflections(counted, whole, problem)
+
+
+async def _look_back(
+    store: AuditStore, since: float, look: Callable[[str], bool]
+) -> tuple[bool, str]:
+    """Whether `look` saw all records from the newest back to `since`, and what was in the way. It
+    answers whether it takes another."""
     looked_at = 0
     try:
         async for entry, text in store.read_back():
             if int(entry.partition("-")[0]) < since * 1000:
-                return Uses(tuple(found.values()), whole=True)
-            if looked_at == MOST_LOOKED_AT or len(found) > MOST_USES:
-                return Uses(tuple(found.values())[:MOST_USES], whole=False)
+                return True, ""
+            if looked_at == MOST_LOOKED_AT or not look(text):
+                return False, ""
             looked_at += 1
-            # Most records are of something else, and this is dearer than the search.
-            if (credential or key_id) in text:
-                _count(found, _read(text), credential, key_id)
     except StoreError as problem:
-        return Uses(tuple(found.values()), whole=False, problem=str(problem))
-    return Uses(tuple(found.values()), whole=True)
+        return False, str(problem)
+    return True, ""
 
 
 def _count(

@@ -1,6 +1,6 @@
 """What operators do with credentials: set, rotate, delete, look, rewrap; values never come out."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -131,10 +131,19 @@ class Vault:
         record = await self._read(name)
         return self._view(name, record, await self._store.now())
 
+    async def names(self) -> list[CredentialId]:
+        """Of every credential, shared ones first; none is opened for it. One that is deleted at
+        this moment may be among them."""
+        found = [i for i, _ in (await self._store.written_since(0)).ids]
+        return sorted(found, key=_order)
+
     async def all(self) -> list[CredentialView]:
         """Every credential, in the order of the names, shared ones first."""
+        return await self.views(await self.names())
+
+    async def views(self, ids: Sequence[CredentialId]) -> list[CredentialView]:
+        """Of these, in this order; those that are not there are left out."""
         now = await self._store.now()
-        ids = sorted((i for i, _ in (await self._store.written_since(0)).ids), key=_order)
         records = await self._store.read(ids)
         return [self._view(name, records[name], now) for name in ids if name in records]
 

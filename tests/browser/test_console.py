@@ -13,10 +13,11 @@ from playwright.async_api import Browser, Page
 from gateway.domain.keys import Key
 from tests.flows.services import backend, keep, put, service
 from tests.flows.test_connect import SERVICE
+from tests.flows.tools import tools
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
-PAGES = ("", "keys", "policies", "credentials", "users", "audit")
+PAGES = ("", "keys", "policies", "credentials", "users", "tools", "audit")
 # Such names come from strangers, and have to be shown as they are.
 NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
@@ -180,6 +181,29 @@ async def test_a_link_made_here_opens_the_connect_page(page: Page, world: World)
         assert (await world.call(None, path)).status == 200
 
 
+async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
+    page: Page, world: World
+) -> None:
+    inject = {"headers": {"A": "${user.github.value}", "B": "${user.crm.value}"}}
+    await keep(world, Vault(world.client), "user/ann/github", "api_key", value="a-github-token")
+    put(world, tools("http://127.0.0.1:9/mcp", inject=inject))
+    await go(page, "Tools")
+    await page.get_by_role("link", name="fc", exact=True).click()
+    row = page.get_by_role("row").filter(has_text="ann")
+    assert await row.get_by_text("not connected").count() == 1
+    await row.get_by_role("button", name="Make a link").click()
+    path = await page.locator("#link").inner_text()
+    opened = await world.call(None, path)
+    assert opened.status == 200
+    assert b"crm" in opened.body
+    assert b"github" not in opened.body
+    await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="a-crm-token-0123")
+    await go(page, "Tools")
+    await page.get_by_role("link", name="fc", exact=True).click()
+    await page.get_by_text("connected", exact=True).wait_for()
+    assert path not in await page.content()
+
+
 async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, world: World) -> None:
     await go(page, "Keys")
     await page.get_by_label("Consumer").last.fill("sales")
@@ -219,7 +243,8 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
     for _ in range(3):
         await world.call(key)
     await keep(world, Vault(world.client), "crm_key", "api_key", value="a-value-of-a-crm")
-    for path in (*PAGES, f"keys/{key.id}", "credentials/crm_key"):
+    put(world, tools("http://127.0.0.1:9/mcp", inject={"headers": {"A": "${user.github.value}"}}))
+    for path in (*PAGES, f"keys/{key.id}", "credentials/crm_key", "tools/fc"):
         name = path.partition("/")[0] if path else "overview"
         name += "-one" if "/" in path else ""
         for scheme in ("light", "dark"):

@@ -18,7 +18,7 @@ from tests.cli.key_commands import Commands, Ended
 from tests.flows.own_store import OwnStore, own_store
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
-USERS = ("gateway", "operator", "viewer", "vault", "admin")
+USERS = ("gateway", "operator", "control", "viewer", "vault", "admin")
 
 
 @dataclass

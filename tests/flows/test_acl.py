@@ -3,11 +3,12 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
@@ -24,7 +25,7 @@ __all__ = ["guarded"]
 
 
 @asynccontextmanager
-async def served(guarded: Guarded) -> AsyncIterator[Served]:
+async def served(guarded: Guarded, **more: str) -> AsyncIterator[Served]:
     """A gateway that knows the password of its own user only."""
     app = web.Application()
     app.router.add_get("/ticks", ticking)
@@ -32,7 +33,7 @@ async def served(guarded: Guarded) -> AsyncIterator[Served]:
     async with listening(app) as port:
         (guarded.folder / "policies").mkdir()
         write_policies(guarded, port, "plans:\n  small: {rate: 100/s, quota: 1000/d}\n")
-        settings = guarded.commands("gateway").environment()
+        settings = {**guarded.commands("gateway").environment(), **more}
         async with serving(folder=guarded.folder, settings=settings) as made:
             yield made
 
@@ -172,6 +173,99 @@ async def test_what_the_gateway_does_beside_the_requests_is_within_its_rights(
     assert await guarded.refusals() == []
 
 
+async def test_what_operators_do_over_http_is_within_the_rights_of_a_login_of_its_own(
+    guarded: Guarded,
+) -> None:
+    """The whole admin API and the console, with GATEWAY_ADMIN_REDIS_URL."""
+    url = guarded.settings("control").url or ""
+    async with served(guarded, GATEWAY_ADMIN_REDIS_URL=url) as gateway:
+        admin = await create(guarded, "--scope", "gateway/admin")
+        key = await create(guarded)
+        assert await status(gateway, key) == "ok"
+        async with asked(gateway, admin) as ask:
+            await acted(ask, key)
+            assert await status(gateway, key) == "key_invalid"
+            await looked(ask, admin)
+            assert await signed_in(gateway, admin) == 200
+        assert await guarded.refusals() == []
+        assert guarded.passwords["control"] not in "".join(map(str, gateway.events))
+
+
+def admin_of(gateway: Served) -> str:
+    return "http://{}:{}".format(*gateway.admin)
+
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+@asynccontextmanager
+async def asked(gateway: Served, admin: Key) -> AsyncIterator[Ask]:
+    headers = {"Authorization": f"Bearer {admin.text}"}
+    async with aiohttp.ClientSession(admin_of(gateway), headers=headers) as session:
+
+        async def ask(method: str, path: str, json: Any = None) -> tuple[int, Any]:
+            async with session.request(method, f"/admin/v1{path}", json=json) as answer:
+                return answer.status, await answer.json()
+
+        yield ask
+
+
+async def acted(ask: Ask, key: Key) -> None:
+    tags = {"act": "disable", "ids": [key.id]}
+    for method, path, body, expected in (
+        ("POST", "/keys", {"consumer": "sales", "scopes": ["agents/*"]}, 201),
+        ("PATCH", f"/keys/{key.id}", {"label": "x"}, 200),
+        ("POST", "/keys/bulk", tags, 200),
+        ("POST", f"/keys/{key.id}/enable", None, 200),
+        ("POST", f"/keys/{key.id}/rotate", {"grace": "1h"}, 200),
+        ("POST", f"/keys/{key.id}/contain", None, 200),
+        ("DELETE", f"/keys/{key.id}", None, 200),
+        ("PUT", "/credentials/crm_key", {"type": "api_key", "fields": {"value": "v"}}, 200),
+        ("POST", "/credentials/crm_key/contain", {"fields": {"value": "w"}}, 200),
+        ("DELETE", "/credentials/crm_key", None, 200),
+        ("POST", "/users/ann/links", {"credentials": "github"}, 201),
+    ):
+        status, told = await ask(method, path, body)
+        assert status == expected, (method, path, told)
+
+
+async def looked(ask: Ask, admin: Key) -> None:
+    for path in ("/keys", f"/keys/{admin.id}", f"/keys/{admin.id}/reach", "/credentials", "/users"):
+        status, told = await ask("GET", path)
+        assert (status, told.get("problem", "")) == (200, ""), (path, told)
+    for path in ("/audit", "/usage", "/usage/totals?by=consumer", "/workers", "/health", "/tools"):
+        status, told = await ask("GET", path)
+        assert (status, told.get("problem", "")) == (200, ""), (path, told)
+    records = (await ask("GET", "/audit?limit=500"))[1]["records"]
+    acts = {one["event"] for one in records if one["actor"] == f"key:{admin.id}"}
+    assert {"key.delete", "credential.rotate", "user.link"} <= acts
+
+
+async def signed_in(gateway: Served, admin: Key) -> int:
+    """What the console's first page answers to whoever has signed in."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with (
+        aiohttp.ClientSession(admin_of(gateway), cookie_jar=jar) as browser,
+        browser.post("/console/login", data={"key": admin.text}) as answer,
+    ):
+        return answer.status
+
+
+async def test_without_such_a_login_what_the_gateway_may_not_is_refused_and_not_done(
+    guarded: Guarded,
+) -> None:
+    async with served(guarded) as gateway:
+        admin = await create(guarded, "--scope", "gateway/admin")
+        key = await create(guarded)
+        async with asked(gateway, admin) as ask:
+            contain = f"/keys/{key.id}/contain"
+            for way in (("POST", contain), ("DELETE", f"/keys/{key.id}"), ("GET", "/audit")):
+                refused, told = await ask(*way)
+                assert (refused, told["code"]) == (503, "store_unavailable")
+                assert "permission" in told["detail"]
+        assert await status(gateway, key) == "ok"
+
+
 DANGEROUS = [
     *("FLUSHALL", "FLUSHDB", "CONFIG GET requirepass", "CONFIG SET maxmemory 1", "KEYS *"),
     *("ACL LIST", "ACL SETUSER gateway allcommands", "MONITOR", "SHUTDOWN NOSAVE", "SAVE"),
@@ -183,6 +277,10 @@ FORBIDDEN = {
     "gateway": [
         *(f"DEL {RECORD}", f"HGETALL {RECORD}", "GET gw:idem:{a}"),
         *("ZREM gw:cred:{vault}:index a", "EXPIRE gw:cred:{vault}:item:a 1", "XRANGE gw:audit - +"),
+    ],
+    "control": [
+        *("HSET gw:worker:a:1 pid 1", "XADD gw:audit * record x", "XDEL gw:audit 1-1"),
+        *("GET gw:cred:{vault}:item:a", "SET gw:cred:{vault}:item:a x", "DEL gw:link:a"),
     ],
     "operator": [
         *("HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"),

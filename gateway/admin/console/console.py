@@ -27,6 +27,7 @@ MENU = (
     ("policies", "Policies"),
     ("credentials", "Credentials"),
     ("users", "Users"),
+    ("tools", "Tools"),
     ("audit", "Audit"),
 )
 _ENDED = "You were signed out, or your key has ended. Sign in again."

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.admin import policies, sight
 from gateway.admin.backend import Backend
-from gateway.admin.console import credential_pages, key_pages
+from gateway.admin.console import credential_pages, key_pages, tool_pages
 from gateway.admin.console.render import bars
 from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
@@ -96,5 +96,6 @@ VIEWS = (
     View(at("policies"), ("read",), show_policies, writes=True),
     View(at("policies/reload"), (), reload_policies, writes=True),
     *credential_pages.VIEWS,
+    *tool_pages.VIEWS,
     View(at("audit"), ("audit",), show_audit),
 )

@@ -1,0 +1,54 @@
+"""The pages of tools: all servers, and the users of one."""
+
+from typing import Any
+
+from gateway.admin import tools, vault
+from gateway.admin.backend import Backend
+from gateway.admin.console.view import Seen, Sent, View, at, call_of
+from gateway.admin.reach import DaysQuery
+from gateway.admin.routing import ApiError, Caller, checked
+
+
+async def list_tools(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+    told = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
+    return Seen("tools", {"told": told})
+
+
+async def show_tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    return await _tool(backend, caller, parts, sent, None)
+
+
+async def make_link(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
+    user = {"user": sent.get("user", "")}
+    link = (await vault.link(backend, call_of(caller, user, body=body))).data
+    return await _tool(backend, caller, parts, {}, link)
+
+
+async def _tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent, link: Any) -> Seen:
+    every = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
+    one = next((tool for tool in every.tools if tool.name == parts["name"]), None)
+    if one is None:
+        raise ApiError(404, "not_found", f"The policies have no tools {parts['name']!r}.")
+    asked = checked(tools.UsersQuery, {name: value for name, value in sent.items() if value})
+    users = (await tools.list_users(backend, call_of(caller, parts, asked))).data
+    return Seen(
+        "tool",
+        {
+            "one": one,
+            "told": every,
+            "users": users.users,
+            "next": users.next,
+            "more": {"after": users.next},
+            "may_link": caller.may(vault.WRITE),
+            "link": link,
+        },
+    )
+
+
+_NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})"
+VIEWS = (
+    View(at("tools"), tools.READ, list_tools),
+    View(at(f"tools/{_NAME}"), tools.READ, show_tool),
+    View(at(f"tools/{_NAME}/links"), vault.WRITE, make_link, writes=True),
+)

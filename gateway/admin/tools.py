@@ -1,0 +1,192 @@
+"""`/admin/v1/tools`: how each server of tools runs and is used, and which users it can serve."""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.reach import DAY, DaysQuery
+from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.domain.credentials import CredentialId, parse_id
+from gateway.domain.errors import MissingError
+from gateway.domain.policies import Agent
+from gateway.domain.references import Reference
+from gateway.domain.tools import ToolServer, Transport
+from gateway.domain.usage import By, Counts, Step
+from gateway.services.usage import totals
+from gateway.services.uses import reflections_since
+from gateway.services.vault import State
+
+READ = ("read",)
+_WORKING = frozenset({State.OK, State.EXPIRING})
+
+
+class ToolShape(BaseModel):
+    """A server of tools. `upstream`: where it is; of a program: its command line.
+
+    `isolation`: how its programs are kept apart; empty: it is no program, or none was started yet.
+    `running`: programs in the worker that answers. `scopes`: what keys need; `:*` where the server
+    alone knows its tools. `credentials` are shared, `of_users` each user's own. `reflected`:
+    answers that a credential was taken out of.
+    """
+
+    name: str
+    transport: Transport
+    upstream: str
+    isolation: str
+    running: int
+    scopes: list[str]
+    credentials: list[str]
+    of_users: list[str]
+    counts: Counts
+    reflected: int
+
+
+class ToolList(BaseModel):
+    """`counts` and `reflected` are of the days asked about. `whole`: no audit record of them was
+    left out; `problem`: why they could not be read."""
+
+    tools: list[ToolShape]
+    whole: bool
+    problem: str
+
+
+class ToolUser(BaseModel):
+    """`has`: credentials that calls can be made with; `broken`: those that are there and do not
+    work, with their state; `lacks`: those that are not there. `link_seconds`: for how long a link
+    of this user is open; null: none is."""
+
+    user: str
+    has: list[str]
+    broken: dict[str, str]
+    lacks: list[str]
+    link_seconds: int | None
+
+
+class ToolUsers(BaseModel):
+    """Users who have brought a credential, of whatever tool, or have a link."""
+
+    users: list[ToolUser]
+    next: str | None
+
+
+class UsersQuery(Shape):
+    after: str = ""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+async def list_tools(backend: Backend, call: Call) -> Told:
+    asked: DaysQuery = call.query
+    now = backend.clock()
+    since = now - (asked.days - 1) * DAY
+    counted = await totals(backend.usage, By.AGENT, Step.DAY, since, now)
+    reflected = await reflections_since(backend.audit_store, since)
+    running = backend.programs.servers.running()
+    shapes = [
+        _shape(
+            backend,
+            agent,
+            counted.get(agent.place, Counts()),
+            reflected.by_place.get(agent.place, 0),
+            running.get(name, 0),
+        )
+        for name, agent in sorted(backend.policies().tools.items())
+    ]
+    return Told(ToolList(tools=shapes, whole=reflected.whole, problem=reflected.problem))
+
+
+async def list_users(backend: Backend, call: Call) -> Told:
+    asked: UsersQuery = call.query
+    wanted = _of_users(_agent(backend, call.parts["name"]))
+    vault = backend.vault_for(call.caller.actor)
+    waiting = await backend.links.waiting()
+    brought = await vault.names()
+    users = sorted({one.owner for one in brought if one.owner} | waiting.keys())
+    first = bisect_right(users, asked.after)
+    page = users[first : first + asked.limit]
+    theirs = [one for one in brought if one.owner in page and one.name in wanted]
+    states = {parse_id(view.name): view.state for view in await vault.views(theirs)}
+    rows = [_user(user, wanted, states, waiting.get(user)) for user in page]
+    more = first + asked.limit < len(users)
+    return Told(ToolUsers(users=rows, next=page[-1] if more else None))
+
+
+def _user(
+    user: str, wanted: list[str], states: Mapping[CredentialId, State], link_seconds: int | None
+) -> ToolUser:
+    every = {name: states.get(CredentialId(name, user)) for name in wanted}
+    found = {name: state for name, state in every.items() if state is not None}
+    return ToolUser(
+        user=user,
+        has=[name for name, state in found.items() if state in _WORKING],
+        broken={name: state for name, state in found.items() if state not in _WORKING},
+        lacks=[name for name in wanted if name not in found],
+        link_seconds=link_seconds,
+    )
+
+
+def _shape(
+    backend: Backend, agent: Agent, counts: Counts, reflected: int, running: int
+) -> ToolShape:
+    tools = _tools(agent)
+    is_program = tools.transport is not Transport.HTTP
+    isolation = backend.programs.launcher.isolation if is_program else None
+    return ToolShape(
+        name=agent.name,
+        transport=tools.transport,
+        upstream=str(agent.upstreams[0]) if agent.upstreams else " ".join(tools.command),
+        isolation=isolation or "",
+        running=running,
+        scopes=[f"tools/{agent.name}:{name}" for name in _names(tools)],
+        credentials=list(dict.fromkeys(one.name for one in _injected(agent) if not one.of_user)),
+        of_users=_of_users(agent),
+        counts=counts,
+        reflected=reflected,
+    )
+
+
+def _names(tools: ToolServer) -> list[str]:
+    return [tool.name for tool in tools.tools] or ["*"]
+
+
+def _tools(agent: Agent) -> ToolServer:
+    return agent.tools or ToolServer(Transport.HTTP)
+
+
+def _of_users(agent: Agent) -> list[str]:
+    return list(dict.fromkeys(one.name for one in _injected(agent) if one.of_user))
+
+
+def _injected(agent: Agent) -> tuple[Reference, ...]:
+    return agent.inject.references if agent.inject is not None else ()
+
+
+def _agent(backend: Backend, name: str) -> Agent:
+    agent = backend.policies().tools.get(name)
+    if agent is None:
+        raise MissingError(f"The policies have no tools {name!r}.")
+    return agent
+
+
+ROUTES: tuple[Route[Backend], ...] = (
+    Route(
+        "GET",
+        "/tools",
+        "Servers of tools, and how they are used",
+        READ,
+        list_tools,
+        ToolList,
+        query=DaysQuery,
+    ),
+    Route(
+        "GET",
+        "/tools/{name}/users",
+        "Which users have what a tool needs of them",
+        READ,
+        list_users,
+        ToolUsers,
+        query=UsersQuery,
+    ),
+)
