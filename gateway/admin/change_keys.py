@@ -21,6 +21,7 @@ from gateway.admin.keys import keys_of
 from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
+from gateway.domain.errors import StoreError
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.key_views import KeyView, view
 from gateway.domain.records import ACTIVE, DISABLED
@@ -107,10 +108,18 @@ async def delete(backend: Backend, call: Call) -> Told:
 
 
 async def revoke(backend: Backend, call: Call) -> Told:
-    keys = keys_of(backend, call)
-    await one(keys, call.parts["id"])
-    done = await lifecycle.revoke(keys, [call.parts["id"]])
-    return _changed(done.changes[0])
+    return Told(await revoked(keys_of(backend, call), call.parts["id"]))
+
+
+async def revoked(keys: KeyStore, key_id: str) -> KeyChange:
+    """MissingError where there is no such key; StoreError where it may live on."""
+    await one(keys, key_id)
+    change = (await lifecycle.revoke(keys, [key_id])).changes[0]
+    if change.refused:
+        # Of a key that is there nothing but Redis stands in the way.
+        await one(keys, key_id)
+        raise StoreError(change.note)
+    return change
 
 
 async def disable(backend: Backend, call: Call) -> Told:

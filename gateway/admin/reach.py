@@ -5,16 +5,16 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.change_keys import revoked
 from gateway.admin.keys import READ, keys_of
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.vault import READ as READ_VAULT
 from gateway.admin.vault import UsedCredential, name_of, shape_of
-from gateway.domain.errors import OperationError, StoreError
+from gateway.domain.errors import StoreError
 from gateway.domain.key_reach import Reachable, places_of, reach
 from gateway.domain.key_views import State, view
 from gateway.domain.scopes import parse_all
 from gateway.domain.usage import Counts
-from gateway.services import lifecycle
 from gateway.services.find_keys import one
 from gateway.services.usage import reached
 from gateway.services.uses import Use, Uses, uses_since
@@ -68,11 +68,7 @@ async def of_key(backend: Backend, call: Call) -> Told:
 async def contain_key(backend: Backend, call: Call) -> Told:
     """Revoked first: what it reached is looked at once it can reach no more."""
     keys = keys_of(backend, call)
-    await one(keys, call.parts["id"])
-    done = await lifecycle.revoke(keys, [call.parts["id"]])
-    change = done.changes[0]
-    if change.refused:
-        raise OperationError(change.note)
+    change = await revoked(keys, call.parts["id"])
     if change.outcome == "deleted":
         return Told(await _of_key(backend, call, "deleted", gone=True))
     return Told(await _of_key(backend, call, change.outcome))

@@ -18,6 +18,10 @@ agents:
       - {path: /health, public: true}
       - {path: /chat, methods: [POST], action: chat}
       - {path: /admin/**, action: manage}
+  tried:
+    upstream: "http://127.0.0.1:9"
+    routes:
+      - {path: /new, action: new, enforce: false}
 services:
   crm: {upstream: "http://127.0.0.1:9", inject: {headers: {X-Key: "${credentials.crm_key}"}}}
 models:
@@ -47,6 +51,7 @@ def policies() -> Policies:
 
 CHAT = Reachable("agents", "routed", ("chat",), ("POST /chat chat",))
 OPEN = Reachable("agents", "open", ("invoke",))
+TRIED = Reachable("agents", "tried", ("new",), ("any /new new (shadow)",))
 CRM = Reachable("services", "crm", ("invoke",), credentials=("crm_key",))
 BIG = Reachable("models", "big", ("invoke",), credentials=("openai_key", "spare_key"))
 SMALL = Reachable("models", "small", ("invoke",), credentials=("spare_key",))
@@ -62,6 +67,8 @@ HUB = ("user/*/github",)
         ("agents/none-such", ()),
         ("agents/open:chat", ()),
         ("agents/open", (OPEN,)),
+        # What is not enforced is open to whoever has to do with the agent.
+        ("agents/tried:other", (TRIED,)),
         ("models/big", (BIG,)),
         ("services/* models/small:invoke", (SMALL, CRM)),
         ("tools/hub:search", (Reachable("tools", "hub", ("search",), credentials=HUB),)),
@@ -84,7 +91,7 @@ def test_a_scope_opens_what_the_policies_have_and_no_more(
 
 def test_everything_is_all_but_the_gateway(policies: Policies) -> None:
     found = {f"{one.kind}/{one.name}" for one in reach(policies, parse_all("*"))}
-    places = {"agents/open", "agents/routed", "models/big", "models/small"}
+    places = {"agents/open", "agents/routed", "agents/tried", "models/big", "models/small"}
     assert found == places | {"services/crm", "tools/hub"}
 
 
