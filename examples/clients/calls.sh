@@ -12,5 +12,5 @@ echo "== a stream"
 curl -sSN "$url/agents/chat/v1/chat/completions" -H "$auth" -H 'Content-Type: application/json' \
     -d '{"model": "demo", "stream": true, "messages": [{"role": "user", "content": "hello"}]}'
 
-echo "== an address that the key does not open: 403, and which scope it would take"
-curl -sS -w '\n%{http_code}\n' "$url/agents/support/" -H "$auth"
+echo "== something that the key does not open: 403, and which scope it would take"
+curl -sS -w '\n%{http_code}\n' "$url/v1/credentials?names=openai_key" -H "$auth"
