@@ -19,7 +19,8 @@ from gateway.admin.routing import (
     Route,
     problem_reply,
 )
-from gateway.protocol.reply import Reply
+from gateway.domain.errors import Denied
+from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
 
 OPENAPI_PATH = f"{PREFIX}/openapi.json"
@@ -39,7 +40,7 @@ class AdminApi:
         self._keyless = keyless
         self._openapi = orjson.dumps(openapi(routes, __version__))
 
-    async def __call__(self, request: AdminRequest) -> Reply | None:
+    async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
         """None: it is for somebody else. Refusals of the key itself are raised as they are."""
         if not request.path.startswith(f"{PREFIX}/"):
             return None
@@ -48,12 +49,11 @@ class AdminApi:
         except ApiError as problem:
             return problem_reply(problem, request.request_id)
 
-    async def _answer(self, request: AdminRequest) -> Reply:
+    async def _answer(self, request: AdminRequest) -> Reply | Streamed:
         described = request.path == OPENAPI_PATH
         if described and self._keyless:
             return self._description()
-        identity = await request.identify()
-        caller = Caller(identity.key_id, identity.consumer, identity.grants)
+        caller = await _caller(request)
         if described:
             return self._description()
         route, parts = self._api.find(request.method, request.path)
@@ -66,3 +66,15 @@ class AdminApi:
     def _description(self) -> Reply:
         kind: tuple[Any, ...] = ("Content-Type", "application/json")
         return Reply(200, (kind, ("Cache-Control", "no-store")), self._openapi)
+
+
+async def _caller(request: AdminRequest) -> Caller:
+    async def still() -> Caller | None:
+        try:
+            return await _caller(request)
+        except Denied:
+            # Also while nobody can say: what is read here is worth waiting for.
+            return None
+
+    identity = await request.identify()
+    return Caller(identity.key_id, identity.consumer, identity.grants, still)

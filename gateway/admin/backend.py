@@ -12,6 +12,7 @@ from gateway.domain.problems import Problem
 from gateway.protocol.policy.read import Loaded
 from gateway.services.acts import Acts
 from gateway.services.audit import Audit
+from gateway.services.audit_readers import AuditReaders
 from gateway.services.audited_keys import AuditedKeys
 from gateway.services.credentials import LiveCredentials
 from gateway.services.explain import Explainer
@@ -19,6 +20,7 @@ from gateway.services.links import Links
 from gateway.services.log_level import LogLevel
 from gateway.services.open_programs import Programs
 from gateway.services.vault import Vault
+from gateway.services.verify_audit import AuditVerifier
 from gateway.store.admission import Admission
 from gateway.store.audit import AuditStore
 from gateway.store.usage import UsageStore
@@ -49,6 +51,8 @@ class Backend:
     admission: Admission
     audit: Audit
     audit_store: AuditStore
+    audit_readers: AuditReaders
+    audit_verifier: AuditVerifier
     credentials: LiveCredentials
     vault_for: Callable[[str], Vault]
     links: Links

@@ -54,7 +54,7 @@ def openapi(routes: Sequence[Route[Any]], version: str) -> dict[str, Any]:
 
 def _operation(route: Route[Any], references: Mapping[type, Any]) -> dict[str, Any]:
     powers = " or ".join(f"`gateway/{power}`" for power in (*route.powers, "admin"))
-    answer = {"application/json": {"schema": references[route.answer]}}
+    answer = {route.media: {"schema": references[route.answer]}}
     told = {"description": "Done", "content": answer}
     problem = {
         "description": "Refused, or failed",

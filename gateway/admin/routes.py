@@ -1,6 +1,7 @@
 """Everything that the admin API answers."""
 
 from gateway.admin import (
+    audit,
     bulk,
     change_keys,
     keys,
@@ -22,6 +23,7 @@ ROUTES: tuple[Route[Backend], ...] = (
     *reach.ROUTES,
     *tools.ROUTES,
     *policies.ROUTES,
+    *audit.ROUTES,
     *sight.ROUTES,
     *log_level.ROUTES,
 )

@@ -2,7 +2,7 @@
 written, so that neither can say what the other does not."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -21,10 +21,11 @@ from gateway.domain.errors import (
 )
 from gateway.domain.scopes import Grants, Scope
 from gateway.protocol import strict_json
-from gateway.protocol.reply import Reply
+from gateway.protocol.reply import Reply, Streamed
 
 PREFIX = "/admin/v1"
 ADMIN = "admin"
+JSON = "application/json"
 LONGEST_BODY = 512 * 1024
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -53,13 +54,21 @@ class ApiError(GatewayError):
         self.errors = tuple(errors)
 
 
+async def _nobody() -> None:
+    """Who is not known by a key has nothing that lasts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key a request came with."""
+    """Whose key a request came with. `still`: who that is when it is asked again, None where it
+    would not be let in any more; for answers that take long."""
 
     key_id: str
     consumer: str
     grants: Grants
+    still: Callable[[], Awaitable["Caller | None"]] = field(
+        default=_nobody, repr=False, compare=False
+    )
 
     @property
     def actor(self) -> str:
@@ -85,16 +94,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is answered. `data`: a dataclass or a model, as JSON."""
+    """What is answered. `data`: a dataclass or a model, as JSON. `pieces`: in its place, a body
+    of the type `media` that comes piece by piece."""
 
     data: Any = field(default=None, repr=False)
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    pieces: AsyncGenerator[bytes, None] | None = field(default=None, repr=False)
+    media: str = JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[Backend]):
-    """`powers`: any of `gateway/<power>` is enough, as is `gateway/admin`."""
+    """`powers`: any of `gateway/<power>` is enough, as is `gateway/admin`. `media`: the type of the
+    answer."""
 
     method: str
     path: str
@@ -106,6 +119,7 @@ class Route(Generic[Backend]):
     query: type[Shape] = NoQuery
     status: int = 200
     headers: tuple[str, ...] = ()
+    media: str = JSON
     pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +162,7 @@ class Api(Generic[Backend]):
         query: bytes,
         headers: Mapping[bytes, bytes],
         body: bytes,
-    ) -> Reply:
+    ) -> Reply | Streamed:
         if not caller.may(route.powers):
             needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
             raise ApiError(403, "scope_denied", f"This needs a key with {needed}.")
@@ -165,7 +179,7 @@ class Api(Generic[Backend]):
             raise ApiError(409, "refused", str(problem)) from None
         except StoreError as problem:
             raise ApiError(503, "store_unavailable", str(problem)) from None
-        return _reply(told)
+        return reply_of(told)
 
 
 def _query(shape: type[Shape], raw: bytes) -> Shape:
@@ -203,9 +217,10 @@ def checked(shape: type[Checked], data: Any, *, strict: bool = False) -> Checked
         raise ApiError(422, "invalid", told, errors) from None
 
 
-def _reply(told: Told) -> Reply:
-    kind = ("Content-Type", "application/json")
-    headers = (kind, ("Cache-Control", "no-store"), *told.headers)
+def reply_of(told: Told) -> Reply | Streamed:
+    headers = (("Content-Type", told.media), ("Cache-Control", "no-store"), *told.headers)
+    if told.pieces is not None:
+        return Streamed(told.status, headers, told.pieces)
     kind_of_data: Any = type(told.data)
     return Reply(told.status, headers, adapter(kind_of_data).dump_json(told.data))
 

@@ -1,9 +1,7 @@
-"""`/admin/v1/audit`, `/usage`, `/workers` and `/health`: what happened, and how it goes."""
+"""`/admin/v1/usage`, `/workers` and `/health`: what happened, and how it goes."""
 
-from collections import deque
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import orjson
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
@@ -21,13 +19,6 @@ class SeriesShape(BaseModel):
 
 class TotalsShape(BaseModel):
     names: dict[str, Counts]
-
-
-class AuditShape(BaseModel):
-    """Newest first. `next`: what to give as `before` for the ones behind; null: no more."""
-
-    records: list[dict[str, Any]]
-    next: str | None
 
 
 class WorkersShape(BaseModel):
@@ -56,18 +47,6 @@ class KeyUsageQuery(Shape):
     last: Annotated[int, Field(ge=1, le=72)] = 30
 
 
-class AuditQuery(Shape):
-    event: str = ""
-    key: str = ""
-    consumer: str = ""
-    agent: str = ""
-    user: str = ""
-    actor: str = ""
-    decision: Literal["", "allowed", "denied"] = ""
-    before: Annotated[str, Field(pattern=r"^(\d{1,15}-\d{1,15})?$")] = ""
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-
-
 async def usage_series(backend: Backend, call: Call) -> Told:
     asked: UsageQuery = call.query
     step, now = Step(asked.step), backend.clock()
@@ -92,39 +71,6 @@ async def usage_of_key(backend: Backend, call: Call) -> Told:
     since = now - (asked.last - 1) * step.seconds
     points = await key_series(backend.usage, call.parts["id"], step, since, now)
     return Told(SeriesShape(points=points))
-
-
-async def audit(backend: Backend, call: Call) -> Told:
-    asked: AuditQuery = call.query
-    wanted = {
-        "event": asked.event,
-        "key_id": asked.key,
-        "consumer": asked.consumer,
-        "agent": asked.agent,
-        "user": asked.user,
-        "actor": asked.actor,
-        "decision": asked.decision,
-    }
-    wanted = {name: value for name, value in wanted.items() if value}
-    found: deque[dict[str, Any]] = deque()
-    last = None
-    async for entry, text in backend.audit_store.read_back(asked.before):
-        record = _record(text)
-        if record is None or any(record.get(name) != value for name, value in wanted.items()):
-            continue
-        if len(found) == asked.limit:
-            return Told(AuditShape(records=list(found), next=last))
-        found.append(record)
-        last = entry
-    return Told(AuditShape(records=list(found), next=None))
-
-
-def _record(text: str) -> dict[str, Any] | None:
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 async def workers(backend: Backend, _: Call) -> Told:
@@ -174,7 +120,6 @@ ROUTES: tuple[Route[Backend], ...] = (
         SeriesShape,
         query=KeyUsageQuery,
     ),
-    Route("GET", "/audit", "Audit records", ("audit",), audit, AuditShape, query=AuditQuery),
     Route("GET", "/workers", "The processes that serve", READ, workers, WorkersShape),
     Route("GET", "/health", "How this worker does", READ, health, HealthShape),
 )

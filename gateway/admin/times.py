@@ -25,6 +25,16 @@ def expiry_second(field: str, text: str | None, now: int) -> int | None:
         raise _bad(field, problem) from None
 
 
+def since_second(field: str, text: str, now: int) -> int:
+    """The Unix second from which on something is wanted; 0 where there is none."""
+    if not text:
+        return 0
+    try:
+        return expiry.parse_since(text, now)
+    except ValueError as problem:
+        raise _bad(field, problem) from None
+
+
 def _bad(field: str, problem: ValueError) -> ApiError:
     told = [{"field": field, "message": str(problem)}]
     return ApiError(422, "invalid", f"{field}: {problem}.", told)

@@ -11,13 +11,17 @@ from gateway.admin.backend import Backend, Reloadable
 from gateway.admin.console.console import Console
 from gateway.app.data_plane import DataPlane
 from gateway.app.foundation import Foundation
+from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.draw import draw
+from gateway.crypto.envelope import MasterKeys
 from gateway.crypto.tags import Peppers
-from gateway.protocol.reply import Reply
+from gateway.protocol.reply import Reply, Streamed
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.health import Readiness
 from gateway.services.admin_request import AdminRequest
+from gateway.services.audit_readers import AuditReaders
 from gateway.services.links import Links
+from gateway.services.verify_audit import AuditVerifier
 from gateway.store.audit import AuditStore
 from gateway.store.connect import open_store
 from gateway.store.links import LinkStore
@@ -47,7 +51,7 @@ async def open_admin_door(
         keyless = settings.admin_listen.is_loopback
         api, console = AdminApi(backend, keyless=keyless), Console(backend)
 
-        async def answer(request: AdminRequest) -> Reply | None:
+        async def answer(request: AdminRequest) -> Reply | Streamed | None:
             return await api(request) or await console(request)
 
         yield AdminDoor(metrics, base.gatekeeper, base.policies, answer, keyless=keyless)
@@ -63,6 +67,12 @@ def _backend(
     workers: WorkerStore,
 ) -> Backend:
     prefix = base.settings.store.prefix
+    audit_store = AuditStore(client, prefix)
+    masters = MasterKeys(base.settings.vault.master_keys)
+
+    async def draining() -> bool:
+        return "draining" in await readiness()
+
     return Backend(
         client,
         prefix,
@@ -70,7 +80,9 @@ def _backend(
         base.policies,
         base.admission,
         base.audit,
-        AuditStore(client, prefix),
+        audit_store,
+        AuditReaders(audit_store, draining),
+        AuditVerifier(audit_store, audit_keys(masters), base.settings.audit.retention),
         base.credentials,
         base.vault_for,
         links,

@@ -1,20 +1,22 @@
 """The admin listener: `/metrics`, and what answers for operators."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from ipaddress import ip_address
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, OperationError, StoreError
 from gateway.domain.policies import Policies
 from gateway.domain.scopes import Scope
 from gateway.protocol.refusal import problem
-from gateway.protocol.reply import Reply, encode
+from gateway.protocol.reply import Reply, Streamed, encode, encode_head
 from gateway.protocol.request import RequestHead
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import read_exchange
 from gateway.proxy.ids import Ids
 from gateway.proxy.services import read_whole
+from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admit import Gatekeeper, Identity
 from gateway.services.locate import Located
@@ -69,7 +71,10 @@ class AdminDoor:
             raise Denied(
                 Code.NOT_FOUND, "There is nothing here but /metrics, /admin/v1/ and /console/."
             )
-        exchange.reply(reply)
+        if isinstance(reply, Streamed):
+            await _stream(exchange, reply)
+        else:
+            exchange.reply(reply)
 
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
         if not self._keyless:
@@ -119,6 +124,25 @@ class AdminDoor:
         """Answer what could not be read as a request; the connection ends with it."""
         answer = problem(denied, self._ids.request_id())
         connection.write(encode(answer, keep_alive=False))
+
+
+async def _stream(exchange: Exchange, reply: Streamed) -> None:
+    chunked = not exchange.http10
+    if not (chunked and exchange.body_arrived):
+        exchange.close_after()
+    head = encode_head(reply, chunked=chunked, keep_alive=exchange.keep_alive)
+    exchange.begin(reply.status, head)
+    async with aclosing(reply.pieces) as pieces:
+        if exchange.method == "HEAD":
+            return
+        try:
+            async for piece in pieces:
+                await exchange.write(chunk(piece) if chunked else piece)
+        except (StoreError, OperationError):
+            exchange.abort()
+            return
+    if chunked:
+        await exchange.write(LAST_CHUNK)
 
 
 def _is_of_this_machine(host: str) -> bool:

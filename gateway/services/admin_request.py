@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.protocol.reply import Reply
+from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admit import Identity
 
 
@@ -27,7 +27,7 @@ class AdminRequest:
 
 
 # None: there is nothing at this path.
-AnswerAdmin = Callable[[AdminRequest], Awaitable[Reply | None]]
+AnswerAdmin = Callable[[AdminRequest], Awaitable[Reply | Streamed | None]]
 
 
 async def nothing(_: AdminRequest) -> Reply | None:

@@ -1,10 +1,15 @@
 """Verifying audit records: each is checked against its chain, and chains against an anchor."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from gateway.crypto.audit_key import AuditKeys
 from gateway.domain.audit_chains import Chains
+from gateway.domain.audit_settings import Retention
+from gateway.domain.errors import OperationError
+from gateway.store.audit import AuditStore
 
 # A few milliseconds of a thread, so that whoever shares the process has its turns.
 AT_ONCE = 500
@@ -30,6 +35,28 @@ class Verdict:
     complete: bool
     bad: str | None
     reason: str | None
+
+
+class AuditVerifier:
+    """The stream, one verification at a time: it takes a good part of a core for seconds."""
+
+    def __init__(self, store: AuditStore, keys: AuditKeys, retention: Retention) -> None:
+        self._store = store
+        self._keys = keys
+        self._retention = retention
+        self._busy = asyncio.Lock()
+
+    async def verify(self, since: int, most: int) -> Verdict:
+        """Of at most so many records from the Unix second `since` on. OperationError while another
+        is under way."""
+        if self._busy.locked():
+            raise OperationError("The audit is being verified already: ask again in some seconds.")
+        async with self._busy:
+            # Whoever begins in the midst has not seen what came before.
+            gone = math.inf if since else await self._store.gone_before(self._retention)
+            signed = bool(self._keys.current)
+            chains = Chains(self._keys.by_id, signed=signed, gone_before=gone)
+            return await verify(self._store.read(f"{since}000-0"), chains, most)
 
 
 async def verify(entries: AsyncIterator[Entry], chains: Chains, most: int | None = None) -> Verdict:

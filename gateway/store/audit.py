@@ -67,6 +67,13 @@ class AuditStore:
         """The instant before which records may have been trimmed."""
         return retention.gone_before(await self.length(), time.time())
 
+    async def newest(self) -> str:
+        """The id of the newest entry; empty where there is none."""
+        words = ("XREVRANGE", self._name, "+", "-", "COUNT", 1)
+        with translated():
+            entries = await self._client.execute_command(*words, **{NEVER_DECODE: True})
+        return str(entries[0][0].decode()) if entries else ""
+
     async def length(self) -> int:
         with translated():
             return int(await self._client.xlen(self._name))

@@ -11,6 +11,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
 )
 
+from gateway.admin.audit import EVENTS
 from gateway.admin.routes import ROUTES
 from gateway.domain.keys import Key
 from tests.flows.world import World
@@ -23,12 +24,14 @@ EXAMPLES = 12
 async def test_what_is_sent_as_described_is_answered_as_described(world: World, admin: Key) -> None:
     base = f"http://{world.gateways[0].admin.address}"
     asked = await asyncio.to_thread(ask_all, base, admin.text)
-    assert asked == len(ROUTES)
+    assert asked == len([route for route in ROUTES if route.media != EVENTS])
 
 
 def ask_all(base: str, key: str) -> int:
     """How many operations were asked, each in EXAMPLES ways."""
     schema = schemathesis.openapi.from_url(f"{base}/admin/v1/openapi.json")
+    # What has no end cannot be asked for twelve times.
+    schema = schema.exclude(path="/admin/v1/audit/tail")
     operations = [found.ok() for found in schema.get_all_operations()]
     for operation in operations:
 

@@ -4,7 +4,7 @@ template beside it."""
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.admin import policies, sight
+from gateway.admin import audit, policies, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console import credential_pages, key_pages, tool_pages
 from gateway.admin.console.render import bars
@@ -65,8 +65,8 @@ async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -
 
 
 async def show_audit(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    asked = checked(sight.AuditQuery, {name: value for name, value in sent.items() if value})
-    told = (await sight.audit(backend, call_of(caller, query=asked))).data
+    asked = checked(audit.AuditQuery, {name: value for name, value in sent.items() if value})
+    told = (await audit.records(backend, call_of(caller, query=asked))).data
     more = asked.model_dump() | {"before": told.next, "limit": None}
     records = [_record(one) for one in told.records]
     values = {"records": records, "next": told.next, "more": more, "asked": asked.model_dump()}

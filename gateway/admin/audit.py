@@ -1,0 +1,149 @@
+"""`/admin/v1/audit`: records by what they say, as they come, as a file, and whether they are as
+they were written."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from gateway.admin.backend import Backend
+from gateway.admin.routing import Call, Route, Shape, Told, checked
+from gateway.admin.times import since_second
+from gateway.services.audit_readers import Standing, search
+from gateway.services.verify_audit import Verdict
+
+POWERS = ("audit",)
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+MOST_VERIFIED = 200_000
+_ENTRY = r"^(\d{1,15}-\d{1,15})?$"
+
+
+class AuditShape(BaseModel):
+    """Newest first. `next`: what to give as `before` for the ones behind, of which each request
+    looks at 10,000 at most, so that there may be none here yet; null: no more."""
+
+    records: list[dict[str, Any]]
+    next: str | None
+
+
+class AuditFilter(Shape):
+    """Each that is given has to be what the record says."""
+
+    event: str = ""
+    key: str = ""
+    consumer: str = ""
+    agent: str = ""
+    user: str = ""
+    actor: str = ""
+    decision: Literal["", "allowed", "denied"] = ""
+
+    @property
+    def wanted(self) -> Mapping[str, str]:
+        """By the names in the records."""
+        given = {
+            "event": self.event,
+            "key_id": self.key,
+            "consumer": self.consumer,
+            "agent": self.agent,
+            "user": self.user,
+            "actor": self.actor,
+            "decision": self.decision,
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+class AuditQuery(AuditFilter):
+    before: Annotated[str, Field(pattern=_ENTRY)] = ""
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class TailQuery(AuditFilter):
+    """`after`: the id of the last event that was seen, as `Last-Event-ID` has it too; without it
+    the tail begins now."""
+
+    after: Annotated[str, Field(pattern=_ENTRY)] = ""
+
+
+class ExportQuery(AuditFilter):
+    """`since`: `2h` ago, a date, or Unix seconds; without it from the oldest on."""
+
+    since: Annotated[str, Field(max_length=40)] = ""
+
+
+class VerifyQuery(Shape):
+    since: Annotated[str, Field(max_length=40)] = ""
+    limit: Annotated[int, Field(ge=1, le=MOST_VERIFIED)] = MOST_VERIFIED
+
+
+async def records(backend: Backend, call: Call) -> Told:
+    asked: AuditQuery = call.query
+    found = await search(backend.audit_store, asked.wanted, asked.before, asked.limit)
+    return Told(AuditShape(records=list(found.records), next=found.next))
+
+
+async def tail(backend: Backend, call: Call) -> Told:
+    asked: TailQuery = call.query
+    # Which a browser that was cut off sends by itself.
+    seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
+    after = asked.after or seen
+    events = await backend.audit_readers.follow(asked.wanted, after, _standing(call))
+    return Told(pieces=events, media=EVENTS)
+
+
+async def export(backend: Backend, call: Call) -> Told:
+    asked: ExportQuery = call.query
+    since = since_second("since", asked.since, int(backend.clock()))
+    lines = await backend.audit_readers.export(asked.wanted, since, _standing(call))
+    named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
+    return Told(pieces=lines, media=LINES, headers=(named,))
+
+
+async def verify(backend: Backend, call: Call) -> Told:
+    asked: VerifyQuery = call.query
+    since = since_second("since", asked.since, int(backend.clock()))
+    return Told(await backend.audit_verifier.verify(since, asked.limit))
+
+
+def _standing(call: Call) -> Standing:
+    """Whether the reader's key, as it is now, may still read."""
+
+    async def holds() -> bool:
+        now = await call.caller.still()
+        return now is not None and now.may(POWERS)
+
+    return holds
+
+
+ROUTES: tuple[Route[Backend], ...] = (
+    Route("GET", "/audit", "Audit records", POWERS, records, AuditShape, query=AuditQuery),
+    Route(
+        "GET",
+        "/audit/tail",
+        "Audit records as they come, as server-sent events, until the key is closed",
+        POWERS,
+        tail,
+        str,
+        query=TailQuery,
+        headers=("Last-Event-ID",),
+        media=EVENTS,
+    ),
+    Route(
+        "GET",
+        "/audit/export",
+        "Audit records as a file, oldest first, a JSON object a line",
+        POWERS,
+        export,
+        str,
+        query=ExportQuery,
+        media=LINES,
+    ),
+    Route(
+        "GET",
+        "/audit/verify",
+        "Whether the records are as they were written, and which is the first that is not",
+        POWERS,
+        verify,
+        Verdict,
+        query=VerifyQuery,
+    ),
+)

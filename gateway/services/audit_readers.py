@@ -1,0 +1,158 @@
+"""Reading the audit stream for operators: found by what a record says, followed, or as a whole."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.domain.errors import OperationError, StoreError
+from gateway.store.audit import BATCH, AuditStore
+
+# Of one search, newest first: what is behind them is found by the next one.
+MOST_LOOKED_AT = 10_000
+# Tails and exports at a time, of one process.
+MOST_READERS = 16
+POLL_SECONDS = 0.5
+# How soon a reader's key that was closed ends what it reads.
+CHECK_SECONDS = 1.0
+# Whatever stands between the gateway and a reader gives up on longer silences.
+PING_SECONDS = 15.0
+_PING = b": alive\n\n"
+
+Record = dict[str, Any]
+Wanted = Mapping[str, str]
+Standing = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Newest first. `next`: what the next search gives as `before`; None: there is no more."""
+
+    records: tuple[Record, ...]
+    next: str | None
+
+
+async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> Found:
+    """At most `limit` records that say all that is `wanted`, of the next MOST_LOOKED_AT."""
+    found: list[Record] = []
+    looked_at, last = 0, before
+    async for entry, text in store.read_back(before):
+        if looked_at == MOST_LOOKED_AT or len(found) == limit:
+            return Found(tuple(found), last)
+        looked_at, last = looked_at + 1, entry
+        record = _matching(text, wanted)
+        if record is not None:
+            found.append(record)
+    return Found(tuple(found), None)
+
+
+class AuditReaders:
+    """Who follows or exports: so many at a time. `draining`: whether the process ends."""
+
+    def __init__(self, store: AuditStore, draining: Callable[[], Awaitable[bool]]) -> None:
+        self._store = store
+        self._draining = draining
+        self._open = 0
+        self._loop = asyncio.get_running_loop()
+
+    async def follow(
+        self, wanted: Wanted, after: str, standing: Standing
+    ) -> AsyncGenerator[bytes, None]:
+        """Server-sent events of what is written behind the entry `after` (empty: from now on),
+        until `standing` is lost or the process ends. OperationError where too many read already,
+        StoreError where the stream cannot be read."""
+        start = after or await self._newest()
+        self._check_room()
+        return self._followed(wanted, start, standing)
+
+    async def export(
+        self, wanted: Wanted, since: int, standing: Standing
+    ) -> AsyncGenerator[bytes, None]:
+        """Lines of what was written from the Unix second `since` on until now; cut where
+        `standing` is lost. Errors as `follow`."""
+        until = await self._newest()
+        self._check_room()
+        return self._exported(wanted, f"{since}000-0", until, standing)
+
+    async def _newest(self) -> str:
+        return await self._store.newest() or "0-0"
+
+    def _check_room(self) -> None:
+        if self._open >= MOST_READERS:
+            raise OperationError(f"{MOST_READERS} read the audit here already: wait for an end.")
+
+    async def _followed(
+        self, wanted: Wanted, last: str, standing: Standing
+    ) -> AsyncGenerator[bytes, None]:
+        self._check_room()
+        self._open += 1
+        try:
+            # So that a reader knows that it is connected, while nothing happens.
+            yield _PING
+            spoken = checked = self._loop.time()
+            while True:
+                async for entry, text in self._store.read(f"({last}"):
+                    last = entry
+                    if _matching(text, wanted) is not None:
+                        spoken = self._loop.time()
+                        yield b"id: %b\ndata: %b\n\n" % (entry.encode(), _one_line(text))
+                    if self._loop.time() - checked >= CHECK_SECONDS:
+                        break
+                now = self._loop.time()
+                if now - checked >= CHECK_SECONDS:
+                    checked = now
+                    if not await standing() or await self._draining():
+                        return
+                if now - spoken >= PING_SECONDS:
+                    spoken = now
+                    yield _PING
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            self._open -= 1
+
+    async def _exported(
+        self, wanted: Wanted, start: str, until: str, standing: Standing
+    ) -> AsyncGenerator[bytes, None]:
+        self._check_room()
+        self._open += 1
+        lines: list[bytes] = []
+        checked = self._loop.time()
+        try:
+            async for entry, text in self._store.read(start):
+                if _place(entry) > _place(until):
+                    break
+                if _matching(text, wanted) is not None:
+                    lines.append(_one_line(text) + b"\n")
+                if len(lines) == BATCH:
+                    yield b"".join(lines)
+                    lines = []
+                if self._loop.time() - checked >= CHECK_SECONDS:
+                    checked = self._loop.time()
+                    if not await standing():
+                        raise StoreError("The key was closed.")
+            yield b"".join(lines)
+        finally:
+            self._open -= 1
+
+
+def _matching(text: str, wanted: Wanted) -> Record | None:
+    """The record, if it is one and says all of that."""
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    return record if all(record.get(name) == value for name, value in wanted.items()) else None
+
+
+def _one_line(text: str) -> bytes:
+    """A record that somebody wrote by hand may hold line ends between its values."""
+    return text.replace("\r", " ").replace("\n", " ").encode()
+
+
+def _place(entry: str) -> tuple[int, int]:
+    millisecond, number = entry.split("-")
+    return int(millisecond), int(number)
