@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib.resources import files
 
 import pytest
 
+from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
 from gateway.domain.keys import Key
 from tests.flows.world import Answer, World
@@ -167,3 +169,13 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
             found.add(double or single)
     assert found
     assert sorted(found - CHINESE.keys()) == []
+
+
+def test_scripts_of_others_are_what_they_were() -> None:
+    folder = files("gateway.admin.console").joinpath("static")
+    told = folder.joinpath("README.md").read_text(encoding="utf-8")
+    vendored = dict(re.findall(r"^\| `([^`]+)` .* `([0-9a-f]{64})`", told, re.MULTILINE))
+    assert [name for name in vendored if name not in STATIC] == []
+    assert {name for name in STATIC if ".min." in name} == set(vendored)
+    for name, digest in vendored.items():
+        assert sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest

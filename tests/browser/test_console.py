@@ -19,6 +19,8 @@ from tests.services.vaults import Vault
 
 PAGES = ("", "keys", "policies", "credentials", "users", "tools", "audit")
 # Such names come from strangers, and have to be shown as they are.
+# What a browser notes down of answers that the tests ask for.
+EXPECTED = ("401", "404", "503")
 NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
 
@@ -47,7 +49,7 @@ async def page(browser: Browser, world: World, admin: Key) -> AsyncIterator[Page
     await opened.get_by_role("heading", name="Overview").wait_for()
     yield opened
     await context.close()
-    assert [text for text in said if "404" not in text and "401" not in text] == []
+    assert [text for text in said if not any(code in text for code in EXPECTED)] == []
     assert foreign == []
 
 
@@ -266,6 +268,52 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
         await page.get_by_role("button", name="中文").click()
         assert await page.locator("html").get_attribute("lang") == "zh-Hans"
         await page.get_by_role("button", name="English").click()
+
+
+SHIFTS = """() => { window.shifted = 0; new PerformanceObserver(list => {
+  for (const one of list.getEntries()) window.shifted += one.value;
+}).observe({type: "layout-shift", buffered: false}); }"""
+
+
+async def test_the_overview_is_live_while_somebody_looks(page: Page, world: World) -> None:
+    """Figures come by themselves, nothing moves, and a tab that nobody sees asks for nothing."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.evaluate(SHIFTS)
+    key = await world.issue("agents/*", consumer="<b>sales</b>")
+    for _ in range(3):
+        await world.call(key)
+    await page.get_by_role("cell", name="<b>sales</b>").wait_for(timeout=30_000)
+    assert await page.locator(".figure").first.inner_text() >= "3"
+    assert await page.evaluate("window.shifted") < 0.01
+    assert set(asked) == {page.url}
+    hide = "h => Object.defineProperty(document, 'hidden', {get: () => h, configurable: true})"
+    await page.evaluate(hide, True)
+    before = len(asked)
+    for _ in range(3):
+        await page.evaluate("htmx.trigger(document.getElementById('live'), 'refresh')")
+    assert len(asked) == before
+    await page.evaluate(hide, False)
+    async with page.expect_response(page.url, timeout=30_000):
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+async def test_what_is_wrong_shows_by_itself_and_a_session_that_ends_leads_out(
+    page: Page, world: World, admin: Key
+) -> None:
+    well = page.get_by_text("All is well")
+    await well.wait_for()
+    await page.route("**/console/", lambda route: route.fulfill(status=503, body="<p>no</p>"))
+    await page.get_by_text("No answer: these are the last figures").wait_for(timeout=30_000)
+    assert await page.locator("body.stale").count() == 1
+    await page.unroute("**/console/")
+    await page.locator("body:not(.stale)").wait_for(timeout=30_000)
+    world.gateways[0].draining = True
+    await page.get_by_text("This worker does not serve: it lacks draining").wait_for(timeout=30_000)
+    world.gateways[0].draining = False
+    await well.wait_for(timeout=30_000)
+    await world.client.hset(world.record(admin), "status", "revoked")
+    await page.get_by_role("heading", name="Sign in").wait_for(timeout=30_000)
 
 
 async def test_the_first_page_is_small(page: Page) -> None:

@@ -21,6 +21,7 @@ STATIC: Mapping[str, tuple[str, bytes]] = {
     for name, kind in (
         ("console.css", "text/css; charset=utf-8"),
         ("console.js", "text/javascript; charset=utf-8"),
+        ("htmx-4.0.1.min.js", "text/javascript; charset=utf-8"),
     )
 }
 HEADERS = (
@@ -31,6 +32,7 @@ HEADERS = (
                 "default-src 'none'",
                 "style-src 'self'",
                 "script-src 'self'",
+                "connect-src 'self'",
                 "img-src 'self'",
                 "form-action 'self'",
                 "frame-ancestors 'none'",

@@ -11,13 +11,18 @@ from gateway.admin.console.render import bars
 from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
 
+# In each list; the page keeps room for so many, so that nothing moves as they come.
+MOST_RANKED = 6
+
 
 async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
     async def top(by: str, what: str) -> list[tuple[str, int]]:
         asked = checked(sight.UsageQuery, {"by": by, "last": 24})
         told = (await sight.usage_totals(backend, call_of(caller, query=asked))).data
         counted = [(name, getattr(one, what)) for name, one in told.names.items()]
-        return sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])[:8]
+        return sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])[
+            :MOST_RANKED
+        ]
 
     asked = sight.UsageQuery(last=24)
     told = (await sight.usage_series(backend, call_of(caller, query=asked))).data
@@ -28,18 +33,31 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
         ("Failed", sum(one.failed for one in points)),
         ("Tokens", sum(one.tokens for one in points)),
     ]
+    health = (await sight.health(backend, call_of(caller))).data
     return Seen(
         "overview",
         {
+            "problems": _problems(backend, health),
             "figures": figures,
             "bars": bars([one.requests for one in points]),
             "denials": await top("code", "denied"),
             "consumers": await top("consumer", "requests"),
             "agents": await top("agent", "requests"),
-            "health": (await sight.health(backend, call_of(caller))).data,
+            "health": health,
             "workers": (await sight.workers(backend, call_of(caller))).data.workers,
         },
     )
+
+
+def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str]]:
+    """What an operator has to look at now, worst first: what it is, and what is known of it."""
+    refused = backend.live.problems if backend.live else ()
+    found = [
+        ("This worker does not serve: it lacks", ", ".join(health.missing)),
+        ("Last error of the vault", health.credentials_error),
+        ("Policy files were refused, the set before stays in force", refused and str(refused[0])),
+    ]
+    return [{"what": what, "detail": str(detail)} for what, detail in found if detail]
 
 
 async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:

@@ -123,6 +123,15 @@ CHINESE = MappingProxyType(
         "Count": "数量",
         "Language": "语言",
         "Credential": "凭据",
+        "Live, every 5 seconds": "实时，每 5 秒更新",
+        "No answer: these are the last figures": "没有应答：显示的是最后的数据",
+        "All is well: ready, policies as written, vault in reach.": (
+            "一切正常：已就绪，策略与文件一致，保险库可达。"
+        ),
+        "This worker does not serve: it lacks": "此工作进程未提供服务，缺少：",
+        "Policy files were refused, the set before stays in force": (
+            "策略文件被拒绝，仍使用之前的策略"
+        ),
         "Tools": "工具",
         "Transport": "传输方式",
         "Isolation": "隔离",

@@ -1,13 +1,16 @@
 // What a page cannot say without a script: the reader's own time, and a copy at one press.
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const at = new Date(time.dateTime);
-  if (!Number.isNaN(at.valueOf())) {
-    time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
-    time.textContent = at.toLocaleString(document.documentElement.lang, {
-      dateStyle: "medium", timeStyle: "short",
-    });
+function localise() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.valueOf())) {
+      time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
+      time.textContent = at.toLocaleString(document.documentElement.lang, {
+        dateStyle: "medium", timeStyle: "short",
+      });
+    }
   }
 }
+localise();
 for (const button of document.querySelectorAll("button[data-copies]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
@@ -23,3 +26,21 @@ for (const all of document.querySelectorAll("input[data-chooses]")) {
     }
   });
 }
+// A page that is kept up to date by htmx: nothing is asked for where nobody looks, what fails leaves
+// the figures as they are and says so, and a session that has ended leads to where one begins.
+const stale = (is) => document.body.classList.toggle("stale", is);
+document.addEventListener("htmx:before:request", (event) => {
+  if (document.hidden) event.preventDefault();
+});
+document.addEventListener("htmx:before:response", (event) => {
+  const { status } = event.detail.ctx.response;
+  if (status !== 200) event.preventDefault();
+  if (status === 401 || status === 403) location.reload();
+  stale(status !== 200);
+});
+document.addEventListener("htmx:error", () => stale(true));
+document.addEventListener("htmx:after:swap", localise);
+document.addEventListener("visibilitychange", () => {
+  const live = document.getElementById("live");
+  if (live && !document.hidden) window.htmx.trigger(live, "refresh");
+});
