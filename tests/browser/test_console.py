@@ -18,9 +18,9 @@ from tests.flows.world import World
 from tests.services.vaults import Vault
 
 PAGES = ("", "keys", "policies", "credentials", "users", "tools", "audit")
-# Such names come from strangers, and have to be shown as they are.
 # What a browser notes down of answers that the tests ask for.
 EXPECTED = ("401", "404", "503")
+# Such names come from strangers, and have to be shown as they are.
 NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
 
@@ -284,7 +284,7 @@ async def test_the_overview_is_live_while_somebody_looks(page: Page, world: Worl
     for _ in range(3):
         await world.call(key)
     await page.get_by_role("cell", name="<b>sales</b>").wait_for(timeout=30_000)
-    assert await page.locator(".figure").first.inner_text() >= "3"
+    assert int(await page.locator(".figure").first.inner_text()) >= 3
     assert await page.evaluate("window.shifted") < 0.01
     assert set(asked) == {page.url}
     hide = "h => Object.defineProperty(document, 'hidden', {get: () => h, configurable: true})"
