@@ -1,23 +1,17 @@
 """`gateway policy check`."""
 
-import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
-from gateway.cli.vault_options import check_vault, running_store
-from gateway.domain.errors import StoreError
-from gateway.domain.policies import Policies
+from gateway.cli.policies_in_use import orphaned, with_credentials
+from gateway.cli.vault_options import running_store
 from gateway.domain.problems import Problem
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
-from gateway.services.orphans import orphans
 from gateway.services.policies import read_directory
-from gateway.store.connect import open_store
-from gateway.store.keys import KeyStore
 
 CHECK_EPILOG = """\b
 Examples:
@@ -41,9 +35,9 @@ def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path |
     warnings = [str(warning) for warning in loaded.warnings]
     reachable = running_store(store)
     if loaded.policies is not None:
-        loaded = _with_credentials(reachable, loaded)
+        loaded = with_credentials(reachable, loaded)
     if loaded.policies is not None:
-        warnings += _orphaned(reachable, loaded.policies)
+        warnings += orphaned(reachable, loaded.policies).sentences
     if as_json:
         print_json(_shape(loaded, warnings))
     else:
@@ -79,32 +73,3 @@ def _problem(problem: Problem) -> dict[str, object]:
         "column": place.column,
         "message": problem.message,
     }
-
-
-def _with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:
-    """`loaded`, or the problems of its references, where the vault can be asked."""
-    policies = loaded.policies
-    if policies is None or not policies.mentions:
-        return loaded
-    try:
-        problems = check_vault(store, lambda vault: vault.problems(policies))
-    except StoreError as problem:
-        note(f"The credentials were not looked at: {problem}")
-        return loaded
-    return replace(loaded, policies=None, problems=tuple(problems)) if problems else loaded
-
-
-def _orphaned(store: StoreSettings | None, policies: Policies) -> list[str]:
-    """A sentence for each plan or agent that living keys would miss; nothing without a store."""
-    if store is None:
-        return []
-    try:
-        return asyncio.run(_ask(store, policies))
-    except StoreError as problem:
-        note(f"The living keys were not looked at: {problem}")
-        return []
-
-
-async def _ask(store: StoreSettings, policies: Policies) -> list[str]:
-    async with open_store(store) as client:
-        return await orphans(KeyStore(client, store.prefix), policies)

@@ -3,53 +3,121 @@
 import asyncio
 import os
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import click
 
-from gateway.cli.options import json_option, read_keys, store_options
+from gateway.cli.logs import configure
+from gateway.cli.options import json_option, policies_option, read_keys, store_options
 from gateway.cli.output import print_json, printable
+from gateway.cli.policies_in_use import orphaned, with_credentials
+from gateway.cli.privacy import keep_private
+from gateway.cli.surroundings import surroundings
 from gateway.cli.vault_options import check_vault, running_store
-from gateway.domain.errors import StoreError
+from gateway.domain.errors import StoreError, UsageError
+from gateway.domain.policies import Policies
 from gateway.domain.settings import StoreSettings
-from gateway.services.diagnose import Diagnosis, Finding, credentials_found, diagnose
+from gateway.services.diagnose import Diagnosis, diagnose
+from gateway.services.diagnosis.certificates import upstreams_certificates_found
+from gateway.services.diagnosis.findings import Finding, Level
+from gateway.services.diagnosis.policies import policies_found
+from gateway.services.diagnosis.private_files import state_found
+from gateway.services.diagnosis.upstreams import upstreams_found
+from gateway.services.diagnosis.vault import credentials_found
+from gateway.services.orphans import Orphans
+from gateway.services.policies import read_directory
 from gateway.store.connect import open_store
 
 EPILOG = """\b
 Examples:
   gateway doctor
+  gateway doctor --policies /etc/gateway/policies --no-upstreams
   gateway doctor --json"""
 
 
 @click.command(epilog=EPILOG)
+@click.option("--no-upstreams", is_flag=True, help="Do not connect to the policies' upstreams.")
 @json_option
+@policies_option
 @store_options
-def doctor(store: StoreSettings, as_json: bool) -> None:
-    """Look at Redis, the workers, keys and credentials; exit 1 if something is wrong."""
+def doctor(store: StoreSettings, policies: Path, as_json: bool, no_upstreams: bool) -> None:
+    """Look at all that a gateway stands on, and say what to do about what is not as it should be.
+
+    Redis, workers, keys, credentials, policies and their upstreams, files with secrets,
+    certificates, limits of the system: as this user, in this environment. Nothing is changed, and
+    upstreams are connected to without a request. Exit 1 if something is wrong; a warning is not.
+    """
+    keep_private()
+    # What is found is what is said; stdout holds nothing else.
+    configure("auto", "error")
+    # What is made private when a store is opened has to be looked at before.
+    state = tuple(state_found(store.state_dir)) if store.url is None else ()
     found = asyncio.run(_look(store))
-    found = replace(found, findings=(*found.findings, *_vault(store)))
+    usable = running_store(store) if found.answered else None
+    more = (
+        *_vault(store, usable),
+        *_policies(store, usable, policies, connect=not no_upstreams),
+        *state,
+        *surroundings(store),
+    )
+    found = replace(found, findings=(*found.findings, *more))
     if as_json:
         _print_json(found)
     else:
         for finding in found.findings:
-            mark = "wrong" if finding.wrong else "ok"
-            click.echo(f"{mark:<5}  {finding.topic:<7}  {printable(finding.sentence)}")
+            click.echo(f"{finding.level:<5}  {finding.topic:<8}  {printable(finding.sentence)}")
     sys.exit(0 if found.well else 1)
 
 
-def _vault(store: StoreSettings) -> tuple[Finding, ...]:
-    """Nothing where no master key is given for a Redis that is given: whoever looks then has no
-    right to read credentials."""
-    given = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
-    if given is None and store.url is not None:
+def _vault(store: StoreSettings, usable: StoreSettings | None) -> tuple[Finding, ...]:
+    if not _may_read_credentials(store):
         return ()
     try:
-        return credentials_found(check_vault(running_store(store), lambda vault: vault.all()))
+        return credentials_found(check_vault(usable, lambda vault: vault.all()))
     except StoreError as problem:
         if not os.environ.get("GATEWAY_VAULT_REDIS_URL"):
             # The one Redis there is has been told of already.
             return ()
-        return (Finding("vault", True, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
+        return (Finding("vault", Level.WRONG, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
+
+
+def _may_read_credentials(store: StoreSettings) -> bool:
+    """Not whoever has no master key for a Redis that is given; one that is none is told of where
+    the secrets are."""
+    try:
+        given = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+    except UsageError:
+        return False
+    return given is not None or store.url is None
+
+
+def _policies(
+    store: StoreSettings, usable: StoreSettings | None, directory: Path, *, connect: bool
+) -> Iterator[Finding]:
+    if not directory.is_dir():
+        told = f"There is no directory {directory} here: give --policies to have them looked at."
+        yield Finding("policies", Level.WARN, told)
+        return
+    loaded = read_directory(directory)
+    found = loaded.policies
+    if _may_read_credentials(store):
+        loaded = with_credentials(usable, loaded)
+    orphans = orphaned(usable, found) if found else Orphans()
+    yield from policies_found(directory, loaded, orphans)
+    if found is not None:
+        yield from upstreams_certificates_found(found, time.time())
+        if connect:
+            yield from asyncio.run(_reach(found))
+
+
+async def _reach(policies: Policies) -> list[Finding]:
+    # Imported late: what calls agents takes its time, and other commands call none.
+    from gateway.app.upstream_probe import UpstreamProbe
+
+    return await upstreams_found(policies, UpstreamProbe())
 
 
 async def _look(store: StoreSettings) -> Diagnosis:
@@ -61,7 +129,7 @@ def _print_json(found: Diagnosis) -> None:
     print_json(
         {
             "ok": found.well,
-            "findings": [asdict(finding) for finding in found.findings],
+            "findings": [{**asdict(finding), "wrong": finding.wrong} for finding in found.findings],
             "workers": [asdict(worker) for worker in found.workers],
             "records_without_hash": list(found.hashless),
         }

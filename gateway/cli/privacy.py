@@ -4,7 +4,7 @@ import ctypes
 import resource
 import sys
 
-_SET_DUMPABLE = 4
+_GET_DUMPABLE, _SET_DUMPABLE = 3, 4
 
 
 def keep_private() -> None:
@@ -13,3 +13,10 @@ def keep_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def is_private() -> bool:
+    """Whether the system has done what `keep_private` asked for."""
+    if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0:
+        return False
+    return sys.platform != "linux" or not ctypes.CDLL(None).prctl(_GET_DUMPABLE, 0, 0, 0, 0)

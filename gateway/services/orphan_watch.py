@@ -36,7 +36,7 @@ class OrphanWatch:
 
     async def _look(self, policies: Policies) -> None:
         try:
-            for sentence in await orphans(self._keys, policies):
+            for sentence in (await orphans(self._keys, policies)).sentences:
                 log.warning("keys_orphaned", reason=sentence)
         except StoreError as problem:
             log.warning("keys_not_looked_at", reason=str(problem))

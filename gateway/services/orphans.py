@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from gateway.domain.judgement import refused_by
 from gateway.domain.policies import Policies
@@ -11,12 +12,25 @@ from gateway.services.living_keys import living
 from gateway.store.keys import KeyStore
 
 
-async def orphans(keys: KeyStore, policies: Policies) -> list[str]:
-    """A sentence for each plan and agent that living keys need and `policies` do not have."""
-    return await _sentences(living(keys), policies)
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """A sentence for each reason why keys would be `refused`, and each agent that they would be
+    `cut_off` from."""
+
+    refused: tuple[str, ...] = ()
+    cut_off: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return (*self.refused, *self.cut_off)
 
 
-async def _sentences(living: AsyncIterator[KeyRecord], policies: Policies) -> list[str]:
+async def orphans(keys: KeyStore, policies: Policies) -> Orphans:
+    """What living keys need and `policies` do not have."""
+    return await _counted(living(keys), policies)
+
+
+async def _counted(living: AsyncIterator[KeyRecord], policies: Policies) -> Orphans:
     refused: Counter[str] = Counter()
     reach: Counter[str] = Counter()
     async for record in living:
@@ -24,10 +38,10 @@ async def _sentences(living: AsyncIterator[KeyRecord], policies: Policies) -> li
             refused[reason] += 1
         for agent in _agents_of(record) - policies.agents.keys():
             reach[f"agent {agent} is gone"] += 1
-    return [
-        *(f"{what}: {_keys(n)} would be refused" for what, n in sorted(refused.items())),
-        *(f"{what}: {_keys(n)} could not reach it" for what, n in sorted(reach.items())),
-    ]
+    return Orphans(
+        tuple(f"{what}: {_keys(n)} would be refused" for what, n in sorted(refused.items())),
+        tuple(f"{what}: {_keys(n)} could not reach it" for what, n in sorted(reach.items())),
+    )
 
 
 def _agents_of(record: KeyRecord) -> set[str]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -15,12 +16,17 @@ from gateway.store.failures import translated
 from gateway.store.scan import scan
 
 ROUNDS = 21
+# Whoever gives no name.
+EVERYBODY = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
     """`node`: its address, where there are several. `warnings`: a sentence each. `latency`: of one
     round trip, in seconds, the median.
+
+    `memory_share`: of its maxmemory; 0 where that is not limited. `user`: whom the
+    gateway is there. `over_network`: whether others could reach it too.
 
     `clock_ahead`: seconds by which Redis' clock is ahead of this machine's; what the way there
     and back took stands aside.
@@ -34,6 +40,9 @@ class StoreHealth:
     warnings: tuple[str, ...]
     latency: float
     clock_ahead: float
+    memory_share: float
+    user: str
+    over_network: bool
 
 
 async def health(client: Redis, clock: Callable[[], float]) -> list[StoreHealth]:
@@ -48,6 +57,7 @@ async def _health(address: str, node: Redis, clock: Callable[[], float]) -> Stor
     info = await node.info()
     warnings = judge(info, address)
     latency, ahead = await _measured(node, clock)
+    reached = node.connection_pool.connection_kwargs
     if address:
         warnings = (*warnings, *await _cluster_warnings(node))
     if info.get("aof_last_write_status", "ok") != "ok":
@@ -61,6 +71,9 @@ async def _health(address: str, node: Redis, clock: Callable[[], float]) -> Stor
         warnings=warnings,
         latency=latency,
         clock_ahead=ahead,
+        memory_share=int(info.get("used_memory", 0)) / (int(info.get("maxmemory", 0)) or inf),
+        user=reached.get("username") or EVERYBODY,
+        over_network="path" not in reached,
     )
 
 

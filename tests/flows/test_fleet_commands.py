@@ -64,9 +64,10 @@ async def test_keys_are_made_listed_changed_and_deleted(operator: Operator, tmp_
         assert (await operator.json("keys", "show", made[0].id))["id"] == made[0].id
         rotated = await operator.json("keys", "rotate", made[0].id, "--grace", "1h")
         assert rotated["id"] == made[0].id
-        assert [s.startswith("plan gone is gone") for s in await orphans(keys, Policies("t"))] == [
-            True
-        ]
+        assert [
+            s.startswith("plan gone is gone")
+            for s in (await orphans(keys, Policies("t"))).sentences
+        ] == [True]
         revoked = await operator.run("keys", "revoke", "--consumer", "sales", "--yes")
         assert (revoked.code, revoked.said) == (0, ""), "a replica of each node has it"
         listed = (await operator.json("keys", "list", "--status", "revoked"))["keys"]

@@ -1,0 +1,69 @@
+"""Whether an upstream can be called, found by the very dialer that calls are made with."""
+
+import asyncio
+import os
+import socket
+import ssl
+
+from gateway.domain.errors import Denied, OperationError
+from gateway.domain.policies import Upstream
+from gateway.proxy.dial import Dialer
+from gateway.proxy.outbox import Outbox
+from gateway.proxy.upstream import UpstreamConnection
+from gateway.services.diagnosis.upstreams import Unreached
+
+CONNECT_SECONDS = 5.0
+# With TLS 1.3 a client hears only after the handshake that its certificate was refused.
+REFUSAL_SECONDS = 0.3
+
+
+class UpstreamProbe:
+    """Connects, and sends nothing that a request has: no head, no credential."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._dialer = Dialer(self._loop)
+        self._outbox = Outbox(self._loop)
+
+    async def __call__(self, upstream: Upstream) -> Unreached | None:
+        gone = asyncio.Event()
+
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(self._loop, [], lambda _: gone.set(), self._outbox)
+
+        try:
+            connection = await self._dialer.dial(upstream, CONNECT_SECONDS, make)
+        except Denied as denied:
+            return _why(denied.__cause__)
+        try:
+            if upstream.scheme == "https" and await _ended(gone):
+                return Unreached("it ended the connection after the handshake", trust=True)
+            connection.close()
+            await _ended(gone)
+        finally:
+            connection.abort()
+        return None
+
+
+async def _ended(gone: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            await gone.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _why(problem: BaseException | None) -> Unreached:
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return Unreached(f"its certificate is not believed ({problem.verify_message})", trust=True)
+    if isinstance(problem, ssl.SSLError):
+        return Unreached(f"no TLS handshake ({problem.reason or 'it was cut'})", trust=True)
+    if isinstance(problem, OperationError):
+        return Unreached(str(problem), trust=True)
+    if isinstance(problem, TimeoutError) or problem is None:
+        return Unreached(f"no connection within {CONNECT_SECONDS:.0f} s")
+    if isinstance(problem, OSError) and not isinstance(problem, socket.gaierror) and problem.errno:
+        # asyncio's own text is the address, which is told anyway.
+        return Unreached(os.strerror(problem.errno))
+    return Unreached(str(problem) or "no connection")

@@ -1,0 +1,67 @@
+"""What the environment of this process says about a gateway that would be started in it."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.cli.options import check_exposure, read_keys
+from gateway.cli.privacy import is_private
+from gateway.domain.errors import UsageError
+from gateway.domain.settings import ListenerLimits, StoreSettings, parse_address
+from gateway.services.diagnosis.certificates import listener_found
+from gateway.services.diagnosis.findings import Finding, Level
+from gateway.services.diagnosis.machine import files_found, memory_found
+from gateway.services.diagnosis.private_files import private_file
+
+_LISTEN = (("GATEWAY_LISTEN", "127.0.0.1:8080"), ("GATEWAY_ADMIN_LISTEN", "127.0.0.1:8081"))
+_YES = frozenset({"1", "true", "t", "yes", "y", "on"})
+_PEPPER = ("The pepper", "GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER")
+_MASTER_KEY = ("The master key", "GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+
+
+def surroundings(store: StoreSettings) -> Iterator[Finding]:
+    """Exposure, secrets, the listener's certificate, limits of the system."""
+    yield from _exposure(store)
+    for what, file, variable in (_PEPPER, _MASTER_KEY):
+        yield from _secret(what, file, variable)
+    if store.url is not None and not any(map(os.environ.get, _PEPPER[1:])):
+        yield Finding(
+            "secrets",
+            Level.WARN,
+            "No pepper is given here: without one, wrong secrets cost argon2. Give every gateway "
+            "the same GATEWAY_PEPPER_FILE, with what 'openssl rand -base64 32' prints.",
+        )
+    cert, key = os.environ.get("GATEWAY_TLS_CERT"), os.environ.get("GATEWAY_TLS_KEY")
+    if cert and key:
+        yield from listener_found(cert, key, time.time())
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield files_found(-1 if soft == resource.RLIM_INFINITY else soft, _max_connections())
+    yield memory_found(private=is_private())
+
+
+def _exposure(store: StoreSettings) -> Iterator[Finding]:
+    try:
+        listening = tuple(parse_address(os.environ.get(*place)) for place in _LISTEN)
+        embedded = os.environ.get("GATEWAY_EMBEDDED", "").lower() in _YES
+        check_exposure(listening, store, embedded=embedded)
+    except (UsageError, ValueError) as problem:
+        yield Finding("listen", Level.WRONG, str(problem))
+
+
+def _secret(what: str, file: str, variable: str) -> Iterator[Finding]:
+    try:
+        keys = read_keys(file, variable)
+    except UsageError as problem:
+        yield Finding("secrets", Level.WRONG, str(problem))
+        return
+    if path := os.environ.get(file):
+        yield private_file(Path(path), what)
+    elif keys:
+        yield Finding("secrets", Level.OK, f"{what} comes from {variable}, and can be read.")
+
+
+def _max_connections() -> int:
+    text = os.environ.get("GATEWAY_MAX_CONNECTIONS", "")
+    return int(text) if text.isascii() and text.isdigit() else ListenerLimits().max_connections

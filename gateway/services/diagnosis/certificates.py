@@ -1,0 +1,53 @@
+"""Certificates: the listener's, and those that the gateway shows to upstreams."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.crypto.certificates import validity
+from gateway.domain.errors import OperationError
+from gateway.domain.policies import Policies
+from gateway.services.diagnosis.findings import Finding, Level
+from gateway.services.diagnosis.private_files import private_file
+
+DAY_SECONDS = 86_400
+SOON_DAYS = 30
+
+
+def listener_found(cert: str, key: str, now: float) -> Iterator[Finding]:
+    yield from _found(cert, key, "The listener's certificate", now)
+    yield private_file(Path(key), "The listener's key")
+
+
+def upstreams_certificates_found(policies: Policies, now: float) -> Iterator[Finding]:
+    """Each pair of files once, whoever shows it."""
+    pairs = {
+        (upstream.tls.cert, upstream.tls.key): f"The certificate for {upstream}"
+        for section in (policies.agents, policies.services, policies.models, policies.tools)
+        for agent in section.values()
+        for upstream in agent.upstreams
+        if upstream.tls.cert
+    }
+    for (cert, key), what in pairs.items():
+        yield from _found(cert, key, what, now)
+        yield private_file(Path(key), f"{what}: its key")
+
+
+def _found(cert: str, key: str, what: str, now: float) -> Iterator[Finding]:
+    try:
+        begins, ends = validity(cert, key)
+    except OperationError as problem:
+        told = f"{what} cannot be used: {problem}. Give a certificate and its key in PEM."
+        yield Finding("tls", Level.WRONG, told)
+        return
+    days = int(abs(ends - now) // DAY_SECONDS)
+    if now >= ends:
+        told = f"{what}, {cert}, expired {days} days ago: renew it; it is taken without a restart."
+        yield Finding("tls", Level.WRONG, told)
+    elif now < begins:
+        told = f"{what}, {cert}, is not valid yet: look at the clocks, or at who made it."
+        yield Finding("tls", Level.WRONG, told)
+    elif days < SOON_DAYS:
+        told = f"{what}, {cert}, expires in {days} days: renew it; it is taken without a restart."
+        yield Finding("tls", Level.WARN, told)
+    else:
+        yield Finding("tls", Level.OK, f"{what}, {cert}, is good for {days} days.")

@@ -1,0 +1,35 @@
+"""What the system gives a process: files that may be open at once, and no dumps of its memory."""
+
+from gateway.services.diagnosis.findings import Finding, Level
+
+# Redis, listeners, logs, and what the runtime itself keeps open.
+OTHER_FILES = 100
+_UNLIMITED = -1
+
+
+def files_found(soft: int, max_connections: int) -> Finding:
+    """`soft`: how many files a process may have open; a call takes its caller's and its agent's."""
+    needed = 2 * max_connections + OTHER_FILES
+    if soft == _UNLIMITED or soft >= needed:
+        told = f"{soft if soft >= 0 else 'Any number of'} files may be open at once."
+        return Finding("machine", Level.OK, told)
+    return Finding(
+        "machine",
+        Level.WARN,
+        f"Only {soft} files may be open at once, and {max_connections} connections with their "
+        f"agents take up to {needed}: raise it (ulimit -n {needed}, LimitNOFILE={needed}), or "
+        "lower --max-connections.",
+    )
+
+
+def memory_found(*, private: bool) -> Finding:
+    """`private`: whether a process that closes itself off, as 'serve' does, is closed then."""
+    if private:
+        told = "A process that holds secrets leaves no dump of its memory."
+        return Finding("machine", Level.OK, told)
+    return Finding(
+        "machine",
+        Level.WRONG,
+        "The system would write the memory of a process that holds secrets to a file if it "
+        "crashed: set the limit of core dumps to 0 (ulimit -c 0, LimitCORE=0).",
+    )

@@ -1,0 +1,27 @@
+"""The policies: whether they can be used, and by the keys that live."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.protocol.policy.read import Loaded
+from gateway.services.diagnosis.findings import Finding, Level, counted
+from gateway.services.orphans import Orphans
+
+
+def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterator[Finding]:
+    for problem in loaded.problems:
+        yield Finding("policies", Level.WRONG, f"{problem}.")
+    for warning in loaded.warnings:
+        yield Finding("policies", Level.WARN, f"{warning}.")
+    found = loaded.policies
+    if found is None:
+        return
+    agents, plans = counted(len(found.agents), "agent"), counted(len(found.plans), "plan")
+    sentence = f"{directory} can be used: {agents}, {plans}, revision {found.revision}."
+    yield Finding("policies", Level.OK, sentence)
+    for told in orphans.refused:
+        advice = "bring it back, or give them another plan with 'gateway keys update'."
+        yield Finding("policies", Level.WRONG, f"{told}: {advice}")
+    for told in orphans.cut_off:
+        advice = "take the scope from them, or bring it back."
+        yield Finding("policies", Level.WARN, f"{told}: {advice}")

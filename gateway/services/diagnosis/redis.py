@@ -1,0 +1,59 @@
+"""Redis: whether it keeps what it is told, refuses what it cannot keep, and is near."""
+
+from collections.abc import Iterator
+
+from gateway.services.diagnosis.findings import Finding, Level
+from gateway.store.health import EVERYBODY, StoreHealth
+
+# Every request waits for one round trip.
+SLOW_SECONDS = 0.01
+# Keys expire by Redis' clock, and people set them by theirs.
+CLOCK_SECONDS = 2.0
+FULL_SHARE = 0.9
+
+# How bad it is, and the parts of a sentence.
+_Said = tuple[Level, *tuple[str, ...]]
+
+
+def redis_found(nodes: list[StoreHealth]) -> Iterator[Finding]:
+    for node in nodes:
+        for said in (_is(node), *_keeps(node), *_is_near(node), *_is_guarded(node)):
+            level, sentence = said[0], "".join(said[1:])
+            at = f"{node.node}: {sentence}" if node.node else sentence
+            yield Finding("redis", level, at)
+
+
+def _is(redis: StoreHealth) -> _Said:
+    kept = "append-only file" if redis.append_only else "no append-only file"
+    answers = f"{redis.server} answers: {redis.latency * 1000:.1f} ms a round trip, {kept}, "
+    return Level.OK, answers, f"maxmemory-policy {redis.eviction}."
+
+
+def _keeps(redis: StoreHealth) -> Iterator[_Said]:
+    for warning in redis.warnings:
+        yield Level.WRONG, warning
+    if redis.is_replica:
+        sentence = "This Redis is a replica and takes no writes: give the address of its primary."
+        yield Level.WRONG, sentence
+    if redis.memory_share > FULL_SHARE:
+        used = (
+            f"Redis uses {redis.memory_share:.0%} of its maxmemory, and full it takes no writes: "
+        )
+        yield Level.WARN, used, "requests under limits are refused then. Raise maxmemory."
+
+
+def _is_near(redis: StoreHealth) -> Iterator[_Said]:
+    if redis.latency > SLOW_SECONDS:
+        slow = f"A round trip to Redis takes {redis.latency * 1000:.0f} ms, and every request "
+        advice = "waits for one: bring it nearer, or look for what keeps it busy with SLOWLOG GET."
+        yield Level.WRONG, slow, advice
+    if abs(redis.clock_ahead) > CLOCK_SECONDS:
+        how = "ahead of" if redis.clock_ahead > 0 else "behind"
+        differs = f"Redis' clock is {abs(redis.clock_ahead):.0f} s {how} this machine's, and keys "
+        yield Level.WRONG, differs, "expire by it: let both follow the same time server."
+
+
+def _is_guarded(redis: StoreHealth) -> Iterator[_Said]:
+    if redis.user == EVERYBODY and redis.over_network:
+        who = "The gateway is Redis' user 'default', which may do everything: "
+        yield Level.WARN, who, "give it one of its own, as deploy/redis/users.acl does."

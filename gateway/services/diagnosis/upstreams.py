@@ -1,0 +1,68 @@
+"""Upstreams: each is connected to as a call would, and not a byte of a request is sent."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from gateway.domain.policies import Policies, Upstream
+from gateway.services.diagnosis.findings import Finding, Level, counted, some
+
+AT_ONCE = 16
+ALL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """`trust`: it is there, but its certificate, or the gateway's own, is no good."""
+
+    reason: str
+    trust: bool = False
+
+
+# Tries one upstream within its own time; None: a connection was made.
+Reach = Callable[[Upstream], Awaitable[Unreached | None]]
+
+
+async def upstreams_found(policies: Policies, reach: Reach) -> list[Finding]:
+    """All at once, some at a time; what has not answered in the end is told as such."""
+    users = _users(policies)
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def tried(upstream: Upstream) -> Unreached | None:
+        async with turn:
+            return await reach(upstream)
+
+    tasks = {upstream: asyncio.create_task(tried(upstream)) for upstream in users}
+    if tasks:
+        await asyncio.wait(tasks.values(), timeout=ALL_SECONDS)
+    unasked = Unreached(f"there was no time to ask it within {ALL_SECONDS:.0f} s")
+    missed: dict[Upstream, Unreached] = {}
+    for upstream, task in tasks.items():
+        result = task.result() if task.done() else unasked
+        task.cancel()
+        if result is not None:
+            missed[upstream] = result
+    return list(_told(users, missed))
+
+
+def _users(policies: Policies) -> dict[Upstream, list[str]]:
+    """Each upstream with the places that call it."""
+    users: dict[Upstream, list[str]] = {}
+    for section in (policies.agents, policies.services, policies.models, policies.tools):
+        for agent in section.values():
+            for upstream in agent.upstreams:
+                users.setdefault(upstream, []).append(f"{agent.kind}/{agent.name}")
+    return users
+
+
+def _told(users: dict[Upstream, list[str]], missed: dict[Upstream, Unreached]) -> Iterator[Finding]:
+    if reached := len(users) - len(missed):
+        yield Finding("upstream", Level.OK, f"{counted(reached, 'upstream')} can be reached.")
+    for upstream, problem in missed.items():
+        where = f"{upstream} (of {some(users[upstream])})"
+        if problem.trust:
+            advice = "calls there fail: look at 'ca', 'cert' and 'key' of this upstream."
+            yield Finding("upstream", Level.WRONG, f"{where}: {problem.reason}; {advice}")
+        else:
+            advice = "calls there are answered 502: start it, or correct its URL."
+            yield Finding("upstream", Level.WARN, f"{where}: {problem.reason}; {advice}")

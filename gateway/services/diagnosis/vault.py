@@ -1,0 +1,43 @@
+"""The vault: credentials that cannot be opened, and those whose time is over."""
+
+from collections.abc import Iterable
+
+from gateway.services.diagnosis.findings import Finding, Level, counted, some
+from gateway.services.vault import CredentialView, State
+
+_ADVICE = (
+    (
+        State.BROKEN,
+        Level.WRONG,
+        "cannot be opened",
+        "look with 'gateway credentials show', and set them anew.",
+    ),
+    (
+        State.EXPIRED,
+        Level.WRONG,
+        "expired, and used all the same",
+        "get new ones, and 'gateway credentials rotate'.",
+    ),
+    (
+        State.EXPIRING,
+        Level.WARN,
+        "will expire within 14 days",
+        "get new ones, and 'gateway credentials rotate'.",
+    ),
+)
+
+
+def credentials_found(views: Iterable[CredentialView]) -> tuple[Finding, ...]:
+    """What is to be said of the vault; nothing where it is empty."""
+    by_state: dict[State, list[str]] = {}
+    for view in views:
+        by_state.setdefault(view.state, []).append(view.name)
+    if not by_state:
+        return ()
+    count = sum(map(len, by_state.values()))
+    found = [Finding("vault", Level.OK, f"{counted(count, 'credential')} in the vault.")]
+    for state, level, what, advice in _ADVICE:
+        if names := by_state.get(state, []):
+            sentence = f"{counted(len(names), 'credential')} {what} ({some(names)}): {advice}"
+            found.append(Finding("vault", level, sentence))
+    return tuple(found)
