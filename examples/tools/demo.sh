@@ -20,12 +20,12 @@ sed "s|PYTHON|$python|; s|HERE|$here|; s|:9200|:$tools|" "$here/policies.yaml" >
 new_token() { "$python" -c 'import secrets; print("tok-" + secrets.token_urlsafe(24), end="")'; }
 
 echo "== a server of tools, and a gateway in front of it"
-"$python" "$here/issues_server.py" "$tools" 2> issues.log & jobs="$jobs $!"
+"$python" "$here/issues_server.py" "$tools" > issues.log 2>&1 & jobs="$jobs $!"
 GATEWAY_CREDENTIAL_POLL=0.2s "$python" -m gateway serve --listen "127.0.0.1:$port" \
     --admin-listen 127.0.0.1:0 --tool-isolation "${TOOL_ISOLATION:-none}" \
     --access-log off --log-level error & jobs="$jobs $!"
 until "$python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/readyz')" 2>/dev/null
-do sleep 0.1; done
+do sleep 0.5; done
 
 echo "== two users bring their credentials (in life: by 'gateway users link')"
 for user in alice bob; do
