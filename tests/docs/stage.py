@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.flows.world import listening
 # Where the pages say that things are; no test may rely on a port that is free.
 GATEWAY, ADMIN, UPSTREAM = "8080", "8081", "9101"
 _PORT = re.compile(r"(?<=[:\s])(?:808\d|9[0-9]\d\d)\b")
-# What readers have of their own.
+# What readers have of their own, and agents beside those of the demo.
 READERS = {
     "OPENAI_API_KEY": "sk-docs-0123456789abcdef",
     "ANTHROPIC_API_KEY": "sk-ant-docs-0123456789ab",
@@ -48,14 +48,6 @@ class Stage:
     def here(self, text: str) -> str:
         """`text` of a page with the ports of this stage."""
         return _PORT.sub(lambda found: self._port(found.group()), text)
-
-    def save(self, name: str, text: str) -> None:
-        """By a rename, so that nothing half-written is read."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = path.with_name(f".{path.name}")
-        written.write_text(self.here(text), encoding="utf-8")
-        written.rename(path)
 
     def _port(self, shown: str) -> str:
         if shown not in self.ports:
@@ -98,26 +90,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(
-    policies: str = POLICIES, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[Stage]:
+async def stage() -> AsyncIterator[Stage]:
     """A clone in which `make run` runs, and something at port 9101 that answers everything."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory())) / "clone"
         shutil.copytree(REPOSITORY / "policies", folder / "policies")
-        (folder / "docs").symlink_to(REPOSITORY / "docs")
-        (folder / "examples").symlink_to(REPOSITORY / "examples")
+        for name in ("docs", "examples"):
+            (folder / name).symlink_to(REPOSITORY / name)
         (folder / ".venv").symlink_to(sys.prefix)
         port = await stack.enter_async_context(listening(upstream()))
         made = Stage(folder, {}, {UPSTREAM: str(port)})
-        made.save("policies/here.yaml", policies)
-        polls = {"GATEWAY_CREDENTIAL_POLL": "0.2s", **(settings or {})}
-        running = await stack.enter_async_context(demo(folder, **polls))
+        (folder / "policies" / "here.yaml").write_text(made.here(POLICIES))
+        running = await stack.enter_async_context(demo(folder, GATEWAY_CREDENTIAL_POLL="0.2s"))
+        printed = "\n".join(running.lines)
         made.ports[GATEWAY] = running.url.rpartition(":")[2]
-        made.ports[ADMIN] = re.findall(r"127\.0\.0\.1:(\d+)/console", "\n".join(running.lines))[0]
+        made.ports[ADMIN] = re.findall(r"127\.0\.0\.1:(\d+)/console", printed)[0]
         made.variables = {
             **READERS,
-            **dict(re.findall(r"^export (\w+)=(\S+)", "\n".join(running.lines), re.MULTILINE)),
+            **dict(re.findall(r"^export (\w+)=(\S+)", printed, re.MULTILINE)),
             "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
             "GATEWAY_URL": f"http://127.0.0.1:{made.ports[GATEWAY]}",
             "NO_COLOR": "1",
