@@ -20,10 +20,12 @@ _ENTRY = r"^(\d{1,15}-\d{1,15})?$"
 
 class AuditShape(BaseModel):
     """Newest first. `next`: what to give as `before` for the ones behind, of which each request
-    looks at 10,000 at most, so that there may be none here yet; null: no more."""
+    looks at 10,000 at most, so that there may be none here yet; null: no more.
+    `newest`: what to give a tail as `after`, to go on from here."""
 
     records: list[dict[str, Any]]
     next: str | None
+    newest: str
 
 
 class AuditFilter(Shape):
@@ -78,14 +80,14 @@ class VerifyQuery(Shape):
 async def records(backend: Backend, call: Call) -> Told:
     asked: AuditQuery = call.query
     found = await search(backend.audit_store, asked.wanted, asked.before, asked.limit)
-    return Told(AuditShape(records=list(found.records), next=found.next))
+    return Told(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
 
 
 async def tail(backend: Backend, call: Call) -> Told:
     asked: TailQuery = call.query
     # Which a browser that was cut off sends by itself.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
-    after = asked.after or seen
+    after = seen or asked.after
     events = await backend.audit_readers.follow(asked.wanted, after, _standing(call))
     return Told(pieces=events, media=EVENTS)
 

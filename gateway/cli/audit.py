@@ -59,7 +59,7 @@ def verify(store: StoreSettings, as_json: bool, file: Path | None, anchor: Path 
     Found are records that were changed, dropped, reordered or made up. A chain that was cut at its
     end while its writer ran is found with an anchor alone; chains without an end are counted.
     """
-    verdict, is_signed = asyncio.run(_verified(store, file, anchor))[:2]
+    verdict, _ = asyncio.run(_verified(store, file, anchor))
     if as_json:
         print_json(asdict(verdict))
     elif verdict.bad is not None:
@@ -69,7 +69,7 @@ def verify(store: StoreSettings, as_json: bool, file: Path | None, anchor: Path 
     else:
         said = f"{verdict.records} records in {verdict.chains} chains are as they were written"
         click.echo(f"{said}; {verdict.open} chains have no end yet.")
-    for sentence in _notes(verdict, file, is_signed=is_signed):
+    for sentence in _notes(verdict, file):
         note(sentence)
     if verdict.bad is not None:
         raise SystemExit(1)
@@ -89,8 +89,8 @@ def anchor(store: StoreSettings, file: Path | None, out: Path | None) -> None:
     'gateway audit verify --anchor FILE' finds later what was cut off since. All records are
     verified first; there is no anchor of bad ones.
     """
-    verdict, is_signed, text = asyncio.run(_verified(store, file, None))
-    if not is_signed:
+    verdict, text = asyncio.run(_verified(store, file, None))
+    if not verdict.signed:
         raise OperationError("No master key is given: an anchor that nobody signed proves nothing.")
     if verdict.bad is not None:
         raise OperationError(f"{verdict.bad} is bad: {verdict.reason}. See 'gateway audit verify'.")
@@ -139,8 +139,8 @@ def _since(text: str) -> int:
 
 async def _verified(
     store: StoreSettings, file: Path | None, anchor: Path | None
-) -> tuple["Verdict", bool, str]:
-    """What was found, whether there is a master key, and an anchor of what was read."""
+) -> tuple["Verdict", str]:
+    """What was found, and an anchor of what was read."""
     from gateway.crypto.audit_key import audit_keys
     from gateway.crypto.envelope import MasterKeys
     from gateway.domain.audit_anchor import write_anchor
@@ -158,7 +158,7 @@ async def _verified(
     )
     verdict = await verify(_records(store, file), chains)
     made = write_anchor(chains.ends, round(time.time(), 3), keys.current, keys.signing)
-    return verdict, bool(masters.ids), made
+    return verdict, made
 
 
 def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, "ChainEnd"]:
@@ -184,7 +184,7 @@ async def _gone_before(store: StoreSettings, file: Path | None) -> float:
         return await AuditStore(client, store.prefix).gone_before(retention)
 
 
-def _notes(verdict: "Verdict", file: Path | None, *, is_signed: bool) -> Iterator[str]:
+def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
     """What has to be known of a verdict beside it, a sentence each."""
     if verdict.unsigned:
         yield (
@@ -211,7 +211,7 @@ def _notes(verdict: "Verdict", file: Path | None, *, is_signed: bool) -> Iterato
             "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
             "GATEWAY_AUDIT_AGE."
         )
-    if not is_signed:
+    if not verdict.signed:
         yield "No master key is given: this finds mistakes, but nobody who knows how to forge."
 
 

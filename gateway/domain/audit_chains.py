@@ -50,7 +50,7 @@ class Chains:
         self._keys = keys
         self._may_be_torn = may_be_torn
         self._anchor = dict(anchor)
-        self._signed = signed
+        self.signed = signed
         self._gone_before = gone_before
         self._chains: dict[str, _Chain] = {}
         self._first_ts: float | None = None
@@ -119,7 +119,7 @@ class Chains:
 
     def _forged(self, record: dict[str, Any]) -> str:
         signer = record["signer"]
-        if not signer and self._signed:
+        if not signer and self.signed:
             of_operators = record["event"] == END and record["chain"] in self._chains
             if not (of_operators or record["event"].startswith(_ACTS_ON_KEYS)):
                 return "it is not signed, though there is a master key"

@@ -28,24 +28,26 @@ Standing = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Newest first. `next`: what the next search gives as `before`; None: there is no more."""
+    """Newest first. `next`: what the next search gives as `before`; None: there is no more.
+    `newest`: the entry that the search began with, empty where there was none."""
 
     records: tuple[Record, ...]
     next: str | None
+    newest: str
 
 
 async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> Found:
     """At most `limit` records that say all that is `wanted`, of the next MOST_LOOKED_AT."""
     found: list[Record] = []
-    looked_at, last = 0, before
+    looked_at, last, newest = 0, before, ""
     async for entry, text in store.read_back(before):
         if looked_at == MOST_LOOKED_AT or len(found) == limit:
-            return Found(tuple(found), last)
-        looked_at, last = looked_at + 1, entry
+            return Found(tuple(found), last, newest)
+        looked_at, last, newest = looked_at + 1, entry, newest or entry
         record = _matching(text, wanted)
         if record is not None:
             found.append(record)
-    return Found(tuple(found), None)
+    return Found(tuple(found), None, newest)
 
 
 class AuditReaders:

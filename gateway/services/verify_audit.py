@@ -22,7 +22,8 @@ class Verdict:
     """`bad`: where the first record is that is not as it was written, or which chain is cut, and
     `reason`; None: there is none. `open`: chains without an end. `late`: chains whose beginning
     is not kept any more. `torn`: records that were written in part. `passed`: chains of the anchor
-    whose records are not kept any more. `complete`: all there was has been looked at."""
+    whose records are not kept any more. `complete`: all there was has been looked at.
+    `signed`: there is a master key, without which forgers are not found."""
 
     ok: bool
     records: int
@@ -33,6 +34,7 @@ class Verdict:
     torn: int
     passed: int
     complete: bool
+    signed: bool
     bad: str | None
     reason: str | None
 
@@ -99,6 +101,7 @@ def _verdict(chains: Chains, bad: Entry | None, passed: int, *, complete: bool) 
         torn=chains.torn,
         passed=passed,
         complete=complete,
+        signed=chains.signed,
         bad=None if bad is None else bad[0],
         reason=None if bad is None else bad[1],
     )

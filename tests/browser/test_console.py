@@ -11,6 +11,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 
 from gateway.domain.keys import Key
+from tests.flows.audit import come
 from tests.flows.services import backend, keep, put, service
 from tests.flows.test_connect import SERVICE
 from tests.flows.tools import tools
@@ -221,6 +222,61 @@ async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, wo
     await page.get_by_role("heading", name="sales").wait_for()
 
 
+async def test_the_audit_is_followed_paused_verified_and_exported(page: Page, world: World) -> None:
+    other = await world.issue("agents/other", consumer="watched")
+    await go(page, "Audit")
+    await page.get_by_label("Event").fill("request.denied")
+    await page.get_by_role("button", name="Find").click()
+    await page.get_by_text("No record matches.").wait_for()
+    rows = page.get_by_role("row").filter(has_text="request.denied")
+    await page.get_by_role("button", name="Follow live").click()
+    await page.get_by_text("Live: new records come first.").wait_for()
+    await world.call(other)
+    await rows.first.wait_for()
+    assert "watched" in await rows.first.inner_text()
+    assert "UTC" in (await rows.first.locator("time").get_attribute("title") or "")
+    assert await rows.first.get_by_role("link").inner_text() == other.id
+    await page.get_by_role("button", name="Pause").click()
+    await page.get_by_text("Paused.").wait_for()
+    await world.call(other)
+    await come(world, "request.denied", 2)
+    assert await rows.count() == 1
+    # What happened while it was paused is not lost, and nothing is shown twice.
+    await page.get_by_role("button", name="Follow live").click()
+    await rows.nth(1).wait_for()
+    await world.call(other)
+    await rows.nth(2).wait_for()
+    assert await rows.count() == 3
+    async with page.expect_download() as started:
+        await page.get_by_role("link", name="Export as JSON lines").click()
+    lines = Path(await (await started.value).path()).read_text().splitlines()
+    assert [json.loads(line)["consumer"] for line in lines] == ["watched"] * 3
+    await page.get_by_role("button", name="Verify").click()
+    await page.get_by_text("Nothing was changed.").wait_for()
+    name = f"{world.store.prefix}audit"
+    entry, fields = (await world.client.xrange(name))[0]
+    edited = fields["record"].replace("watched", "nobody!")
+    await world.client.delete(name)
+    await world.client.xadd(name, {"record": edited}, id=entry)
+    await page.get_by_role("button", name="Verify").click()
+    await page.get_by_text("Records were changed, dropped or made up.").wait_for()
+    assert entry in await page.get_by_role("status").first.inner_text()
+
+
+async def test_the_live_view_ends_with_the_session_and_shows_strangers_words_as_words(
+    page: Page, world: World, admin: Key
+) -> None:
+    await go(page, "Audit")
+    await page.get_by_role("button", name="Follow live").click()
+    await page.get_by_text("Live: new records come first.").wait_for()
+    told = {"ts": 1, "event": NASTY, "consumer": NASTY, "key_id": NASTY, "user": NASTY}
+    await world.client.xadd(f"{world.store.prefix}audit", {"record": json.dumps(told)})
+    await page.get_by_text(NASTY).first.wait_for()
+    assert await page.locator("img, b, script:not([src])").count() == 0
+    await world.client.hset(world.record(admin), "status", "revoked")
+    await page.get_by_text("The live view has ended.").wait_for(timeout=30_000)
+
+
 async def test_what_strangers_write_is_shown_and_does_nothing(page: Page, world: World) -> None:
     key = await world.issue("agents/*")
     fields = ("consumer", "label", "scopes", "plan", "limits", "users", "created_by", "last4")
@@ -246,7 +302,9 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
         await world.call(key)
     await keep(world, Vault(world.client), "crm_key", "api_key", value="a-value-of-a-crm")
     put(world, tools("http://127.0.0.1:9/mcp", inject={"headers": {"A": "${user.github.value}"}}))
-    for path in (*PAGES, f"keys/{key.id}", "credentials/crm_key", "tools/fc"):
+    await world.call(await world.issue("agents/other", consumer="finance"))
+    await come(world, "request.denied", 1)
+    for path in (*PAGES, "audit/verify", f"keys/{key.id}", "credentials/crm_key", "tools/fc"):
         name = path.partition("/")[0] if path else "overview"
         name += "-one" if "/" in path else ""
         for scheme in ("light", "dark"):

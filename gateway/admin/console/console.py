@@ -14,7 +14,7 @@ from gateway.admin.routing import ApiError
 from gateway.crypto.draw import draw
 from gateway.domain.errors import OperationError, StoreError, UsageError
 from gateway.protocol.connect_page import language
-from gateway.protocol.reply import Reply
+from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
 
 HOME = "/console/"
@@ -49,7 +49,7 @@ class Console:
         self._backend = backend
         self._sessions = Sessions(backend, draw)
 
-    async def __call__(self, request: AdminRequest) -> Reply | None:
+    async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
         """None: it is for somebody else."""
         if request.path == "/console":
             return _see_other(HOME)
@@ -70,7 +70,7 @@ class Console:
         here = rest.partition("/")[0]
         return await self._answer(_Visit(request, lang, token, session, here), rest)
 
-    async def _answer(self, visit: _Visit, rest: str) -> Reply:
+    async def _answer(self, visit: _Visit, rest: str) -> Reply | Streamed:
         try:
             return await self._dispatch(visit, rest)
         except ApiError as problem:
@@ -82,7 +82,7 @@ class Console:
         except StoreError as problem:
             return _message(visit, 503, "store_unavailable", str(problem))
 
-    async def _dispatch(self, visit: _Visit, rest: str) -> Reply:
+    async def _dispatch(self, visit: _Visit, rest: str) -> Reply | Streamed:
         if visit.request.method == "POST":
             return await self._take(visit, rest)
         if visit.request.method not in ("GET", "HEAD"):
@@ -91,7 +91,7 @@ class Console:
             return _login(visit, _ENDED if visit.token else "")
         return await self._show(visit, rest, _query(visit.request))
 
-    async def _take(self, visit: _Visit, rest: str) -> Reply:
+    async def _take(self, visit: _Visit, rest: str) -> Reply | Streamed:
         _check_origin(visit.request)
         form = _form(await visit.request.read_body(LONGEST_FORM))
         if rest == "language":
@@ -121,7 +121,7 @@ class Console:
 
     async def _show(
         self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool = False
-    ) -> Reply:
+    ) -> Reply | Streamed:
         view, parts = _find(rest, written=written)
         session = visit.session
         if session is None or not session.caller.may(view.powers):
@@ -131,6 +131,10 @@ class Console:
         seen = await view.show(self._backend, session.caller, parts, sent)
         if seen.go is not None:
             return _see_other(HOME + seen.go)
+        if seen.told is not None and seen.told.pieces is not None:
+            kind = ("Content-Type", seen.told.media)
+            headers = (kind, *HEADERS, *seen.told.headers)
+            return Streamed(seen.told.status, headers, seen.told.pieces)
         return _page(visit, seen)
 
 

@@ -22,6 +22,7 @@ STATIC: Mapping[str, tuple[str, bytes]] = {
         ("console.css", "text/css; charset=utf-8"),
         ("console.js", "text/javascript; charset=utf-8"),
         ("htmx-4.0.1.min.js", "text/javascript; charset=utf-8"),
+        ("audit.js", "text/javascript; charset=utf-8"),
     )
 }
 HEADERS = (

@@ -2,12 +2,13 @@
 is looked at with every request."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Caller
+from gateway.domain.errors import StoreError
 from gateway.domain.judgement import dead
 from gateway.domain.scopes import parse_all
 from gateway.store.commands import command
@@ -50,8 +51,18 @@ class Sessions:
         record = await keys.get(found.decode(errors="replace"))
         if record is None or not record.hash or dead(record, await keys.now()) is not None:
             return None
-        caller = Caller(record.id, record.consumer, parse_all(record.scopes))
+        caller = Caller(record.id, record.consumer, parse_all(record.scopes), self._still(token))
         return Session(caller, _digest(f"csrf {token}"))
+
+    def _still(self, token: str) -> Callable[[], Awaitable[Caller | None]]:
+        async def still() -> Caller | None:
+            try:
+                session = await self.get(token)
+            except StoreError:
+                return None
+            return None if session is None else session.caller
+
+        return still
 
     async def end(self, token: str) -> None:
         await command(self._backend.client, "DEL", self._name(token))

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.admin.backend import Backend
-from gateway.admin.routing import Call, Caller
+from gateway.admin.routing import Call, Caller, Told
 
 Sent = Mapping[str, str]
 _NONE: Sent = MappingProxyType({})
@@ -15,11 +15,13 @@ _NONE: Sent = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A template and its values; `go`: another page instead."""
+    """A template and its values; `go`: another page instead; `told`: an answer of the API's that
+    is passed on as it comes."""
 
     template: str
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     go: str | None = None
+    told: Told | None = None
 
 
 Show = Callable[[Backend, Caller, Sent, Sent], Awaitable[Seen]]

@@ -1,12 +1,9 @@
 """The pages of what happens and what is in force; and all pages there are. A page is a View and a
 template beside it."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from gateway.admin import audit, policies, sight
+from gateway.admin import policies, sight
 from gateway.admin.backend import Backend
-from gateway.admin.console import credential_pages, key_pages, tool_pages
+from gateway.admin.console import audit_pages, credential_pages, key_pages, tool_pages
 from gateway.admin.console.render import bars
 from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
@@ -82,31 +79,6 @@ async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -
     return Seen("", go="policies")
 
 
-async def show_audit(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    asked = checked(audit.AuditQuery, {name: value for name, value in sent.items() if value})
-    told = (await audit.records(backend, call_of(caller, query=asked))).data
-    more = asked.model_dump() | {"before": told.next, "limit": None}
-    records = [_record(one) for one in told.records]
-    values = {"records": records, "next": told.next, "more": more, "asked": asked.model_dump()}
-    return Seen("audit", values)
-
-
-def _record(record: Mapping[str, Any]) -> dict[str, Any]:
-    used = record.get("credentials")
-    named = [_version(one) for one in used] if used else []
-    told = ("event", "consumer", "actor", "key_id", "user", "code", "decision")
-    texts = {name: str(record.get(name, "")) for name in told}
-    ts = record.get("ts")
-    when = ts if isinstance(ts, (int, float)) else None
-    return {**texts, "ts": when, "credentials": " ".join(named), "count": record.get("count", 1)}
-
-
-def _version(used: Mapping[str, Any]) -> str:
-    """0: of no version in particular."""
-    number = used.get("version")
-    return f"{used.get('name')}@{number}" if number else str(used.get("name"))
-
-
 VIEWS = (
     View(at(""), sight.READ, overview),
     *key_pages.VIEWS,
@@ -115,5 +87,5 @@ VIEWS = (
     View(at("policies/reload"), (), reload_policies, writes=True),
     *credential_pages.VIEWS,
     *tool_pages.VIEWS,
-    View(at("audit"), ("audit",), show_audit),
+    *audit_pages.VIEWS,
 )

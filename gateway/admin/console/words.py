@@ -119,6 +119,30 @@ CHINESE = MappingProxyType(
         "Who": "谁",
         "Code": "代码",
         "Older": "更早",
+        "Follow live": "实时跟踪",
+        "Pause": "暂停",
+        "Live: new records come first.": "实时：新记录显示在最前。",
+        "Paused. What happens meanwhile is shown when you go on.": "已暂停。继续后会显示期间的记录。",
+        "Cut off: trying again.": "连接中断：正在重试。",
+        "The live view has ended. Load the page again.": "实时视图已结束，请重新加载页面。",
+        "Verify": "校验",
+        "Export as JSON lines": "导出为 JSON 行",
+        "Nothing was changed.": "记录未被更改。",
+        "Records as they were written": "与写入时一致的记录",
+        "chains": "链",
+        "without an end yet": "尚未结束",
+        "Records were changed, dropped or made up.": "有记录被更改、删除或伪造。",
+        "The first": "第一条",
+        "Only a part was looked at: 'gateway audit verify' looks at all.": (
+            "只检查了一部分：gateway audit verify 会检查全部。"
+        ),
+        "There is no master key: this finds mistakes, but nobody who knows how to forge.": (
+            "没有主密钥：只能发现错误，无法发现懂得伪造的人。"
+        ),
+        "A chain that was cut at its end is found against an anchor alone: 'gateway audit anchor'.": (
+            "末尾被截断的链只能通过锚点发现：gateway audit anchor。"
+        ),
+        "No record matches among the latest 10,000.": "最近 10,000 条记录中没有匹配项。",
         "No record matches.": "没有匹配的记录。",
         "Count": "数量",
         "Language": "语言",

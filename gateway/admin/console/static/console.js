@@ -1,6 +1,6 @@
 // What a page cannot say without a script: the reader's own time, and a copy at one press.
-function localise() {
-  for (const time of document.querySelectorAll("time[datetime]")) {
+function localise(where = document) {
+  for (const time of where.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.valueOf())) {
       time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
@@ -39,7 +39,7 @@ document.addEventListener("htmx:before:response", (event) => {
   stale(status !== 200);
 });
 document.addEventListener("htmx:error", () => stale(true));
-document.addEventListener("htmx:after:swap", localise);
+document.addEventListener("htmx:after:swap", () => localise());
 document.addEventListener("visibilitychange", () => {
   const live = document.getElementById("live");
   if (live && !document.hidden) window.htmx.trigger(live, "refresh");

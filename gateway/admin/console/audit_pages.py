@@ -1,0 +1,77 @@
+"""The pages of the audit: records by what they say, as they come, as a file, and verified."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from gateway.admin import audit
+from gateway.admin.backend import Backend
+from gateway.admin.console.view import Seen, Sent, View, at, call_of
+from gateway.admin.routing import Caller, checked
+from gateway.services.verify_audit import Verdict
+
+
+async def show(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    return await _records(backend, caller, sent, None)
+
+
+async def verify(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+    told = await audit.verify(backend, call_of(caller, query=audit.VerifyQuery()))
+    return await _records(backend, caller, {}, told.data)
+
+
+async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdict | None) -> Seen:
+    asked = checked(audit.AuditQuery, _given(sent))
+    told = (await audit.records(backend, call_of(caller, query=asked))).data
+    filters = asked.model_dump(exclude={"before", "limit"})
+    return Seen(
+        "audit",
+        {
+            "records": [_record(one) for one in told.records],
+            "next": told.next,
+            "more": filters | {"before": told.next},
+            "asked": filters,
+            "query": urlencode(_given(filters)),
+            "live": not asked.before,
+            "newest": told.newest,
+            "verdict": verdict,
+        },
+    )
+
+
+async def tail(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    asked = checked(audit.TailQuery, _given(sent))
+    return Seen("", told=await audit.tail(backend, call_of(caller, query=asked)))
+
+
+async def export(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    asked = checked(audit.ExportQuery, _given(sent))
+    return Seen("", told=await audit.export(backend, call_of(caller, query=asked)))
+
+
+def _given(sent: Sent) -> dict[str, str]:
+    return {name: value for name, value in sent.items() if value}
+
+
+def _record(record: Mapping[str, Any]) -> dict[str, Any]:
+    used = record.get("credentials")
+    named = [_version(one) for one in used] if used else []
+    told = ("event", "consumer", "actor", "key_id", "user", "code", "decision")
+    texts = {name: str(record.get(name, "")) for name in told}
+    ts = record.get("ts")
+    when = ts if isinstance(ts, (int, float)) else None
+    return {**texts, "ts": when, "credentials": " ".join(named), "count": record.get("count", 1)}
+
+
+def _version(used: Mapping[str, Any]) -> str:
+    """0: of no version in particular."""
+    number = used.get("version")
+    return f"{used.get('name')}@{number}" if number else str(used.get("name"))
+
+
+VIEWS = (
+    View(at("audit"), audit.POWERS, show),
+    View(at("audit/verify"), audit.POWERS, verify),
+    View(at("audit/tail"), audit.POWERS, tail),
+    View(at("audit/export"), audit.POWERS, export),
+)

@@ -1,0 +1,86 @@
+// Records as they come, above those that the page was loaded with. Strangers write some of what is
+// in them, so it is set as text and never as markup.
+const MOST_ROWS = 500, REST = 2000, TRIES = 3;
+const button = document.querySelector("button[data-follows]");
+const status = document.getElementById("live");
+const table = document.getElementById("records");
+let source = null, last = button?.dataset.after, failures = 0;
+
+function cell(row, text, kind = "") {
+  const made = row.insertCell();
+  made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
+function named(used) {
+  return (used ?? []).map(({ name, version }) => (version ? `${name}@${version}` : name)).join(" ");
+}
+
+function show(record) {
+  const row = table.tBodies[0].insertRow(0);
+  row.className = "arrived";
+  const time = document.createElement("time");
+  time.dateTime = new Date(record.ts * 1000).toISOString().replace(/:\d\d\.\d+Z/, "Z");
+  row.insertCell().append(time);
+  localise(row);
+  cell(row, record.event, "mono");
+  cell(row, record.consumer || record.actor);
+  const key = cell(row, "", "mono");
+  if (/^[0-9A-Za-z]{12}$/.test(record.key_id)) {
+    const link = document.createElement("a");
+    link.href = `/console/keys/${record.key_id}`;
+    link.textContent = record.key_id;
+    key.append(link);
+  }
+  cell(row, record.user);
+  cell(row, named(record.credentials), "mono");
+  cell(row, record.code, record.decision === "denied" ? "mono denied" : "mono");
+  cell(row, record.count, "number");
+  while (table.tBodies[0].rows.length > MOST_ROWS) table.tBodies[0].deleteRow(-1);
+  table.parentElement.hidden = false;
+  document.getElementById("none")?.remove();
+}
+
+function stop(said) {
+  source?.close();
+  source = null;
+  button.textContent = button.dataset.follow;
+  button.setAttribute("aria-pressed", "false");
+  status.textContent = said;
+}
+
+function follow() {
+  const place = button.dataset.follows;
+  const made = source = new EventSource(last ? `${place}&after=${last}` : place);
+  button.textContent = button.dataset.pause;
+  button.setAttribute("aria-pressed", "true");
+  made.onopen = () => {
+    failures = 0;
+    status.textContent = button.dataset.live;
+  };
+  made.onmessage = (event) => {
+    last = event.lastEventId;
+    show(JSON.parse(event.data));
+  };
+  made.onerror = () => {
+    // A browser would ask for the same place again, and show what is shown already.
+    made.close();
+    failures += 1;
+    if (failures >= TRIES) {
+      stop(button.dataset.ended);
+      return;
+    }
+    status.textContent = button.dataset.again;
+    setTimeout(() => source === made && follow(), REST);
+  };
+}
+
+if (button) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    failures = 0;
+    if (source) stop(button.dataset.paused);
+    else follow();
+  });
+}
