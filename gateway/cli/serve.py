@@ -194,7 +194,7 @@ def serve(
         max_requests=max_requests,
         log_level=log_level,
         audit=read_audit(),
-        traces=_asks_for_traces(),
+        traces=asks_for_traces(),
         children=children,
         admin_store=read_admin_store(store),
     )
@@ -218,7 +218,7 @@ def _warn(sentence: str) -> None:
     structlog.get_logger().warning("master_key", reason=sentence)
 
 
-def _asks_for_traces() -> bool:
+def asks_for_traces() -> bool:
     """Whether OpenTelemetry's own variables name somebody who takes traces."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False

@@ -15,7 +15,7 @@ import uvloop
 
 from tests.chaos import faults, limits, processes, proofs, secrets
 from tests.chaos.report import Report, table
-from tests.chaos.site import Site, missing_tools, site
+from tests.chaos.site import Site, missing_tools, setting, site
 
 LONGEST = 600.0
 
@@ -37,10 +37,6 @@ SCENARIOS: dict[str, Callable[[Site], Awaitable[Report]]] = {
 }
 
 
-def number(name: str, default: float) -> float:
-    return float(os.environ.get(name) or default)
-
-
 def chosen() -> list[str]:
     known = [*SCENARIOS, "restart"]
     wanted = [word for word in os.environ.get("CHAOS_ONLY", "").split(",") if word]
@@ -51,16 +47,16 @@ def chosen() -> list[str]:
 
 
 async def run_all(folder: Path, reports: list[Report]) -> None:
-    names, scale = chosen(), number("CHAOS_SCALE", 1.0)
-    workers = int(number("CHAOS_WORKERS", 4))
+    names, scale = chosen(), setting("CHAOS_SCALE", 1.0)
+    workers = int(setting("CHAOS_WORKERS", 4))
     if names != ["restart"]:
         async with site(folder / "fleet", workers=workers, scale=scale) as made:
             for name in names:
                 if name in SCENARIOS:
                     await one(name, SCENARIOS[name], made, reports)
     if "restart" in names:
-        many = int(number("CHAOS_FLEET", 20))
-        keys = int(number("CHAOS_KEYS", 10_000))
+        many = int(setting("CHAOS_FLEET", 20))
+        keys = int(setting("CHAOS_KEYS", 10_000))
         async with site(folder / "many", workers=many, gateways=1, scale=scale) as made:
             await one("restart", lambda site: proofs.restart(site, keys), made, reports)
 

@@ -223,6 +223,11 @@ async def _stopped(gateway: Gateway, listening: "asyncio.Task[None]") -> None:
     await asyncio.gather(listening, return_exceptions=True)
 
 
+def setting(name: str, default: float) -> float:
+    """A number from the environment."""
+    return float(os.environ.get(name) or default)
+
+
 def missing_tools() -> str:
     return "" if shutil.which("redis-cli") else "redis-cli is missing: apt-get install redis-tools"
 

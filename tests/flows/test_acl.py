@@ -90,6 +90,8 @@ async def changed_by_hand(guarded: Guarded, gateway: Served, key: Key, record: s
     assert await guarded.by_hand("operator", "EXPIRE", record, "3600") == "1"
     assert await status(gateway, key) == "ok"
     assert await guarded.by_hand("operator", "PERSIST", record) == "1"
+    assert await guarded.by_hand("operator", "SET", "gw:log-level", "debug", "EX", "9") == "OK"
+    assert (await gateway.event("log_level_changed"))["now"] == "debug"
 
 
 async def changed_by_commands(guarded: Guarded, gateway: Served, key: Key) -> None:

@@ -1,6 +1,7 @@
 """Traces as a collector gets them: a real receiver of OTLP over HTTP, and what was sent to it."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -11,7 +12,9 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
+from gateway.cli.serve import asks_for_traces
 from gateway.domain.policies import Upstream
 from gateway.domain.settings import StoreSettings
 from tests.cli.serving import environment, serving
@@ -23,9 +26,10 @@ SERVER, CLIENT, INTERNAL = 2, 3, 1
 
 @dataclass
 class Collector:
-    """`open` cleared: it takes requests and answers none."""
+    """`open` cleared: it takes requests and answers none. `status`: of its answers."""
 
     port: int = 0
+    status: int = 200
     resources: list[dict[str, str]] = field(default_factory=list)
     spans: list[Any] = field(default_factory=list)
     raw: bytes = b""
@@ -38,7 +42,7 @@ class Collector:
         for told in ExportTraceServiceRequest.FromString(body).resource_spans:
             self.resources.append(attributes(told.resource))
             self.spans += [span for scope in told.scope_spans for span in scope.spans]
-        return web.Response(content_type="application/x-protobuf")
+        return web.Response(status=self.status, content_type="application/x-protobuf")
 
     async def got(self, count: int) -> dict[str, Any]:
         """So many spans, by name."""
@@ -145,6 +149,51 @@ async def test_a_collector_that_hangs_holds_no_request_up_and_not_the_end(
         for _ in range(200):
             assert (await world.call(key)).status == 200
     collector.open.set()
+
+
+async def test_spans_that_nobody_takes_are_told_of_and_not_where_they_were_to_go(
+    world: World, collector: Collector
+) -> None:
+    collector.status = 400
+    with capture_logs() as logs:
+        await world.call(await world.issue())
+        async with asyncio.timeout(30):
+            while not any(event["event"] == "traces_not_sent" for event in logs):
+                await asyncio.sleep(0.02)
+    assert str(collector.port) not in str(logs)
+
+
+async def test_without_the_extra_it_serves_and_says_what_is_missing(
+    store: StoreSettings, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the library cannot be found.
+    monkeypatch.setitem(sys.modules, "gateway.services.tracing", None)
+    with capture_logs() as logs:
+        async with new_world(store, client, traces=True) as world:
+            assert (await world.call(await world.issue())).status == 200
+    (told,) = (event["reason"] for event in logs if event["event"] == "traces_off")
+    assert told == "pip install 'agent-credential-gateway[otel]'"
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "otlp"}, True),
+    ],
+)
+def test_traces_are_made_where_somebody_is_named_who_takes_them(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], asked: bool
+) -> None:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert asks_for_traces() is asked
 
 
 async def test_a_trace_that_is_not_sampled_is_not_sent_and_the_agent_is_told_so(

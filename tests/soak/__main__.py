@@ -16,9 +16,8 @@ import aiohttp
 import uvloop
 
 from gateway.store.admission import LEASE_SECONDS
-from tests.chaos.__main__ import number
 from tests.chaos.calls import Call
-from tests.chaos.site import Site, missing_tools, site
+from tests.chaos.site import Site, missing_tools, setting, site
 from tests.soak.backend import Backend
 from tests.soak.changes import Changes, prepare
 from tests.soak.kinds import KINDS, one
@@ -77,7 +76,7 @@ async def soak(made: Site, backend: Backend, seconds: float) -> list[str]:
     before = await watch.count_tasks()
     warm = time.monotonic() + seconds * WARM_UP
     watching = asyncio.create_task(watch.go_on(max(0.5, seconds / 200)))
-    async with traffic(made, ledger, int(number("SOAK_CALLERS", 2))):
+    async with traffic(made, ledger, int(setting("SOAK_CALLERS", 2))):
         await changes.go_on(seconds)
         most = await watch.count_tasks()
     watching.cancel()
@@ -160,7 +159,7 @@ def violations(
 
 
 async def main() -> int:
-    seconds, workers = number("SOAK_SECONDS", 600), int(number("SOAK_WORKERS", 2))
+    seconds, workers = setting("SOAK_SECONDS", 600), int(setting("SOAK_WORKERS", 2))
     backend = Backend()
     with TemporaryDirectory(prefix="soak-") as folder:
         opened = site(
