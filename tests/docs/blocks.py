@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.docs.markdown import fences
 
 REPOSITORY = Path(__file__).parents[2]
-WHERE = ("README*.md", "docs/**/*.md", "examples/**/*.md")
+WHERE = ("README*.md", "bench/**/*.md", "deploy/**/*.md", "docs/**/*.md", "examples/**/*.md")
 PAGES = tuple(
     sorted(
         page.relative_to(REPOSITORY).as_posix() for glob in WHERE for page in REPOSITORY.glob(glob)

@@ -55,6 +55,10 @@ def _lines(block: Block, text: str, place: Path) -> Iterator[str]:
         # By a rename, so that nothing half-written is read.
         yield f'mkdir -p "$(dirname {block.file})"; cp {place} {block.file}.new'
         yield f"mv {block.file}.new {block.file}; reload"
+    if block.file.endswith(".py"):
+        yield f"python {block.file}"
+    elif block.file:
+        return
     elif block.language == "python":
         yield f"python {place.parent / 'run.py'} {place}"
     elif block.language == "sh":

@@ -34,7 +34,7 @@ def test_every_block_says_what_it_is_in_so_that_none_escapes(block: Block) -> No
 
 
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
-    left_out = [block for block in ALL if block.not_run]
+    left_out = [block for block in ALL if block.not_run and not block.page.endswith(".zh.md")]
     assert len(left_out) <= NOT_RUN, [str(block) for block in left_out]
     assert all(len(block.not_run.split()) >= 3 for block in left_out)
 
