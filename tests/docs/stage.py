@@ -21,7 +21,7 @@ from tests.flows.world import listening
 
 # Where the pages say that things are; no test may rely on a port that is free.
 GATEWAY, ADMIN, UPSTREAM = "8080", "8081", "9101"
-_PORT = re.compile(r"(?<=[:\s])(?:808\d|9[0-9]\d\d)\b")
+_PORT = re.compile(r"(?<=[:\s])(?:80\d\d|9\d\d\d)\b")
 # What readers have of their own, and agents beside those of the demo.
 READERS = {
     "OPENAI_API_KEY": "sk-docs-0123456789abcdef",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.environment import VARIABLES
 from gateway.cli.main import root
+from gateway.domain.units import duration
 from tests.docs.command_pages import leaves
 from tests.docs.reference import FOLDER, PAGES, page
 
@@ -26,6 +28,15 @@ def test_a_reference_page_is_as_the_code_says(name: str) -> None:
 def test_every_setting_that_is_read_is_told_and_no_other() -> None:
     read = set[str]().union(*(variables(path.read_text()) for path in SOURCE.rglob("*.py")))
     assert variables(page("settings")) == read
+
+
+def test_the_times_that_are_told_are_those_in_the_code() -> None:
+    source = "".join(path.read_text() for path in (SOURCE / "cli").rglob("*.py"))
+    read = dict(re.findall(r'seconds_of\("(\w+)", ([\d.]+)\)', source))
+    assert len(read) >= 2
+    told = {one.name: one.default for one in VARIABLES}
+    for name, default in read.items():
+        assert duration(told[name]) == float(default), name
 
 
 def test_no_setting_has_a_name_that_kubernetes_injects() -> None:
