@@ -184,3 +184,32 @@ async def test_where_the_stream_cannot_be_read_it_is_said_at_once(
     for path in ("", "/tail", "/export", "/verify"):
         answer = await ask(admin, "GET", f"/audit{path}")
         assert (answer.status, answer.json["code"]) == (503, "store_unavailable")
+
+
+async def test_an_export_whose_key_is_revoked_is_cut_so_that_it_cannot_look_whole(
+    world: World, admin: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_readers, "CHECK_SECONDS", 0.0)
+    await write(world, *["one"] * 3000)
+    sent = {"Authorization": f"Bearer {admin.text}"}
+    async with world.session.get(url(world, "/export"), headers=sent) as answer:
+        await answer.content.readany()
+        await world.client.hset(world.record(admin), "status", "revoked")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.content.read()
+
+
+async def test_a_reader_of_http_1_0_gets_the_same_without_chunks(world: World, admin: Key) -> None:
+    await write(world, "one")
+    address = world.gateways[0].admin.address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    head = f"GET /admin/v1/audit/export HTTP/1.0\r\nAuthorization: Bearer {admin.text}\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(LONG):
+        told, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"chunked" not in told and b"Connection: close" in told
+    assert [json.loads(line)["event"] for line in body.splitlines()] == [
+        "credential.use",
+        "audit.end",
+    ]

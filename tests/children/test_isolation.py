@@ -34,6 +34,10 @@ async def main(isolation, folder, secret, python):
     key = folder / "master.key"
     key.write_text(secret)
     key.chmod(0o600)
+    # What a hidden file was rotated into, as the audit's is.
+    old = folder / "master.key.000000001"
+    old.write_text(secret)
+    old.chmod(0o600)
     (state / "pepper").write_text(secret)
     os.environ["GATEWAY_SECRET"] = held = secret
     keep_private()
@@ -48,7 +52,7 @@ async def main(isolation, folder, secret, python):
         pid = max(p for p in map(int, filter(str.isdigit, os.listdir("/proc")))
                   if b"time.sleep(600)" in Path(f"/proc/{p}/cmdline").read_bytes())
     thief = (python, str(folder / "thief.py"), str(os.getpid()), str(pid), secret,
-             str(key), str(state), str(state / "pepper"))
+             str(key), str(old), str(state), str(state / "pepper"))
     found = await launcher.start(Program(thief, "fc" + chr(0) + "u2", readable=(str(folder),)))
     out, err = await asyncio.gather(found.stdout.read(), found.stderr.read())
     await found.wait()
