@@ -181,6 +181,12 @@ def test_what_compose_is_given_is_there() -> None:
     assert gateway["ports"] == ["8080-8081:8080"]
 
 
+def test_secrets_beside_the_clone_are_not_committed_with_it() -> None:
+    ignored = (DEPLOY.parent / ".gitignore").read_text().splitlines()
+    for secret in compose()["secrets"].values():
+        assert secret["file"].removeprefix("..") in ignored
+
+
 def test_prometheus_asks_the_replicas_of_compose_where_they_listen() -> None:
     promtool = program("promtool", "Debian: prometheus")
     run(promtool, "check", "config", "--syntax-only", "compose.yml", cwd=DEPLOY / "prometheus")
