@@ -132,13 +132,15 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     cannot be read."""
     try:
         with ExitStack() as stack:
-            newest = stack.enter_context(_text(path))
-            # What is rotated while this is read is open already.
-            same = os.fstat(newest.fileno())
-            older = [one for one in rotated(path) if not os.path.samestat(one.stat(), same)]
+            # What is rotated while this is read is open already, and read once.
+            newest = stack.enter_context(_text(path)) if path.exists() else None
+            older = [one for one in rotated(path) if newest is None or not _is_open_as(newest, one)]
             for one in older:
                 yield from _numbered(stack.enter_context(_text(one)), f"{one.name} line")
-            yield from _numbered(newest, f"{path.name} line" if older else "line")
+            if newest is None and not older:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            if newest is not None:
+                yield from _numbered(newest, f"{path.name} line" if older else "line")
     except OSError as problem:
         place = problem.filename or path
         raise StoreError(f"{place} cannot be read: {problem.strerror}.") from None
@@ -149,6 +151,10 @@ def _numbered(lines: TextIO, place: str) -> Iterator[tuple[str, str]]:
         # Whoever saw another's write half done began a line of its own, so that one is empty.
         if line != "\n":
             yield f"{place} {number}", line.rstrip("\n")
+
+
+def _is_open_as(file: TextIO, path: Path) -> bool:
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _text(path: Path) -> TextIO:

@@ -80,6 +80,8 @@ def test_the_oldest_files_go_and_what_is_left_is_a_chain(path: Path) -> None:
     assert verified(path, gone_before=math.inf).late == 1
     chains = Chains({"signer": KEY}, signed=True, gone_before=-math.inf)
     assert "missing" in chains.problem(next(read_lines(path))[1])
+    path.rename(path.with_name("taken away"))
+    assert verified(path, gone_before=math.inf).late == 1
     rotated(path)[1].unlink()
     problems = Chains({"signer": KEY}, signed=True, gone_before=math.inf)
     assert [p for _, line in read_lines(path) if (p := problems.problem(line))]
@@ -188,3 +190,9 @@ def test_a_record_is_on_the_disk_when_it_was_promised_to_be(
     elif sync is Sync.NEVER:
         assert synced == []
     assert all(json.loads(line) for _, line in read_lines(path))
+
+
+def test_where_there_is_no_file_at_all_it_is_said(path: Path) -> None:
+    for missing in (path, path / "below"):
+        with pytest.raises(StoreError, match="cannot be read: No such file"):
+            list(read_lines(missing))
