@@ -30,6 +30,7 @@ from opentelemetry.trace import (
 )
 
 from gateway import __version__
+from gateway.domain.records import well_formed
 from gateway.domain.traffic import Handled, Trace
 
 SERVICE = "agent-credential-gateway"
@@ -190,9 +191,9 @@ def _attributes(handled: Handled, place: str) -> dict[str, str | int]:
         "error.type": handled.code,
         "gateway.agent": handled.agent,
         "gateway.key_id": handled.key_id,
-        "gateway.consumer": handled.consumer.encode("utf-8", "replace").decode(),
+        "gateway.consumer": well_formed(handled.consumer),
         "gateway.request_id": handled.request_id,
-        "gateway.tool": handled.tool,
+        "gateway.tool": well_formed(handled.tool),
         "gateway.bytes_received": handled.received,
         "gateway.bytes_sent": handled.sent,
     }

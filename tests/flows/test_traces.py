@@ -130,6 +130,16 @@ async def test_a_refusal_is_told_with_its_code_and_nothing_that_a_stranger_sent_
         assert text.encode() not in collector.raw
 
 
+async def test_a_consumer_that_is_no_text_stops_no_trace(
+    world: World, collector: Collector, client: Redis
+) -> None:
+    key = await world.issue()
+    await client.hset(world.record(key), "consumer", b"\xff sales")
+    await world.call(key)
+    spans = await collector.got(3)
+    assert attributes(spans["GET /agents/echo"])["gateway.consumer"] == "? sales"
+
+
 async def test_an_agent_that_is_away_is_an_error(world: World, collector: Collector) -> None:
     async with listening(web.Application()) as port:
         pass
