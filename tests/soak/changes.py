@@ -90,8 +90,7 @@ class Changes:
         await asyncio.sleep(AWAY_SECONDS)
 
     async def go_on(self, seconds: float) -> None:
-        """All of them in turns, for so long; Redis restarts eight times, at least a minute apart
-        where there is so much time."""
+        """All of them in turns, for so long; Redis restarts at most eight times, evenly spread."""
         began = time.monotonic()
         turns: tuple[Callable[[], Awaitable[None]], ...] = (
             *(self.revoke, self.revoke, self.reload),
