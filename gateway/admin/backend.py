@@ -19,6 +19,7 @@ from gateway.services.explain import Explainer
 from gateway.services.links import Links
 from gateway.services.log_level import LogLevel
 from gateway.services.open_programs import Programs
+from gateway.services.own_places import PowersAt
 from gateway.services.vault import Vault
 from gateway.services.verify_audit import AuditVerifier
 from gateway.store.admission import Admission
@@ -60,6 +61,7 @@ class Backend:
     workers: WorkerStore
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     clock: Callable[[], float]
+    powers_at: PowersAt
     log_level: LogLevel
     programs: Programs
     live: Reloadable | None = None
@@ -71,7 +73,8 @@ class Backend:
         return AuditedKeys(self.client, self.prefix, self.acts(actor), on_unrecorded)
 
     def explainer(self, actor: str) -> Explainer:
-        return Explainer(self.policies(), self.keys(actor, _nobody), self.admission)
+        keys = self.keys(actor, _nobody)
+        return Explainer(self.policies(), keys, self.admission, self.powers_at)
 
 
 def _nobody(key_id: str) -> None:

@@ -55,7 +55,8 @@ class StepShape(BaseModel):
 
 
 class ExplainShape(BaseModel):
-    """`code` empty: it would go to `upstream`. `shadow`: the code with which a rule with `enforce:
+    """`code` empty: it would go to `upstream`, or, where that is empty, be answered by the gateway
+    itself. `shadow`: the code with which a rule with `enforce:
     false` would refuse it; empty: none would."""
 
     steps: list[StepShape]

@@ -13,7 +13,8 @@ from gateway.admin import (
     vault,
 )
 from gateway.admin.backend import Backend
-from gateway.admin.routing import Route
+from gateway.admin.routing import ADMIN, ApiError, Route, find_route
+from gateway.domain.errors import Code, Denied
 
 ROUTES: tuple[Route[Backend], ...] = (
     *keys.ROUTES,
@@ -27,3 +28,15 @@ ROUTES: tuple[Route[Backend], ...] = (
     *sight.ROUTES,
     *log_level.ROUTES,
 )
+
+
+def powers_at(method: str, path: str) -> tuple[str, ...]:
+    """Any of which is enough for a request there: names of `gateway/…` scopes. Denied where nothing
+    is there, or not for this method."""
+    try:
+        route, _ = find_route(ROUTES, method, path)
+    except ApiError as problem:
+        missing = problem.status == 404
+        code = Code.NOT_FOUND if missing else Code.METHOD_NOT_ALLOWED
+        raise Denied(code, str(problem)) from None
+    return (*route.powers, ADMIN)

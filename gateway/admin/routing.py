@@ -2,7 +2,7 @@
 written, so that neither can say what the other does not."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -131,6 +131,23 @@ class Route(Generic[Backend]):
         return _PARAMETER.findall(self.path)
 
 
+def find_route(
+    routes: Iterable[Route[Backend]], method: str, path: str
+) -> tuple[Route[Backend], Mapping[str, str]]:
+    """The route, and the parts of its path; ApiError 404 or 405 where there is none."""
+    allowed = []
+    for route in routes:
+        match = route.pattern.fullmatch(path)
+        if match is None:
+            continue
+        if route.method == method or (route.method, method) == ("GET", "HEAD"):
+            return route, match.groupdict()
+        allowed.append(route.method)
+    if allowed:
+        raise ApiError(405, "method_not_allowed", f"Use {' or '.join(sorted(set(allowed)))} here.")
+    raise ApiError(404, "not_found", f"There is nothing here: see {PREFIX}/openapi.json.")
+
+
 class Api(Generic[Backend]):
     """Answers what is under PREFIX; Problem answers are made of what handlers raise."""
 
@@ -139,20 +156,7 @@ class Api(Generic[Backend]):
         self.routes = tuple(routes)
 
     def find(self, method: str, path: str) -> tuple[Route[Backend], Mapping[str, str]]:
-        """ApiError 404 or 405 where there is none."""
-        allowed = []
-        for route in self.routes:
-            match = route.pattern.fullmatch(path)
-            if match is None:
-                continue
-            if route.method == method or (route.method, method) == ("GET", "HEAD"):
-                return route, match.groupdict()
-            allowed.append(route.method)
-        if allowed:
-            raise ApiError(
-                405, "method_not_allowed", f"Use {' or '.join(sorted(set(allowed)))} here."
-            )
-        raise ApiError(404, "not_found", f"There is nothing here: see {PREFIX}/openapi.json.")
+        return find_route(self.routes, method, path)
 
     async def answer(
         self,

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from gateway.admin.answer import AdminApi
 from gateway.admin.backend import Backend, Reloadable
 from gateway.admin.console.console import Console
+from gateway.admin.routes import powers_at
 from gateway.app.data_plane import DataPlane
 from gateway.app.foundation import Foundation
 from gateway.crypto.audit_key import audit_keys
@@ -90,6 +91,7 @@ def _backend(
         workers,
         readiness,
         time.time,
+        powers_at,
         base.log_level,
         plane.programs,
         live,

@@ -20,7 +20,8 @@ Examples:
   gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat
   gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat
   gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1
-  gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4"""
+  gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4
+  gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'"""
 
 
 @click.command(epilog=EPILOG)
@@ -51,11 +52,14 @@ def explain(
 
 
 async def _ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
+    # Imported late: all that the admin API answers comes with it.
+    from gateway.admin.routes import powers_at
+
     async with resolved(settings) as store, open_store(store) as client:
         admission = Admission(open_lines(store, PREPARE), store.prefix)
         try:
             keys = KeyStore(client, store.prefix)
-            return await Explainer(policies, keys, admission).explain(question)
+            return await Explainer(policies, keys, admission, powers_at).explain(question)
         finally:
             await admission.close()
 
@@ -65,6 +69,8 @@ def _verdict(told: Explanation) -> str:
         shadow = (
             f" (a rule that is tried out would refuse it: {told.shadow})" if told.shadow else ""
         )
+        if not told.upstream:
+            return f"Answered by the gateway itself{shadow}"
         return f"Forwarded to {told.upstream}{shadow}"
     row = told.denied.denial
     return f"Refused: {row.status} {row.name}. {told.denied}"

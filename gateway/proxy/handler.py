@@ -37,6 +37,7 @@ from gateway.proxy.tools import Tools
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.locate import CONNECT_PREFIX, Located, find_agent, locate
+from gateway.services.own_places import HEALTH_PATHS
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 _CONNECT = CONNECT_PREFIX.decode()
@@ -89,7 +90,7 @@ class Handler:
             head = read_exchange(exchange)
             if self._trace_flags is not None:
                 exchange.trace = self._traced(head, self._trace_flags)
-            if head.target.path in health.PATHS:
+            if head.target.path in HEALTH_PATHS:
                 exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
             elif head.target.path.startswith(CONNECT_PREFIX):

@@ -8,10 +8,9 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol.reply import Reply
 from gateway.protocol.request import RequestHead
 from gateway.proxy.exchange import Exchange
+from gateway.services.locate import READING
 
-LIVEZ = b"/livez"
 READYZ = b"/readyz"
-PATHS = frozenset({LIVEZ, READYZ})
 
 # What stands in the way of serving, a word each; empty: ready.
 Readiness = Callable[[], Awaitable[tuple[str, ...]]]
@@ -19,8 +18,8 @@ Readiness = Callable[[], Awaitable[tuple[str, ...]]]
 
 async def answer_health(exchange: Exchange, head: RequestHead, readiness: Readiness) -> None:
     """200 while the process lives, and for `/readyz` only while it can serve; else 503."""
-    if head.method not in ("GET", "HEAD"):
-        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+    if head.method not in READING:
+        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))
     missing = await readiness() if head.target.path == READYZ else ()
     status = {"status": "unready", "missing": missing} if missing else {"status": "ok"}
     headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))

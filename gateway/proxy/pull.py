@@ -8,8 +8,7 @@ from gateway.domain.audit import AuditEvent, Named
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Policies
-from gateway.domain.scopes import Scope
-from gateway.protocol.pull import CREDENTIALS_PATH, Asked, read_pull
+from gateway.protocol.pull import Asked, read_pull
 from gateway.protocol.reply import Reply
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import client_address
@@ -17,14 +16,13 @@ from gateway.proxy.exchange import Exchange
 from gateway.services.admit import Gatekeeper, Passage
 from gateway.services.audit import Audit
 from gateway.services.credentials import LiveCredentials
-from gateway.services.locate import Located
+from gateway.services.locate import Located, locate_pull
 from gateway.services.pull import Pulled, pull
 from gateway.services.standing import Standing
 from gateway.store.keys import KeyStore
 
 # While an answer is held back, the drain is looked for so often.
 LOOK_SECONDS = 0.5
-_NOBODY_ELSES = "Users' own credentials are never served here."
 
 
 class Pull:
@@ -41,7 +39,7 @@ class Pull:
     async def answer(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
         """Denied as everywhere; 304 where nothing has changed since, in the time it may wait."""
         asked = read_pull(head)
-        located = _located(head, asked)
+        located = locate_pull(head, asked)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         passage = await self._gatekeeper.admit(head, located, policies, address)
         exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
@@ -86,17 +84,6 @@ class Pull:
             code = standing.lost(record, now)
             if code is not None:
                 raise Denied(code, key_id=passage.key_id, consumer=passage.consumer)
-
-
-def _located(head: RequestHead, asked: Asked) -> Located:
-    denied = None
-    if head.method not in ("GET", "HEAD"):
-        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
-    elif asked.of_users:
-        denied = Denied(Code.SCOPE_DENIED, _NOBODY_ELSES)
-    scopes = tuple(Scope("gateway", "credentials", name) for name in asked.names)
-    required = scopes[0] if scopes else Scope("gateway", "credentials", "user")
-    return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])
 
 
 def _event(exchange: Exchange, pulled: Pulled, user: str | None) -> AuditEvent:

@@ -21,6 +21,7 @@ from gateway.services.admit import shadow_code
 from gateway.services.authenticate import Candidate, Slot
 from gateway.services.belief import Belief, Door, believe
 from gateway.services.locate import Located, locate, locate_model, locate_no_model, locate_tools
+from gateway.services.own_places import OwnPlace, PowersAt, own_place
 from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
 from gateway.store.keys import KeyStore
 
@@ -42,7 +43,8 @@ class Question:
 class Explanation:
     """`steps`: (what was looked at, what was found), in the order of the decision.
 
-    `denied` None: the request would go to `upstream`, or to another one of the same agent.
+    `denied` None: the request would go to `upstream`, or to another one of the same agent; where
+    that is empty, the gateway itself answers.
     `shadow`: the code with which a rule that is tried out would refuse it; empty: none would.
     """
 
@@ -53,10 +55,14 @@ class Explanation:
 
 
 class Explainer:
-    """Asks the live records and counters. `admission` is only read through."""
+    """Asks the live records and counters. `admission` is only read through. `powers_at`: what a
+    request to the admin API needs."""
 
-    def __init__(self, policies: Policies, keys: KeyStore, admission: Admission) -> None:
+    def __init__(
+        self, policies: Policies, keys: KeyStore, admission: Admission, powers_at: PowersAt
+    ) -> None:
         self._policies = policies
+        self._powers_at = powers_at
         self._keys = keys
         self._admission = admission
 
@@ -71,6 +77,12 @@ class Explainer:
 
     async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> tuple[str, str]:
         head = _head(question)
+        own = own_place(head, self._policies, self._powers_at)
+        if own is not None:
+            if question.tool or question.model:
+                raise UsageError("--tool and --model: this URL calls neither.")
+            steps += (("request", "well-formed"), ("place", own.what))
+            return "", await self._enter(question, head, own, steps)
         located = _located(head, question, self._policies)
         steps.append(("request", "well-formed"))
         shadow = ""
@@ -80,21 +92,30 @@ class Explainer:
             steps.append(("route", "public: no key is needed, and one that is sent is not read"))
         return _goes_to(located, head, question), shadow
 
+    async def _enter(
+        self, question: Question, head: RequestHead, own: OwnPlace, steps: list[tuple[str, str]]
+    ) -> str:
+        """The same of a place of the gateway's own."""
+        if own.keyless:
+            return ""
+        if own.located is not None:
+            return await self._authorise(question, head, own.located, steps)
+        belief = await self._known(question, steps)
+        denied = own.missing(belief.grants)
+        if denied is not None:
+            raise denied
+        return ""
+
     async def _authorise(
         self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]
     ) -> str:
         """The code with which a rule that is tried out would refuse what is let in."""
-        if not question.key_id:
-            raise Denied(Code.KEY_MISSING)
-        record = await self._keys.get(question.key_id)
-        if record is None or not record.hash:
-            steps.append(("key", "there is no usable record of this id"))
-            raise Denied(Code.KEY_INVALID)
-        belief = await self._believe(record, steps)
-        door = belief.door(located, self._admission)
-        steps.extend(_place(located, self._policies))
-        if located.scope is not None and located.denied is None:
-            steps.append(("scope", _granted(belief.grants, located.scope)))
+        belief = await self._known(question, steps)
+        record, door = belief.record, belief.door(located, self._admission)
+        if located.required is None or located.agent is not None:
+            steps.extend(_place(located, self._policies))
+        if located.denied is None:
+            steps.extend(("scope", _granted(belief.grants, scope)) for scope in located.scopes)
         denied = belief.denial(door, located, head)
         if denied is not None:
             raise denied
@@ -104,6 +125,15 @@ class Explainer:
             steps.append(("tried out", _granted(belief.grants, located.tried)))
         exceeded = await self._check_limits(record, door, steps)
         return door.tried or exceeded
+
+    async def _known(self, question: Question, steps: list[tuple[str, str]]) -> Belief:
+        if not question.key_id:
+            raise Denied(Code.KEY_MISSING)
+        record = await self._keys.get(question.key_id)
+        if record is None or not record.hash:
+            steps.append(("key", "there is no usable record of this id"))
+            raise Denied(Code.KEY_INVALID)
+        return await self._believe(record, steps)
 
     async def _believe(self, record: KeyRecord, steps: list[tuple[str, str]]) -> Belief:
         now = await self._keys.now()
@@ -183,8 +213,6 @@ def _located(head: RequestHead, question: Question, policies: Policies) -> Locat
 
 def _located_model(head: RequestHead, question: Question, policies: Policies) -> Located:
     asked = read_path(head.target.path)
-    if asked.listed is not None:
-        raise UsageError("--url: this is the list of models; any key that works may read it.")
     if not question.model:
         raise UsageError("--model: say which model the body names; the URL alone does not tell.")
     if head.method != "POST":

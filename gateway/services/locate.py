@@ -10,6 +10,8 @@ from gateway.domain.scopes import SOME, Scope
 from gateway.domain.services import Dialect
 from gateway.protocol.mcp import METHODS, scope_of, server_name
 from gateway.protocol.model_request import ModelPath
+from gateway.protocol.pull import CREDENTIALS_PATH
+from gateway.protocol.pull import Asked as Pulling
 from gateway.protocol.request import RequestHead
 from gateway.protocol.rpc import Rpc
 from gateway.protocol.target import Target, route_path
@@ -20,6 +22,7 @@ AGENTS_PREFIX = b"/agents/"
 SERVICES_PREFIX = b"/services/"
 # One-time links of the gateway's own: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
+READING = ("GET", "HEAD")
 _OTHER_DIALECT = {
     Dialect.OPENAI: "This model is asked in OpenAI's dialect, under /models/v1/.",
     Dialect.ANTHROPIC: "This model is asked in Anthropic's dialect, under /models/anthropic/.",
@@ -111,6 +114,18 @@ def locate_no_model(asked: ModelPath) -> Located:
     if asked.is_call:
         denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
     return Located(None, asked.path, denied=denied)
+
+
+def locate_pull(head: RequestHead, asked: Pulling) -> Located:
+    """What a pull of credentials needs: a scope for each name."""
+    denied = None
+    if head.method not in READING:
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))
+    elif asked.of_users:
+        denied = Denied(Code.SCOPE_DENIED, "Users' own credentials are never served here.")
+    scopes = tuple(Scope("gateway", "credentials", name) for name in asked.names)
+    required = scopes[0] if scopes else Scope("gateway", "credentials", "user")
+    return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])
 
 
 def _look_for(head: RequestHead, policies: Policies) -> Located:

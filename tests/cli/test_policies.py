@@ -335,5 +335,56 @@ def test_explain_of_models_says_what_it_has_to_be_told(commands: Commands) -> No
 
     url = ("--url", "/models/v1/chat/completions")
     assert "which model the body names" in said(*url)
-    assert "the list of models" in said("--url", "/models/v1/models")
+    assert "calls neither" in said("--url", "/v1/credentials?names=crm", "--tool", "x")
     assert "where models are called" in said("--url", "/agents/support/chat", "--model", "gpt-4")
+
+
+EVERYWHERE = """version: 1
+agents:
+  site: {upstream: 'http://127.0.0.1:9101', hosts: [site.test], routes: [{path: /admin/v1/keys}]}
+services:
+  crm: {upstream: 'http://127.0.0.1:9102/api', inject: {headers: {X: '${credentials.crm.value}'}}}
+models:
+  - {name: gpt-4, credential: '${credentials.openai}'}
+"""
+
+
+def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) -> None:
+    (commands.folder / "policies" / "a.yaml").write_text(EVERYWHERE)
+    powers = ("--scope", "gateway/credentials:crm", "--scope", "gateway/read")
+    scopes = ("--scope", "services/crm", "--scope", "models/gpt-4")
+    key = commands.create(*powers, *scopes).id
+    nobody = commands("create", "--consumer", "x", "--scope", "agents/none", "--quiet")
+    other = nobody.out.split("_")[2]
+
+    def told(url: str, who: str = key, method: str = "GET") -> tuple[object, object]:
+        words = ("--key", who) if who else ()
+        found = explain(commands, *words, "--method", method, "--url", url)
+        return found["code"], found["upstream"]
+
+    assert told("/services/crm/v1/x") == (None, "http://127.0.0.1:9102/api/v1/x")
+    assert told("/services/crm/v1/x", other) == ("scope_denied", None)
+    assert told("/v1/credentials?names=crm") == (None, None)
+    assert told("/v1/credentials?names=crm,openai") == ("scope_denied", None)
+    assert told("/v1/credentials") == ("bad_request", None)
+    assert told("/v1/credentials?names=crm", method="POST") == ("method_not_allowed", None)
+    assert told("/models/v1/models", other) == (None, None)
+    assert told("/models/v1/models/gpt-4") == (None, None)
+    assert told("/models/v1/models/gpt-4", other) == ("not_found", None)
+    assert told("/models/v1/models", "") == ("key_missing", None)
+    assert told("/admin/v1/keys") == (None, None)
+    assert told("/admin/v1/keys", method="POST") == ("scope_denied", None)
+    assert told("/admin/v1/keys", other) == ("scope_denied", None)
+    assert told("/admin/v1/nothing") == ("not_found", None)
+    assert told("/metrics", other) == ("scope_denied", None)
+    # The whole host is the agent's, but for what belongs to no agent.
+    assert told("http://site.test/admin/v1/keys") == (None, "http://127.0.0.1:9101/admin/v1/keys")
+    assert told("http://site.test/livez", "") == (None, None)
+    for keyless in ("/livez", "/readyz", "/connect/some-token", "/console/"):
+        assert told(keyless, "") == (None, None)
+    assert told("/readyz", "", "POST") == ("method_not_allowed", None)
+    assert told("/nowhere") == ("not_found", None)
+    assert told("/nowhere", "") == ("key_missing", None)
+    text = commands.gateway("policy", "explain", "--key", key, "--url", "/metrics").out
+    assert "on the admin listener" in text
+    assert text.endswith("Answered by the gateway itself\n")
