@@ -72,8 +72,26 @@ class AuditFile:
     def _open(self) -> int:
         # A pipe that nobody reads must fail, and not wait.
         flags = os.O_RDWR if _is_regular(self._path) else os.O_WRONLY
-        flags |= os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-        return os.open(self._path, flags, OWNER_ONLY)
+        flags |= os.O_APPEND | os.O_NONBLOCK
+        try:
+            return os.open(self._path, flags)
+        except FileNotFoundError:
+            made = os.open(self._path, flags | os.O_CREAT, OWNER_ONLY)
+        if self._sync is not Sync.NEVER:
+            # What is in a file that no directory knows is lost with the power.
+            self._bring_directory_to_disk(made)
+        return made
+
+    def _bring_directory_to_disk(self, made: int) -> None:
+        try:
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                _to_disk(directory)
+            finally:
+                os.close(directory)
+        except OSError:
+            os.close(made)
+            raise
 
     def _open_with_room(self, needed: int) -> int:
         descriptor = self._open()

@@ -269,10 +269,24 @@ async def test_the_live_view_ends_with_the_session_and_shows_strangers_words_as_
     await go(page, "Audit")
     await page.get_by_role("button", name="Follow live").click()
     await page.get_by_text("Live: new records come first.").wait_for()
-    told = {"ts": 1, "event": NASTY, "consumer": NASTY, "key_id": NASTY, "user": NASTY}
-    await world.client.xadd(f"{world.store.prefix}audit", {"record": json.dumps(told)})
+    # By hand, even what is no time and no list.
+    told = {
+        "ts": "soon",
+        "credentials": NASTY,
+        "event": NASTY,
+        "consumer": NASTY,
+        "key_id": NASTY,
+        "user": NASTY,
+    }
+    name = f"{world.store.prefix}audit"
+    await world.client.xadd(name, {"record": json.dumps(told)})
     await page.get_by_text(NASTY).first.wait_for()
     assert await page.locator("img, b, script:not([src])").count() == 0
+    await world.client.xadd(name, {"record": json.dumps({"ts": 1e300, "credentials": [7]})})
+    await go(page, "Audit")
+    await page.get_by_text(NASTY).first.wait_for()
+    await page.get_by_role("button", name="Follow live").click()
+    await page.get_by_text("Live: new records come first.").wait_for()
     await world.client.hset(world.record(admin), "status", "revoked")
     await page.get_by_text("The live view has ended.").wait_for(timeout=30_000)
 

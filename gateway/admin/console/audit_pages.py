@@ -10,6 +10,9 @@ from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
 from gateway.services.verify_audit import Verdict
 
+# Of the year 9999, after which there are no dates.
+_LAST_SECOND = 253_402_300_800
+
 
 async def show(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     return await _records(backend, caller, sent, None)
@@ -54,12 +57,14 @@ def _given(sent: Sent) -> dict[str, str]:
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of it: whoever may write to the stream may have written anything."""
     used = record.get("credentials")
-    named = [_version(one) for one in used] if used else []
+    uses = used if isinstance(used, list) else []
+    named = [_version(one) for one in uses if isinstance(one, dict)]
     told = ("event", "consumer", "actor", "key_id", "user", "code", "decision")
     texts = {name: str(record.get(name, "")) for name in told}
     ts = record.get("ts")
-    when = ts if isinstance(ts, (int, float)) else None
+    when = ts if isinstance(ts, int | float) and 0 <= ts < _LAST_SECOND else None
     return {**texts, "ts": when, "credentials": " ".join(named), "count": record.get("count", 1)}
 
 

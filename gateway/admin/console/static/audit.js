@@ -14,16 +14,20 @@ function cell(row, text, kind = "") {
 }
 
 function named(used) {
-  return (used ?? []).map(({ name, version }) => (version ? `${name}@${version}` : name)).join(" ");
+  if (!Array.isArray(used)) return "";
+  return used.map(({ name, version }) => (version ? `${name}@${version}` : name)).join(" ");
 }
 
 function show(record) {
   const row = table.tBodies[0].insertRow(0);
   row.className = "arrived";
-  const time = document.createElement("time");
-  time.dateTime = new Date(record.ts * 1000).toISOString().replace(/:\d\d\.\d+Z/, "Z");
-  row.insertCell().append(time);
-  localise(row);
+  const at = new Date(record.ts * 1000), when = row.insertCell();
+  if (!Number.isNaN(at.valueOf())) {
+    const time = document.createElement("time");
+    time.dateTime = at.toISOString().replace(/:\d\d\.\d+Z/, "Z");
+    when.append(time);
+    localise(when);
+  }
   cell(row, record.event, "mono");
   cell(row, record.consumer || record.actor);
   const key = cell(row, "", "mono");
