@@ -56,9 +56,9 @@ class DaysQuery(Shape):
 
 
 class ContainBody(Shape):
-    """New values of these fields; the old ones end at once."""
+    """New values of these fields, one at least; the old ones end at once."""
 
-    fields: dict[str, str] = Field(repr=False)
+    fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
 
 
 async def of_key(backend: Backend, call: Call) -> Told:

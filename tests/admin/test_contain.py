@@ -102,6 +102,8 @@ async def test_containing_a_credential_ends_the_old_value_and_names_its_users(
         # One row for all its calls, with both versions, the newest first.
         reach = (await ask(admin, "GET", "/credentials/crm_key/reach")).json
         assert [one["versions"] for one in reach["uses"]] == [[2, 1]]
+        nothing = await ask(admin, "POST", "/credentials/crm_key/contain", {"fields": {}})
+        assert (nothing.status, nothing.json["errors"][0]["field"]) == (422, "fields")
         unknown = await ask(admin, "POST", "/credentials/none_such/contain", body)
         assert unknown.status == 404
 

@@ -1,9 +1,11 @@
 """What holds a secret on its way in or out does not show it to whoever prints it."""
 
+from gateway.admin.bulk import BulkResult
 from gateway.admin.change_keys import IssuedShape
 from gateway.admin.console.console import _Visit
 from gateway.admin.console.session import Session
 from gateway.admin.console.view import Seen
+from gateway.admin.reach import ContainBody
 from gateway.admin.routing import Call, Caller, Told
 from gateway.admin.vault import LinkShape, RotateBody, SetBody
 from gateway.domain.links import Wanted
@@ -23,6 +25,8 @@ async def _never(*_: object) -> None:
 def test_no_secret_is_in_a_repr() -> None:
     headers = {b"cookie": SECRET.encode()}
     body = SetBody(type="api_key", fields={"value": SECRET})
+    contained = ContainBody(fields={"value": SECRET})
+    rotated = BulkResult(id="a", consumer="c", outcome="rotated", key=SECRET)
     issued = IssuedShape(id="a", key=SECRET, consumer="c", scopes=(), plan=None, expires_at=None)
     link = LinkShape(path=f"/connect/{SECRET}", user="u", credentials=[], expires_at=1)
     request = AdminRequest(
@@ -42,6 +46,8 @@ def test_no_secret_is_in_a_repr() -> None:
         RotateBody(fields={"value": SECRET}),
         Call(CALLER, {}, headers, None, body),
         Told(issued),
+        contained,
+        rotated,
         Seen("keys", {"issued": issued, "link": link}),
         Form(Wanted("crm"), remove=False, fields={"value": SECRET}),
         NewLink(SECRET, "u", (), 1),

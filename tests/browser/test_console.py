@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page
 
 from gateway.domain.keys import Key
 from tests.flows.audit import come
-from tests.flows.services import backend, keep, put, service
+from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_connect import SERVICE
 from tests.flows.tools import tools
 from tests.flows.world import World
@@ -299,47 +299,99 @@ async def test_what_strangers_write_is_shown_and_does_nothing(page: Page, world:
         f"{world.store.prefix}audit",
         {"record": json.dumps({"event": "<script>alert(3)</script>", "consumer": "<b>x</b>"})},
     )
-    for path in ("keys", f"keys/{key.id}", "audit"):
+    await keep(world, Vault(world.client), "crm_key", "api_key", value="a-value-of-a-crm")
+    used = {"event": "credential.use", "key_id": key.id, "consumer": NASTY, "agent": NASTY, "ts": 1}
+    used["credentials"] = [{"name": "crm_key", "version": 1}, {"name": NASTY, "version": 1}]
+    await world.client.xadd(f"{world.store.prefix}audit", {"record": json.dumps(used)})
+    for path in ("keys", f"keys/{key.id}", "credentials/crm_key", "audit"):
         await page.goto(page.url.split("/console/")[0] + f"/console/{path}")
         assert await page.locator("script:not([src])").count() == 0
         assert await page.locator("img, b").count() == 0
+    await go(page, "Keys")
+    await page.get_by_label(key.id).check()
+    await page.get_by_role("button", name="Show what it would do").click()
+    await page.get_by_text(NASTY).first.wait_for()
+    assert await page.locator("img, b, script:not([src])").count() == 0
     await go(page, "Audit")
     assert await page.get_by_text("<script>alert(3)</script>").count() == 1
 
 
+WHOLE = """
+version: 1
+agents:
+  support:
+    upstream: {agent}
+    routes: [{{path: /chat, methods: [POST], action: chat}}, {{path: /docs/**, action: read}}]
+services:
+  crm: {{upstream: "{crm}", inject: {{headers: {{X-Token: "${{credentials.crm_key}}"}}}}}}
+tools:
+  fc:
+    transport: http
+    upstream: "{crm}/mcp"
+    inject: {{headers: {{A: "${{user.github.value}}", B: "${{user.jira.value}}"}}}}
+"""
+
+
+async def something_of_everything(world: World, crm: Backend) -> Key:
+    """A department whose key has called an agent and a service; and users of a tool."""
+    vault = Vault(world.client)
+    await keep(world, vault, "crm_key", "api_key", value="a-value-of-a-crm")
+    for user in ("ann", "bob"):
+        await keep(world, vault, f"user/{user}/github", "api_key", value="a-token-of-github")
+    await keep(world, vault, "user/ann/jira", "api_key", value="a-token-of-jira")
+    put(world, WHOLE.format(agent=f"http://127.0.0.1:{world.agent_port}", crm=crm.url))
+    scopes = ("agents/support:chat", "services/crm", "tools/fc:search")
+    key = await world.issue(*scopes, consumer="sales", label="for the shop")
+    for _ in range(3):
+        assert (await world.call(key, "/agents/support/chat", "POST")).status == 200
+        assert (await world.call(key, "/services/crm/x")).status == 200
+    other = await world.issue("agents/other", consumer="finance")
+    assert (await world.call(other, "/agents/support/docs/a")).code == "scope_denied"
+    await come(world, "request.denied", 1)
+    return key
+
+
+async def check(page: Page, shots: Path, name: str) -> None:
+    """As it is now: no serious finding of axe, light and dark, nothing sideways on a phone."""
+    for scheme in ("light", "dark"):
+        await page.set_viewport_size({"width": 1280, "height": 900})
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found = await Axe().run(page)
+        bad = [
+            (one["id"], one["nodes"][0]["html"])
+            for one in found.response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert bad == [], (name, scheme)
+        await page.screenshot(path=shots / f"{name}-{scheme}.png", full_page=True)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390, name
+    await page.screenshot(path=shots / f"{name}-phone.png", full_page=True)
+
+
 async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: Path) -> None:
-    """No serious finding of axe on any page, light and dark; no sideways scrolling on a phone."""
     shots = Path(os.environ.get("GATEWAY_SCREENSHOTS") or tmp_path)
     base = page.url.split("/console/")[0]
-    key = await world.issue("agents/*", consumer="sales", label="for the shop")
-    for _ in range(3):
-        await world.call(key)
-    await keep(world, Vault(world.client), "crm_key", "api_key", value="a-value-of-a-crm")
-    put(world, tools("http://127.0.0.1:9/mcp", inject={"headers": {"A": "${user.github.value}"}}))
-    await world.call(await world.issue("agents/other", consumer="finance"))
-    await come(world, "request.denied", 1)
-    for path in (*PAGES, "audit/verify", f"keys/{key.id}", "credentials/crm_key", "tools/fc"):
-        name = path.partition("/")[0] if path else "overview"
-        name += "-one" if "/" in path else ""
-        for scheme in ("light", "dark"):
-            await page.set_viewport_size({"width": 1280, "height": 900})
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    async with backend() as crm:
+        key = await something_of_everything(world, crm)
+        ones = (f"keys/{key.id}", "credentials/crm_key", "tools/fc", "users/ann/github")
+        # The overview last: by then what was used is counted.
+        for path in (*PAGES[1:], "audit/verify", *ones, PAGES[0]):
             await page.goto(f"{base}/console/{path}")
-            found = await Axe().run(page)
-            bad = [
-                (one["id"], one["nodes"][0]["html"])
-                for one in found.response["violations"]
-                if one["impact"] in ("serious", "critical")
-            ]
-            assert bad == [], (path, scheme)
-            await page.screenshot(path=shots / f"{name}-{scheme}.png", full_page=True)
-        await page.set_viewport_size({"width": 390, "height": 844})
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= 390, path
-        await page.screenshot(path=shots / f"{name}-phone.png", full_page=True)
-        await page.get_by_role("button", name="中文").click()
-        assert await page.locator("html").get_attribute("lang") == "zh-Hans"
-        await page.get_by_role("button", name="English").click()
+            name = path.partition("/")[0] if path else "overview"
+            await check(page, shots, f"{name}-one" if "/" in path else name)
+            await page.get_by_role("button", name="中文").click()
+            assert await page.locator("html").get_attribute("lang") == "zh-Hans"
+            await page.get_by_role("button", name="English").click()
+        await page.goto(f"{base}/console/keys")
+        await page.get_by_label(key.id).check()
+        await page.get_by_label("With the chosen keys").select_option("rotate")
+        await page.get_by_role("button", name="Show what it would do").click()
+        await check(page, shots, "keys-bulk")
+        await page.get_by_role("button", name="Yes, do this").click()
+        await check(page, shots, "keys-bulk-done")
+        await page.goto(f"{base}/console/keys/{'0' * 12}")
+        await check(page, shots, "message")
 
 
 SHIFTS = """() => { window.shifted = 0; new PerformanceObserver(list => {

@@ -255,3 +255,12 @@ async def test_text_is_for_people(folder: Path, settings: dict[str, str]) -> Non
         process.terminate()
         await process.communicate()
     assert process.returncode == 0
+
+
+async def test_another_login_for_operators_needs_a_redis_that_has_logins(folder: Path) -> None:
+    secret = "redis://control:s3cret-of-operators@127.0.0.1:1/0"
+    settings = {**FREE, "GATEWAY_ADMIN_REDIS_URL": secret}
+    code, said = await refused("serve", folder=folder, settings=settings)
+    assert (code, one_sentence(said.splitlines(keepends=True)[-1])) == (2, True)
+    assert "GATEWAY_ADMIN_REDIS_URL" in said
+    assert "s3cret" not in said

@@ -12,7 +12,7 @@ from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sess
 from gateway.admin.console.view import Seen, View
 from gateway.admin.routing import ApiError
 from gateway.crypto.draw import draw
-from gateway.domain.errors import OperationError, StoreError, UsageError
+from gateway.domain.errors import MissingError, OperationError, StoreError, UsageError
 from gateway.protocol.connect_page import language
 from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
@@ -77,6 +77,8 @@ class Console:
             return _message(visit, problem.status, problem.code, str(problem), problem.errors)
         except UsageError as problem:
             return _message(visit, 422, "invalid", str(problem))
+        except MissingError as problem:
+            return _message(visit, 404, "not_found", str(problem))
         except OperationError as problem:
             return _message(visit, 409, "refused", str(problem))
         except StoreError as problem:

@@ -17,9 +17,8 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
         asked = checked(sight.UsageQuery, {"by": by, "last": 24})
         told = (await sight.usage_totals(backend, call_of(caller, query=asked))).data
         counted = [(name, getattr(one, what)) for name, one in told.names.items()]
-        return sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])[
-            :MOST_RANKED
-        ]
+        most_first = sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])
+        return most_first[:MOST_RANKED]
 
     asked = sight.UsageQuery(last=24)
     told = (await sight.usage_series(backend, call_of(caller, query=asked))).data
