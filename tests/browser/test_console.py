@@ -94,6 +94,9 @@ async def test_a_decision_is_explained(page: Page, world: World) -> None:
     await page.get_by_label("Key id").fill(key.id)
     await page.get_by_role("button", name="Explain").click()
     await page.get_by_text("scope_denied").wait_for()
+    await page.get_by_label("URL").fill("/readyz")
+    await page.get_by_role("button", name="Explain").click()
+    await page.get_by_text("The gateway itself would answer it").wait_for()
 
 
 async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) -> None:

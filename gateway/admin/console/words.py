@@ -89,6 +89,8 @@ CHINESE = MappingProxyType(
         "Key id": "密钥 ID",
         "User": "用户",
         "It would go to": "会转发到",
+        "The gateway itself would answer it": "由网关自己应答",
+        "A rule that is tried out would refuse it": "试行中的规则会拒绝它",
         "It would be refused": "会被拒绝",
         "Read the files now": "立即重新读取",
         "Type": "类型",
