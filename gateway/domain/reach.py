@@ -2,7 +2,7 @@
 decides here too, so that neither can say what the other does not."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import chain, combinations_with_replacement, islice
 
@@ -91,7 +91,12 @@ def _of_whole(one: Agent, old: Agent | None, new: Agent | None, action: str) -> 
 
 
 def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterator[Way]:
-    """An agent that only one set has: by actions, for its routes are as many as it likes."""
+    """An agent that only one set has: by actions, for its routes are as many as it likes. Where one
+    is not enforced, actions do not tell who is let in: then each route is tried."""
+    if not all(route.enforced for route in one.routes or ()):
+        nothing = replace(one, routes=())
+        yield from _of_routes(old or nothing, new or nothing)
+        return
     for route in one.routes or ():
         if route.public:
             there = Open.ANYONE if old else Open.NOBODY, Open.ANYONE if new else Open.NOBODY

@@ -1,5 +1,6 @@
 """Who gains and who loses under other policies, on the keys that live."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ class PolicyDiff:
 
 async def diff(before: Policies, after: Policies, keys: KeyStore | None) -> PolicyDiff:
     """What changes from `before` to `after`; `keys` None: there are none to look at. StoreError."""
-    comparison = Comparison(before, after)
+    # Routes are tried against each other, and callers of agents may be on this event loop.
+    comparison = await asyncio.to_thread(Comparison, before, after)
     changed = await changed_keys(keys, comparison) if keys is not None else None
     strangers = comparison.strangers()
     groups = changed.groups if changed else ()

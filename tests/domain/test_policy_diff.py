@@ -94,6 +94,10 @@ def test_a_line_that_is_tried_out_takes_nothing_until_it_is_enforced() -> None:
     assert change(alone, tried, only) == UNCHANGED
     assert change(tried, enforced, only).lost == ("agents/a any /x",)
     assert change(tried, enforced, key("agents/a:y")).gained == ("agents/a any /x",)
+    # Where nothing stands below it, any key of the agent is let in.
+    new = routes("{path: /x, action: y, enforce: false}")
+    assert change("", new, key("agents/a:other")).gained == ("agents/a any /x",)
+    assert change("", new, key("agents/b")) == UNCHANGED
 
 
 def test_strangers_gain_what_becomes_public_and_lose_what_no_longer_is() -> None:
