@@ -20,6 +20,7 @@ from gateway.services.links import Links
 from gateway.services.log_level import LogLevel
 from gateway.services.open_programs import Programs
 from gateway.services.own_places import PowersAt
+from gateway.services.uses import LookBack
 from gateway.services.vault import Vault
 from gateway.services.verify_audit import AuditVerifier
 from gateway.store.admission import Admission
@@ -54,6 +55,7 @@ class Backend:
     audit_store: AuditStore
     audit_readers: AuditReaders
     audit_verifier: AuditVerifier
+    look_back: LookBack
     credentials: LiveCredentials
     vault_for: Callable[[str], Vault]
     links: Links

@@ -17,7 +17,7 @@ from gateway.domain.scopes import parse_all
 from gateway.domain.usage import Counts
 from gateway.services.find_keys import one
 from gateway.services.usage import reached
-from gateway.services.uses import Use, Uses, uses_since
+from gateway.services.uses import Use, Uses
 
 DAY = 86_400
 
@@ -91,7 +91,7 @@ async def _of_key(
 ) -> ReachShape:
     key_id, since = call.parts["id"], _since(backend, call)
     counted, problem = await _counted(backend, key_id, since)
-    used = await uses_since(backend.audit_store, since, key_id=key_id)
+    used = await backend.look_back.uses(since, key_id=key_id)
     hindrance, may = ("the key is deleted", ()) if gone else await _may(backend, call)
     return ReachShape(
         id=key_id,
@@ -129,7 +129,7 @@ async def _of_credential(
     backend: Backend, call: Call, credential: UsedCredential
 ) -> CredentialReach:
     since = _since(backend, call)
-    used = await uses_since(backend.audit_store, since, credential=credential.name)
+    used = await backend.look_back.uses(since, credential=credential.name)
     return CredentialReach(
         credential=credential,
         places=places_of(backend.policies(), name_of(call)),

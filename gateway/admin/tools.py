@@ -16,7 +16,6 @@ from gateway.domain.references import Reference
 from gateway.domain.tools import ToolServer, Transport
 from gateway.domain.usage import By, Counts, Step
 from gateway.services.usage import totals
-from gateway.services.uses import reflections_since
 from gateway.services.vault import State
 
 READ = ("read",)
@@ -82,7 +81,7 @@ async def list_tools(backend: Backend, call: Call) -> Told:
     now = backend.clock()
     since = now - (asked.days - 1) * DAY
     counted = await totals(backend.usage, By.AGENT, Step.DAY, since, now)
-    reflected = await reflections_since(backend.audit_store, since)
+    reflected = await backend.look_back.reflections(since)
     running = backend.programs.servers.running()
     shapes = [
         _shape(

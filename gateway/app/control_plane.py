@@ -22,6 +22,7 @@ from gateway.proxy.health import Readiness
 from gateway.services.admin_request import AdminRequest
 from gateway.services.audit_readers import AuditReaders
 from gateway.services.links import Links
+from gateway.services.uses import LookBack
 from gateway.services.verify_audit import AuditVerifier
 from gateway.store.audit import AuditStore
 from gateway.store.connect import open_store
@@ -68,7 +69,7 @@ def _backend(
     workers: WorkerStore,
 ) -> Backend:
     prefix = base.settings.store.prefix
-    audit_store = AuditStore(client, prefix)
+    audit_store, retention = AuditStore(client, prefix), base.settings.audit.retention
     masters = MasterKeys(base.settings.vault.master_keys)
 
     async def draining() -> bool:
@@ -83,7 +84,8 @@ def _backend(
         base.audit,
         audit_store,
         AuditReaders(audit_store, draining),
-        AuditVerifier(audit_store, audit_keys(masters), base.settings.audit.retention),
+        AuditVerifier(audit_store, audit_keys(masters), retention),
+        LookBack(audit_store, retention),
         base.credentials,
         base.vault_for,
         links,

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway.domain.audit_settings import Retention
 from gateway.domain.errors import StoreError
 from gateway.store.audit import AuditStore
 
@@ -54,50 +55,51 @@ class Reflections:
     problem: str = ""
 
 
-async def uses_since(
-    store: AuditStore, since: float, *, credential: str = "", key_id: str = ""
-) -> Uses:
-    """Of this credential, or by this key; those used last come first."""
-    found: dict[tuple[str, str, str], Use] = {}
+class LookBack:
+    """`retention`: what the stream keeps; what may be gone is told."""
 
-    def look(text: str) -> bool:
-        # Most records are of something else, and this is dearer than the search.
-        if (credential or key_id) in text:
-            _count(found, _read(text), credential, key_id)
-        return len(found) < MOST_USES
+    def __init__(self, store: AuditStore, retention: Retention) -> None:
+        self._store = store
+        self._retention = retention
 
-    whole, problem = await _look_back(store, since, look)
-    return Uses(tuple(found.values()), whole, problem)
+    async def uses(self, since: float, *, credential: str = "", key_id: str = "") -> Uses:
+        """Of this credential, or by this key; those used last come first."""
+        found: dict[tuple[str, str, str], Use] = {}
 
+        def look(text: str) -> bool:
+            # Most records are of something else, and this is dearer than the search.
+            if (credential or key_id) in text:
+                _count(found, _read(text), credential, key_id)
+            return len(found) < MOST_USES
 
-async def reflections_since(store: AuditStore, since: float) -> Reflections:
-    counted: Counter[str] = Counter()
+        whole, problem = await self._back_to(since, look)
+        return Uses(tuple(found.values()), whole, problem)
 
-    def look(text: str) -> bool:
-        if REFLECTED in text and (record := _read(text)).get("event") == REFLECTED:
-            counted[str(record.get("agent"))] += 1
-        return True
+    async def reflections(self, since: float) -> Reflections:
+        counted: Counter[str] = Counter()
 
-    whole, problem = await _look_back(store, since, look)
-    return Reflections(counted, whole, problem)
+        def look(text: str) -> bool:
+            if REFLECTED in text and (record := _read(text)).get("event") == REFLECTED:
+                counted[str(record.get("agent"))] += 1
+            return True
 
+        whole, problem = await self._back_to(since, look)
+        return Reflections(counted, whole, problem)
 
-async def _look_back(
-    store: AuditStore, since: float, look: Callable[[str], bool]
-) -> tuple[bool, str]:
-    """Whether `look` saw all records from the newest back to `since`, and what was in the way. It
-    answers whether it takes another."""
-    looked_at = 0
-    try:
-        async for entry, text in store.read_back():
-            if int(entry.partition("-")[0]) < since * 1000:
-                return True, ""
-            if looked_at == MOST_LOOKED_AT or not look(text):
-                return False, ""
-            looked_at += 1
-    except StoreError as problem:
-        return False, str(problem)
-    return True, ""
+    async def _back_to(self, since: float, look: Callable[[str], bool]) -> tuple[bool, str]:
+        """Whether `look` saw all records from the newest back to `since`, and what was in the way.
+        It answers whether it takes another."""
+        looked_at = 0
+        try:
+            async for entry, text in self._store.read_back():
+                if int(entry.partition("-")[0]) < since * 1000:
+                    return True, ""
+                if looked_at == MOST_LOOKED_AT or not look(text):
+                    return False, ""
+                looked_at += 1
+            return await self._store.gone_before(self._retention) <= since, ""
+        except StoreError as problem:
+            return False, str(problem)
 
 
 def _count(

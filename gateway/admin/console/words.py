@@ -182,9 +182,8 @@ CHINESE = MappingProxyType(
         "Last": "最近",
         "Credentials that its calls used in the last 7 days": "最近 7 天其调用使用的凭据",
         "pulled: whoever held the key has the value": "已拉取：持有密钥者已获得其值",
-        "Only the newest 20,000 records were looked at: there may be more.": (
-            "仅查看了最新的 20,000 条记录，可能还有更多。"
-        ),
+        "There may be more: the newest 20,000 records were looked at, and the audit keeps no more "
+        "than it is told to.": "可能还有更多：仅查看了最新的 20,000 条记录，且审计只按设置保留记录。",
         "What this key may reach": "此密钥可访问的对象",
         "At this moment nothing of it:": "目前均无法访问：",
         "What it may do": "可执行的操作",
