@@ -6,7 +6,6 @@ It sees no socket and no HTTP library, so the listener can change under it.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import structlog
 
@@ -22,6 +21,7 @@ from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import identity_block
 from gateway.services.authenticate import Authenticator, Candidate, live_hashes
 from gateway.services.belief import Belief, Door, believe
+from gateway.services.beliefs import Beliefs
 from gateway.services.leases import Leases
 from gateway.services.locate import Located
 from gateway.store.admission import (
@@ -38,8 +38,6 @@ from gateway.store.admission import (
 ATTEMPTS = 4
 NO_GRANTS = Grants(())
 REMEMBERED = 65_536
-
-Kept = TypeVar("Kept")
 
 log = structlog.get_logger()
 
@@ -112,7 +110,7 @@ class Gatekeeper:
         self._quiet_until = float("-inf")
         self._digest = TokenDigest()
         self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
-        self._beliefs: OrderedDict[bytes, Belief] = OrderedDict()
+        self._beliefs = Beliefs(admission)
 
     async def admit(
         self, head: RequestHead, located: Located, policies: Policies, address: str
@@ -179,7 +177,7 @@ class Gatekeeper:
             if read is None:
                 read = await self._read(key.id)
             belief = await self._learn(key, digest, read, policies, address)
-            door = belief.door(located, self._admission)
+            door = self._beliefs.door(belief, located)
             denied = belief.denial(door, located, head)
             if denied is not None:
                 raise _by(belief.record, denied)
@@ -190,7 +188,7 @@ class Gatekeeper:
         raise StoreError("The record changes faster than it can be read.")
 
     async def _try(self, belief: Belief, head: RequestHead, located: Located) -> Passage | Stale:
-        door = belief.door(located, self._admission)
+        door = self._beliefs.door(belief, located)
         denied = belief.denial(door, located, head)
         if denied is not None:
             command = door.check
@@ -263,7 +261,7 @@ class Gatekeeper:
             renewed = believe(belief.record, belief.proven, policies)
         except MisconfiguredError:
             return None
-        return _remember(self._beliefs, digest, renewed)
+        return self._beliefs.keep(digest, renewed)
 
     async def _learn(
         self, key: Key, digest: bytes, read: Stale, policies: Policies, address: str
@@ -273,7 +271,7 @@ class Gatekeeper:
         proven = _still_proven(self._proofs.get(digest), read)
         if proven is None:
             proven = await self._authenticator.prove(key, digest, record, read.now, address)
-            _remember(self._proofs, digest, proven)
+            self._remember(digest, proven)
         code = dead(record, read.now)
         if code is not None:
             decoy = f"key:{record.id}" if record.status == CANARY else ""
@@ -282,7 +280,12 @@ class Gatekeeper:
         belief = believe(record, proven, policies)
         if belief.grants.unparsed:
             log.warning("scope_ignored", key_id=key.id, scopes=belief.grants.unparsed)
-        return _remember(self._beliefs, digest, belief)
+        return self._beliefs.keep(digest, belief)
+
+    def _remember(self, digest: bytes, proven: Candidate) -> None:
+        self._proofs[digest] = proven
+        if len(self._proofs) > REMEMBERED:
+            self._proofs.popitem(last=False)
 
     def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
         named = door.limits[answer.position - 1]
@@ -313,10 +316,3 @@ def _still_proven(old: Candidate | None, read: Stale) -> Candidate | None:
         return None
     live = live_hashes(read.record, read.now)
     return next((one for one in live if one.phc == old.phc), None)
-
-
-def _remember(memory: OrderedDict[bytes, Kept], digest: bytes, value: Kept) -> Kept:
-    memory[digest] = value
-    if len(memory) > REMEMBERED:
-        memory.popitem(last=False)
-    return value

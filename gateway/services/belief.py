@@ -67,12 +67,11 @@ class Belief:
     doors: dict[Place, Door] = field(default_factory=dict)
     touched_at: float = float("-inf")
 
-    def door(self, located: Located, admission: Admission) -> Door:
-        door = self.doors.get(located.place)
-        if door is None:
-            if len(self.doors) >= MAX_DOORS:
-                self.doors.clear()
-            door = self.doors[located.place] = self._open(located, admission)
+    def open(self, located: Located, admission: Admission) -> Door:
+        """A new door, which is remembered."""
+        if len(self.doors) >= MAX_DOORS:
+            self.doors.clear()
+        door = self.doors[located.place] = self._door(located, admission)
         return door
 
     def denial(self, door: Door, located: Located, head: RequestHead) -> Denied | None:
@@ -97,7 +96,7 @@ class Belief:
         self.touched_at = now
         return True
 
-    def _open(self, located: Located, admission: Admission) -> Door:
+    def _door(self, located: Located, admission: Admission) -> Door:
         # A plan's limits at single agents are for agents, whatever services are called.
         agent = located.agent.name if located.agent and located.agent.inject is None else ""
         record, slot = self.record, self.proven.slot

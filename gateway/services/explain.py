@@ -111,7 +111,7 @@ class Explainer:
     ) -> str:
         """The code with which a rule that is tried out would refuse what is let in."""
         belief = await self._known(question, steps)
-        record, door = belief.record, belief.door(located, self._admission)
+        record, door = belief.record, belief.open(located, self._admission)
         if located.required is None or located.agent is not None:
             steps.extend(_place(located, self._policies))
         if located.denied is None:
