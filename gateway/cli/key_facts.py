@@ -25,7 +25,8 @@ def facts(key: KeyView) -> dict[str, Any]:
 def all_facts(
     record: KeyRecord, key: KeyView, used: LastUsed, plans: Mapping[str, Plan] | None
 ) -> dict[str, Any]:
-    """The JSON shape of `show`: `effective_limits` is null where the policies cannot be read."""
+    """The JSON shape of `show`: `effective_limits` is null where the policies cannot be read, and
+    has nothing of a plan that is not enforced."""
     limits, problem = (None, "") if plans is None else _effective(record, plans)
     return facts(key) | {
         "problem": key.problem or problem,
@@ -56,10 +57,11 @@ def _text(name: str, value: Any) -> str:
 
 def _effective(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[dict[str, Any] | None, str]:
     try:
-        limits, plan = judgement.effective_limits(record, plans)
+        limits = judgement.enforced_limits(record, plans)
     except MisconfiguredError as problem:
         return None, str(problem)
-    agents = plan.agents if plan else {}
+    plan = plans.get(record.plan)
+    agents = plan.agents if plan and plan.enforced else {}
     return limit_facts(limits) | {
         "agents": {name: limit_facts(own) for name, own in agents.items()}
     }, ""

@@ -77,6 +77,13 @@ async def test_show_tells_state_grace_limits_and_last_use(keys: Commands, client
     assert "rate 10/s" in text
 
 
+def test_show_has_no_limit_that_is_only_tried_out(keys: Commands) -> None:
+    keys.write_plans("  tried: {rate: 10/s, enforce: false, agents: {faq: {rate: 2/s}}}\n")
+    key = keys.create("--plan", "tried", "--limits", "quota=5/d")
+    limits = keys("show", key.id, "--json").json["effective_limits"]
+    assert (limits["rate"], limits["quota"], limits["agents"]) == (None, ["5/d"], {})
+
+
 async def test_show_says_why_a_record_makes_no_sense(keys: Commands, client: Redis) -> None:
     keys.write_plans("  standard: {rate: 10/s}\n")
     key = keys.create()
