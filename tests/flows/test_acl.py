@@ -238,6 +238,8 @@ async def looked(ask: Ask, admin: Key) -> None:
     for path in ("/audit", "/usage", "/usage/totals?by=consumer", "/workers", "/health", "/tools"):
         status, told = await ask("GET", path)
         assert (status, told.get("problem", "")) == (200, ""), (path, told)
+    verified = await ask("GET", "/audit/verify")
+    assert (verified[0], verified[1]["bad"]) == (200, None), verified
     records = (await ask("GET", "/audit?limit=500"))[1]["records"]
     acts = {one["event"] for one in records if one["actor"] == f"key:{admin.id}"}
     assert {"key.delete", "credential.rotate", "user.link"} <= acts
