@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from gateway.services.verify_audit import Verdict
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
+_MISSING_IN_FILE = "If older files were taken away, or this is a part of an export: add --partial."
+_MISSING_IN_STREAM = (
+    "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
+    "GATEWAY_AUDIT_AGE."
+)
 FOLLOW_SECONDS = 0.5
 
 file_option = click.option(
@@ -33,6 +38,13 @@ file_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="A file as GATEWAY_AUDIT_FILE makes it, with those it was rotated into, instead of the "
     "stream in Redis.",
+)
+
+partial_option = click.option(
+    "--partial",
+    is_flag=True,
+    help="What is here is not all: chains may begin before it, and a record that a full disk or a "
+    "loss of power left in part is counted.",
 )
 
 
@@ -51,15 +63,18 @@ def audit() -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="What 'gateway audit anchor' wrote: find chains that do not go as far any more.",
 )
+@partial_option
 @json_option
 @store_options
-def verify(store: StoreSettings, as_json: bool, file: Path | None, anchor: Path | None) -> None:
+def verify(
+    store: StoreSettings, as_json: bool, file: Path | None, anchor: Path | None, partial: bool
+) -> None:
     """Check every record against its chain; exit 1 and name the first that is not as written.
 
     Found are records that were changed, dropped, reordered or made up. A chain that was cut at its
     end while its writer ran is found with an anchor alone; chains without an end are counted.
     """
-    verdict, _ = asyncio.run(_verified(store, file, anchor))
+    verdict, _ = asyncio.run(_verified(store, file, anchor, partial=partial))
     if as_json:
         print_json(asdict(verdict))
     elif verdict.bad is not None:
@@ -82,14 +97,15 @@ def verify(store: StoreSettings, as_json: bool, file: Path | None, anchor: Path 
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where it goes; else stdout."
 )
 @file_option
+@partial_option
 @store_options
-def anchor(store: StoreSettings, file: Path | None, out: Path | None) -> None:
+def anchor(store: StoreSettings, file: Path | None, out: Path | None, partial: bool) -> None:
     """State, signed, how far each chain goes: keep it where the records are not.
 
     'gateway audit verify --anchor FILE' finds later what was cut off since. All records are
     verified first; there is no anchor of bad ones.
     """
-    verdict, text = asyncio.run(_verified(store, file, None))
+    verdict, text = asyncio.run(_verified(store, file, None, partial=partial))
     if not verdict.signed:
         raise OperationError("No master key is given: an anchor that nobody signed proves nothing.")
     if verdict.bad is not None:
@@ -138,7 +154,7 @@ def _since(text: str) -> int:
 
 
 async def _verified(
-    store: StoreSettings, file: Path | None, anchor: Path | None
+    store: StoreSettings, file: Path | None, anchor: Path | None, *, partial: bool
 ) -> tuple["Verdict", str]:
     """What was found, and an anchor of what was read."""
     from gateway.crypto.audit_key import audit_keys
@@ -152,8 +168,8 @@ async def _verified(
     chains = Chains(
         keys.by_id,
         signed=bool(masters.ids),
-        gone_before=await _gone_before(store, file),
-        may_be_torn=file is not None,
+        gone_before=math.inf if partial else await _gone_before(store, file),
+        may_be_torn=partial,
         anchor={} if anchor is None else _read_anchor(anchor, keys.by_id),
     )
     verdict = await verify(_records(store, file), chains)
@@ -176,9 +192,10 @@ async def _gone_before(store: StoreSettings, file: Path | None) -> float:
     """The instant before which records may have been dropped: files by rotation, the stream by
     what the gateway is told to keep."""
     from gateway.store.audit import AuditStore
+    from gateway.store.audit_file import is_whole
 
     if file is not None:
-        return math.inf
+        return -math.inf if is_whole(file) else math.inf
     retention = read_audit().retention
     async with open_store(store) as client:
         return await AuditStore(client, store.prefix).gone_before(retention)
@@ -198,19 +215,16 @@ def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
         )
     if verdict.torn:
         yield (
-            f"{verdict.torn} records were written in part: the disk was full, or the writer was "
-            "killed. What they were about was not done."
+            f"{verdict.torn} records were written in part. Where a full disk did it, what they "
+            "were about was not done."
         )
     if verdict.passed:
         yield (
             f"{verdict.passed} chains of the anchor cannot be compared: their records are older "
             "than what is kept. Make a new anchor before the old records are dropped."
         )
-    if "missing" in (verdict.reason or "") and not file:
-        yield (
-            "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
-            "GATEWAY_AUDIT_AGE."
-        )
+    if "missing" in (verdict.reason or ""):
+        yield _MISSING_IN_FILE if file else _MISSING_IN_STREAM
     if not verdict.signed:
         yield "No master key is given: this finds mistakes, but nobody who knows how to forge."
 

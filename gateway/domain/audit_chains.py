@@ -14,6 +14,7 @@ from gateway.domain.audit_anchor import ChainEnd
 # Between the clocks of hosts that write to one stream.
 SKEW_SECONDS = 5.0
 _ACTS_ON_KEYS = "key."
+_TORN = "only a part of it is there: the disk was full, power was lost, or somebody cut it"
 _BEGINNING = '{"actor":'
 _NO_ANCHOR: Mapping[str, ChainEnd] = MappingProxyType({})
 
@@ -35,7 +36,7 @@ class Chains:
 
     `late`: chains whose beginning was dropped so. `torn`: records of which only a part is there,
     because the disk was full or the writer was killed; what they were about was not done.
-    `may_be_torn`: as in a file. `anchor`: how far chains went, by their names.
+    `may_be_torn`: those are no problem. `anchor`: how far chains went, by their names.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Chains:
         record = _parsed(text)
         if record is None:
             if not (self._may_be_torn and _is_torn(text)):
-                return "it is no audit record"
+                return _TORN if _is_torn(text) else "it is no audit record"
             self.torn += 1
             return ""
         self.records += 1

@@ -145,6 +145,12 @@ def rotated(path: Path) -> list[Path]:
     return [path.parent / name for name in sorted(found)]
 
 
+def is_whole(path: Path) -> bool:
+    """Whether the oldest of these files is the first that there was, as far as names tell."""
+    oldest = next(iter(rotated(path)), path)
+    return not _ROTATED.fullmatch(oldest.suffix) or int(oldest.suffix[1:]) == 1
+
+
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Where each record stands, and the record, from the oldest file on; StoreError where one
     cannot be read."""

@@ -113,7 +113,25 @@ def test_records_go_into_a_file_as_well_and_what_is_exported_verifies(
     assert ended.code == 0, "two writers' records may stand in any order"
     file.write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
     ended = vault.gateway("audit", "verify", "--file", str(file), "--json")
-    assert ended.code == 1 and ended.json["bad"] == "line 2"
+    assert ended.code == 1 and ended.json["bad"] == "line 1"
+
+
+@pytest.mark.parametrize("damage", ["first record dropped", "last record cut"])
+def test_a_file_that_lost_its_beginning_or_a_part_of_its_end_is_bad_but_for_a_partial_one(
+    damage: str, vault: VaultCommands, tmp_path: Path
+) -> None:
+    vault.set("aa", "v")
+    assert vault("rotate", "aa", value="w").code == 0
+    text = vault.gateway("audit", "export").out
+    file = tmp_path / "audit.jsonl"
+    file.write_text(text.partition("\n")[2] if "first" in damage else text[:-20])
+    verify = ("audit", "verify", "--file", str(file))
+    ended = vault.gateway(*verify)
+    assert ended.code == 1
+    assert ("add --partial" in ended.said) is ("first" in damage)
+    ended = vault.gateway(*verify, "--partial", "--json")
+    assert ended.code == 0
+    assert (ended.json["late"], ended.json["torn"]) == ((1, 0) if "first" in damage else (0, 1))
 
 
 @pytest.mark.parametrize("place", ["/dev/full", "/no/such/folder/audit", "pipe"])
