@@ -7,9 +7,9 @@ from fractions import Fraction
 from gateway.domain.judgement import enforced_limits, refused_by
 from gateway.domain.limits import NO_LIMITS, Limits
 from gateway.domain.policies import Plan, Policies
-from gateway.domain.reach import OTHER, Way, changed_ways, is_open
 from gateway.domain.records import KeyRecord
 from gateway.domain.scopes import SOME, Grants, Scope, parse_all
+from gateway.domain.ways import OTHER, Way, changed_ways, is_open
 
 NONE = "none"
 _SECTIONS = ("agents", "services", "models", "tools", "plans")

@@ -40,6 +40,20 @@ class Shared:
     seat: int
 
 
+class _Make:
+    """Metrics in one registry; with several workers a gauge is the `highest`, the `lowest` or the
+    `total` of theirs, or one of `each`, whose seat is the label `pid`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.counter = partial(Counter, registry=registry)
+        self.timed = partial(Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.highest = partial(gauge, multiprocess_mode="livemax")
+        self.lowest = partial(gauge, multiprocess_mode="livemin")
+        self.total = partial(gauge, multiprocess_mode="livesum")
+        self.each = partial(gauge, multiprocess_mode="liveall")
+
+
 class Traffic:
     """Counts what is handled.
 
@@ -53,97 +67,108 @@ class Traffic:
             ProcessCollector(registry=self._registry)
         else:
             self._shown = _join(shared)
-        counter = partial(Counter, registry=self._registry)
-        highest = partial(Gauge, registry=self._registry, multiprocess_mode="livemax")
-        total = partial(Gauge, registry=self._registry, multiprocess_mode="livesum")
-        # With the seat of each worker as the label `pid`, where there are several.
-        each = partial(Gauge, registry=self._registry, multiprocess_mode="liveall")
-        timed = partial(Histogram, registry=self._registry)
-        self._requests = counter(
+        make = _Make(self._registry)
+        self._of_requests(make)
+        self._of_the_store(make)
+        self._of_argon2(make)
+        self._of_policies(make)
+        self._of_credentials(make)
+        self._of_the_audit(make)
+
+    def _of_requests(self, make: _Make) -> None:
+        self._requests = make.counter(
             "gateway_requests",
             "Requests that were answered, by agent and class of status.",
             ("agent", "status"),
         )
-        self._denials = counter(
+        self._denials = make.counter(
             "gateway_denials", "Requests that the gateway refused, by error code.", ("code",)
         )
-        self._shadow_denials = counter(
+        self._shadow_denials = make.counter(
             "gateway_shadow_denials",
             "Requests that a rule with `enforce: false` would have refused, by error code.",
             ("code",),
         )
-        self._admission = timed(
+        self._admission = make.timed(
             "gateway_admission_seconds",
             "From the request's head to its admission.",
             buckets=ADMISSION_SECONDS,
         )
-        self.open_streams = total(
+        self.open_streams = make.total(
             "gateway_open_streams",
             "Answers and tunnels that are under way beyond their first piece.",
         )
-        self.leases = total("gateway_leases", "Places of `concurrency` limits that are held.")
-        self.tasks = each("gateway_tasks", "Tasks of the event loop of each worker.")
-        self.argon2_runs = counter(
-            "gateway_argon2_runs",
-            "Secrets that were computed with argon2, because no tag and no proof decided.",
-        )
-        self.argon2_seconds = timed(
-            "gateway_argon2_seconds",
-            "From the wish for an argon2 computation to its end, the wait for a thread included.",
-            buckets=ARGON2_SECONDS,
-        )
-        self.argon2_under_way = total(
-            "gateway_argon2_under_way",
-            "Argon2 computations that run or wait; a worker refuses beyond 34.",
-        )
-        self.store_seconds = timed(
+        self.leases = make.total("gateway_leases", "Places of `concurrency` limits that are held.")
+        self.tasks = make.each("gateway_tasks", "Tasks of the event loop of each worker.")
+
+    def _of_the_store(self, make: _Make) -> None:
+        self.store_seconds = make.timed(
             "gateway_store_seconds",
             "Of a round trip to Redis on the connection of admissions, asked every two seconds.",
             buckets=ADMISSION_SECONDS,
         )
-        self.store_up = Gauge(
+        self.store_up = make.lowest(
             "gateway_store_up",
             "1 while Redis answers every worker; 0: requests that need it are refused.",
-            registry=self._registry,
-            multiprocess_mode="livemin",
         )
-        self.policies_revision = each(
+
+    def _of_argon2(self, make: _Make) -> None:
+        self.argon2_runs = make.counter(
+            "gateway_argon2_runs",
+            "Secrets that were computed with argon2, because no tag and no proof decided.",
+        )
+        self.argon2_seconds = make.timed(
+            "gateway_argon2_seconds",
+            "From the wish for an argon2 computation to its end, the wait for a thread included.",
+            buckets=ARGON2_SECONDS,
+        )
+        self.argon2_under_way = make.total(
+            "gateway_argon2_under_way",
+            "Argon2 computations that run or wait; a worker refuses beyond 34.",
+        )
+
+    def _of_policies(self, make: _Make) -> None:
+        self.policies_revision = make.each(
             "gateway_policies_revision",
             "Of the policies in force, its first 12 hexadecimal digits as a number.",
         )
-        self._policy_reloads = counter(
+        self._policy_reloads = make.counter(
             "gateway_policy_reloads",
             "Sets of policies that were read while serving, by outcome: loaded, refused.",
             ("outcome",),
         )
-        self.policies_refused = highest(
+        self.policies_refused = make.highest(
             "gateway_policies_refused",
             "1 while the files hold a set that was refused, so that an older one is in force.",
         )
-        self.reflected = counter(
-            "gateway_credentials_reflected",
-            "Answers of tools that held a credential which was put into the call.",
-            ("agent",),
-        )
-        self.audit_lost = counter(
-            "gateway_audit_lost",
-            "Audit records of refusals and of what tools answered that could not be written.",
-        )
-        self.audit_lag = highest(
-            "gateway_audit_lag_seconds",
-            "For how long the write of audit records that is under way has taken; 0: none is.",
-        )
-        self.canaries = counter(
-            "gateway_canary_uses",
-            "Uses of keys and credentials that are decoys: somebody has what nobody was given.",
-        )
-        self.credentials = highest(
+
+    def _of_credentials(self, make: _Make) -> None:
+        self.credentials = make.highest(
             "gateway_credentials",
             "Credentials in memory, by state: ok, expiring, expired, broken.",
             ("state",),
         )
-        self.credentials_age = highest(
+        self.credentials_age = make.highest(
             "gateway_credentials_age_seconds", "Since the vault last answered."
+        )
+        self.reflected = make.counter(
+            "gateway_credentials_reflected",
+            "Answers of tools that held a credential which was put into the call.",
+            ("agent",),
+        )
+
+    def _of_the_audit(self, make: _Make) -> None:
+        self.audit_lost = make.counter(
+            "gateway_audit_lost",
+            "Audit records of refusals and of what tools answered that could not be written.",
+        )
+        self.audit_lag = make.highest(
+            "gateway_audit_lag_seconds",
+            "For how long the write of audit records that is under way has taken; 0: none is.",
+        )
+        self.canaries = make.counter(
+            "gateway_canary_uses",
+            "Uses of keys and credentials that are decoys: somebody has what nobody was given.",
         )
 
     def count(self, batch: Sequence[Handled]) -> None:
