@@ -2,17 +2,14 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from gateway.crypto.to_sign import ToSign
 from gateway.domain.services import Sign
 from gateway.protocol.request import Header
-
-if TYPE_CHECKING:
-    from gateway.crypto.signing import ToSign
 
 # It tells its debug log what it signs, session tokens included.
 logging.getLogger("botocore.auth").disabled = True
@@ -27,7 +24,7 @@ class _AsItStands(SigV4Auth):  # type: ignore[misc]
         return path
 
 
-def signed(sign: Sign, fields: Mapping[str, str], request: "ToSign") -> list[Header]:
+def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Header]:
     """The headers to add."""
     keys = Credentials(
         fields["access_key_id"], fields["access_key_secret"], fields.get("security_token")

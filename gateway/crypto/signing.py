@@ -1,17 +1,15 @@
 """Signing requests with an access key and its secret, as clouds ask for it."""
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from hashlib import sha256
 
 from gateway.crypto import acs3
 from gateway.crypto.draw import draw
+from gateway.crypto.to_sign import ToSign
 from gateway.domain.services import Scheme, Sign
 from gateway.protocol.request import Header
 
-UNSIGNED = "UNSIGNED-PAYLOAD"
 # What a caller's own signing would have put there.
 OURS = {
     Scheme.AWS4: frozenset({b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"}),
@@ -25,26 +23,6 @@ OURS = {
         }
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ToSign:
-    """A request as it is sent. `path` and `query` byte for byte, the query without its `?`.
-
-    `body` None: it streams, and is not part of what is signed.
-    """
-
-    method: str
-    https: bool
-    authority: str
-    path: str
-    query: str = field(repr=False)
-    headers: Sequence[Header] = field(repr=False)
-    body: bytes | None = field(repr=False)
-
-    @property
-    def body_hash(self) -> str:
-        return UNSIGNED if self.body is None else sha256(self.body).hexdigest()
 
 
 def prepare(scheme: Scheme) -> None:

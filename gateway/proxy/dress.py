@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import StreamReader
 
-from gateway.crypto.signing import OURS, ToSign, signed
+from gateway.crypto.signing import OURS, signed
+from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies import Upstream
 from gateway.domain.services import Sign
 from gateway.protocol.answer import AnswerHead

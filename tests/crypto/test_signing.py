@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from gateway.crypto import acs3
-from gateway.crypto.signing import UNSIGNED, ToSign, prepare, signed
+from gateway.crypto.signing import prepare, signed
+from gateway.crypto.to_sign import UNSIGNED, ToSign
 from gateway.domain.references import Reference
 from gateway.domain.services import Scheme, Sign
 
