@@ -4,13 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
+from gateway.store.tasks import end
+
 
 def in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
     """Run `work`, which never ends by itself, until the stack is closed."""
     task = asyncio.create_task(work)
-
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(stop)
+    stack.push_async_callback(end, task)

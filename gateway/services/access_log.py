@@ -11,6 +11,7 @@ import structlog
 
 from gateway.domain.traffic import Handled
 from gateway.services.access_lines import as_line_for_people, as_line_of_json
+from gateway.store.tasks import end
 
 FLUSH_SECONDS = 0.2
 STUCK_SECONDS = 1.0
@@ -45,8 +46,7 @@ class AccessLog:
 
     async def close(self) -> None:
         """Write what is left, as far as it is taken now."""
-        self._writing.cancel()
-        await asyncio.gather(self._writing, return_exceptions=True)
+        await end(self._writing)
         await self._flush()
         if lost := self._unwritten() + len(self._waiting):
             log.warning("access_lines_dropped", count=lost)

@@ -10,6 +10,7 @@ from gateway.domain.audit import DENIED, SHADOW, AuditEvent, Named
 from gateway.domain.errors import DENIALS, Code
 from gateway.domain.traffic import Handled
 from gateway.services.audit_queue import AuditQueue
+from gateway.store.tasks import end
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -44,8 +45,7 @@ async def open_denials(
     try:
         yield denials
     finally:
-        folding.cancel()
-        await asyncio.gather(folding, return_exceptions=True)
+        await end(folding)
         denials.close()
 
 

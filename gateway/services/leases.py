@@ -5,6 +5,7 @@ import secrets
 from itertools import count
 
 from gateway.store.admission import LEASE_SECONDS, Admission, Lease
+from gateway.store.tasks import end
 
 RENEW_SECONDS = LEASE_SECONDS / 3
 # Renewals are written in batches with a turn of the event loop between them.
@@ -42,8 +43,7 @@ class Leases:
         self._held.discard(lease)
 
     async def close(self) -> None:
-        self._renewing.cancel()
-        await asyncio.gather(self._renewing, return_exceptions=True)
+        await end(self._renewing)
 
     async def _renew_on(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from gateway.store.audit_file import AuditFile
 from gateway.store.audit_line import AuditLine
 from gateway.store.connect import open_lines
 from gateway.store.multiplex import Multiplexer
+from gateway.store.tasks import end
 
 SYNC_SECONDS = 1.0
 
@@ -61,8 +62,7 @@ async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
     finally:
         await audit.close()
         if syncing is not None:
-            syncing.cancel()
-            await asyncio.gather(syncing, return_exceptions=True)
+            await end(syncing)
         if file is not None:
             await asyncio.to_thread(file.sync)
         if line is not None:

@@ -12,6 +12,7 @@ from gateway.services.command_tools import CommandTools
 from gateway.services.program_vet import ProgramVet
 from gateway.services.stdio_pool import StdioPool
 from gateway.services.tool_places import ToolPlaces
+from gateway.store.tasks import end
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,5 @@ async def open_programs(settings: ChildSettings) -> AsyncIterator[Programs]:
         vet = ProgramVet(settings, launcher)
         yield Programs(pool, CommandTools(launcher, places), launcher, vet)
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        await end(watch)
         await pool.close()

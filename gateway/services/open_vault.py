@@ -21,9 +21,8 @@ from gateway.services.traffic import Traffic
 from gateway.services.vault import Vault
 from gateway.services.vault_source import VaultSource, WrongMasterKeyError
 from gateway.store.connect import open_store
+from gateway.store.tasks import end
 from gateway.store.vault import VaultStore
-
-RETRY_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -66,11 +65,7 @@ async def _kept(
     try:
         yield credentials
     finally:
-        # A cancellation that meets a timeout inside redis-py is lost in it.
-        while running:
-            for task in running:
-                task.cancel()
-            _, running = await asyncio.wait(running, timeout=RETRY_SECONDS)
+        await end(*running)
 
 
 async def missing_credentials(

@@ -29,6 +29,7 @@ from gateway.domain.usage import (
     key_hour,
 )
 from gateway.store.connect import open_lines
+from gateway.store.tasks import end
 from gateway.store.usage import UsageStore, UsageWriter
 
 FLUSH_SECONDS = 1.0
@@ -53,8 +54,7 @@ async def open_usage(store: StoreSettings) -> AsyncIterator["UsageBook"]:
     try:
         yield book
     finally:
-        flushing.cancel()
-        await asyncio.gather(flushing, return_exceptions=True)
+        await end(flushing)
         await book.flush()
         await writer.close()
 

@@ -15,6 +15,7 @@ from gateway.domain.errors import OperationError
 from gateway.store import server_process
 from gateway.store.engine import Engine, find_engine
 from gateway.store.state_dir import prepare, socket_path
+from gateway.store.tasks import end
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
@@ -48,8 +49,7 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
     try:
         yield Embedded(store.socket, store.is_owner)
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await end(watching)
         await store.close()
 
 

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import StoreError
 from gateway.store.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
+from gateway.store.tasks import end
 
 # A server that is restarted, or a proxy that closes what is idle, is back within it.
 PATIENCE = 0.25
@@ -191,16 +192,6 @@ class Multiplexer:
                     line.send(command, future, deadline)
             await lost.wait()
         log.warning("store_connection_lost")
-
-
-async def end(*tasks: "asyncio.Task[None]") -> None:
-    """Cancel them until they have ended: redis-py loses a cancellation that comes at the wrong
-    moment (asyncio.wait_for does)."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.1)
 
 
 def _retrieved(future: "asyncio.Future[object]") -> None:

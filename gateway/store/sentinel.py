@@ -22,7 +22,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.store.multiplex import Multiplexer, end
+from gateway.store.multiplex import Multiplexer
+from gateway.store.tasks import end
 from gateway.store.urls import StoreUrl
 
 # After a failover on purpose the old master serves on for seconds: only the sentinels know better.

@@ -16,7 +16,8 @@ from redis.exceptions import RedisClusterException, RedisError
 from gateway.domain.errors import StoreError
 from gateway.store.cluster import ClusterClient
 from gateway.store.line import ReplyError
-from gateway.store.multiplex import Multiplexer, end
+from gateway.store.multiplex import Multiplexer
+from gateway.store.tasks import end
 
 SLOTS = 16384
 # Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.

@@ -33,7 +33,7 @@ COMMANDS = dict(every_command(root, click.Context(root, info_name="gateway")))
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
     command = COMMANDS[name]
-    told = command.get_help(click.Context(command, info_name=name))
+    told = command.get_help(click.Context(command, info_name=name, **root.context_settings))
     example = re.split(r"Examples?:\n", told)[1]
     assert re.search(rf"(?m)^  .*\b{name}\b", example), told
     for parameter in command.params:

@@ -1,0 +1,44 @@
+"""Whatever goes on by itself ends when it is told to."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway.app.background import in_background
+from gateway.store.tasks import end
+
+
+async def deaf(times: int, heard: list[int]) -> None:
+    """As a loop around redis-py, which can lose a cancellation."""
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            heard.append(1)
+            if len(heard) > times:
+                raise
+
+
+async def test_a_loop_that_lost_its_cancellation_is_cancelled_again() -> None:
+    heard: list[int] = []
+    async with asyncio.timeout(10), AsyncExitStack() as stack:
+        in_background(deaf(2, heard), stack)
+        await asyncio.sleep(0)
+    assert len(heard) == 3
+
+
+async def test_a_loop_that_failed_long_ago_hinders_no_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken() -> None:
+        raise OSError
+
+    task = asyncio.create_task(broken())
+    await asyncio.sleep(0)
+    await end(task)
+    assert task.done() and not caplog.records
+
+
+async def test_nothing_to_end_is_no_mistake() -> None:
+    await end()
