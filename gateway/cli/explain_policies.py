@@ -43,7 +43,7 @@ def explain(
     if asked["tool"] or asked["model"]:
         asked["method"] = "POST"
     question = Question(key_id=key_id or "", **asked)
-    told = asyncio.run(_ask(store, loaded_policies(policies), question))
+    told = asyncio.run(ask(store, loaded_policies(policies), question))
     if as_json:
         print_json(_shape(told))
         return
@@ -51,7 +51,8 @@ def explain(
     click.echo(printable(_verdict(told)))
 
 
-async def _ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
+async def ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
+    """StoreError where the store cannot tell."""
     # Imported late: all that the admin API answers comes with it.
     from gateway.admin.routes import powers_at
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Locator, Page
 
 from gateway.domain.keys import Key
 from tests.flows.audit import come
@@ -428,19 +428,27 @@ async def test_the_overview_is_live_while_somebody_looks(page: Page, world: Worl
 async def test_what_is_wrong_shows_by_itself_and_a_session_that_ends_leads_out(
     page: Page, world: World, admin: Key
 ) -> None:
+    # Its clock is ours: the page looks every five seconds.
+    await page.clock.install()
+    await page.reload()
     well = page.get_by_text("All is well")
     await well.wait_for()
+
+    async def comes(shown: Locator) -> None:
+        await page.clock.run_for(6_000)
+        await shown.wait_for()
+
     await page.route("**/console/", lambda route: route.fulfill(status=503, body="<p>no</p>"))
-    await page.get_by_text("No answer: these are the last figures").wait_for(timeout=30_000)
+    await comes(page.get_by_text("No answer: these are the last figures"))
     assert await page.locator("body.stale").count() == 1
     await page.unroute("**/console/")
-    await page.locator("body:not(.stale)").wait_for(timeout=30_000)
+    await comes(page.locator("body:not(.stale)"))
     world.gateways[0].draining = True
-    await page.get_by_text("This worker does not serve: it lacks draining").wait_for(timeout=30_000)
+    await comes(page.get_by_text("This worker does not serve: it lacks draining"))
     world.gateways[0].draining = False
-    await well.wait_for(timeout=30_000)
+    await comes(well)
     await world.client.hset(world.record(admin), "status", "revoked")
-    await page.get_by_role("heading", name="Sign in").wait_for(timeout=30_000)
+    await comes(page.get_by_role("heading", name="Sign in"))
 
 
 async def test_the_first_page_is_small(page: Page) -> None:

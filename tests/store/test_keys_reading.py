@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from gateway.domain.errors import StoreError
 from gateway.domain.records import field_names
@@ -85,7 +87,7 @@ async def test_no_replica_attached_is_told_apart_from_one_that_does_not_answer(
 
 @pytest.fixture
 async def unreachable() -> AsyncIterator[KeyStore]:
-    gone: Redis = Redis(unix_socket_path="/nonexistent/socket")
+    gone: Redis = Redis(unix_socket_path="/nonexistent/socket", retry=Retry(NoBackoff(), 0))
     yield KeyStore(gone)
     await gone.aclose()
 
