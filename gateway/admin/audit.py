@@ -37,7 +37,7 @@ class AuditFilter(Shape):
     agent: str = ""
     user: str = ""
     actor: str = ""
-    decision: Literal["", "allowed", "denied"] = ""
+    decision: Literal["", "allowed", "denied", "shadow"] = ""
 
     @property
     def wanted(self) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway.admin.audit import EVENTS
 from gateway.admin.routes import ROUTES
 from gateway.admin.routing import ADMIN, Route
+from gateway.domain.audit import ALLOWED, DENIED, SHADOW
 from gateway.domain.keys import Key
 from gateway.domain.settings import StoreSettings
 from gateway.services.policies import list_directory, read_directory
@@ -211,6 +212,13 @@ async def test_every_bad_field_is_named(
     assert answer.status == 422
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert {error["field"] for error in answer.json["errors"]} == bad
+
+
+@pytest.mark.parametrize("decision", [ALLOWED, DENIED, SHADOW])
+async def test_the_audit_is_searched_for_every_decision(
+    ask: Ask, admin: Key, decision: str
+) -> None:
+    assert (await ask(admin, "GET", f"/audit?decision={decision}")).status == 200
 
 
 async def test_a_body_with_a_name_twice_is_refused(ask: Ask, admin: Key) -> None:

@@ -117,6 +117,7 @@ CHINESE = MappingProxyType(
         "Decision": "结果",
         "allowed": "允许",
         "denied": "拒绝",
+        "shadow": "试行",
         "Time": "时间",
         "Who": "谁",
         "Code": "代码",
