@@ -18,8 +18,9 @@ from gateway.proxy.ids import Ids
 from gateway.proxy.services import read_whole
 from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
-from gateway.services.admit import Gatekeeper, Identity
+from gateway.services.admit import Gatekeeper
 from gateway.services.locate import Located
+from gateway.services.passage import Identity
 from gateway.services.traffic import CONTENT_TYPE
 
 METRICS = b"/metrics"

@@ -35,9 +35,10 @@ from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.proxy.tools import Tools
 from gateway.proxy.websocket import asks_for_websocket
-from gateway.services.admit import Gatekeeper, Passage
+from gateway.services.admit import Gatekeeper
 from gateway.services.locate import CONNECT_PREFIX, Located, find_agent, locate
 from gateway.services.own_places import HEALTH_PATHS
+from gateway.services.passage import Passage
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 _CONNECT = CONNECT_PREFIX.decode()

@@ -5,8 +5,8 @@ from gateway.domain.policies import Agent, Upstream
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import WEBSOCKET, write_head
 from gateway.proxy.dress import Dress, dressed_head
-from gateway.services.admit import Passage
 from gateway.services.locate import Located
+from gateway.services.passage import Passage
 from gateway.services.standing import Standing
 
 # RFC 9110 section 9.2.1: safe methods, which nothing is done twice by.

@@ -13,10 +13,11 @@ from gateway.protocol.reply import Reply
 from gateway.protocol.request import RequestHead
 from gateway.protocol.upstream_request import client_address
 from gateway.proxy.exchange import Exchange
-from gateway.services.admit import Gatekeeper, Passage
+from gateway.services.admit import Gatekeeper
 from gateway.services.audit import Audit
 from gateway.services.credentials import LiveCredentials
 from gateway.services.locate import Located, locate_pull
+from gateway.services.passage import Passage
 from gateway.services.pull import Pulled, pull
 from gateway.services.standing import Standing
 from gateway.store.keys import KeyStore

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.protocol.reply import Reply, Streamed
-from gateway.services.admit import Identity
+from gateway.services.passage import Identity
 
 
 @dataclass(frozen=True, slots=True)

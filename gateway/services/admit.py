@@ -5,14 +5,13 @@ It sees no socket and no HTTP library, so the listener can change under it.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from gateway.crypto.proofs import TokenDigest
 from gateway.domain.errors import DENIALS, Code, Denied, StoreError
-from gateway.domain.facts import fact
-from gateway.domain.judgement import MisconfiguredError, NamedLimit, check_sense, dead
+from gateway.domain.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys import Key, parse
 from gateway.domain.policies import Policies
 from gateway.domain.records import CANARY, KeyRecord
@@ -24,6 +23,7 @@ from gateway.services.belief import Belief, Door, believe
 from gateway.services.beliefs import Beliefs
 from gateway.services.leases import Leases
 from gateway.services.locate import Located
+from gateway.services.passage import NO_GRANTS, Identity, Passage
 from gateway.store.admission import (
     Admission,
     Answer,
@@ -36,40 +36,9 @@ from gateway.store.admission import (
 
 # A record that changes between every read and its charge is being written by a machine.
 ATTEMPTS = 4
-NO_GRANTS = Grants(())
 REMEMBERED = 65_536
 
 log = structlog.get_logger()
-
-
-@fact
-class Passage:
-    """An admitted request: who it is for the agent, and what the caller is told of its limits.
-
-    `proven`: the hash that the secret matched. `identity` and `limits`: whole header lines, each
-    ended by CRLF. `lease`: what has to be given back once the answer has ended. `tokens`: limits
-    to charge with what the answer took. `grants`: what else the key may do. `shadow`: the code with
-    which a rule that is tried out would have refused it; empty: none would have.
-    """
-
-    key_id: str
-    consumer: str
-    proven: str = field(repr=False)
-    identity: bytes
-    limits: bytes
-    lease: Lease | None = None
-    tokens: tuple[NamedLimit, ...] = ()
-    grants: Grants = NO_GRANTS
-    shadow: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose key a request came with, and what it may do."""
-
-    key_id: str
-    consumer: str
-    grants: Grants
 
 
 @dataclass(frozen=True, slots=True)
