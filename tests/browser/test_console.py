@@ -20,7 +20,7 @@ from tests.services.vaults import Vault
 
 PAGES = ("", "keys", "policies", "credentials", "users", "tools", "audit")
 # What a browser notes down of answers that the tests ask for.
-EXPECTED = ("401", "404", "503")
+EXPECTED = tuple(f"status of {code}" for code in (401, 404, 503))
 # Such names come from strangers, and have to be shown as they are.
 NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
