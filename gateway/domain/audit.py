@@ -89,7 +89,7 @@ def record_of(event: AuditEvent, link: Link, ts: float, seal: hmac.HMAC) -> tupl
         "seq": link.seq,
         "signer": link.signer,
         "status": event.status,
-        "tool": event.tool,
+        "tool": well_formed(event.tool),
         "ts": ts,
         "user": event.user,
     }

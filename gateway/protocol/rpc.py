@@ -22,6 +22,8 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 INVALID_PARAMS = -32602
 
+LONGEST_NAME = 256
+
 # One JSON-RPC message: a JSON object.
 Message = Mapping[str, Any]
 RequestId = str | int | None
@@ -97,6 +99,10 @@ def _called(params: dict[str, Any], request_id: RequestId) -> str:
     name = params.get("name")
     if not isinstance(name, str) or not name:
         raise _refused("A call names its tool.", INVALID_PARAMS, rpc_id=request_id)
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        # It goes on record.
+        told = f"The name of a tool is at most {LONGEST_NAME} printable characters."
+        raise _refused(told, INVALID_PARAMS, rpc_id=request_id)
     if not isinstance(params.get("arguments", {}), dict):
         raise _refused("The arguments of a call are an object.", INVALID_PARAMS, rpc_id=request_id)
     return name

@@ -75,8 +75,9 @@ class Audit:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             self._since = self._loop.time()
             try:
-                records = self._linked([event for event, _ in batch])
-                await self._append(records)
+                records, batch = self._linked(batch)
+                if records:
+                    await self._append(records)
             except StoreError as problem:
                 if self._on_failure is not None:
                     self._on_failure(str(problem), len(batch))
@@ -104,16 +105,24 @@ class Audit:
         self._chain, self._seq, self._prev = secrets.token_hex(6), 0, GENESIS
         self._prev_ts = 0.0
 
-    def _linked(self, events: list[AuditEvent]) -> list[str]:
-        records = []
-        for event in events:
-            self._seq += 1
-            link = Link(self._chain, self._seq, self._prev, self._prev_ts, self._keys.current)
+    def _linked(self, batch: list[Waiting]) -> tuple[list[str], list[Waiting]]:
+        """The records, and who waits for them. An event of which none can be made fails alone:
+        what strangers put into one must not keep others from theirs."""
+        records, waiting = [], []
+        for event, written in batch:
+            link = Link(self._chain, self._seq + 1, self._prev, self._prev_ts, self._keys.current)
             ts = round(self._wall(), 3)
-            record, self._prev = record_of(event, link, ts, self._seal)
-            self._prev_ts = ts
+            try:
+                record, prev = record_of(event, link, ts, self._seal)
+            except (TypeError, ValueError) as problem:
+                if self._on_failure is not None:
+                    self._on_failure("it cannot be written as JSON", 1)
+                _fail([(event, written)], problem)
+                continue
+            self._seq, self._prev, self._prev_ts = self._seq + 1, prev, ts
             records.append(record)
-        return records
+            waiting.append((event, written))
+        return records, waiting
 
 
 def _fail(batch: list[Waiting], problem: BaseException) -> None:

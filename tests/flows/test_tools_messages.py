@@ -52,6 +52,10 @@ BAD = {
     '{"jsonrpc":"2.0","id":1,"method":"tools/call","param\u017f":{"name":"x"}}'.encode(): -32600,
     _call('"name":1'): -32602,
     _call('"name":""'): -32602,
+    # What is called goes on record.
+    _call(r'"name":"\ud800"'): -32602,
+    _call(r'"name":"a\nb"'): -32602,
+    _call(f'"name":"{"x" * 257}"'): -32602,
     _call(""): -32602,
     _call('"name":"whoami","arguments":[]'): -32602,
     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}': -32602,

@@ -50,6 +50,30 @@ async def test_a_bug_in_writing_fails_what_waits_and_ends_nothing_else() -> None
     assert not any(map(chains.problem, sink.written))
 
 
+class Kept:
+    """A sink that takes everything."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    async def append(self, records: Sequence[str]) -> None:
+        self.written += records
+
+
+async def test_an_event_that_cannot_be_written_fails_alone() -> None:
+    """What a stranger puts into one must not keep others from theirs."""
+    sink, told = Kept(), list[int]()
+    audit = Audit(sink, KEYS, on_failure=lambda _, records: told.append(records))
+    events = [AuditEvent("first"), AuditEvent("bad", user="\ud800"), AuditEvent("third")]
+    outcomes = await asyncio.gather(*map(audit.record, events), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), Denied, type(None)]
+    await audit.close()
+    assert [json.loads(one)["seq"] for one in sink.written] == [1, 2, 3]
+    chains = Chains(KEYS.by_id, signed=True, gone_before=-math.inf)
+    assert not any(map(chains.problem, sink.written))
+    assert (chains.count, chains.open, told) == (1, 0, [1])
+
+
 async def test_what_nobody_waits_for_is_written_in_order_and_what_is_lost_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
