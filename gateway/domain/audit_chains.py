@@ -15,6 +15,7 @@ from gateway.domain.audit_anchor import ChainEnd
 SKEW_SECONDS = 5.0
 _ACTS_ON_KEYS = "key."
 _TORN = "only a part of it is there: the disk was full, power was lost, or somebody cut it"
+_HASH = ',"hash":"'
 _BEGINNING = '{"actor":'
 _NO_ANCHOR: Mapping[str, ChainEnd] = MappingProxyType({})
 
@@ -24,6 +25,7 @@ class _Chain:
     seq: int
     hash: str
     ts: float
+    signer: str
     ended: bool = False
 
 
@@ -78,8 +80,9 @@ class Chains:
             self.torn += 1
             return ""
         self.records += 1
-        if self._first_ts is None:
-            self._first_ts = record["ts"]
+        # The earliest so far: a record that claims to be of a later time excuses no gap.
+        earliest = self._first_ts
+        self._first_ts = record["ts"] if earliest is None else min(record["ts"], earliest)
         return self._forged(record) or self._misplaced(record) or self._unlike_anchor(record)
 
     @property
@@ -121,9 +124,12 @@ class Chains:
     def _forged(self, record: dict[str, Any]) -> str:
         signer = record["signer"]
         if not signer and self.signed:
-            of_operators = record["event"] == END and record["chain"] in self._chains
+            before = self._chains.get(record["chain"])
+            of_operators = record["event"] == END and before is not None
             if not (of_operators or record["event"].startswith(_ACTS_ON_KEYS)):
                 return "it is not signed, though there is a master key"
+            if before is not None and before.signer:
+                return "it is not signed, though the one before it is"
             self.unsigned += 1
         key = self._keys.get(signer)
         if key is None:
@@ -138,7 +144,8 @@ class Chains:
     def _misplaced(self, record: dict[str, Any]) -> str:
         name, seq = record["chain"], record["seq"]
         before = self._chains.get(name)
-        self._chains[name] = _Chain(seq, record["hash"], record["ts"], record["event"] == END)
+        ended = record["event"] == END
+        self._chains[name] = _Chain(seq, record["hash"], record["ts"], record["signer"], ended)
         if before is not None:
             if seq != before.seq + 1 or record["prev"] != before.hash:
                 return f"it is number {seq} of its chain and follows number {before.seq}"
@@ -153,7 +160,9 @@ class Chains:
 
 def _is_torn(text: str) -> bool:
     """The beginning of a record. Whoever makes one of a whole record leaves a hole in its chain."""
-    return text.startswith(_BEGINNING) and not text.endswith("}")
+    begins = text.startswith(_BEGINNING) or bool(text) and _BEGINNING.startswith(text)
+    # The hash comes last, behind braces of what is within.
+    return begins and not (_HASH in text and text.endswith("}"))
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {

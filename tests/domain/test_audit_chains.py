@@ -104,6 +104,38 @@ def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_ther
     assert first_bad(lines[1:]) is not None
 
 
+def unsigned(event: str, name: str, seq: int, prev: str, ts: float) -> str:
+    link = Link(name, seq, prev, 0.0, "")
+    return record_of(AuditEvent(event), link, ts, sealer(KEYS[""]))[0]
+
+
+def test_a_record_that_anybody_can_make_excuses_no_gap() -> None:
+    """Acts on keys may be unsigned; one that claims a late time must not make others old."""
+    forged = unsigned("key.update", "z", 1, GENESIS, 9e12)
+    lines = chain("b", 5) + chain("a", 20)
+    holed = [forged, *lines[:5], *lines[17:]]
+    found = first_bad(holed, gone_before=math.inf)
+    assert found is not None and "missing" in found[1]
+
+
+@pytest.mark.parametrize("event", [END, "key.update"])
+def test_a_chain_that_is_signed_has_no_unsigned_end(event: str) -> None:
+    lines = chain("a", 5)[:3]
+    last = json.loads(lines[-1])["hash"]
+    found = first_bad([*lines, unsigned(event, "a", 4, last, 2000.0)])
+    assert found is not None and found[0] == 3
+
+
+def test_a_record_that_was_torn_anywhere_is_counted_where_that_is_allowed() -> None:
+    line = chain("a", 1, end=False)[0]
+    for length in range(1, len(line)):
+        chains = Chains(KEYS, signed=True, gone_before=math.inf, may_be_torn=True)
+        assert chains.problem(line[:length]) == "", length
+        assert chains.torn == 1
+    whole = line.replace("credential.read", 'credential"read')
+    assert Chains(KEYS, signed=True, gone_before=math.inf, may_be_torn=True).problem(whole)
+
+
 def test_whoever_has_not_the_key_can_make_no_record() -> None:
     lines = chain("a", 5)
     record = json.loads(lines[2])
