@@ -25,6 +25,7 @@ from gateway.services.lifecycle import KeyChange
 # A new secret takes its argon2, about 50 ms.
 MOST: Mapping[Act, int] = MappingProxyType(dict.fromkeys(Act, 500) | {Act.ROTATE: 50})
 _ID = r"^[0-9A-Za-z]{12}$"
+_NOTHING = "-"
 _TAKES_OVER = frozenset({Act.ENABLE, Act.ROTATE})
 
 
@@ -74,7 +75,7 @@ async def bulk(backend: Backend, call: Call) -> Told:
     grace = seconds("grace", asked.grace)
     ids, following = await _chosen(keys, asked, act)
     if not asked.dry_run:
-        ids = await _claimed(keys, call, asked, ids)
+        ids, following = await _claimed(keys, call, asked, ids, following)
     now = await keys.now()
     known = {record.id: view(record, now) async for record in keys.read(ids)}
     refused = {key_id: _refusal(call, act, known.get(key_id), key_id) for key_id in ids}
@@ -106,20 +107,24 @@ async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[st
     return theirs[:most], theirs[most - 1] if len(theirs) > most else None
 
 
-async def _claimed(keys: AuditedKeys, call: Call, asked: BulkBody, ids: list[str]) -> list[str]:
-    """Those that this idempotency key was first about: a repeat reaches no key made since."""
+async def _claimed(
+    keys: AuditedKeys, call: Call, asked: BulkBody, ids: list[str], following: str | None
+) -> tuple[list[str], str | None]:
+    """Those that this idempotency key was first about, and what followed them: a repeat reaches no
+    key made since, and leaves out none that was there."""
     marker = call.header(b"idempotency-key")
     if not marker:
-        return ids
+        return ids, following
     digest = sha256(asked.model_dump_json().encode()).hexdigest()[:32]
     name = sha256(marker.encode()).hexdigest()[:32]
-    first, *theirs = (await keys.claim(name, " ".join((digest, *ids)), "bulk")).split(" ")
+    about = " ".join((digest, following or _NOTHING, *ids))
+    first, then, *theirs = (await keys.claim(name, about, "bulk")).split(" ")
     if first != digest:
         raise OperationError(
             "This idempotency key was used for a different request less than ten minutes ago: "
             "choose another one."
         )
-    return theirs
+    return theirs, None if then == _NOTHING else then
 
 
 def _refusal(call: Call, act: Act, key: KeyView | None, key_id: str) -> str:

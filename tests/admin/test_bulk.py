@@ -2,7 +2,9 @@
 
 import pytest
 
+from gateway.admin import bulk
 from gateway.domain.keys import Key
+from gateway.services.bulk import Act
 from tests.admin.conftest import Ask
 from tests.flows.many_keys import many_keys
 from tests.flows.world import World
@@ -97,6 +99,23 @@ async def test_a_repeat_reaches_no_key_that_was_made_since(
     assert (await world.call(later)).status == 200
     other = await ask(admin, "POST", "/keys/bulk", {**body, "act": "disable"}, once)
     assert (other.status, (await world.call(later)).status) == (409, 200)
+
+
+async def test_a_repeat_goes_on_where_the_first_did(
+    world: World, ask: Ask, admin: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was lost: what it closed is no longer chosen, what follows is still to be done."""
+    monkeypatch.setattr(bulk, "MOST", dict.fromkeys(Act, 2))
+    keys = [await world.issue(consumer="shop") for _ in range(5)]
+    body, after = {"act": "revoke", "consumer": "shop"}, ""
+    for part in ("a", "b", "c"):
+        sent = {**body, "after": after}, {"Idempotency-Key": f"order-{part}"}
+        first = (await ask(admin, "POST", "/keys/bulk", *sent)).json
+        again = (await ask(admin, "POST", "/keys/bulk", *sent)).json
+        assert again["next"] == first["next"]
+        after = again["next"]
+    assert after is None
+    assert {(await world.call(key)).code for key in keys} == {"key_revoked"}
 
 
 async def test_more_keys_than_one_request_takes_come_in_parts(
