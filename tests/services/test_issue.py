@@ -168,6 +168,18 @@ async def test_a_repeat_never_revives_a_deleted_or_revoked_key(
     assert await keys.ids() == []
 
 
+async def test_a_repeat_gives_no_secret_of_a_key_that_may_do_something_else_by_now(
+    issuer: Issuer, keys: KeyStore
+) -> None:
+    """Whoever may ask for a key with those scopes need not have a right to these."""
+    first = await create(issuer, "K")
+    await keys.update(first.key.id, {"scopes": "gateway/admin"})
+    with pytest.raises(OperationError, match="was changed"):
+        await create(issuer, "K")
+    record = await keys.get(first.key.id)
+    assert record is not None and record.hash == first.record.hash
+
+
 async def test_a_whole_key_is_no_idempotency_key(issuer: Issuer) -> None:
     issued = await create(issuer)
     with pytest.raises(UsageError) as refused:

@@ -17,6 +17,11 @@ if redis.call('EXISTS', record) == 1 then
   if present == hash then return answer('made') end
   if not kept then return answer('taken') end
   if string.sub(kept, 1, #ARGV[2]) ~= ARGV[2] then return answer('different') end
+  -- What it may do is no longer what was asked for: whoever asked may have no right to that.
+  local scopes = redis.call('HGET', record, 'scopes')
+  for i = 6, #ARGV, 2 do
+    if ARGV[i] == 'scopes' and ARGV[i + 1] ~= scopes then return answer('changed') end
+  end
   if redis.call('HGET', record, 'status') ~= 'active'
     or string.sub(kept, #ARGV[2] + 2) ~= redis.sha1hex(present) then
     return answer('changed')
