@@ -118,9 +118,10 @@ class Gatekeeper:
         except Denied as denied:
             belief = self._beliefs.get(self._digest(presented_token(head)))
             if denied is identified and belief is not None:
-                return Identity(belief.record.id, belief.record.consumer, belief.grants)
+                record, proven = belief.record, belief.proven.phc
+                return Identity(record.id, record.consumer, belief.grants, proven)
             raise
-        return Identity("", "", NO_GRANTS)
+        return Identity("", "", NO_GRANTS, "")
 
     def _say_store_is_away(self, reason: str) -> None:
         """Once a second at most: every request meets it, and the access log has each of them."""

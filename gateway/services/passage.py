@@ -33,8 +33,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose key a request came with, and what it may do."""
+    """Whose key a request came with, and what it may do. `proven`: the hash that it matched."""
 
     key_id: str
     consumer: str
     grants: Grants
+    proven: str = field(repr=False)

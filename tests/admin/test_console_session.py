@@ -10,8 +10,9 @@ import pytest
 from gateway.admin.console.console import MENU
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
-from gateway.domain.keys import Key
+from gateway.domain.keys import Key, parse
 from gateway.services.bulk import Act
+from tests.admin.conftest import Ask
 from tests.flows.world import Answer, World
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -84,6 +85,32 @@ async def test_a_session_ends_with_its_key_and_with_signing_out(world: World, ad
     left = await post(world, "logout", f"csrf={csrf_of(page)}", cookie)
     assert "Max-Age=0" in left.headers["Set-Cookie"]
     assert (await get(world, "", cookie)).status == 401
+
+
+async def test_a_session_ends_with_the_secret_that_it_was_opened_with(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    """Whoever stole a secret and signed in is out once it is rotated."""
+    other = await world.issue("gateway/admin")
+    for grace, then in (("1h", 200), ("0", 401)):
+        cookie = await sign_in(world, other)
+        turned = await ask(admin, "POST", f"/keys/{other.id}/rotate", {"grace": grace})
+        assert (await get(world, "", cookie)).status == then
+        found = parse(turned.json["key"])
+        assert found is not None
+        other = found
+
+
+async def test_a_key_that_may_not_look_at_tools_makes_no_link_on_their_page(
+    world: World, admin: Key
+) -> None:
+    writer = await world.issue("gateway/credentials-write")
+    cookie = await sign_in(world, writer)
+    csrf = csrf_of(await get(world, "credentials", cookie))
+    form = f"csrf={csrf}&user=u1&credentials=github"
+    answer = await post(world, "tools/fc/links", form, cookie)
+    assert answer.status == 403
+    assert [name async for name in world.client.scan_iter("*link*")] == []
 
 
 async def test_what_a_key_may_not_do_its_session_may_not(world: World, admin: Key) -> None:

@@ -118,7 +118,7 @@ class Console:
             return _login(visit, "This key cannot sign in.", 403)
         if visit.token:
             await self._sessions.end(visit.token)
-        token = await self._sessions.begin(identity.key_id)
+        token = await self._sessions.begin(identity)
         return _see_other(HOME, _cookie(COOKIE, token, visit.request, seconds=SESSION_SECONDS))
 
     async def _show(

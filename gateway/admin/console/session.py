@@ -11,6 +11,8 @@ from gateway.admin.routing import Caller
 from gateway.domain.errors import StoreError
 from gateway.domain.judgement import dead
 from gateway.domain.scopes import parse_all
+from gateway.services.authenticate import live_hashes
+from gateway.services.passage import Identity
 from gateway.store.commands import command
 
 SESSION_SECONDS = 3600
@@ -33,10 +35,11 @@ class Sessions:
         self._backend = backend
         self._draw = draw
 
-    async def begin(self, key_id: str) -> str:
-        """The token of a new session."""
+    async def begin(self, identity: Identity) -> str:
+        """The token of a new session, which lives as long as the secret that was proven."""
         token = self._draw(TOKEN_LENGTH)
-        words = ("SET", self._name(token), key_id, "EX", SESSION_SECONDS)
+        about = f"{identity.key_id} {_digest(identity.proven)}"
+        words = ("SET", self._name(token), about, "EX", SESSION_SECONDS)
         await command(self._backend.client, *words)
         return token
 
@@ -47,9 +50,12 @@ class Sessions:
         found = await command(self._backend.client, "GET", self._name(token))
         if found is None:
             return None
+        key_id, _, proven = found.decode(errors="replace").partition(" ")
         keys = self._backend.keys("", lambda _: None)
-        record = await keys.get(found.decode(errors="replace"))
-        if record is None or not record.hash or dead(record, await keys.now()) is not None:
+        record, now = await keys.get(key_id), await keys.now()
+        if record is None or dead(record, now) is not None:
+            return None
+        if all(_digest(one.phc) != proven for one in live_hashes(record, now)):
             return None
         caller = Caller(record.id, record.consumer, parse_all(record.scopes), self._still(token))
         return Session(caller, _digest(f"csrf {token}"))

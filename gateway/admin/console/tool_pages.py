@@ -19,6 +19,9 @@ async def show_tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -
 
 
 async def make_link(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    if not caller.may(tools.READ):
+        # The page that answers tells of the tool; the page of users makes the same link.
+        raise ApiError(403, "scope_denied", "Your key may not look at tools: use the users' page.")
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     user = {"user": sent.get("user", "")}
     link = (await vault.link(backend, call_of(caller, user, body=body))).data
