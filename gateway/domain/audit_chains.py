@@ -160,7 +160,7 @@ class Chains:
 
 def _is_torn(text: str) -> bool:
     """The beginning of a record. Whoever makes one of a whole record leaves a hole in its chain."""
-    begins = text.startswith(_BEGINNING) or bool(text) and _BEGINNING.startswith(text)
+    begins = text.startswith(_BEGINNING) or (bool(text) and _BEGINNING.startswith(text))
     # The hash comes last, behind braces of what is within.
     return begins and not (_HASH in text and text.endswith("}"))
 
