@@ -8,7 +8,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.usage import By, Counts, Step
 from gateway.domain.workers import WorkerRecord
-from gateway.services.usage import EVERYTHING, Point, key_series, series, totals
+from gateway.services.usage import EVERYTHING, Latency, Point, key_series, latencies, series, totals
 
 MOST_BUCKETS = 400
 
@@ -19,6 +19,13 @@ class SeriesShape(BaseModel):
 
 class TotalsShape(BaseModel):
     names: dict[str, Counts]
+
+
+class LatencyShape(BaseModel):
+    """In milliseconds: `whole` of all that was asked for, `points` of each bucket."""
+
+    whole: Latency
+    points: list[Latency]
 
 
 class WorkersShape(BaseModel):
@@ -35,41 +42,50 @@ class HealthShape(BaseModel):
     credentials_error: str
 
 
-class UsageQuery(Shape):
-    by: Literal["all", "agent", "consumer", "code"] = "all"
-    name: str = ""
+class SpanQuery(Shape):
+    """The `last` buckets of time, of the width `step`."""
+
     step: Literal["minute", "hour", "day"] = "hour"
     last: Annotated[int, Field(ge=1, le=MOST_BUCKETS)] = 24
 
+    def until(self, now: float) -> tuple[Step, float, float]:
+        step = Step(self.step)
+        return step, now - (self.last - 1) * step.seconds, now
 
-class KeyUsageQuery(Shape):
+
+class UsageQuery(SpanQuery):
+    by: Literal["all", "agent", "consumer", "code"] = "all"
+    name: str = ""
+
+
+class KeyUsageQuery(SpanQuery):
     step: Literal["hour", "day"] = "day"
     last: Annotated[int, Field(ge=1, le=72)] = 30
 
 
 async def usage_series(backend: Backend, call: Call) -> Told:
     asked: UsageQuery = call.query
-    step, now = Step(asked.step), backend.clock()
-    since = now - (asked.last - 1) * step.seconds
     name = asked.name or EVERYTHING
-    points = await series(backend.usage, By(asked.by), name, step, since, now)
+    points = await series(backend.usage, By(asked.by), name, *asked.until(backend.clock()))
     return Told(SeriesShape(points=points))
 
 
 async def usage_totals(backend: Backend, call: Call) -> Told:
     asked: UsageQuery = call.query
-    step, now = Step(asked.step), backend.clock()
-    since = now - (asked.last - 1) * step.seconds
-    found = await totals(backend.usage, By(asked.by), step, since, now)
+    found = await totals(backend.usage, By(asked.by), *asked.until(backend.clock()))
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
     return Told(TotalsShape(names={name or "all": counts for name, counts in most_first}))
 
 
+async def usage_latency(backend: Backend, call: Call) -> Told:
+    asked: SpanQuery = call.query
+    whole, points = await latencies(backend.usage, *asked.until(backend.clock()))
+    return Told(LatencyShape(whole=whole, points=points))
+
+
 async def usage_of_key(backend: Backend, call: Call) -> Told:
     asked: KeyUsageQuery = call.query
-    step, now = Step(asked.step), backend.clock()
-    since = now - (asked.last - 1) * step.seconds
-    points = await key_series(backend.usage, call.parts["id"], step, since, now)
+    points = await key_series(backend.usage, call.parts["id"], *asked.until(backend.clock()))
     return Told(SeriesShape(points=points))
 
 
@@ -110,6 +126,15 @@ ROUTES: tuple[Route[Backend], ...] = (
         usage_totals,
         TotalsShape,
         query=UsageQuery,
+    ),
+    Route(
+        "GET",
+        "/usage/latency",
+        "How long requests took, in buckets of time",
+        READ,
+        usage_latency,
+        LatencyShape,
+        query=SpanQuery,
     ),
     Route(
         "GET",

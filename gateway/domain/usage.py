@@ -43,12 +43,15 @@ _KEPT = {Step.MINUTE: 3 * _HOUR, Step.HOUR: 14 * _DAY, Step.DAY: 400 * _DAY}
 
 
 class By(StrEnum):
-    """What is counted apart. `agent`: services and models too, as `models/gpt-4`."""
+    """What is counted apart. `agent`: services and models too, as `models/gpt-4`. The last two: by
+    how long it took to admit a request, and to the first byte of its answer (domain/latency)."""
 
     ALL = "all"
     AGENT = "agent"
     CONSUMER = "consumer"
     CODE = "code"
+    ADMISSION = "admission"
+    FIRST_BYTE = "first_byte"
 
 
 # Of one key: by agent in buckets of a day, and all together in buckets of an hour.

@@ -14,6 +14,7 @@ from secrets import token_hex
 
 import structlog
 
+from gateway.domain.latency import Quantiles, bin_of, quantiles
 from gateway.domain.records import well_formed
 from gateway.domain.settings import StoreSettings
 from gateway.domain.traffic import Handled
@@ -43,6 +44,7 @@ log = structlog.get_logger()
 
 Waiting = dict[Bucket, dict[str, Counts]]
 _ALIKE = attrgetter("key_id", "consumer", "agent", "code", "status")
+_TIMES = ((By.ADMISSION, attrgetter("admission")), (By.FIRST_BYTE, attrgetter("first_byte")))
 
 
 @asynccontextmanager
@@ -83,6 +85,10 @@ class UsageBook:
             self._add(at, key_id, consumer, agent, one)
             if code:
                 self._into(buckets(By.CODE, at), code, one)
+        for by, time_of in _TIMES:
+            taken = (bin_of(seconds) for seconds in map(time_of, batch) if seconds is not None)
+            for name, number in Counted(taken).items():
+                self._into(buckets(by, at), name, Counts(requests=number))
 
     def spend(self, key_id: str, consumer: str, agent: str, used: TokensUsed) -> None:
         """Tokens that a call took."""
@@ -163,6 +169,36 @@ async def totals(
     """All names of the span, with what was counted of each."""
     starts = range(step.start(since), int(until) + 1, step.seconds)
     return _summed(await store.read([bucket_of(by, step, start) for start in starts]))
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """`at`: where the bucket begins, in Unix seconds. None: no request came so far."""
+
+    at: int
+    admission: Quantiles | None
+    first_byte: Quantiles | None
+
+
+async def latencies(
+    store: UsageStore, step: Step, since: float, until: float
+) -> tuple[Latency, list[Latency]]:
+    """How long requests took in the whole span, and in each bucket of it, in order."""
+    starts = range(step.start(since), int(until) + 1, step.seconds)
+    found = [
+        await store.read([bucket_of(by, step, start) for start in starts])
+        for by in (By.ADMISSION, By.FIRST_BYTE)
+    ]
+    whole = [_quantiles(_summed(buckets)) for buckets in found]
+    points = [
+        Latency(start, _quantiles(admission), _quantiles(first_byte))
+        for start, admission, first_byte in zip(starts, *found, strict=True)
+    ]
+    return Latency(starts.start, *whole), points
+
+
+def _quantiles(names: dict[str, Counts]) -> Quantiles | None:
+    return quantiles({name: counts.requests for name, counts in names.items()})
 
 
 async def reached(store: UsageStore, key_id: str, since: float, until: float) -> dict[str, Counts]:

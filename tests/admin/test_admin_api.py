@@ -332,6 +332,25 @@ async def test_usage_is_told_by_time_and_by_name(world: World, ask: Ask, admin: 
     assert sum(point["counts"]["requests"] for point in own["points"]) == 4
 
 
+async def test_latency_is_told_by_time_and_counts_what_was_let_in(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+    await world.call(key)
+
+    async def whole() -> dict[str, Any]:
+        told = (await ask(admin, "GET", "/usage/latency?step=minute&last=3")).json
+        assert len(told["points"]) == 3
+        return dict(told["whole"])
+
+    async with asyncio.timeout(15):
+        while (await whole())["first_byte"] is None:
+            await asyncio.sleep(0.1)
+    found = await whole()
+    assert 0 < found["admission"]["p50"] <= found["admission"]["p99"]
+    assert found["admission"]["p50"] <= found["first_byte"]["p50"] <= found["first_byte"]["p99"]
+
+
 async def test_policies_are_shown_checked_and_explained(world: World, ask: Ask, admin: Key) -> None:
     assert (await ask(admin, "GET", "/policies")).json["agents"] == ["echo"]
     bad = await ask(admin, "POST", "/policies/check", {"text": "version: 1\nagents: {a: 5}\n"})

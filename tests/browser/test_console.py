@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -397,6 +398,7 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
         await check(page, shots, "message")
 
 
+TOOK = re.compile(r"[0-9.]+ m?s")
 SHIFTS = """() => { window.shifted = 0; new PerformanceObserver(list => {
   for (const one of list.getEntries()) window.shifted += one.value;
 }).observe({type: "layout-shift", buffered: false}); }"""
@@ -412,6 +414,9 @@ async def test_the_overview_is_live_while_somebody_looks(page: Page, world: Worl
         await world.call(key)
     await page.get_by_role("cell", name="<b>sales</b>").wait_for(timeout=30_000)
     assert int(await page.locator(".figure").first.inner_text()) >= 3
+    times = page.get_by_role("row", name="To the first byte").get_by_role("cell")
+    assert [bool(TOOK.fullmatch(one)) for one in await times.all_inner_texts()] == [True] * 3
+    assert [await page.locator(f"figure path.line{one}").count() for one in (1, 2)] == [1, 1]
     assert await page.evaluate("window.shifted") < 0.01
     assert set(asked) == {page.url}
     hide = "h => Object.defineProperty(document, 'hidden', {get: () => h, configurable: true})"

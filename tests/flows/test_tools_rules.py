@@ -64,9 +64,7 @@ def _ids(answer: Answer) -> str:
     return str(answer.headers["X-Request-Id"])
 
 
-@pytest.mark.parametrize(
-    "name", ["Spill", "spill ", "spi\u017fl", "*", "whoami\u0000", "sp\u0131ll"]
-)
+@pytest.mark.parametrize("name", ["Spill", "spill ", "spi\u017fl", "*", "sp\u0131ll"])
 async def test_a_tool_is_the_one_that_is_spelled_so_and_no_other(
     world: World, vault: Vault, name: str
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.admin import bulk, change_keys, keys, reach, sight
 from gateway.admin.backend import Backend
-from gateway.admin.console.render import bars
+from gateway.admin.console.charts import bars
 from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
 from gateway.admin.routing import Caller, checked
 from gateway.crypto.draw import draw
@@ -60,7 +60,7 @@ async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen
         "key",
         {
             "key": (await keys.show(backend, call_of(caller, parts))).data,
-            "bars": bars([point.counts.requests for point in usage.points]),
+            "bars": bars([(point.at, point.counts.requests) for point in usage.points]),
             "reach": told,
             "reached": [(name, one.requests) for name, one in told.reached.items()],
             "may_write": caller.may(change_keys.WRITE),

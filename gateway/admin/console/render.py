@@ -1,6 +1,6 @@
 """The console's pages as bytes: everything escaped, no script and no style in line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -47,8 +47,6 @@ HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
 )
-# Of a chart, in its own units.
-_WIDTH, _HEIGHT = 600, 80
 
 
 def page(name: str, lang: str, **values: Any) -> bytes:
@@ -60,25 +58,17 @@ def page(name: str, lang: str, **values: Any) -> bytes:
     return template.render(_=translated, lang=code, **values).encode()
 
 
-def bars(values: Sequence[int]) -> list[dict[str, float]]:
-    """A bar for each value; the tallest is as high as the chart."""
-    most = max((*values, 1))
-    width = _WIDTH / max(1, len(values))
-    return [
-        {
-            "x": round(place * width + 1, 2),
-            "y": round(_HEIGHT - value / most * _HEIGHT, 2),
-            "width": round(max(1.0, width - 2), 2),
-            "height": round(value / most * _HEIGHT, 2),
-            "value": value,
-        }
-        for place, value in enumerate(values)
-    ]
-
-
 def utc(second: float | None) -> str:
     """An instant as machines write it; the page's script shows it in the reader's zone."""
     return "" if second is None else datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
+def took(milliseconds: float) -> str:
+    """A time that was taken, to three digits, in a unit that suits it."""
+    if milliseconds >= 999.5:
+        return f"{milliseconds / 1000:.3g} s"
+    return f"{milliseconds:.3g} ms"
+
+
 _PAGES.filters["utc"] = utc
+_PAGES.filters["took"] = took

@@ -4,12 +4,18 @@ template beside it."""
 from gateway.admin import policies, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console import audit_pages, credential_pages, key_pages, tool_pages
-from gateway.admin.console.render import bars
+from gateway.admin.console.charts import bars, steps
 from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
 
 # In each list; the page keeps room for so many, so that nothing moves as they come.
 MOST_RANKED = 6
+_FIGURES = (
+    ("Requests", "requests"),
+    ("Refused", "denied"),
+    ("Failed", "failed"),
+    ("Tokens", "tokens"),
+)
 
 
 async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
@@ -21,13 +27,10 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
         return most_first[:MOST_RANKED]
 
     asked = sight.UsageQuery(last=24)
-    told = (await sight.usage_series(backend, call_of(caller, query=asked))).data
-    points = [point.counts for point in told.points]
+    points = (await sight.usage_series(backend, call_of(caller, query=asked))).data.points
+    latency = (await sight.usage_latency(backend, call_of(caller, query=asked))).data
     figures = [
-        ("Requests", sum(one.requests for one in points)),
-        ("Refused", sum(one.denied for one in points)),
-        ("Failed", sum(one.failed for one in points)),
-        ("Tokens", sum(one.tokens for one in points)),
+        (title, sum(getattr(point.counts, what) for point in points)) for title, what in _FIGURES
     ]
     health = (await sight.health(backend, call_of(caller))).data
     return Seen(
@@ -35,7 +38,13 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
         {
             "problems": _problems(backend, health),
             "figures": figures,
-            "bars": bars([one.requests for one in points]),
+            "bars": bars([(point.at, point.counts.requests) for point in points]),
+            "latency": latency.whole,
+            "steps": steps(
+                [point.at for point in latency.points],
+                [point.first_byte and point.first_byte.p50 for point in latency.points],
+                [point.first_byte and point.first_byte.p95 for point in latency.points],
+            ),
             "denials": await top("code", "denied"),
             "consumers": await top("consumer", "requests"),
             "agents": await top("agent", "requests"),
