@@ -18,7 +18,7 @@ from tests.flows.world import World
 __all__ = ["world"]
 
 # Labelled by what happened, and here it did not.
-EMPTY = {"Credentials in answers of tools"}
+EMPTY = {"Credentials in answers of tools", "Refusals that rules on trial would make"}
 
 
 @pytest.fixture
