@@ -59,7 +59,9 @@ class UsageQuery(SpanQuery):
 
 
 class KeyUsageQuery(SpanQuery):
-    step: Literal["hour", "day"] = "day"
+    """Kept are the minutes of an hour, the hours of three days, and 35 days."""
+
+    step: Literal["minute", "hour", "day"] = "day"
     last: Annotated[int, Field(ge=1, le=72)] = 30
 
 

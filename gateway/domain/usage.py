@@ -54,9 +54,8 @@ class By(StrEnum):
     FIRST_BYTE = "first_byte"
 
 
-# Of one key: by agent in buckets of a day, and all together in buckets of an hour.
-KEY_DAYS_KEPT = 35 * _DAY
-KEY_HOURS_KEPT = 3 * _DAY
+# Of one key, of which there may be many.
+_KEY_KEPT = {Step.MINUTE: _HOUR, Step.HOUR: 3 * _DAY, Step.DAY: 35 * _DAY}
 
 
 @dataclass(slots=True)
@@ -103,9 +102,6 @@ def bucket_of(by: By, step: Step, at: float) -> Bucket:
     return Bucket(by.value, f"{step}:{step.start(at)}", step.kept + step.seconds)
 
 
-def key_day(key_id: str, at: float) -> Bucket:
-    return Bucket(key_id, f"day:{Step.DAY.start(at)}", KEY_DAYS_KEPT)
-
-
-def key_hour(key_id: str, at: float) -> Bucket:
-    return Bucket(key_id, f"hour:{Step.HOUR.start(at)}", KEY_HOURS_KEPT)
+def key_bucket(key_id: str, step: Step, at: float) -> Bucket:
+    """What one key used: by agent in buckets of a day, all together in others."""
+    return Bucket(key_id, f"{step}:{step.start(at)}", _KEY_KEPT[step] + step.seconds)

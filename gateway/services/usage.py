@@ -26,8 +26,7 @@ from gateway.domain.usage import (
     TokensUsed,
     bucket_of,
     buckets,
-    key_day,
-    key_hour,
+    key_bucket,
 )
 from gateway.store.connect import open_lines
 from gateway.store.tasks import end
@@ -106,8 +105,9 @@ class UsageBook:
             self._into(buckets(By.AGENT, at), agent, one)
         if key_id:
             self._into(buckets(By.CONSUMER, at), well_formed(consumer), one)
-            self._into((key_day(key_id, at),), agent, one)
-            self._into((key_hour(key_id, at),), EVERYTHING, one)
+            for step in Step:
+                name = agent if step is Step.DAY else EVERYTHING
+                self._into((key_bucket(key_id, step, at),), name, one)
 
     def _into(self, places: Iterable[Bucket], name: str, one: Counts) -> None:
         for bucket in places:
@@ -204,16 +204,15 @@ def _quantiles(names: dict[str, Counts]) -> Quantiles | None:
 async def reached(store: UsageStore, key_id: str, since: float, until: float) -> dict[str, Counts]:
     """Which agents a key asked for, and how often; whole days in UTC."""
     days = range(Step.DAY.start(since), int(until) + 1, Step.DAY.seconds)
-    return _summed(await store.read([key_day(key_id, day) for day in days]))
+    return _summed(await store.read([key_bucket(key_id, Step.DAY, day) for day in days]))
 
 
 async def key_series(
     store: UsageStore, key_id: str, step: Step, since: float, until: float
 ) -> list[Point]:
-    """The counts of one key, in buckets of an hour or a day."""
-    place = key_hour if step is Step.HOUR else key_day
+    """The counts of one key, in each bucket of the span."""
     starts = range(step.start(since), int(until) + 1, step.seconds)
-    found = await store.read([place(key_id, start) for start in starts])
+    found = await store.read([key_bucket(key_id, step, start) for start in starts])
     points = []
     for start, names in zip(starts, found, strict=True):
         counts = Counts()

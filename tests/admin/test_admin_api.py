@@ -328,8 +328,9 @@ async def test_usage_is_told_by_time_and_by_name(world: World, ask: Ask, admin: 
             await asyncio.sleep(0.1)
     points = (await ask(admin, "GET", "/usage?by=agent&name=echo&step=minute&last=3")).json
     assert sum(point["counts"]["requests"] for point in points["points"]) == 4
-    own = (await ask(admin, "GET", f"/keys/{key.id}/usage?step=hour&last=2")).json
-    assert sum(point["counts"]["requests"] for point in own["points"]) == 4
+    for step in ("minute", "hour", "day"):
+        own = (await ask(admin, "GET", f"/keys/{key.id}/usage?step={step}&last=3")).json
+        assert sum(point["counts"]["requests"] for point in own["points"]) == 4
 
 
 async def test_latency_is_told_by_time_and_counts_what_was_let_in(
