@@ -73,6 +73,8 @@ class UpstreamConnection(Stream):
             self.usable
             and not self._spoiled
             and self._message is not None
+            # After a 101 it carries frames to the agent, whatever became of it here.
+            and self._message.code != 101
             and not self._message.should_close
             and self._payload is not None
             and self._payload.is_eof()

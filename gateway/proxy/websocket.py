@@ -33,13 +33,15 @@ def asks_for_websocket(head: RequestHead) -> bool:
     tokens = {token.strip() for token in fields.get(b"connection", b"").lower().split(b",")}
     if b"upgrade" not in tokens:
         return False
-    names = {name.lower(): value for name, value in head.headers}
+    keys = _values(head.headers, b"sec-websocket-key")
     whole = (
         head.method == "GET"
         and not head.http10
         and not head.has_body
-        and names.get(b"sec-websocket-version") == b"13"
-        and _is_nonce(names.get(b"sec-websocket-key", b""))
+        and _values(head.headers, b"sec-websocket-version") == [b"13"]
+        # Of two, the agent may answer one and the gateway look for the other.
+        and len(keys) == 1
+        and _is_nonce(keys[0])
     )
     if not whole:
         raise Denied(Code.BAD_REQUEST, "This is not a whole WebSocket handshake.", close=True)

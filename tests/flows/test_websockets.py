@@ -13,7 +13,7 @@ from gateway.domain.policies import Timeouts
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.frames import close_frame
 from tests.flows.raw import read_answer
-from tests.flows.sockets import SWITCHING, Pair, dialled, opened, raw_agent
+from tests.flows.sockets import NONCE, SWITCHING, Pair, dialled, opened, raw_agent
 from tests.flows.test_denials import check
 from tests.flows.test_streams import app as app
 from tests.flows.world import World, new_world
@@ -249,6 +249,14 @@ async def test_an_agent_that_only_seems_to_switch_is_no_websocket(
             + b"\r\n"
         )
         check(await read_answer(caller.reader), Code.UPSTREAM_PROTOCOL)
+        # To it the connection carries frames now: nobody else's request may follow there.
+        assert await agent.read_to_end() == b""
+
+
+@pytest.mark.parametrize("twice", [f"Sec-WebSocket-Key: {NONCE}", "sec-websocket-version: 13"])
+async def test_what_a_handshake_says_twice_reaches_no_agent(world: World, twice: str) -> None:
+    async with dialled(world, f"{twice}\r\n") as caller:
+        check(await read_answer(caller.reader), Code.BAD_REQUEST)
 
 
 async def stalls(pair: Pair, flood: bytes) -> int:
