@@ -138,6 +138,9 @@ async def _stream(exchange: Exchange, reply: Streamed) -> None:
             return
         try:
             async for piece in pieces:
+                if exchange.gone:
+                    # The task was told so, once, and redis-py may have lost it.
+                    return
                 await exchange.write(chunk(piece) if chunked else piece)
         except (StoreError, OperationError):
             exchange.abort()

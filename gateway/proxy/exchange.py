@@ -86,6 +86,11 @@ class Exchange:
     def reusable(self) -> bool:
         return self.started and self.keep_alive and self._payload.is_eof()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the caller is."""
+        return self.client.transport is None
+
     def refused(self, denied: Denied) -> None:
         """For the record: why, and whose key it was if that was proven."""
         self.code, self.decoy = denied.denial.name, denied.decoy
