@@ -9,6 +9,7 @@ from gateway.domain.scopes import is_name
 from gateway.domain.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.form import boundary_of, field
+from gateway.protocol.inject import is_json
 from gateway.protocol.request import Header, refused
 from gateway.protocol.strict_json import RepeatedNameError, look_alike
 
@@ -61,9 +62,9 @@ def read_path(path: bytes) -> ModelPath:
         rest, dialect = path[len(MODELS_PREFIX) - 1 :], Dialect.OPENAI
     if rest == _LIST or rest.startswith(_LIST + b"/"):
         return ModelPath(dialect, rest, unquote(rest[len(_LIST) + 1 :].decode("ascii")))
-    if dialect is Dialect.OPENAI:
+    if dialect is Dialect.OPENAI and (rest + b"/").startswith(b"/v1/"):
         # The provider's own URL ends in /v1.
-        rest = rest.removeprefix(b"/v1") or b"/"
+        rest = rest[len(b"/v1") :] or b"/"
     return ModelPath(dialect, rest)
 
 
@@ -74,6 +75,16 @@ def model_of(body: bytes, headers: Iterable[Header] = ()) -> str:
     if not isinstance(name, str) or not is_name(name):
         raise refused(_NO_MODEL)
     return name
+
+
+def sent_as_read(headers: Iterable[Header]) -> list[Header]:
+    """What is no form was read as JSON, and is told to be: a provider that went by another type
+    could find another model in it."""
+    headers = list(headers)
+    if boundary_of(headers) is not None or is_json(headers):
+        return headers
+    others = [header for header in headers if header[0].lower() != b"content-type"]
+    return [*others, (b"Content-Type", b"application/json")]
 
 
 def _in_json(body: bytes) -> Any:

@@ -2,9 +2,17 @@
 
 import json
 from collections.abc import Collection
+from itertools import accumulate
 from typing import Any
 
 import orjson
+
+# Nobody nests further, and whoever goes through what was read, level by level, gets to its end.
+LEVELS = 200
+
+_BRACKETS = b"[]{}"
+_NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_STEPS = [{"[": 1, "{": 1}.get(chr(byte), -1) for byte in range(256)]
 
 
 class RepeatedNameError(ValueError):
@@ -13,12 +21,15 @@ class RepeatedNameError(ValueError):
 
 def read(data: bytes | str) -> Any:
     """ValueError where it is not JSON in UTF-8, RepeatedNameError among them; numbers that are
-    none, or that no float holds, are not JSON either."""
+    none, or that no float holds, are not JSON either, nor is what has more than LEVELS."""
     text = data.decode("utf-8") if isinstance(data, bytes) else data
     try:
-        return _DECODER.decode(text)
+        found = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if text.count("[") + text.count("{") > LEVELS and _levels(text) > LEVELS:
+        raise ValueError("it is nested too deeply")
+    return found
 
 
 def encode(found: Any) -> bytes:
@@ -26,13 +37,20 @@ def encode(found: Any) -> bytes:
     try:
         return orjson.dumps(found)
     except TypeError:
-        # Numbers beyond 64 bits, halves of surrogate pairs, and more levels than orjson takes.
+        # Numbers beyond 64 bits, and halves of surrogate pairs.
         return json.dumps(found, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def look_alike(names: Collection[str], known: Collection[str]) -> str | None:
     """The first of `names` that a reader who ignores case takes for one of `known`."""
     return next((name for name in names if name not in known and name.casefold() in known), None)
+
+
+def _levels(text: str) -> int:
+    """Of what was found to be JSON: there a backslash stands in a text alone."""
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    brackets = "".join(outside).encode("ascii").translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

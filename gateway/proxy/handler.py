@@ -36,7 +36,13 @@ from gateway.proxy.services import Services
 from gateway.proxy.tools import Tools
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admit import Gatekeeper
-from gateway.services.locate import CONNECT_PREFIX, Located, find_agent, locate
+from gateway.services.locate import (
+    CONNECT_PREFIX,
+    Located,
+    check_oddities,
+    find_agent,
+    locate,
+)
 from gateway.services.own_places import HEALTH_PATHS
 from gateway.services.passage import Passage
 
@@ -91,6 +97,8 @@ class Handler:
             head = read_exchange(exchange)
             if self._trace_flags is not None:
                 exchange.trace = self._traced(head, self._trace_flags)
+            if head.target.oddities:
+                check_oddities(head, self._policies())
             if head.target.path in HEALTH_PATHS:
                 exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)

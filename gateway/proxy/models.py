@@ -5,10 +5,18 @@ from functools import partial
 import orjson
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.judgement import may_act_for
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.scopes import Grants, Scope
+from gateway.domain.scopes import Scope
 from gateway.domain.services import Dialect
-from gateway.protocol.model_request import ModelPath, catalogue, entry, model_of, read_path
+from gateway.protocol.model_request import (
+    ModelPath,
+    catalogue,
+    entry,
+    model_of,
+    read_path,
+    sent_as_read,
+)
 from gateway.protocol.model_usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
 from gateway.protocol.reply import Reply
@@ -21,6 +29,7 @@ from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
 from gateway.services.admit import Gatekeeper
 from gateway.services.locate import Located, locate_model, locate_no_model
+from gateway.services.passage import Identity
 from gateway.services.spend import Payer, Spender
 
 _UNREACHED = frozenset({Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_PROTOCOL})
@@ -43,9 +52,9 @@ class Models:
         """
         asked = read_path(head.target.path)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
-        grants = await self._gatekeeper.identify(head, policies, address)
+        caller = await self._gatekeeper.recognise(head, policies, address)
         if asked.listed is not None:
-            exchange.reply(_listed(head, asked, policies, grants, exchange.request_id))
+            exchange.reply(_listed(head, asked, policies, caller, exchange.request_id))
             return None
         if head.method != "POST":
             return locate_no_model(asked)
@@ -54,6 +63,7 @@ class Models:
         expects = b"expect" in head.fields
         exchange.held = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
         name = model_of(exchange.held, head.headers)
+        head.headers = sent_as_read(head.headers)
         return locate_model(asked, name, policies)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
@@ -100,7 +110,7 @@ class Models:
 
 
 def _listed(
-    head: RequestHead, asked: ModelPath, policies: Policies, grants: Grants, request_id: str
+    head: RequestHead, asked: ModelPath, policies: Policies, caller: Identity, request_id: str
 ) -> Reply:
     if head.method not in ("GET", "HEAD"):
         raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
@@ -108,10 +118,12 @@ def _listed(
         model.name
         for model in policies.models.values()
         if model.dialect is asked.dialect
-        and grants.allow(Scope("models", model.name, DEFAULT_ACTION))
+        and caller.grants.allow(Scope("models", model.name, DEFAULT_ACTION))
     ]
     if asked.listed and asked.listed not in names:
         raise Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+    if head.user is not None and not may_act_for(caller.users, head.user):
+        raise Denied(Code.USER_DENIED, key_id=caller.key_id, consumer=caller.consumer)
     told = entry(asked.listed, asked.dialect) if asked.listed else catalogue(names, asked.dialect)
     headers = (
         ("Content-Type", "application/json"),

@@ -119,9 +119,9 @@ class Gatekeeper:
             belief = self._beliefs.get(self._digest(presented_token(head)))
             if denied is identified and belief is not None:
                 record, proven = belief.record, belief.proven.phc
-                return Identity(record.id, record.consumer, belief.grants, proven)
+                return Identity(record.id, record.consumer, belief.grants, record.users, proven)
             raise
-        return Identity("", "", NO_GRANTS, "")
+        return Identity("", "", NO_GRANTS, "", "")
 
     def _say_store_is_away(self, reason: str) -> None:
         """Once a second at most: every request meets it, and the access log has each of them."""

@@ -131,9 +131,10 @@ def locate_pull(head: RequestHead, asked: Pulling) -> Located:
 def _look_for(head: RequestHead, policies: Policies) -> Located:
     target = head.target
     agent, path = find_agent(head, policies)
-    _check_oddities(target, policies)
+    check_oddities(head, policies)
     if agent is None:
-        return Located(None, path, denied=Denied(Code.NOT_FOUND))
+        denied = _odd(target) if target.oddities else Denied(Code.NOT_FOUND)
+        return Located(None, path, denied=denied)
     if target.oddities and target.oddities - agent.allowed_oddities:
         return Located(agent, path, denied=_odd(target))
     if agent.tools is not None:
@@ -185,10 +186,14 @@ def _tried(agent: Agent, path: bytes, route: Route, below: Route | None) -> Loca
     return Located(agent, path, route.action, required=some, tried=tried)
 
 
-def _check_oddities(target: Target, policies: Policies) -> None:
-    """Refused at once unless some agent allows it: which one does is not for strangers to know."""
-    if target.oddities and target.oddities - policies.oddities:
-        raise _odd(target)
+def check_oddities(head: RequestHead, policies: Policies) -> None:
+    """Refused at once unless some agent allows it: which one does is not for strangers to know.
+    What the gateway answers itself, and models, allow none."""
+    path = head.target.path
+    agents = head.host in policies.by_host and not path.startswith(CONNECT_PREFIX)
+    agents = agents or path.startswith((AGENTS_PREFIX, SERVICES_PREFIX))
+    if head.target.oddities - (policies.oddities if agents else frozenset()):
+        raise _odd(head.target)
 
 
 def _odd(target: Target) -> Denied:

@@ -33,9 +33,11 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose key a request came with, and what it may do. `proven`: the hash that it matched."""
+    """Whose key a request came with, what it may do, for which users. `proven`: the hash that it
+    matched."""
 
     key_id: str
     consumer: str
     grants: Grants
+    users: str
     proven: str = field(repr=False)

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.keys import Key
+from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -287,3 +288,61 @@ async def test_a_form_of_nothing_is_refused(body: bytes, world: World, key: Key)
     path = "/models/v1/audio/transcriptions"
     answer = await world.call(key, path, "POST", headers=headers, data=body)
     assert (answer.status, answer.code) == (400, "bad_request")
+
+
+ODD = """agents:
+  odd: {upstream: "http://127.0.0.1:9", paths: {allow: ["//", ";", "\\\\", "%2F"]}}
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/models/v1//chat/completions",
+        "/models//v1/chat/completions",
+        "/models/v1/chat%2fcompletions",
+        "/models/v1/chat/completions;x",
+        "/models/v1/chat\\completions",
+        "/connect//x",
+    ],
+)
+async def test_a_path_that_readers_take_differently_is_refused_whatever_agents_allow(
+    path: str, world: World, key: Key, one: Backend, two: Backend
+) -> None:
+    put(world, POLICY.format(one=one.url, two=two.url) + ODD)
+    body = b'{"model": "gpt-4"}'
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    assert (await exchange(world.address, head + body)).code == "bad_request"
+    assert one.arrived == []
+
+
+@pytest.mark.parametrize("path", ["/models/v1beta/chat", "/models/v1-admin", "/models/v2/x"])
+async def test_no_path_leads_out_of_the_one_that_a_provider_is_called_under(
+    path: str, world: World, key: Key, one: Backend
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    await world.call(key, path, "POST", headers=headers, data=b'{"model": "gpt-4"}')
+    assert all(arrived.path.startswith("/v1/") for arrived in one.arrived)
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+async def test_what_was_read_as_json_is_sent_as_json(
+    kind: str | None, world: World, key: Key, one: Backend
+) -> None:
+    body = b'{"model": "gpt-4", "x": "&model=other&"}'
+    lines = f"Content-Type: {kind}\r\n" if kind else ""
+    head = (
+        f"POST /models/v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-API-Key: {key.text}\r\n"
+        f"{lines}Content-Length: {len(body)}\r\n\r\n"
+    )
+    assert (await exchange(world.address, head.encode() + body)).status == 200
+    assert one.last.headers["content-type"] == ["application/json"]
+
+
+async def test_the_list_is_not_told_on_behalf_of_somebody_whom_the_key_may_not_act_for(
+    world: World, key: Key
+) -> None:
+    mine = await world.issue("models/*", users=("u1",))
+    path = "/models/v1/models"
+    assert (await world.call(mine, path, headers={"X-User-Id": "u1"})).status == 200
+    assert (await world.call(mine, path, headers={"X-User-Id": "u2"})).code == "user_denied"

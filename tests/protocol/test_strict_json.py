@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.protocol import strict_json
-from gateway.protocol.strict_json import RepeatedNameError
+from gateway.protocol.strict_json import LEVELS, RepeatedNameError
 
 VALUES = st.recursive(
     st.none()
@@ -35,3 +35,29 @@ def test_text_is_written_in_utf_8_and_no_longer_than_it_came() -> None:
 def test_a_name_that_stands_twice_is_refused_at_every_depth(text: str) -> None:
     with pytest.raises(RepeatedNameError):
         strict_json.read(text)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_what_can_be_read_can_be_written_however_deep_it_is_and_wherever_it_is_done(
+    opening: str, closing: str
+) -> None:
+    def further_in(calls: int, found: object) -> bytes:
+        return further_in(calls - 1, found) if calls else strict_json.encode(found)
+
+    read = []
+    for levels in range(1, 1200):
+        try:
+            found = strict_json.read(opening * levels + "1" + closing * levels)
+        except ValueError:
+            continue
+        read.append(levels)
+        further_in(100, found)
+    assert read == [*range(1, LEVELS + 1)]
+
+
+def test_what_stands_in_a_text_has_no_levels() -> None:
+    text = json.dumps({"code": "[[{{" * 1000, 'quoted \\" [': '\\"[' * 1000, "\\": ["\\\\", "["]})
+    assert strict_json.read(text) == json.loads(text)
+    assert strict_json.read(json.dumps("[" * 1000)) == "[" * 1000
+    many = json.dumps([{"a": []}] * 1000)
+    assert strict_json.read(many) == json.loads(many)
