@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,9 +17,11 @@ from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.key_fields import KeyFields
 from gateway.domain.keys import Key
+from gateway.domain.settings import StoreSettings
 from gateway.services.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.cli.serving import PATIENCE, Connection, Served, serving
+from tests.cli.vault_commands import MASTER
 from tests.flows.world import PEPPER, listening
 
 
@@ -124,6 +127,24 @@ async def crew(
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await _until_nobody_writes(served)
+
+
+@asynccontextmanager
+async def vault_crew(
+    store: StoreSettings, *, workers: int, folder: Path, **settings: str
+) -> AsyncIterator[Crew]:
+    """A crew for what agents pull: no agent of its own answers."""
+    (folder / "policies").mkdir()
+    text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
+    (folder / "policies" / "a.yaml").write_text(text)
+    own = {
+        "GATEWAY_REDIS_URL": store.url or "",
+        "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
+        "GATEWAY_MASTER_KEY": MASTER,
+        "GATEWAY_ACCESS_LOG": "off",
+    }
+    async with crew(workers=workers, folder=folder, settings={**own, **settings}) as made:
+        yield made
 
 
 async def _until_nobody_writes(served: Served) -> None:

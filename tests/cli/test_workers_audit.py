@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,9 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.crews import Crew, crew, issue
-from tests.cli.vault_commands import MASTER, VaultCommands
-from tests.flows.world import PEPPER
+from tests.cli.crews import Crew, issue, vault_crew
+from tests.cli.vault_commands import VaultCommands
 from tests.services.vaults import Vault
 
 PATH = "/v1/credentials?names=crm"
@@ -27,21 +25,14 @@ async def workers(
     store: StoreSettings, client: Redis, tmp_path: Path
 ) -> AsyncIterator[tuple[Crew, str]]:
     await Vault(client).write("crm")
-    (tmp_path / "policies").mkdir()
-    text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
-    (tmp_path / "policies" / "a.yaml").write_text(text)
     settings = {
-        "GATEWAY_REDIS_URL": store.url or "",
-        "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
-        "GATEWAY_MASTER_KEY": MASTER,
-        "GATEWAY_ACCESS_LOG": "off",
         "GATEWAY_AUDIT_FILE": str(tmp_path / "audit.jsonl"),
         "GATEWAY_AUDIT_FILE_SIZE": "64KiB",
         "GATEWAY_AUDIT_FILE_KEEP": "0",
     }
     key = await issue(client)
     await client.hset(f"gw:key:{{{key.id}}}", "scopes", "gateway/credentials:crm")
-    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+    async with vault_crew(store, workers=2, folder=tmp_path, **settings) as made:
         yield made, key.text
 
 

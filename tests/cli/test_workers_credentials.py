@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.crews import Crew, crew, issue
+from tests.cli.crews import Crew, issue, vault_crew
 from tests.cli.serving import Connection
-from tests.cli.vault_commands import MASTER
-from tests.flows.world import PEPPER
 from tests.services.vaults import Vault
 
 POLL = 0.5
@@ -28,17 +25,8 @@ async def workers(
 ) -> AsyncIterator[tuple[Crew, Vault]]:
     vault = Vault(client)
     await vault.write("crm")
-    (tmp_path / "policies").mkdir()
-    text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
-    (tmp_path / "policies" / "a.yaml").write_text(text)
-    settings = {
-        "GATEWAY_REDIS_URL": store.url or "",
-        "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
-        "GATEWAY_MASTER_KEY": MASTER,
-        "GATEWAY_CREDENTIAL_POLL": f"{POLL}s",
-        "GATEWAY_ACCESS_LOG": "off",
-    }
-    async with crew(workers=3, folder=tmp_path, settings=settings) as made:
+    poll = f"{POLL}s"
+    async with vault_crew(store, workers=3, folder=tmp_path, GATEWAY_CREDENTIAL_POLL=poll) as made:
         yield made, vault
 
 

@@ -1,34 +1,17 @@
 """The example of tools runs as it stands: two users, three transports, and no credential shown."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.cli.serving import environment
-from tests.examples.test_pull import free_port
+from tests.examples.demos import run_demo
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "tools"
+PORTS = ("DEMO_PORT", "TOOL_PORT")
 
 
 def test_a_model_calls_tools_of_all_transports_for_two_users_and_sees_no_credential(
     tmp_path: Path,
 ) -> None:
-    settings = {
-        "DEMO_PORT": free_port(),
-        "TOOL_PORT": free_port(),
-        "PYTHON": sys.executable,
-        "TMPDIR": str(tmp_path),
-    }
-    ended = subprocess.run(
-        ["sh", EXAMPLE / "demo.sh"],
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    said = ended.stdout
-    assert ended.returncode == 0, said + ended.stderr
+    said, err = run_demo("tools", tmp_path, PORTS)
     told = dict(re.findall(r"^((?:alice|bob) \w+\.\w+): (.*(?:\n(?!alice|bob|==).*)*)", said, re.M))
     assert len(told) == 10
     assert told["alice issues.search"] != told["bob issues.search"], "each with their own token"
@@ -37,5 +20,4 @@ def test_a_model_calls_tools_of_all_transports_for_two_users_and_sees_no_credent
     assert told["alice issues.debug"] == "called with the token [redacted:github]"
     assert "ACCESS_KEY_SECRET=[redacted:" in told["bob cloud.show_environment"]
     assert said.splitlines()[-1] == "10"
-    assert "tok-" not in said + ended.stderr
-    assert not list(tmp_path.iterdir())
+    assert "tok-" not in said + err
