@@ -22,6 +22,8 @@ _PLAIN = bytes(sorted(set(_VISIBLE) - set(b"%;\\#")))
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _DOTS = (b".", b"..")
+_END_OF_PATH = re.compile(rb"[?#]")
+_END_OF_SEGMENT = re.compile(rb"[;?#]")
 # A character that compatibility mapping (NFKC) turns into one of these is a disguise.
 _DISPUTED = set("./\\;?#%")
 
@@ -64,6 +66,15 @@ def route_path(rest: bytes) -> RoutePath:
     return RoutePath(rest, tuple(unquote_to_bytes(s).lower() for s in segments))
 
 
+def lax_path(rest: bytes) -> RoutePath:
+    """The same as the laxest reader takes it: escapes undone, every slash one, without parameters,
+    empty segments, and what begins another part of a URL."""
+    decoded = _END_OF_PATH.split(unquote_to_bytes(rest), maxsplit=1)[0].replace(b"\\", b"/")
+    segments = (segment.partition(b";")[0] for segment in decoded.split(b"/"))
+    plain = b"/" + b"/".join(filter(None, segments))
+    return RoutePath(plain, fold(plain))
+
+
 def _check_query(query: bytes) -> None:
     if query.translate(None, _VISIBLE) or b"#" in query:
         raise _refused("The query holds a byte that must be percent-encoded.")
@@ -101,8 +112,9 @@ def _escapes(path: bytes) -> set[str]:
 
 def _check_dots(decoded: bytes) -> None:
     for segment in decoded.replace(b"\\", b"/").split(b"/"):
-        # Some readers cut parameters (`..;x`) and blanks before they resolve dots.
-        if segment.partition(b";")[0].strip(b" ") in _DOTS:
+        # Some readers cut parameters (`..;x`), what looks like a query, and blanks before they
+        # resolve dots.
+        if _END_OF_SEGMENT.split(segment, maxsplit=1)[0].strip(b" ") in _DOTS:
             raise _refused("The path holds a dot segment ('.' or '..').")
 
 

@@ -5,7 +5,7 @@ from dataclasses import field
 from gateway.domain.errors import Code, Denied
 from gateway.domain.facts import fact
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.routes import Allowed, Route, Tried, decide
+from gateway.domain.routes import Allowed, Route, RoutePath, Tried, decide
 from gateway.domain.scopes import SOME, Scope
 from gateway.domain.services import Dialect
 from gateway.protocol.mcp import METHODS, scope_of, server_name
@@ -14,7 +14,7 @@ from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.protocol.pull import Asked as Pulling
 from gateway.protocol.request import RequestHead
 from gateway.protocol.rpc import Rpc
-from gateway.protocol.target import Target, route_path
+from gateway.protocol.target import Target, lax_path, route_path
 
 # A path is at most as long as a line may be, so this is some megabytes at worst.
 MAX_KNOWN = 1024
@@ -141,7 +141,13 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
         return locate_tools(agent, head.method, None)
     if agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
-    return _routed(agent, path, head.method, agent.routes)
+    located = _routed(agent, path, route_path(path), head.method, agent.routes)
+    if target.oddities and located.denied is None:
+        lax = _routed(agent, path, lax_path(path), head.method, agent.routes)
+        if lax.denied is None and (lax.place, lax.public) != (located.place, located.public):
+            # Nobody here knows which of the two the agent would go by.
+            return Located(agent, path, denied=_odd(target))
+    return located
 
 
 def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
@@ -161,8 +167,10 @@ def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, byt
     return agent, rest
 
 
-def _routed(agent: Agent, path: bytes, method: str, routes: tuple[Route, ...]) -> Located:
-    match decide(routes, route_path(path), method):
+def _routed(
+    agent: Agent, path: bytes, asked: RoutePath, method: str, routes: tuple[Route, ...]
+) -> Located:
+    match decide(routes, asked, method):
         case Allowed(methods):
             denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
             return Located(agent, path, denied=denied)

@@ -2,8 +2,10 @@
 
 from types import MappingProxyType
 
+import pytest
+
 from gateway.domain.errors import Code
-from gateway.domain.policies import Agent, Policies, Upstream
+from gateway.domain.policies import PATH_ODDITIES, Agent, Policies, Upstream
 from gateway.domain.routes import Route, parse_path
 from gateway.protocol.request import read_head
 from gateway.services.locate import MAX_KNOWN, Located, locate
@@ -65,6 +67,58 @@ def test_other_policies_begin_with_nothing_known() -> None:
     before = policies(route("/chat", "", public=True))
     assert ask(before, "/agents/faq/chat").public
     assert not ask(policies(route("/chat", "chat")), "/agents/faq/chat").public
+
+
+ANYTHING = frozenset(PATH_ODDITIES)
+
+
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        ("/files/a/secret", "deep"),
+        ("/files/a%2Fsecret", None),
+        ("/files/a%5Csecret", None),
+        ("/files/a\\secret", None),
+        ("/files/a;x/secret", "deep"),
+        ("/files/a/secret;x", None),
+        ("/files/a/secret%3Fx", None),
+        ("/files/a/secret%23", None),
+        ("/files//a/secret", None),
+        ("/put;x", "missing"),
+        ("/pub/a", "public"),
+        ("/pub/a%2Fclosed", None),
+        ("/pub/a%3Bclosed", "public"),
+        ("/files/a%2Fb", None),
+        ("/alone/a%2Fb", "alone"),
+        ("/files/a;b", "one"),
+        ("/tree/a%2Fb;c//d", "tree"),
+    ],
+)
+def test_no_spelling_that_an_agent_allows_is_another_route_to_a_laxer_reader(
+    path: str, action: str | None
+) -> None:
+    routes = (
+        route("/files/*", "one"),
+        route("/files/*/secret", "deep"),
+        route("/files/*/*/*", "three"),
+        route("/files/*/*", "two"),
+        route("/put", "put", "PUT"),
+        route("/alone/*", "alone"),
+        route("/pub/*", "public", public=True),
+        route("/pub/*/closed", "closed"),
+        route("/tree/**", "tree"),
+    )
+    upstreams = (Upstream("http", "127.0.0.1", 9000),)
+    agent = Agent("faq", upstreams, routes=routes, allowed_oddities=ANYTHING)
+    known = Policies("test", MappingProxyType({"faq": agent}))
+    for _ in range(2):
+        found = ask(known, f"/agents/faq{path}")
+        if action is None:
+            assert found.denied is not None and found.denied.code is Code.BAD_REQUEST
+        elif action == "missing":
+            assert found.denied is not None and found.denied.code is Code.NOT_FOUND
+        else:
+            assert (found.action, found.denied) == (action, None)
 
 
 def test_strangers_cannot_fill_the_memory_with_paths() -> None:
