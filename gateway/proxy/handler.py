@@ -9,13 +9,21 @@ import structlog
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies import Agent, Policies
 from gateway.domain.traffic import Handled, Trace, unreadable
-from gateway.protocol.cors import answer_block, answer_preflight, is_preflight, page_fields
+from gateway.protocol.authority import parse_host
+from gateway.protocol.cors import (
+    Fields,
+    answer_block,
+    answer_preflight,
+    is_preflight,
+    page_fields,
+)
 from gateway.protocol.mcp import TOOLS_PREFIX
 from gateway.protocol.model_request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.protocol.refusal import refusal
 from gateway.protocol.reply import encode
 from gateway.protocol.request import RequestHead, read_head
+from gateway.protocol.target import Target
 from gateway.protocol.upstream_request import (
     caller_trace,
     client_address,
@@ -94,11 +102,9 @@ class Handler:
             # A head that cannot be read is refused as its sender reads refusals.
             exchange.asked = Asked()
         try:
-            head = read_exchange(exchange)
+            head = self._read(exchange)
             if self._trace_flags is not None:
                 exchange.trace = self._traced(head, self._trace_flags)
-            if head.target.oddities:
-                check_oddities(head, self._policies())
             if head.target.path in HEALTH_PATHS:
                 exchange.unseen = True
                 await health.answer_health(exchange, head, self._readiness)
@@ -128,6 +134,17 @@ class Handler:
         finally:
             if not exchange.unseen:
                 self._observe(exchange.handled())
+
+    def _read(self, exchange: Exchange) -> RequestHead:
+        """Denied where the shape of the request is refused."""
+        try:
+            head = read_exchange(exchange)
+            if head.target.oddities:
+                check_oddities(head, self._policies())
+        except Denied:
+            exchange.page_fields = _page_of(exchange, self._policies())
+            raise
+        return head
 
     def _traced(self, head: RequestHead, flags: Callable[[str], str]) -> Trace:
         trace_id, span_id = self._ids.trace()
@@ -245,3 +262,17 @@ def read_exchange(exchange: Exchange) -> RequestHead:
     if not exchange.version_known:
         raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
     return read_head(exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10)
+
+
+def _page_of(exchange: Exchange, policies: Policies) -> Fields:
+    """What lets a page read why its request was refused, as far as a bad head tells whose it is."""
+    origins, hosts = (
+        [value for name, value in exchange.raw_headers if name.lower() == wanted]
+        for wanted in (b"origin", b"host")
+    )
+    path = exchange.target.partition(b"?")[0]
+    if len(origins) != 1 or len(hosts) > 1 or not path.isascii():
+        return ()
+    host = (parse_host(hosts[0]) if hosts else None) or ""
+    head = RequestHead(exchange.method, Target(path), fields={b"origin": origins[0]}, host=host)
+    return page_fields(head, find_agent(head, policies)[0])

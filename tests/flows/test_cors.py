@@ -146,6 +146,9 @@ async def test_a_page_that_is_let_in_can_read_every_refusal(world: World) -> Non
         (await world.call(key, "/agents/echo/nowhere", headers=page), Code.NOT_FOUND),
         (await world.call(key, "/agents/echo/chat", headers=page), Code.METHOD_NOT_ALLOWED),
         (await world.call(key, "/agents/echo/a%2Fb", headers=page), Code.BAD_REQUEST),
+        (await world.call(key, headers=page | {"X-User-Id": "a b"}), Code.BAD_REQUEST),
+        (await world.call(key, f"/agents/echo/hello?{key.text}", headers=page), Code.BAD_REQUEST),
+        (await world.call(key, method="TRACE", headers=page), Code.METHOD_NOT_ALLOWED),
         (await world.call(limited, headers=page), Code.RATE_LIMITED),
         (await world.call(key, "/agents/down/x", headers=page), Code.UPSTREAM_UNREACHABLE),
     ):
@@ -157,6 +160,8 @@ async def test_a_page_that_is_let_in_can_read_every_refusal(world: World) -> Non
         await world.call(None, headers={"Origin": STRANGER}),
         await world.call(key, "/agents/nobody/x", headers=page),
         await world.call(key, "/agents/echo/nowhere"),
+        await world.call(None, headers={"Origin": STRANGER, "X-User-Id": "a b"}),
+        await world.call(None, "/agents/nobody/x", headers=page | {"X-User-Id": "a b"}),
     ):
         assert f"{ALLOW}Origin" not in answer.headers
 
