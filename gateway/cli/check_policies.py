@@ -7,7 +7,7 @@ import click
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.policies_in_use import orphaned, with_credentials
-from gateway.cli.vault_options import running_store
+from gateway.cli.vault_options import may_ask_vault, running_store
 from gateway.domain.problems import Problem
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
@@ -35,6 +35,8 @@ def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path |
     warnings = [str(warning) for warning in loaded.warnings]
     reachable = running_store(store)
     if loaded.policies is not None:
+        if loaded.policies.mentions and not may_ask_vault(reachable):
+            note("The credentials were not looked at: give --redis. This is what the files say.")
         loaded = with_credentials(reachable, loaded)
     if loaded.policies is not None:
         warnings += orphaned(reachable, loaded.policies).sentences

@@ -113,7 +113,7 @@ def _row(group: Group) -> tuple[str, ...]:
 def _some(items: Iterable[str]) -> str:
     every = list(items)
     more = [f"and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
-    return "\n".join((*every[:SHOWN], *more))
+    return "; ".join((*every[:SHOWN], *more))
 
 
 def _summary(keys: KeysChanged) -> str:

@@ -62,11 +62,20 @@ def check_vault(
     store: StoreSettings | None, work: Callable[["Vault"], Awaitable[list[T]]]
 ) -> list[T]:
     """The same for a look that makes nothing; empty where neither store nor vault runs."""
-    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or (store.url if store else None)
+    url = _vault_url(store)
     if url is None:
         return []
     place = store or read_store_settings(url, None)
     return _run(place, VaultSettings(check_url(url), known_master_keys(place)), work)
+
+
+def may_ask_vault(store: StoreSettings | None) -> bool:
+    """Whether there is a vault to look at."""
+    return _vault_url(store) is not None
+
+
+def _vault_url(store: StoreSettings | None) -> str | None:
+    return os.environ.get("GATEWAY_VAULT_REDIS_URL") or (store.url if store else None)
 
 
 def running_store(store: StoreSettings) -> StoreSettings | None:

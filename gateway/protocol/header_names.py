@@ -46,9 +46,14 @@ SPOOFABLE = frozenset(
         b"x-forward-for",
         b"forwarded-for",
         b"x-cluster-client-ip",
+        b"x-originating-ip",
+        b"x-proxyuser-ip",
         b"x-original-forwarded-for",
         b"x-envoy-external-address",
+        b"x-envoy-original-path",
+        b"x-envoy-original-host",
         b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
         b"fastly-client-ip",
         b"x-original-url",
         b"x-original-uri",
@@ -59,6 +64,7 @@ SPOOFABLE = frozenset(
         b"x-http-method-override",
         b"x-method-override",
         b"x-host",
+        b"x-http-host-override",
         b"x-url-scheme",
         b"x-scheme",
         b"front-end-https",
@@ -88,7 +94,12 @@ LOOKED_AT = (
 # A second one would be read by one side and the first by the other; so it is with keys.
 ONLY_ONCE = FRAMING | {b"x-user-id"}
 
-_ACTED_ON = LOOKED_AT | SPOOFABLE | {b"sec-websocket-key", b"sec-websocket-version"}
+_ACTED_ON = (
+    LOOKED_AT
+    | SPOOFABLE
+    | {b"sec-websocket-key", b"sec-websocket-version", b"content-type"}
+    | {b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
+)
 
 
 # Between the gateway and who it calls: no policy and no credential sets them.

@@ -54,6 +54,7 @@ class UpstreamConnection(Stream):
         self._message: RawResponseMessage | None = None
         self._only_piece = b""
         self._parser_clean = True
+        self._bodiless = False
         self._spoiled = False
         self._heard = False
         self._interim = 0
@@ -103,6 +104,7 @@ class UpstreamConnection(Stream):
             self._answers = self._parser_for(bodiless=bodiless)
             self._parser = self._answers
         self._parser_clean = False
+        self._bodiless = bodiless
         self._only_piece = b""
         self._idle = False
         self._answer = self._loop.create_future()
@@ -168,7 +170,8 @@ class UpstreamConnection(Stream):
         try:
             messages, upgraded, tail = self._answers.feed_data(data)
         except HttpProcessingError:
-            self._fail(Denied(Code.UPSTREAM_PROTOCOL))
+            if not (first_piece and self._bodiless and self._take_head_alone(data)):
+                self._fail(Denied(Code.UPSTREAM_PROTOCOL))
             return
         for message, payload in messages:
             self._take(message, payload)
@@ -192,6 +195,17 @@ class UpstreamConnection(Stream):
             self._message, self._payload = message, payload
             if not self._answer.done():
                 self._answer.set_result((message, payload))
+
+    def _take_head_alone(self, data: bytes) -> bool:
+        """Agents answer HEAD as if it were GET: what follows the head is no answer to anything, and
+        ends the connection. Whether there is a head."""
+        head, end, _ = data.partition(_HEAD_END)
+        self._spoiled = True
+        with suppress(HttpProcessingError):
+            messages, _, _ = self._parser_for(bodiless=True).feed_data(head + end)
+            for message, payload in messages:
+                self._take(message, payload)
+        return self._message is not None
 
     def _check_trailers(self, body: StreamReader, end: bytes) -> None:
         if are_malformed(end):

@@ -102,6 +102,10 @@ def test_diff_tells_who_loses_what_by_consumer_and_plan(commands: Commands, narr
         assert part in ended.out
     assert ended.out.endswith("9 living keys: 8 lose something, 0 only gain.\n")
     assert "chatters" not in ended.out
+    # Several things in a cell are a list, and nothing that would steer a terminal.
+    everything = commands.gateway("policy", "diff", "policies", "-").out
+    assert "(public); agents/support" in everything
+    assert "\N{REPLACEMENT CHARACTER}" not in everything
     told = commands.gateway("policy", "diff", "policies", narrower, "--json").json
     assert told["loses"] is True
     none, group = told["keys"]["groups"]

@@ -77,6 +77,17 @@ async def test_the_check_names_every_reference_that_means_nothing(
     assert code == 1 and f"{file}:7:16: this is no reference" in said
 
 
+def test_a_check_without_a_vault_says_that_references_were_not_looked_up(
+    folder: Path, store: StoreSettings
+) -> None:
+    commands = VaultCommands(store, folder)
+    for text, told in ((MISSING, True), (GOOD + "      - {path: /x}\n", False)):
+        write(folder, text)
+        ended = commands.gateway("policy", "check", GATEWAY_REDIS_URL="")
+        assert ended.code == 0
+        assert ("The credentials were not looked at" in ended.said) is told
+
+
 async def test_a_gateway_does_not_start_with_them(
     folder: Path, settings: dict[str, str], vault: Vault
 ) -> None:

@@ -98,6 +98,9 @@ def test_a_key_in_a_cookie_is_refused_and_other_cookies_pass() -> None:
         b"X-Original-URL",
         b"X-Rewrite-URL",
         b"X-HTTP-Method-Override",
+        b"X-Originating-IP",
+        b"X-Envoy-Original-Path",
+        b"X-HTTP-Host-Override",
         b"X-Request-Id",
         b"traceparent",
         b"tracestate",
@@ -127,6 +130,8 @@ def test_what_a_caller_must_not_say_is_not_passed_on(name: bytes) -> None:
         b"X_User_Id",
         b"Sec_WebSocket_Key",
         b"x_api_key",
+        b"Content_Type",
+        b"Mcp_Session_Id",
     ],
 )
 @pytest.mark.denial("bad_request")

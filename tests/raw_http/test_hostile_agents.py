@@ -184,6 +184,14 @@ async def test_an_answer_to_head_has_no_body_for_anybody(scene: Scene, piece: by
         await scene.all_is_well(turn)
 
 
+async def test_an_agent_that_answers_head_as_if_it_were_get_is_understood(scene: Scene) -> None:
+    answer = await scene.one.ask("/odd/n00000", "HEAD")
+    assert answer is not None
+    assert (answer.status, answer.headers["Content-Length"]) == (200, "6")
+    await scene.all_is_well(0)
+    assert scene.agent.connections == 2
+
+
 @pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES.keys())
 async def test_an_answer_before_the_upload_ended_ends_the_connection_to_the_agent(
     scene: Scene, piece: bytes

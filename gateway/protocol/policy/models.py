@@ -36,7 +36,7 @@ class RouteSection(Section):
     """One kind of request. The first route that matches by path and method wins."""
 
     path: RoutePathText = Field(description="'*' is one segment, '**' one or more.")
-    methods: list[Method] = Field(default=[], description="Left out: any method.")
+    methods: list[Method] = Field(default=[], min_length=1, description="Left out: any method.")
     action: Name = Field(default=DEFAULT_ACTION, description="The last part of the scope needed.")
     public: bool = Field(default=False, description="Needs no key; matched byte for byte.")
     enforce: bool = Field(

@@ -168,6 +168,7 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (AGENT.format("routes: [{path: /a*}]"), "'*' stands for a whole segment"),
         (AGENT.format("routes: [{path: /a, methods: [get]}]"), "'get' is not one of"),
         (AGENT.format("routes: [{path: /a, methods: [TRACE]}]"), "'TRACE' is not one of"),
+        (AGENT.format("routes: [{path: /a, methods: []}]"), "at least 1 item"),
         (AGENT.format("routes: [{path: /a, action: 'a b'}]"), "is not a name"),
         (AGENT.format("routes: [{method: GET, path: /a}]"), "did you mean 'methods'?"),
         ("version: 1\nagents: {'a/b': {upstream: 'http://x'}}", "'a/b' is not a name"),
