@@ -8,6 +8,7 @@ import orjson
 
 from gateway.domain.usage import TokensUsed
 from gateway.protocol import strict_json
+from gateway.protocol.target import route_path
 
 # Longer answers are looked at from behind: what they took stands at the end.
 MOST_HELD, TAIL = 2**20, 2**14
@@ -30,21 +31,26 @@ _USAGE = b'"usage"'
 
 def asked_to_tell(path: bytes, body: bytes) -> bytes | None:
     """`body`, asking for the usage at the end of a stream; None: it does already, or need not."""
-    if path not in _STREAMS or b'"stream"' not in body:
+    if _call(path) not in _STREAMS or not (b'"stream"' in body or b"\\u" in body):
         return None
     try:
         asked = strict_json.read(body)
     except ValueError:
         return None
-    if not isinstance(asked, dict) or asked.get("stream") is not True:
+    # What is no boolean may be one to a lenient provider.
+    if not isinstance(asked, dict) or not asked.get("stream"):
         return None
     options = asked.get("stream_options")
-    if options is not None and not isinstance(options, dict):
+    known = options if isinstance(options, dict) else {}
+    if known.get("include_usage") is True:
         return None
-    if options and options.get("include_usage"):
-        return None
-    asked["stream_options"] = {**(options or {}), "include_usage": True}
+    asked["stream_options"] = {**known, "include_usage": True}
     return strict_json.encode(asked)
+
+
+def _call(path: bytes) -> bytes:
+    """What a provider may take `path` for: it is compared as routes are."""
+    return b"/" + b"/".join(route_path(path).segments)
 
 
 class Meter(Protocol):
@@ -131,7 +137,7 @@ class _Guess:
     __slots__ = ("_counts", "_prompt", "bytes", "events")
 
     def __init__(self, path: bytes, prompt: int) -> None:
-        self._counts = path in _TOKEN_CALLS
+        self._counts = _call(path) in _TOKEN_CALLS
         self._prompt = prompt
         self.bytes = self.events = 0
 

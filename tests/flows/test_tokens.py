@@ -15,6 +15,7 @@ from gateway.domain.keys import Key
 from gateway.domain.usage import By, Counts, Step
 from gateway.services.usage import EVERYTHING, reached, totals
 from gateway.store.usage import UsageStore
+from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -46,7 +47,8 @@ class Talker:
         self.broken: set[str] = set()
 
     async def __call__(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        if not request.path.endswith(("/completions", "/messages", "/embeddings")):
+        called = request.path.lower().rstrip("/")
+        if not called.endswith(("/completions", "/messages", "/embeddings")):
             return web.json_response({"fine": True})
         asked = json.loads(body)
         self.asked.append(asked)
@@ -198,6 +200,31 @@ async def test_a_stream_is_counted_though_the_caller_did_not_ask_for_its_usage(
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "abcd"
     assert all(chunk.usage is None for chunk in chunks)
     assert talker.asked[0]["stream_options"] == {"include_usage": True}
+    await comes_to(lambda: charged(world, key), 30)
+
+
+@pytest.mark.parametrize(
+    ("path", "stream"),
+    [
+        ("/chat/completions", '"str\\u0065am": true'),
+        ("/chat/completions", '"stream": 1'),
+        ("/chat/completions", '"stream": true, "stream_options": {"include_usage": "false"}'),
+        ("/chat/completions", '"stream": true, "stream_options": []'),
+        ("/chat/completions/", '"stream": true'),
+        ("/chat/%63ompletions", '"stream": true'),
+        ("/Chat/Completions", '"stream": true'),
+    ],
+)
+async def test_no_spelling_of_a_stream_escapes_its_count(
+    path: str, stream: str, world: World, key: Key, talker: Talker
+) -> None:
+    body = f'{{"model": "gpt-4", "messages": [], {stream}}}'.encode()
+    head = (
+        f"POST /models/v1{path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key.text}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answer = await exchange(world.address, head.encode() + body)
+    assert b"abcd" not in answer.body and answer.body.count(b"data:") == 5
     await comes_to(lambda: charged(world, key), 30)
 
 
