@@ -19,6 +19,7 @@ from gateway.proxy.asked import Asked
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
 
+_REQUEST_ID = "X-Request-Id"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -171,8 +172,11 @@ class Exchange:
         """Answer with `reply`; the connection ends with it if the request was not read whole."""
         if not self.body_arrived:
             self.close_after()
-        if self.page_fields:
-            reply = replace(reply, headers=reply.headers + self.page_fields)
+        added = self.page_fields
+        if all(name != _REQUEST_ID for name, _ in reply.headers):
+            added += ((_REQUEST_ID, self.request_id), ("request-id", self.request_id))
+        if added:
+            reply = replace(reply, headers=reply.headers + added)
         with_body = self.method != "HEAD"
         self.begin(reply.status, encode(reply, keep_alive=self.keep_alive, with_body=with_body))
 

@@ -114,9 +114,10 @@ async def test_an_agents_own_host_has_the_gateways_own_addresses_too(
         for path in ("/livez", "/readyz"):
             answer = await world.call(None, path, headers={"Host": host})
             assert (answer.status, answer.json) == (200, {"status": "ok"})
+            assert answer.headers["X-Request-Id"] == answer.headers["request-id"]
         key = await world.issue()
         answer = await world.call(key, "/connect/token", headers={"Host": host})
-        assert answer.status == 404
+        assert answer.status == 404 and answer.headers["X-Request-Id"]
     assert agent.requests == []
     assert (await world.call(key, "/agents/x", headers={"Host": "echo.test"})).status == 200
     assert [request.target for request in agent.requests] == [b"/agents/x"]
