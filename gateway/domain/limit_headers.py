@@ -57,12 +57,7 @@ class LimitFields:
             self._write(now)
         # The limit with the smallest share left.
         shares = [*map(truediv, states[::2], self.quantities)]
-        least = min(shares)
-        at = shares.index(least)
-        if shares.count(least) > 1:
-            # Of those that are used up, the one that has to be waited for longest.
-            ties = (i for i, share in enumerate(shares) if share == least)
-            at = max(ties, key=lambda i: states[2 * i + 1])
+        at = shares.index(min(shares))
         told = self.quantities[at], states[2 * at], states[2 * at + 1]
         return self._template % (states + told)
 
