@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from gateway.domain.errors import Code, Denied
 from gateway.domain.facts import fact
 from gateway.protocol import strict_json
@@ -123,7 +121,7 @@ def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:
     if isinstance(denied, RpcDenied) and rpc_id is None:
         rpc_id = denied.rpc_id
     error = rpc_error(denied, request_id)
-    body = orjson.dumps({"jsonrpc": "2.0", "id": rpc_id, "error": error})
+    body = strict_json.encode({"jsonrpc": "2.0", "id": rpc_id, "error": error})
     return Reply(reply.status, reply.headers, body)
 
 

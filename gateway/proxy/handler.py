@@ -248,13 +248,22 @@ class Handler:
         """
         exchange = connection.exchange
         request_id = exchange.request_id if exchange is not None else self._ids.request_id()
-        places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
-        log.error("internal", request_id=request_id, error=type(error).__name__, places=places[-6:])
+        _log_bug(error, request_id)
         if exchange is None or exchange.started:
             connection.abort()
             return
         exchange.close_after()
-        exchange.reply(exchange.refusal(Denied(Code.INTERNAL)))
+        try:
+            exchange.reply(exchange.refusal(Denied(Code.INTERNAL)))
+        except Exception as another:  # noqa: BLE001 (whatever it is, the caller must not wait)
+            # Nobody answers it any more, and open it would count as busy for ever.
+            _log_bug(another, request_id)
+            connection.abort()
+
+
+def _log_bug(error: BaseException, request_id: str) -> None:
+    places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
+    log.error("internal", request_id=request_id, error=type(error).__name__, places=places[-6:])
 
 
 def read_exchange(exchange: Exchange) -> RequestHead:

@@ -1,5 +1,6 @@
 """What a message has to look like: its JSON, its headers, the page that it comes from."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -81,6 +82,20 @@ async def test_a_message_that_two_readers_could_take_differently_is_refused_unch
     assert code(answer) == (400, "bad_request")
     assert error(answer)["code"] == BAD[body]
     assert (await send(world, key, hello())).status == 200
+
+
+@pytest.mark.parametrize("given", [b"1" + b"0" * 30, rb'"\ud800"'], ids=["big", "half a pair"])
+async def test_an_id_that_not_every_writer_can_write_is_told_in_every_refusal(
+    world: World, vault: Vault, given: bytes
+) -> None:
+    key = await world.issue("tools/fc:whoami", users=("u1",))
+    for who, params in ((key, ""), (key, '"name":"spill"'), ("agk_live_none", '"name":"spill"')):
+        body = _call(params).replace(b'"id":1', b'"id":' + given)
+        headers = {"X-User-Id": "u1"}
+        async with asyncio.timeout(10):
+            answer = await world.call(who, "/tools/fc/mcp", "POST", headers, body)
+        assert answer.status in (400, 401, 403)
+        assert json.dumps(error(answer)["id"]).encode() == given
 
 
 async def test_a_message_arrives_as_it_was_decided_on(world: World, vault: Vault) -> None:
