@@ -9,12 +9,16 @@ import base64
 import html
 import json
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+
+# What writers of JSON escape so that it may stand in a page: Go and Rails, Gson; .NET has capitals.
+_FOR_PAGES = (("<>&", "x"), ("<>&='", "x"), ("\"<>&'+`", "X"))
 
 # Shorter ones are in every text: to replace them would tell where they are, and break answers.
 SHORTEST = 4
@@ -88,8 +92,32 @@ def spellings(secret: str) -> Iterator[bytes]:
         yield from (text.encode(), text.replace("/", "\\/").encode())
         # JSON that is a text in JSON, as tools like to answer.
         yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
-    yield from (html.escape(secret).encode(), html.escape(secret, quote=False).encode())
-    yield html.escape(secret).replace("&#x27;", "&#39;").encode()
+    yield from _in_json_for_pages(secret)
+    yield from _in_html(secret)
+
+
+def _in_json_for_pages(secret: str) -> Iterator[bytes]:
+    for escaped, digits in _FOR_PAGES:
+        yield "".join(
+            "".join(f"\\u{unit:04{digits}}" for unit in _units(c))
+            if c in escaped or (digits == "X" and not c.isascii())
+            else json.dumps(c, ensure_ascii=False)[1:-1]
+            for c in secret
+        ).encode()
+
+
+def _units(character: str) -> Iterator[int]:
+    """As JSON escapes it: two for one beyond 16 bits."""
+    return (unit for (unit,) in struct.iter_unpack(">H", character.encode("utf-16-be")))
+
+
+def _in_html(secret: str) -> Iterator[bytes]:
+    whole = html.escape(secret)
+    by_number = whole.replace("&#x27;", "&#39;")
+    yield from (whole.encode(), by_number.encode(), html.escape(secret, quote=False).encode())
+    # Jinja's and Go's.
+    by_number = by_number.replace("&quot;", "&#34;")
+    yield from (by_number.encode(), by_number.replace("+", "&#43;").encode())
 
 
 def _in_latin(secret: str) -> Iterator[bytes]:

@@ -37,11 +37,27 @@ SPELLED: dict[str, Callable[[str], bytes]] = {
     "json": lambda s: json.dumps(s)[1:-1].encode(),
     "json utf-8": lambda s: json.dumps(s, ensure_ascii=False)[1:-1].encode(),
     "json of php": lambda s: json.dumps(s)[1:-1].replace("/", "\\/").encode(),
+    "json of Go": lambda s: _with_units(s, "<>&", "%04x").encode(),
+    "json of Gson": lambda s: _with_units(s, "<>&='", "%04x").encode(),
+    "json of .NET": lambda s: _with_units(s, "\"&'+<>`ö", "%04X").encode(),
     "html": lambda s: html.escape(s).encode(),
+    "html by numbers": lambda s: _by_numbers(s).encode(),
+    "html of Go": lambda s: _by_numbers(s).replace("+", "&#43;").encode(),
     "base64": lambda s: base64.b64encode(s.encode()),
     "base64 without padding": lambda s: base64.b64encode(s.encode()).rstrip(b"="),
     "base64 for URLs": lambda s: base64.urlsafe_b64encode(s.encode()),
 }
+
+
+def _with_units(secret: str, which: str, form: str) -> str:
+    text = json.dumps(secret, ensure_ascii=False)[1:-1].replace(
+        '\\"', '"' if '"' in which else '\\"'
+    )
+    return "".join(f"\\u{form % ord(c)}" if c in which else c for c in text)
+
+
+def _by_numbers(secret: str) -> str:
+    return html.escape(secret).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
 
 
 def known(*values: str) -> Patterns:
