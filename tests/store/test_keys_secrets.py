@@ -136,6 +136,13 @@ async def test_a_tag_of_an_unknown_pepper_is_never_overwritten(keys: KeyStore) -
     assert await keys.write_tag(ID, "hash-1", tag("aaaaaaaa"), ["aaaaaaaa"], False)
 
 
+async def test_a_tag_of_another_hash_is_none_whosever_pepper_it_is_of(keys: KeyStore) -> None:
+    """As where somebody put a hash there by hand, or rotated without a pepper."""
+    await keys.create(ID, NewSecret("hash-1", tag("bbbbbbbb", 7), "0001"), FIELDS)
+    assert await keys.write_tag(ID, "hash-1", tag("aaaaaaaa"), ["aaaaaaaa"], False)
+    assert (await present(keys)).tag == tag("aaaaaaaa")
+
+
 async def test_the_previous_secret_s_tag_is_its_own(keys: KeyStore) -> None:
     await keys.create(ID, NewSecret("hash-1", "", "0001"), FIELDS)
     await keys.rotate(ID, secret(2), HOUR)

@@ -4,8 +4,9 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[3] then
   return 0
 end
 local present = redis.call('HGET', KEYS[1], ARGV[2]) or ''
-local pid = string.match(present, '^(%x%x%x%x%x%x%x%x):%x+:%x+$')
-if pid then
+local pid, of = string.match(present, '^(%x%x%x%x%x%x%x%x):(%x+):%x+$')
+-- One of another hash says nothing of this one, whosever it is.
+if pid and of == string.match(ARGV[4], '^%x+:(%x+):') then
   local known = false
   for i = 5, #ARGV do
     known = known or ARGV[i] == pid
