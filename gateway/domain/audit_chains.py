@@ -1,6 +1,7 @@
 """Reading audit records: which is the first that is not as it was written."""
 
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -185,4 +186,23 @@ def _parsed(text: str) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     whole = all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
-    return record if whole and record["hash"].isascii() else None
+    return record if whole and record["hash"].isascii() and _is_plain(text, record) else None
+
+
+def _is_plain(text: str, record: Mapping[str, Any]) -> bool:
+    """Whether all readers find the same in it: of a name that is there twice some take the first,
+    and the hash is made of the last."""
+    repeated = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({name for name, _ in pairs}) < len(pairs)
+
+    try:
+        # As it was written; a program that spaced it anew did no harm.
+        if orjson.dumps(record).decode() != text:
+            json.loads(text, object_pairs_hook=look)
+    except (TypeError, RecursionError):
+        # Numbers and levels that no record of ours has.
+        return False
+    return not repeated

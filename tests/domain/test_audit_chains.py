@@ -171,6 +171,28 @@ def test_what_is_no_record_is_said_to_be_none(text: str) -> None:
     assert first_bad([text]) == (0, "it is no audit record")
 
 
+@pytest.mark.parametrize(
+    ("real", "smuggled"),
+    [
+        ('{"actor"', '{"key_id":"key-9","actor"'),
+        ('{"actor"', '{ "event":"key.delete", "actor"'),
+        ('{"name":"crm"', '{"name":"other","name":"crm"'),
+    ],
+)
+def test_a_name_that_is_there_twice_is_found_though_the_hash_is_of_the_last(
+    real: str, smuggled: str
+) -> None:
+    """Readers that take the first would be shown what nobody signed."""
+    lines = chain("a", 3)
+    assert real in lines[1]
+    lines[1] = lines[1].replace(real, smuggled, 1)
+    assert first_bad(lines) == (1, "it is no audit record")
+
+
+def test_a_record_that_was_spaced_anew_is_as_it_was_written() -> None:
+    assert first_bad([json.dumps(json.loads(line)) for line in chain("a", 3)]) is None
+
+
 def test_ten_thousand_random_edits_are_all_found() -> None:
     draw = random.Random(7)  # noqa: S311
     lines = interleaved()
