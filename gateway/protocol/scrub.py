@@ -94,6 +94,7 @@ def spellings(secret: str) -> Iterator[bytes]:
         yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
     yield from _in_json_for_pages(secret)
     yield from _in_html(secret)
+    yield from map(str.encode, _by_number(secret))
 
 
 def _in_json_for_pages(secret: str) -> Iterator[bytes]:
@@ -106,9 +107,9 @@ def _in_json_for_pages(secret: str) -> Iterator[bytes]:
         ).encode()
 
 
-def _units(character: str) -> Iterator[int]:
-    """As JSON escapes it: two for one beyond 16 bits."""
-    return (unit for (unit,) in struct.iter_unpack(">H", character.encode("utf-16-be")))
+def _units(text: str) -> Iterator[int]:
+    """As JSON escapes them: two for one beyond 16 bits."""
+    return (unit for (unit,) in struct.iter_unpack(">H", text.encode("utf-16-be")))
 
 
 def _in_html(secret: str) -> Iterator[bytes]:
@@ -118,6 +119,15 @@ def _in_html(secret: str) -> Iterator[bytes]:
     # Jinja's and Go's.
     by_number = by_number.replace("&quot;", "&#34;")
     yield from (by_number.encode(), by_number.replace("+", "&#43;").encode())
+
+
+def _by_number(secret: str) -> Iterator[str]:
+    """Every character by its number, as JSON and HTML allow for any."""
+    for digits in "xX":
+        text = "".join(f"\\u{unit:04{digits}}" for unit in _units(secret))
+        yield from (text, text.replace("\\", "\\\\"))
+        yield "".join(f"&#x{ord(letter):{digits}};" for letter in secret)
+    yield "".join(f"&#{ord(letter)};" for letter in secret)
 
 
 def _in_latin(secret: str) -> Iterator[bytes]:
@@ -134,7 +144,8 @@ def _in_urls(secret: str, raw: bytes) -> Iterator[bytes]:
             # What is put into a URL that is put into a URL.
             yield spelled.replace("%", "%25").encode()
     whole = "".join(f"%{byte:02X}" for byte in raw)
-    yield from (whole.encode(), whole.lower().encode())
+    for spelled in (whole, whole.lower()):
+        yield from (spelled.encode(), spelled.replace("%", "%25").encode())
 
 
 def _lower_escapes(text: str) -> str:
