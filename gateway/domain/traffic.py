@@ -23,7 +23,8 @@ class Handled(NamedTuple):
     in bytes, times in seconds; `admission` and `first_byte` None where it did not come to that.
     `shadow`: the code with which a rule that is tried out would have refused it.
     `decoy`: what was used that nobody was given: `key:<id>`, or the name of a credential.
-    `tool`: the one that was called, and is on record as such; `user`: for whom.
+    `user`: for whom it is. `wanted`: the tool that it asks for; `tool`: the same, once that it is
+    called is on record.
     `trace` None: nobody traces.
     A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
     """
@@ -48,6 +49,7 @@ class Handled(NamedTuple):
     user: str = ""
     shadow: str = ""
     trace: Trace | None = None
+    wanted: str = ""
 
 
 def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:

@@ -32,8 +32,8 @@ class Exchange:
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
     `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
-    had to be read to know where it goes. `asked`: what it asks of a server of tools. `tool`,
-    `user`: which one was called for whom, once that is on record. `shadow`: the code with which a
+    had to be read to know where it goes. `asked`: what it asks of a server of tools. `tool`: which
+    one was called, once that is on record. `user`: for whom it is. `shadow`: the code with which a
     rule that is tried out would have refused it. `trace`: its place in one, if somebody traces.
     """
 
@@ -107,6 +107,7 @@ class Exchange:
     def handled(self) -> Handled:
         """All that is known of it at its end."""
         began, admitted, answered = self.began, self.admitted, self.answered
+        rpc = None if self.asked is None else self.asked.rpc
         return Handled(
             time(),
             self.request_id,
@@ -128,6 +129,7 @@ class Exchange:
             self.user,
             self.shadow,
             self.trace,
+            "" if rpc is None else rpc.tool,
         )
 
     def close_after(self) -> None:

@@ -103,6 +103,7 @@ class Handler:
             exchange.asked = Asked()
         try:
             head = self._read(exchange)
+            exchange.user = head.user or ""
             if self._trace_flags is not None:
                 exchange.trace = self._traced(head, self._trace_flags)
             if head.target.path in HEALTH_PATHS:

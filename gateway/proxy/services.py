@@ -127,7 +127,7 @@ class Services:
             )
         )
         if errand is not None:
-            exchange.tool, exchange.user = errand.tool, outgoing.head.user or ""
+            exchange.tool = errand.tool
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

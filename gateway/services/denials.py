@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gateway.domain.audit import DENIED, SHADOW, AuditEvent, Named
 from gateway.domain.errors import DENIALS, Code
+from gateway.domain.keys import masked
 from gateway.domain.traffic import Handled
 from gateway.services.audit_queue import AuditQueue
 from gateway.store.tasks import end
@@ -128,6 +129,9 @@ def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEv
         key_id=handled.key_id,
         consumer=handled.consumer,
         agent=handled.agent,
+        # Whoever is refused may have put anything into a name.
+        tool=masked(handled.wanted),
+        user=handled.user,
         credentials=used,
         decision=_decision(event),
         code=handled.code,

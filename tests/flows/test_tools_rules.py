@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.flows.audit import come
 from tests.flows.services import keep
 from tests.flows.tools import (
     TOKEN,
@@ -58,6 +59,21 @@ async def test_a_tool_that_a_key_may_not_call_looks_like_one_that_is_not_there(
         told.append(answer.body.decode().replace(name, "…").replace(_ids(answer), ""))
     assert told[0] == told[1]
     assert "tools/fc:…" in told[0]
+
+
+async def test_a_call_that_is_refused_is_on_record_with_its_tool_and_its_user(
+    world: World, vault: Vault
+) -> None:
+    key = await world.issue("tools/fc:whoami", users=("u1",))
+    await send(world, key, call("spill"), headers=await opened(world, key))
+    (one,) = await come(world, "request.denied", 1)
+    assert (one["code"], one["agent"]) == ("scope_denied", "tools/fc")
+    assert (one["tool"], one["user"], one["key_id"]) == ("spill", "u1", key.id)
+    await send(world, key, call("whoami"), "u2")
+    await send(world, key, call(f"as {key.text}"))
+    _, two, three = await come(world, "request.denied", 3)
+    assert (two["code"], two["tool"], two["user"]) == ("user_denied", "whoami", "u2")
+    assert (three["code"], three["tool"]) == ("scope_denied", f"as agk_live_{key.id}_…")
 
 
 def _ids(answer: Answer) -> str:
