@@ -98,10 +98,12 @@ def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
     if kind.is_single:
         only = kind.required[0]
         return {only: found[only]} if found and found.keys() == {only} else {only: text}
-    if found is None and kind.main:
+    # A database's address begins with no brace: what does is fields that somebody misspelled.
+    if found is None and kind.main and (kind.free or not text.lstrip().startswith("{")):
         return {kind.main: text}
     if found is None:
-        spelled = ", ".join(f'"{name}": "…"' for name in kind.required) or '"X-Header": "…"'
+        names = kind.required or (kind.one_of[-1] if kind.one_of else ("X-Header",))
+        spelled = ", ".join(f'"{name}": "…"' for name in names)
         raise UsageError(
             f"A credential of type {kind.name} has several fields: give a JSON object such as "
             f"{{{spelled}}}, with text as values."

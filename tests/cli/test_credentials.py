@@ -128,6 +128,8 @@ def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
         (("set", "aa", "--type", "basic"), '{"username": "u"}'),
         (("set", "aa", "--type", "basic"), '{"username": "u", "password": {"deep": "p"}}'),
         (("set", "aa", "--type", "basic"), '{"username": "u", "username": "v", "password": "p"}'),
+        (("set", "aa", "--type", "database"), '{"host": "h", "port": 5432,}'),
+        (("set", "aa", "--type", "database"), '{"url": "a", "url": "b"}'),
         (("set", "aa", "--type", "api_key", "--from-file", "missing"), ""),
         (("set", "aa", "--type", "api_key", "--max-stale", "soon"), "v"),
         (("set", "aa", "--type", "api_key", "--expires", "yesterday"), "v"),
