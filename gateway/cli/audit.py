@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.audit_options import read_audit
-from gateway.cli.options import json_option, store_options
+from gateway.cli.options import json_already_option, json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.vault_options import known_master_keys
 from gateway.domain.errors import OperationError, UsageError
@@ -98,6 +98,7 @@ def verify(
 )
 @file_option
 @partial_option
+@json_already_option
 @store_options
 def anchor(store: StoreSettings, file: Path | None, out: Path | None, partial: bool) -> None:
     """State, signed, how far each chain goes: keep it where the records are not.
@@ -133,6 +134,7 @@ def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, fol
 
 @audit.command(epilog="\b\nExample:\n  gateway audit export --since 2h > audit.jsonl")
 @click.option("--since", metavar="WHEN", help="2h (ago), 2027-01-31 or Unix seconds.")
+@json_already_option
 @store_options
 def export(store: StoreSettings, since: str | None) -> None:
     """Write records to stdout, one JSON object a line; all of them as 'verify --file' reads."""

@@ -76,7 +76,8 @@ VARIABLES = (
     Variable(
         "GATEWAY_URL",
         "http://127.0.0.1:8080",
-        "For `gateway run` and `gateway users link`: where the gateway is.",
+        "For `gateway run` and `gateway users link`: where the gateway is. The latter finds one "
+        "that runs on this machine by itself.",
     ),
     Variable("GATEWAY_KEY_FILE", "none", "For `gateway run`: a file with the agent's key."),
     Variable("GATEWAY_KEY", "none", "The same as text. The program that is run does not get it."),

@@ -21,6 +21,10 @@ from gateway.store.state_dir import KEY_BYTES, own_pepper
 _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+# Of commands that print nothing else: a script may say it to all of them.
+json_already_option = click.option(
+    "--json", is_flag=True, expose_value=False, help="What is printed is JSON in any case."
+)
 
 policies_option = click.option(
     "--policies",

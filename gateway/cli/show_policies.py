@@ -7,7 +7,12 @@ from pathlib import Path
 import click
 
 from gateway.cli.key_facts import limit_facts
-from gateway.cli.options import json_option, loaded_policies, policies_option
+from gateway.cli.options import (
+    json_already_option,
+    json_option,
+    loaded_policies,
+    policies_option,
+)
 from gateway.cli.output import print_json, print_table
 from gateway.domain.policies import Agent, Policies
 from gateway.domain.services import Inject
@@ -62,6 +67,7 @@ def show(policies: Path, as_json: bool) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  gateway policy schema > policies/schema.json")
+@json_already_option
 def schema() -> None:
     """Print the JSON Schema of a policy file, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import platform
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -16,12 +18,13 @@ from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
-from gateway.domain.settings import StoreSettings
+from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.services.acts import Acts
 from gateway.services.links import Links, NewLink
 from gateway.services.vault import Vault
 from gateway.store.connect import open_store
 from gateway.store.links import LinkStore
+from gateway.store.workers import WorkerStore
 
 T = TypeVar("T")
 
@@ -46,12 +49,12 @@ def users() -> None:
 @click.option(
     "--url",
     metavar="URL",
-    default=lambda: os.environ.get("GATEWAY_URL") or "http://127.0.0.1:8080",
-    help="Where users reach the gateway's data listener. Default: GATEWAY_URL.",
+    envvar="GATEWAY_URL",
+    help="Where users reach the data listener. Default: where a gateway of this machine listens.",
 )
 @json_option
 @store_options
-def link(store: StoreSettings, user: str, credentials: str, url: str, as_json: bool) -> None:
+def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_json: bool) -> None:
     """Make a one-time URL, good for 15 minutes: the user enters the values there.
 
     Send it to that user alone: whoever opens it first may enter what this user's tools are
@@ -59,6 +62,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str, as_json: b
     """
     check_user(user)
     wanted = read_wanted(credentials)
+    url = url or asyncio.run(_own_place(store))
     if not url.startswith(("http://", "https://")):
         raise UsageError("--url begins with http:// or https://.")
 
@@ -139,6 +143,20 @@ def unlink(
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:
         note(f"Removed of {user}: {', '.join(removed) or 'nothing'}; {ended} links ended.")
+
+
+async def _own_place(store: StoreSettings) -> str:
+    """Where a gateway of this machine listens, or would by itself."""
+    async with open_store(store) as client:
+        workers = await WorkerStore(client, store.prefix).all()
+    places = [one.listen for one in workers if one.host == platform.node() and one.listen]
+    address = Address("127.0.0.1", 8080)
+    with suppress(ValueError):
+        address = parse_address(places[0]) if places else address
+    if address.host in ("0.0.0.0", "::"):  # noqa: S104
+        address = replace(address, host="127.0.0.1")
+    scheme = "https" if os.environ.get("GATEWAY_TLS_CERT") else "http"
+    return f"{scheme}://{address}"
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:

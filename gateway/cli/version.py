@@ -3,9 +3,15 @@
 import click
 
 from gateway import __version__
+from gateway.cli.options import json_option
+from gateway.cli.output import print_json
 
 
 @click.command(epilog="\b\nExample:\n  gateway version")
-def version() -> None:
+@json_option
+def version(as_json: bool) -> None:
     """Print the version."""
-    click.echo(__version__)
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        click.echo(__version__)

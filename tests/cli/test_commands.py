@@ -1,5 +1,6 @@
 """Every command: help with an example, exit codes, errors in one sentence."""
 
+import json
 import os
 import re
 import subprocess
@@ -66,6 +67,21 @@ def test_help_does_not_wait_for_what_only_serving_needs() -> None:
 def test_version_is_the_packages() -> None:
     told = run("version")
     assert (told.returncode, told.stdout, told.stderr) == (0, f"{__version__}\n", "")
+
+
+def test_version_is_told_to_programs_too() -> None:
+    assert json.loads(run("version", "--json").stdout) == {"version": __version__}
+
+
+# They go on until they are ended; `serve` and `demo` have --log-format.
+RUN_ON = {"gateway serve", "gateway demo", "gateway run"}
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in RUN_ON])
+def test_every_command_that_ends_takes_json(name: str) -> None:
+    command = COMMANDS[name]
+    if not isinstance(command, click.Group):
+        assert any("--json" in one.opts for one in command.params)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """`gateway users`: links for users, and what they have brought."""
 
+import platform
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
+from gateway.domain.workers import WorkerRecord
+from gateway.store.workers import WorkerStore
 from tests.cli.key_commands import Ended
 from tests.cli.vault_commands import VaultCommands
 
@@ -31,6 +35,26 @@ def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
     ended = vault.users("unlink", "alice", "--yes", "--json").json
     assert ended == {"user": "alice", "removed": ["github"], "links_ended": 1}
     assert vault.users("list", "--json").json == {"users": []}
+
+
+@pytest.mark.parametrize(
+    ("listen", "leads_to"),
+    [
+        ("127.0.0.1:9431", "127.0.0.1:9431"),
+        ("0.0.0.0:9431", "127.0.0.1:9431"),
+        ("", "127.0.0.1:8080"),
+    ],
+)
+async def test_a_link_leads_to_where_the_gateway_of_this_machine_listens(
+    vault: Users, client: Redis, listen: str, leads_to: str
+) -> None:
+    workers = WorkerStore(client)
+    await workers.write(WorkerRecord(platform.node(), 1, "", 0, "", listen))
+    await workers.write(WorkerRecord("another", 1, "", 0, "", "127.0.0.1:1"))
+    made = vault.users("link", "alice", "--credentials", "github").out
+    assert made.startswith(f"http://{leads_to}/connect/")
+    given = vault.users("link", "alice", "--credentials", "github", "--url", "https://own/").out
+    assert given.startswith("https://own/connect/")
 
 
 @pytest.mark.parametrize(
