@@ -37,7 +37,8 @@ class Dialer:
         except OperationError as problem:
             log.warning("upstream_files", upstream=str(upstream), reason=str(problem))
             raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
-        except (OSError, TimeoutError) as problem:
+        except (OSError, TimeoutError, UnicodeError) as problem:
+            # A name with a part that no name can have is found to be none when it is looked up.
             reason = str(problem) or "no connection in time"
             log.debug("upstream_unreachable", upstream=str(upstream), reason=reason)
             raise Denied(Code.UPSTREAM_UNREACHABLE) from problem

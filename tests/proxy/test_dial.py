@@ -95,3 +95,11 @@ async def test_what_is_meant_to_be_public_is_dialled_at_public_addresses_only(
     with pytest.raises(Denied):
         await network.dial(public=True)
     assert network.dialled == ["93.184.216.34"]
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64])
+async def test_a_name_that_cannot_be_looked_up_is_one_that_cannot_be_reached(name: str) -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(Denied) as denied:
+        await Dialer(loop).dial(Upstream("http", name, 80), 5.0, lambda: pytest.fail("dialled"))
+    assert denied.value.code is Code.UPSTREAM_UNREACHABLE

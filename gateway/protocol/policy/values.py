@@ -27,6 +27,8 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _SCOPE_PART = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+# Of a name in DNS, between two dots.
+_LONGEST_LABEL = 63
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # It does not repeat what was written: a mistyped URL may hold a password.
 _NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
@@ -93,6 +95,9 @@ def _url(text: str) -> tuple[str, str, int, str]:
         raise ValueError(_NO_URL) from None
     authority = parts.netloc.rpartition("@")[2].encode("utf-8", "replace")
     if parts.scheme not in _DEFAULT_PORTS or port == 0 or parse_host(authority) is None:
+        raise ValueError(_NO_URL)
+    labels = (parts.hostname or "").removesuffix(".").split(".")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
         raise ValueError(_NO_URL)
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError("this URL has no user, password, query or fragment")

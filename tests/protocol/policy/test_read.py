@@ -175,6 +175,8 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         ("version: 1\nagents: {a: {upstream: 'ftp://x'}}", "is not a URL"),
         ("version: 1\nagents: {a: {upstream: 'http://x:0'}}", "is not a URL"),
         ("version: 1\nagents: {a: {upstream: 'http://x:99999'}}", "is not a URL"),
+        ("version: 1\nagents: {a: {upstream: 'http://x..y'}}", "is not a URL"),
+        ("version: 1\nagents: {a: {upstream: 'http://" + "x" * 64 + ".test'}}", "is not a URL"),
         ("version: 1\nagents: {a: {upstream: 'http://u:hush@x'}}", "no user, password"),
         ("version: 1\nagents: {a: {upstream: 'http://x?q'}}", "no user, password, query"),
         ("version: 1\nagents: {a: {upstream: 'http://x/a/../b'}}", "dot segments"),
