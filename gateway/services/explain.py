@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Code, Denied, StoreError, UsageError
-from gateway.domain.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.judgement import MisconfiguredError, check_sense, dead, may_act_for
 from gateway.domain.key_views import view
 from gateway.domain.limit_headers import quantity
 from gateway.domain.policies import Policies
@@ -104,6 +104,9 @@ class Explainer:
         denied = own.missing(belief.grants)
         if denied is not None:
             raise denied
+        # Operators act for nobody.
+        if head.user and not own.powers and not may_act_for(belief.record.users, head.user):
+            raise Denied(Code.USER_DENIED)
         return ""
 
     async def _authorise(

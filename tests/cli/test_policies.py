@@ -366,9 +366,11 @@ def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) ->
     other = nobody.out.split("_")[2]
     policies = loaded_policies(commands.folder / "policies")
 
-    def told(url: str, who: str = key, method: str = "GET") -> tuple[object, object]:
+    def told(
+        url: str, who: str = key, method: str = "GET", user: str = ""
+    ) -> tuple[object, object]:
         # Not as a process of its own, of which each takes a second.
-        question = Question(method, url, who)
+        question = Question(method, url, who, user)
         found = asyncio.run(ask(commands.store, policies, question))
         return found.denied and found.denied.denial.name, found.upstream or None
 
@@ -382,6 +384,7 @@ def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) ->
     assert told("/models/v1/models/gpt-4") == (None, None)
     assert told("/models/v1/models/gpt-4", other) == ("not_found", None)
     assert told("/models/v1/models", "") == ("key_missing", None)
+    assert told("/models/v1/models", user="u1") == ("user_denied", None)
     assert told("/admin/v1/keys") == (None, None)
     assert told("/admin/v1/keys", method="POST") == ("scope_denied", None)
     assert told("/admin/v1/keys", other) == ("scope_denied", None)
