@@ -23,6 +23,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
+# Two different keys are refused, and so are thousands, which a head has room for.
+SEVERAL = 2
 _PASSED = Fate.PASSED
 
 Header = tuple[bytes, bytes]
@@ -38,8 +40,8 @@ class RequestHead:
     """What a request says about itself.
 
     `headers`: what is passed on, in order and byte for byte. `keys`: distinct candidates for a
-    key; `other_credential`: something that is no candidate stood where a key may stand.
-    `host`: lower case, without port. `content_length` None: absent. `fields`: headers the
+    key, at most SEVERAL; `other_credential`: something that is no candidate stood where a key may
+    stand. `host`: lower case, without port. `content_length` None: absent. `fields`: headers the
     gateway reads, by lower-case name.
     """
 
@@ -154,7 +156,7 @@ def _read_credential(head: RequestHead, lower: bytes, value: bytes) -> None:
 def _take_credential(head: RequestHead, candidate: bytes) -> None:
     if not candidate.startswith(KEY_MARK):
         head.other_credential = True
-    elif candidate not in head.keys:
+    elif len(head.keys) < SEVERAL and candidate not in head.keys:
         head.keys += (candidate,)
 
 

@@ -10,6 +10,7 @@ from gateway.domain.traffic import Handled
 from gateway.protocol import json_line
 
 LONGEST_PATH = 256
+MOST_ENCODED = 8
 
 Line = Callable[[Handled], bytes]
 
@@ -75,8 +76,13 @@ def _quoted(text: str) -> str:
 
 def _shown(path: str) -> str:
     plain = path
-    while "%" in plain and (decoded := unquote(plain)) != plain:
+    for _ in range(MOST_ENCODED):
+        if "%" not in plain or (decoded := unquote(plain)) == plain:
+            break
         plain = decoded
+    else:
+        # It could be so thousands of times, and what it hides is not shown.
+        path = plain = path.partition("%")[0] + "%…"
     if KEY_PREFIX in plain:
         path = masked(plain)
     return path if len(path) <= LONGEST_PATH else path[: LONGEST_PATH - 1] + "…"

@@ -66,6 +66,14 @@ def test_the_same_key_twice_in_different_headers_is_one_candidate() -> None:
     assert len(read((b"Authorization", b"Bearer " + KEY), (b"x-api-key", OTHER)).keys) == 2
 
 
+def test_of_many_candidates_for_a_key_no_more_are_kept_than_tell_that_there_are_several() -> None:
+    """A head has room for thousands; each of them was compared with all before it."""
+    many = b",".join(b"agk.agk_%d" % n for n in range(1000))
+    head = read((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Protocol", many), (b"X-API-Key", KEY))
+    assert len(head.keys) == 2
+    assert head.headers == []
+
+
 @pytest.mark.parametrize(
     "name",
     [b"Authorization", b"X-Api-Key", b"api-key", b"x-goog-api-key", b"Host", b"X-User-Id"],

@@ -1,7 +1,9 @@
 """Whatever strangers and operators write, a line of the access log is one JSON object."""
 
 import json
+import time
 from datetime import datetime
+from urllib.parse import quote
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,10 @@ HANDLED = st.builds(
     first_byte=st.none() | SECONDS,
     total=SECONDS,
     shadow=st.sampled_from(["", "rate_limited"]),
+)
+
+HANDLED_ONCE = Handled(
+    1.0, "req_1", "GET", "/", "", "", "", 401, "key_missing", False, 0, 0, None, None, 1.0
 )
 
 
@@ -69,3 +75,17 @@ def test_no_line_holds_a_key(handled: Handled, where: str) -> None:
     spelled = handled._replace(path=where.format(rest))
     for line in (as_line_of_json(spelled), as_line_for_people(spelled)):
         assert b"S" * 32 not in line
+
+
+def test_a_path_that_is_encoded_again_and_again_costs_a_stranger_more_than_the_gateway() -> None:
+    """Decoded to its end, one of 8 KB took the event loop for tens of milliseconds."""
+    key = compose("live", "abcdefghijkl", "S" * 32).text
+    plain = HANDLED_ONCE._replace(path="/x/" + quote(key.replace("S", "%53"), safe=""))
+    assert b"S" * 32 not in as_line_of_json(plain)
+    began = time.process_time()
+    for number in range(30):
+        deep = f"/x/{number}%{'25' * (3500 + number)}61gk_{key[4:]}"
+        line = as_line_of_json(plain._replace(path=deep))
+        assert b"S" * 32 not in line
+        assert json.loads(line)["path"].startswith(f"/x/{number}")
+    assert time.process_time() - began < 0.2
