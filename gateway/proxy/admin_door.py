@@ -49,7 +49,7 @@ class AdminDoor:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
-        request_id = self._ids.request_id()
+        request_id = exchange.request_id = self._ids.request_id()
         try:
             await self._answer(exchange, request_id)
         except Denied as denied:

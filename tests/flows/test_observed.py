@@ -24,7 +24,7 @@ from tests.flows.world import Answer, World, listening, new_world
 async def metrics(world: World) -> dict[str, float]:
     url = f"http://{world.gateways[0].admin.address}/metrics"
     async with world.session.get(url) as answer:
-        assert answer.status == 200
+        assert answer.status == 200 and answer.headers["X-Request-Id"].startswith("req_")
         text = await answer.text()
     rows = re.findall(r"^(gateway_\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in rows}
