@@ -5,10 +5,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 _GUARDED = (
     ip_network("169.254.0.0/16"),
     ip_network("fe80::/10"),
-    # Amazon's metadata over IPv6, Alibaba's and Oracle's over IPv4.
+    # Amazon's and Google's metadata over IPv6, Alibaba's, Oracle's and Azure's over IPv4.
     ip_network("fd00:ec2::254/128"),
+    ip_network("fd20:ce::254/128"),
     ip_network("100.100.100.200/32"),
     ip_network("192.0.0.192/32"),
+    ip_network("168.63.129.16/32"),
 )
 _NAT64 = ip_network("64:ff9b::/96")
 

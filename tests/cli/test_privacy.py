@@ -4,9 +4,12 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from gateway.cli.main import root
 
 LOOK = """
 import os, resource
@@ -40,3 +43,29 @@ def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
         preexec_fn=allow,
     )
     assert ended.returncode < 0 and list(tmp_path.iterdir()) == []
+
+
+class ClosedError(Exception):
+    """It would have closed itself to others now."""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("serve", ("serve", "--listen", "127.0.0.1:0", "--tls-cert", "half-a-pair.pem")),
+        ("run", ("run", "--env", "TOKEN=openai_key", "--url", "http://127.0.0.1:9", "--", "true")),
+        ("vault_options", ("credentials", "list")),
+        ("doctor", ("doctor",)),
+    ],
+)
+def test_whatever_holds_secrets_closes_itself_before_it_reads_them(
+    module: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def close() -> None:
+        raise ClosedError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_module(f"gateway.cli.{module}"), "keep_private", close)
+    with pytest.raises(ClosedError):
+        root.main(words, prog_name="gateway", standalone_mode=False)
+    assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,9 @@ from gateway.domain.addresses import is_guarded
         "fd00:ec2::254",
         "100.100.100.200",
         "192.0.0.192",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "fd20:ce::254",
     ],
 )
 def test_guarded(address: str) -> None:

@@ -259,6 +259,29 @@ async def test_a_caller_that_leaves_in_the_middle_of_a_download_ends_it(world: W
             await ended.wait()
 
 
+async def test_an_agent_that_hangs_holds_up_nobody_who_calls_another(world: World) -> None:
+    release = asyncio.Event()
+    empty = OK + b"Content-Length: 0\r\n\r\n"
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await release.wait()
+            writer.write(empty)
+
+    async with agent_that(hang) as hanging, agent_that(says(empty)) as fine:
+        world.serve(world.agent("slow", upstream=hanging), world.agent(upstream=fine))
+        key = await world.issue()
+        waiting = [asyncio.create_task(world.call(key, "/agents/slow/x")) for _ in range(90)]
+        async with asyncio.timeout(BOUND):
+            while len(world.gateways[0].data.connections) < len(waiting):
+                await asyncio.sleep(0.005)
+            assert (await world.call(key)).status == 200
+            assert not any(task.done() for task in waiting)
+            release.set()
+            assert {(await task).status for task in waiting} == {200}
+
+
 async def test_after_all_of_it_the_next_request_is_served(world: World) -> None:
     for serve in (says(b""), says(b"junk"), says(OK + b"Content-Length: 5\r\n\r\nhel")):
         with suppress(aiohttp.ClientError):

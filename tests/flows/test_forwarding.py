@@ -170,6 +170,23 @@ async def test_what_the_agent_answers_comes_back_unchanged(world: World) -> None
     assert answer.headers["X-Request-Id"] != "the-agents-own"
 
 
+async def test_what_the_agent_says_for_one_hop_or_of_other_places_goes_no_further(
+    world: World,
+) -> None:
+    lines = (
+        *("Connection: X-Hop, keep-alive", "X-Hop: 1", "Keep-Alive: timeout=9", "Upgrade: h2c"),
+        *("Proxy-Authenticate: Basic", "Proxy-Connection: close", "Trailer: X-T", "TE: trailers"),
+        *('Alt-Svc: h3="evil.example:443"', "X-Kept: yes", "Content-Length: 2"),
+    )
+    head = "\r\n".join(("HTTP/1.1 200 OK", *lines, "", ""))
+    async with agent_that(says(head.encode() + b"ok")) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        answer = await world.call(await world.issue())
+    assert (answer.body, answer.headers["X-Kept"]) == (b"ok", "yes")
+    names = {line.partition(":")[0] for line in lines[:-2]}
+    assert not {name.lower() for name in names} & {name.lower() for name in answer.headers}
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_every_method_is_passed_on(world: World, method: str) -> None:
     assert (await world.call(await world.issue(), method=method)).json["method"] == method

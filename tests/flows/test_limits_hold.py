@@ -15,6 +15,7 @@ from tests.flows.raw import read_answer
 from tests.flows.sockets import End
 from tests.flows.test_denials import check
 from tests.flows.test_forwarding import agent_that
+from tests.flows.test_streams import resident
 from tests.flows.world import World, new_world
 
 LIMITS = ListenerLimits(head=0.5, body_idle=0.5, keep_alive=0.8, send_idle=0.5, body_rate=2000)
@@ -177,6 +178,31 @@ async def test_a_head_without_end_is_refused(world: World, case: str) -> None:
         end.send(start)
         async with sending(end, more * (50_000 // len(more))):
             await hears(end, code)
+
+
+CHUNKS = {
+    "an extension": (b"5;", b"a"),
+    "trailers": (b"0\r\n", b"X-A: b\r\n"),
+    "one trailer": (b"0\r\nX-A: ", b"a"),
+    "a size": (b"", b"0"),
+}
+
+
+@pytest.mark.parametrize("case", CHUNKS)
+async def test_what_stands_beside_a_body_in_chunks_does_not_go_on_without_end(
+    world: World, case: str
+) -> None:
+    """Nothing of it is body, so neither its length nor its pace bounds it."""
+    start, more = CHUNKS[case]
+    async with caller(world) as end:
+        framing = "Transfer-Encoding: chunked"
+        end.send(await head(world, "POST /agents/echo/x HTTP/1.1", framing) + start)
+        before = resident()
+        async with sending(end, more * (50_000 // len(more))):
+            async with asyncio.timeout(BOUND):
+                with suppress(ConnectionError):
+                    assert b" 200 " not in await end.reader.read()
+        assert resident() - before < 2**25
 
 
 async def test_empty_lines_without_end_are_no_request(world: World) -> None:
