@@ -20,7 +20,7 @@ def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterato
     sentence = f"{directory} can be used: {agents}, {plans}, revision {found.revision}."
     yield Finding("policies", Level.OK, sentence)
     for told in orphans.refused:
-        advice = "bring it back, or give them another plan with 'gateway keys update'."
+        advice = "bring the plan back, or 'gateway keys update' their plan or limits."
         yield Finding("policies", Level.WRONG, f"{told}: {advice}")
     for told in orphans.cut_off:
         advice = "take the scope from them, or bring it back."
