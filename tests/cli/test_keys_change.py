@@ -38,6 +38,23 @@ async def test_revoke_disable_and_enable(keys: Commands, client: Redis) -> None:
     assert f"gateway keys rotate {key.id}" in refused.said
 
 
+async def test_on_a_full_redis_a_revocation_deletes_and_needs_no_record(
+    keys: Commands, client: Redis
+) -> None:
+    key, other = keys.create(), keys.create()
+    await client.config_set("maxmemory", 1)
+    try:
+        refused = keys("disable", key.id)
+        ended = keys("revoke", key.id, "--json")
+        whole = keys("revoke", "--consumer", "sales", "--yes", "--json")
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert (refused.code, ended.code, whole.code) == (1, 0, 0), ended.said
+    assert [row["outcome"] for row in ended.json["results"]] == ["deleted"]
+    assert f"revocation of key {key.id} has no audit record" in ended.said
+    assert not await client.exists(f"gw:key:{{{key.id}}}", f"gw:key:{{{other.id}}}")
+
+
 @pytest.mark.parametrize("verb", ["revoke", "disable", "enable", "rotate", "show"])
 def test_an_unknown_id_is_exit_1(keys: Commands, verb: str) -> None:
     ended = keys(verb, MISSING)
