@@ -1,6 +1,7 @@
 """One child process, with its pipes, as the gateway holds it."""
 
 import asyncio
+import errno
 import json
 import os
 import secrets
@@ -94,8 +95,22 @@ class Launcher:
             raise
         if reason:
             await child.wait()
-            raise OperationError(f"{program.argv[0]} cannot be started: {reason}.")
+            why = f"{reason}{self._closed_by(reason, order['argv'][0])}"
+            raise OperationError(f"{program.argv[0]} cannot be started: {why}.")
         return child
+
+    def _closed_by(self, reason: str, path: str) -> str:
+        """What keeps the user of a program from it, to be read behind `reason`."""
+        if self.isolation is not Isolation.UID or reason != os.strerror(errno.EACCES):
+            return ""
+        for way in (Path(path).parents, Path(path).resolve().parents):
+            for folder in way:
+                if not folder.stat().st_mode & 0o001:
+                    return (
+                        f". It runs as a user of its own, and {folder} is closed to others: put it "
+                        "where everybody may read it"
+                    )
+        return ""
 
     def _order(self, program: Program) -> dict[str, Any]:
         """What the keeper is told."""

@@ -126,6 +126,21 @@ async def test_what_cannot_be_started_says_why(
         await run(launcher, *argv)
 
 
+async def test_a_program_that_its_own_user_cannot_reach_is_told_with_what_is_in_the_way(
+    tmp_path: Path,
+) -> None:
+    needs(Isolation.UID)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        program = Path(folder) / "program"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        launcher = launcher_of(Isolation.UID, tmp_path)
+        with pytest.raises(OperationError, match=f"{folder} is closed to others"):
+            await run(launcher, str(program))
+        Path(folder).chmod(0o755)
+        assert (await run(launcher, str(program))).code == 0
+
+
 async def test_a_value_that_no_variable_can_hold_is_not_told(launcher: Launcher) -> None:
     with pytest.raises(OperationError, match="TOKEN") as refused:
         await run(launcher, "env", env={"TOKEN": "marked\0secret"})
