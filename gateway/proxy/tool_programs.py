@@ -52,13 +52,13 @@ class ToolPrograms:
         call = _call(exchange, outgoing, task, injected)
         if outgoing.head.method == "DELETE":
             if not await transport.end(call):
-                raise _not_allowed("POST, GET")
+                raise _not_allowed()
             body = ProgramBody(_nothing(), task)
             await self._forwarder.answer(exchange, outgoing, _empty(204), body)
         elif outgoing.head.method == "GET":
             listened = await transport.listen(call)
             if listened is None:
-                raise _not_allowed("POST, DELETE")
+                raise _not_allowed()
             await self._stream(exchange, outgoing, ProgramBody(listened, task))
         else:
             await self._answer(exchange, outgoing, task, await transport.ask(call))
@@ -230,5 +230,6 @@ def _empty(status: int, fields: tuple[Header, ...] = ()) -> AnswerHead:
     return AnswerHead(status, [*fields], content_length=0, bodiless=True)
 
 
-def _not_allowed(methods: str) -> Denied:
-    return Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", methods),))
+def _not_allowed() -> Denied:
+    # Without sessions there is neither a stream of the program's own nor an end.
+    return Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
