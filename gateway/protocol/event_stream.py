@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 _END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"
+# Bytes that a line takes in memory beside its own.
+_LINE = 40
 
 
 class EventTooLongError(ValueError):
@@ -31,12 +33,13 @@ class Event:
 
 class EventReader:
     """`feed` pieces in order; what is whole by then comes out. An event without an end is none:
-    clients drop it too."""
+    clients drop it too. `longest`: bytes of memory for one."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
         self._tail: list[bytes] = []
         self._lines: list[bytes] = []
+        self._in_lines = 0
         self._held = 0
         self._after_cr = False
         self._mark = _MARK
@@ -58,10 +61,11 @@ class EventReader:
         for line in lines:
             if line := self._unmarked(line):
                 self._lines.append(line)
+                self._in_lines += len(line) + _LINE
             elif self._lines:
                 yield self._event()
         self._tail = [tail]
-        self._held = len(tail) + sum(map(len, self._lines))
+        self._held = len(tail) + self._in_lines
 
     def _unmarked(self, line: bytes) -> bytes:
         """Without the mark that the first line may begin with."""
@@ -77,4 +81,5 @@ class EventReader:
             else:
                 rest.append(line)
         self._lines = []
+        self._in_lines = 0
         return Event(b"\n".join(data) if data else None, tuple(rest))

@@ -48,3 +48,12 @@ def test_an_event_that_does_not_end_is_not_held_for_ever(stream: bytes) -> None:
     with pytest.raises(EventTooLongError):
         for at in range(0, len(stream), 10):
             list(reader.feed(stream[at : at + 10]))
+
+
+def test_lines_cost_more_than_what_stands_in_them() -> None:
+    """Of an event of 16 MiB in lines of one letter half a gigabyte would be held."""
+    reader = EventReader(100_000)
+    with pytest.raises(EventTooLongError):
+        for _ in range(10):
+            list(reader.feed(b"a\n" * 2000))
+    assert len(reader._lines) < 10_000
