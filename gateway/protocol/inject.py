@@ -71,6 +71,8 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
         raise refused(_NO_JSON)
     try:
         found: Any = strict_json.read(body)
+    except strict_json.TooManyValuesError as problem:
+        raise refused(str(problem)) from None
     except ValueError:
         raise refused(_NO_JSON) from None
     if not isinstance(found, dict):

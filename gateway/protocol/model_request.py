@@ -11,7 +11,7 @@ from gateway.protocol import strict_json
 from gateway.protocol.form import boundary_of, field
 from gateway.protocol.inject import is_json
 from gateway.protocol.request import Header, refused
-from gateway.protocol.strict_json import RepeatedNameError, look_alike
+from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
 MODELS_PREFIX = b"/models/"
 _ANTHROPIC = b"/models/anthropic"
@@ -92,6 +92,8 @@ def _in_json(body: bytes) -> Any:
         found: Any = strict_json.read(body)
     except RepeatedNameError:
         raise refused("The body has an object with the same name twice.") from None
+    except TooManyValuesError as problem:
+        raise refused(str(problem)) from None
     except ValueError:
         raise refused(_NO_MODEL) from None
     if not isinstance(found, dict):

@@ -14,7 +14,7 @@ from gateway.protocol import strict_json
 from gateway.protocol.refusal import error_object
 from gateway.protocol.refusal import refusal as plain_refusal
 from gateway.protocol.reply import Reply
-from gateway.protocol.strict_json import RepeatedNameError, look_alike
+from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -63,6 +63,8 @@ def read(body: bytes) -> Rpc:
         raise _refused("The body is not UTF-8.", PARSE_ERROR) from None
     except RepeatedNameError:
         raise _refused("The body has an object with the same name twice.") from None
+    except TooManyValuesError as problem:
+        raise _refused(str(problem)) from None
     except ValueError:
         raise _refused("The body is not JSON.", PARSE_ERROR) from None
     if isinstance(found, list):

@@ -15,7 +15,7 @@ import orjson
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from gateway.protocol.scrub import Patterns, patterns
-from gateway.protocol.strict_json import encode
+from gateway.protocol.strict_json import encode, has_too_many
 
 _LARGE = 2**17
 _ENDS = (rb"\n", rb"\r")
@@ -137,7 +137,9 @@ class Search:
 
 
 def decode(text: bytes) -> dict[str, Any]:
-    """The message in `text`; NoMessageError where it is none."""
+    """The message in `text`; NoMessageError where it is none, or holds too much."""
+    if has_too_many(text):
+        raise NoMessageError
     try:
         found = orjson.loads(text)
     except ValueError:

@@ -19,6 +19,7 @@ UNCLEAR = [
     pytest.param(b'{"model": ["cheap"]}', id="a list"),
     pytest.param(b'["model", "cheap"]', id="no object"),
     pytest.param(b"[" * 100_000, id="too deep"),
+    pytest.param(b'{"model": "cheap", "x": [' + b"1," * 500_001 + b"1]}", id="too many values"),
     pytest.param(b"", id="nothing"),
 ]
 

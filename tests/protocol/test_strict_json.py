@@ -1,13 +1,21 @@
 """What is read strictly is written anew as it was meant."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.protocol import strict_json
-from gateway.protocol.strict_json import LEVELS, RepeatedNameError
+from gateway.protocol.strict_json import (
+    LEVELS,
+    MOST_VALUES,
+    RepeatedNameError,
+    TooManyValuesError,
+    encode,
+    read,
+)
 
 VALUES = st.recursive(
     st.none()
@@ -61,3 +69,36 @@ def test_what_stands_in_a_text_has_no_levels() -> None:
     assert strict_json.read(json.dumps("[" * 1000)) == "[" * 1000
     many = json.dumps([{"a": []}] * 1000)
     assert strict_json.read(many) == json.loads(many)
+
+
+MANY = {
+    "lists": b"[]," * MOST_VALUES,
+    "objects": b'{"a":1},' * MOST_VALUES,
+    "texts": b'"ab",' * (MOST_VALUES + 1),
+    "nested": b"[" * (MOST_VALUES + 1),
+    "texts that hold marks": b'"[,\\"{",' * (MOST_VALUES + 1),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_what_would_be_large_once_it_is_read_is_not_read(what: str) -> None:
+    """Four megabytes of empty lists are a hundred in memory, and half a second for everybody."""
+    began = time.process_time()
+    with pytest.raises(TooManyValuesError):
+        read(b'{"x":[' + MANY[what] + b"1]}")
+    assert time.process_time() - began < 0.25
+
+
+def test_marks_within_a_text_are_no_values() -> None:
+    text = '[{,"' * MOST_VALUES
+    assert read(encode({"x": [text]})) == {"x": [text]}
+    assert read(b"[" + b"1," * (MOST_VALUES - 2) + b"1]")[-1] == 1
+
+
+@pytest.mark.parametrize("end", ["", "\\", '"', '\\"', '","'])
+def test_a_text_without_an_end_is_looked_at_once(end: str) -> None:
+    body = f'["{end}'.encode() + b'\\"[' * MOST_VALUES
+    began = time.process_time()
+    with pytest.raises(ValueError):
+        read(body)
+    assert time.process_time() - began < 0.5
