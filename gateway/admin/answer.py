@@ -17,6 +17,7 @@ from gateway.admin.routing import (
     ApiError,
     Caller,
     Route,
+    no_method,
     problem_reply,
 )
 from gateway.domain.errors import Denied
@@ -51,6 +52,8 @@ class AdminApi:
 
     async def _answer(self, request: AdminRequest) -> Reply | Streamed:
         described = request.path == OPENAPI_PATH
+        if described and request.method not in ("GET", "HEAD"):
+            raise no_method(["GET"])
         if described and self._keyless:
             return self._description()
         caller = await _caller(request)

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from gateway.domain import expiry
+from gateway.domain import expiry, scopes
 from gateway.domain.credentials import TYPES
 from gateway.domain.errors import UsageError
 from gateway.domain.key_fields import KeyFields
@@ -39,6 +39,11 @@ def _span(text: str) -> None:
         duration(text)
 
 
+def _scope(text: str) -> None:
+    if scopes.parse(text) is None:
+        raise ValueError(f"{text!r} is not a scope")
+
+
 def _type(text: str) -> None:
     if text not in TYPES:
         raise ValueError(f"one of {', '.join(TYPES)}")
@@ -46,6 +51,7 @@ def _type(text: str) -> None:
 
 Consumer = Annotated[str, _checked(lambda text: KeyFields(consumer=text).values())]
 Scopes = Annotated[list[str], _checked(lambda items: KeyFields(scopes=tuple(items)).values())]
+OneScope = Annotated[str, _checked(_scope)]
 Plan = Annotated[str, _checked(lambda text: KeyFields(plan=text).values())]
 Limits = Annotated[str, _checked(lambda text: KeyFields(limits=text).values())]
 Users = Annotated[list[str], _checked(lambda items: KeyFields(users=tuple(items)).values())]

@@ -6,11 +6,11 @@ import structlog
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import OneScope, Span
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.times import seconds
 from gateway.domain import scopes
-from gateway.domain.errors import UsageError
-from gateway.domain.key_views import KeyView, view
+from gateway.domain.key_views import KeyView, State, view
 from gateway.services.audited_keys import AuditedKeys
 from gateway.services.find_keys import KeyFilter, no_key, page
 
@@ -26,18 +26,16 @@ class KeyPage(BaseModel):
 
 class ListQuery(Shape):
     consumer: str | None = None
-    state: str | None = None
-    scope: str | None = None
-    expiring_within: str | None = None
+    state: State | None = None
+    scope: OneScope | None = None
+    expiring_within: Span | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     after: str = ""
 
 
 async def list_keys(backend: Backend, call: Call) -> Told:
     asked: ListQuery = call.query
-    scope = None
-    if asked.scope is not None and (scope := scopes.parse(asked.scope)) is None:
-        raise UsageError(f"{asked.scope!r} is not a scope.")
+    scope = None if asked.scope is None else scopes.parse(asked.scope)
     within = None
     if asked.expiring_within is not None:
         within = seconds("expiring_within", asked.expiring_within)

@@ -43,15 +43,22 @@ class NoQuery(Shape):
 
 
 class ApiError(GatewayError):
-    """An answer of RFC 9457. `errors`: each bad field with what is wrong with it."""
+    """An answer of RFC 9457. `errors`: each bad field with what is wrong with it. `allow`: the
+    methods that there are instead."""
 
     def __init__(
-        self, status: int, code: str, detail: str, errors: Sequence[Mapping[str, str]] = ()
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: Sequence[Mapping[str, str]] = (),
+        allow: Iterable[str] = (),
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.errors = tuple(errors)
+        self.allow = tuple(allow)
 
 
 async def _nobody() -> None:
@@ -144,8 +151,15 @@ def find_route(
             return route, match.groupdict()
         allowed.append(route.method)
     if allowed:
-        raise ApiError(405, "method_not_allowed", f"Use {' or '.join(sorted(set(allowed)))} here.")
+        raise no_method(allowed)
     raise ApiError(404, "not_found", f"There is nothing here: see {PREFIX}/openapi.json.")
+
+
+def no_method(allowed: Iterable[str]) -> ApiError:
+    names = sorted(set(allowed))
+    others = ["HEAD"] if "GET" in names else []
+    told = f"Use {' or '.join(names)} here."
+    return ApiError(405, "method_not_allowed", told, allow=(*names, *others))
 
 
 class Api(Generic[Backend]):
@@ -200,8 +214,10 @@ def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
     try:
         data = strict_json.read(raw or b"{}")
     except ValueError:
+        data = None
+    if not isinstance(data, dict):
         told = "The body has to be a JSON object, with each name once."
-        raise ApiError(400, "bad_request", told) from None
+        raise ApiError(400, "bad_request", told)
     return checked(shape, data, strict=True)
 
 
@@ -251,6 +267,8 @@ def problem_reply(problem: ApiError, request_id: str) -> Reply:
         ("Cache-Control", "no-store"),
         ("X-Request-Id", request_id),
     )
+    if problem.allow:
+        headers += (("Allow", ", ".join(problem.allow)),)
     if problem.status == 503:
         headers += (("Retry-After", "1"),)
     return Reply(problem.status, headers, orjson.dumps(told))

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _DEFAULT = click.core.ParameterSource.DEFAULT
 AGENTS = ("echo", "chat")
+# Where the demo's policies have them.
+AGENT_PORTS = (9101, 9102)
 DAY_SECONDS = 86400
 DRAIN_SECONDS = 2.0
 # In an installed gateway; a clone has them in policies/.
@@ -87,7 +90,7 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
     configure("auto", "warning")
     settings = Settings(
         listen=listen,
-        admin_listen=Address(listen.host, 0),
+        admin_listen=at_or_elsewhere(listen, listen.port + 1),
         policies=_policies(policies),
         store=store,
         peppers=read_peppers(store),
@@ -105,6 +108,19 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
     click.echo("Stopped.")
 
 
+def at_or_elsewhere(listen: Address, port: int) -> Address:
+    """Where pages say that it is; elsewhere where that is taken, or any port will do."""
+    if not listen.port:
+        return listen
+    with socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.host, port))
+        except (OSError, OverflowError):
+            return Address(listen.host, 0)
+    return Address(listen.host, port)
+
+
 def _policies(given: Path) -> Path:
     """Those of the demo itself, where an installed gateway is tried out in some directory."""
     is_named = click.get_current_context().get_parameter_source("policies") != _DEFAULT
@@ -119,7 +135,8 @@ async def _run(settings: Settings) -> None:
     from gateway.app import Gateway, run_gateway
     from gateway.demo.agents import demo_agents
 
-    async with demo_agents() as ports:
+    places = [at_or_elsewhere(settings.listen, port) for port in AGENT_PORTS]
+    async with demo_agents(*places) as ports:
 
         def to_demo_agents(policies: Policies) -> Policies:
             return _with_upstreams(policies, ports)
@@ -135,7 +152,7 @@ async def _run(settings: Settings) -> None:
 
 
 def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
-    """The demo's agents listen on ports that are free, whatever the policies say."""
+    """The demo's agents may listen on other ports than the policies say."""
     agents = dict(policies.agents)
     for name, port in ports.items():
         if name in agents:

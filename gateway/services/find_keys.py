@@ -34,7 +34,8 @@ class KeyFilter:
         )
 
     def _has_state(self, key: KeyView) -> bool:
-        return self.state == (key.status if key.state is State.UNUSABLE else key.state)
+        bare = key.state is State.UNUSABLE and self.state == key.status
+        return bare or self.state == key.state
 
     def _ends_soon(self, key: KeyView, now: int) -> bool:
         ends, within = key.expires_at, self.expiring_within

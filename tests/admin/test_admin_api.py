@@ -203,6 +203,12 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             {"type", "fields", "expires"},
         ),
         ("GET", "/keys?limit=0&colour=red", None, {"limit", "colour"}),
+        (
+            "GET",
+            "/keys?state=actve&scope=no+scope&expiring_within=soon",
+            None,
+            {"state", "scope", "expiring_within"},
+        ),
     ],
 )
 async def test_every_bad_field_is_named(
@@ -212,6 +218,22 @@ async def test_every_bad_field_is_named(
     assert answer.status == 422
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert {error["field"] for error in answer.json["errors"]} == bad
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/keys", "GET, POST, HEAD"),
+        ("OPTIONS", "/policies/reload", "POST"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_told_which_there_are(
+    ask: Ask, admin: Key, method: str, path: str, allowed: str
+) -> None:
+    answer = await ask(admin, method, path)
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+    assert answer.json["code"] == "method_not_allowed"
 
 
 @pytest.mark.parametrize("decision", [ALLOWED, DENIED, SHADOW])
@@ -226,6 +248,7 @@ async def test_a_body_with_a_name_twice_is_refused(ask: Ask, admin: Key) -> None
     answer = await ask(admin, "POST", "/keys", twice)
     assert answer.status == 400
     assert "each name once" in answer.json["detail"]
+    assert (await ask(admin, "POST", "/keys", b"[]")).status == 400
 
 
 async def test_containing_a_key_closes_it_and_tells_what_it_reached(

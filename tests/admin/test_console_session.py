@@ -8,10 +8,14 @@ from importlib.resources import files
 import pytest
 
 from gateway.admin.console.console import MENU
+from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
-from gateway.domain.keys import Key, parse
+from gateway.domain.key_views import State
+from gateway.domain.keys import Key, checksum, parse
 from gateway.services.bulk import Act
+from gateway.services.throttle import PER_KEY
+from gateway.services.vault import State as CredentialState
 from tests.admin.conftest import Ask
 from tests.flows.world import Answer, World
 
@@ -158,6 +162,66 @@ async def test_a_form_of_another_site_does_nothing(world: World, admin: Key) -> 
     assert (await post(world, "keys", f"csrf={good}&{body}", cookie)).status == 200
 
 
+async def test_a_form_that_is_refused_loses_nothing_but_secrets(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    csrf = f"csrf={csrf_of(await get(world, 'keys', cookie))}"
+    body = f"{csrf}&consumer=sales&scopes=no+scope&label=for+the+shop&expires=soon&limits=often"
+    refused = await post(world, "keys", body, cookie)
+    assert refused.status == 422
+    page = refused.body.decode()
+    for kept in ("sales", "no scope", "for the shop", "soon", "often"):
+        assert f'value="{kept}"' in page
+    for bad in ("scopes", "expires", "limits"):
+        assert f"<li><code>{bad}</code>" in page
+    body = f"{csrf}&name=oss&type=ak_sk&field.access_key_id=an-id-0123"
+    refused = await post(world, "credentials?type=ak_sk", body, cookie)
+    assert refused.status == 422
+    assert b'value="oss"' in refused.body
+    assert b'name="field.access_key_secret"' in refused.body
+    assert b"an-id-0123" not in refused.body
+    key = await world.issue("agents/*")
+    refused = await post(world, f"keys/{key.id}/rotate", f"{csrf}&grace=long", cookie)
+    assert (refused.status, b'value="long"' in refused.body) == (422, True)
+
+
+async def test_a_form_that_is_sent_twice_makes_one_key(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    page = await get(world, "keys", cookie)
+    marker = re.search(rb'name="marker" value="([0-9A-Za-z]+)"', page.body)
+    assert marker is not None
+    form = f"csrf={csrf_of(page)}&marker={marker[1].decode()}&consumer=sales&scopes=agents/*"
+    shown = [(await post(world, "keys", form, cookie)).body for _ in range(2)]
+    ids = [re.findall(rb"agk_live_([0-9A-Za-z]{12})_", one) for one in shown]
+    assert len(ids[0]) == 1
+    assert ids[0] == ids[1]
+
+
+async def test_a_key_sees_the_pages_that_it_may_and_begins_with_the_first(
+    world: World, admin: Key
+) -> None:
+    cookie = await sign_in(world, await world.issue("gateway/keys"))
+    first = await get(world, "", cookie)
+    assert (first.status, first.headers["Location"]) == (303, "/console/keys")
+    page = await get(world, "keys", cookie)
+    menu = page.body.partition(b"<nav")[2].partition(b"</nav>")[0]
+    assert re.findall(rb'href="([^"]+)"', menu) == [b"/console/keys"]
+    # Whoever may only fetch credentials has no page.
+    puller = await world.issue("gateway/credentials:crm")
+    assert (await post(world, "login", f"key={puller.text}")).status == 403
+
+
+async def test_who_has_to_wait_at_the_sign_in_is_told_so_by_a_page(
+    world: World, admin: Key
+) -> None:
+    # Without its tag each guess costs an argon2, of which there are so many a minute.
+    await world.client.hdel(world.record(admin), "tag")
+    guesses = [f"agk_live_{admin.id}_{number:032}" for number in range(PER_KEY.burst + 2)]
+    answers = [await post(world, "login", f"key={guess}{checksum(guess)}") for guess in guesses]
+    assert answers[0].status == 401
+    assert answers[-1].status == 503
+    assert b"Wait a moment, then try again" in answers[-1].body
+
+
 async def test_pages_are_framed_by_nobody_and_run_nothing_in_line(world: World, admin: Key) -> None:
     cookie = await sign_in(world, admin)
     for path in ("", "keys", "policies", "credentials", "users", "audit", "nowhere"):
@@ -184,7 +248,16 @@ async def test_a_language_is_chosen_and_leads_nowhere_else(world: World, admin: 
     assert chosen.headers["Location"] == "/console/keys"
     page = await get(world, "", chosen.headers["Set-Cookie"].partition(";")[0])
     assert 'lang="zh-Hans"' in page.body.decode()
-    for back in ("https://evil.example", "//evil.example", "/console/..//evil", "/other"):
+    back = "%2Fconsole%2Fkeys%3Fconsumer%3Da%252F%252Fb"
+    there = await post(world, "language", f"lang=zh&back={back}")
+    assert there.headers["Location"] == "/console/keys?consumer=a%2F%2Fb"
+    for back in (
+        "/console/%0d%0aX-A:%20b",
+        "https://evil.example",
+        "//evil.example",
+        "/console/..//evil",
+        "/other",
+    ):
         assert (await post(world, "language", f"lang=zh&back={back}")).status == 400
 
 
@@ -199,7 +272,9 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
     assert found
     acts = {word for act in Act for word in (act, f"would {act}")}
     outcomes = {"revoked", "disabled", "enabled", "rotated", "unchanged", "deleted", "refused"}
-    made = {name for _, name in MENU} | acts | outcomes
+    states = {*State, *CredentialState}
+    titles = {*TITLES.values(), Refusal(418, "teapot", "").title}
+    made = {name for _, name in MENU} | acts | outcomes | states | titles
     assert sorted((found | made) - CHINESE.keys()) == []
 
 

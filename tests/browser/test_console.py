@@ -104,15 +104,27 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     value = "typed-into-the-console-0123"
     await go(page, "Credentials")
     await page.get_by_label("Name").fill("crm_key")
-    await page.get_by_label("Value").fill(value)
+    await page.get_by_label("value", exact=True).fill(value)
     await page.get_by_role("button", name="Save").click()
     await page.get_by_role("cell", name="crm_key").wait_for()
     assert value not in await page.content()
     await page.locator("summary", has_text="Rotate").click()
-    await page.get_by_label("value", exact=True).fill(f"{value}-2")
+    await page.get_by_role("cell").get_by_label("value", exact=True).fill(f"{value}-2")
     await page.get_by_role("cell").get_by_role("button", name="Rotate").click()
     await page.get_by_role("cell", name="2", exact=True).wait_for()
     assert value not in await page.content()
+    # One of several parts; and nothing is removed at a single press.
+    await page.get_by_label("Type").select_option("ak_sk")
+    await page.get_by_role("button", name="Choose").click()
+    await page.get_by_label("Name").fill("oss")
+    await page.get_by_label("access_key_id").fill("an-id")
+    await page.get_by_label("access_key_secret").fill(value)
+    await page.get_by_role("button", name="Save").click()
+    row = page.get_by_role("row").filter(has_text="oss")
+    await row.get_by_text("Rotate").first.click()
+    await row.locator("summary", has_text="Remove").click()
+    await row.get_by_role("button", name="Yes, remove it").click()
+    await row.wait_for(state="detached")
 
 
 async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(
@@ -211,7 +223,7 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
     assert path not in await page.content()
 
 
-async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, world: World) -> None:
+async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, admin: Key) -> None:
     await go(page, "Keys")
     await page.get_by_label("Consumer").last.fill("sales")
     await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
@@ -222,6 +234,8 @@ async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, wo
     await page.get_by_role("button", name="Find").click()
     row = page.get_by_role("row").filter(has_text="key.create")
     assert "UTC" in (await row.locator("time").get_attribute("title") or "")
+    # Who did it, and for whom.
+    assert f"key:{admin.id} sales" in await row.inner_text()
     await row.get_by_role("link").click()
     await page.get_by_role("heading", name="sales").wait_for()
 
@@ -320,6 +334,7 @@ async def test_what_strangers_write_is_shown_and_does_nothing(page: Page, world:
     assert await page.get_by_text("<script>alert(3)</script>").count() == 1
 
 
+LONG = tuple(f"agents/{'a' * 40}{number}:read" for number in range(9))
 WHOLE = """
 version: 1
 agents:
@@ -379,6 +394,7 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
     async with backend() as crm:
         key = await something_of_everything(world, crm)
         ones = (f"keys/{key.id}", "credentials/crm_key", "tools/fc", "users/ann/github")
+        await world.issue(*LONG, consumer="c" * 128, label="l" * 256, expires_at=2**33)
         # The overview last: by then what was used is counted.
         for path in (*PAGES[1:], "audit/verify", *ones, PAGES[0]):
             await page.goto(f"{base}/console/{path}")
@@ -388,6 +404,9 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
             assert await page.locator("html").get_attribute("lang") == "zh-Hans"
             await page.get_by_role("button", name="English").click()
         await page.goto(f"{base}/console/keys")
+        # However long others are, an id is one line.
+        for link in await page.locator("td.id a").all():
+            assert (await link.bounding_box() or {"height": 99})["height"] < 30
         await page.get_by_label(key.id).check()
         await page.get_by_label("With the chosen keys").select_option("rotate")
         await page.get_by_role("button", name="Show what it would do").click()

@@ -19,6 +19,8 @@ import openai
 import pytest
 from redis.asyncio import Redis
 
+from gateway.cli.demo import at_or_elsewhere
+from gateway.domain.settings import Address
 from tests.cli.serving import PATIENCE, REPOSITORY, environment
 
 KEY = re.compile(r"\bagk_(?:live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}\b")
@@ -249,6 +251,15 @@ def test_a_taken_port_is_told_in_one_sentence_with_the_way_out(folder: Path) -> 
         f"gateway: Port {port} is taken: choose another one, such as 'make run PORT=9090' "
         "or 'gateway demo --listen 127.0.0.1:9090'.\n"
     )
+
+
+def test_it_is_where_the_pages_say_or_else_where_there_is_room() -> None:
+    fixed = Address("127.0.0.1", 8080)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert at_or_elsewhere(fixed, port).port == 0
+    assert at_or_elsewhere(fixed, port).port == port
+    assert at_or_elsewhere(Address("127.0.0.1", 0), port).port == 0
 
 
 def test_it_is_for_this_machine_only(folder: Path) -> None:

@@ -20,7 +20,7 @@ from tests.docs.upstream import upstream
 from tests.flows.world import listening
 
 # Where the pages say that things are; no test may rely on a port that is free.
-GATEWAY, ADMIN, UPSTREAM = "8080", "8081", "9101"
+GATEWAY, ADMIN, UPSTREAM, CHAT = "8080", "8081", "9101", "9102"
 _PORT = re.compile(r"(?<=[:\s])(?:80\d\d|9\d\d\d)\b")
 # What readers have of their own, and agents beside those of the demo.
 READERS = {
@@ -91,7 +91,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage() -> AsyncIterator[Stage]:
-    """A clone in which `make run` runs, and something at port 9101 that answers everything."""
+    """A clone in which `make run` runs, and at ports 9101 and 9102 what answers everything."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory())) / "clone"
         shutil.copytree(REPOSITORY / "policies", folder / "policies")
@@ -99,7 +99,7 @@ async def stage() -> AsyncIterator[Stage]:
             (folder / name).symlink_to(REPOSITORY / name)
         (folder / ".venv").symlink_to(sys.prefix)
         port = await stack.enter_async_context(listening(upstream()))
-        made = Stage(folder, {}, {UPSTREAM: str(port)})
+        made = Stage(folder, {}, {UPSTREAM: str(port), CHAT: str(port)})
         (folder / "policies" / "here.yaml").write_text(made.here(POLICIES))
         running = await stack.enter_async_context(demo(folder, GATEWAY_CREDENTIAL_POLL="0.2s"))
         printed = "\n".join(running.lines)

@@ -108,6 +108,7 @@ async def zoo(client: Redis, keys: KeyStore) -> int:
         (KeyFilter(consumer="h"), ""),
         (KeyFilter(state="active"), "all hr later live soon"),
         (KeyFilter(state="revoked"), "nohash revoked"),
+        (KeyFilter(state="unusable"), "nohash"),
         (KeyFilter(state="disabled"), "disabled odd"),
         (KeyFilter(state="expired"), "expired"),
         (KeyFilter(state="misconfigured"), "bad"),

@@ -1,18 +1,21 @@
 """`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from http.cookies import CookieError, SimpleCookie
+from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from gateway.admin.backend import Backend
 from gateway.admin.console import views
+from gateway.admin.console.refusal import Refusal, refusal_of
 from gateway.admin.console.render import HEADERS, STATIC, page
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
-from gateway.admin.console.view import Seen, View
-from gateway.admin.routing import ApiError
+from gateway.admin.console.view import FIELD, Seen, View
+from gateway.admin.routing import ApiError, Caller
 from gateway.crypto.draw import draw
-from gateway.domain.errors import MissingError, OperationError, StoreError, UsageError
+from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
 from gateway.protocol.connect_page import language
 from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
@@ -66,23 +69,18 @@ class Console:
             session = await self._sessions.get(token) if token else None
         except StoreError as problem:
             visit = _Visit(request, lang, token, None, "")
-            return _message(visit, 503, "store_unavailable", str(problem))
+            return _message(visit, refusal_of(problem))
         here = rest.partition("/")[0]
         return await self._answer(_Visit(request, lang, token, session, here), rest)
 
     async def _answer(self, visit: _Visit, rest: str) -> Reply | Streamed:
         try:
             return await self._dispatch(visit, rest)
-        except ApiError as problem:
-            return _message(visit, problem.status, problem.code, str(problem), problem.errors)
-        except UsageError as problem:
-            return _message(visit, 422, "invalid", str(problem))
-        except MissingError as problem:
-            return _message(visit, 404, "not_found", str(problem))
-        except OperationError as problem:
-            return _message(visit, 409, "refused", str(problem))
-        except StoreError as problem:
-            return _message(visit, 503, "store_unavailable", str(problem))
+        except GatewayError as problem:
+            if isinstance(problem, Denied) and problem.close:
+                # The connection has to end: whoever holds it sees to that.
+                raise
+            return _message(visit, refusal_of(problem))
 
     async def _dispatch(self, visit: _Visit, rest: str) -> Reply | Streamed:
         if visit.request.method == "POST":
@@ -107,14 +105,28 @@ class Console:
         if rest == "logout":
             await self._sessions.end(visit.token)
             return _see_other(HOME, _cookie(COOKIE, "", visit.request, seconds=0))
-        return await self._show(visit, rest, form, written=True)
+        try:
+            return await self._show(visit, rest, form, written=True)
+        except (ApiError, UsageError, OperationError) as problem:
+            return await self._again(visit, rest, form, refusal_of(problem))
+
+    async def _again(
+        self, visit: _Visit, rest: str, form: Mapping[str, str], refusal: Refusal
+    ) -> Reply | Streamed:
+        """The page that the form is on, with what was written in it but for secrets."""
+        place = _page_of(rest)
+        if refusal.status not in (409, 422) or place is None:
+            return _message(visit, refusal)
+        seen = await self._seen(visit, place, _query(visit.request), written=False)
+        kept = {name: value for name, value in form.items() if not name.startswith(FIELD)}
+        return _page(visit, seen, refusal.status, refusal=refusal, sent=kept)
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """The session has a new token, whatever the browser came with."""
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
             return _login(visit, "This key cannot sign in.", 401)
-        if not any(scope.kind == "gateway" for scope in identity.grants.scopes):
+        if not _menu(Caller(identity.key_id, identity.consumer, identity.grants)):
             return _login(visit, "This key cannot sign in.", 403)
         if visit.token:
             await self._sessions.end(visit.token)
@@ -124,13 +136,11 @@ class Console:
     async def _show(
         self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool = False
     ) -> Reply | Streamed:
-        view, parts = _find(rest, written=written)
         session = visit.session
-        if session is None or not session.caller.may(view.powers):
-            needed = ", ".join(f"gateway/{power}" for power in (*view.powers, "admin"))
-            told = f"Your key has no power over this page: it needs one of {needed}."
-            raise ApiError(403, "scope_denied", told)
-        seen = await view.show(self._backend, session.caller, parts, sent)
+        menu = _menu(session.caller) if session else ()
+        if rest == "" and menu and menu[0][0] != rest:
+            return _see_other(HOME + menu[0][0])
+        seen = await self._seen(visit, rest, sent, written=written)
         if seen.go is not None:
             return _see_other(HOME + seen.go)
         if seen.told is not None and seen.told.pieces is not None:
@@ -138,6 +148,39 @@ class Console:
             headers = (kind, *HEADERS, *seen.told.headers)
             return Streamed(seen.told.status, headers, seen.told.pieces)
         return _page(visit, seen)
+
+    async def _seen(
+        self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool
+    ) -> Seen:
+        view, parts = _find(rest, written=written)
+        session = visit.session
+        if session is None or not session.caller.may(view.powers):
+            needed = ", ".join(f"gateway/{power}" for power in (*view.powers, "admin"))
+            raise ApiError(403, "scope_denied", f"It needs one of {needed}.")
+        return await view.show(self._backend, session.caller, parts, sent)
+
+
+def _menu(caller: Caller) -> tuple[tuple[str, str], ...]:
+    """The pages that this key may look at."""
+    return tuple(
+        (path, name) for path, name in MENU if caller.may(_find(path, written=False)[0].powers)
+    )
+
+
+def _page_of(rest: str) -> str | None:
+    """Where what a form was sent to can be looked at; None: nowhere."""
+    places = (rest, rest.rpartition("/")[0])
+    shown = (view.pattern for view in views.VIEWS if not view.writes)
+    patterns = tuple(shown)
+    return next((one for one in places if any(p.fullmatch(one) for p in patterns)), None)
+
+
+def _back(request: AdminRequest) -> str:
+    """Where the page that is answered with can be had again."""
+    rest = request.path.removeprefix(HOME)
+    if request.method == "POST":
+        return HOME + (_page_of(rest) or "")
+    return request.path + request.query.decode("ascii", "replace")
 
 
 def _find(rest: str, *, written: bool) -> tuple[View, Mapping[str, str]]:
@@ -148,37 +191,53 @@ def _find(rest: str, *, written: bool) -> tuple[View, Mapping[str, str]]:
     raise ApiError(404, "not_found", "There is nothing at this address.")
 
 
-def _page(visit: _Visit, seen: Seen, status: int = 200) -> Reply:
-    session = visit.session
+def _page(
+    visit: _Visit,
+    seen: Seen,
+    status: int = 200,
+    *,
+    refusal: Refusal | None = None,
+    sent: Mapping[str, str] = MappingProxyType({}),
+) -> Reply:
+    """`sent`: what was written in the form that is refused."""
     values = dict(seen.values)
     if "more" in values:
         values["more"] = urlencode({k: v for k, v in values["more"].items() if v})
-    body = page(seen.template, visit.lang, session=session, menu=MENU, here=visit.here, **values)
+    session = visit.session
+    around = {
+        "session": session,
+        "menu": _menu(session.caller) if session else (),
+        "here": visit.here,
+        "back": _back(visit.request),
+        "refusal": refusal,
+        # What was not written is empty.
+        "sent": defaultdict(str, sent),
+    }
+    body = page(seen.template, visit.lang, **around, **values)
     return Reply(status, (("Content-Type", "text/html; charset=utf-8"), *HEADERS), body)
 
 
 def _login(visit: _Visit, problem: str, status: int = 401) -> Reply:
-    nobody = _Visit(visit.request, visit.lang, "", None, visit.here)
+    nobody = replace(visit, token="", session=None)
     return _page(nobody, Seen("login", {"problem": problem}), status if problem else 200)
 
 
-def _message(
-    visit: _Visit,
-    status: int,
-    title: str,
-    detail: str,
-    errors: Sequence[Mapping[str, str]] = (),
-) -> Reply:
-    values = {"title": f"{status} {title}", "detail": detail, "errors": list(errors)}
-    return _page(visit, Seen("message", values), status)
+def _message(visit: _Visit, refusal: Refusal) -> Reply:
+    return _page(visit, Seen("message", {"alone": True}), refusal.status, refusal=refusal)
 
 
 def _language(form: Mapping[str, str]) -> Reply:
     lang, back = form.get("lang", ""), form.get("back", "")
-    if lang not in ("en", "zh") or not back.startswith(HOME) or "//" in back or "\\" in back:
+    if lang not in ("en", "zh") or not _is_own(back):
         raise ApiError(400, "bad_request", "There is no such language.")
     year = 365 * 86_400
     return _see_other(back, f"{LANGUAGE}={lang}; Path={HOME}; Max-Age={year}; SameSite=Strict")
+
+
+def _is_own(place: str) -> bool:
+    path = place.partition("?")[0]
+    plain = place.isascii() and place.isprintable() and "\\" not in place
+    return plain and path.startswith(HOME) and "//" not in path
 
 
 def _static(name: str) -> Reply:

@@ -1,28 +1,36 @@
 """The pages of credentials and of users who have some of their own."""
 
+from itertools import chain
 from typing import Any
 
 from gateway.admin import change_keys, reach, vault
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
+from gateway.admin.console.view import FIELD, Seen, Sent, View, at, call_of, items_of
 from gateway.admin.routing import Caller, checked
-from gateway.domain.credentials import TYPES
-
-_FIELD = "field."
+from gateway.domain.credentials import TYPES, CredentialType
 
 
-async def list_credentials(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+async def list_credentials(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     told = (await vault.list_credentials(backend, call_of(caller))).data
-    single = [name for name, kind in TYPES.items() if kind.main == "value"]
+    kind = TYPES.get(sent.get("type", ""), TYPES["api_key"])
     return Seen(
         "credentials",
         {
             "credentials": told.credentials,
             "last_error": told.last_error,
-            "types": single,
+            "types": [name for name, one in TYPES.items() if _fields(one)],
+            "kind": kind.name,
+            "fields": _fields(kind),
             "may_write": caller.may(vault.WRITE),
         },
     )
+
+
+def _fields(kind: CredentialType) -> list[tuple[str, bool]]:
+    """Those that a form can name, and whether each has to be there."""
+    needed = kind.required or (() if kind.one_of or not kind.main else (kind.main,))
+    others = dict.fromkeys((*chain.from_iterable(kind.one_of), *kind.optional))
+    return [*((name, True) for name in needed), *((name, False) for name in others)]
 
 
 async def show_credential(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Seen:
@@ -31,7 +39,7 @@ async def show_credential(backend: Backend, caller: Caller, parts: Sent, _: Sent
 
 
 async def contain_credential(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
-    body = checked(reach.ContainBody, {"fields": items_of(sent, _FIELD)})
+    body = checked(reach.ContainBody, {"fields": items_of(sent, FIELD)})
     call = call_of(caller, parts, reach.DaysQuery(), body)
     return _credential(caller, (await reach.contain_credential(backend, call)).data, contained=True)
 
@@ -50,7 +58,7 @@ def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool)
 
 
 async def keep_credential(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    given: dict[str, Any] = {"type": sent.get("type", ""), "fields": items_of(sent, _FIELD)}
+    given: dict[str, Any] = {"type": sent.get("type", ""), "fields": items_of(sent, FIELD)}
     if sent.get("expires"):
         given["expires"] = sent["expires"]
     parts = {"name": sent.get("name", "")}
@@ -62,7 +70,7 @@ async def act_on_credential(backend: Backend, caller: Caller, parts: Sent, sent:
     if parts["act"] == "delete":
         await vault.delete(backend, call_of(caller, parts))
     else:
-        given = {"fields": items_of(sent, _FIELD), "grace": sent.get("grace") or "0"}
+        given = {"fields": items_of(sent, FIELD), "grace": sent.get("grace") or "0"}
         body = checked(vault.RotateBody, given)
         await vault.rotate(backend, call_of(caller, parts, body=body))
     return Seen("", go="credentials")

@@ -1,5 +1,6 @@
 """The pages of keys: the list, one key, and acts on many."""
 
+import re
 from typing import Any
 
 from gateway.admin import bulk, change_keys, keys, reach, sight
@@ -8,28 +9,38 @@ from gateway.admin.console.charts import bars
 from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
 from gateway.admin.routing import Caller, checked
 from gateway.crypto.draw import draw
+from gateway.domain.credentials import WARN_SECONDS
+from gateway.domain.errors import UsageError
 from gateway.domain.key_views import State
 from gateway.services.bulk import Act
 
 # Of a checkbox: the rest of its name is the id of a key.
 CHOSEN = "chosen."
 MARKER_LENGTH = 24
+_FILTERS = ("consumer", "scope", "state", "expiring_within")
 
 
 async def list_keys(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    if key_id := sent.get("id", "").strip():
+        if re.fullmatch(_ID, key_id) is None:
+            raise UsageError("The id of a key is the 12 letters and digits behind agk_live_.")
+        return Seen("", go=f"keys/{key_id}")
     return await _keys(backend, caller, sent, None)
 
 
 async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Seen:
     asked = checked(keys.ListQuery, {name: value for name, value in sent.items() if value})
+    filters = {name: getattr(asked, name) or "" for name in _FILTERS}
     told = (await keys.list_keys(backend, call_of(caller, query=asked))).data
     return Seen(
         "keys",
         {
             "keys": told.keys,
             "next": told.next,
-            "more": {"consumer": asked.consumer, "state": asked.state, "after": told.next},
-            "asked": {"consumer": asked.consumer or "", "state": asked.state or ""},
+            "more": filters | {"after": told.next},
+            "asked": filters,
+            "soon": backend.clock() + WARN_SECONDS,
+            "marker": draw(MARKER_LENGTH),
             "states": [state.value for state in State],
             "plans": sorted(backend.policies().plans),
             "acts": [act.value for act in Act],
@@ -41,11 +52,15 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
 
 async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     given: dict[str, Any] = {
-        name: sent[name] for name in ("consumer", "plan", "expires", "label") if sent.get(name)
+        name: sent[name]
+        for name in ("consumer", "plan", "limits", "expires", "label")
+        if sent.get(name)
     }
-    given["scopes"] = sent.get("scopes", "").split()
+    given |= {name: sent.get(name, "").split() for name in ("scopes", "users")}
     body = checked(change_keys.CreateBody, given | {"canary": "canary" in sent})
-    issued = (await change_keys.create(backend, call_of(caller, body=body))).data
+    # A form that is sent twice makes one key.
+    call = call_of(caller, body=body, marker=sent.get("marker", ""))
+    issued = (await change_keys.create(backend, call)).data
     return await _keys(backend, caller, {}, issued)
 
 
@@ -65,6 +80,8 @@ async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen
             "reached": [(name, one.requests) for name, one in told.reached.items()],
             "may_write": caller.may(change_keys.WRITE),
             "said": said,
+            "soon": backend.clock() + WARN_SECONDS,
+            "marker": draw(MARKER_LENGTH),
         },
     )
 
@@ -73,7 +90,8 @@ async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
     act = parts["act"]
     if act == "rotate":
         body = checked(change_keys.RotateBody, {"grace": sent.get("grace") or "0"})
-        issued = (await change_keys.rotate(backend, call_of(caller, parts, body=body))).data
+        call = call_of(caller, parts, body=body, marker=sent.get("marker", ""))
+        issued = (await change_keys.rotate(backend, call)).data
         return await _keys(backend, caller, {"consumer": issued.consumer}, issued)
     handler = {
         "disable": change_keys.disable,
@@ -81,7 +99,7 @@ async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
         "contain": reach.contain_key,
     }[act]
     told = (await handler(backend, call_of(caller, parts, reach.DaysQuery()))).data
-    return await _key(backend, caller, parts, f"{told.id}: {told.outcome}")
+    return await _key(backend, caller, parts, told.outcome)
 
 
 async def act_on_many(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:

@@ -20,6 +20,7 @@ STATIC: Mapping[str, tuple[str, bytes]] = {
     name: (kind, files("gateway.admin.console").joinpath(f"static/{name}").read_bytes())
     for name, kind in (
         ("console.css", "text/css; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
         ("console.js", "text/javascript; charset=utf-8"),
         ("htmx-4.0.1.min.js", "text/javascript; charset=utf-8"),
         ("audit.js", "text/javascript; charset=utf-8"),
@@ -70,5 +71,19 @@ def took(milliseconds: float) -> str:
     return f"{milliseconds:.3g} ms"
 
 
+# Parts of credentials that are no secret, so that they may be seen as they are typed.
+_PAGES.globals["PUBLIC_PARTS"] = frozenset(
+    [
+        "access_key_id",
+        "account_id",
+        "client_id",
+        "host",
+        "name",
+        "port",
+        "scopes",
+        "token_url",
+        "username",
+    ]
+)
 _PAGES.filters["utc"] = utc
 _PAGES.filters["took"] = took

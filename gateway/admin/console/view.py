@@ -10,6 +10,8 @@ from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Caller, Told
 
 Sent = Mapping[str, str]
+# Of a form's field: a part of a secret, by the rest of its name.
+FIELD = "field."
 _NONE: Sent = MappingProxyType({})
 
 

@@ -29,7 +29,12 @@ function show(record) {
     localise(when);
   }
   cell(row, record.event, "mono");
-  cell(row, record.consumer || record.actor);
+  const who = cell(row, record.actor || record.consumer, "text");
+  if (record.actor && record.consumer) {
+    const about = document.createElement("small");
+    about.textContent = record.consumer;
+    who.append(" ", about);
+  }
   const key = cell(row, "", "mono");
   if (/^[0-9A-Za-z]{12}$/.test(record.key_id)) {
     const link = document.createElement("a");

@@ -1,10 +1,12 @@
 // What a page cannot say without a script: the reader's own time, and a copy at one press.
+const page = document.documentElement.lang.slice(0, 2);
+const locale = navigator.languages.find((one) => one.startsWith(page)) ?? document.documentElement.lang;
 function localise(where = document) {
   for (const time of where.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.valueOf())) {
       time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
-      time.textContent = at.toLocaleString(document.documentElement.lang, {
+      time.textContent = at.toLocaleString(locale, {
         dateStyle: "medium", timeStyle: "short",
       });
     }
