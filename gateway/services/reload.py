@@ -11,7 +11,7 @@ from gateway.domain.policies import Policies
 from gateway.domain.problems import Problem
 from gateway.protocol.policy.read import Loaded
 from gateway.services.policies import Listing, list_directory, read_directory, read_listing
-from gateway.services.settle import Settling, may_be_written
+from gateway.services.settle import Settling, is_written
 
 POLL_SECONDS = 0.2
 
@@ -39,7 +39,7 @@ class LivePolicies:
         self.tried: Callable[[bool], object] = bool
         self._directory = directory
         self._adapt = adapt
-        self._settling = Settling(listing, may_be_written)
+        self._settling = Settling(listing, is_written)
 
     async def watch(self) -> None:
         """Reload whenever the files have changed and rest. Never ends by itself.

@@ -74,7 +74,8 @@ async def test_a_file_written_in_pieces_is_never_seen_half(live: LivePolicies, f
         for name in "abcd":
             writing.write(f"  {name}: {{upstream: 'http://127.0.0.1:9'}}\n")
             writing.flush()
-            await asyncio.sleep(0.3)
+            # Once for longer than a file that nobody writes has to rest.
+            await asyncio.sleep(1.6 if name == "b" else 0.3)
     await until(lambda: bool(seen))
     assert seen == [set("abcd")]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.services.policies import Listing, Stamp
-from gateway.services.settle import Settling, may_be_written
+from gateway.services.settle import LONGEST_REST, Settling, is_written
 
 
 def stamp(inode: int = 1, size: int = 10, target: str = "/p/a.yaml") -> Stamp:
@@ -16,6 +16,10 @@ def nobody(path: Path) -> bool:
 
 def somebody(path: Path) -> bool:
     return True
+
+
+def unknown(path: Path) -> None:
+    """As on a network's file system, or of a file of somebody else."""
 
 
 LOADED: Listing = {"a.yaml": stamp(), "b.yaml": stamp(inode=2)}
@@ -38,10 +42,18 @@ def test_a_file_replaced_by_rename_is_due_at_once() -> None:
     assert Settling(LOADED, nobody).due(LOADED | {"a.yaml": stamp(inode=3)}, 10.0)
 
 
-def test_a_new_file_that_somebody_still_writes_has_to_rest() -> None:
-    settling = Settling(LOADED, somebody)
+def test_a_new_file_of_which_nobody_can_tell_who_writes_it_has_to_rest() -> None:
+    settling = Settling(LOADED, unknown)
     assert not settling.due(LOADED | {"a.yaml": stamp(inode=3)}, 10.0)
     assert settling.due(LOADED | {"a.yaml": stamp(inode=3)}, 11.0)
+
+
+def test_a_file_that_somebody_has_open_is_not_read_while_its_writer_pauses() -> None:
+    for changed in ({"a.yaml": stamp(size=11)}, {"c.yaml": stamp(inode=4)}):
+        settling = Settling(LOADED, somebody)
+        assert not settling.due(LOADED | changed, 10.0)
+        assert not settling.due(LOADED | changed, 10.0 + LONGEST_REST - 0.1)
+        assert settling.due(LOADED | changed, 10.0 + LONGEST_REST), "it may be open for ever"
 
 
 def test_a_swapped_link_is_due_at_once_whoever_writes() -> None:
@@ -74,5 +86,6 @@ def test_the_kernel_tells_whether_a_file_is_open_for_writing(tmp_path: Path) -> 
     path = tmp_path / "a.yaml"
     path.write_text("version: 1\n")
     with path.open("a"):
-        assert may_be_written(path)
-    assert may_be_written(tmp_path / "missing.yaml")
+        assert is_written(path) is True
+    assert is_written(path) is False
+    assert is_written(tmp_path / "missing.yaml") is None
