@@ -124,15 +124,16 @@ def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
 
 
 def meets(one: Sequence[bytes], other: Sequence[bytes], length: int) -> Iterator[tuple[bytes, ...]]:
-    """Paths of `length` segments that both patterns match, as little else as can be: where both
-    have a wildcard there is a `*`, which no literal matches."""
+    """Paths of `length` segments that both patterns match whatever the case, as little else as can
+    be: where both have a wildcard there is a `*`, which no literal matches. Literals are spelled as
+    `one` has them, if it has."""
     if not length or not one or not other:
         if not (length or one or other):
             yield ()
         return
     first, second = one[0], other[0]
     wild = (ONE, MANY)
-    if first not in wild and second not in wild and first != second:
+    if first not in wild and second not in wild and first.lower() != second.lower():
         return
     segment = next((literal for literal in (first, second) if literal not in wild), ONE)
     for rest in (one[1:], one) if first == MANY else (one[1:],):

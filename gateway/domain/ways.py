@@ -7,7 +7,7 @@ from enum import Enum, auto
 from itertools import chain, combinations_with_replacement, islice
 
 from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.routes import MANY, Route, RoutePath, Tried, decide, meets
+from gateway.domain.routes import MANY, Route, RoutePath, Tried, decide, fold, meets
 from gateway.domain.scopes import SOME, Grants, Scope
 from gateway.domain.tools import ToolServer, Transport
 
@@ -112,12 +112,17 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One line of either set: `what` as it is written, `methods` those that are tried on it."""
+    """One line of either set: `what` as it is written, `methods` those that are tried on it;
+    `spelled`: its segments in their own case."""
 
     what: str
     raw: bytes
     segments: tuple[bytes, ...]
     methods: tuple[str, ...]
+
+    @property
+    def spelled(self) -> tuple[bytes, ...]:
+        return tuple(self.raw.split(b"/")[1 : len(self.segments) + 1])
 
 
 def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
@@ -148,11 +153,17 @@ def _pattern(route: Route, methods: tuple[str, ...]) -> _Pattern:
 
 
 def _meetings(one: _Pattern, other: _Pattern, longest: int) -> Iterator[RoutePath]:
-    found = (meets(one.segments, other.segments, length) for length in range(longest + 1))
-    for segments in islice(chain.from_iterable(found), MOST_MEETINGS):
+    if one.segments == other.segments and MANY not in one.segments:
+        yield RoutePath(one.raw, one.segments)
+    spelled = [(one.segments, other.segments)]
+    if one.spelled != one.segments or other.spelled != other.segments:
         # A public route takes no spelling but its own.
-        as_written = one.segments == other.segments and MANY not in one.segments
-        yield RoutePath(one.raw if as_written else b"/" + b"/".join(segments), segments)
+        spelled += ((one.spelled, other.spelled), (other.spelled, one.spelled))
+    for first, second in spelled:
+        found = (meets(first, second, length) for length in range(longest + 1))
+        for segments in islice(chain.from_iterable(found), MOST_MEETINGS):
+            raw = b"/" + b"/".join(segments)
+            yield RoutePath(raw, fold(raw))
 
 
 def _at_route(agent: Agent, path: RoutePath, method: str) -> Need:

@@ -1,11 +1,18 @@
 """Who gains and who loses by other policies: in sentences of the routes, scopes and limits."""
 
+from itertools import product
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.domain.policies import Policies
 from gateway.domain.policy_diff import UNCHANGED, Comparison, KeyChange
 from gateway.domain.records import KeyRecord
+from gateway.domain.scopes import Grants, parse_all
 from gateway.protocol.policy.read import read_policies
+from gateway.protocol.request import read_head
+from gateway.services.locate import locate
 
 AGENT = "agents: {a: {upstream: 'http://127.0.0.1:1'%s}}\n"
 PLAN = "plans: {p: {%s}}\n"
@@ -106,6 +113,46 @@ def test_strangers_gain_what_becomes_public_and_lose_what_no_longer_is() -> None
     assert (opened.gained, opened.loses) == (("agents/a GET /x",), False)
     shut = Comparison(policies(public), policies(closed)).strangers()
     assert (shut.lost, shut.loses) == (("agents/a GET /x",), True)
+    # In its own spelling, capitals included.
+    capital = routes("{path: /Docs/**, public: true}")
+    assert Comparison(policies(closed), policies(capital)).strangers().gained == (
+        "agents/a any /Docs/**",
+    )
+
+
+SHAPES = ["a", "B", "*", "**", "a/b", "a/*", "B/**", "*/b", "**/B", "B/*/a", "a/**/b"]
+LINES = st.builds(
+    "{{path: '/{}', action: {}, methods: [{}]{}}}".format,
+    st.sampled_from(SHAPES),
+    st.sampled_from(["x", "y", "invoke"]),
+    st.sampled_from(["GET", "GET, POST", "PUT"]),
+    st.sampled_from(["", "", ", public: true", ", enforce: false"]),
+)
+AGENTS = st.lists(LINES, max_size=4).map(lambda lines: routes(*lines)) | st.just(AGENT % "")
+PATHS = ["/" + "/".join(p) for n in range(4) for p in product(("a", "b", "c"), repeat=n)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(before=AGENTS, after=AGENTS)
+def test_whatever_somebody_may_do_under_one_set_alone_is_told(before: str, after: str) -> None:
+    old, new = policies(before), policies(after)
+    compared = Comparison(old, new)
+    for scopes in (None, "agents/a:x", "agents/a:invoke", "*", "agents/b"):
+        told = compared.strangers() if scopes is None else compared.of(key(scopes))
+        grants = None if scopes is None else parse_all(scopes)
+        for path, method in product((*PATHS, "/B", "/a/B", "/B/a"), ("GET", "POST", "PUT")):
+            if grants is not None and path != path.lower():
+                continue
+            was, now = (may(one, method, path, grants) for one in (old, new))
+            assert not (was and not now) or told.lost, (scopes, method, path)
+            assert not (now and not was) or told.gained, (scopes, method, path)
+
+
+def may(known: Policies, method: str, path: str, grants: Grants | None) -> bool:
+    found = locate(read_head(method, f"/agents/a{path}".encode(), ()), known)
+    if found.denied is not None or found.public:
+        return found.public
+    return grants is not None and all(map(grants.allow, found.scopes))
 
 
 @pytest.mark.parametrize(
