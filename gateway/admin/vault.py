@@ -62,7 +62,9 @@ class SetBody(Shape):
 
 
 class RotateBody(Shape):
-    fields: dict[str, str] = Field(repr=False)
+    """New values of these fields, one at least: nobody is to think that nothing was a rotation."""
+
+    fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
     grace: Span = "0"
     expires: Expiry | None = None
 

@@ -91,7 +91,7 @@ def _limits(text: str) -> str:
     try:
         limits_grammar.parse_own(_without_key(text, "the limits"))
     except ValueError as problem:
-        raise UsageError(f"--limits: {problem}.") from None
+        raise UsageError(f"Limits: {problem}.") from None
     return " ".join(text.split())
 
 

@@ -202,6 +202,7 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             {"type": "key", "expires": "soon"},
             {"type", "fields", "expires"},
         ),
+        ("POST", "/credentials/crm/rotate", {"fields": {}}, {"fields"}),
         ("GET", "/keys?limit=0&colour=red", None, {"limit", "colour"}),
         (
             "GET",

@@ -113,8 +113,10 @@ async def act_on_many(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> 
     }
     if sent.get("whole"):
         given |= {"consumer": sent["whole"], "after": sent.get("after", "")}
-    else:
+    elif chosen:
         given["ids"] = chosen
+    else:
+        raise UsageError("Choose at least one key first.")
     body = checked(bulk.BulkBody, given)
     told = await bulk.bulk(backend, call_of(caller, body=body, marker=sent.get("marker", "")))
     values = {

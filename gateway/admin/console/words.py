@@ -49,6 +49,14 @@ CHINESE = MappingProxyType(
         "The secret before": "之前的密钥",
         "Revoked": "吊销时间",
         "Since": "自",
+        "Choose at least one key first.": "请先选择至少一个密钥。",
+        "The id of a key is the 12 letters and digits behind agk_live_.": (
+            "密钥 ID 是 agk_live_ 之后的 12 位字母和数字。"
+        ),
+        "If this page is loaded again, the key gets another secret.": (
+            "若重新加载此页面，密钥会换成另一个值。"
+        ),
+        "A new secret makes this key active again.": "新的密钥值会使此密钥重新有效。",
         "Choose": "选择",
         "if it has one": "如果有",
         "Yes, remove it": "确定移除",
