@@ -53,13 +53,6 @@ def _name(item: bytes) -> str:
     return unquote_plus(item.partition(b"=")[0].decode("latin-1")).casefold()
 
 
-def is_json(headers: Iterable[Header]) -> bool:
-    """Whether the body is told to be JSON, and nothing else."""
-    kinds = [value for name, value in headers if name.lower() == b"content-type"]
-    kind = kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
-    return kind in _JSON or kind.endswith(b"+json")
-
-
 def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> bytes:
     """The JSON object, or the form, `body` with these fields in it; Denied(bad_request) if it is
     neither."""
@@ -67,7 +60,9 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     boundary = boundary_of(headers)
     if boundary is not None:
         return with_form_fields(body, boundary, injected)
-    if not is_json(headers):
+    kinds = [value for name, value in headers if name.lower() == b"content-type"]
+    kind = kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
+    if kind not in _JSON and not kind.endswith(b"+json"):
         raise refused(_NO_JSON)
     try:
         found: Any = strict_json.read(body)

@@ -9,7 +9,6 @@ from gateway.domain.scopes import is_name
 from gateway.domain.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.form import boundary_of, field
-from gateway.protocol.inject import is_json
 from gateway.protocol.request import Header, refused
 from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
@@ -78,10 +77,10 @@ def model_of(body: bytes, headers: Iterable[Header] = ()) -> str:
 
 
 def sent_as_read(headers: Iterable[Header]) -> list[Header]:
-    """What is no form was read as JSON, and is told to be: a provider that went by another type
-    could find another model in it."""
+    """What is no form was read as JSON in UTF-8, and is told to be: a provider that went by another
+    type, or by another charset, could find another model in it."""
     headers = list(headers)
-    if boundary_of(headers) is not None or is_json(headers):
+    if boundary_of(headers) is not None:
         return headers
     others = [header for header in headers if header[0].lower() != b"content-type"]
     return [*others, (b"Content-Type", b"application/json")]

@@ -325,7 +325,16 @@ async def test_no_path_leads_out_of_the_one_that_a_provider_is_called_under(
     assert all(arrived.path.startswith("/v1/") for arrived in one.arrived)
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=utf-7",
+        "application/x+json",
+    ],
+)
 async def test_what_was_read_as_json_is_sent_as_json(
     kind: str | None, world: World, key: Key, one: Backend
 ) -> None:
