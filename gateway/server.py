@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
 from gateway.proxy.outbox import Outbox
+from gateway.proxy.room import Connections
 from gateway.proxy.sharing import SharedSocket
 from gateway.proxy.tunnel import LAST_WORDS_SECONDS
 
@@ -89,7 +91,7 @@ class Listener:
         self._limits = limits
         self._callbacks = callbacks
         self._certificate = certificate
-        self.connections: set[ClientConnection] = set()
+        self.connections = Connections(monotonic)
         self._outbox = outbox
         self._given = sockets
         self._servers: list[asyncio.Server | SharedSocket] = []

@@ -16,6 +16,7 @@ from gateway.protocol.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox
+from gateway.proxy.room import Connections
 from gateway.proxy.stream import READ_BUFFER, Stream
 
 # Long enough for an answer to be read before the close resets what is still coming in.
@@ -45,7 +46,7 @@ class ClientConnection(Stream):
         loop: asyncio.AbstractEventLoop,
         limits: ListenerLimits,
         callbacks: Callbacks,
-        register: set["ClientConnection"],
+        register: Connections,
         outbox: Outbox,
     ) -> None:
         super().__init__(loop, outbox)
@@ -88,7 +89,8 @@ class ClientConnection(Stream):
         peername = transport.get_extra_info("peername")
         scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
         self.hop = Hop(peername[0] if peername else "", scheme)
-        if len(self._register) >= self._limits.max_connections and not self._find_room():
+        full = len(self._register) >= self._limits.max_connections
+        if full and not self._register.make_room():
             self.abort()
             return
         self._register.add(self)
@@ -96,15 +98,11 @@ class ClientConnection(Stream):
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(self._on_done)
 
-    def _find_room(self) -> bool:
-        """Close a connection that waits for a request, if there is one."""
-        idle = next((other for other in self._register if not other.busy), None)
-        if idle is not None:
-            self._register.discard(idle)
-            idle.close()
-            # Whoever holds its own end open, or does not read, must not keep the place.
-            idle.send_deadline.set(LINGER_SECONDS)
-        return idle is not None
+    def give_way(self) -> None:
+        """Close, though it could have stayed: another one needs its place."""
+        self.close()
+        # Whoever holds its own end open, or does not read, must not keep the place.
+        self.send_deadline.set(LINGER_SECONDS)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -193,8 +191,12 @@ class ClientConnection(Stream):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered, or is on its way."""
-        arriving = self._arrived is not None or self._framing.head_size > 0
-        return arriving or self.exchange is not None
+        return self._arrived is not None or self.arriving or self.exchange is not None
+
+    @property
+    def arriving(self) -> bool:
+        """Whether a part of a request's head is there, and nothing else."""
+        return self._framing.head_size > 0 and self._arrived is None and self.exchange is None
 
     async def until_taken(self) -> None:
         """Wait until the caller has taken most of what was written; it is given up in time."""

@@ -35,8 +35,11 @@ async def world(store: StoreSettings, client: Redis) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def caller(world: World, *, read_ahead: int = 2**16) -> AsyncIterator[End]:
-    end = End(*await asyncio.open_connection(*world.address, limit=read_ahead))
+async def caller(
+    world: World, *, read_ahead: int = 2**16, local: str = "127.0.0.1"
+) -> AsyncIterator[End]:
+    opened = asyncio.open_connection(*world.address, limit=read_ahead, local_addr=(local, 0))
+    end = End(*await opened)
     try:
         yield end
     finally:
@@ -44,9 +47,12 @@ async def caller(world: World, *, read_ahead: int = 2**16) -> AsyncIterator[End]
 
 
 @asynccontextmanager
-async def callers(world: World, count: int) -> AsyncIterator[list[End]]:
+async def callers(
+    world: World, count: int, *, local: str = "127.0.0.1"
+) -> AsyncIterator[list[End]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(caller(world)) for _ in range(count)]
+        opened = (caller(world, local=local) for _ in range(count))
+        yield [await stack.enter_async_context(one) for one in opened]
 
 
 async def head(world: World, line: str, *more: str) -> bytes:
@@ -287,6 +293,33 @@ async def test_where_all_connections_are_busy_a_new_one_is_closed_and_they_go_on
                 assert await late[0].reader.read() == b""
         busy[0].send(b"Host: x\r\n\r\n")
         assert (await read_answer(busy[0].reader)).status == 200
+
+
+async def test_one_address_with_half_requests_in_every_place_keeps_nobody_out(
+    store: StoreSettings, client: Redis
+) -> None:
+    limits = ListenerLimits(max_connections=100, head=60)
+    async with (
+        new_world(store, client, limits=limits) as world,
+        nothing_left(world),
+        callers(world, 90) as crowd,
+        callers(world, 10, local="127.0.0.2") as others,
+    ):
+        connections = world.gateways[0].data.connections
+        for end in (*crowd, *others):
+            end.send(b"GET /livez HTTP/1.1\r\n")
+        async with asyncio.timeout(BOUND):
+            while sum(one.busy for one in connections) < 100:
+                await asyncio.sleep(0.01)
+            while True:
+                async with callers(world, 1, local="127.0.0.3") as new:
+                    new[0].send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                    with suppress(ConnectionError, asyncio.IncompleteReadError):
+                        assert (await read_answer(new[0].reader)).status == 200
+                        break
+        for end in others:
+            end.send(b"Host: x\r\n\r\n")
+            assert (await read_answer(end.reader)).status == 200, "they are no crowd"
 
 
 async def test_fewer_bytes_than_were_announced_are_no_request(world: World) -> None:
