@@ -31,13 +31,19 @@ def boundary_of(headers: Iterable[Header]) -> bytes | None:
 
 def field(body: bytes, boundary: bytes, name: str) -> str | None:
     """The value of a field; None where it is not there."""
-    found = [value for part, _, value in _parts(body, boundary) if part == name.encode()]
-    if len(found) > 1:
+    # One that differs in its case only is the same to some.
+    alike = [(part, value) for part, _, value in _parts(body, boundary) if _is_like(part, name)]
+    found = [value for part, value in alike if part == name.encode()]
+    if len(alike) > len(found) or len(found) > 1:
         raise refused(_NO_FORM)
     try:
         return found[0].decode() if found else None
     except UnicodeDecodeError:
         raise refused(_NO_FORM) from None
+
+
+def _is_like(part: bytes, name: str) -> bool:
+    return part.decode("utf-8", "replace").casefold() == name
 
 
 def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, str]]) -> bytes:

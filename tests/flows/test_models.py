@@ -259,6 +259,7 @@ PART = '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{}\r\n'
     ("kind", "body"),
     [
         (FORM, PART.format("qwen-max") + PART.format("gpt-4") + "--b--\r\n"),
+        (FORM, PART.format("qwen-max") + PART.replace("mod", "Mod").format("gpt-4") + "--b--\r\n"),
         (FORM, PART.format("qwen-max")),
         (FORM, PART.format("qwen-max").replace("\r\n", "\n") + "--b--\n"),
         (FORM, PART.format("qwen-max\n--b\nx") + "--b--\r\n"),
