@@ -69,8 +69,8 @@ def run() -> NoReturn:
         problem.show()
         _leave(problem.exit_code)
     except click.ClickException as problem:
-        # click repeats the argument that it did not expect.
-        _exit(problem.format_message(), problem.exit_code)
+        # click repeats the argument that it did not expect, and lists choices a line each.
+        _exit(" ".join(problem.format_message().split()), problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)
     except GatewayError as problem:

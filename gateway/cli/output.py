@@ -27,6 +27,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.text import Text
 
     lines = [[printable(cell) for cell in row] for row in rows]
+    if not lines:
+        return
     shown = [i for i in range(len(columns)) if any(line[i] for line in lines)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i in shown:

@@ -91,6 +91,7 @@ def test_every_command_that_ends_takes_json(name: str) -> None:
         (["frobnicate"], "See 'gateway --help'."),
         (["serve", "--lisen", "x"], "--listen"),
         (["serve", "left over"], "unexpected extra argument"),
+        (["credentials", "set", "crm"], "Choose from: api_key, bearer, "),
     ],
 )
 def test_wrong_usage_is_exit_2_and_one_sentence(arguments: list[str], says: str) -> None:
