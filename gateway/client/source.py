@@ -109,6 +109,7 @@ def _credential(name: CredentialId, told: dict[str, Any]) -> Credential:
         _version(previous) if previous else None,
         _int_or_none(told.get("expires_at")),
         _int_or_none(told.get("max_stale")),
+        created_at=_int(told.get("created_at", 0)),
         revision=_int(told.get("revision", 0)),
     )
 

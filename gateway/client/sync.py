@@ -243,7 +243,7 @@ class Sync:
         changed = []
         for one in changes.changed:
             before = self._known.get(one.id)
-            if before is not None and one.current.number < before.current.number:
+            if before is not None and _is_older(one, before):
                 broken[one.id] = _went_back(before, one)
                 continue
             self._known[one.id] = one
@@ -282,6 +282,12 @@ class Sync:
         raise UnavailableError(
             f"Credential '{credential}' is too stale: {self._reason(credential)}"
         )
+
+
+def _is_older(one: Credential, before: Credential) -> bool:
+    """What was made anew since counts from the beginning where its record had been lost."""
+    anew = one.created_at > before.created_at
+    return one.current.number < before.current.number and not anew
 
 
 def _went_back(before: Credential, now: Credential) -> str:

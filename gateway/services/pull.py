@@ -65,6 +65,7 @@ def _shape(credential: Credential, now: float) -> dict[str, Any]:
         "previous": _version(previous) if previous else None,
         "expires_at": credential.expires_at,
         "max_stale": credential.max_stale,
+        "created_at": credential.created_at,
         "revision": credential.revision,
     }
     main = credential.current.fields.get(credential.main)

@@ -124,6 +124,19 @@ async def test_a_record_that_goes_back_to_an_older_version_is_refused(vault: Vau
     assert "went back from version 5 to 4" in sync.broken[CredentialId("aa")]
 
 
+async def test_what_is_set_anew_where_its_record_was_lost_is_taken_though_it_counts_anew(
+    vault: Vault,
+) -> None:
+    """An operator whose command says that the new value is there must be right."""
+    await vault.write("aa", 5, created_at=1000)
+    sync = vault.sync()
+    await sync.check()
+    await vault.client.set("gw:cred:{vault}:item:aa", "scribbled over")
+    await vault.write("aa", 1, created_at=2000)
+    await sync.check()
+    assert vault.value(sync, "aa") == "aa-1" and not sync.broken
+
+
 async def test_a_record_removed_behind_the_gateways_back_is_told_apart_from_a_deletion(
     vault: Vault,
 ) -> None:
