@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from gateway.domain.errors import Code
 from tests.flows.own_store import OwnStore, own_store
@@ -165,6 +166,27 @@ async def test_a_replica_decides_on_nobody_not_even_on_a_key_without_limits(
     assert scene.reached == reached
     await client.replicaof("NO", "ONE")
     await scene.healed(RECOVERY)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "advice"),
+    [
+        ("maxmemory-policy", "volatile-lru", "quotas would start anew in silence"),
+        ("appendonly", "no", "a crash can bring revoked keys back"),
+    ],
+)
+async def test_a_store_that_may_forget_what_it_was_told_is_warned_of_at_the_start(
+    setting: str, value: str, advice: str
+) -> None:
+    async with own_store() as store:
+        await store.client.config_set(setting, value)
+        with capture_logs() as logs:
+            async with opened(store), asyncio.timeout(RECOVERY):
+                while not any(event["event"] == "store_settings" for event in logs):
+                    await asyncio.sleep(0.01)
+    (warned,) = [event for event in logs if event["event"] == "store_settings"]
+    assert warned["log_level"] == "warning"
+    assert advice in warned["warning"]
 
 
 def test_the_bound_leaves_room_for_the_timeout() -> None:
