@@ -1,14 +1,13 @@
 """`/connect/<token>`: a user enters credentials of their own. The token is all that is needed."""
 
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from gateway.domain.credentials import Credential, Version
 from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError
 from gateway.domain.links import LINK_SECONDS, Link
 from gateway.protocol import connect_page
 from gateway.protocol.connect_page import COOKIE, HEADERS, LONGEST_FORM, STYLE, Form, read_form
+from gateway.protocol.cookies import read_cookies
 from gateway.protocol.reply import Reply
 from gateway.protocol.request import RequestHead
 from gateway.proxy.exchange import Exchange
@@ -45,7 +44,7 @@ class Connect:
             return
         lang = connect_page.language(_field(head, b"accept-language"))
         token = head.target.path[len(CONNECT_PREFIX) :].decode("ascii", "replace")
-        session = _session(_field(head, b"cookie"))
+        session = read_cookies(_field(head, b"cookie")).get(COOKIE, "")
         try:
             link = await self._links.open(token, session)
             if link is None:
@@ -117,7 +116,8 @@ def _check_origin(head: RequestHead) -> None:
     """A form of another site does not know the token; a browser that says where it comes from is
     believed all the same."""
     origin = _field(head, b"origin")
-    if origin and origin != "null" and urlsplit(origin).netloc != head.authority.decode("ascii"):
+    host = origin.partition("://")[2]
+    if origin and origin != "null" and host != head.authority.decode("ascii"):
         raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
     if not _field(head, b"content-type").encode().lower().startswith(_FORM):
         raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
@@ -126,14 +126,6 @@ def _check_origin(head: RequestHead) -> None:
 def _field(head: RequestHead, name: bytes) -> str:
     found = next((value for own, value in head.headers if own.lower() == name), b"")
     return (found or head.fields.get(name, b"")).decode("latin-1")
-
-
-def _session(cookies: str) -> str:
-    try:
-        found = SimpleCookie(cookies).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
 
 
 def _page(status: int, body: bytes, *more: tuple[str, str]) -> Reply:

@@ -156,6 +156,7 @@ async def test_a_form_of_another_site_does_nothing(world: World, admin: Key) -> 
         (f"csrf={'0' * 64}&{body}", {}),
         (f"csrf={good}&{body}", {"Origin": "https://evil.example"}),
         (f"csrf={good}&{body}", {"Origin": "null"}),
+        (f"csrf={good}&{body}", {"Origin": "http://[::1"}),
     ):
         assert (await post(world, "keys", sent, cookie, **headers)).status == 403
     assert b">x<" not in (await get(world, "keys", cookie)).body

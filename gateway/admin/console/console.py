@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from http.cookies import CookieError, SimpleCookie
 from types import MappingProxyType
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from gateway.admin.backend import Backend
 from gateway.admin.console import views
@@ -17,6 +16,7 @@ from gateway.admin.routing import ApiError, Caller
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
 from gateway.protocol.connect_page import language
+from gateway.protocol.cookies import read_cookies
 from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
 
@@ -61,7 +61,7 @@ class Console:
         rest = request.path.removeprefix(HOME)
         if rest.startswith("static/"):
             return _static(rest.removeprefix("static/"))
-        cookies = _cookies(_header(request, b"cookie"))
+        cookies = read_cookies(_header(request, b"cookie"))
         lang = cookies.get(LANGUAGE, "") or language(_header(request, b"accept-language"))
         lang = lang if lang in ("en", "zh") else "en"
         token = cookies.get(COOKIE, "")
@@ -263,19 +263,12 @@ def _cookie(name: str, value: str, request: AdminRequest, *, seconds: int) -> st
 
 def _check_origin(request: AdminRequest) -> None:
     origin = _header(request, b"origin")
-    if origin and urlsplit(origin).netloc != request.authority:
+    if origin and origin.partition("://")[2] != request.authority:
         raise ApiError(403, "forged", "A form of another site is not taken.")
 
 
 def _header(request: AdminRequest, name: bytes) -> str:
     return request.headers.get(name, b"").decode("latin-1")
-
-
-def _cookies(text: str) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(text).items()}
-    except CookieError:
-        return {}
 
 
 def _query(request: AdminRequest) -> dict[str, str]:
