@@ -14,6 +14,8 @@ _DISPOSITION = re.compile(rb"content-disposition:\s*form-data\s*;(.*)", re.IGNOR
 _NAME = re.compile(rb"(?:^|;)\s*name=\"([^\"\\\r\n]*)\"\s*(?=;|$)", re.IGNORECASE)
 _ANY_NAME = re.compile(rb"(?:^|;)\s*name\*?\s*=", re.IGNORECASE)
 _NO_FORM = "The body is no multipart form that can be read in one way only."
+MOST_PARTS, LONGEST_HEAD = 1000, 8190
+_TOO_MANY = f"A form has at most {MOST_PARTS} parts, with heads of {LONGEST_HEAD} bytes."
 
 Part = tuple[bytes, bytes, bytes]
 
@@ -61,12 +63,16 @@ def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, s
 def _parts(body: bytes, boundary: bytes) -> list[Part]:
     """(name, head with its empty line, value) of each part."""
     line = b"--" + boundary
-    pieces = (b"\r\n" + body).split(b"\r\n" + line)
+    pieces = (b"\r\n" + body).split(b"\r\n" + line, MOST_PARTS + 2)
+    if len(pieces) > MOST_PARTS + 2:
+        raise refused(_TOO_MANY)
     if len(pieces) < 3 or pieces[0] or pieces[-1].strip(b"\r\n") != b"--":
         raise refused(_NO_FORM)
     found = []
     for piece in pieces[1:-1]:
         head, empty, value = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        if len(head) > LONGEST_HEAD:
+            raise refused(_TOO_MANY)
         if not piece.startswith(b"\r\n") or not empty or b"\n" in head.replace(b"\r\n", b""):
             raise refused(_NO_FORM)
         # A line that is the boundary to a laxer reader would be another part there.
