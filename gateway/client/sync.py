@@ -18,8 +18,6 @@ JITTER = 0.2
 FIRST_RETRY = 0.5
 # Two checks are never nearer to each other, whatever a credential's `max_stale` wishes.
 SHORTEST_PAUSE = 0.5
-# `max_stale` 0: checked not longer ago than that, as a request takes its time.
-FRESH_SECONDS = 1.0
 # A check in time: with the longest jitter, and for an answer that takes a while.
 ON_TIME = 1 + 2 * JITTER
 ANSWER_SECONDS = 5.0
@@ -152,18 +150,22 @@ class Sync:
     async def freshen(self, credentials: Iterable[CredentialId]) -> None:
         """A check at once if one of these must not be as stale as it is; UnavailableError if
         that fails. Where nothing has to be fresh, it costs a look."""
+        asked = self._clock()
         for credential in credentials:
             known = self._known.get(credential)
             if known is None or known.max_stale is None:
                 continue
-            most = max(known.max_stale, FRESH_SECONDS)
-            if self.age(credential) <= most:
+            if self._is_fresh(credential, known.max_stale, asked):
                 continue
             async with self._lock:
-                if self.age(credential) > most:
+                if not self._is_fresh(credential, known.max_stale, asked):
                     await self._check(0.0)
-            if self.age(credential) > most:
+            if not self._is_fresh(credential, known.max_stale, asked):
                 self._refuse_stale(credential)
+
+    def _is_fresh(self, credential: CredentialId, most: int, asked: float) -> bool:
+        """0: only what was checked since somebody `asked` for it."""
+        return self.age(credential) <= (most or self._clock() - asked)
 
     async def check(self, wait: float = 0.0) -> bool:
         """Ask the source once; whether it answered."""

@@ -240,6 +240,10 @@ async def test_what_must_be_fresh_is_checked_when_it_is_used() -> None:
         await asyncio.gather(*(sync.freshen(both) for _ in range(20)))
         assert vault.value(sync, "fresh") == "fresh-2"
         assert vault.opened.count("fresh") == 2, "twenty that need it at once share a check"
+        vault.now += 0.001
+        await vault.write("fresh", 3, max_stale=0)
+        await sync.freshen(both)
+        assert vault.value(sync, "fresh") == "fresh-3", "a moment later it is another question"
         store.kill()
         vault.now += 10
         with pytest.raises(UnavailableError, match="'fresh' is too stale"):
