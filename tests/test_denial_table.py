@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 EDGES = {
     "gateway/proxy/handler.py",
     "gateway/proxy/admin_door.py",
+    "gateway/admin/console/console.py",
     "gateway/proxy/tool_answers.py",
     "gateway/proxy/under_way.py",
     "gateway/services/explain.py",
