@@ -31,6 +31,7 @@ _MISSING_IN_STREAM = (
     "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
     "GATEWAY_AUDIT_AGE."
 )
+COLUMNS = ("TIME", "EVENT", "ACTOR", "KEY", "CONSUMER", "USER", "CREDENTIALS", "STATUS", "CODE")
 FOLLOW_SECONDS = 0.5
 
 file_option = click.option(
@@ -255,6 +256,8 @@ async def _tail(
         kept.append(record)
         last = f"({where}"
     _show(kept, as_json=as_json)
+    if not kept and not as_json:
+        note("There are no records yet: acts, uses of credentials and refusals make them.")
     while follow:
         await asyncio.sleep(FOLLOW_SECONDS)
         news = [entry async for entry in _records(store, None, last)]
@@ -269,7 +272,7 @@ def _show(records: "deque[str] | list[str]", *, as_json: bool) -> None:
             click.echo(record)
         return
     rows = [_row(record) for record in records]
-    print_table(("TIME", "EVENT", "KEY", "CONSUMER", "USER", "CREDENTIALS", "STATUS", "CODE"), rows)
+    print_table(COLUMNS, rows)
 
 
 def _row(text: str) -> tuple[str, ...]:
@@ -278,9 +281,9 @@ def _row(text: str) -> tuple[str, ...]:
         # 0: of no version in particular.
         used = ((one["name"], one["version"]) for one in record["credentials"])
         named = [f"{name}@{version}" if version else name for name, version in used]
-        who = record["consumer"] or record.get("actor", "")
-        told = (record["event"], record["key_id"], who, record["user"])
+        actor = record.get("actor", "")
+        told = (record["event"], actor, record["key_id"], record["consumer"], record["user"])
         status = str(record["status"] or "")
         return (moment(int(record["ts"])), *map(str, told), " ".join(named), status, record["code"])
     except (ValueError, KeyError, TypeError):
-        return ("", "no audit record", "", "", "", "", "", "")
+        return ("", "no audit record", *[""] * 7)

@@ -53,7 +53,13 @@ idempotency_option = click.option(
 
 @click.command(epilog=CREATE_EPILOG)
 @click.option("--consumer", required=True, metavar="NAME", help="Whose key it is.")
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="What it may do.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="What it may do; repeatable.",
+)
 @click.option("--plan", metavar="NAME", help="Its limits, by name. Default: the plan 'default'.")
 @click.option("--limits", metavar="TEXT", help="Instead of the plan's: 'rate=5/s quota=100/d'.")
 @click.option("--users", metavar="U1,U2", help="Users it may act for; '*' for any.")

@@ -61,7 +61,8 @@ def list_keys(
         ],
     )
     if not found.keys:
-        note("No key matches." if wanted != KeyFilter() else "There are no keys yet.")
+        none = "There are no keys yet: 'gateway keys create' makes one."
+        note("No key matches." if wanted != KeyFilter() else none)
     if found.next:
         note(f"There are more: add --after {found.next}")
 

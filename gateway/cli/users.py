@@ -105,6 +105,8 @@ def list_users(store: StoreSettings, as_json: bool) -> None:
         print_json({"users": rows})
         return
     print_table(("USER", "CREDENTIALS", "LINK"), [_row(row) for row in rows])
+    if not rows:
+        note("Nobody has brought credentials yet: 'gateway users link' asks for them.")
 
 
 def _row(row: dict[str, Any]) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from tests.services.vaults import Vault
 
 PAGES = ("", "keys", "policies", "credentials", "users", "tools", "audit")
 # What a browser notes down of answers that the tests ask for.
-EXPECTED = tuple(f"status of {code}" for code in (401, 404, 503))
+EXPECTED = tuple(f"status of {code}" for code in (401, 404, 422, 503))
 # Such names come from strangers, and have to be shown as they are.
 NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
@@ -95,6 +95,12 @@ async def test_a_decision_is_explained(page: Page, world: World) -> None:
     await page.get_by_label("Key id").fill(key.id)
     await page.get_by_role("button", name="Explain").click()
     await page.get_by_text("scope_denied").wait_for()
+    # Neither of these is called there: what was asked stays, with what is wrong.
+    await page.get_by_label("Model").fill("gpt-4")
+    await page.get_by_role("button", name="Explain").click()
+    await page.get_by_role("alert").wait_for()
+    assert await page.get_by_label("URL").input_value() == "/agents/echo/x"
+    await page.get_by_label("Model").fill("")
     await page.get_by_label("URL").fill("/readyz")
     await page.get_by_role("button", name="Explain").click()
     await page.get_by_text("The gateway itself would answer it").wait_for()

@@ -66,7 +66,7 @@ def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str
 
 
 async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    asked = {name: sent.get(name, "") for name in ("method", "url", "key_id", "user")}
+    asked = {name: sent.get(name, "") for name in policies.ExplainBody.model_fields}
     explained = None
     if asked["url"]:
         body = checked(policies.ExplainBody, {k: v for k, v in asked.items() if v})

@@ -49,6 +49,8 @@ CHINESE = MappingProxyType(
         "The secret before": "之前的密钥",
         "Revoked": "吊销时间",
         "Since": "自",
+        "Tool": "工具",
+        "Model": "模型",
         "Choose at least one key first.": "请先选择至少一个密钥。",
         "The id of a key is the 12 letters and digits behind agk_live_.": (
             "密钥 ID 是 agk_live_ 之后的 12 位字母和数字。"
