@@ -22,11 +22,15 @@ def _checked(check: Callable[[T], object]) -> AfterValidator:
         try:
             check(value)
         except (UsageError, ValueError) as problem:
-            # Without a name in braces: what is told may hold some of its own.
-            raise PydanticCustomError("invalid", "{told}", {"told": str(problem)}) from None
+            raise told(problem) from None
         return value
 
     return AfterValidator(validate)
+
+
+def told(problem: Exception) -> PydanticCustomError:
+    """Without a name in braces: what is told may hold some of its own."""
+    return PydanticCustomError("invalid", "{told}", {"told": str(problem)})
 
 
 def _expiry(text: str) -> None:

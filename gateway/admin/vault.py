@@ -3,13 +3,19 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
-from gateway.admin.fields import CredentialType, Expiry, Span
+from gateway.admin.fields import CredentialType, Expiry, Span, told
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
-from gateway.domain.credentials import Credential, CredentialId, Version, parse_id
+from gateway.domain.credentials import (
+    Credential,
+    CredentialId,
+    Version,
+    check_fields,
+    parse_id,
+)
 from gateway.domain.errors import UsageError
 from gateway.domain.key_reach import places_of
 from gateway.domain.links import check_user, read_wanted
@@ -58,6 +64,17 @@ class SetBody(Shape):
     type: CredentialType
     fields: dict[str, str] = Field(repr=False)
     expires: Expiry | None = None
+
+    @field_validator("fields")
+    @classmethod
+    def _are_of_its_type(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if "type" in info.data:
+            try:
+                check_fields(info.data["type"], fields)
+            except ValueError as problem:
+                raise told(problem) from None
+        return fields
+
     max_stale: Annotated[int, Field(ge=0)] | None = None
 
 

@@ -203,6 +203,12 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             {"type", "fields", "expires"},
         ),
         ("POST", "/credentials/crm/rotate", {"fields": {}}, {"fields"}),
+        (
+            "PUT",
+            "/credentials/crm",
+            {"type": "ak_sk", "fields": {"value": "x"}, "expires": "soon"},
+            {"fields", "expires"},
+        ),
         ("GET", "/keys?limit=0&colour=red", None, {"limit", "colour"}),
         (
             "GET",

@@ -1,5 +1,6 @@
 """Who is signed in to the console, and what a browser may be made to do."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from hashlib import sha256
@@ -211,6 +212,21 @@ async def test_a_key_sees_the_pages_that_it_may_and_begins_with_the_first(
     # Whoever may only fetch credentials has no page.
     puller = await world.issue("gateway/credentials:crm")
     assert (await post(world, "login", f"key={puller.text}")).status == 403
+
+
+async def test_what_a_key_was_refused_is_nothing_that_it_reached(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    world.serve(world.agent("one"), world.agent("two"))
+    key = await world.issue("agents/one")
+    assert (await world.call(key, "/agents/one/x")).status == 200
+    assert (await world.call(key, "/agents/two/x")).code == "scope_denied"
+    async with asyncio.timeout(20):
+        while len((await ask(admin, "GET", f"/keys/{key.id}/reach")).json["reached"]) < 2:
+            await asyncio.sleep(0.1)
+    page = await get(world, f"keys/{key.id}", await sign_in(world, admin))
+    assert b'<td class="mono">one</td><td class="number">1</td>' in page.body
+    assert b'<td class="mono">two</td>' not in page.body
 
 
 async def test_who_has_to_wait_at_the_sign_in_is_told_so_by_a_page(

@@ -77,7 +77,12 @@ async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen
             "key": (await keys.show(backend, call_of(caller, parts))).data,
             "bars": bars([(point.at, point.counts.requests) for point in usage.points]),
             "reach": told,
-            "reached": [(name, one.requests) for name, one in told.reached.items()],
+            # What was refused was asked for, and not reached.
+            "reached": [
+                (name, one.requests - one.denied)
+                for name, one in told.reached.items()
+                if one.requests > one.denied
+            ],
             "may_write": caller.may(change_keys.WRITE),
             "said": said,
             "soon": backend.clock() + WARN_SECONDS,

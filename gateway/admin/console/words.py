@@ -50,6 +50,7 @@ CHINESE = MappingProxyType(
         "Revoked": "吊销时间",
         "Since": "自",
         "Tool": "工具",
+        "Table, may scroll sideways": "表格，可横向滚动",
         "Model": "模型",
         "Choose at least one key first.": "请先选择至少一个密钥。",
         "The id of a key is the 12 letters and digits behind agk_live_.": (
