@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 
-from gateway.admin.console.console import MENU
+from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
@@ -212,6 +212,17 @@ async def test_a_key_sees_the_pages_that_it_may_and_begins_with_the_first(
     # Whoever may only fetch credentials has no page.
     puller = await world.issue("gateway/credentials:crm")
     assert (await post(world, "login", f"key={puller.text}")).status == 403
+
+
+@pytest.mark.parametrize(
+    ("form", "page"),
+    [("keys/bulk", "keys"), (f"keys/{'0' * 12}/contain", f"keys/{'0' * 12}"), ("login", "")],
+)
+async def test_the_address_of_a_form_leads_to_its_page(
+    world: World, admin: Key, form: str, page: str
+) -> None:
+    answer = await get(world, form, await sign_in(world, admin))
+    assert (answer.status, answer.headers["Location"]) == (303, f"/console/{page}")
 
 
 async def test_what_a_key_was_refused_is_nothing_that_it_reached(

@@ -7,11 +7,11 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode
 
 from gateway.admin.backend import Backend
-from gateway.admin.console import views
+from gateway.admin.console.places import find, menu_of, page_of, takes_forms
 from gateway.admin.console.refusal import Refusal, refusal_of
 from gateway.admin.console.render import HEADERS, STATIC, page
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
-from gateway.admin.console.view import FIELD, Seen, View
+from gateway.admin.console.view import FIELD, Seen
 from gateway.admin.routing import ApiError, Caller
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
@@ -24,15 +24,6 @@ HOME = "/console/"
 LONGEST_FORM = 256 * 1024
 MOST_ITEMS = 200
 LANGUAGE = "gateway_console_lang"
-MENU = (
-    ("", "Overview"),
-    ("keys", "Keys"),
-    ("policies", "Policies"),
-    ("credentials", "Credentials"),
-    ("users", "Users"),
-    ("tools", "Tools"),
-    ("audit", "Audit"),
-)
 _ENDED = "You were signed out, or your key has ended. Sign in again."
 
 
@@ -114,7 +105,7 @@ class Console:
         self, visit: _Visit, rest: str, form: Mapping[str, str], refusal: Refusal
     ) -> Reply | Streamed:
         """The page that the form is on, with what was written in it but for secrets."""
-        place = _page_of(rest)
+        place = page_of(rest)
         if refusal.status not in (409, 422) or place is None:
             return _message(visit, refusal)
         seen = await self._seen(visit, place, _query(visit.request), written=False)
@@ -126,7 +117,7 @@ class Console:
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
             return _login(visit, "This key cannot sign in.", 401)
-        if not _menu(Caller(identity.key_id, identity.consumer, identity.grants)):
+        if not menu_of(Caller(identity.key_id, identity.consumer, identity.grants)):
             return _login(visit, "This key cannot sign in.", 403)
         if visit.token:
             await self._sessions.end(visit.token)
@@ -137,9 +128,13 @@ class Console:
         self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool = False
     ) -> Reply | Streamed:
         session = visit.session
-        menu = _menu(session.caller) if session else ()
+        menu = menu_of(session.caller) if session else ()
         if rest == "" and menu and menu[0][0] != rest:
             return _see_other(HOME + menu[0][0])
+        page_of_form = page_of(rest)
+        if not written and page_of_form not in (None, rest) and takes_forms(rest):
+            # Its address stays in the browser: whoever comes back to it looks for the page.
+            return _see_other(f"{HOME}{page_of_form}")
         seen = await self._seen(visit, rest, sent, written=written)
         if seen.go is not None:
             return _see_other(HOME + seen.go)
@@ -152,7 +147,7 @@ class Console:
     async def _seen(
         self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool
     ) -> Seen:
-        view, parts = _find(rest, written=written)
+        view, parts = find(rest, written=written)
         session = visit.session
         if session is None or not session.caller.may(view.powers):
             needed = ", ".join(f"gateway/{power}" for power in (*view.powers, "admin"))
@@ -160,35 +155,12 @@ class Console:
         return await view.show(self._backend, session.caller, parts, sent)
 
 
-def _menu(caller: Caller) -> tuple[tuple[str, str], ...]:
-    """The pages that this key may look at."""
-    return tuple(
-        (path, name) for path, name in MENU if caller.may(_find(path, written=False)[0].powers)
-    )
-
-
-def _page_of(rest: str) -> str | None:
-    """Where what a form was sent to can be looked at; None: nowhere."""
-    places = (rest, rest.rpartition("/")[0])
-    shown = (view.pattern for view in views.VIEWS if not view.writes)
-    patterns = tuple(shown)
-    return next((one for one in places if any(p.fullmatch(one) for p in patterns)), None)
-
-
 def _back(request: AdminRequest) -> str:
     """Where the page that is answered with can be had again."""
     rest = request.path.removeprefix(HOME)
     if request.method == "POST":
-        return HOME + (_page_of(rest) or "")
+        return HOME + (page_of(rest) or "")
     return request.path + request.query.decode("ascii", "replace")
-
-
-def _find(rest: str, *, written: bool) -> tuple[View, Mapping[str, str]]:
-    for view in views.VIEWS:
-        match = view.pattern.fullmatch(rest)
-        if match is not None and view.writes is written:
-            return view, match.groupdict()
-    raise ApiError(404, "not_found", "There is nothing at this address.")
 
 
 def _page(
@@ -206,7 +178,7 @@ def _page(
     session = visit.session
     around = {
         "session": session,
-        "menu": _menu(session.caller) if session else (),
+        "menu": menu_of(session.caller) if session else (),
         "here": visit.here,
         "back": _back(visit.request),
         "refusal": refusal,
