@@ -112,6 +112,7 @@ class AdminDoor:
             request_id,
             exchange.client.hop.scheme == "https",
             head.authority.decode("ascii", "replace"),
+            exchange.client.hop.peer,
             identify,
             recognise,
             read_body,

@@ -15,9 +15,10 @@ from gateway.admin.console.words import CHINESE
 from gateway.domain.key_views import State
 from gateway.domain.keys import Key, checksum, parse
 from gateway.services.bulk import Act
-from gateway.services.throttle import PER_KEY
+from gateway.services.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.vault import State as CredentialState
 from tests.admin.conftest import Ask
+from tests.flows.test_attacks import wrong
 from tests.flows.world import Answer, World
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -250,6 +251,16 @@ async def test_who_has_to_wait_at_the_sign_in_is_told_so_by_a_page(
     assert answers[0].status == 401
     assert answers[-1].status == 503
     assert b"Wait a moment, then try again" in answers[-1].body
+
+
+async def test_whoever_guesses_keys_at_the_sign_in_has_to_wait(world: World, admin: Key) -> None:
+    guesses = [f"key={wrong(admin)}" for _ in range(PER_ADDRESS.burst + 2)]
+    answers = [await post(world, "login", guess) for guess in guesses]
+    assert {answer.status for answer in answers[: PER_ADDRESS.burst]} == {401}
+    assert answers[-1].status == 429
+    assert b"Wait a minute" in answers[-1].body
+    assert (await post(world, "login", f"key={admin.text}")).status == 429
+    assert (await world.call(admin, "/agents/echo/x")).code == "scope_denied", "calls are let in"
 
 
 async def test_pages_are_framed_by_nobody_and_run_nothing_in_line(world: World, admin: Key) -> None:

@@ -1,5 +1,6 @@
 """`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,11 +20,13 @@ from gateway.protocol.connect_page import language
 from gateway.protocol.cookies import read_cookies
 from gateway.protocol.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
+from gateway.services.throttle import FailureThrottle
 
 HOME = "/console/"
 LONGEST_FORM = 256 * 1024
 MOST_ITEMS = 200
 LANGUAGE = "gateway_console_lang"
+_WAIT = "Too many keys were refused from your address. Wait a minute, then try again."
 _ENDED = "You were signed out, or your key has ended. Sign in again."
 
 
@@ -42,6 +45,7 @@ class Console:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._sessions = Sessions(backend, draw)
+        self._failures = FailureThrottle(time.monotonic)
 
     async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
         """None: it is for somebody else."""
@@ -114,8 +118,11 @@ class Console:
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """The session has a new token, whatever the browser came with."""
+        if self._failures.refuses("", visit.request.address):
+            return _login(visit, _WAIT, 429)
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
+            self._failures.count("", visit.request.address)
             return _login(visit, "This key cannot sign in.", 401)
         if not menu_of(Caller(identity.key_id, identity.consumer, identity.grants)):
             return _login(visit, "This key cannot sign in.", 403)
