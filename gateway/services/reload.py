@@ -14,6 +14,8 @@ from gateway.services.policies import Listing, list_directory, read_directory, r
 from gateway.services.settle import Settling, is_written
 
 POLL_SECONDS = 0.2
+# Until it is asked again whether what stood against a set still does.
+AGAIN_SECONDS = 2.0
 
 Adapt = Callable[[Policies], Policies]
 # Told of the policies before and after a swap.
@@ -40,6 +42,8 @@ class LivePolicies:
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
+        # Good files, refused for what they alone do not tell; and when that was last asked.
+        self._held_up: tuple[Loaded, float] | None = None
 
     async def watch(self) -> None:
         """Reload whenever the files have changed and rest. Never ends by itself.
@@ -52,26 +56,46 @@ class LivePolicies:
             await asyncio.sleep(POLL_SECONDS)
             listing = await asyncio.to_thread(list_directory, self._directory)
             if not self._settling.due(listing, loop.time()):
+                await self._ask_again(loop.time())
                 continue
             loaded = await asyncio.to_thread(read_listing, self._directory, listing)
             if loaded is not None:
                 self._settling.tried(listing)
-                self._take(await self._vetted(loaded), "change")
+                await self._consider(loaded, "change")
 
     async def reload(self, reason: str) -> Loaded:
         """Read the files now. A bad set leaves the last good one in force."""
-        loaded = await self._read()
-        self._take(loaded, reason)
-        return loaded
+        return await self._consider(await self._read(), reason)
 
     async def candidate(self) -> Loaded:
         """What a reload would take now; nothing is taken."""
-        loaded = await self._read()
+        loaded = await self._vetted(await self._read())
         policies = loaded.policies
         return replace(loaded, policies=self._adapt(policies)) if policies else loaded
 
     async def _read(self) -> Loaded:
-        return await self._vetted(await asyncio.to_thread(read_directory, self._directory))
+        return await asyncio.to_thread(read_directory, self._directory)
+
+    async def _consider(self, read: Loaded, reason: str) -> Loaded:
+        loaded = await self._vetted(read)
+        objected = read.policies is not None and loaded.policies is None
+        self._held_up = (read, asyncio.get_running_loop().time()) if objected else None
+        self._take(loaded, reason)
+        return loaded
+
+    async def _ask_again(self, now: float) -> None:
+        """A credential that was missing may have been set: then nobody touches the files again."""
+        held_up = self._held_up
+        if held_up is None or now - held_up[1] < AGAIN_SECONDS:
+            return
+        loaded = await self._vetted(held_up[0])
+        if self._held_up is not held_up:
+            return
+        if loaded.policies is None:
+            self._held_up = (held_up[0], now)
+            return
+        self._held_up = None
+        self._take(loaded, "what was missing is there")
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:

@@ -9,6 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.domain.policies import Policies
+from gateway.domain.problems import Place, Problem
+from gateway.services import reload
 from gateway.services.policies import list_directory, read_directory
 from gateway.services.reload import LivePolicies
 from gateway.services.traffic import Traffic
@@ -192,3 +194,29 @@ def test_a_certificate_that_cannot_be_used_is_a_problem_of_the_policies(
     assert loaded.policies is None
     (problem,) = loaded.problems
     assert str(problem).startswith(f"{file}:3:3: {file.with_name('ca.pem')}: ")
+
+
+async def test_a_set_is_taken_once_what_was_missing_is_there(
+    file: Path, live: LivePolicies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "AGAIN_SECONDS", 0.1)
+    missing = [Problem(Place("a.yaml", 2, 1), "the credential 'crm' is missing")]
+    asked = 0
+
+    async def vet(_: Policies) -> tuple[Problem, ...]:
+        nonlocal asked
+        asked += 1
+        return tuple(missing)
+
+    live.vet = vet
+    replace(file, text(2))
+    await until(lambda: asked > 2)
+    assert port(live) == 1
+    assert live.problems == tuple(missing)
+    missing.clear()
+    await until(lambda: port(live) == 2)
+    assert live.problems == ()
+    before = asked
+    replace(file, text(3))
+    await until(lambda: port(live) == 3)
+    assert asked == before + 1
