@@ -20,14 +20,14 @@ import hiredis
 from redis import Redis
 
 from bench import machine
-from gateway.domain.judgement import binding_limits
-from gateway.domain.keys import ALPHABET
-from gateway.domain.records import KeyRecord
+from gateway.domain.keys.judgement import binding_limits
+from gateway.domain.keys.key import ALPHABET
+from gateway.domain.keys.record import KeyRecord
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import PREPARE, Admission, with_lease
-from gateway.store.connect import open_lines
-from gateway.store.engine import Engine, find_engine
-from gateway.store.multiplex import pack
+from gateway.store.connections.connect import open_lines
+from gateway.store.connections.multiplex import pack
+from gateway.store.embedded.engine import Engine, find_engine
 
 # As many as the calls that a busy worker writes in one turn of its loop, and as many workers.
 TOGETHER, CONNECTIONS = 12, 8

@@ -13,7 +13,7 @@ from redis import Redis
 
 from bench.site import Site
 from gateway.crypto.tags import Peppers
-from gateway.domain import keys as grammar
+from gateway.domain.keys import key as grammar
 from gateway.store.state_dir import socket_path
 
 AT_ONCE = 500

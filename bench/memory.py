@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from bench import machine
 from bench.peers import make_key, start_gateway
 from bench.site import Running, Site
-from gateway.store.embedded import embedded
+from gateway.store.embedded.server import embedded
 
 MEGABYTE = 2**20
 PIECE = b"x" * 65536

@@ -25,8 +25,8 @@ from bench.load import Case
 from bench.peers import PEERS, make_key
 from bench.site import MissingError, Running, Site, start_backend
 from bench.table import Results, Round, render
-from gateway.store.embedded import embedded
-from gateway.store.engine import find_engine
+from gateway.store.embedded.engine import find_engine
+from gateway.store.embedded.server import embedded
 
 WARM_UP_SECONDS = 1
 SECONDS, ROUNDS = 3, 3

@@ -6,7 +6,7 @@ import time
 
 import orjson
 
-from gateway.protocol.rpc_scrub import Known, Search, decode, known
+from gateway.protocol.mcp.rpc_scrub import Known, Search, decode, known
 
 SECRETS, LENGTH, MEGABYTE = 20, 40, 2**20
 GOAL_MS = 10.0

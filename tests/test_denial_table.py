@@ -14,9 +14,9 @@ EDGES = {
     "gateway/proxy/handler.py",
     "gateway/proxy/admin_door.py",
     "gateway/admin/console/console.py",
-    "gateway/proxy/tool_answers.py",
-    "gateway/proxy/under_way.py",
-    "gateway/services/explain.py",
+    "gateway/proxy/tools/answers.py",
+    "gateway/proxy/tools/under_way.py",
+    "gateway/services/admission/explain.py",
     "gateway/app/upstream_probe.py",
 }
 # Where a refusal is told in another way, and work goes on: an upstream that cannot be reached while
@@ -25,7 +25,7 @@ GOES_ON = {
     ("gateway/proxy/forward.py", "_acquire"),
     ("gateway/admin/answer.py", "_caller"),
     ("gateway/admin/answer.py", "still"),
-    ("gateway/services/bulk.py", "rotations"),
+    ("gateway/services/keys/bulk.py", "rotations"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

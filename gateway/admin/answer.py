@@ -21,7 +21,7 @@ from gateway.admin.routing import (
     problem_reply,
 )
 from gateway.domain.errors import Denied
-from gateway.protocol.reply import Reply, Streamed
+from gateway.protocol.http.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
 
 OPENAPI_PATH = f"{PREFIX}/openapi.json"

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told, checked
 from gateway.admin.times import since_second
-from gateway.services.audit_readers import Standing, search
-from gateway.services.verify_audit import Verdict
+from gateway.services.audit.readers import Standing, search
+from gateway.services.audit.verify import Verdict
 
 POWERS = ("audit",)
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"

@@ -16,11 +16,11 @@ from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.admin.times import seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import GatewayError, OperationError, UsageError
-from gateway.domain.key_views import KeyView, view
-from gateway.services.audited_keys import AuditedKeys
-from gateway.services.bulk import Act, all_of, change, rotations
-from gateway.services.issue import Issuer
-from gateway.services.lifecycle import KeyChange
+from gateway.domain.keys.views import KeyView, view
+from gateway.services.keys.audited import AuditedKeys
+from gateway.services.keys.bulk import Act, all_of, change, rotations
+from gateway.services.keys.issue import Issuer
+from gateway.services.keys.lifecycle import KeyChange
 
 # A new secret takes its argon2, about 50 ms.
 MOST: Mapping[Act, int] = MappingProxyType(dict.fromkeys(Act, 500) | {Act.ROTATE: 50})

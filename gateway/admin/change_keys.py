@@ -22,13 +22,13 @@ from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import StoreError
-from gateway.domain.key_fields import KeyFields
-from gateway.domain.key_views import KeyView, view
-from gateway.domain.records import ACTIVE, DISABLED
-from gateway.services import lifecycle
-from gateway.services.find_keys import one
-from gateway.services.issue import Issued, Issuer
-from gateway.services.lifecycle import KeyChange
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.record import ACTIVE, DISABLED
+from gateway.domain.keys.views import KeyView, view
+from gateway.services.keys import lifecycle
+from gateway.services.keys.find import one
+from gateway.services.keys.issue import Issued, Issuer
+from gateway.services.keys.lifecycle import KeyChange
 from gateway.store.keys import KeyStore
 
 WRITE = ("keys",)

@@ -6,10 +6,10 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from gateway.domain import expiry, scopes
 from gateway.domain.credentials import TYPES
 from gateway.domain.errors import UsageError
-from gateway.domain.key_fields import KeyFields
+from gateway.domain.keys import expiry, scopes
+from gateway.domain.keys.fields import KeyFields
 from gateway.domain.units import duration
 
 T = TypeVar("T")

@@ -9,10 +9,10 @@ from gateway.admin.backend import Backend
 from gateway.admin.fields import OneScope, Span
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.times import seconds
-from gateway.domain import scopes
-from gateway.domain.key_views import KeyView, State, view
-from gateway.services.audited_keys import AuditedKeys
-from gateway.services.find_keys import KeyFilter, no_key, page
+from gateway.domain.keys import scopes
+from gateway.domain.keys.views import KeyView, State, view
+from gateway.services.keys.audited import AuditedKeys
+from gateway.services.keys.find import KeyFilter, no_key, page
 
 READ = ("read", "keys")
 

@@ -6,11 +6,11 @@ from pydantic import BaseModel
 
 from gateway.admin.backend import Backend
 from gateway.admin.routing import ApiError, Call, Route, Shape, Told
-from gateway.domain.problems import Problem
+from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.read import read_policies
-from gateway.services.explain import Question
-from gateway.services.policy_diff import PolicyDiff
-from gateway.services.policy_diff import diff as compare
+from gateway.services.admission.explain import Question
+from gateway.services.policies.diff import PolicyDiff
+from gateway.services.policies.diff import diff as compare
 from gateway.store.keys import KeyStore
 
 

@@ -11,13 +11,13 @@ from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.vault import READ as READ_VAULT
 from gateway.admin.vault import UsedCredential, name_of, shape_of
 from gateway.domain.errors import StoreError
-from gateway.domain.key_reach import Reachable, places_of, reach
-from gateway.domain.key_views import State, view
-from gateway.domain.scopes import parse_all
+from gateway.domain.keys.reach import Reachable, places_of, reach
+from gateway.domain.keys.scopes import parse_all
+from gateway.domain.keys.views import State, view
 from gateway.domain.usage import Counts
-from gateway.services.find_keys import one
-from gateway.services.usage import reached
-from gateway.services.uses import Use, Uses
+from gateway.services.credentials.uses import Use, Uses
+from gateway.services.keys.find import one
+from gateway.services.telemetry.usage import reached
 
 DAY = 86_400
 

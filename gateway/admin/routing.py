@@ -19,9 +19,9 @@ from gateway.domain.errors import (
     StoreError,
     UsageError,
 )
-from gateway.domain.scopes import Grants, Scope
+from gateway.domain.keys.scopes import Grants, Scope
 from gateway.protocol import strict_json
-from gateway.protocol.reply import Reply, Streamed
+from gateway.protocol.http.reply import Reply, Streamed
 
 PREFIX = "/admin/v1"
 ADMIN = "admin"

@@ -8,7 +8,15 @@ from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.usage import By, Counts, Step
 from gateway.domain.workers import WorkerRecord
-from gateway.services.usage import EVERYTHING, Latency, Point, key_series, latencies, series, totals
+from gateway.services.telemetry.usage import (
+    EVERYTHING,
+    Latency,
+    Point,
+    key_series,
+    latencies,
+    series,
+    totals,
+)
 
 MOST_BUCKETS = 400
 

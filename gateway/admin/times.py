@@ -1,7 +1,7 @@
 """Times as people write them: `24h`, `30d`, `2027-01-31`."""
 
 from gateway.admin.routing import ApiError
-from gateway.domain import expiry
+from gateway.domain.keys import expiry
 from gateway.domain.units import duration
 
 

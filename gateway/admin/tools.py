@@ -11,12 +11,12 @@ from gateway.admin.reach import DAY, DaysQuery
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import MissingError
-from gateway.domain.policies import Agent
-from gateway.domain.references import Reference
-from gateway.domain.tools import ToolServer, Transport
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.tools import ToolServer, Transport
 from gateway.domain.usage import By, Counts, Step
-from gateway.services.usage import totals
-from gateway.services.vault import State
+from gateway.services.credentials.vault import State
+from gateway.services.telemetry.usage import totals
 
 READ = ("read",)
 _WORKING = frozenset({State.OK, State.EXPIRING})

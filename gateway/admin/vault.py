@@ -17,9 +17,9 @@ from gateway.domain.credentials import (
     parse_id,
 )
 from gateway.domain.errors import UsageError
-from gateway.domain.key_reach import places_of
+from gateway.domain.keys.reach import places_of
 from gateway.domain.links import check_user, read_wanted
-from gateway.services.vault import CredentialView
+from gateway.services.credentials.vault import CredentialView
 
 
 @dataclass(frozen=True, slots=True)

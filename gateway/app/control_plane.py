@@ -16,16 +16,16 @@ from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.draw import draw
 from gateway.crypto.envelope import MasterKeys
 from gateway.crypto.tags import Peppers
-from gateway.protocol.reply import Reply, Streamed
+from gateway.protocol.http.reply import Reply, Streamed
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.health import Readiness
 from gateway.services.admin_request import AdminRequest
-from gateway.services.audit_readers import AuditReaders
-from gateway.services.links import Links
-from gateway.services.uses import LookBack
-from gateway.services.verify_audit import AuditVerifier
+from gateway.services.audit.readers import AuditReaders
+from gateway.services.audit.verify import AuditVerifier
+from gateway.services.credentials.links import Links
+from gateway.services.credentials.uses import LookBack
 from gateway.store.audit import AuditStore
-from gateway.store.connect import open_store
+from gateway.store.connections.connect import open_store
 from gateway.store.links import LinkStore
 from gateway.store.usage import UsageStore
 from gateway.store.workers import WorkerStore

@@ -11,7 +11,6 @@ import structlog
 
 from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
-from gateway.proxy.balance import Balance
 from gateway.proxy.connect import Connect
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
@@ -19,25 +18,26 @@ from gateway.proxy.health import Readiness
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.models import Models
 from gateway.proxy.outbox import Outbox
-from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
-from gateway.proxy.tool_programs import ToolPrograms
-from gateway.proxy.tool_transports import program_transports
-from gateway.proxy.tools import Tools
-from gateway.services.audit_queue import AuditQueue
-from gateway.services.denials import open_denials
-from gateway.services.inject import open_injector
-from gateway.services.journal import Journal
-from gateway.services.open_journal import open_journal
-from gateway.services.open_programs import Programs, open_programs
-from gateway.services.reflections import Reflections
-from gateway.services.spend import Spender
-from gateway.services.tool_results import ToolResults
-from gateway.services.tool_sessions import open_tool_sessions
+from gateway.proxy.tools.endpoint import Tools
+from gateway.proxy.tools.programs import ToolPrograms
+from gateway.proxy.tools.transports import program_transports
+from gateway.proxy.upstream.balance import Balance
+from gateway.proxy.upstream.pool import UpstreamPool
+from gateway.services.audit.denials import open_denials
+from gateway.services.audit.queue import AuditQueue
+from gateway.services.audit.reflections import Reflections
+from gateway.services.credentials.inject import open_injector
+from gateway.services.telemetry.journal import Journal
+from gateway.services.telemetry.open_journal import open_journal
+from gateway.services.telemetry.spend import Spender
+from gateway.services.tools.open_programs import Programs, open_programs
+from gateway.services.tools.results import ToolResults
+from gateway.services.tools.sessions import open_tool_sessions
 
 if TYPE_CHECKING:
-    from gateway.services.tracing import Tracing
+    from gateway.services.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ async def _tracing(base: Foundation, stack: AsyncExitStack) -> "Tracing | None":
         return None
     try:
         # An extra, which takes a fifth of a second to load.
-        from gateway.services.tracing import open_tracing
+        from gateway.services.telemetry.tracing import open_tracing
     except ModuleNotFoundError:
         log.warning("traces_off", reason="pip install 'agent-credential-gateway[otel]'")
         return None

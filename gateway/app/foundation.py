@@ -14,23 +14,23 @@ from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import StoreError
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings
-from gateway.services.admit import Clocks, Gatekeeper
-from gateway.services.audit import Audit
-from gateway.services.authenticate import Authenticator, Slot
-from gateway.services.credentials import LiveCredentials
-from gateway.services.leases import Leases
-from gateway.services.links import Links
-from gateway.services.log_level import LogLevel
-from gateway.services.open_audit import open_audit
-from gateway.services.open_vault import live_credentials, users_vault
-from gateway.services.pulse import Pulse
-from gateway.services.traffic import REVISION_DIGITS, Shared, Traffic
-from gateway.services.usage import UsageBook, open_usage
-from gateway.services.vault import Vault
+from gateway.services.admission.admit import Clocks, Gatekeeper
+from gateway.services.admission.authenticate import Authenticator, Slot
+from gateway.services.admission.leases import Leases
+from gateway.services.audit.open_audit import open_audit
+from gateway.services.audit.writing import Audit
+from gateway.services.credentials.current import LiveCredentials
+from gateway.services.credentials.links import Links
+from gateway.services.credentials.open_vault import live_credentials, users_vault
+from gateway.services.credentials.vault import Vault
+from gateway.services.telemetry.log_level import LogLevel
+from gateway.services.telemetry.pulse import Pulse
+from gateway.services.telemetry.traffic import REVISION_DIGITS, Shared, Traffic
+from gateway.services.telemetry.usage import UsageBook, open_usage
 from gateway.store.admission import PREPARE, Admission
-from gateway.store.connect import examine, open_lines, open_store
+from gateway.store.connections.connect import examine, open_lines, open_store
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
 from gateway.store.log_level import LogLevelStore

@@ -11,13 +11,13 @@ from gateway.app.control_plane import open_admin_door
 from gateway.app.data_plane import DataPlane, open_data_plane
 from gateway.app.foundation import Foundation, open_foundation
 from gateway.domain.errors import StoreError
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings
 from gateway.proxy.admin_door import AdminDoor
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks
-from gateway.services.credentials import LiveCredentials
-from gateway.services.open_programs import Programs
-from gateway.services.traffic import Traffic
+from gateway.services.credentials.current import LiveCredentials
+from gateway.services.telemetry.traffic import Traffic
+from gateway.services.tools.open_programs import Programs
 from gateway.store.admission import Admission
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore

@@ -12,16 +12,16 @@ import structlog
 from gateway.app.background import in_background
 from gateway.app.gateway import Gateway, open_gateway
 from gateway.domain.errors import OperationError
-from gateway.domain.policies import Policies
-from gateway.domain.problems import Problem
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.server import stop_signals
-from gateway.services.heartbeat import Heartbeat
-from gateway.services.open_vault import missing_credentials
-from gateway.services.orphan_watch import OrphanWatch
-from gateway.services.policies import list_directory, read_directory
-from gateway.services.reload import Adapt, LivePolicies
-from gateway.store.connect import resolved
+from gateway.services.credentials.open_vault import missing_credentials
+from gateway.services.policies.directory import list_directory, read_directory
+from gateway.services.policies.orphan_watch import OrphanWatch
+from gateway.services.policies.reload import Adapt, LivePolicies
+from gateway.services.telemetry.heartbeat import Heartbeat
+from gateway.store.connections.connect import resolved
 from gateway.workers.handover import Handover
 
 log = structlog.get_logger()

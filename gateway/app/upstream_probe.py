@@ -6,10 +6,10 @@ import socket
 import ssl
 
 from gateway.domain.errors import Denied, OperationError
-from gateway.domain.policies import Upstream
-from gateway.proxy.dial import Dialer
+from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.outbox import Outbox
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.dial import Dialer
 from gateway.services.diagnosis.upstreams import Unreached
 
 CONNECT_SECONDS = 5.0

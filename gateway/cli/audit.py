@@ -17,13 +17,13 @@ from gateway.cli.options import json_already_option, json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.vault_options import known_master_keys
 from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.expiry import parse_since
+from gateway.domain.keys.expiry import parse_since
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import open_store
+from gateway.store.connections.connect import open_store
 
 if TYPE_CHECKING:
-    from gateway.domain.audit_anchor import ChainEnd
-    from gateway.services.verify_audit import Verdict
+    from gateway.domain.audit.anchor import ChainEnd
+    from gateway.services.audit.verify import Verdict
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
 _MISSING_IN_FILE = "If older files were taken away, or this is a part of an export: add --partial."
@@ -162,9 +162,9 @@ async def _verified(
     """What was found, and an anchor of what was read."""
     from gateway.crypto.audit_key import audit_keys
     from gateway.crypto.envelope import MasterKeys
-    from gateway.domain.audit_anchor import write_anchor
-    from gateway.domain.audit_chains import Chains
-    from gateway.services.verify_audit import verify
+    from gateway.domain.audit.anchor import write_anchor
+    from gateway.domain.audit.chains import Chains
+    from gateway.services.audit.verify import verify
 
     masters = MasterKeys(known_master_keys(store))
     keys = audit_keys(masters)
@@ -181,7 +181,7 @@ async def _verified(
 
 
 def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, "ChainEnd"]:
-    from gateway.domain.audit_anchor import read_anchor
+    from gateway.domain.audit.anchor import read_anchor
 
     try:
         return read_anchor(path.read_text(encoding="utf-8"), keys)

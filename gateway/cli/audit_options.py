@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.cli.options import seconds_of
-from gateway.domain.audit_settings import AuditFileSettings, AuditSettings, Retention, Sync
+from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Retention, Sync
 from gateway.domain.errors import UsageError
 from gateway.domain.units import size
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.client import Credentials, UnavailableError
 from gateway.domain.errors import OperationError
-from gateway.domain.references import Reference
+from gateway.domain.policies.references import Reference
 
 # Sent on to the program as they come.
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

@@ -21,13 +21,13 @@ from gateway.cli.options import (
 )
 from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.policies import DEFAULT_PLAN, Policies, Upstream
+from gateway.domain.policies.snapshot import DEFAULT_PLAN, Policies, Upstream
 from gateway.domain.settings import Address, Settings, StoreSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.domain.keys import Key
+    from gateway.domain.keys.key import Key
 
 _DEFAULT = click.core.ParameterSource.DEFAULT
 AGENTS = ("echo", "chat")
@@ -165,9 +165,9 @@ async def _make_keys(settings: Settings, policies: Policies) -> "tuple[Key, Key]
     """For the two agents, and for the admin API."""
     from gateway.crypto.draw import draw
     from gateway.crypto.tags import Peppers
-    from gateway.domain.key_fields import KeyFields
-    from gateway.services.issue import Issuer
-    from gateway.store.connect import open_store
+    from gateway.domain.keys.fields import KeyFields
+    from gateway.services.keys.issue import Issuer
+    from gateway.store.connections.connect import open_store
     from gateway.store.keys import KeyStore
 
     async with open_store(settings.store) as client:

@@ -13,23 +13,23 @@ import click
 from gateway.cli.logs import configure
 from gateway.cli.options import json_option, policies_option, read_keys, store_options
 from gateway.cli.output import print_json, printable
-from gateway.cli.policies_in_use import orphaned, with_credentials
+from gateway.cli.policies.in_use import orphaned, with_credentials
 from gateway.cli.privacy import keep_private
 from gateway.cli.surroundings import surroundings
 from gateway.cli.vault_options import check_vault, running_store
 from gateway.domain.errors import StoreError, UsageError
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
-from gateway.services.diagnose import Diagnosis, diagnose
 from gateway.services.diagnosis.certificates import upstreams_certificates_found
+from gateway.services.diagnosis.diagnose import Diagnosis, diagnose
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.policies import policies_found
 from gateway.services.diagnosis.private_files import state_found
 from gateway.services.diagnosis.upstreams import upstreams_found
 from gateway.services.diagnosis.vault import credentials_found
-from gateway.services.orphans import Orphans
-from gateway.services.policies import read_directory
-from gateway.store.connect import open_store
+from gateway.services.policies.directory import read_directory
+from gateway.services.policies.orphans import Orphans
+from gateway.store.connections.connect import open_store
 
 EPILOG = """\b
 Examples:

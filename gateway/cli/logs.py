@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from gateway.protocol import json_line
-from gateway.services.log_level import log_from
+from gateway.services.telemetry.log_level import log_from
 
 FORMATS = ("auto", "json", "text")
 

@@ -9,17 +9,17 @@ from typing import NoReturn, cast
 import click
 
 from gateway.domain.errors import GatewayError, UsageError
-from gateway.domain.keys import masked
+from gateway.domain.keys.key import masked
 
 # Imported on use: `gateway version` must not pay for aiohttp and pydantic.
 COMMANDS = {
     "serve": "gateway.cli.serve:serve",
     "demo": "gateway.cli.demo:demo",
-    "keys": "gateway.cli.keys:keys",
-    "credentials": "gateway.cli.credentials:credentials",
+    "keys": "gateway.cli.keys.group:keys",
+    "credentials": "gateway.cli.credentials.group:credentials",
     "users": "gateway.cli.users:users",
     "run": "gateway.cli.run:run",
-    "policy": "gateway.cli.policies:policy",
+    "policy": "gateway.cli.policies.group:policy",
     "audit": "gateway.cli.audit:audit",
     "redis": "gateway.cli.redis:redis",
     "doctor": "gateway.cli.doctor:doctor",

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
 from gateway.store.state_dir import KEY_BYTES, own_pepper
@@ -39,7 +39,7 @@ policies_option = click.option(
 def loaded_policies(directory: Path) -> Policies:
     """The policies of `directory`; OperationError where they have problems."""
     # Imported late: most commands need no policies, and pydantic takes its time.
-    from gateway.services.policies import read_directory
+    from gateway.services.policies.directory import read_directory
 
     loaded = read_directory(directory)
     if loaded.policies is None:

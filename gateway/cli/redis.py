@@ -13,8 +13,8 @@ from redis.exceptions import RedisError, ResponseError
 from gateway.cli.options import json_option, store_options
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import resolved
-from gateway.store.raw import ask
+from gateway.store.connections.connect import resolved
+from gateway.store.connections.raw import ask
 
 # They never end, or change what a connection is.
 ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "SYNC", "PSYNC", "HELLO"})

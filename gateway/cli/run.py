@@ -14,7 +14,7 @@ from gateway.cli.options import read_duration
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.references import Reference, parse
+from gateway.domain.policies.references import Reference, parse
 
 if TYPE_CHECKING:
     from gateway.cli.child import Wanted

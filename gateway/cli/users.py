@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.cli.key_options import confirm
+from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.vault_options import operators_acts, signing_keys, with_vault
@@ -19,10 +19,10 @@ from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
 from gateway.domain.settings import Address, StoreSettings, parse_address
-from gateway.services.acts import Acts
-from gateway.services.links import Links, NewLink
-from gateway.services.vault import Vault
-from gateway.store.connect import open_store
+from gateway.services.audit.acts import Acts
+from gateway.services.credentials.links import Links, NewLink
+from gateway.services.credentials.vault import Vault
+from gateway.store.connections.connect import open_store
 from gateway.store.links import LinkStore
 from gateway.store.workers import WorkerStore
 

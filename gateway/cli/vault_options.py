@@ -13,15 +13,15 @@ from gateway.cli.options import parse_keys, read_keys, read_store_settings, seco
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
-from gateway.store.connect import check_url, open_store
-from gateway.store.embedded import running_socket
+from gateway.store.connections.connect import check_url, open_store
+from gateway.store.embedded.server import running_socket
 from gateway.store.state_dir import MASTER_KEY, own_key
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from gateway.services.acts import Acts
-    from gateway.services.vault import Vault
+    from gateway.services.audit.acts import Acts
+    from gateway.services.credentials.vault import Vault
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -113,7 +113,7 @@ def _run(
     import asyncio
 
     from gateway.crypto.envelope import Envelope, MasterKeys
-    from gateway.services.vault import Vault
+    from gateway.services.credentials.vault import Vault
     from gateway.store.vault import VaultStore
 
     masters = MasterKeys(settings.master_keys)
@@ -136,8 +136,8 @@ def operators_acts(
     """What this command does, in the name of whoever runs it; its chain ends with `stack`."""
     from gateway.crypto.audit_key import audit_keys
     from gateway.crypto.envelope import MasterKeys
-    from gateway.services.acts import Acts
-    from gateway.services.audit import Audit
+    from gateway.services.audit.acts import Acts
+    from gateway.services.audit.writing import Audit
     from gateway.store.audit import AuditStore
     from gateway.store.audit_file import AuditFile
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol, overload
 
 from gateway.client.secret import Secret
 from gateway.client.sync import UnavailableError
-from gateway.domain.problems import Place, Problem
-from gateway.domain.references import OPEN, Reference, Template, parse
+from gateway.domain.policies.problems import Place, Problem
+from gateway.domain.policies.references import OPEN, Reference, Template, parse
 
 
 class ConfigError(Exception):

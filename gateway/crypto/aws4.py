@@ -8,8 +8,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from gateway.crypto.to_sign import ToSign
-from gateway.domain.services import Sign
-from gateway.protocol.request import Header
+from gateway.domain.policies.services import Sign
+from gateway.protocol.http.request import Header
 
 # It tells its debug log what it signs, session tokens included.
 logging.getLogger("botocore.auth").disabled = True

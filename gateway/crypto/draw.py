@@ -2,7 +2,7 @@
 
 import secrets
 
-from gateway.domain.keys import ALPHABET
+from gateway.domain.keys.key import ALPHABET
 
 
 def draw(length: int) -> str:

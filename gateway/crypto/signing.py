@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from gateway.crypto import acs3
 from gateway.crypto.draw import draw
 from gateway.crypto.to_sign import ToSign
-from gateway.domain.services import Scheme, Sign
-from gateway.protocol.request import Header
+from gateway.domain.policies.services import Scheme, Sign
+from gateway.protocol.http.request import Header
 
 # What a caller's own signing would have put there.
 OURS = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.domain.errors import OperationError
-from gateway.domain.policies import ClientTls
+from gateway.domain.policies.snapshot import ClientTls
 
 Stamps = tuple[tuple[int, int, int], ...]
 ALPN = ["http/1.1"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from gateway.protocol.request import Header
+from gateway.protocol.http.request import Header
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from gateway.domain.records import is_user_id
+from gateway.domain.keys.record import is_user_id
 
 LONGEST_VALUE = 65_536
 MOST_FIELDS = 64

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gateway.domain.credentials import TYPES, CredentialId, parse_id
 from gateway.domain.errors import UsageError
-from gateway.domain.records import is_user_id
+from gateway.domain.keys.record import is_user_id
 
 LINK_SECONDS = 900
 MOST_WANTED = 20

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gateway.domain.audit_settings import AuditSettings
+from gateway.domain.audit.settings import AuditSettings
 from gateway.domain.children import ChildSettings
 
 # From the one that says most.

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote, unquote_plus
 
 from gateway.protocol import strict_json
-from gateway.protocol.form import boundary_of, with_form_fields
-from gateway.protocol.request import Header, refused
+from gateway.protocol.http.form import boundary_of, with_form_fields
+from gateway.protocol.http.request import Header, refused
 
 Pairs = Sequence[tuple[str, str]]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.domain.key_copies import KeyCopy
-from gateway.domain.records import KeyRecord, field_names, from_fields
+from gateway.domain.keys.copies import KeyCopy
+from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.protocol import strict_json
 
 VERSION = 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from gateway.domain.credentials import is_credential_name
-from gateway.protocol.request import RequestHead, refused
+from gateway.protocol.http.request import RequestHead, refused
 
 CREDENTIALS_PATH = b"/v1/credentials"
 MOST_NAMES = 200

@@ -6,11 +6,11 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from gateway.domain.errors import Code, Denied, OperationError, StoreError
-from gateway.domain.policies import Policies
-from gateway.domain.scopes import Scope
-from gateway.protocol.refusal import problem
-from gateway.protocol.reply import Reply, Streamed, encode, encode_head
-from gateway.protocol.request import RequestHead
+from gateway.domain.keys.scopes import Scope
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.http.refusal import problem
+from gateway.protocol.http.reply import Reply, Streamed, encode, encode_head
+from gateway.protocol.http.request import RequestHead
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import read_exchange
@@ -18,10 +18,10 @@ from gateway.proxy.ids import Ids
 from gateway.proxy.services import read_whole
 from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
-from gateway.services.admit import Gatekeeper
-from gateway.services.locate import Located
-from gateway.services.passage import Identity
-from gateway.services.traffic import CONTENT_TYPE
+from gateway.services.admission.admit import Gatekeeper
+from gateway.services.admission.locate import Located
+from gateway.services.admission.passage import Identity
+from gateway.services.telemetry.traffic import CONTENT_TYPE
 
 METRICS = b"/metrics"
 MAY_READ = Scope("gateway", "read", "read")

@@ -11,8 +11,8 @@ from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
-from gateway.protocol.framing import Framing
-from gateway.protocol.upstream_request import Hop
+from gateway.protocol.http.framing import Framing
+from gateway.protocol.http.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox

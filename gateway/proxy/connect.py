@@ -8,14 +8,14 @@ from gateway.domain.links import LINK_SECONDS, Link
 from gateway.protocol import connect_page
 from gateway.protocol.connect_page import COOKIE, HEADERS, LONGEST_FORM, STYLE, Form, read_form
 from gateway.protocol.cookies import read_cookies
-from gateway.protocol.reply import Reply
-from gateway.protocol.request import RequestHead
+from gateway.protocol.http.reply import Reply
+from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.services import read_whole
-from gateway.services.credentials import LiveCredentials
-from gateway.services.links import Links
-from gateway.services.locate import CONNECT_PREFIX
-from gateway.services.vault import Vault
+from gateway.services.admission.locate import CONNECT_PREFIX
+from gateway.services.credentials.current import LiveCredentials
+from gateway.services.credentials.links import Links
+from gateway.services.credentials.vault import Vault
 
 _STYLE_PATH = CONNECT_PREFIX + b"style.css"
 _FORM = b"application/x-www-form-urlencoded"

@@ -9,12 +9,12 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from gateway.domain.errors import Denied
 from gateway.domain.traffic import Handled, Trace
-from gateway.protocol.cors import Fields
-from gateway.protocol.refusal import refusal
-from gateway.protocol.reply import Reply, encode
-from gateway.protocol.request import Header
-from gateway.protocol.rpc import refusal as rpc_refusal
-from gateway.proxy.asked import Asked
+from gateway.protocol.http.cors import Fields
+from gateway.protocol.http.refusal import refusal
+from gateway.protocol.http.reply import Reply, encode
+from gateway.protocol.http.request import Header
+from gateway.protocol.mcp.rpc import refusal as rpc_refusal
+from gateway.proxy.tools.asked import Asked
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection

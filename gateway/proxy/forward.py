@@ -4,21 +4,26 @@ import asyncio
 from collections.abc import Sequence
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import Upstream
-from gateway.protocol.answer import AnswerHead, read_answer, write_answer
-from gateway.protocol.events import is_event_stream
-from gateway.proxy.balance import Balance
-from gateway.proxy.call import Call
+from gateway.domain.policies.snapshot import Upstream
+from gateway.protocol.http.answer import AnswerHead, read_answer, write_answer
+from gateway.protocol.http.events import is_event_stream
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.metered import Metering
-from gateway.proxy.outgoing import Outgoing
-from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.scrubbed import scrubbed
 from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, Body, TimedBody, chunk
-from gateway.proxy.upstream import Answer, CutError, UpstreamConnection, UpstreamLostError
+from gateway.proxy.upstream.balance import Balance
+from gateway.proxy.upstream.call import Call
+from gateway.proxy.upstream.connection import (
+    Answer,
+    CutError,
+    UpstreamConnection,
+    UpstreamLostError,
+)
+from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.proxy.upstream.pool import UpstreamPool
 from gateway.proxy.websocket import open_tunnel
-from gateway.services.traffic import Traffic
+from gateway.services.telemetry.traffic import Traffic
 
 _UPSTREAM_FAILED = frozenset(
     {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}

@@ -7,52 +7,52 @@ from time import monotonic, time
 import structlog
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import Agent, Policies
+from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.traffic import Handled, Trace, unreadable
-from gateway.protocol.authority import parse_host
-from gateway.protocol.cors import (
+from gateway.protocol.http.authority import parse_host
+from gateway.protocol.http.cors import (
     Fields,
     answer_block,
     answer_preflight,
     is_preflight,
     page_fields,
 )
-from gateway.protocol.mcp import TOOLS_PREFIX
-from gateway.protocol.model_request import MODELS_PREFIX
-from gateway.protocol.pull import CREDENTIALS_PATH
-from gateway.protocol.refusal import refusal
-from gateway.protocol.reply import encode
-from gateway.protocol.request import RequestHead, read_head
-from gateway.protocol.target import Target
-from gateway.protocol.upstream_request import (
+from gateway.protocol.http.refusal import refusal
+from gateway.protocol.http.reply import encode
+from gateway.protocol.http.request import RequestHead, read_head
+from gateway.protocol.http.target import Target
+from gateway.protocol.http.upstream_request import (
     caller_trace,
     client_address,
     forwarding_block,
     trace_block,
 )
+from gateway.protocol.mcp.message import TOOLS_PREFIX
+from gateway.protocol.models.request import MODELS_PREFIX
+from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.proxy import health
-from gateway.proxy.asked import Asked
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.connect import Connect
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.models import Models
-from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
-from gateway.proxy.tools import Tools
+from gateway.proxy.tools.asked import Asked
+from gateway.proxy.tools.endpoint import Tools
+from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.websocket import asks_for_websocket
-from gateway.services.admit import Gatekeeper
-from gateway.services.locate import (
+from gateway.services.admission.admit import Gatekeeper
+from gateway.services.admission.locate import (
     CONNECT_PREFIX,
     Located,
     check_oddities,
     find_agent,
     locate,
 )
-from gateway.services.own_places import HEALTH_PATHS
-from gateway.services.passage import Passage
+from gateway.services.admission.own_places import HEALTH_PATHS
+from gateway.services.admission.passage import Passage
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 _CONNECT = CONNECT_PREFIX.decode()

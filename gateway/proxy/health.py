@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from gateway.domain.errors import Code, Denied
-from gateway.protocol.reply import Reply
-from gateway.protocol.request import RequestHead
+from gateway.protocol.http.reply import Reply
+from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
-from gateway.services.locate import READING
+from gateway.services.admission.locate import READING
 
 READYZ = b"/readyz"
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from gateway.domain.errors import Code, StoreError
-from gateway.domain.records import KeyRecord
-from gateway.services.standing import Standing
+from gateway.domain.keys.record import KeyRecord
+from gateway.services.admission.standing import Standing
 from gateway.store.keys import KeyStore
 
 SWEEP_SECONDS = 1.0

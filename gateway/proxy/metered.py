@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.usage import TokensUsed
-from gateway.protocol.answer import AnswerHead, read_answer
-from gateway.protocol.events import is_event_stream
-from gateway.protocol.model_usage import Meter, StreamMeter, WholeMeter
+from gateway.protocol.http.answer import AnswerHead, read_answer
+from gateway.protocol.http.events import is_event_stream
+from gateway.protocol.models.usage import Meter, StreamMeter, WholeMeter
 from gateway.proxy.streaming import Body
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream.connection import UpstreamConnection
 
 # What a caller began and left is paid for all the same; providers tell how much at the end.
 READ_ON_SECONDS = 10.0

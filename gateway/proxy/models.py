@@ -5,11 +5,14 @@ from functools import partial
 import orjson
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.judgement import may_act_for
-from gateway.domain.policies import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.scopes import Scope
-from gateway.domain.services import Dialect
-from gateway.protocol.model_request import (
+from gateway.domain.keys.judgement import may_act_for
+from gateway.domain.keys.scopes import Scope
+from gateway.domain.policies.services import Dialect
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.protocol.http.reply import Reply
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.upstream_request import client_address
+from gateway.protocol.models.request import (
     ModelPath,
     catalogue,
     entry,
@@ -17,20 +20,17 @@ from gateway.protocol.model_request import (
     read_path,
     sent_as_read,
 )
-from gateway.protocol.model_usage import asked_to_tell
+from gateway.protocol.models.usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
-from gateway.protocol.reply import Reply
-from gateway.protocol.request import RequestHead
-from gateway.protocol.upstream_request import client_address
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.metered import Metering
-from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
-from gateway.services.admit import Gatekeeper
-from gateway.services.locate import Located, locate_model, locate_no_model
-from gateway.services.passage import Identity
-from gateway.services.spend import Payer, Spender
+from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.services.admission.admit import Gatekeeper
+from gateway.services.admission.locate import Located, locate_model, locate_no_model
+from gateway.services.admission.passage import Identity
+from gateway.services.telemetry.spend import Payer, Spender
 
 _UNREACHED = frozenset({Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_PROTOCOL})
 

@@ -4,22 +4,22 @@ from time import monotonic
 
 import orjson
 
-from gateway.domain.audit import AuditEvent, Named
+from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.http.reply import Reply
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.pull import Asked, read_pull
-from gateway.protocol.reply import Reply
-from gateway.protocol.request import RequestHead
-from gateway.protocol.upstream_request import client_address
 from gateway.proxy.exchange import Exchange
-from gateway.services.admit import Gatekeeper
-from gateway.services.audit import Audit
-from gateway.services.credentials import LiveCredentials
-from gateway.services.locate import Located, locate_pull
-from gateway.services.passage import Passage
-from gateway.services.pull import Pulled, pull
-from gateway.services.standing import Standing
+from gateway.services.admission.admit import Gatekeeper
+from gateway.services.admission.locate import Located, locate_pull
+from gateway.services.admission.passage import Passage
+from gateway.services.admission.standing import Standing
+from gateway.services.audit.writing import Audit
+from gateway.services.credentials.current import LiveCredentials
+from gateway.services.credentials.pull import Pulled, pull
 from gateway.store.keys import KeyStore
 
 # While an answer is held back, the drain is looked for so often.

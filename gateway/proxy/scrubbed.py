@@ -6,14 +6,14 @@ from dataclasses import replace
 from aiohttp import StreamReader
 
 from gateway.domain.errors import Code, Denied, GatewayError
-from gateway.protocol.answer import AnswerHead
-from gateway.protocol.inflate import Inflater, inflater
+from gateway.protocol.http.answer import AnswerHead
+from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, patterns, scrubbed_headers
-from gateway.proxy.call import Call
-from gateway.proxy.dress import Dress, limits_beside
-from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.streaming import Body
-from gateway.proxy.upstream import CutError
+from gateway.proxy.upstream.call import Call
+from gateway.proxy.upstream.connection import CutError
+from gateway.proxy.upstream.dress import Dress, limits_beside
+from gateway.proxy.upstream.outgoing import Outgoing
 
 _DRAFT_LIMITS = frozenset({b"ratelimit", b"ratelimit-policy"})
 _REFUSALS = frozenset({401, 403})

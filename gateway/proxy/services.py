@@ -3,18 +3,18 @@
 import asyncio
 
 from gateway.crypto.signing import prepare
-from gateway.domain.audit import AuditEvent
+from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
-from gateway.domain.services import Inject, Scheme
+from gateway.domain.policies.services import Inject, Scheme
 from gateway.protocol.inject import with_fields
-from gateway.proxy.dress import Dress, Errand
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.metered import Metering
-from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.scrubbed import RefusedCredentialError
-from gateway.services.audit import Audit
-from gateway.services.inject import Injected, Injector, Secret, Values
+from gateway.proxy.upstream.dress import Dress, Errand
+from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.services.audit.writing import Audit
+from gateway.services.credentials.inject import Injected, Injector, Secret, Values
 
 # What has to be held whole, to be signed or to take a field, holds memory for as long.
 LONGEST_HELD = 8 * 2**20

@@ -3,10 +3,10 @@
 from typing import Protocol
 
 from gateway.domain.errors import Code, Denied
-from gateway.protocol.events import ends_at_boundary, error_event
+from gateway.protocol.http.events import ends_at_boundary, error_event
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.upstream import CutError
+from gateway.proxy.upstream.connection import CutError
 
 LAST_CHUNK = b"0\r\n\r\n"
 _TAIL = 4

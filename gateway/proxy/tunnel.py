@@ -5,7 +5,7 @@ import asyncio
 import secrets
 
 from gateway.domain.errors import Code
-from gateway.protocol.frames import (
+from gateway.protocol.http.frames import (
     GOING_AWAY,
     INTERNAL_ERROR,
     POLICY_VIOLATION,
@@ -14,7 +14,7 @@ from gateway.protocol.frames import (
 )
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream.connection import UpstreamConnection
 
 # For reading a close frame; whoever broke the rules gets no more.
 LAST_WORDS_SECONDS = 1.0

@@ -7,15 +7,15 @@ from hashlib import sha1
 from time import monotonic
 
 from gateway.domain.errors import Code, Denied
-from gateway.protocol.answer import AnswerHead, write_answer
-from gateway.protocol.frames import ALL_BITS, DEFLATE_BIT, FrameWatcher
-from gateway.protocol.request import SUBPROTOCOL, Header, RequestHead
-from gateway.protocol.upstream_request import WEBSOCKET
+from gateway.protocol.http.answer import AnswerHead, write_answer
+from gateway.protocol.http.frames import ALL_BITS, DEFLATE_BIT, FrameWatcher
+from gateway.protocol.http.request import SUBPROTOCOL, Header, RequestHead
+from gateway.protocol.http.upstream_request import WEBSOCKET
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
-from gateway.proxy.outgoing import Outgoing
 from gateway.proxy.tunnel import Tunnel
-from gateway.proxy.upstream import UpstreamConnection
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.outgoing import Outgoing
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.protocol.reply import Reply, Streamed
-from gateway.services.passage import Identity
+from gateway.protocol.http.reply import Reply, Streamed
+from gateway.services.admission.passage import Identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from gateway.domain.errors import StoreError
 from gateway.domain.facts import fact
-from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Concurrency, Quota, Rate, Tokens
-from gateway.domain.records import KeyRecord
-from gateway.store.line import ReplyError, pack
+from gateway.domain.keys.judgement import NamedLimit
+from gateway.domain.keys.limits import Concurrency, Quota, Rate, Tokens
+from gateway.domain.keys.record import KeyRecord
+from gateway.store.connections.line import ReplyError, pack
 
 _SCRIPT = files("gateway.store").joinpath("admit.lua").read_bytes()
 _SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
-from gateway.domain.audit_settings import Retention
-from gateway.store.failures import translated
+from gateway.domain.audit.settings import Retention
+from gateway.store.connections.failures import translated
 
 BATCH = 500
 FIELD = "record"

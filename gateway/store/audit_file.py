@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
-from gateway.domain.audit_settings import AuditFileSettings, Sync
+from gateway.domain.audit.settings import AuditFileSettings, Sync
 from gateway.domain.errors import StoreError
 
 OWNER_ONLY = 0o600

@@ -3,11 +3,11 @@ redis-py takes for a command."""
 
 from collections.abc import Sequence
 
-from gateway.domain.audit_settings import Retention
+from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import StoreError
 from gateway.store.audit import FIELD, Trimming
-from gateway.store.line import pack
-from gateway.store.multiplex import Multiplexer
+from gateway.store.connections.line import pack
+from gateway.store.connections.multiplex import Multiplexer
 
 # One command and one reply for all of them: a transaction of as many took three times as long.
 # The stream is no KEY of it: whoever may only append to it may not name it there.

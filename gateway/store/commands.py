@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
-from gateway.store.failures import UnknownScriptError, translated
+from gateway.store.connections.failures import UnknownScriptError, translated
 
 
 async def command(client: Redis, *words: str | bytes | int, **options: bool) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from gateway.store.cluster import masters
-from gateway.store.connect import judge
-from gateway.store.failures import translated
-from gateway.store.scan import scan
+from gateway.store.connections.cluster import masters
+from gateway.store.connections.connect import judge
+from gateway.store.connections.failures import translated
+from gateway.store.connections.scan import scan
 
 ROUNDS = 21
 # Whoever gives no name.

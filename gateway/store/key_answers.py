@@ -6,8 +6,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from gateway.domain.records import KeyRecord, field_names, from_fields
-from gateway.store.failures import translated
+from gateway.domain.keys.record import KeyRecord, field_names, from_fields
+from gateway.store.connections.failures import translated
 
 # The gateway writes tags by itself as keys are used: for operators nothing changes then.
 REVISED = tuple(name for name in field_names() if name not in ("tag", "previous_tag"))

@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
 from gateway.domain.errors import StoreError
-from gateway.domain.key_copies import KeyCopy
-from gateway.domain.records import REVOKED, KeyRecord, field_names, from_fields
-from gateway.store.cluster import holders
+from gateway.domain.keys.copies import KeyCopy
+from gateway.domain.keys.record import REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.commands import command, run
-from gateway.store.failures import StoreFullError, translated
+from gateway.store.connections.cluster import holders
+from gateway.store.connections.failures import StoreFullError, translated
+from gateway.store.connections.scan import scan
 from gateway.store.key_answers import (
     REVISED,
     as_answer,
@@ -28,7 +29,6 @@ from gateway.store.key_answers import (
     revision_of,
     value_or_none,
 )
-from gateway.store.scan import scan
 
 IDEMPOTENCY_SECONDS = 600
 BATCH = 500

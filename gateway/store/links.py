@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.links import LINK_SECONDS, Link, Wanted
 from gateway.store.commands import command, run
-from gateway.store.scan import scan
+from gateway.store.connections.scan import scan
 
 
 class LinkStore:

@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
-from gateway.store.failures import translated
+from gateway.store.connections.failures import translated
 
 
 class LogLevelStore:

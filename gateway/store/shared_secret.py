@@ -4,7 +4,7 @@ from secrets import token_bytes
 
 from redis.asyncio import Redis
 
-from gateway.store.failures import translated
+from gateway.store.connections.failures import translated
 
 _BYTES = 32
 

@@ -13,8 +13,8 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
-from gateway.store.failures import translated
-from gateway.store.line import pack
+from gateway.store.connections.failures import translated
+from gateway.store.connections.line import pack
 
 _ADD = files("gateway.store").joinpath("scripts/usage.lua").read_text()
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.store.commands import command, run
-from gateway.store.failures import translated
+from gateway.store.connections.failures import translated
 
 BATCH = 500
 

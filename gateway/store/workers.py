@@ -8,8 +8,8 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
 from gateway.domain.workers import WorkerRecord
-from gateway.store.failures import translated
-from gateway.store.scan import scan
+from gateway.store.connections.failures import translated
+from gateway.store.connections.scan import scan
 
 TTL_SECONDS = 15
 # Both or none: a heartbeat without an end would tell of a dead worker for ever.

@@ -11,8 +11,8 @@ import structlog
 
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.server import stop_signals
-from gateway.services.traffic import forget_seat
-from gateway.store.connect import resolved
+from gateway.services.telemetry.traffic import forget_seat
+from gateway.store.connections.connect import resolved
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.conftest import world
 from tests.flows.world import Answer, World
 

@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 from gateway.admin.audit import EVENTS
 from gateway.admin.routes import ROUTES
 from gateway.admin.routing import ADMIN, Route
-from gateway.domain.audit import ALLOWED, DENIED, SHADOW
-from gateway.domain.keys import Key
+from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.services.policies import list_directory, read_directory
-from gateway.services.reload import LivePolicies
+from gateway.services.policies.directory import list_directory, read_directory
+from gateway.services.policies.reload import LivePolicies
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask
 from tests.flows.many_keys import many_keys

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.admin.audit import EVENTS
 from gateway.admin.routes import ROUTES
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.world import World
 
 EXAMPLES = 12

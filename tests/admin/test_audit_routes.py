@@ -12,11 +12,11 @@ import pytest
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
-from gateway.domain.audit import AuditEvent
-from gateway.domain.audit_chains import Chains
-from gateway.domain.keys import Key
-from gateway.services import audit_readers
-from gateway.services.audit import Audit
+from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.record import AuditEvent
+from gateway.domain.keys.key import Key
+from gateway.services.audit import readers as audit_readers
+from gateway.services.audit.writing import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines
 from tests.admin.conftest import Ask

@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.admin import bulk
-from gateway.domain.keys import Key
-from gateway.services.bulk import Act
+from gateway.domain.keys.key import Key
+from gateway.services.keys.bulk import Act
 from tests.admin.conftest import Ask
 from tests.flows.many_keys import many_keys
 from tests.flows.world import World

@@ -12,11 +12,11 @@ from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
-from gateway.domain.key_views import State
-from gateway.domain.keys import Key, checksum, parse
-from gateway.services.bulk import Act
-from gateway.services.throttle import PER_ADDRESS, PER_KEY
-from gateway.services.vault import State as CredentialState
+from gateway.domain.keys.key import Key, checksum, parse
+from gateway.domain.keys.views import State
+from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
+from gateway.services.credentials.vault import State as CredentialState
+from gateway.services.keys.bulk import Act
 from tests.admin.conftest import Ask
 from tests.flows.test_attacks import wrong
 from tests.flows.world import Answer, World

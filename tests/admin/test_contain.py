@@ -5,7 +5,7 @@ import json
 
 from redis.asyncio import Redis
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from tests.admin.conftest import Ask
 from tests.flows.services import backend, keep, put, service

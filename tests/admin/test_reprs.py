@@ -8,11 +8,11 @@ from gateway.admin.console.view import Seen
 from gateway.admin.reach import ContainBody
 from gateway.admin.routing import Call, Caller, Told
 from gateway.admin.vault import LinkShape, RotateBody, SetBody
+from gateway.domain.keys.scopes import Grants
 from gateway.domain.links import Wanted
-from gateway.domain.scopes import Grants
 from gateway.protocol.connect_page import Form
 from gateway.services.admin_request import AdminRequest
-from gateway.services.links import NewLink
+from gateway.services.credentials.links import NewLink
 
 SECRET = "s3cret-that-nobody-prints"
 CALLER = Caller("aaaaaaaaaaaa", "ops", Grants(()))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.admin.conftest import Ask
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import keep, put

@@ -2,7 +2,7 @@
 
 from playwright.async_api import BrowserContext
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.services import backend, put
 from tests.flows.test_connect import SERVICE, called, new_link
 from tests.flows.world import World

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.audit import come
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_connect import SERVICE

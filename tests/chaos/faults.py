@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.chaos.calls import OK, recovery, within
 from tests.chaos.report import Report
 from tests.chaos.site import Site

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.chaos.report import Report
 from tests.chaos.site import Site
 

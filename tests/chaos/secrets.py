@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from gateway.domain import keys as grammar
-from gateway.domain.keys import Key
+from gateway.domain.keys import key as grammar
+from gateway.domain.keys.key import Key
 from tests.chaos.calls import OK, outcomes, within
 from tests.chaos.report import Report
 from tests.chaos.site import Gateway, Site

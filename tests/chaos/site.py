@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.crypto.tags import Peppers
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.chaos.calls import Load
 from tests.cli.crews import Crew, crew
 from tests.cli.serving import environment

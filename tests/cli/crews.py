@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
-from gateway.domain.key_fields import KeyFields
-from gateway.domain.keys import Key
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.services.issue import Issuer
+from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.cli.serving import PATIENCE, Connection, Served, serving
 from tests.cli.vault_commands import MASTER

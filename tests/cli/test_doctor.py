@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from gateway import __version__
 from gateway.domain.settings import StoreSettings
 from gateway.domain.workers import WorkerRecord
-from gateway.services.diagnose import diagnose
+from gateway.services.diagnosis.diagnose import diagnose
 from gateway.services.diagnosis.findings import Finding
 from gateway.services.diagnosis.redis import SLOW_SECONDS
 from gateway.store.workers import TTL_SECONDS, WorkerStore

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from gateway.app.upstream_probe import UpstreamProbe
 from gateway.cli.privacy import is_private
-from gateway.domain.policies import ClientTls, Policies, Upstream
+from gateway.domain.policies.snapshot import ClientTls, Policies, Upstream
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import read_policies
 from gateway.services.diagnosis import upstreams

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.crypto.tags import Peppers, pepper_id
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from tests.cli.crews import Crew, Load, SlowAgent, crew, gone, slow_agent
 from tests.cli.serving import PATIENCE, Connection

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import verify
-from gateway.domain import keys as key_grammar
+from gateway.domain.keys import key as key_grammar
 from gateway.domain.settings import StoreSettings
 from tests.cli.key_commands import COMMAND, Commands
 

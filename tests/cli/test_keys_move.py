@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.domain.keys import Key
-from gateway.domain.records import field_names
+from gateway.domain.keys.key import Key
+from gateway.domain.keys.record import field_names
 from gateway.domain.settings import StoreSettings
 from tests.cli.key_commands import COMMAND, Commands, Ended
 from tests.cli.serving import Served, serving

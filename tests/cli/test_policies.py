@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cli.explain_policies import ask
 from gateway.cli.options import loaded_policies
+from gateway.cli.policies.explain import ask
 from gateway.domain.settings import StoreSettings
-from gateway.services.explain import Question
+from gateway.services.admission.explain import Question
 from tests.cli.key_commands import REPOSITORY, Commands
 
 POLICIES = """\

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.embedded import running_socket
+from gateway.store.embedded.server import running_socket
 from tests.cli.key_commands import COMMAND, Commands, Ended
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli.serve import serve
 from gateway.domain.settings import StoreSettings
-from gateway.store.embedded import embedded, running_socket
+from gateway.store.embedded.server import embedded, running_socket
 from tests.cli.key_commands import PEPPER
 from tests.cli.serving import PATIENCE, refused, serving, start
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.services.leases import LEASE_SECONDS
+from gateway.services.admission.leases import LEASE_SECONDS
 from tests.cli.crews import crew, issue, slow_agent
 from tests.cli.serving import PATIENCE, Connection
 from tests.flows.world import PEPPER

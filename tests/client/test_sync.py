@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import Changes, SourceError, Sync, UnavailableError
 from gateway.domain.credentials import CredentialId
-from gateway.services.vault_source import WrongMasterKeyError
+from gateway.services.credentials.source import WrongMasterKeyError
 from tests.flows.own_store import own_store
 from tests.services.vaults import Vault
 

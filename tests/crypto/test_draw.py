@@ -3,7 +3,7 @@
 from collections import Counter
 
 from gateway.crypto.draw import draw
-from gateway.domain.keys import ALPHABET
+from gateway.domain.keys.key import ALPHABET
 
 
 def test_a_draw_has_its_length_and_only_base62_characters() -> None:

@@ -10,8 +10,8 @@ import pytest
 from gateway.crypto import acs3
 from gateway.crypto.signing import prepare, signed
 from gateway.crypto.to_sign import UNSIGNED, ToSign
-from gateway.domain.references import Reference
-from gateway.domain.services import Scheme, Sign
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.services import Scheme, Sign
 
 KEYS = {"access_key_id": "AKIDEXAMPLE", "access_key_secret": "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"}
 NOTHING = sha256(b"").hexdigest()

@@ -18,7 +18,7 @@ import yaml
 from kubernetes_validate import validate
 
 from gateway.protocol.policy.read import read_policies
-from gateway.services.traffic import Traffic
+from gateway.services.telemetry.traffic import Traffic
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ENDS = ("_bucket", "_sum", "_count")

@@ -17,8 +17,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from gateway.domain.keys import Key
-from gateway.domain.policies import Upstream
+from gateway.domain.keys.key import Key
+from gateway.domain.policies.snapshot import Upstream
 from tests.deploy.test_deploy import DEPLOY, program, run
 from tests.flows.conftest import world
 from tests.flows.world import World, listening

@@ -7,7 +7,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.domain.errors import DENIALS
 from gateway.protocol.policy.models import json_schema
-from gateway.services.traffic import Traffic
+from gateway.services.telemetry.traffic import Traffic
 from tests.docs.markdown import code, table
 
 Schema = Mapping[str, Any]

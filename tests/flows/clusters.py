@@ -11,10 +11,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import open_store
-from gateway.store.slots import SLOTS, slot_of
+from gateway.store.connections.connect import open_store
+from gateway.store.connections.slots import SLOTS, slot_of
 from tests.flows.nodes import DATA, PASSWORD, PATIENCE, Node, start_node
 
 USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
-from gateway.domain.keys import ID_LENGTH, SECRET_LENGTH, Key, compose
+from gateway.domain.keys.key import ID_LENGTH, SECRET_LENGTH, Key, compose
 
 BATCH = 500
 EMPTY = ("label", "plan", "limits", "users", "expires_at")

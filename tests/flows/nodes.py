@@ -10,7 +10,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.store.engine import bundled
+from gateway.store.embedded.engine import bundled
 
 PATIENCE = 10.0
 PASSWORD = "only-for-tests"

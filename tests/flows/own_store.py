@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.engine import bundled
+from gateway.store.embedded.engine import bundled
 
 PATIENCE = 10.0
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import open_store
+from gateway.store.connections.connect import open_store
 from tests.flows.nodes import DATA, PASSWORD, PATIENCE, Node, start_node
 
 MASTER = "main"

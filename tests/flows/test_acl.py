@@ -14,7 +14,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.cli.serving import PATIENCE, Served, serving
 from tests.flows.guarded import DEPLOY, USERS, Guarded, guarded, set_password
 from tests.flows.test_open_streams import ticking

@@ -8,7 +8,7 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import open_store
+from gateway.store.connections.connect import open_store
 from tests.cli.serving import PATIENCE, Served, serving
 from tests.cli.vault_commands import VaultCommands
 from tests.flows.clusters import ClusterStore, cluster_store, run

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
-from gateway.domain.policies import Timeouts, Upstream
+from gateway.domain.policies.snapshot import Timeouts, Upstream
 from gateway.domain.settings import StoreSettings
 from tests.flows.leftovers import nothing_left
 from tests.flows.raw import read_answer

@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from gateway.crypto import argon2
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Code
-from gateway.domain.keys import Key, compose
-from gateway.domain.limits import Limits, Quota, Window
-from gateway.domain.policies import Plan
+from gateway.domain.keys.key import Key, compose
+from gateway.domain.keys.limits import Limits, Quota, Window
+from gateway.domain.policies.snapshot import Plan
 from gateway.domain.settings import StoreSettings
 from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, new_world

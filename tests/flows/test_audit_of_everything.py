@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
-from gateway.domain.audit_chains import Chains
-from gateway.domain.audit_settings import AuditFileSettings, AuditSettings, Sync
+from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Sync
 from gateway.domain.credentials import Version, parse_id
 from gateway.domain.settings import StoreSettings
-from gateway.services import denials
+from gateway.services.audit import denials
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines, rotated
 from tests.flows.audit import come, metric, records

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from gateway.domain.errors import Code
-from gateway.domain.keys import compose
+from gateway.domain.keys.key import compose
 from gateway.proxy.exchange import Exchange
 from tests.flows.test_denials import check
 from tests.flows.world import World

@@ -7,11 +7,11 @@ from contextlib import closing
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain.keys import compose
-from gateway.domain.policies import Upstream
-from gateway.domain.routes import Route, parse_path
+from gateway.domain.keys.key import compose
+from gateway.domain.policies.routes import Route, parse_path
+from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
-from gateway.protocol.request import METHODS
+from gateway.protocol.http.request import METHODS
 from tests.flows.raw import read_answer
 from tests.flows.world import World, new_world
 from tests.raw_http.recorder import Recorder, recording

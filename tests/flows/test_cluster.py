@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.errors import Code
-from gateway.domain.keys import Key
-from gateway.domain.limits import Concurrency, Limits
-from gateway.domain.policies import Plan, Upstream
-from gateway.store.connect import open_store
+from gateway.domain.keys.key import Key
+from gateway.domain.keys.limits import Concurrency, Limits
+from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.store.connections.connect import open_store
+from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
-from gateway.store.slots import slot_of
 from tests.flows.clusters import CLUSTER, ClusterStore, cluster_store, run
 from tests.flows.nodes import Node, start_node
 from tests.flows.test_denials import check

@@ -8,10 +8,10 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
-from gateway.domain.limits import Concurrency, Limits, Quota, Window
-from gateway.domain.policies import Plan, Upstream
+from gateway.domain.keys.limits import Concurrency, Limits, Quota, Window
+from gateway.domain.policies.snapshot import Plan, Upstream
 from gateway.domain.settings import StoreSettings
-from gateway.services import leases
+from gateway.services.admission import leases
 from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, listening, new_world
 

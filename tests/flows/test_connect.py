@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.draw import draw
 from gateway.crypto.envelope import MasterKeys
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.links import read_wanted
 from gateway.domain.settings import AccessLogSettings, StoreSettings
-from gateway.services.acts import Acts
-from gateway.services.audit import Audit
-from gateway.services.links import Links
+from gateway.services.audit.acts import Acts
+from gateway.services.audit.writing import Audit
+from gateway.services.credentials.links import Links
 from gateway.store.audit import AuditStore
 from gateway.store.links import LinkStore
 from tests.flows.raw import exchange

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from gateway.domain.policies import Timeouts
+from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.settings import AccessLogSettings, ListenerLimits, StoreSettings
 from tests.flows.raw import read_answer
 from tests.flows.test_forwarding import agent_that

@@ -6,8 +6,8 @@ from contextlib import closing, suppress
 import pytest
 
 from gateway.domain.errors import Code
-from gateway.domain.limits import Limits, Rate
-from gateway.domain.policies import Plan, Upstream
+from gateway.domain.keys.limits import Limits, Rate
+from gateway.domain.policies.snapshot import Plan, Upstream
 from tests.flows.raw import read_answer
 from tests.flows.test_denials import check, routes
 from tests.flows.test_forwarding import agent_that

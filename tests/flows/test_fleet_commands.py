@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.domain.workers import WorkerRecord
-from gateway.services.orphans import orphans
-from gateway.store.connect import open_store
+from gateway.services.policies.orphans import orphans
+from gateway.store.connections.connect import open_store
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
 from tests.cli.key_commands import Commands, Ended

@@ -12,9 +12,9 @@ import trustme
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import PREPARE, Admission, Stale
-from gateway.store.connect import open_lines, open_store, ping
+from gateway.store.connections.connect import open_lines, open_store, ping
+from gateway.store.connections.slots import SLOTS
 from gateway.store.keys import KeyStore
-from gateway.store.slots import SLOTS
 from tests.flows.clusters import CLUSTER, run
 from tests.flows.nodes import DATA, PASSWORD, start_node
 from tests.flows.sentinels import MASTER, SENTINEL

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.connect import open_store
+from gateway.store.connections.connect import open_store
+from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
-from gateway.store.slots import slot_of
 from gateway.store.workers import WorkerStore
 from tests.cli.crews import Crew, crew, issue, slow_agent
 from tests.flows.clusters import ClusterStore, cluster_store

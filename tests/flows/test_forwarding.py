@@ -10,8 +10,8 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.domain.errors import Code
-from gateway.domain.policies import Timeouts, Upstream
-from gateway.domain.routes import Route, parse_path
+from gateway.domain.policies.routes import Route, parse_path
+from gateway.domain.policies.snapshot import Timeouts, Upstream
 from tests.flows.raw import exchange, read_answer
 from tests.flows.test_denials import check
 from tests.flows.world import World

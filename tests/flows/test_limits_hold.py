@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
-from gateway.domain.policies import Timeouts
+from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.leftovers import descriptors, nothing_left
 from tests.flows.raw import read_answer

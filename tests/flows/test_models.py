@@ -9,7 +9,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World

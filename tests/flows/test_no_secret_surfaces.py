@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from gateway.crypto.draw import draw
-from gateway.domain.keys import compose
+from gateway.domain.keys.key import compose
 from tests.cli.key_commands import PEPPER, Commands
 from tests.cli.serving import REPOSITORY
 from tests.flows.misplaced_keys import requests

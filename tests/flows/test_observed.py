@@ -12,11 +12,11 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
-from gateway.domain.limits import Concurrency, Limits, Quota, Window
-from gateway.domain.policies import Plan, Upstream
-from gateway.domain.routes import Route, parse_path
+from gateway.domain.keys.limits import Concurrency, Limits, Quota, Window
+from gateway.domain.policies.routes import Route, parse_path
+from gateway.domain.policies.snapshot import Plan, Upstream
 from gateway.domain.settings import AccessLogSettings, Address, StoreSettings
-from gateway.services.access_log import FLUSH_SECONDS
+from gateway.services.telemetry.access_log import FLUSH_SECONDS
 from tests.flows.raw import exchange
 from tests.flows.world import Answer, World, listening, new_world
 

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.domain.keys import Key
-from gateway.domain.policies import Upstream
+from gateway.domain.keys.key import Key
+from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
 from gateway.proxy.inflight import SWEEP_SECONDS
-from gateway.services.issue import Issuer
+from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.flows.own_store import own_store
 from tests.flows.world import World, draw, listening, new_world, peppers

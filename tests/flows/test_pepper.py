@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 
 from gateway.crypto.tags import Peppers, pepper_id
 from gateway.domain.errors import Code
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.services.authenticate import WRITERS
-from gateway.services.issue import Issuer
-from gateway.services.throttle import PER_KEY
+from gateway.services.admission.authenticate import WRITERS
+from gateway.services.admission.throttle import PER_KEY
+from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.flows.many_keys import many_keys
 from tests.flows.test_attacks import unknown, wrong

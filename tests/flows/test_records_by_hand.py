@@ -16,9 +16,9 @@ from gateway.cli import logs
 from gateway.crypto.argon2 import hash_key
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Code
-from gateway.domain.keys import Key, compose
-from gateway.domain.limits import Limits, Rate
-from gateway.domain.policies import Plan
+from gateway.domain.keys.key import Key, compose
+from gateway.domain.keys.limits import Limits, Rate
+from gateway.domain.policies.snapshot import Plan
 from gateway.domain.settings import StoreSettings
 from tests.flows.test_denials import check
 from tests.flows.world import World, new_world

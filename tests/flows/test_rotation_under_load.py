@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain import keys as grammar
-from gateway.domain.keys import Key
+from gateway.domain.keys import key as grammar
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from tests.cli.key_commands import PEPPER, Commands
 from tests.flows.test_observed import metrics

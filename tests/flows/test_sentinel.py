@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.domain.errors import Code, StoreError
-from gateway.store.connect import open_store, ping
+from gateway.store.connections.connect import open_store, ping
+from gateway.store.connections.sentinel import WATCH_SECONDS
 from gateway.store.keys import KeyStore
-from gateway.store.sentinel import WATCH_SECONDS
 from tests.flows.nodes import Node
 from tests.flows.sentinels import MASTER, WatchedStore, watched_store
 from tests.flows.test_denials import check

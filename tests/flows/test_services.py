@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.domain.references import Reference
-from gateway.domain.services import SENT_WHOLE
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.services import SENT_WHOLE
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_pull import seen
 from tests.flows.world import World

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.errors import Code
-from gateway.domain.policies import Upstream
+from gateway.domain.policies.snapshot import Upstream
 from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, listening
 

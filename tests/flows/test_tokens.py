@@ -11,9 +11,9 @@ import openai
 import pytest
 from aiohttp import web
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.usage import By, Counts, Step
-from gateway.services.usage import EVERYTHING, reached, totals
+from gateway.services.telemetry.usage import EVERYTHING, reached, totals
 from gateway.store.usage import UsageStore
 from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put

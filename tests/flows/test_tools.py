@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult, ListRootsResult, Root, TextContent
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.services import keep
 from tests.flows.tools import (
     BOTH,

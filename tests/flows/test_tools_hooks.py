@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.keys import Key
-from gateway.services.policies import read_directory
+from gateway.domain.keys.key import Key
+from gateway.services.policies.directory import read_directory
 from tests.flows import own_hooks
 from tests.flows.audit import come
 from tests.flows.services import keep

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (

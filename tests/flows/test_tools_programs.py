@@ -13,8 +13,8 @@ import pytest
 from mcp_types import CallToolResult, TextContent
 
 from gateway.domain.children import Isolation
-from gateway.domain.keys import Key
-from gateway.services.program_vet import ProgramVet
+from gateway.domain.keys.key import Key
+from gateway.services.tools.program_vet import ProgramVet
 from tests.children.programs import processes, python, until
 from tests.flows.audit import come
 from tests.flows.services import keep, put

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from gateway.cli.serve import asks_for_traces
-from gateway.domain.policies import Upstream
+from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
 from tests.cli.serving import environment, serving
 from tests.flows.world import World, listening, new_world
@@ -177,7 +177,7 @@ async def test_without_the_extra_it_serves_and_says_what_is_missing(
     store: StoreSettings, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As where the library cannot be found.
-    monkeypatch.setitem(sys.modules, "gateway.services.tracing", None)
+    monkeypatch.setitem(sys.modules, "gateway.services.telemetry.tracing", None)
     with capture_logs() as logs:
         async with new_world(store, client, traces=True) as world:
             assert (await world.call(await world.issue())).status == 200

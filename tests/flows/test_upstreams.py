@@ -13,7 +13,7 @@ import trustme
 from aiohttp import web
 
 from gateway.domain.errors import Code
-from gateway.domain.policies import ClientTls, Timeouts, Upstream
+from gateway.domain.policies.snapshot import ClientTls, Timeouts, Upstream
 from tests.flows.test_denials import check
 from tests.flows.world import World, listening
 

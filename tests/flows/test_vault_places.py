@@ -8,7 +8,7 @@ from gateway.client import Credentials
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.settings import StoreSettings, VaultSettings
-from gateway.store.connect import open_store
+from gateway.store.connections.connect import open_store
 from gateway.store.vault import VaultStore
 from tests.cli.vault_commands import VaultCommands
 from tests.client.agents import until

@@ -14,7 +14,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.services import keep, put
 from tests.flows.world import Answer, World
 from tests.services.vaults import Vault

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.flows.world import World
 
 PAUSE = 0.01

@@ -16,10 +16,10 @@ from redis.asyncio import Redis
 from gateway.app import Gateway, open_gateway
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
-from gateway.domain.audit_settings import AuditSettings
-from gateway.domain.key_fields import KeyFields
-from gateway.domain.keys import Key
-from gateway.domain.policies import Agent, Plan, Policies, Upstream
+from gateway.domain.audit.settings import AuditSettings
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.key import Key
+from gateway.domain.policies.snapshot import Agent, Plan, Policies, Upstream
 from gateway.domain.settings import (
     AccessLogSettings,
     Address,
@@ -29,8 +29,8 @@ from gateway.domain.settings import (
     StoreSettings,
     VaultSettings,
 )
-from gateway.services.issue import Issuer
-from gateway.services.reload import LivePolicies
+from gateway.services.keys.issue import Issuer
+from gateway.services.policies.reload import LivePolicies
 from gateway.store.keys import KeyStore
 
 PEPPER = b"p" * 32

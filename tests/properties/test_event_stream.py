@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.protocol.event_stream import Event, EventReader, EventTooLongError
+from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
 
 pieces = st.sampled_from(
     [b"data: a", b"data:b", b"data", b"id: 7", b": note", b"event: message", b"\n", b"\r\n", b"\r"]

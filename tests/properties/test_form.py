@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import Denied
-from gateway.protocol.form import field, with_form_fields
+from gateway.protocol.http.form import field, with_form_fields
 
 BOUNDARY = b"the-boundary-of-this-form"
 NAMES = st.sampled_from(["file", "language", "prompt"])

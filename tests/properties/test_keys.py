@@ -5,7 +5,7 @@ from zlib import crc32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.keys import compose, contains_key, parse
+from gateway.domain.keys.key import compose, contains_key, parse
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEYS = st.builds(

@@ -14,7 +14,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.limits import Quota, Rate, Window
+from gateway.domain.keys.limits import Quota, Rate, Window
 from gateway.domain.settings import StoreSettings
 
 SCRIPT = files("gateway.store").joinpath("admit.lua").read_text()

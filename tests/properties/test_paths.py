@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import PATH_ODDITIES
-from gateway.protocol.target import Target, parse_target, route_path
+from gateway.domain.policies.snapshot import PATH_ODDITIES
+from gateway.protocol.http.target import Target, parse_target, route_path
 
 PIECES = [
     *(b"/", b"//", b"a", b"B", b"secret", b".", b"..", b"...", b"%2e", b"%2E", b".%2e", b"%2e."),

@@ -5,11 +5,11 @@ from types import MappingProxyType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.policies import Agent, Policies, Upstream
-from gateway.domain.policy_diff import Comparison
-from gateway.domain.records import KeyRecord
-from gateway.domain.routes import Route, RoutePath, find, parse_path
-from gateway.domain.scopes import Scope, parse_all
+from gateway.domain.keys.record import KeyRecord
+from gateway.domain.keys.scopes import Scope, parse_all
+from gateway.domain.policies.diff import Comparison
+from gateway.domain.policies.routes import Route, RoutePath, find, parse_path
+from gateway.domain.policies.snapshot import Agent, Policies, Upstream
 
 METHODS = ("GET", "POST", "DELETE")
 PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**"]), max_size=4)

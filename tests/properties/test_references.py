@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.references import Reference, Template, parse
+from gateway.domain.policies.references import Reference, Template, parse
 
 names = st.from_regex(r"[a-z][a-z0-9_]{1,20}", fullmatch=True)
 fields = st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)

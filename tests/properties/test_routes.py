@@ -6,8 +6,16 @@ from time import perf_counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.routes import Allowed, Route, RoutePath, find, fold, matches, parse_path
-from gateway.protocol.target import route_path
+from gateway.domain.policies.routes import (
+    Allowed,
+    Route,
+    RoutePath,
+    find,
+    fold,
+    matches,
+    parse_path,
+)
+from gateway.protocol.http.target import route_path
 
 SEGMENTS = st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=7)
 PATTERNS = st.lists(st.sampled_from([b"a", b"b", b"*", b"**"]), max_size=6)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.protocol.rpc_scrub import Known, Search, decode, known
+from gateway.protocol.mcp.rpc_scrub import Known, Search, decode, known
 
 SECRET = 'ghp_"5e\\cret/ö with\n<odd>&chars'
 NUMBER = "4471100817263544"

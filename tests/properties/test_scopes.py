@@ -5,7 +5,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.scopes import KINDS, Scope, parse, parse_all
+from gateway.domain.keys.scopes import KINDS, Scope, parse, parse_all
 
 NAMES = st.sampled_from(["a", "ab", "A", "a.b", "a-b", "a_b", "0", "x" * 128])
 REQUIRED = st.builds(Scope, st.sampled_from(KINDS), NAMES, NAMES)

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from gateway.crypto.argon2 import hash_key
 from gateway.domain.errors import Code
 from gateway.proxy.inflight import SWEEP_SECONDS, Inflight
-from gateway.services.standing import Standing
-from gateway.store.connect import open_store
+from gateway.services.admission.standing import Standing
+from gateway.store.connections.connect import open_store
 from gateway.store.keys import KeyStore
 from tests.flows.own_store import own_store
 from tests.flows.relays import relayed

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain.keys import Key
-from gateway.domain.policies import Timeouts, Upstream
+from gateway.domain.keys.key import Key
+from gateway.domain.policies.snapshot import Timeouts, Upstream
 from gateway.domain.settings import StoreSettings
 from tests.flows.raw import PATIENCE, read_answer
 from tests.flows.world import Answer, World, new_world

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from gateway.proxy.client import IN_A_ROW
 from tests.flows.raw import PATIENCE, read_answer

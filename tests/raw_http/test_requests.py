@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.domain.keys import Key
-from gateway.domain.limits import Limits, Quota, Window
-from gateway.domain.policies import Plan, Upstream
+from gateway.domain.keys.key import Key
+from gateway.domain.keys.limits import Limits, Quota, Window
+from gateway.domain.policies.snapshot import Plan, Upstream
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.world import World, new_world
 from tests.raw_http.cases import GROUPS, HIDDEN, ODD_BYTES, PLACES, Case, Verdict

@@ -17,11 +17,11 @@ import structlog
 from gateway.children.process import Child
 from gateway.domain.children import Isolation, Program
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies import Timeouts
-from gateway.domain.tools import ProgramTerms, ToolServer, Transport
-from gateway.services.stdio_pool import Seat, StdioPool, Wanted, pause_after
-from gateway.services.stdio_server import StdioServer
-from gateway.services.tool_places import ToolPlaces
+from gateway.domain.policies.snapshot import Timeouts
+from gateway.domain.policies.tools import ProgramTerms, ToolServer, Transport
+from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted, pause_after
+from gateway.services.tools.stdio_server import StdioServer
 from tests.children.programs import launcher_of, processes, python, until
 
 PROGRAM = Path(__file__).parent / "mcp_program.py"

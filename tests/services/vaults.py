@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gateway.client.sync import Report, Sync
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.credentials import Credential, Version, parse_id
-from gateway.services.vault_source import VaultSource
+from gateway.services.credentials.source import VaultSource
 from gateway.store.vault import VaultStore
 
 MASTER = b"m" * 32

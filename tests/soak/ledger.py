@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 
-from gateway.domain.keys import Key
+from gateway.domain.keys.key import Key
 from tests.chaos.calls import LOST, OK, Call
 from tests.soak.kinds import CUT, DENIED
 

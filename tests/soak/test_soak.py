@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway.domain.keys import compose
+from gateway.domain.keys.key import compose
 from tests.chaos.calls import LOST, OK, Call
 from tests.chaos.site import missing_tools
 from tests.cli.serving import REPOSITORY, environment

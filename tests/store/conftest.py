@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.engine import Engine, bundled, examine_binary
+from gateway.store.embedded.engine import Engine, bundled, examine_binary
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What the tests of key records share."""
 
-from gateway.domain.records import KeyRecord
+from gateway.domain.keys.record import KeyRecord
 from gateway.store.keys import KeyStore, NewSecret
 
 ID, OTHER_ID = "4xT9mQ2LrB7c", "9zZ9zZ9zZ9zZ"

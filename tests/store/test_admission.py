@@ -9,12 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
-from gateway.domain.judgement import NamedLimit
-from gateway.domain.limits import Concurrency, Quota, Rate, Window
-from gateway.domain.records import KeyRecord
+from gateway.domain.keys.judgement import NamedLimit
+from gateway.domain.keys.limits import Concurrency, Quota, Rate, Window
+from gateway.domain.keys.record import KeyRecord
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import PREPARE, Admission, Charged, Exceeded, Stale, with_lease
-from gateway.store.connect import open_lines
+from gateway.store.connections.connect import open_lines
 
 ID = "abcdefghijkl"
 RECORD = KeyRecord(ID, hash="$argon2id$x", status="active", consumer="sales", scopes="agents/*")

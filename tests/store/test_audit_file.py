@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.audit import GENESIS, AuditEvent, Link, record_of, sealer
-from gateway.domain.audit_chains import Chains
-from gateway.domain.audit_settings import AuditFileSettings, Sync
+from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.record import GENESIS, AuditEvent, Link, record_of, sealer
+from gateway.domain.audit.settings import AuditFileSettings, Sync
 from gateway.domain.errors import StoreError
 from gateway.store import audit_file
 from gateway.store.audit_file import AuditFile, is_whole, read_lines, rotated

@@ -9,16 +9,16 @@ from redis.asyncio import Redis
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
-from gateway.domain.audit import AuditEvent
-from gateway.domain.audit_chains import Chains
-from gateway.domain.audit_settings import Retention
+from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.record import AuditEvent
+from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import Denied, StoreError
 from gateway.domain.settings import StoreSettings
-from gateway.services.audit import Audit
+from gateway.services.audit.writing import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_line import AuditLine
-from gateway.store.connect import open_lines
-from gateway.store.multiplex import Multiplexer
+from gateway.store.connections.connect import open_lines
+from gateway.store.connections.multiplex import Multiplexer
 from tests.flows.own_store import own_store
 
 KEYS = audit_keys(MasterKeys((b"m" * 32,)))

@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
-from gateway.store.line import pack
-from gateway.store.multiplex import PATIENCE, Multiplexer
-from tests.store.test_multiplex import SECONDS, answered, connect_to, relayed, within
+from gateway.store.connections.line import pack
+from gateway.store.connections.multiplex import PATIENCE, Multiplexer
+from tests.store.connections.test_multiplex import SECONDS, answered, connect_to, relayed, within
 
 # Far below a timeout, far above what a refusal takes.
 AT_ONCE = 0.1

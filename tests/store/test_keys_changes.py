@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from gateway.store.failures import StoreFullError
+from gateway.store.connections.failures import StoreFullError
 from gateway.store.keys import KeyStore
 from tests.store.key_records import FIELDS, HOUR, ID, NAME, OTHER_ID, present, secret, tag
 

@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.domain.errors import StoreError
-from gateway.domain.records import field_names
+from gateway.domain.keys.record import field_names
 from gateway.store.keys import KeyStore, LastUsed
 from tests.store.key_records import FIELDS, HOUR, ID, NAME, OTHER_ID, secret
 

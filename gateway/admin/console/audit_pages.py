@@ -8,7 +8,7 @@ from gateway.admin import audit
 from gateway.admin.backend import Backend
 from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
-from gateway.services.verify_audit import Verdict
+from gateway.services.audit.verify import Verdict
 
 # Of the year 9999, after which there are no dates.
 _LAST_SECOND = 253_402_300_800

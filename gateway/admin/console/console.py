@@ -18,9 +18,9 @@ from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
 from gateway.protocol.connect_page import language
 from gateway.protocol.cookies import read_cookies
-from gateway.protocol.reply import Reply, Streamed
+from gateway.protocol.http.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
-from gateway.services.throttle import FailureThrottle
+from gateway.services.admission.throttle import FailureThrottle
 
 HOME = "/console/"
 LONGEST_FORM = 256 * 1024

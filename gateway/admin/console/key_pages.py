@@ -11,8 +11,8 @@ from gateway.admin.routing import Caller, checked
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import WARN_SECONDS
 from gateway.domain.errors import UsageError
-from gateway.domain.key_views import State
-from gateway.services.bulk import Act
+from gateway.domain.keys.views import State
+from gateway.services.keys.bulk import Act
 
 # Of a checkbox: the rest of its name is the id of a key.
 CHOSEN = "chosen."

@@ -9,10 +9,10 @@ from hashlib import sha256
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Caller
 from gateway.domain.errors import StoreError
-from gateway.domain.judgement import dead
-from gateway.domain.scopes import parse_all
-from gateway.services.authenticate import live_hashes
-from gateway.services.passage import Identity
+from gateway.domain.keys.judgement import dead
+from gateway.domain.keys.scopes import parse_all
+from gateway.services.admission.authenticate import live_hashes
+from gateway.services.admission.passage import Identity
 from gateway.store.commands import command
 
 SESSION_SECONDS = 3600

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.domain.problems import Problem
+from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.models import PolicyFile
 from gateway.protocol.policy.tree import Path, Tree
 

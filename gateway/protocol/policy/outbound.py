@@ -1,10 +1,10 @@
 """What policy files say of services and models, as agents that credentials are put into."""
 
-from gateway.domain.policies import Agent, Policies, Timeouts, Upstream
-from gateway.domain.problems import Problem
-from gateway.domain.providers import UPSTREAMS, dialect_of, provider_of
-from gateway.domain.references import Template
-from gateway.domain.services import Dialect, Inject, Sign
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
+from gateway.domain.policies.references import Template
+from gateway.domain.policies.services import Dialect, Inject, Sign
+from gateway.domain.policies.snapshot import Agent, Policies, Timeouts, Upstream
 from gateway.protocol.policy.outbound_sections import (
     InjectSection,
     ModelSection,

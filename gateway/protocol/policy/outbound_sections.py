@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.domain.providers import provider_of
-from gateway.domain.services import Scheme
+from gateway.domain.policies.providers import provider_of
+from gateway.domain.policies.services import Scheme
 from gateway.protocol.policy.sections import (
     PathsSection,
     Section,

@@ -8,11 +8,19 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from gateway.domain.cors import Cors
-from gateway.domain.limits import Concurrency, Limits
-from gateway.domain.policies import Agent, ClientTls, Mention, Plan, Policies, Timeouts, Upstream
-from gateway.domain.problems import Place, Problem
-from gateway.domain.routes import Route, parse_path
+from gateway.domain.keys.limits import Concurrency, Limits
+from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.problems import Place, Problem
+from gateway.domain.policies.routes import Route, parse_path
+from gateway.domain.policies.snapshot import (
+    Agent,
+    ClientTls,
+    Mention,
+    Plan,
+    Policies,
+    Timeouts,
+    Upstream,
+)
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gateway.domain.policies import Mention
-from gateway.domain.problems import Problem
-from gateway.domain.references import OPEN, Reference, parse
-from gateway.domain.services import SENT_WHOLE, SIGNING_FIELDS
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.references import OPEN, Reference, parse
+from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS
+from gateway.domain.policies.snapshot import Mention
 from gateway.protocol.policy.tree import Path, Tree
 
 

@@ -14,7 +14,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gateway.domain.addresses import is_guarded, is_loopback
+from gateway.domain.policies.addresses import is_guarded, is_loopback
 from gateway.protocol.policy.values import Duration, FilePath, Oddity, ProxyUrl, UpstreamUrl
 
 

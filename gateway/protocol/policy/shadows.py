@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from gateway.domain.problems import Problem
+from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.tree import Path, Tree
 
 _PLAN = "this plan is not enforced: what its limits would refuse is reported and let in"

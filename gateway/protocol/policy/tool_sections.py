@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from gateway.domain.command_line import mistake
-from gateway.domain.tools import Transport
+from gateway.domain.policies.tools import Transport
 from gateway.protocol.policy.sections import (
     Section,
     TimeoutsSection,

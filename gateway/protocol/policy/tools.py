@@ -4,10 +4,10 @@ import math
 from types import MappingProxyType
 
 from gateway.domain.children import ChildLimits
-from gateway.domain.cors import Cors
-from gateway.domain.policies import Agent, Timeouts, Upstream
-from gateway.domain.services import Inject
-from gateway.domain.tools import CommandTool, Hooks, ProgramTerms, ToolServer
+from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.services import Inject
+from gateway.domain.policies.snapshot import Agent, Timeouts, Upstream
+from gateway.domain.policies.tools import CommandTool, Hooks, ProgramTerms, ToolServer
 from gateway.protocol.policy.tool_sections import (
     CommandToolSection,
     ProgramSection,

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from yaml.resolver import Resolver
 
-from gateway.domain.problems import Place, Problem
+from gateway.domain.policies.problems import Place, Problem
 
 MAX_BYTES = 512 * 1024
 MAX_NODES = 50_000

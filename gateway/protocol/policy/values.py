@@ -9,15 +9,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from gateway.domain import limits, scopes, units
-from gateway.domain.cors import ANY_ORIGIN
-from gateway.domain.policies import PATH_ODDITIES, Upstream
-from gateway.domain.references import Reference, Template
-from gateway.domain.references import parse as parse_template
-from gateway.domain.routes import pattern_problem
-from gateway.protocol.authority import parse_host
-from gateway.protocol.header_names import is_between
-from gateway.protocol.request import METHODS
+from gateway.domain import units
+from gateway.domain.keys import limits, scopes
+from gateway.domain.policies.cors import ANY_ORIGIN
+from gateway.domain.policies.references import Reference, Template
+from gateway.domain.policies.references import parse as parse_template
+from gateway.domain.policies.routes import pattern_problem
+from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
+from gateway.protocol.http.authority import parse_host
+from gateway.protocol.http.header_names import is_between
+from gateway.protocol.http.request import METHODS
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.crypto.certificates import validity
 from gateway.domain.errors import OperationError
-from gateway.domain.policies import Policies
+from gateway.domain.policies.snapshot import Policies
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.private_files import private_file
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.protocol.policy.read import Loaded
 from gateway.services.diagnosis.findings import Finding, Level, counted
-from gateway.services.orphans import Orphans
+from gateway.services.policies.orphans import Orphans
 
 
 def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterator[Finding]:

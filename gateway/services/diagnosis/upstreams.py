@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from gateway.domain.policies import Policies, Upstream
+from gateway.domain.policies.snapshot import Policies, Upstream
 from gateway.services.diagnosis.findings import Finding, Level, counted, some
 
 AT_ONCE = 16

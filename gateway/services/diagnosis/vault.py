@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from gateway.services.credentials.vault import CredentialView, State
 from gateway.services.diagnosis.findings import Finding, Level, counted, some
-from gateway.services.vault import CredentialView, State
 
 _ADVICE = (
     (

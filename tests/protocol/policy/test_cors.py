@@ -4,7 +4,7 @@ import jsonschema
 import pytest
 import yaml
 
-from gateway.domain.cors import Cors
+from gateway.domain.policies.cors import Cors
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import read_policies
 

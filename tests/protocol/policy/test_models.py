@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.policies import Agent
+from gateway.domain.policies.snapshot import Agent
 from gateway.protocol.policy.read import read_policies
 
 

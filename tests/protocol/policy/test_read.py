@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from gateway.domain.limits import Concurrency, Limits, Quota, Rate, Window
-from gateway.domain.policies import ClientTls, Timeouts
+from gateway.domain.keys.limits import Concurrency, Limits, Quota, Rate, Window
+from gateway.domain.policies.snapshot import ClientTls, Timeouts
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import Loaded, read_policies
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.domain.policies import Policies
-from gateway.domain.references import Reference
-from gateway.domain.services import SENT_WHOLE, Scheme, Sign
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.services import SENT_WHOLE, Scheme, Sign
+from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.policy.read import read_policies
 
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from gateway.domain.children import ChildLimits
-from gateway.domain.policies import Policies
-from gateway.domain.references import Reference
-from gateway.domain.tools import Hooks, ProgramTerms, Transport
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.snapshot import Policies
+from gateway.domain.policies.tools import Hooks, ProgramTerms, Transport
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import read_policies
 

@@ -1,0 +1,87 @@
+"""`gateway credentials list` and `show`. No value is ever printed."""
+
+import click
+
+from gateway.cli.credentials.facts import facts
+from gateway.cli.credentials.values import CREDENTIAL
+from gateway.cli.options import json_option, store_options
+from gateway.cli.output import moment, note, print_facts, print_json, print_table
+from gateway.cli.vault_options import with_vault
+from gateway.domain.credentials import CredentialId
+from gateway.domain.settings import StoreSettings
+from gateway.services.credentials.vault import CredentialView, State, Vault
+
+LIST_EPILOG = """\b
+Examples:
+  gateway credentials list
+  gateway credentials list --json"""
+
+
+@click.command("list", epilog=LIST_EPILOG)
+@json_option
+@store_options
+def list_credentials(store: StoreSettings, as_json: bool) -> None:
+    """List credentials: names, types, versions and states, never values."""
+
+    async def work(vault: Vault) -> list[CredentialView]:
+        return await vault.all()
+
+    found = with_vault(store, note, work)
+    if as_json:
+        print_json({"credentials": [facts(view) for view in found]})
+        return
+    print_table(
+        ("NAME", "TYPE", "STATE", "VERSION", "FIELDS", "EXPIRES", "MAX STALE", "GRACE UNTIL"),
+        [_row(view) for view in found],
+    )
+    if not found:
+        note("There are no credentials yet: 'gateway credentials set' makes one.")
+    for view in found:
+        if view.state is State.BROKEN:
+            note(view.problem)
+
+
+@click.command(epilog="\b\nExample:\n  gateway credentials show openai_key --json")
+@click.argument("name", type=CREDENTIAL)
+@json_option
+@store_options
+def show(store: StoreSettings, as_json: bool, name: CredentialId) -> None:
+    """Show all there is to know of a credential but its value."""
+    view = with_vault(store, note, lambda vault: vault.show(name))
+    if as_json:
+        print_json(facts(view))
+        return
+    print_facts(
+        (
+            ("name", view.name),
+            ("type", view.type),
+            ("state", view.state.value),
+            ("problem", view.problem),
+            ("fields", ", ".join(view.fields)),
+            ("version", str(view.version or "")),
+            ("expires", moment(view.expires_at)),
+            ("max stale", _stale(view)),
+            ("grace until", moment(view.grace_until)),
+            ("created", moment(view.created_at)),
+            ("created by", view.created_by),
+            ("rotated", moment(view.rotated_at)),
+            ("master key", view.master_key),
+        )
+    )
+
+
+def _row(view: CredentialView) -> tuple[str, ...]:
+    return (
+        view.name,
+        view.type,
+        view.state.value,
+        str(view.version or ""),
+        " ".join(view.fields),
+        moment(view.expires_at)[:10],
+        _stale(view),
+        moment(view.grace_until),
+    )
+
+
+def _stale(view: CredentialView) -> str:
+    return "" if view.max_stale is None else f"{view.max_stale} s"

@@ -1,0 +1,170 @@
+"""`gateway credentials set` and `rotate`: values go in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from gateway.cli.credentials.facts import facts
+from gateway.cli.credentials.values import (
+    CREDENTIAL,
+    extra_argument,
+    from_file_option,
+    read_fields,
+    refuse_extra,
+)
+from gateway.cli.options import json_option, store_options
+from gateway.cli.output import moment, note, print_json
+from gateway.cli.vault_options import operator, with_vault
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
+from gateway.domain.errors import UsageError
+from gateway.domain.keys import expiry
+from gateway.domain.settings import StoreSettings
+from gateway.domain.units import duration
+from gateway.services.credentials.vault import CredentialView, Vault
+
+SET_EPILOG = """\b
+Examples:
+  printf %s "$OPENAI_API_KEY" | gateway credentials set openai_key --type api_key
+  gateway credentials set aliyun --type ak_sk --from-file aliyun.json --expires 90d
+  gateway credentials set user/alice/github --type bearer"""
+
+ROTATE_EPILOG = """\b
+Examples:
+  printf %s "$NEW" | gateway credentials rotate openai_key --grace 10m
+  gateway credentials rotate aliyun --from-file new.json --expires 90d"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the operator typed, checked before anything is written."""
+
+    expires: str | None
+    max_stale: int | None = None
+    grace: int = 0
+
+    async def expiry(self, vault: Vault) -> int | None:
+        if self.expires is None:
+            return None
+        try:
+            return expiry.parse(self.expires, await vault.now())
+        except ValueError as problem:
+            raise UsageError(f"--expires: {problem}.") from None
+
+
+@click.command("set", epilog=SET_EPILOG)
+@click.argument("name", type=CREDENTIAL)
+@extra_argument
+@click.option(
+    "--type", "type_name", type=click.Choice(list(TYPES)), required=True, help="What it is."
+)
+@from_file_option
+@click.option(
+    "--expires", metavar="WHEN", help="30d, 2027-01-31 or Unix seconds: warned of before."
+)
+@click.option(
+    "--max-stale", metavar="TIME", help="Serve it for so long while the vault is away; 0: never."
+)
+@json_option
+@store_options
+def set_credential(
+    store: StoreSettings,
+    name: CredentialId,
+    extra: tuple[str, ...],
+    type_name: str,
+    from_file: Path | None,
+    expires: str | None,
+    max_stale: str | None,
+    as_json: bool,
+) -> None:
+    """Keep a credential in the vault. The value comes from stdin, a file or a prompt.
+
+    NAME is like openai_key, or user/<user id>/github for one user's own. One that exists is
+    replaced at once; 'rotate' gives the old value a grace.
+    """
+    refuse_extra(extra)
+    stale = None if max_stale is None else _whole_seconds("--max-stale", max_stale)
+    given = _Given(expires, stale)
+    fields = read_fields(type_name, from_file)
+
+    async def work(vault: Vault) -> CredentialView:
+        return await vault.set(
+            Credential(
+                name,
+                type_name,
+                Version(1, fields),
+                expires_at=await given.expiry(vault),
+                max_stale=given.max_stale,
+                created_by=operator(),
+            )
+        )
+
+    view = with_vault(store, note, work)
+    _print(view, as_json=as_json)
+
+
+@click.command(epilog=ROTATE_EPILOG)
+@click.argument("name", type=CREDENTIAL)
+@extra_argument
+@from_file_option
+@click.option(
+    "--grace",
+    default="0",
+    show_default=True,
+    metavar="TIME",
+    help="How long the old value may still be tried, such as 10m.",
+)
+@click.option("--expires", metavar="WHEN", help="Of the new value; left out: as before.")
+@json_option
+@store_options
+def rotate(
+    store: StoreSettings,
+    name: CredentialId,
+    extra: tuple[str, ...],
+    from_file: Path | None,
+    grace: str,
+    expires: str | None,
+    as_json: bool,
+) -> None:
+    """Replace the value of a credential. Of several fields, those not given stay.
+
+    Gateways and agents use it within their poll, without a restart.
+    """
+    refuse_extra(extra)
+    given = _Given(expires, grace=_whole_seconds("--grace", grace))
+    # The type decides how the value is read, and stdin is read before anything is locked.
+    type_name = with_vault(store, note, lambda vault: vault.type_of(name))
+    fields: Mapping[str, str] = read_fields(type_name, from_file)
+
+    async def work(vault: Vault) -> CredentialView:
+        return await vault.rotate(
+            name,
+            fields,
+            given.grace,
+            expires_at=await given.expiry(vault),
+            keep_expiry=given.expires is None,
+        )
+
+    _print(with_vault(store, note, work), as_json=as_json)
+
+
+def _print(view: CredentialView, *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts(view))
+        return
+    note(f"Credential '{view.name}' is at version {view.version}; its value is never shown again.")
+    if view.grace_until is not None:
+        note(f"The value before may be tried until {moment(view.grace_until)}.")
+
+
+def _whole_seconds(option: str, text: str) -> int:
+    if text == "0":
+        return 0
+    try:
+        seconds = duration(text)
+    except ValueError as problem:
+        raise UsageError(f"{option}: {problem}.") from None
+    if seconds != int(seconds):
+        raise UsageError(f"{option}: {text!r} is not a whole number of seconds.")
+    return int(seconds)

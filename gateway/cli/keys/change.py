@@ -1,0 +1,128 @@
+"""`gateway keys revoke`, `disable`, `enable`, `update` and `delete`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.keys.facts import facts, print_key
+from gateway.cli.keys.options import (
+    KEY_ID,
+    choose_plan,
+    confirm,
+    expiry_second,
+    read_plans,
+    split_users,
+    with_keys,
+)
+from gateway.cli.keys.results import print_changes
+from gateway.cli.keys.selection import Selection, select, selection_options
+from gateway.cli.options import json_option, policies_option, store_options
+from gateway.cli.output import note
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.views import KeyView, view
+from gateway.domain.settings import StoreSettings
+from gateway.services.keys import bulk, lifecycle
+from gateway.services.keys.bulk import Act
+from gateway.services.keys.lifecycle import KeyChange
+from gateway.store.keys import KeyStore
+
+
+@click.command(epilog="\b\nExample:\n  gateway keys revoke 4xT9mQ2LrB7c")
+@selection_options
+@json_option
+@store_options
+def revoke(store: StoreSettings, as_json: bool, **named: Any) -> None:
+    """Close keys for good, from the next request on."""
+
+    _change(store, Selection(**named), Act.REVOKE, as_json=as_json)
+
+
+@click.command(epilog="\b\nExample:\n  gateway keys disable --consumer sales --dry-run")
+@selection_options
+@json_option
+@store_options
+def disable(store: StoreSettings, as_json: bool, **named: Any) -> None:
+    """Suspend keys until 'enable'."""
+
+    _change(store, Selection(**named), Act.DISABLE, as_json=as_json)
+
+
+@click.command(epilog="\b\nExample:\n  gateway keys enable 4xT9mQ2LrB7c")
+@selection_options
+@json_option
+@store_options
+def enable(store: StoreSettings, as_json: bool, **named: Any) -> None:
+    """Undo 'disable'. A revoked key stays revoked: 'rotate' gives it a new secret."""
+
+    _change(store, Selection(**named), Act.ENABLE, as_json=as_json)
+
+
+def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bool) -> None:
+    async def work(keys: KeyStore) -> list[KeyChange]:
+        ids = await select(keys, selection, act)
+        if selection.dry_run:
+            return [KeyChange(key_id, f"would {act}") for key_id in ids]
+        done = await bulk.change(keys, act, ids)
+        if done.replicated is False:
+            note(
+                "No replica has acknowledged the revocation: if the primary is lost now, it may "
+                "be undone. Run the command again once replication is well."
+            )
+        return list(done.changes)
+
+    print_changes(with_keys(store, work), as_json=as_json)
+
+
+@click.command(
+    epilog="\b\nExample:\n  gateway keys update 4xT9mQ2LrB7c --scope 'agents/faq:*' --expires 30d"
+)
+@click.argument("key_id", metavar="ID", type=KEY_ID)
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Replaces all scopes.")
+@click.option("--consumer", metavar="NAME", help="Whose key it is from now on.")
+@click.option("--label", metavar="TEXT", help="Free text; '' for none.")
+@click.option("--plan", metavar="NAME", help="'' for none.")
+@click.option("--limits", metavar="TEXT", help="Replaces its own limits; '' for none.")
+@click.option("--users", metavar="U1,U2", help="Replaces all users; '' for none, '*' for any.")
+@click.option("--expires", metavar="WHEN", help="30d, 2027-01-31, Unix seconds or 'never'.")
+@json_option
+@policies_option
+@store_options
+def update(
+    store: StoreSettings,
+    policies: Path,
+    as_json: bool,
+    key_id: str,
+    scopes: tuple[str, ...],
+    users: str | None,
+    expires: str | None,
+    **named: Any,
+) -> None:
+    """Change what is given, and nothing else, from the next request on."""
+    fields = KeyFields(scopes=scopes or None, users=split_users(users), **named)
+    fields.values()
+    if fields.plan:
+        choose_plan(fields.plan, read_plans(policies))
+
+    async def work(keys: KeyStore) -> KeyView:
+        whole = replace(fields, expires_at=await expiry_second(keys, expires))
+        record, _ = await lifecycle.update(keys, key_id, whole)
+        return view(record, await keys.now())
+
+    print_key(facts(with_keys(store, work)), as_json=as_json)
+
+
+@click.command(epilog="\b\nExample:\n  gateway keys delete 4xT9mQ2LrB7c --yes")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=KEY_ID)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@store_options
+def delete(store: StoreSettings, as_json: bool, ids: tuple[str, ...], yes: bool) -> None:
+    """Remove keys with their records and counters. 'revoke' keeps the history."""
+    confirm(f"Delete {', '.join(ids)} for good?", yes=yes)
+
+    async def work(keys: KeyStore) -> list[KeyChange]:
+        return [await lifecycle.delete(keys, key_id) for key_id in dict.fromkeys(ids)]
+
+    print_changes(with_keys(store, work), as_json=as_json)

@@ -1,0 +1,200 @@
+"""`gateway keys create` and `rotate`: the two commands that print a key, once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.keys.issued import KeyFile, explain_created, explain_rotated, print_issued
+from gateway.cli.keys.options import (
+    choose_plan,
+    expiry_second,
+    read_plans,
+    split_users,
+    with_keys,
+)
+from gateway.cli.keys.results import print_changes
+from gateway.cli.keys.selection import Selection, select, selection_options
+from gateway.cli.options import json_option, policies_option, read_peppers, store_options
+from gateway.cli.output import note
+from gateway.cli.vault_options import operator
+from gateway.crypto.draw import draw
+from gateway.crypto.tags import Peppers
+from gateway.domain.errors import GatewayError, UsageError
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.key import ENVS, Env
+from gateway.domain.settings import StoreSettings
+from gateway.domain.units import duration
+from gateway.services.keys.bulk import Act, rotations
+from gateway.services.keys.issue import Issued, Issuer
+from gateway.services.keys.lifecycle import KeyChange
+from gateway.store.keys import KeyStore
+
+CREATE_EPILOG = """\b
+Examples:
+  gateway keys create --consumer sales --scope agents/support:chat --expires 30d
+  KEY=$(gateway keys create --consumer sales --scope 'agents/*' --quiet)"""
+
+ROTATE_EPILOG = """\b
+Examples:
+  gateway keys rotate 4xT9mQ2LrB7c --grace 24h
+  gateway keys rotate --consumer sales --grace 24h --out sales-keys.jsonl --yes"""
+
+quiet_option = click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
+idempotency_option = click.option(
+    "--idempotency-key",
+    metavar="K",
+    default="",
+    help="A repeat with it within 10 minutes replaces the secret that was lost.",
+)
+
+
+@click.command(epilog=CREATE_EPILOG)
+@click.option("--consumer", required=True, metavar="NAME", help="Whose key it is.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="What it may do; repeatable.",
+)
+@click.option("--plan", metavar="NAME", help="Its limits, by name. Default: the plan 'default'.")
+@click.option("--limits", metavar="TEXT", help="Instead of the plan's: 'rate=5/s quota=100/d'.")
+@click.option("--users", metavar="U1,U2", help="Users it may act for; '*' for any.")
+@click.option("--expires", metavar="WHEN", help="30d, 2027-01-31 or Unix seconds.")
+@click.option("--label", metavar="TEXT", help="Free text, for people.")
+@click.option(
+    "--env", type=click.Choice(ENVS), default="live", show_default=True, help="Shown in the key."
+)
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="A decoy: it never works, and its use is an audit event and a metric of its own.",
+)
+@idempotency_option
+@quiet_option
+@json_option
+@policies_option
+@store_options
+def create(
+    store: StoreSettings,
+    policies: Path,
+    as_json: bool,
+    quiet: bool,
+    idempotency_key: str,
+    canary: bool,
+    env: Env,
+    expires: str | None,
+    users: str | None,
+    **named: Any,
+) -> None:
+    """Make a key and print it, this once."""
+    fields = KeyFields(users=split_users(users), **named)
+    fields.values()
+    fields = replace(fields, plan=choose_plan(fields.plan, read_plans(policies)))
+    peppers = Peppers(read_peppers(store))
+
+    async def work(keys: KeyStore) -> Issued:
+        whole = replace(fields, expires_at=await expiry_second(keys, expires))
+        issuer = Issuer(keys, peppers, draw)
+        return await issuer.create(whole, env, operator(), idempotency_key, canary=canary)
+
+    issued = with_keys(store, work)
+    print_issued(issued, as_json=as_json)
+    if not (quiet or as_json):
+        explain_created(issued)
+
+
+@click.command(epilog=ROTATE_EPILOG)
+@selection_options
+@click.option(
+    "--grace",
+    default="0",
+    show_default=True,
+    metavar="TIME",
+    help="How long the old secret goes on working, such as 24h.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A new file for the keys: mode 0600, one JSON object a line.",
+)
+@idempotency_option
+@quiet_option
+@json_option
+@store_options
+def rotate(
+    store: StoreSettings,
+    as_json: bool,
+    quiet: bool,
+    idempotency_key: str,
+    out: Path | None,
+    grace: str,
+    **named: Any,
+) -> None:
+    """Give keys a new secret; id, scopes and limits stay.
+
+    A revoked key becomes active again, without grace; a disabled one stays disabled.
+    """
+    selection = Selection(**named)
+    seconds = _seconds(grace)
+    if out is None and not (selection.is_single or selection.dry_run):
+        raise UsageError("Several keys are not printed: add --out FILE, a new file for them.")
+    peppers = Peppers(read_peppers(store))
+
+    async def work(keys: KeyStore) -> list[KeyChange]:
+        ids = await select(keys, selection, Act.ROTATE)
+        if selection.dry_run:
+            return [KeyChange(key_id, "would rotate") for key_id in ids]
+        turn = _Turn(keys, Issuer(keys, peppers, draw), seconds, idempotency_key)
+        if out is not None:
+            return await turn.into_file(out, ids)
+        said = await turn.to_stdout(ids[0], as_json=as_json)
+        if not (quiet or as_json):
+            note(said)
+        return []
+
+    changes = with_keys(store, work)
+    if selection.dry_run or out is not None:
+        print_changes(changes, as_json=as_json)
+
+
+class _Turn:
+    """One run of `rotate`: what is the same for each of its keys."""
+
+    def __init__(self, keys: KeyStore, issuer: Issuer, grace: float, idempotency_key: str) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._grace = grace
+        self._idempotency_key = idempotency_key
+
+    async def to_stdout(self, key_id: str, *, as_json: bool) -> str:
+        issued = await self._issuer.rotate(key_id, self._grace, self._idempotency_key)
+        print_issued(issued, as_json=as_json)
+        return await self._said(issued)
+
+    async def into_file(self, path: Path, ids: Sequence[str]) -> list[KeyChange]:
+        changes = []
+        with KeyFile(path) as file:
+            turns = rotations(self._issuer, ids, self._grace, self._idempotency_key)
+            async for key_id, turned in turns:
+                if isinstance(turned, GatewayError):
+                    changes.append(KeyChange(key_id, "refused", str(turned)))
+                    continue
+                file.add(turned)
+                changes.append(KeyChange(key_id, "rotated", await self._said(turned)))
+        return changes
+
+    async def _said(self, issued: Issued) -> str:
+        return explain_rotated(issued, await self._keys.now(), self._grace)
+
+
+def _seconds(grace: str) -> float:
+    if grace == "0":
+        return 0.0
+    try:
+        return duration(grace)
+    except ValueError as problem:
+        raise UsageError(f"--grace: {problem}.") from None

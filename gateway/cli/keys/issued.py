@@ -1,0 +1,117 @@
+"""Handing out a key: on stdout once, or into a file that only its owner reads."""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import click
+
+from gateway.cli.output import moment, note, print_json
+from gateway.domain.errors import OperationError
+from gateway.domain.keys.views import State, view
+from gateway.services.keys.issue import Issued
+
+OWNER_ONLY = 0o600
+
+
+def shape(issued: Issued) -> dict[str, Any]:
+    """What `create` and `rotate` print as JSON; `plan` and `expires_at` null where none."""
+    key = view(issued.record, 0)
+    return {
+        "id": key.id,
+        "key": issued.key.text,
+        "consumer": key.consumer,
+        "scopes": list(key.scopes),
+        "plan": key.plan,
+        "expires_at": key.expires_at,
+    }
+
+
+def print_issued(issued: Issued, *, as_json: bool) -> None:
+    """The key on stdout; OperationError where stdout is full or closed."""
+    try:
+        if as_json:
+            print_json(shape(issued))
+        else:
+            click.echo(issued.key.text)
+    except OSError as problem:
+        raise OperationError(
+            f"The new secret of {issued.key.id} could not be printed ({problem.strerror}) and is "
+            f"lost: 'gateway keys rotate {issued.key.id}' makes another."
+        ) from None
+
+
+def explain_created(issued: Issued) -> None:
+    """What to do with a new key, beside it and without repeating it."""
+    agents = [s.split(":")[0] for s in issued.record.scopes.split() if s.startswith("agents/")]
+    path = agents[0] if agents and "*" not in agents[0] else "agents/NAME"
+    note(f"This is key {issued.key.id}, shown once: keep it now, Redis holds only its hash.")
+    note("Put it into a shell variable with 'read -rs KEY', then call with:")
+    click.echo(f'  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8080/{path}/', err=True)
+
+
+def explain_rotated(issued: Issued, now: int, grace: float) -> str:
+    """What became of the old secret, and what still keeps the new one from working."""
+    key = view(issued.record, now)
+    if issued.repeated:
+        said = "Only the secret that was lost is replaced."
+    elif key.grace_until is not None:
+        said = f"The old secret works until {moment(key.grace_until)}."
+    elif grace:
+        said = "The key was not alive, so its old secret has no grace."
+    else:
+        said = "The old secret stopped working at once; '--grace 24h' would give callers time."
+    match key.state:
+        case State.DISABLED:
+            return f"{said} The key is still disabled: 'gateway keys enable {key.id}'."
+        case State.EXPIRED:
+            return f"{said} The key is still expired: 'gateway keys update {key.id} --expires 30d'."
+        case _:
+            return said
+
+
+class KeyFile:
+    """A new file of keys, mode 0600, one JSON object a line. Each key is on disk before the next
+    is made. A file that got no key is removed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = 0
+
+    def __enter__(self) -> "KeyFile":
+        try:
+            self._file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
+        except FileExistsError:
+            raise OperationError(
+                f"{self._path} exists and is not overwritten: name a new file."
+            ) from None
+        except OSError as problem:
+            raise OperationError(
+                f"{self._path} cannot be made: {problem.strerror}. Nothing was rotated."
+            ) from None
+        return self
+
+    def add(self, issued: Issued) -> None:
+        line = json.dumps(shape(issued)).encode() + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+            os.fsync(self._file)
+        except OSError as problem:
+            raise OperationError(
+                f"The new secret of {issued.key.id} could not be written to {self._path} "
+                f"({problem.strerror}) and is lost: rotate that key again."
+            ) from None
+        self._count += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+        if not self._count:
+            self._path.unlink(missing_ok=True)

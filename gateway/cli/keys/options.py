@@ -1,0 +1,120 @@
+"""What the `keys` commands share: ids, questions to the operator, the plans, the store."""
+
+import asyncio
+import difflib
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from gateway.cli.output import note
+from gateway.cli.vault_options import operators_acts, signing_keys
+from gateway.domain.errors import UsageError
+from gateway.domain.keys import expiry
+from gateway.domain.keys.key import KEY_PREFIX, is_id
+from gateway.domain.policies.snapshot import DEFAULT_PLAN, Plan
+from gateway.domain.settings import StoreSettings
+from gateway.services.keys.audited import AuditedKeys
+from gateway.store.connections.connect import open_store
+from gateway.store.keys import KeyStore
+
+T = TypeVar("T")
+
+_ID_IN_KEY = re.compile(r"agk_(?:live|test)_([0-9A-Za-z]{12})(?![0-9A-Za-z])", re.ASCII)
+
+
+def with_keys(store: StoreSettings, work: Callable[[KeyStore], Awaitable[T]]) -> T:
+    """Run `work` on the key records; what it changes is in the audit first."""
+    masters = signing_keys(store, note)
+
+    def unrecorded(key_id: str) -> None:
+        note(f"The revocation of key {key_id} has no audit record: it could not be written.")
+
+    async def run() -> T:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(open_store(store))
+            acts = operators_acts(client, store.prefix, masters, stack)
+            return await work(AuditedKeys(client, store.prefix, acts, unrecorded))
+
+    return asyncio.run(run())
+
+
+class KeyIdType(click.ParamType[str]):
+    """A key id. A whole key is refused without being repeated: arguments are visible to every
+    process of the machine."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if is_id(value):
+            return value
+        if KEY_PREFIX in value:
+            found = _ID_IN_KEY.search(value)
+            its_id = f": {found.group(1)}" if found else ""
+            raise UsageError(
+                "That is a whole key, and others can see the arguments of a command; give its "
+                f"id, the 12 characters after 'agk_live_'{its_id}."
+            )
+        raise UsageError(
+            "That is not a key id: an id is the 12 letters and digits after 'agk_live_', as in "
+            "'gateway keys list'."
+        )
+
+
+KEY_ID = KeyIdType()
+
+
+def split_users(text: str | None) -> tuple[str, ...] | None:
+    """`u1,u2` as user ids."""
+    return None if text is None else tuple(text.replace(",", " ").split())
+
+
+async def expiry_second(keys: KeyStore, text: str | None) -> int | None:
+    """The Unix second that `--expires` names, by Redis' clock; 0 for 'never'."""
+    if text is None:
+        return None
+    try:
+        return expiry.parse(text, await keys.now()) or 0
+    except ValueError as problem:
+        raise UsageError(f"--expires: {problem}.") from None
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal; UsageError where there is nobody to ask and no --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("Nobody is here to confirm this: add --yes.")
+    click.confirm(question, abort=True, err=True)
+
+
+def read_plans(directory: Path) -> Mapping[str, Plan] | None:
+    """The plans of the policies; None where these cannot be read here."""
+    if not directory.is_dir():
+        return None
+    # Imported late: most commands need no policies, and pydantic takes its time.
+    from gateway.services.policies.directory import read_directory
+
+    policies = read_directory(directory).policies
+    return None if policies is None else policies.plans
+
+
+def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
+    """The plan of a new key; UsageError where the policies have no such plan."""
+    if asked is None:
+        if plans is not None and DEFAULT_PLAN in plans:
+            return DEFAULT_PLAN
+        why = "the policies cannot be read here" if plans is None else "there is no plan 'default'"
+        note(f"No --plan was given and {why}: this key has no plan's limits.")
+        return ""
+    if asked and plans is None:
+        note(f"The policies cannot be read here, so the plan {asked!r} was not checked.")
+    elif asked and plans is not None and asked not in plans:
+        near = difflib.get_close_matches(asked, plans, n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(plans) or 'none'}"
+        raise UsageError(f"No policy has the plan {asked!r}; {known}")
+    return asked

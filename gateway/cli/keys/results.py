@@ -1,0 +1,23 @@
+"""One table of what became of several keys."""
+
+import sys
+from collections.abc import Sequence
+
+from gateway.cli.output import note, print_json, print_table
+from gateway.services.keys.lifecycle import KeyChange
+
+
+def print_changes(changes: Sequence[KeyChange], *, as_json: bool) -> None:
+    """Print the outcomes; exit 1 if a key was refused."""
+    if as_json:
+        rows = [{"id": c.id, "outcome": c.outcome, "note": c.note} for c in changes]
+        print_json({"results": rows})
+    elif changes:
+        print_table(("ID", "OUTCOME"), [(c.id, c.outcome) for c in changes])
+    else:
+        note("There is no key to act on.")
+    told = [c.note for c in changes if c.note and (c.refused or not as_json)]
+    for sentence in dict.fromkeys(told):
+        note(sentence)
+    if any(change.refused for change in changes):
+        sys.exit(1)

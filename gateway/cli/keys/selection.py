@@ -1,0 +1,56 @@
+"""Which keys a command is about: named ones, or all of a department's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from gateway.cli.keys.options import KEY_ID, confirm
+from gateway.domain.errors import UsageError
+from gateway.services.keys.bulk import Act, all_of
+from gateway.services.keys.find import one
+from gateway.store.keys import KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the operator named. `dry_run`: show it and change nothing."""
+
+    ids: tuple[str, ...]
+    consumer: str | None
+    dry_run: bool
+    yes: bool
+
+    def __post_init__(self) -> None:
+        if bool(self.ids) == (self.consumer is not None):
+            raise UsageError("Give one or more key ids, or --consumer NAME for all of its keys.")
+
+    @property
+    def is_single(self) -> bool:
+        return len(set(self.ids)) == 1
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`ID…`, `--consumer`, `--dry-run`, `--yes`."""
+    for option in (
+        click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID),
+        click.option("--consumer", metavar="NAME", help="All keys of this consumer."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+        click.option("--yes", is_flag=True, help="Do not ask before acting on a consumer's keys."),
+    ):
+        command = option(command)
+    return command
+
+
+async def select(keys: KeyStore, selection: Selection, act: Act) -> list[str]:
+    """The ids to act on. Of a consumer's keys only those that the act is about, after asking."""
+    if selection.consumer is None:
+        ids = list(dict.fromkeys(selection.ids))
+        return [(await one(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
+    ids = [key.id for key in await all_of(keys, selection.consumer, act)]
+    if ids and not selection.dry_run:
+        plural = "key" if len(ids) == 1 else "keys"
+        asked = f"{act.capitalize()} {len(ids)} {plural} of {selection.consumer}?"
+        confirm(asked, yes=selection.yes)
+    return ids

@@ -1,0 +1,88 @@
+"""`gateway keys list` and `show`. No hash and no tag is ever printed."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.keys.facts import all_facts, facts, print_key
+from gateway.cli.keys.filter import filter_options
+from gateway.cli.keys.options import KEY_ID, read_plans, with_keys
+from gateway.cli.options import json_option, policies_option, store_options
+from gateway.cli.output import moment, note, print_json, print_table
+from gateway.domain.keys.views import KeyView, view
+from gateway.domain.settings import StoreSettings
+from gateway.services.keys.find import KeyFilter, Page, one, page
+from gateway.store.keys import KeyStore
+
+MOST_A_PAGE = 10_000
+
+LIST_EPILOG = """\b
+Examples:
+  gateway keys list --consumer sales --expiring-within 7d
+  gateway keys list --status revoked --json"""
+
+
+@click.command("list", epilog=LIST_EPILOG)
+@filter_options
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MOST_A_PAGE),
+    default=100,
+    show_default=True,
+    help="The most keys that one page holds.",
+)
+@click.option("--after", metavar="ID", default="", help="Go on behind this id: 'next' of a page.")
+@json_option
+@store_options
+def list_keys(
+    store: StoreSettings,
+    as_json: bool,
+    wanted: KeyFilter,
+    limit: int,
+    after: str,
+) -> None:
+    """List keys, in the order of their ids, a page at a time."""
+    if after:
+        KEY_ID.convert(after, None, None)
+
+    async def work(keys: KeyStore) -> Page:
+        return await page(keys, wanted, limit=limit, after=after)
+
+    found = with_keys(store, work)
+    if as_json:
+        print_json({"keys": [facts(key) for key in found.keys], "next": found.next})
+        return
+    print_table(
+        ("ID", "CONSUMER", "STATE", "PLAN", "SCOPES", "EXPIRES", "LABEL"),
+        [
+            (k.id, k.consumer, k.state, k.plan or "", " ".join(k.scopes), _day(k), k.label)
+            for k in found.keys
+        ],
+    )
+    if not found.keys:
+        none = "There are no keys yet: 'gateway keys create' makes one."
+        note("No key matches." if wanted != KeyFilter() else none)
+    if found.next:
+        note(f"There are more: add --after {found.next}")
+
+
+@click.command(epilog="\b\nExample:\n  gateway keys show 4xT9mQ2LrB7c")
+@click.argument("key_id", metavar="ID", type=KEY_ID)
+@json_option
+@policies_option
+@store_options
+def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> None:
+    """Show all there is to know of a key but its secret."""
+    plans = read_plans(policies)
+
+    async def work(keys: KeyStore) -> dict[str, Any]:
+        record = await one(keys, key_id)
+        key = view(record, await keys.now())
+        return all_facts(record, key, await keys.last_used(key_id), plans)
+
+    print_key(with_keys(store, work), as_json=as_json)
+
+
+def _day(key: KeyView) -> str:
+    return moment(key.expires_at)[:10]

@@ -1,0 +1,77 @@
+"""`gateway policy check`."""
+
+from pathlib import Path
+
+import click
+
+from gateway.cli.options import json_option, policies_option, store_options
+from gateway.cli.output import note, print_json
+from gateway.cli.policies.in_use import orphaned, with_credentials
+from gateway.cli.vault_options import may_ask_vault, running_store
+from gateway.domain.policies.problems import Problem
+from gateway.domain.settings import StoreSettings
+from gateway.protocol.policy.read import Loaded
+from gateway.services.policies.directory import read_directory
+
+CHECK_EPILOG = """\b
+Examples:
+  gateway policy check
+  gateway policy check /etc/gateway/policies --json"""
+
+
+@click.command(epilog=CHECK_EPILOG)
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@json_option
+@policies_option
+@store_options
+def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path | None) -> None:
+    """Print every problem of the policies in DIRECTORY as file:line:col; exit 1 if there is one.
+
+    Where Redis can be reached, references to credentials that are not there are problems too,
+    and living keys that would lose their plan or agent are warned of.
+    """
+    where = directory or policies
+    loaded = read_directory(where)
+    warnings = [str(warning) for warning in loaded.warnings]
+    reachable = running_store(store)
+    if loaded.policies is not None:
+        if loaded.policies.mentions and not may_ask_vault(reachable):
+            note("The credentials were not looked at: give --redis. This is what the files say.")
+        loaded = with_credentials(reachable, loaded)
+    if loaded.policies is not None:
+        warnings += orphaned(reachable, loaded.policies).sentences
+    if as_json:
+        print_json(_shape(loaded, warnings))
+    else:
+        _print(where, loaded, warnings)
+    if loaded.policies is None:
+        raise SystemExit(1)
+
+
+def _print(where: Path, loaded: Loaded, warnings: list[str]) -> None:
+    for problem in loaded.problems:
+        click.echo(str(problem))
+    for warning in warnings:
+        note(f"warning: {warning}")
+    if loaded.policies is not None:
+        agents, plans = len(loaded.policies.agents), len(loaded.policies.plans)
+        click.echo(f"{where}: no problems; {agents} agents, {plans} plans")
+
+
+def _shape(loaded: Loaded, warnings: list[str]) -> dict[str, object]:
+    return {
+        "ok": loaded.policies is not None,
+        "revision": loaded.policies.revision if loaded.policies else None,
+        "problems": [_problem(problem) for problem in loaded.problems],
+        "warnings": warnings,
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    place = problem.place
+    return {
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+        "message": problem.message,
+    }

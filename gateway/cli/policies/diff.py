@@ -1,0 +1,122 @@
+"""`gateway policy diff`."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from gateway.cli.options import json_option, loaded_policies, store_options
+from gateway.cli.output import note, print_json, print_table
+from gateway.cli.vault_options import running_store
+from gateway.domain.errors import StoreError
+from gateway.domain.policies.diff import KeyChange, Structure
+from gateway.domain.policies.snapshot import Policies
+from gateway.domain.settings import StoreSettings
+from gateway.services.policies.diff import Group, KeysChanged, PolicyDiff, diff
+from gateway.store.connections.connect import open_store
+from gateway.store.keys import KeyStore
+
+NOTHING = Path("-")
+# In a cell of the table; --json has all.
+SHOWN = 6
+_COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
+
+EPILOG = """\b
+Examples:
+  gateway policy diff /etc/gateway/policies policies/
+  gateway policy diff policies/ new/ --fail-on-loss && mv new/* policies/
+  gateway policy diff - policies/ --json"""
+
+
+@click.command("diff", epilog=EPILOG)
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--fail-on-loss", is_flag=True, help="Exit 1 if anybody loses something.")
+@json_option
+@store_options
+def diff_policies(
+    store: StoreSettings, as_json: bool, old: Path, new: Path, fail_on_loss: bool
+) -> None:
+    """Say who gains and who loses when the policies in OLD become those in NEW.
+
+    Both are directories, or '-' for no policies at all. Every living key is looked at, where Redis
+    can be reached; a route that is gone, a scope it now needs or a stricter limit is a loss.
+    """
+    told = asyncio.run(_ask(running_store(store), _read(old), _read(new)))
+    if as_json:
+        print_json(asdict(told))
+    else:
+        _print(told)
+    if fail_on_loss and told.loses:
+        raise SystemExit(1)
+
+
+def _read(directory: Path) -> Policies:
+    return Policies() if directory == NOTHING else loaded_policies(directory)
+
+
+async def _ask(store: StoreSettings | None, old: Policies, new: Policies) -> PolicyDiff:
+    if store is None:
+        note("The living keys were not looked at: give --redis. This is what the files say.")
+        return await diff(old, new, None)
+    try:
+        async with open_store(store) as client:
+            return await diff(old, new, KeyStore(client, store.prefix))
+    except StoreError as problem:
+        note(f"The living keys were not looked at: {problem} This is what the files say.")
+        return await diff(old, new, None)
+
+
+def _print(told: PolicyDiff) -> None:
+    _print_structure(told.structure)
+    keys = told.keys or KeysChanged(0, ())
+    strangers = Group("(without a key)", "", told.strangers, 0, ())
+    groups = [group for group in (strangers, *keys.groups) if group.change != KeyChange()]
+    if groups:
+        click.echo()
+        print_table(_COLUMNS, map(_row, groups))
+        click.echo()
+    if told.keys is not None:
+        click.echo(_summary(told.keys))
+
+
+def _print_structure(structure: Structure) -> None:
+    for name in structure.removed:
+        click.echo(f"- {name}")
+    for name in structure.added:
+        click.echo(f"+ {name}")
+    for name, parts in structure.changed.items():
+        click.echo(f"~ {name}" + (f": {', '.join(parts)}" if parts else ""))
+    if not (structure.removed or structure.added or structure.changed):
+        click.echo("The policies say the same.")
+
+
+def _row(group: Group) -> tuple[str, ...]:
+    change = group.change
+    lost = [f"everything: {change.refused}"] if change.refused else change.lost
+    gained = [f"everything: so far {change.accepted}"] if change.accepted else change.gained
+    limits = [f"{limit} ({'stricter' if limit.stricter else 'looser'})" for limit in change.limits]
+    more = ", …" if group.count > len(group.ids) else ""
+    return (
+        group.consumer,
+        group.plan,
+        str(group.count) if group.count else "",
+        ", ".join(group.ids) + more if group.ids else "",
+        _some(lost),
+        _some(gained),
+        _some(limits),
+    )
+
+
+def _some(items: Iterable[str]) -> str:
+    every = list(items)
+    more = [f"and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
+    return "; ".join((*every[:SHOWN], *more))
+
+
+def _summary(keys: KeysChanged) -> str:
+    changed = sum(group.count for group in keys.groups)
+    losing = sum(group.count for group in keys.groups if group.change.loses)
+    return f"{keys.looked_at} living keys: {losing} lose something, {changed - losing} only gain."

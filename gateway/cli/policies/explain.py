@@ -1,0 +1,91 @@
+"""`gateway policy explain`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from gateway.cli.keys.options import KEY_ID
+from gateway.cli.options import json_option, loaded_policies, policies_option, store_options
+from gateway.cli.output import print_facts, print_json, printable
+from gateway.domain.policies.snapshot import Policies
+from gateway.domain.settings import StoreSettings
+from gateway.services.admission.explain import Explainer, Explanation, Question
+from gateway.store.admission import PREPARE, Admission
+from gateway.store.connections.connect import open_lines, open_store, resolved
+from gateway.store.keys import KeyStore
+
+EPILOG = """\b
+Examples:
+  gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat
+  gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat
+  gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1
+  gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4
+  gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="Left out: no key.")
+@click.option(
+    "--method", default="GET", show_default=True, metavar="METHOD", help="As the caller sends it."
+)
+@click.option("--url", required=True, metavar="URL", help="A path, or a URL with a host.")
+@click.option("--tool", default="", metavar="TOOL", help="Called at /tools/NAME/mcp, by POST.")
+@click.option("--model", default="", metavar="NAME", help="Named in the body, sent by POST.")
+@click.option("--user", default="", metavar="USER", help="As in X-User-Id.")
+@json_option
+@policies_option
+@store_options
+def explain(
+    store: StoreSettings, policies: Path, as_json: bool, key_id: str | None, **asked: str
+) -> None:
+    """Say what would happen to a request, and why. Nothing is charged."""
+    if asked["tool"] or asked["model"]:
+        asked["method"] = "POST"
+    question = Question(key_id=key_id or "", **asked)
+    told = asyncio.run(ask(store, loaded_policies(policies), question))
+    if as_json:
+        print_json(_shape(told))
+        return
+    print_facts(told.steps)
+    click.echo(printable(_verdict(told)))
+
+
+async def ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
+    """StoreError where the store cannot tell."""
+    # Imported late: all that the admin API answers comes with it.
+    from gateway.admin.routes import powers_at
+
+    async with resolved(settings) as store, open_store(store) as client:
+        admission = Admission(open_lines(store, PREPARE), store.prefix)
+        try:
+            keys = KeyStore(client, store.prefix)
+            return await Explainer(policies, keys, admission, powers_at).explain(question)
+        finally:
+            await admission.close()
+
+
+def _verdict(told: Explanation) -> str:
+    if told.denied is None:
+        shadow = (
+            f" (a rule that is tried out would refuse it: {told.shadow})" if told.shadow else ""
+        )
+        if not told.upstream:
+            return f"Answered by the gateway itself{shadow}"
+        return f"Forwarded to {told.upstream}{shadow}"
+    row = told.denied.denial
+    return f"Refused: {row.status} {row.name}. {told.denied}"
+
+
+def _shape(told: Explanation) -> dict[str, object]:
+    denied = told.denied
+    return {
+        "decision": "deny" if denied else "allow",
+        "status": denied.denial.status if denied else None,
+        "code": denied.denial.name if denied else None,
+        "message": str(denied) if denied else None,
+        **(dict(denied.fields) if denied else {}),
+        "upstream": told.upstream or None,
+        "shadow": told.shadow or None,
+        "steps": [{"step": step, "found": found} for step, found in told.steps],
+    }

@@ -1,0 +1,190 @@
+"""`gateway policy show` and `schema`."""
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from gateway.cli.keys.facts import limit_facts
+from gateway.cli.options import (
+    json_already_option,
+    json_option,
+    loaded_policies,
+    policies_option,
+)
+from gateway.cli.output import print_json, print_table
+from gateway.domain.policies.services import Inject
+from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.tools import ToolServer, Transport
+from gateway.protocol.policy.models import json_schema
+
+
+@click.command(epilog="\b\nExample:\n  gateway policy show --json")
+@json_option
+@policies_option
+def show(policies: Path, as_json: bool) -> None:
+    """Show what the policies say together, and where each thing is written."""
+    found = loaded_policies(policies)
+    if as_json:
+        print_json(_whole(found))
+        return
+    print_table(
+        ("AGENT", "UPSTREAM", "HOSTS", "ROUTES", "WRITTEN AT"),
+        [
+            (
+                a.name,
+                " ".join(map(str, a.upstreams)),
+                " ".join(a.hosts),
+                _routes(a),
+                _origin(found, "agents", a.name),
+            )
+            for a in found.agents.values()
+        ],
+    )
+    click.echo()
+    for title, outbound in (("SERVICE", found.services), ("MODEL", found.models)):
+        if outbound:
+            rows = [_outbound(found, one) for one in outbound.values()]
+            print_table((title, "UPSTREAM", "CREDENTIALS", "WRITTEN AT"), rows)
+            click.echo()
+    if found.tools:
+        rows = [_tools_row(found, one) for one in found.tools.values()]
+        print_table(("TOOLS", "TRANSPORT", "REACHED AT", "CREDENTIALS", "WRITTEN AT"), rows)
+        click.echo()
+    print_table(
+        ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT"),
+        [
+            (
+                plan.name,
+                (str(plan.limits) or "none") + ("" if plan.enforced else " (not enforced)"),
+                "; ".join(f"{name}: {own}" for name, own in plan.agents.items()),
+                _origin(found, "plans", plan.name),
+            )
+            for plan in found.plans.values()
+        ],
+    )
+
+
+@click.command(epilog="\b\nExample:\n  gateway policy schema > policies/schema.json")
+@json_already_option
+def schema() -> None:
+    """Print the JSON Schema of a policy file, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _whole(found: Policies) -> dict[str, object]:
+    return {
+        "revision": found.revision,
+        "agents": [_agent(found, agent) for agent in found.agents.values()],
+        "services": [_service(found, service) for service in found.services.values()],
+        "models": [_model(found, model) for model in found.models.values()],
+        "tools": [_tools(found, tools) for tools in found.tools.values()],
+        "plans": [
+            {
+                "name": plan.name,
+                **limit_facts(plan.limits),
+                "agents": {name: limit_facts(own) for name, own in plan.agents.items()},
+                "enforce": plan.enforced,
+                "origin": _origin(found, "plans", plan.name),
+            }
+            for plan in found.plans.values()
+        ],
+        "trusted_proxies": [str(network) for network in found.trusted_proxies],
+    }
+
+
+def _agent(found: Policies, agent: Agent) -> dict[str, object]:
+    times = agent.timeouts
+    return {
+        "name": agent.name,
+        "upstreams": [str(upstream) for upstream in agent.upstreams],
+        "hosts": list(agent.hosts),
+        "routes": None if agent.routes is None else [str(route) for route in agent.routes],
+        "timeouts": {"connect": times.connect, "first_byte": times.first_byte, "idle": times.idle},
+        "max_body": agent.max_body,
+        "preserve_host": agent.preserve_host,
+        "allowed_oddities": sorted(agent.allowed_oddities),
+        "origin": _origin(found, agent.kind, agent.name),
+    }
+
+
+def _outbound(found: Policies, one: Agent) -> tuple[str, ...]:
+    upstreams = " ".join(map(str, one.upstreams))
+    return one.name, upstreams, " ".join(_needed(one)), _origin(found, one.kind, one.name)
+
+
+def _service(found: Policies, service: Agent) -> dict[str, object]:
+    facts = _agent(found, service)
+    del facts["hosts"], facts["routes"], facts["preserve_host"]
+    inject = service.inject
+    return {
+        **facts,
+        "credentials": _needed(service),
+        "inject": {
+            "headers": [name for name, _ in inject.headers] if inject else [],
+            "query": [name for name, _ in inject.query] if inject else [],
+            "body": [name for name, _ in inject.body] if inject else [],
+        },
+        "sign": inject.sign.scheme.value if inject and inject.sign else None,
+    }
+
+
+def _model(found: Policies, model: Agent) -> dict[str, object]:
+    facts = _service(found, model)
+    del facts["inject"], facts["sign"], facts["allowed_oddities"]
+    dialect = model.dialect.value if model.dialect else None
+    return {**facts, "dialect": dialect, "fallback": list(model.fallback)}
+
+
+def _tools_row(found: Policies, one: Agent) -> tuple[str, ...]:
+    transport = one.tools.transport.value if one.tools else ""
+    return (
+        one.name,
+        transport,
+        _reached(one),
+        " ".join(_needed(one)),
+        _origin(found, "tools", one.name),
+    )
+
+
+def _reached(one: Agent) -> str:
+    """The URL, the program, or the names of the tools that are programs."""
+    if one.tools is None or one.upstreams:
+        return " ".join(map(str, one.upstreams))
+    return shlex.join(one.tools.command) or " ".join(tool.name for tool in one.tools.tools)
+
+
+def _tools(found: Policies, one: Agent) -> dict[str, object]:
+    facts = _agent(found, one)
+    del facts["hosts"], facts["routes"], facts["preserve_host"], facts["allowed_oddities"]
+    inject, tools = one.inject or Inject(), one.tools or ToolServer(Transport.HTTP)
+    return {
+        **facts,
+        "transport": tools.transport.value,
+        "command": list(tools.command),
+        "tools": [{"name": tool.name, "argv": list(tool.argv)} for tool in tools.tools],
+        "credentials": _needed(one),
+        "inject": {
+            "headers": [name for name, _ in inject.headers],
+            "arguments": [name for name, _ in inject.arguments],
+            "env": [name for name, _ in inject.env],
+        },
+        "hooks": {"before": list(tools.hooks.before), "after": list(tools.hooks.after)},
+        "origins": sorted(origin.decode() for origin in tools.origins),
+    }
+
+
+def _needed(service: Agent) -> list[str]:
+    """References, as they are written."""
+    return [str(reference) for reference in service.inject.references] if service.inject else []
+
+
+def _routes(agent: Agent) -> str:
+    if agent.routes is None:
+        return "every path"
+    return "; ".join(str(route) for route in agent.routes)
+
+
+def _origin(found: Policies, section: str, name: str) -> str:
+    return str(found.origins.get(f"{section}/{name}", ""))

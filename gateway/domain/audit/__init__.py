@@ -1,0 +1,1 @@
+"""Audit records, and the chains that they are."""

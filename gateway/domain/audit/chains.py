@@ -1,0 +1,208 @@
+"""Reading audit records: which is the first that is not as it was written."""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from gateway.domain.audit.anchor import ChainEnd
+from gateway.domain.audit.record import END, GENESIS, digest
+
+# Between the clocks of hosts that write to one stream.
+SKEW_SECONDS = 5.0
+_ACTS_ON_KEYS = "key."
+_TORN = "only a part of it is there: the disk was full, power was lost, or somebody cut it"
+_HASH = ',"hash":"'
+_BEGINNING = '{"actor":'
+_NO_ANCHOR: Mapping[str, ChainEnd] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class _Chain:
+    seq: int
+    hash: str
+    ts: float
+    signer: str
+    ended: bool = False
+
+
+class Chains:
+    """Follows the chains of one stream or file, in its order. `keys`: by the id of who signed.
+
+    `signed`: whether a record that nobody signed is refused; but for acts on keys, which operators
+    may do where no master key is. Those are counted in `unsigned`. `gone_before`: records made
+    before that instant may have been dropped, as long as all that are as old are.
+
+    `late`: chains whose beginning was dropped so. `torn`: records of which only a part is there,
+    because the disk was full or the writer was killed; what they were about was not done.
+    `may_be_torn`: those are no problem. `anchor`: how far chains went, by their names.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[str, bytes],
+        *,
+        signed: bool,
+        gone_before: float,
+        may_be_torn: bool = False,
+        anchor: Mapping[str, ChainEnd] = _NO_ANCHOR,
+    ) -> None:
+        self._keys = keys
+        self._may_be_torn = may_be_torn
+        self._anchor = dict(anchor)
+        self.signed = signed
+        self._gone_before = gone_before
+        self._chains: dict[str, _Chain] = {}
+        self._first_ts: float | None = None
+        self.records = 0
+        self.unsigned = 0
+        self.late = 0
+        self.torn = 0
+
+    @property
+    def open(self) -> int:
+        """Chains without an end: their writers run, or were killed."""
+        return sum(not chain.ended for chain in self._chains.values())
+
+    @property
+    def count(self) -> int:
+        return len(self._chains)
+
+    def problem(self, text: str) -> str:
+        """What is wrong with the next record; empty where it is as it was written."""
+        record = _parsed(text)
+        if record is None:
+            if not (self._may_be_torn and _is_torn(text)):
+                return _TORN if _is_torn(text) else "it is no audit record"
+            self.torn += 1
+            return ""
+        self.records += 1
+        # The earliest so far: a record that claims to be of a later time excuses no gap.
+        earliest = self._first_ts
+        self._first_ts = record["ts"] if earliest is None else min(record["ts"], earliest)
+        return self._forged(record) or self._misplaced(record) or self._unlike_anchor(record)
+
+    @property
+    def ends(self) -> list[ChainEnd]:
+        """How far each chain goes."""
+        return [ChainEnd(name, one.seq, one.hash, one.ts) for name, one in self._chains.items()]
+
+    def against_anchor(self) -> tuple[tuple[str, str] | None, int]:
+        """The first chain of the anchor that does not go as far, with what is wrong; and how many
+        cannot be compared, because their records are not kept any more."""
+        passed = 0
+        for end in self._anchor.values():
+            chain = self._chains.get(end.chain)
+            if chain is not None and chain.seq < end.seq:
+                told = f"it ends with number {chain.seq}, and the anchor has number {end.seq}"
+                return (f"chain {end.chain}", told), passed
+            if chain is None and not self._may_be_gone(end.ts):
+                told = f"it is gone, and the anchor has {end.seq} records of it"
+                return (f"chain {end.chain}", told), passed
+            passed += 1
+        return None, passed
+
+    def _unlike_anchor(self, record: dict[str, Any]) -> str:
+        end = self._anchor.get(record["chain"])
+        if end is None or end.seq != record["seq"]:
+            return ""
+        # What was compared is not asked about again.
+        del self._anchor[end.chain]
+        if hmac.compare_digest(end.hash, record["hash"]):
+            return ""
+        return f"the anchor has another record as number {end.seq} of its chain"
+
+    def _may_be_gone(self, ts: float) -> bool:
+        """Whether a record that was made then may have been dropped: then all as old were."""
+        if self._first_ts is None:
+            return False
+        return ts <= min(self._first_ts, self._gone_before) + SKEW_SECONDS
+
+    def _forged(self, record: dict[str, Any]) -> str:
+        signer = record["signer"]
+        if not signer and self.signed:
+            before = self._chains.get(record["chain"])
+            of_operators = record["event"] == END and before is not None
+            if not (of_operators or record["event"].startswith(_ACTS_ON_KEYS)):
+                return "it is not signed, though there is a master key"
+            if before is not None and before.signer:
+                return "it is not signed, though the one before it is"
+            self.unsigned += 1
+        key = self._keys.get(signer)
+        if key is None:
+            return f"it was signed under the master key {signer[:16]!r}, which is not given"
+        try:
+            right = hmac.compare_digest(digest(record, key), record["hash"])
+        except TypeError:
+            # Numbers that no record of ours holds.
+            right = False
+        return "" if right else "it was changed, or made by somebody else"
+
+    def _misplaced(self, record: dict[str, Any]) -> str:
+        name, seq = record["chain"], record["seq"]
+        before = self._chains.get(name)
+        ended = record["event"] == END
+        self._chains[name] = _Chain(seq, record["hash"], record["ts"], record["signer"], ended)
+        if before is not None:
+            if seq != before.seq + 1 or record["prev"] != before.hash:
+                return f"it is number {seq} of its chain and follows number {before.seq}"
+            return ""
+        if seq == 1 and record["prev"] == GENESIS:
+            return ""
+        if not self._may_be_gone(record["prev_ts"]):
+            return f"it is number {seq} of its chain, and those before it are missing"
+        self.late += 1
+        return ""
+
+
+def _is_torn(text: str) -> bool:
+    """The beginning of a record. Whoever makes one of a whole record leaves a hole in its chain."""
+    begins = text.startswith(_BEGINNING) or (bool(text) and _BEGINNING.startswith(text))
+    # The hash comes last, behind braces of what is within.
+    return begins and not (_HASH in text and text.endswith("}"))
+
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "ts": (int, float),
+    "chain": str,
+    "seq": int,
+    "event": str,
+    "signer": str,
+    "prev": str,
+    "prev_ts": (int, float),
+    "hash": str,
+}
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    whole = all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
+    return record if whole and record["hash"].isascii() and _is_plain(text, record) else None
+
+
+def _is_plain(text: str, record: Mapping[str, Any]) -> bool:
+    """Whether all readers find the same in it: of a name that is there twice some take the first,
+    and the hash is made of the last."""
+    repeated = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len({name for name, _ in pairs}) < len(pairs)
+
+    try:
+        # As it was written; a program that spaced it anew did no harm.
+        if orjson.dumps(record).decode() != text:
+            json.loads(text, object_pairs_hook=look)
+    except (TypeError, RecursionError):
+        # Numbers and levels that no record of ours has.
+        return False
+    return not repeated

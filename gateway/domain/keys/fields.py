@@ -1,0 +1,117 @@
+"""What an operator may set on a key, checked strictly before it is written.
+
+Reading a record is lenient (what does not parse grants nothing); writing one is not, because
+the operator is there to be told.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.domain.errors import UsageError
+from gateway.domain.keys import limits as limits_grammar
+from gateway.domain.keys import scopes as scopes_grammar
+from gateway.domain.keys.judgement import ANY_USER
+from gateway.domain.keys.key import contains_key
+from gateway.domain.keys.record import is_user_id
+
+LONGEST_CONSUMER = 128
+LONGEST_LABEL = 256
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFields:
+    """Fields to write; None: leave it as it is. `expires_at` in Unix seconds, 0: never."""
+
+    consumer: str | None = None
+    scopes: tuple[str, ...] | None = None
+    plan: str | None = None
+    limits: str | None = None
+    users: tuple[str, ...] | None = None
+    label: str | None = None
+    expires_at: int | None = None
+
+    def values(self) -> dict[str, str]:
+        """The record's fields that are given, as Redis holds them; UsageError says what is wrong
+        with the first that cannot be."""
+        values: dict[str, str] = {}
+        if self.consumer is not None:
+            values["consumer"] = _consumer(self.consumer)
+        if self.scopes is not None:
+            values["scopes"] = _scopes(self.scopes)
+        if self.plan is not None:
+            values["plan"] = _plan(self.plan)
+        if self.limits is not None:
+            values["limits"] = _limits(self.limits)
+        if self.users is not None:
+            values["users"] = _users(self.users)
+        if self.label is not None:
+            values["label"] = _label(self.label)
+        if self.expires_at is not None:
+            values["expires_at"] = f"{self.expires_at:d}" if self.expires_at else ""
+        return values
+
+
+def _consumer(text: str) -> str:
+    # It is sent to the agents in a header.
+    printable = text.isascii() and text.isprintable() and text == text.strip()
+    if not text or not printable or len(text) > LONGEST_CONSUMER:
+        raise UsageError(
+            f"A consumer is 1 to {LONGEST_CONSUMER} printable ASCII characters, such as 'sales'."
+        )
+    return _without_key(text, "the consumer")
+
+
+def _scopes(items: Iterable[str]) -> str:
+    unique = list(dict.fromkeys(items))
+    if not unique:
+        raise UsageError("A key needs at least one scope: add --scope, such as 'agents/support'.")
+    for item in unique:
+        _without_key(item, "a scope")
+        scope = scopes_grammar.parse(item)
+        if scope is None:
+            raise UsageError(
+                f"{item!r} is not a scope: write KIND/NAME or KIND/NAME:ACTION with a kind of "
+                f"{', '.join(scopes_grammar.KINDS)}, such as 'agents/support:chat'."
+            )
+        if scope.kind == "gateway" and scope.name == scopes_grammar.ANY:
+            raise UsageError(
+                f"{item!r} would grant nothing: power over the gateway is named in full, "
+                "such as 'gateway/admin'."
+            )
+    return " ".join(unique)
+
+
+def _plan(text: str) -> str:
+    if _without_key(text, "the plan") and not scopes_grammar.is_name(text):
+        raise UsageError(f"{text!r} is not a plan's name.")
+    return text
+
+
+def _limits(text: str) -> str:
+    try:
+        limits_grammar.parse_own(_without_key(text, "the limits"))
+    except ValueError as problem:
+        raise UsageError(f"Limits: {problem}.") from None
+    return " ".join(text.split())
+
+
+def _users(items: Iterable[str]) -> str:
+    unique = list(dict.fromkeys(items))
+    for item in unique:
+        if _without_key(item, "a user") != ANY_USER and not is_user_id(item):
+            raise UsageError(
+                f"{item!r} is not a user id: use letters, digits and ._@-, or '*' for any user."
+            )
+    return " ".join(unique)
+
+
+def _label(text: str) -> str:
+    if len(text) > LONGEST_LABEL or not text.isprintable():
+        raise UsageError(f"A label is at most {LONGEST_LABEL} printable characters, on one line.")
+    return _without_key(text, "the label")
+
+
+def _without_key(text: str, where: str) -> str:
+    if contains_key(text):
+        raise UsageError(f"There is a whole key in {where}: keys are kept nowhere in plaintext.")
+    return text

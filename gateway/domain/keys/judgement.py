@@ -1,0 +1,152 @@
+"""What a key's record means: alive or not, for whom it may act, which limits bind it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from gateway.domain.errors import Code, GatewayError
+from gateway.domain.keys import limits as limits_grammar
+from gateway.domain.keys.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate, Tokens
+from gateway.domain.keys.record import ACTIVE, CANARY, REVOKED, KeyRecord, unix_time
+from gateway.domain.policies.snapshot import Plan
+
+ANY_USER = "*"
+_LAST: Mapping[type, int] = {Tokens: 1, Concurrency: 2}
+
+
+class MisconfiguredError(GatewayError):
+    """A record that makes no sense; `str()` says why, for the operator's log only."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLimit:
+    """One counter: `label` as headers name it, `counter` the part of its Redis name after
+    `gw:rate:{id}:`, `gw:quota:{id}:` or `gw:lease:{id}:` (empty: there is no more). `enforced`
+    False: a request that exceeds it is reported and let in."""
+
+    label: str
+    counter: str
+    limit: Rate | Quota | Tokens | Concurrency
+    burst: int = 0
+    enforced: bool = True
+
+    @property
+    def denial(self) -> Code:
+        """How a request that exceeds it is refused."""
+        match self.limit:
+            case Rate():
+                return Code.RATE_LIMITED
+            case Quota() | Tokens():
+                return Code.QUOTA_EXHAUSTED
+            case Concurrency():
+                return Code.CONCURRENCY_LIMITED
+
+
+def dead(record: KeyRecord, now: float) -> Code | None:
+    """Why a key that was proven is refused: a decoy (as if there were none), revoked, disabled,
+    expired, in this order."""
+    if record.status == CANARY:
+        return Code.KEY_INVALID
+    if record.status == REVOKED:
+        return Code.KEY_REVOKED
+    if record.status != ACTIVE:
+        return Code.KEY_DISABLED
+    expires_at = unix_time(record.expires_at)
+    if expires_at is not None and now >= expires_at:
+        return Code.KEY_EXPIRED
+    return None
+
+
+def previous_lives(record: KeyRecord, now: float) -> bool:
+    """Whether the old secret of a rotation still works."""
+    until = unix_time(record.previous_expires_at)
+    return bool(record.previous_hash) and until is not None and now < until
+
+
+def valid_until(record: KeyRecord, *, by_previous: bool) -> int:
+    """The Unix second from which the secret in hand stops working; 0: never."""
+    ends = [unix_time(record.expires_at)]
+    if by_previous:
+        ends.append(unix_time(record.previous_expires_at))
+    return min((end for end in ends if end is not None), default=0)
+
+
+def may_act_for(users: str, user: str) -> bool:
+    granted = users.split()
+    return ANY_USER in granted or user in granted
+
+
+def check_sense(record: KeyRecord) -> None:
+    """MisconfiguredError if a number in the record is none."""
+    if record.expires_at and unix_time(record.expires_at) is None:
+        raise MisconfiguredError(f"key {record.id}: expires_at is not a Unix time in seconds")
+
+
+def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limits, Plan | None]:
+    """The record's limits over its plan's; MisconfiguredError where either cannot be read."""
+    plan = plans.get(record.plan) if record.plan else None
+    if record.plan and plan is None:
+        raise MisconfiguredError(f"key {record.id}: no policy has the plan {record.plan!r}")
+    base = plan.limits if plan else NO_LIMITS
+    try:
+        own = limits_grammar.parse_own(record.limits)
+    except ValueError as problem:
+        raise MisconfiguredError(f"key {record.id}: limits: {problem}") from None
+    return base.overridden(own), plan
+
+
+def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:
+    """Why every request of this key is refused under `plans`, alive or not; empty: it is not."""
+    if record.plan and record.plan not in plans:
+        return f"plan {record.plan} is gone"
+    try:
+        effective_limits(record, plans)
+    except MisconfiguredError:
+        return "limits make no sense"
+    return ""
+
+
+def binding_limits(
+    record: KeyRecord, plans: Mapping[str, Plan], agent: str | None, *, of_model: bool = False
+) -> tuple[NamedLimit, ...]:
+    """Every counter that a call to `agent` is checked and charged against, those of tokens (which
+    bind a call `of_model` only) and then of concurrency last: they have no place in the headers
+    that name the others in order."""
+    limits, plan = effective_limits(record, plans)
+    named = list(_named(limits, "", ""))
+    if of_model:
+        named.extend(_named_tokens(limits))
+    if plan is not None and agent is not None and agent in plan.agents:
+        named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}"))
+    if plan is not None and not plan.enforced:
+        # What the key sets itself no plan can let be.
+        own = {one.label for one in _named(enforced_limits(record, plans), "", "")}
+        named = [replace(one, enforced=one.label in own) for one in named]
+    return tuple(sorted(named, key=lambda one: _LAST.get(type(one.limit), 0)))
+
+
+def enforced_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> Limits:
+    """Those of `effective_limits` that refuse; MisconfiguredError alike."""
+    limits, plan = effective_limits(record, plans)
+    if plan is None or plan.enforced:
+        return limits
+    own = limits_grammar.parse_own(record.limits)
+    return replace(own, burst=limits.burst if own.rate else None)
+
+
+def _named_tokens(limits: Limits) -> Iterator[NamedLimit]:
+    for quota in limits.tokens:
+        label = quota.window.label
+        yield NamedLimit(f"tokens-{label}", f"tokens:{label}", quota)
+
+
+def _named(limits: Limits, prefix: str, place: str) -> Iterator[NamedLimit]:
+    counter = f"{place}:" if place else ""
+    if limits.rate is not None:
+        yield NamedLimit(
+            f"{prefix}rate", f"{counter}rate", limits.rate, burst=limits.effective_burst
+        )
+    for quota in limits.quotas:
+        label = quota.window.label
+        yield NamedLimit(f"{prefix}{label}", f"{counter}{label}", quota)
+    if limits.concurrency is not None:
+        yield NamedLimit(f"{prefix}concurrency", place, limits.concurrency)

@@ -1,0 +1,94 @@
+"""RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10), and X-RateLimit-… beside them."""
+
+import math
+from calendar import monthrange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import truediv
+
+from gateway.domain.keys.judgement import NamedLimit
+from gateway.domain.keys.limits import Concurrency, Rate, Tokens, Window
+
+DAY_SECONDS = 86400
+_WIDTHS = {
+    Window.SECOND: 1,
+    Window.MINUTE: 60,
+    Window.HOUR: 3600,
+    Window.DAY: DAY_SECONDS,
+}
+_NAMES = (
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+)
+_LINES = "".join(f"{name}: %s\r\n" for name in _NAMES[:2]) + "".join(
+    f"{name}: %%d\r\n" for name in _NAMES[2:]
+)
+
+
+@dataclass(slots=True)
+class LimitFields:
+    """The fields about one set of limits; what no request changes is written once.
+
+    `policy` has one `%d` for the width of each monthly quota (`months` of them), `state` two for
+    each limit: requests remaining, then seconds until it is full again (rate) or begins anew.
+    """
+
+    quantities: tuple[int, ...]
+    policy: str
+    state: str
+    months: int
+    # Good for so long (Unix seconds): the widths of months are in it.
+    _until: float = 0.0
+    _template: bytes = b""
+
+    def pairs(self, states: tuple[int, ...], now: float) -> tuple[tuple[str, str], ...]:
+        """`states` is what the admission script says; `now`, in Unix seconds, how long the month
+        is."""
+        lines = self.lines(states, now).decode("ascii").splitlines()
+        return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
+
+    def lines(self, states: tuple[int, ...], now: float) -> bytes:
+        """The same as whole header lines."""
+        if now >= self._until:
+            self._write(now)
+        # The limit with the smallest share left.
+        shares = [*map(truediv, states[::2], self.quantities)]
+        at = shares.index(min(shares))
+        told = self.quantities[at], states[2 * at], states[2 * at + 1]
+        return self._template % (states + told)
+
+    def _write(self, now: float) -> None:
+        today = datetime.fromtimestamp(now, UTC)
+        days = monthrange(today.year, today.month)[1]
+        first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        self._until = first.timestamp() + days * DAY_SECONDS
+        policy = self.policy % ((days * DAY_SECONDS,) * self.months)
+        self._template = (_LINES % (policy.replace("%", "%%"), self.state)).encode("ascii")
+
+
+def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:
+    """The fields about rates and quotas; tokens, and how many are under way, are in none."""
+    limits = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
+    return LimitFields(
+        quantities=tuple(quantity(named) for named in limits),
+        policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in limits),
+        state=", ".join(f'"{n.label}";r=%d;t=%d' for n in limits),
+        months=sum(_width(named) == "%d" for named in limits),
+    )
+
+
+def quantity(named: NamedLimit) -> int:
+    return named.burst if isinstance(named.limit, Rate) else named.limit.count
+
+
+def _width(named: NamedLimit) -> str:
+    limit = named.limit
+    if isinstance(limit, (Tokens, Concurrency)):
+        raise TypeError("it is in no header")
+    if isinstance(limit, Rate):
+        return str(math.ceil(named.burst * limit.per / limit.count))
+    return "%d" if limit.window is Window.MONTH else str(_WIDTHS[limit.window])

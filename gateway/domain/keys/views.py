@@ -1,0 +1,105 @@
+"""What may be told of a key: everything in its record but the hashes and tags."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.domain.errors import Code
+from gateway.domain.keys import limits as limits_grammar
+from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, previous_lives
+from gateway.domain.keys.record import KeyRecord, unix_time
+
+
+class State(StrEnum):
+    """What a request with the right secret would meet."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    CANARY = "canary"
+    MISCONFIGURED = "misconfigured"
+    UNUSABLE = "unusable"
+
+
+_DEAD = {
+    Code.KEY_INVALID: State.CANARY,
+    Code.KEY_REVOKED: State.REVOKED,
+    Code.KEY_DISABLED: State.DISABLED,
+    Code.KEY_EXPIRED: State.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """The public side of a record. Times in Unix seconds, None where there is none.
+
+    `status` is what the record says, `state` what follows from it at this moment;
+    `grace_until`: when the old secret of a rotation ends, None where none works.
+    """
+
+    id: str
+    consumer: str
+    label: str
+    scopes: tuple[str, ...]
+    plan: str | None
+    limits: str
+    users: tuple[str, ...]
+    env: str
+    last4: str
+    status: str
+    state: State
+    problem: str
+    expires_at: int | None
+    grace_until: int | None
+    created_at: int | None
+    created_by: str
+    rotated_at: int | None
+    revoked_at: int | None
+
+
+def view(record: KeyRecord, now: int) -> KeyView:
+    problem = _problem(record)
+    return KeyView(
+        id=record.id,
+        consumer=record.consumer,
+        label=record.label,
+        scopes=tuple(record.scopes.split()),
+        plan=record.plan or None,
+        limits=record.limits,
+        users=tuple(record.users.split()),
+        env=record.env,
+        last4=record.last4,
+        status=record.status,
+        state=_state(record, problem, now),
+        problem=problem,
+        expires_at=unix_time(record.expires_at),
+        grace_until=_grace_until(record, now),
+        created_at=unix_time(record.created_at),
+        created_by=record.created_by,
+        rotated_at=unix_time(record.rotated_at),
+        revoked_at=unix_time(record.revoked_at),
+    )
+
+
+def _problem(record: KeyRecord) -> str:
+    if not record.hash:
+        return "the record has no hash, so no secret opens it"
+    try:
+        check_sense(record)
+        limits_grammar.parse_own(record.limits)
+    except (MisconfiguredError, ValueError) as problem:
+        return str(problem)
+    return ""
+
+
+def _state(record: KeyRecord, problem: str, now: int) -> State:
+    if not record.hash:
+        return State.UNUSABLE
+    code = dead(record, now)
+    if code is not None:
+        return _DEAD[code]
+    return State.MISCONFIGURED if problem else State.ACTIVE
+
+
+def _grace_until(record: KeyRecord, now: int) -> int | None:
+    return unix_time(record.previous_expires_at) if previous_lives(record, now) else None

@@ -1,0 +1,1 @@
+"""Policies: what is in a set of them, and what follows from it."""

@@ -1,0 +1,84 @@
+"""What is put into calls to a service on their way out: which credentials, where, signed how."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.domain.policies.references import Reference, Template
+
+# What a credential has to have so that requests can be signed with it.
+SIGNING_FIELDS = ("access_key_id", "access_key_secret")
+
+# Types that say by themselves how they are sent.
+SENT_WHOLE = ("api_key", "bearer", "basic", "headers", "oauth2")
+
+Named = tuple[tuple[str, Template], ...]
+
+
+class Scheme(StrEnum):
+    """How a request is signed: AWS Signature Version 4, or Alibaba Cloud's ACS3."""
+
+    AWS4 = "aws4"
+    ACS3 = "acs3"
+
+
+class Dialect(StrEnum):
+    """Whose requests a model understands."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """`credential`: one of type ak_sk. `region` and `service`: for aws4, part of what is signed.
+
+    `hashes_body` False: the body streams, and is not part of what is signed.
+    """
+
+    scheme: Scheme
+    credential: Reference
+    region: str = ""
+    service: str = ""
+    hashes_body: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """`body`: fields of a JSON object. What a caller sends under the same names is replaced.
+
+    `whole`: a credential that is sent as its type says: a bearer token, Basic, its own headers.
+    `arguments` of a tool that is called, and the `env` of one that is a program.
+    """
+
+    headers: Named = ()
+    query: Named = ()
+    body: Named = ()
+    sign: Sign | None = None
+    whole: Reference | None = None
+    arguments: Named = ()
+    env: Named = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Every credential that a call needs, each once."""
+        return tuple(dict.fromkeys(self._references()))
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether nothing can be sent before the whole body is there."""
+        return bool(self.body) or (self.sign is not None and self.sign.hashes_body)
+
+    def _references(self) -> Iterator[Reference]:
+        for _, template in (
+            *self.headers,
+            *self.query,
+            *self.body,
+            *self.arguments,
+            *self.env,
+        ):
+            yield from template.references
+        if self.whole is not None:
+            yield self.whole
+        if self.sign is not None:
+            yield self.sign.credential

@@ -1,0 +1,212 @@
+"""What callers may do under two sets of policies, found by trying it: what decides a request
+decides here too, so that neither can say what the other does not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from itertools import chain, combinations_with_replacement, islice
+
+from gateway.domain.keys.scopes import SOME, Grants, Scope
+from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide, fold, meets
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.domain.policies.tools import ToolServer, Transport
+
+# A method that no route names: what routes without methods take besides those that others name.
+OTHER = "any other"
+# Of two lines, however many `**` they hold.
+MOST_MEETINGS = 200
+
+
+class Open(Enum):
+    """To whom a way is open, where no scope decides."""
+
+    NOBODY = auto()
+    ANYONE = auto()
+
+
+# What it takes to be let in.
+Need = Scope | Open
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Something that callers may do at `place`, such as `agents/support`, and what it took `before`
+    and takes `after`.
+
+    `what`: a route's path, `as <host>`, or empty: the place as a whole. `method`: only of a route;
+    `methods`: how many were tried there. `within`: the lines that say this of more than it.
+    """
+
+    place: str
+    what: str
+    before: Need
+    after: Need
+    method: str = ""
+    methods: int = 0
+    within: tuple[str, ...] = ()
+
+
+def is_open(need: Need, grants: Grants | None) -> bool:
+    """Whether a key with `grants`, or somebody without a key (None), is let in."""
+    if isinstance(need, Open):
+        return need is Open.ANYONE
+    return grants is not None and grants.allow(need)
+
+
+def changed_ways(before: Policies, after: Policies) -> tuple[Way, ...]:
+    """Every way that needs something else than it did, each once."""
+    ways: dict[Way, None] = {}
+    for old, new in _pairs(before, after):
+        one = new or old
+        if one is None:
+            continue
+        if one.kind == "tools":
+            ways.update(dict.fromkeys(_of_tools(one.name, old, new)))
+        elif one.kind != "agents":
+            ways.update(dict.fromkeys(_of_whole(one, old, new, DEFAULT_ACTION)))
+        elif old is None or new is None:
+            ways.update(dict.fromkeys(_of_agent_alone(one, old, new)))
+        else:
+            ways.update(dict.fromkeys(_of_routes(old, new)))
+            ways.update(dict.fromkeys(_of_hosts(old, new)))
+    return tuple(way for way in ways if way.before != way.after)
+
+
+def _pairs(before: Policies, after: Policies) -> Iterator[tuple[Agent | None, Agent | None]]:
+    for old, new in (
+        (before.agents, after.agents),
+        (before.services, after.services),
+        (before.models, after.models),
+        (before.tools, after.tools),
+    ):
+        for name in sorted(old.keys() | new.keys()):
+            yield old.get(name), new.get(name)
+
+
+def _of_whole(one: Agent, old: Agent | None, new: Agent | None, action: str) -> Iterator[Way]:
+    """One action at one place, which either set may have or not."""
+    scope = Scope(one.kind, one.name, action)
+    place = f"{one.kind}/{one.name}" if one.kind in ("services", "models") else str(scope)
+    yield Way(place, "", scope if old else Open.NOBODY, scope if new else Open.NOBODY)
+
+
+def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterator[Way]:
+    """An agent that only one set has: by actions, for its routes are as many as it likes. Where one
+    is not enforced, actions do not tell who is let in: then each route is tried."""
+    if not all(route.enforced for route in one.routes or ()):
+        nothing = replace(one, routes=())
+        yield from _of_routes(old or nothing, new or nothing)
+        return
+    for route in one.routes or ():
+        if route.public:
+            there = Open.ANYONE if old else Open.NOBODY, Open.ANYONE if new else Open.NOBODY
+            yield Way(f"agents/{one.name}", str(route), *there)
+    actions = (
+        {DEFAULT_ACTION}
+        if one.routes is None
+        else {route.action for route in one.routes if not route.public}
+    )
+    for action in sorted(actions):
+        yield from _of_whole(one, old, new, action)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """One line of either set: `what` as it is written, `methods` those that are tried on it;
+    `spelled`: its segments in their own case."""
+
+    what: str
+    raw: bytes
+    segments: tuple[bytes, ...]
+    methods: tuple[str, ...]
+
+    @property
+    def spelled(self) -> tuple[bytes, ...]:
+        return tuple(self.raw.split(b"/")[1 : len(self.segments) + 1])
+
+
+def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
+    """Tried wherever two lines of either set meet: for any request, the line that took it and the
+    one that takes it now both have such a path, and no line before them has it either."""
+    if old.routes == new.routes:
+        return
+    every = (*(old.routes or ()), *(new.routes or ()))
+    named = tuple(sorted(frozenset[str]().union(*(route.methods for route in every))))
+    patterns = [
+        *(_pattern(route, (*named, OTHER)) for route in every),
+        *(_EVERY_PATH if old.routes is None or new.routes is None else ()),
+    ]
+    longest = max(len(pattern.segments) for pattern in patterns) + 1
+    for one, other in combinations_with_replacement(patterns, 2):
+        within = (one.what, other.what) if one.segments != other.segments else ()
+        methods = [m for m in one.methods or (*named, OTHER) if m in (other.methods or (m,))]
+        for path in _meetings(one, other, longest):
+            what = path.raw.decode() if within else one.what
+            for method in methods:
+                needs = _at_route(old, path, method), _at_route(new, path, method)
+                yield Way(f"agents/{new.name}", what, *needs, method, len(named) + 1, within)
+
+
+def _pattern(route: Route, methods: tuple[str, ...]) -> _Pattern:
+    taken = tuple(sorted(route.methods)) or methods
+    return _Pattern(route.raw.decode(), route.raw, route.segments, taken)
+
+
+def _meetings(one: _Pattern, other: _Pattern, longest: int) -> Iterator[RoutePath]:
+    if one.segments == other.segments and MANY not in one.segments:
+        yield RoutePath(one.raw, one.segments)
+    spelled = [(one.segments, other.segments)]
+    if one.spelled != one.segments or other.spelled != other.segments:
+        # A public route takes no spelling but its own.
+        spelled += ((one.spelled, other.spelled), (other.spelled, one.spelled))
+    for first, second in spelled:
+        found = (meets(first, second, length) for length in range(longest + 1))
+        for segments in islice(chain.from_iterable(found), MOST_MEETINGS):
+            raw = b"/" + b"/".join(segments)
+            yield RoutePath(raw, fold(raw))
+
+
+def _at_route(agent: Agent, path: RoutePath, method: str) -> Need:
+    if agent.routes is None:
+        return Scope(agent.kind, agent.name, DEFAULT_ACTION)
+    route = decide(agent.routes, path, method)
+    if isinstance(route, Tried):
+        if route.below is None:
+            return Scope(agent.kind, agent.name, SOME)
+        route = route.below
+    if not isinstance(route, Route):
+        return Open.NOBODY
+    return Open.ANYONE if route.public else Scope(agent.kind, agent.name, route.action)
+
+
+_EVERY_PATH = (
+    _Pattern("/", b"/", (), ()),
+    _Pattern("every other path", b"/**", (MANY,), ()),
+)
+
+
+def _of_hosts(old: Agent, new: Agent) -> Iterator[Way]:
+    scope = Scope("agents", new.name, SOME)
+    for host in sorted({*old.hosts, *new.hosts}):
+        was, now = (scope if host in agent.hosts else Open.NOBODY for agent in (old, new))
+        yield Way(f"agents/{new.name}", f"as {host}", was, now)
+
+
+def _of_tools(name: str, old: Agent | None, new: Agent | None) -> Iterator[Way]:
+    """Which tools a server has is known where they are commands; of others, that there is one."""
+    named = {tool.name for server in (old, new) for tool in _server(server).tools}
+    for action in sorted(named) or (SOME,):
+        scope = Scope("tools", name, action)
+        was, now = (scope if _has_tool(one, action) else Open.NOBODY for one in (old, new))
+        yield Way(str(scope), "", was, now)
+
+
+def _has_tool(server: Agent | None, name: str) -> bool:
+    if server is None:
+        return False
+    served = _server(server)
+    return served.transport is not Transport.COMMAND or name in {tool.name for tool in served.tools}
+
+
+def _server(agent: Agent | None) -> ToolServer:
+    return agent.tools if agent and agent.tools else ToolServer(Transport.HTTP)

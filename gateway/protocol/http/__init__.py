@@ -1,0 +1,1 @@
+"""HTTP as it is read and written: heads, targets, framing, answers, events, frames."""

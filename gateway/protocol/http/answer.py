@@ -1,0 +1,150 @@
+"""An agent's answer head, checked and turned into the one the caller gets.
+
+The C parser is lenient with responses (bare LF, odd headers), so what it lets through and another
+reader could take differently is refused here (RFC 9112 sections 5 and 6.3).
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from http import HTTPStatus
+from operator import itemgetter
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.http.header_names import HOP_BY_HOP
+from gateway.protocol.http.request import Header
+
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
+_VALUE = itemgetter(1)
+_NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
+
+_LIMIT_HEADERS = frozenset(
+    {
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"x-ratelimit-limit",
+        b"x-ratelimit-remaining",
+        b"x-ratelimit-reset",
+    }
+)
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode()
+    for status in range(101, 600)
+}
+
+
+@dataclass(slots=True)
+class AnswerHead:
+    """`content_length` None: absent. `chunked`: so framed by the agent. `limited`: rate limits of
+    its own are among the headers."""
+
+    status: int
+    headers: list[Header]
+    content_length: int | None = None
+    chunked: bool = False
+    bodiless: bool = False
+    limited: bool = False
+
+
+def read_answer(
+    status: int,
+    raw_headers: tuple[Header, ...],
+    *,
+    method: str,
+    drop_limits: bool,
+    drop_cors: bool = False,
+) -> AnswerHead:
+    """The facts of an answer; Denied(upstream_protocol) where it is ambiguous.
+
+    `drop_limits`: the gateway sends its own rate-limit headers, so the agent's would mislead.
+    `drop_cors`: it says itself which pages may read the answer, and browsers fail on two.
+    """
+    if not 101 <= status <= 599:
+        raise _nonsense()
+    headers: list[Header] = []
+    head = AnswerHead(status, headers)
+    connection = b""
+    if b"".join(map(_VALUE, raw_headers)).translate(None, _NO_CONTROLS):
+        raise _nonsense()
+    for header in raw_headers:
+        fate = _fate(header[0])
+        if fate is _PASSED:
+            headers.append(header)
+        elif fate is _Fate.LENGTH:
+            _read_length(head, header[1])
+        elif fate is _Fate.CODING:
+            _read_coding(head, header[1])
+        elif fate is _Fate.CONNECTION:
+            connection += b"," + header[1]
+        elif fate is _Fate.REFUSED:
+            raise _nonsense()
+        elif fate is _Fate.LIMITS and not drop_limits:
+            headers.append(header)
+            head.limited = True
+        elif fate is _Fate.CORS and not drop_cors:
+            headers.append(header)
+    if connection:
+        tokens = {token.strip() for token in connection.lower().split(b",")}
+        head.headers = [h for h in headers if h[0].lower() not in tokens]
+    if head.chunked and head.content_length is not None:
+        raise _nonsense()
+    head.bodiless = method == "HEAD" or status in (204, 304)
+    return head
+
+
+def write_answer(head: AnswerHead, own: bytes, framing: bytes, body: bytes = b"") -> bytes:
+    """The head, and what is there of the body as it is framed. `own` and `framing` are whole lines
+    ended by CRLF."""
+    lines = b"\r\n".join(map(b": ".join, head.headers))
+    end = b"\r\n" if lines else b""
+    return b"".join((_STATUS_LINES[head.status], lines, end, own, framing, b"\r\n", body))
+
+
+class _Fate(Enum):
+    """What becomes of an agent's header."""
+
+    PASSED = auto()
+    LENGTH = auto()
+    CODING = auto()
+    CONNECTION = auto()
+    LIMITS = auto()
+    CORS = auto()
+    DROPPED = auto()
+    REFUSED = auto()
+
+
+_PASSED = _Fate.PASSED
+_FATES = dict.fromkeys(HOP_BY_HOP | {b"x-request-id", b"request-id", b"alt-svc"}, _Fate.DROPPED)
+_FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
+_FATES |= {
+    b"content-length": _Fate.LENGTH,
+    b"transfer-encoding": _Fate.CODING,
+    b"connection": _Fate.CONNECTION,
+}
+
+
+@lru_cache(maxsize=1024)
+def _fate(name: bytes) -> _Fate:
+    lower = name.lower()
+    if not name or name.translate(None, _TOKEN):
+        return _Fate.REFUSED
+    return _FATES.get(lower, _Fate.CORS if lower.startswith(b"access-control-") else _PASSED)
+
+
+def _read_coding(head: AnswerHead, value: bytes) -> None:
+    if head.chunked or value.lower() != b"chunked":
+        raise _nonsense()
+    head.chunked = True
+
+
+def _read_length(head: AnswerHead, value: bytes) -> None:
+    if head.content_length is not None or not value.isdigit() or len(value) > 18:
+        raise _nonsense()
+    head.content_length = int(value)
+
+
+def _nonsense() -> Denied:
+    return Denied(Code.UPSTREAM_PROTOCOL)

@@ -1,0 +1,78 @@
+"""What browsers ask before a page of another site may call, and what they are told.
+
+https://fetch.spec.whatwg.org/#http-cors-protocol
+"""
+
+from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.routes import methods_at
+from gateway.domain.policies.snapshot import Agent
+from gateway.protocol.http.header_names import PAGE
+from gateway.protocol.http.reply import Reply
+from gateway.protocol.http.request import METHODS, RequestHead
+from gateway.protocol.http.target import route_path
+
+Fields = tuple[tuple[str, str], ...]
+
+# The answer depends on who asks, so no cache may give one page's answer to another.
+VARY: Fields = (("Vary", "Origin"),)
+
+# A listed page may call with a key, so it need not be said again that it may send one.
+_KEY_HEADERS = ("Authorization", "X-API-Key", "api-key", "x-goog-api-key")
+_NOBODY = Cors(frozenset())
+_EXPOSED = ", ".join(
+    (
+        "X-Request-Id",
+        "request-id",
+        "Retry-After",
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+        "x-should-retry",
+        "WWW-Authenticate",
+    )
+)
+
+
+def page_fields(head: RequestHead, agent: Agent | None) -> Fields:
+    """What lets the page that `head` comes from read the answer; empty where it may not."""
+    cors = agent.cors if agent is not None else None
+    granted = cors.granted(head.fields.get(b"origin", b"")) if cors is not None else b""
+    if cors is None or not granted:
+        return ()
+    allowing = ("Access-Control-Allow-Origin", granted.decode("ascii"))
+    exposing = ("Access-Control-Expose-Headers", ", ".join((_EXPOSED, *cors.exposed)))
+    if cors.credentials:
+        return (allowing, ("Access-Control-Allow-Credentials", "true"), exposing, *VARY)
+    return (allowing, exposing, *VARY)
+
+
+def is_preflight(head: RequestHead) -> bool:
+    return head.method == "OPTIONS" and head.fields.keys() >= PAGE
+
+
+def answer_block(head: RequestHead, agent: Agent) -> bytes:
+    """The header lines that an answer of `agent`, which has a `cors`, gets instead of its own."""
+    fields = page_fields(head, agent) or VARY
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
+
+
+def answer_preflight(agent: Agent, path: bytes, request_id: str) -> Reply:
+    """What a page that is let in may send to `path` of `agent`; `page_fields` come beside it."""
+    cors = agent.cors or _NOBODY
+    fields = [
+        ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *cors.headers))),
+        ("Access-Control-Max-Age", str(int(cors.max_age))),
+        ("X-Request-Id", request_id),
+        ("request-id", request_id),
+    ]
+    if methods := _methods(agent, path):
+        fields.append(("Access-Control-Allow-Methods", ", ".join(sorted(methods))))
+    return Reply(204, tuple(fields), b"")
+
+
+def _methods(agent: Agent, path: bytes) -> frozenset[str]:
+    """Those of the agent's routes for this path; where no route has it, there are none."""
+    found = None if agent.routes is None else methods_at(agent.routes, route_path(path))
+    return METHODS if found is None else found

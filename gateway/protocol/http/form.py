@@ -1,0 +1,93 @@
+"""Fields of a multipart form (RFC 7578): found and replaced, the other parts byte for byte.
+
+What two readers could take differently is refused: a form that is read here as asking for one model
+must not be read elsewhere as asking for another.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from gateway.protocol.http.request import Header, refused
+
+_KIND = re.compile(rb"multipart/form-data\s*;\s*boundary=(\"?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1")
+_DISPOSITION = re.compile(rb"content-disposition:\s*form-data\s*;(.*)", re.IGNORECASE)
+_NAME = re.compile(rb"(?:^|;)\s*name=\"([^\"\\\r\n]*)\"\s*(?=;|$)", re.IGNORECASE)
+_ANY_NAME = re.compile(rb"(?:^|;)\s*name\*?\s*=", re.IGNORECASE)
+_NO_FORM = "The body is no multipart form that can be read in one way only."
+MOST_PARTS, LONGEST_HEAD = 1000, 8190
+_TOO_MANY = f"A form has at most {MOST_PARTS} parts, with heads of {LONGEST_HEAD} bytes."
+
+Part = tuple[bytes, bytes, bytes]
+
+
+def boundary_of(headers: Iterable[Header]) -> bytes | None:
+    """The boundary, where these are the headers of a form; None: they are of something else."""
+    kinds = [value for name, value in headers if name.lower() == b"content-type"]
+    if len(kinds) != 1 or not kinds[0].lower().startswith(b"multipart/form-data"):
+        return None
+    match = _KIND.fullmatch(kinds[0].strip())
+    if match is None:
+        raise refused(_NO_FORM)
+    return match[2]
+
+
+def field(body: bytes, boundary: bytes, name: str) -> str | None:
+    """The value of a field; None where it is not there."""
+    # One that differs in its case only is the same to some.
+    alike = [(part, value) for part, _, value in _parts(body, boundary) if _is_like(part, name)]
+    found = [value for part, value in alike if part == name.encode()]
+    if len(alike) > len(found) or len(found) > 1:
+        raise refused(_NO_FORM)
+    try:
+        return found[0].decode() if found else None
+    except UnicodeDecodeError:
+        raise refused(_NO_FORM) from None
+
+
+def _is_like(part: bytes, name: str) -> bool:
+    return part.decode("utf-8", "replace").casefold() == name
+
+
+def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, str]]) -> bytes:
+    """The form with these fields in place of those of the same names."""
+    line = b"--" + boundary + b"\r\n"
+    names = {name.encode() for name, _ in fields}
+    kept = [
+        line + head + value for part, head, value in _parts(body, boundary) if part not in names
+    ]
+    form = b'Content-Disposition: form-data; name="%b"\r\n\r\n%b'
+    ours = [line + form % (name.encode(), value.encode()) for name, value in fields]
+    return b"".join(one + b"\r\n" for one in ours + kept) + b"--" + boundary + b"--\r\n"
+
+
+def _parts(body: bytes, boundary: bytes) -> list[Part]:
+    """(name, head with its empty line, value) of each part."""
+    line = b"--" + boundary
+    pieces = (b"\r\n" + body).split(b"\r\n" + line, MOST_PARTS + 2)
+    if len(pieces) > MOST_PARTS + 2:
+        raise refused(_TOO_MANY)
+    if len(pieces) < 3 or pieces[0] or pieces[-1].strip(b"\r\n") != b"--":
+        raise refused(_NO_FORM)
+    found = []
+    for piece in pieces[1:-1]:
+        head, empty, value = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        if len(head) > LONGEST_HEAD:
+            raise refused(_TOO_MANY)
+        if not piece.startswith(b"\r\n") or not empty or b"\n" in head.replace(b"\r\n", b""):
+            raise refused(_NO_FORM)
+        # A line that is the boundary to a laxer reader would be another part there.
+        if line in value:
+            raise refused(_NO_FORM)
+        found.append((_name(head), head + empty, value))
+    return found
+
+
+def _name(head: bytes) -> bytes:
+    matches = [_DISPOSITION.fullmatch(line) for line in head.split(b"\r\n")]
+    told = [match[1] for match in matches if match is not None]
+    if len(told) != 1 or len(_ANY_NAME.findall(told[0])) != 1:
+        raise refused(_NO_FORM)
+    match = _NAME.search(told[0])
+    if match is None:
+        raise refused(_NO_FORM)
+    return match[1]

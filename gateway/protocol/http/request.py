@@ -1,0 +1,221 @@
+"""A caller's request head, sorted once into what the gateway acts on and what it passes on.
+
+Bytes in, facts out. Nothing here knows a socket, a key's record or a policy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from urllib.parse import unquote_to_bytes
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.key import contains_key
+from gateway.domain.keys.record import is_user_id
+from gateway.protocol.http.authority import parse_host
+from gateway.protocol.http.header_names import (
+    PAGE,
+    Fate,
+    fate,
+)
+from gateway.protocol.http.target import Target, parse_target
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+BEARER = b"bearer "
+KEY_MARK = b"agk_"
+SUBPROTOCOL = b"agk"
+# Two different keys are refused, and so are thousands, which a head has room for.
+SEVERAL = 2
+_PASSED = Fate.PASSED
+
+Header = tuple[bytes, bytes]
+
+# NUL, CR, LF and other controls would let one header become two for a laxer reader.
+_CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
+_VALUE = itemgetter(1)
+_NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """What a request says about itself.
+
+    `headers`: what is passed on, in order and byte for byte. `keys`: distinct candidates for a
+    key, at most SEVERAL; `other_credential`: something that is no candidate stood where a key may
+    stand. `host`: lower case, without port. `content_length` None: absent. `fields`: headers the
+    gateway reads, by lower-case name.
+    """
+
+    method: str
+    target: Target
+    http10: bool = False
+    headers: list[Header] = field(default_factory=list, repr=False)
+    fields: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    host: str = ""
+    authority: bytes = b""
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    other_credential: bool = False
+    subprotocols: Sequence[bytes] = field(default=(), repr=False)
+    user: str | None = None
+    content_length: int | None = None
+    chunked: bool = False
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+    @property
+    def offers_key_subprotocol(self) -> bool:
+        return SUBPROTOCOL in self.subprotocols
+
+
+def read_head(
+    method: str, raw_target: bytes, raw_headers: tuple[Header, ...], *, http10: bool = False
+) -> RequestHead:
+    """The facts of one request head; Denied where its shape is refused."""
+    if method not in METHODS:
+        raise Denied(
+            Code.METHOD_NOT_ALLOWED,
+            "The gateway does not pass on this method.",
+            headers=(("Allow", ", ".join(sorted(METHODS))),),
+            close=True,
+        )
+    head = RequestHead(method, parse_target(raw_target), http10)
+    _sort(head, raw_headers)
+    fields = head.fields
+    if fields:
+        _read_host(head)
+        if b"connection" in fields:
+            _drop_nominated(head, fields[b"connection"])
+        if b"content-length" in fields:
+            head.content_length = _read_length(fields[b"content-length"])
+        if b"transfer-encoding" in fields:
+            _read_coding(head, fields[b"transfer-encoding"])
+        if b"x-user-id" in fields:
+            head.user = _read_user(fields[b"x-user-id"])
+        if b"sec-websocket-protocol" in fields:
+            _read_subprotocols(head, fields[b"sec-websocket-protocol"])
+        if b"expect" in fields and fields[b"expect"].lower() != b"100-continue":
+            raise refused("The only expectation understood is 'Expect: 100-continue'.")
+    return head
+
+
+def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
+    """One pass over the headers: keep, act on, drop or refuse each."""
+    if b"".join(map(_VALUE, raw_headers)).translate(None, _NO_CONTROLS):
+        raise refused("A header's value holds a control character.")
+    for header in raw_headers:
+        found, lower = fate(header[0])
+        if found is _PASSED:
+            head.headers.append(header)
+        elif found is Fate.READ_ONCE:
+            _only_once(head, lower)
+            head.fields[lower] = header[1]
+        elif found is Fate.KEY:
+            _only_once(head, lower)
+            head.fields[lower] = b""
+            _read_credential(head, lower, header[1])
+        elif found is Fate.READ:
+            _look_at(head, lower, header[1], header)
+        elif found is Fate.REFUSED:
+            raise refused("A header's name looks like another one's: use '-' in names.")
+
+
+def _only_once(head: RequestHead, lower: bytes) -> None:
+    if lower in head.fields:
+        raise refused(f"The header {lower.decode('ascii')!r} is there twice.")
+
+
+def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
+    fields = head.fields
+    if lower == b"cookie":
+        if _holds_key(value):
+            raise refused("A key is never sent in a cookie, but as 'Authorization: Bearer <key>'.")
+        head.headers.append(header)
+        return
+    before = fields.get(lower)
+    fields[lower] = value if before is None else before + b", " + value
+    if lower in PAGE:
+        head.headers.append(header)
+
+
+def _holds_key(cookie: bytes) -> bool:
+    # Browsers' scripts percent-encode what they put there.
+    return (KEY_MARK in cookie or b"%" in cookie) and contains_key(
+        unquote_to_bytes(cookie).decode("latin-1")
+    )
+
+
+def _read_credential(head: RequestHead, lower: bytes, value: bytes) -> None:
+    candidate = value
+    if lower == b"authorization":
+        is_bearer = value[: len(BEARER)].lower() == BEARER
+        candidate = value[len(BEARER) :].lstrip(b" ") if is_bearer else b""
+    _take_credential(head, candidate)
+
+
+def _take_credential(head: RequestHead, candidate: bytes) -> None:
+    if not candidate.startswith(KEY_MARK):
+        head.other_credential = True
+    elif len(head.keys) < SEVERAL and candidate not in head.keys:
+        head.keys += (candidate,)
+
+
+def _read_host(head: RequestHead) -> None:
+    value = head.fields.get(b"host")
+    if value is None:
+        return
+    host = parse_host(value)
+    if host is None:
+        raise refused("The Host header is not a host name with an optional port.")
+    head.host, head.authority = host, value
+
+
+def _drop_nominated(head: RequestHead, connection: bytes) -> None:
+    """RFC 9110 section 7.6.1: what Connection names is for this hop only.
+
+    It happens before the gateway adds its own, so nothing of ours can be named away.
+    """
+    tokens = {token.strip() for token in connection.lower().split(b",")}
+    tokens -= {b"", b"close", b"keep-alive", b"upgrade"}
+    if tokens:
+        head.headers = [h for h in head.headers if h[0].lower() not in tokens]
+
+
+def _read_length(value: bytes) -> int:
+    # RFC 9110 section 8.6: digits only; int() would take signs, blanks and underscores.
+    if not value.isdigit() or len(value) > 18:
+        raise refused("Content-Length is not a number of bytes.")
+    return int(value)
+
+
+def _read_coding(head: RequestHead, value: bytes) -> None:
+    # RFC 9112 section 6.1: both framings, or a coding nobody here undoes, is an attack or a bug.
+    if value.lower() != b"chunked" or head.content_length is not None or head.http10:
+        raise refused("The body's framing is ambiguous.")
+    head.chunked = True
+
+
+def _read_user(value: bytes) -> str:
+    user = value.decode("latin-1")
+    if not is_user_id(user):
+        raise refused("X-User-Id holds 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.")
+    return user
+
+
+def _read_subprotocols(head: RequestHead, value: bytes) -> None:
+    """The items offered, without ours: `agk` and `agk.<key>` never reach an agent."""
+    items = [item.strip(b" \t") for item in value.split(b",")]
+    prefix = SUBPROTOCOL + b"."
+    for item in items:
+        if item.startswith(prefix):
+            candidate = item[len(prefix) :]
+            _take_credential(head, candidate if b"upgrade" in head.fields else b"")
+    head.subprotocols = items
+    ours = (SUBPROTOCOL, b"")
+    rest = [i for i in items if i not in ours and not i.startswith(prefix) and KEY_MARK not in i]
+    if rest:
+        head.headers.append((b"Sec-WebSocket-Protocol", b", ".join(rest)))
+
+
+def refused(message: str) -> Denied:
+    return Denied(Code.BAD_REQUEST, message, close=True)

@@ -1,0 +1,159 @@
+"""The request head as it is sent to an agent."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+
+from gateway.domain.policies.snapshot import Network
+from gateway.domain.traffic import Trace
+from gateway.protocol.http.request import RequestHead
+
+WEBSOCKET = b"websocket"
+
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """The connection a request came in on. `scheme`: `http` or `https`."""
+
+    peer: str
+    scheme: str = "http"
+
+
+def identity_block(fields: Iterable[tuple[str, str]]) -> bytes:
+    """`X-Gateway-…` lines. Records are written by people, so nothing in them may break a line."""
+    return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in fields).encode("ascii")
+
+
+def write_head(
+    head: RequestHead,
+    path: bytes,
+    authority: bytes,
+    blocks: Iterable[bytes],
+    *,
+    upgrade: bytes = b"",
+) -> bytes:
+    """The bytes of the request line and all headers, the empty line included.
+
+    `blocks` are whole header lines of the gateway's own, each ended by CRLF; they come last, so
+    that nothing a caller sent can stand after them.
+    """
+    parts = [head.method.encode(), b" ", path, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]
+    if head.headers:
+        parts += (b"\r\n".join(map(b": ".join, head.headers)), b"\r\n")
+    if head.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif head.content_length is not None:
+        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+    if upgrade:
+        parts += (b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n")
+    parts += blocks
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) -> bytes:
+    """Who the caller is to the agent; what came in is only appended to for trusted proxies."""
+    if not (trusted and is_trusted(hop.peer, trusted)):
+        return _own_block(hop.peer, hop.scheme, head.authority)
+    fields = head.fields
+    return _forwarding_lines(
+        _appended(fields, b"x-forwarded-for", hop.peer.encode()),
+        _appended(fields, b"x-forwarded-proto", hop.scheme.encode()),
+        _appended(fields, b"x-forwarded-host", head.authority),
+        _appended(fields, b"forwarded", _element(hop.peer, hop.scheme, head.authority)),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _own_block(peer: str, scheme: str, host: bytes) -> bytes:
+    """The same for every request on a connection, and often for a caller's next one."""
+    return _forwarding_lines(peer.encode(), scheme.encode(), host, _element(peer, scheme, host))
+
+
+def _element(peer: str, scheme: str, host: bytes) -> bytes:
+    """RFC 7239, section 4: an IPv6 address is written in brackets and quotes."""
+    node = f'"[{peer}]"' if ":" in peer else peer
+    element = f"for={node};proto={scheme}".encode()
+    return element + b';host="' + host + b'"' if host else element
+
+
+def _forwarding_lines(chain: bytes, scheme: bytes, host: bytes, elements: bytes) -> bytes:
+    lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n"
+    block = lines % (chain, scheme, elements)
+    return block + b"X-Forwarded-Host: " + host + b"\r\n" if host else block
+
+
+def _appended(fields: Mapping[bytes, bytes], name: bytes, own: bytes) -> bytes:
+    before = fields.get(name, b"")
+    return before + b", " + own if before and own else before or own
+
+
+def client_address(head: RequestHead, peer: str, trusted: tuple[Network, ...]) -> str:
+    """The caller's address: the right-most one that no trusted proxy vouches for."""
+    if not trusted or not is_trusted(peer, trusted):
+        return peer
+    chain = head.fields.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+    for item in reversed(chain):
+        address = item.strip()
+        if not _is_address(address):
+            break
+        peer = address
+        if not is_trusted(address, trusted):
+            break
+    return peer
+
+
+def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
+    if not _is_address(address):
+        return False
+    parsed = ip_address(address)
+    return any(parsed in network for network in trusted)
+
+
+def trace_block(head: RequestHead, trace_id: str, span_id: str, flags: str = "01") -> bytes:
+    """W3C trace context: a well-formed caller's trace goes on, any other begins anew."""
+    match = _traced(head)
+    if match is None:
+        return f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n".encode()
+    block = b"traceparent: 00-%b-%b-%b\r\n" % (match[1], span_id.encode(), match[3])
+    if b"tracestate" in head.fields:
+        block += b"tracestate: " + head.fields[b"tracestate"] + b"\r\n"
+    return block
+
+
+def caller_trace(head: RequestHead, span_id: str) -> Trace | None:
+    """The caller's trace, which goes on with `span_id`; None: it has none."""
+    match = _traced(head)
+    if match is None:
+        return None
+    return Trace(match[1].decode(), span_id, match[2].decode(), match[3].decode())
+
+
+def _traced(head: RequestHead) -> re.Match[bytes] | None:
+    if b"traceparent" not in head.fields:
+        return None
+    match = _TRACEPARENT.fullmatch(head.fields[b"traceparent"])
+    if match is None or not match[1].strip(b"0") or not match[2].strip(b"0"):
+        return None
+    return match
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _one_line(value: str) -> str:
+    return _UNSAFE.sub(lambda m: "".join(f"%{b:02X}" for b in _bytes(m.group())), value)
+
+
+def _bytes(character: str) -> bytes:
+    return character.encode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""MCP and the JSON-RPC below it."""

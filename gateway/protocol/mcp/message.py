@@ -1,0 +1,172 @@
+"""What MCP says of a message: its revision, its headers, what it is about, what a list shows."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gateway.domain.errors import Code
+from gateway.domain.keys.scopes import ANY, SOME, Scope
+from gateway.protocol.http.request import Header
+from gateway.protocol.mcp.rpc import Message, RequestId, Rpc, RpcDenied
+
+TOOLS_PREFIX = b"/tools/"
+ENDPOINT = b"/mcp"
+SESSION = b"mcp-session-id"
+STATELESS = "2026-07-28"
+VERSIONS = ("2025-06-18", "2025-11-25", STATELESS)
+HEADER_MISMATCH = -32020
+UNSUPPORTED_VERSION = -32022
+METHODS = ("GET", "POST", "DELETE")
+
+_VERSION, _METHOD, _NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
+_HEADERS = frozenset({SESSION, _VERSION, _METHOD, _NAME})
+
+# The headers of MCP that a request has, by name in lower case.
+Fields = Mapping[bytes, str]
+_META_VERSION = "io.modelcontextprotocol/protocolVersion"
+# What a header repeats of the parameters, by method.
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_ENCODED = re.compile(r"=\?base64\?(.*)\?=")
+# What tells a caller no more than that a server is there, and which tools it may call.
+_OPEN = frozenset({"initialize", "ping", "server/discover", "tools/list", "logging/setLevel"})
+_TOOLS_CHANGED = frozenset({"toolsListChanged"})
+
+
+def server_name(path: bytes) -> bytes | None:
+    """The server in `/tools/<name>/mcp`; None where the path is another one."""
+    if not (path.startswith(TOOLS_PREFIX) and path.endswith(ENDPOINT)):
+        return None
+    name = path[len(TOOLS_PREFIX) : -len(ENDPOINT)]
+    return name if name and b"/" not in name else None
+
+
+def read_fields(headers: Iterable[Header]) -> Fields:
+    """RpcDenied(bad_request) where one is there twice, or names a revision that is not known."""
+    found: dict[bytes, str] = {}
+    for header, value in headers:
+        name = header.lower()
+        if name not in _HEADERS:
+            continue
+        if name in found:
+            said = f"The header {name.decode('ascii')!r} is there twice."
+            raise RpcDenied(Code.BAD_REQUEST, said, rpc_code=HEADER_MISMATCH)
+        found[name] = value.decode("latin-1").strip()
+    if found.get(_VERSION) and found[_VERSION] not in VERSIONS:
+        raise RpcDenied(
+            Code.BAD_REQUEST,
+            f"This revision of MCP is not supported: use one of {', '.join(VERSIONS)}.",
+            rpc_code=UNSUPPORTED_VERSION,
+        )
+    return found
+
+
+def version_of(fields: Fields) -> str:
+    """The revision that the caller speaks; empty where it has yet to be agreed on."""
+    return fields.get(_VERSION, "")
+
+
+def session_of(fields: Fields) -> str:
+    """The session that a request is part of; empty: none."""
+    return fields.get(SESSION, "")
+
+
+def check_fields(fields: Fields, rpc: Rpc) -> None:
+    """RpcDenied(bad_request, -32020) where the headers say something else than the body, which is
+    what is decided on."""
+    version = version_of(fields)
+    meta = rpc.params.get("_meta")
+    said = meta.get(_META_VERSION) if isinstance(meta, dict) else None
+    if said is not None and said != version:
+        raise _mismatch("MCP-Protocol-Version", rpc)
+    # What a caller of an older revision need not send has to be right where it does.
+    needed = version == STATELESS and rpc.is_request
+    if needed and said is None:
+        raise _mismatch("MCP-Protocol-Version", rpc)
+    method = fields.get(_METHOD, "")
+    if (method or needed) and method != rpc.method:
+        raise _mismatch("Mcp-Method", rpc)
+    name, member = fields.get(_NAME, ""), _NAMED.get(rpc.method, "")
+    meant = rpc.params.get(member) if member else None
+    if (name or (needed and meant is not None)) and _decoded(name) != meant:
+        raise _mismatch("Mcp-Name", rpc)
+
+
+def scope_of(server: str, rpc: Rpc | None) -> Scope:
+    """What a message to `server` needs; None: no message is sent, the server is listened to."""
+    if rpc is None or not rpc.method or rpc.method.startswith("notifications/"):
+        return Scope("tools", server, SOME)
+    if rpc.method == "tools/call":
+        return Scope("tools", server, rpc.tool)
+    if rpc.method in _OPEN or (rpc.method == "subscriptions/listen" and _hears_of_tools(rpc)):
+        return Scope("tools", server, SOME)
+    # Prompts, resources and whatever is to come are no tools: who may read them may do all.
+    return Scope("tools", server, ANY)
+
+
+def _hears_of_tools(rpc: Rpc) -> bool:
+    """Whether nothing is subscribed to but changes of the list of tools."""
+    wanted = rpc.params.get("notifications")
+    return isinstance(wanted, dict) and wanted.keys() <= _TOOLS_CHANGED
+
+
+def shown_tools(
+    result: Mapping[str, Any], may_see: Callable[[str], bool], hidden: frozenset[str]
+) -> dict[str, Any]:
+    """The result of `tools/list` with the tools that the caller may call, and without the arguments
+    that the gateway fills in. It is this caller's alone, whatever the server says of caches."""
+    tools = [_without(tool, hidden) for tool in result["tools"] if _is_shown(tool, may_see)]
+    scope = {"cacheScope": "private"} if "cacheScope" in result else {}
+    return {**result, "tools": tools, **scope}
+
+
+def _is_shown(tool: Any, may_see: Callable[[str], bool]) -> bool:
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return isinstance(name, str) and may_see(name)
+
+
+def _without(tool: dict[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
+    schema = tool.get("inputSchema")
+    if not hidden or not isinstance(schema, dict):
+        return tool
+    schema = dict(schema)
+    if isinstance(schema.get("properties"), dict):
+        fields = schema["properties"].items()
+        schema["properties"] = {name: field for name, field in fields if name not in hidden}
+    if isinstance(schema.get("required"), list):
+        schema["required"] = [name for name in schema["required"] if name not in hidden]
+    return {**tool, "inputSchema": schema}
+
+
+def with_arguments(message: Message, arguments: Mapping[str, Any]) -> Message:
+    """The call with these arguments in place of all that the caller sent."""
+    return {**message, "params": {**message["params"], "arguments": arguments}}
+
+
+def _decoded(value: str) -> str | None:
+    """A header's value, which is in base64 where it could not stand in a header as it is."""
+    match = _ENCODED.fullmatch(value)
+    if match is None:
+        return value
+    try:
+        found = base64.b64decode(match[1], validate=True)
+        text = found.decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return text if base64.b64encode(found).decode("ascii") == match[1] else None
+
+
+def _mismatch(header: str, rpc: Rpc) -> RpcDenied:
+    return RpcDenied(
+        Code.BAD_REQUEST,
+        f"The header {header} does not say what the body says.",
+        rpc_code=HEADER_MISMATCH,
+        rpc_id=rpc.id,
+    )
+
+
+def no_session(rpc_id: RequestId) -> RpcDenied:
+    """What any session is told to be that is not the caller's."""
+    said = "There is no such session: begin a new one with 'initialize'."
+    return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)

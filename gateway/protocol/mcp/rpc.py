@@ -1,0 +1,138 @@
+"""JSON-RPC as MCP uses it: one message, read strictly, and written anew from what was read.
+
+Where two readers could take a message differently, it is refused: duplicate names, names that
+some readers take for others because they ignore case, batches, numbers that are none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.facts import fact
+from gateway.protocol import strict_json
+from gateway.protocol.http.refusal import error_object
+from gateway.protocol.http.refusal import refusal as plain_refusal
+from gateway.protocol.http.reply import Reply
+from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+INVALID_PARAMS = -32602
+
+LONGEST_NAME = 256
+
+# One JSON-RPC message: a JSON object.
+Message = Mapping[str, Any]
+RequestId = str | int | None
+
+_MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+# Members of `params` that decide what is done; some readers find them under other spellings.
+_PARAMS = frozenset({"name", "uri", "arguments", "_meta", "protocolversion"})
+# A member of `initialize` that is spelled in two cases by itself.
+_FREE = frozenset({"protocolVersion"})
+
+
+@dataclass(eq=False)
+class RpcDenied(Denied):
+    """A refusal of a message. `rpc_code`: the number that JSON-RPC or MCP has for it; 0: none.
+    `rpc_id`: of the request."""
+
+    rpc_code: int = 0
+    rpc_id: RequestId = None
+
+
+@fact
+class Rpc:
+    """One message of a caller. `method` empty: it is a response to a request of the server's.
+    `is_request`: it is owed a response. `tool`: the one that is called; empty: none is."""
+
+    message: Message = field(repr=False)
+    method: str
+    id: RequestId
+    is_request: bool
+    params: Mapping[str, Any] = field(repr=False)
+    tool: str = ""
+
+
+def read(body: bytes) -> Rpc:
+    """The one message in `body`; RpcDenied(bad_request) where it is none, or not only one."""
+    try:
+        found = strict_json.read(body)
+    except UnicodeDecodeError:
+        raise _refused("The body is not UTF-8.", PARSE_ERROR) from None
+    except RepeatedNameError:
+        raise _refused("The body has an object with the same name twice.") from None
+    except TooManyValuesError as problem:
+        raise _refused(str(problem)) from None
+    except ValueError:
+        raise _refused("The body is not JSON.", PARSE_ERROR) from None
+    if isinstance(found, list):
+        raise _refused("Send one message a request: this version of MCP has no batches.")
+    if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
+        raise _refused("The body is not a JSON-RPC 2.0 message.")
+    _check_spelling(found, _MEMBERS)
+    return _sorted(found)
+
+
+def _sorted(found: dict[str, Any]) -> Rpc:
+    request_id = found.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | None):
+        raise _refused("The id of a message is a string or a whole number.")
+    if "method" not in found:
+        if request_id is None or ("result" in found) == ("error" in found):
+            raise _refused("The body is neither a request nor a notification nor a response.")
+        return Rpc(found, "", request_id, is_request=False, params={})
+    method, params = found["method"], found.get("params", {})
+    if not isinstance(method, str) or not method or "result" in found or "error" in found:
+        raise _refused("The body is not a JSON-RPC request.", rpc_id=request_id)
+    if "id" in found and request_id is None:
+        raise _refused("The id of a request is not null.")
+    if not isinstance(params, dict):
+        raise _refused("The params of a message are an object.", INVALID_PARAMS, rpc_id=request_id)
+    _check_spelling(params, _PARAMS, request_id)
+    tool = _called(params, request_id) if method == "tools/call" else ""
+    return Rpc(found, method, request_id, "id" in found, params, tool)
+
+
+def _called(params: dict[str, Any], request_id: RequestId) -> str:
+    name = params.get("name")
+    if not isinstance(name, str) or not name:
+        raise _refused("A call names its tool.", INVALID_PARAMS, rpc_id=request_id)
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        # It goes on record.
+        told = f"The name of a tool is at most {LONGEST_NAME} printable characters."
+        raise _refused(told, INVALID_PARAMS, rpc_id=request_id)
+    if not isinstance(params.get("arguments", {}), dict):
+        raise _refused("The arguments of a call are an object.", INVALID_PARAMS, rpc_id=request_id)
+    return name
+
+
+def _check_spelling(
+    found: dict[str, Any], known: frozenset[str], request_id: RequestId = None
+) -> None:
+    """Some readers ignore case: to them `Name` is `name`, and so is what folds to it."""
+    if look_alike(found.keys() - _FREE, known) is not None:
+        raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
+
+
+def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:
+    """The answer for `denied`: the status of any refusal, as a JSON-RPC error, with the same object
+    inside `data`. Own numbers are the status."""
+    reply = plain_refusal(denied, request_id)
+    if isinstance(denied, RpcDenied) and rpc_id is None:
+        rpc_id = denied.rpc_id
+    error = rpc_error(denied, request_id)
+    body = strict_json.encode({"jsonrpc": "2.0", "id": rpc_id, "error": error})
+    return Reply(reply.status, reply.headers, body)
+
+
+def rpc_error(denied: Denied, request_id: str) -> dict[str, Any]:
+    """The `error` of a response."""
+    code = (isinstance(denied, RpcDenied) and denied.rpc_code) or denied.denial.status
+    data = {**error_object(denied), "request_id": request_id}
+    return {"code": code, "message": str(denied), "data": data}
+
+
+def _refused(message: str, code: int = INVALID_REQUEST, rpc_id: RequestId = None) -> RpcDenied:
+    return RpcDenied(Code.BAD_REQUEST, message, rpc_code=code, rpc_id=rpc_id)

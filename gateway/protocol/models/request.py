@@ -1,0 +1,119 @@
+"""Which model a request asks for, and in whose dialect."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from gateway.domain.keys.scopes import is_name
+from gateway.domain.policies.services import Dialect
+from gateway.protocol import strict_json
+from gateway.protocol.http.form import boundary_of, field
+from gateway.protocol.http.request import Header, refused
+from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
+
+MODELS_PREFIX = b"/models/"
+_ANTHROPIC = b"/models/anthropic"
+_LIST = b"/v1/models"
+# What is called with POST alone; of anything else nobody knows whether it is there.
+_CALLS = frozenset(
+    {
+        b"/chat/completions",
+        b"/completions",
+        b"/responses",
+        b"/embeddings",
+        b"/moderations",
+        b"/images/generations",
+        b"/images/edits",
+        b"/audio/speech",
+        b"/audio/transcriptions",
+        b"/audio/translations",
+        b"/v1/messages",
+        b"/v1/messages/count_tokens",
+    }
+)
+_MODEL = frozenset({"model"})
+_NO_MODEL = (
+    "The body has to be a JSON object, or a form, whose 'model' names a model of the gateway."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPath:
+    """`path`: what is left for the provider. `listed`: the catalogue is asked for, or, where it is
+    not empty, this entry of it; None: a model is called."""
+
+    dialect: Dialect
+    path: bytes
+    listed: str | None = None
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a path that models are known to be called at."""
+        return self.path in _CALLS
+
+
+def read_path(path: bytes) -> ModelPath:
+    """Where a request under `/models/` goes."""
+    if path.startswith(_ANTHROPIC + b"/"):
+        rest, dialect = path[len(_ANTHROPIC) :], Dialect.ANTHROPIC
+    else:
+        rest, dialect = path[len(MODELS_PREFIX) - 1 :], Dialect.OPENAI
+    if rest == _LIST or rest.startswith(_LIST + b"/"):
+        return ModelPath(dialect, rest, unquote(rest[len(_LIST) + 1 :].decode("ascii")))
+    if dialect is Dialect.OPENAI and (rest + b"/").startswith(b"/v1/"):
+        # The provider's own URL ends in /v1.
+        rest = rest[len(b"/v1") :] or b"/"
+    return ModelPath(dialect, rest)
+
+
+def model_of(body: bytes, headers: Iterable[Header] = ()) -> str:
+    """The name in the body; Denied(bad_request) where there is none."""
+    boundary = boundary_of(headers)
+    name = _in_json(body) if boundary is None else field(body, boundary, "model")
+    if not isinstance(name, str) or not is_name(name):
+        raise refused(_NO_MODEL)
+    return name
+
+
+def sent_as_read(headers: Iterable[Header]) -> list[Header]:
+    """What is no form was read as JSON in UTF-8, and is told to be: a provider that went by another
+    type, or by another charset, could find another model in it."""
+    headers = list(headers)
+    if boundary_of(headers) is not None:
+        return headers
+    others = [header for header in headers if header[0].lower() != b"content-type"]
+    return [*others, (b"Content-Type", b"application/json")]
+
+
+def _in_json(body: bytes) -> Any:
+    try:
+        found: Any = strict_json.read(body)
+    except RepeatedNameError:
+        raise refused("The body has an object with the same name twice.") from None
+    except TooManyValuesError as problem:
+        raise refused(str(problem)) from None
+    except ValueError:
+        raise refused(_NO_MODEL) from None
+    if not isinstance(found, dict):
+        return None
+    if look_alike(found, _MODEL) is not None:
+        # To whoever ignores case it is another model than the one that was admitted.
+        raise refused("The body has a name that differs from 'model' in its case only.")
+    return found.get("model")
+
+
+def catalogue(names: list[str], dialect: Dialect) -> dict[str, Any]:
+    """The list of models as the official clients read it."""
+    entries = [entry(name, dialect) for name in names]
+    if dialect is Dialect.OPENAI:
+        return {"object": "list", "data": entries}
+    ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+    return {"data": entries, "has_more": False, **ends}
+
+
+def entry(name: str, dialect: Dialect) -> dict[str, Any]:
+    if dialect is Dialect.OPENAI:
+        return {"id": name, "object": "model", "created": 0, "owned_by": "gateway"}
+    born = "1970-01-01T00:00:00Z"
+    return {"type": "model", "id": name, "display_name": name, "created_at": born}

@@ -1,0 +1,196 @@
+"""How many tokens an answer took, as it says itself, in OpenAI's dialects and in Anthropic's."""
+
+import json
+import re
+from typing import Any, Protocol
+
+import orjson
+
+from gateway.domain.usage import TokensUsed
+from gateway.protocol import strict_json
+from gateway.protocol.http.target import route_path
+
+# Longer answers are looked at from behind: what they took stands at the end.
+MOST_HELD, TAIL = 2**20, 2**14
+# As programs guess where nobody tells: of English text.
+BYTES_A_TOKEN = 4
+# What takes tokens even where the answer does not say so.
+_TOKEN_CALLS = frozenset(
+    {
+        b"/chat/completions",
+        b"/completions",
+        b"/responses",
+        b"/embeddings",
+        b"/v1/messages",
+    }
+)
+_STREAMS = frozenset({b"/chat/completions", b"/completions"})
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_USAGE = b'"usage"'
+
+
+def asked_to_tell(path: bytes, body: bytes) -> bytes | None:
+    """`body`, asking for the usage at the end of a stream; None: it does already, or need not."""
+    if _call(path) not in _STREAMS or not (b'"stream"' in body or b"\\u" in body):
+        return None
+    try:
+        asked = strict_json.read(body)
+    except ValueError:
+        return None
+    # What is no boolean may be one to a lenient provider.
+    if not isinstance(asked, dict) or not asked.get("stream"):
+        return None
+    options = asked.get("stream_options")
+    known = options if isinstance(options, dict) else {}
+    if known.get("include_usage") is True:
+        return None
+    asked["stream_options"] = {**known, "include_usage": True}
+    return strict_json.encode(asked)
+
+
+def _call(path: bytes) -> bytes:
+    """What a provider may take `path` for: it is compared as routes are."""
+    return b"/" + b"/".join(route_path(path).segments)
+
+
+class Meter(Protocol):
+    """`feed` an answer's pieces, then `end`; what comes out goes to the caller."""
+
+    def feed(self, piece: bytes) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+    def used(self) -> TokensUsed: ...
+
+
+class WholeMeter:
+    """Of an answer that is one JSON document; it goes on as it is."""
+
+    def __init__(self, path: bytes, prompt: int) -> None:
+        self._guess = _Guess(path, prompt)
+        self._held = bytearray()
+        self._whole = True
+
+    def feed(self, piece: bytes) -> bytes:
+        self._guess.bytes += len(piece)
+        self._held += piece
+        if len(self._held) > MOST_HELD:
+            self._whole = False
+            del self._held[:-TAIL]
+        return piece
+
+    def end(self) -> bytes:
+        return b""
+
+    def used(self) -> TokensUsed:
+        found = _in_whole(bytes(self._held)) if self._whole else _in_tail(bytes(self._held))
+        return told(found) if found else self._guess.used()
+
+
+class StreamMeter:
+    """Of an event stream. `hide`: the caller did not ask for the event that tells."""
+
+    def __init__(self, path: bytes, prompt: int, *, hide: bool) -> None:
+        self._guess = _Guess(path, prompt)
+        self._hide = hide
+        self._held = b""
+        self._usage: dict[str, Any] = {}
+
+    def feed(self, piece: bytes) -> bytes:
+        text = self._held + piece
+        shown: list[bytes] = []
+        at = 0
+        # A separator may have begun in what was held.
+        for end in _END.finditer(text, max(0, len(self._held) - 3)):
+            event = text[at : end.end()]
+            at = end.end()
+            if not (self._look(event) and self._hide):
+                shown.append(event)
+        self._held = text[at:]
+        if len(self._held) > MOST_HELD:
+            shown.append(self._held)
+            self._held = b""
+        return b"".join(shown)
+
+    def end(self) -> bytes:
+        rest, self._held = self._held, b""
+        return b"" if self._look(rest) and self._hide else rest
+
+    def used(self) -> TokensUsed:
+        return told(self._usage) if self._usage else self._guess.used()
+
+    def _look(self, event: bytes) -> bool:
+        """Whether it is there for nothing but to tell."""
+        self._guess.events += b"data:" in event
+        if _USAGE not in event:
+            return False
+        lines = (line for line in event.splitlines() if line.startswith(b"data:"))
+        data = _loaded(b"\n".join(line[5:] for line in lines))
+        found = _usage_in(data)
+        self._usage.update((name, value) for name, value in found.items() if value is not None)
+        return bool(found) and data.get("choices") == []
+
+
+class _Guess:
+    """Where nobody tells, or the caller left before anybody did."""
+
+    __slots__ = ("_counts", "_prompt", "bytes", "events")
+
+    def __init__(self, path: bytes, prompt: int) -> None:
+        self._counts = _call(path) in _TOKEN_CALLS
+        self._prompt = prompt
+        self.bytes = self.events = 0
+
+    def used(self) -> TokensUsed:
+        if not self._counts:
+            return TokensUsed()
+        prompt = -(-self._prompt // BYTES_A_TOKEN)
+        # An event of a stream carries about one token.
+        completion = self.events or -(-self.bytes // BYTES_A_TOKEN)
+        return TokensUsed(prompt, completion, prompt + completion, estimated=True)
+
+
+def told(usage: dict[str, Any]) -> TokensUsed:
+    """What a provider's `usage` says."""
+
+    def number(*names: str) -> int:
+        found = (usage.get(name) for name in names)
+        return sum(value for value in found if type(value) is int and value > 0)
+
+    prompt = number("prompt_tokens") or number(
+        "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"
+    )
+    completion = number("completion_tokens") or number("output_tokens")
+    return TokensUsed(prompt, completion, number("total_tokens") or prompt + completion)
+
+
+def _in_whole(text: bytes) -> dict[str, Any]:
+    return _usage_in(_loaded(text)) if _USAGE in text else {}
+
+
+def _in_tail(text: bytes) -> dict[str, Any]:
+    _, found, rest = text.rpartition(_USAGE)
+    if not found:
+        return {}
+    after = rest.decode("utf-8", "replace").lstrip(" \t\r\n:")
+    try:
+        usage, _ = json.JSONDecoder().raw_decode(after)
+    except (ValueError, RecursionError):
+        return {}
+    return usage if isinstance(usage, dict) else {}
+
+
+def _usage_in(data: dict[str, Any]) -> dict[str, Any]:
+    for place in (data, data.get("response"), data.get("message")):
+        usage = place.get("usage") if isinstance(place, dict) else None
+        if isinstance(usage, dict):
+            return usage
+    return {}
+
+
+def _loaded(text: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

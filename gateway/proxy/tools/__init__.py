@@ -1,0 +1,1 @@
+"""`/tools/<name>/mcp`: messages of MCP, read, decided on, carried there and shown."""

@@ -1,0 +1,183 @@
+"""What a server of tools answers over HTTP, message by message, as JSON or as events."""
+
+import zlib
+from collections.abc import Iterable
+
+from aiohttp import StreamReader
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol import strict_json
+from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
+from gateway.protocol.http.inflate import Inflater
+from gateway.protocol.http.request import Header
+from gateway.protocol.mcp import rpc
+from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
+from gateway.proxy.tools.task import ToolTask
+from gateway.proxy.upstream.connection import CutError, UpstreamConnection
+
+# Of an answer, and of one event: what is looked at is held whole.
+LONGEST = 16 * 2**20
+JSON, EVENTS = b"application/json", b"text/event-stream"
+
+
+def kind_of(headers: Iterable[Header]) -> bytes:
+    """The media type, without parameters; empty where there is not exactly one."""
+    found = [value for name, value in headers if name.lower() == b"content-type"]
+    return found[0].partition(b";")[0].strip().lower() if len(found) == 1 else b""
+
+
+async def read_all(
+    connection: UpstreamConnection, payload: StreamReader, inflater: Inflater | None, idle: float
+) -> bytes:
+    """The whole body; Denied(upstream_protocol) where it is too long or broken, CutError where it
+    is cut. `idle`: the longest silence in seconds."""
+    read = bytearray()
+    while True:
+        connection.deadline.set(idle)
+        piece = await payload.readany()
+        connection.deadline.clear()
+        if not piece:
+            break
+        for text in _opened(inflater, piece):
+            read += text
+            if len(read) > LONGEST:
+                raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
+    error = payload.exception()
+    if error is not None:
+        raise error
+    if inflater is not None and not inflater.whole:
+        raise CutError("The compressed answer was cut.")
+    return bytes(read)
+
+
+def _opened(inflater: Inflater | None, piece: bytes) -> Iterable[bytes]:
+    """What `piece` stands for, in bounded pieces; CutError where it makes no sense."""
+    if inflater is None:
+        yield piece
+        return
+    inflater.feed(piece)
+    try:
+        while text := inflater.take():
+            yield text
+    except zlib.error:
+        raise CutError("The answer is not compressed as it says.") from None
+
+
+async def shown_json(text: bytes, task: ToolTask) -> bytes:
+    """The one message of an answer; Denied(upstream_protocol) where it is none. A server that has
+    nothing to say may say that in JSON."""
+    if text.strip() in (b"", b"null"):
+        return text
+    try:
+        return await task.shown(decode(text))
+    except (NoMessageError, RecursionError):
+        said = "The server answered something that is no JSON-RPC message."
+        raise Denied(Code.UPSTREAM_PROTOCOL, said) from None
+
+
+async def as_event(
+    message: rpc.Message, task: ToolTask, rest: tuple[bytes, ...] = (b"event: message",)
+) -> bytes:
+    """What is shown of `message`, as an event with the lines of `rest`; CutError where nothing can
+    be."""
+    try:
+        data = await task.shown(message)
+    except RecursionError:
+        raise CutError("A message of the server's has too many levels.") from None
+    except Denied as denied:
+        # The answer has begun, so that only its message can be withheld.
+        task.withheld(denied)
+        error = rpc.rpc_error(denied, task.request_id)
+        data = strict_json.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+    return Event(data, rest).encode()
+
+
+class WholeBody:
+    """Stands in for the reader of a body that is here."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def is_eof(self) -> bool:
+        return True
+
+    def at_eof(self) -> bool:
+        return not self._text
+
+    def exception(self) -> BaseException | None:
+        return None
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """It cannot be cut any more."""
+
+    def read_nowait(self, most: int, /) -> bytes:
+        text, self._text = self._text, b""
+        return text
+
+    async def readany(self) -> bytes:
+        return self.read_nowait(-1)
+
+
+class EventsBody:
+    """Stands in for the reader of an event stream: what it gives was looked at."""
+
+    def __init__(self, payload: StreamReader, inflater: Inflater | None, task: ToolTask) -> None:
+        self._payload = payload
+        self._inflater = inflater
+        self._task = task
+        self._reader = EventReader(LONGEST)
+        self._ended = False
+
+    def is_eof(self) -> bool:
+        return self._payload.is_eof()
+
+    def at_eof(self) -> bool:
+        return self._ended
+
+    def exception(self) -> BaseException | None:
+        return self._payload.exception()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._payload.set_exception(error)
+
+    def read_nowait(self, most: int, /) -> bytes:
+        """Nothing: what is there has to be looked at first."""
+        return b""
+
+    async def readany(self) -> bytes:
+        """The next events; empty at the end, CutError where it is cut or makes no sense."""
+        while not self._ended:
+            piece = await self._payload.readany()
+            if not piece:
+                self._ended = True
+                break
+            shown = [await self._shown(event) for event in self._events(piece)]
+            if shown:
+                return b"".join(shown)
+        return b""
+
+    def _events(self, piece: bytes) -> Iterable[Event]:
+        try:
+            for text in _opened(self._inflater, piece):
+                yield from self._reader.feed(text)
+        except EventTooLongError:
+            raise CutError("An event of the server's is too long.") from None
+
+    async def _shown(self, event: Event) -> bytes:
+        rest = tuple(map(self._searched, event.rest))
+        if not event.data:
+            return Event(event.data, rest).encode()
+        try:
+            message = decode(event.data)
+        except NoMessageError:
+            # No client takes it for a message either.
+            return Event(self._searched(event.data), rest).encode()
+        return await as_event(message, self._task, rest)
+
+    def _searched(self, text: bytes) -> bytes:
+        if self._task.known is None:
+            return text
+        search = Search(self._task.known)
+        shown = search.text(text)
+        self._task.reflected(search.seen)
+        return shown

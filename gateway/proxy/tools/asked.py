@@ -1,0 +1,19 @@
+"""What a request to a server of tools asks for, once its body was read."""
+
+from dataclasses import dataclass
+
+from gateway.protocol.mcp.rpc import RequestId, Rpc
+
+
+@dataclass(slots=True)
+class Asked:
+    """`rpc`: the message of a POST. `version`: of MCP, empty before one was agreed on. `session`:
+    as the server knows it; empty: none."""
+
+    rpc: Rpc | None = None
+    version: str = ""
+    session: str = ""
+
+    @property
+    def id(self) -> RequestId:
+        return self.rpc.id if self.rpc is not None else None

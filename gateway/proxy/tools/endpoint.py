@@ -1,0 +1,145 @@
+"""Requests to servers of tools: one MCP message is read, decided on, and sent as it was read."""
+
+from gateway.crypto.sessions import Owner
+from gateway.domain.credentials import CredentialId
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.services import Inject
+from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.tools import Transport
+from gateway.protocol.http.cors import is_preflight, page_fields
+from gateway.protocol.http.request import Header, RequestHead
+from gateway.protocol.http.upstream_request import client_address
+from gateway.protocol.mcp import message as mcp
+from gateway.protocol.mcp import rpc
+from gateway.protocol.policy.tools import LONGEST_MESSAGE
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.services import Services, read_whole
+from gateway.proxy.tools.asked import Asked
+from gateway.proxy.tools.errand import ToolErrand
+from gateway.proxy.tools.programs import ToolPrograms
+from gateway.proxy.tools.task import Tell, ToolTask
+from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.services.admission.admit import Gatekeeper, presented_token, whole_key
+from gateway.services.admission.locate import Located, locate_tools
+from gateway.services.credentials.inject import Injector
+from gateway.services.tools.sessions import ToolSessions
+
+_NOT_PASSED = frozenset({mcp.SESSION, b"origin", b"content-type"})
+
+
+class Tools:
+    """Finds what a request is for, and carries it there."""
+
+    def __init__(
+        self,
+        gatekeeper: Gatekeeper,
+        injector: Injector,
+        services: Services,
+        programs: ToolPrograms,
+        sessions: ToolSessions,
+        tell: Tell,
+    ) -> None:
+        self._programs = programs
+        self._tell = tell
+        self._gatekeeper = gatekeeper
+        self._injector = injector
+        self._services = services
+        self._sessions = sessions
+
+    async def find(self, exchange: Exchange, head: RequestHead, policies: Policies) -> Located:
+        """Where the request goes. A caller is known before its body is waited for; what is wrong
+        with the message is told only to one whose key lives."""
+        asked = exchange.asked = exchange.asked or Asked()
+        name = mcp.server_name(head.target.path)
+        agent = policies.tools.get(name.decode("ascii")) if name is not None else None
+        _check_origin(exchange, head, agent)
+        if agent is None:
+            return Located(None, b"", denied=Denied(Code.NOT_FOUND))
+        if head.method not in mcp.METHODS or is_preflight(head):
+            return locate_tools(agent, head.method, None)
+        token = presented_token(head)
+        if head.method == "POST" and not exchange.body_arrived:
+            address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+            await self._gatekeeper.identify(head, policies, address)
+            most = agent.max_body or LONGEST_MESSAGE
+            exchange.held = await read_whole(exchange, most, expects=b"expect" in head.fields)
+        elif head.method == "POST":
+            exchange.held = exchange.buffered_body()
+        try:
+            await self._read(asked, exchange, head, agent, token)
+        except rpc.RpcDenied as denied:
+            return locate_tools(agent, head.method, None, denied)
+        return locate_tools(agent, head.method, asked.rpc)
+
+    async def _read(
+        self, asked: Asked, exchange: Exchange, head: RequestHead, agent: Agent, token: bytes
+    ) -> None:
+        fields = mcp.read_fields(head.headers)
+        asked.version = mcp.version_of(fields)
+        if exchange.held is not None:
+            if agent.max_body is not None and len(exchange.held) > agent.max_body:
+                raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
+            asked.rpc = rpc.read(exchange.held)
+            mcp.check_fields(fields, asked.rpc)
+        sealed = mcp.session_of(fields)
+        if sealed:
+            owner = Owner(agent.place, whole_key(token).id, head.user or "")
+            session = await self._sessions.open(sealed, owner)
+            if session is None:
+                raise mcp.no_session(asked.id)
+            asked.session = session
+
+    async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
+        """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:
+        then nothing is sent."""
+        agent, asked = outgoing.agent, exchange.asked
+        if agent.tools is None or asked is None:
+            raise Denied(Code.NOT_FOUND)
+        user = outgoing.head.user
+        if self._injector.kept(agent, inject, user) is None:
+            missing = await self._injector.missing(inject, user)
+            if missing is not None:
+                raise _missing(missing, decoy=self._injector.is_decoy(missing))
+        task = ToolTask(exchange, outgoing, asked, self._tell)
+        await task.prepare()
+        errand = ToolErrand(task, self._sessions)
+        if agent.tools.transport is Transport.HTTP:
+            outgoing.head.headers = _sent(outgoing.head, asked)
+            await self._services.forward(exchange, outgoing, inject, errand=errand)
+            return
+        injected = await self._injector.values(agent, inject, user)
+        errand.check(injected)
+        await self._services.record(exchange, outgoing, injected.newest, errand)
+        await self._programs.serve(exchange, outgoing, task, injected)
+
+
+def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) -> None:
+    """A page that was led here by its own name for this machine is stopped before all else."""
+    origin = head.fields.get(b"origin")
+    if origin is None:
+        return
+    exchange.page_fields = page_fields(head, agent)
+    if not exchange.page_fields:
+        raise Denied(Code.ORIGIN_DENIED)
+
+
+def _sent(head: RequestHead, asked: Asked) -> list[Header]:
+    """The headers for the server: with the session by its own name, and without what is between the
+    caller and the gateway."""
+    headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
+    if asked.session:
+        headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
+    if asked.rpc is not None:
+        headers.append((b"Content-Type", b"application/json"))
+    return headers
+
+
+def _missing(name: CredentialId, *, decoy: bool) -> Denied:
+    """A decoy looks like one that is not there."""
+    whose = f" of user '{name.owner}'" if name.owner else ""
+    return Denied(
+        Code.CREDENTIAL_UNAVAILABLE,
+        f"This needs the credential '{name.name}'{whose}, which is not there: have it added.",
+        fields={"credential": str(name)},
+        decoy=str(name) if decoy else "",
+    )

@@ -1,0 +1,87 @@
+"""A message to a server of tools that is called over HTTP."""
+
+from aiohttp import StreamReader
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol import strict_json
+from gateway.protocol.http.answer import AnswerHead
+from gateway.protocol.http.request import Header
+from gateway.protocol.mcp import message as mcp
+from gateway.protocol.scrub import scrubbed_headers
+from gateway.proxy.scrubbed import beside_limits, check_refused, opener, scrubbed
+from gateway.proxy.streaming import Body
+from gateway.proxy.tools.answers import (
+    EVENTS,
+    JSON,
+    EventsBody,
+    WholeBody,
+    kind_of,
+    read_all,
+    shown_json,
+)
+from gateway.proxy.tools.task import ToolTask
+from gateway.proxy.upstream.call import Call
+from gateway.proxy.upstream.dress import Dress
+from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.services.credentials.inject import Injected, Values
+from gateway.services.tools.sessions import ToolSessions
+
+
+class ToolErrand:
+    """What is sent over HTTP for a task, and what is shown of the answer."""
+
+    def __init__(self, task: ToolTask, sessions: ToolSessions) -> None:
+        self._task = task
+        self._sessions = sessions
+        self.on_record = bool(task.tool)
+        self.event = "tool.call" if self.on_record else "credential.use"
+        self.tool = task.tool
+
+    def check(self, injected: Injected) -> None:
+        self._task.take(injected)
+
+    def body(self, values: Values) -> bytes | None:
+        message = self._task.message(values)
+        return None if message is None else strict_json.encode(message)
+
+    async def shown(
+        self, outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: StreamReader
+    ) -> tuple[Outgoing, Body]:
+        """As `scrubbed`; message by message, where it answers with messages."""
+        kind = _checked_kind(head)
+        if any(name.lower() == mcp.SESSION for name, _ in head.headers):
+            head.headers = [await self._sealed(header) for header in head.headers]
+        if kind not in (JSON, EVENTS) or head.bodiless or not self._task.looks:
+            return scrubbed(outgoing, dress, head, call, payload)
+        check_refused(dress, head)
+        outgoing = beside_limits(outgoing, head)
+        inflater = opener(head)
+        if self._task.known is not None:
+            head.headers = scrubbed_headers(head.headers, self._task.known.plain)
+        length, head.content_length = head.content_length, None
+        if kind == EVENTS:
+            return outgoing, EventsBody(payload, inflater, self._task)
+        whole = None
+        if length is not None and inflater is None:
+            whole = call.connection.take_whole(length)
+        if whole is None:
+            idle = outgoing.agent.timeouts.idle
+            whole = await read_all(call.connection, payload, inflater, idle)
+        text = await shown_json(whole, self._task)
+        head.content_length = len(text)
+        return outgoing, WholeBody(text)
+
+    async def _sealed(self, header: Header) -> Header:
+        if header[0].lower() != mcp.SESSION:
+            return header
+        session = header[1].decode("latin-1")
+        return header[0], (await self._sessions.seal(session, self._task.owner)).encode("ascii")
+
+
+def _checked_kind(head: AnswerHead) -> bytes:
+    """The media type; Denied where the answer is no server's of tools."""
+    kind = kind_of(head.headers)
+    passed_on = kind in (JSON, EVENTS) or head.content_length == 0 or head.status in (202, 204)
+    if 300 <= head.status < 400 or (head.status < 300 and not passed_on):
+        raise Denied(Code.UPSTREAM_PROTOCOL, "The server does not answer as one of tools does.")
+    return kind

@@ -1,0 +1,190 @@
+"""One message to a server of tools: what is sent of it, and what is shown of what comes back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.crypto.sessions import Owner
+from gateway.domain.audit.record import AuditEvent
+from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.scopes import Scope
+from gateway.domain.policies.services import Inject
+from gateway.domain.policies.tools import SHORTEST_INJECTED, Hooks
+from gateway.hooks import Answer, Call
+from gateway.protocol import strict_json
+from gateway.protocol.mcp import message as mcp
+from gateway.protocol.mcp import rpc
+from gateway.protocol.mcp.rpc_scrub import Known, Search, known
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.tools.asked import Asked
+from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.services.credentials.inject import Injected, Values
+from gateway.services.tools.hooks import run_after, run_before
+
+Tell = Callable[[AuditEvent], None]
+
+_LISTS = "tools/list"
+
+
+class ToolTask:
+    """`tell` hears of what was reflected. `tool`: the one that is called; empty: none is. `call`:
+    as own code is shown it; None: there is no own code, or nothing for it."""
+
+    def __init__(self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell) -> None:
+        agent, head = outgoing.agent, outgoing.head
+        self.asked = asked
+        self.user = head.user or ""
+        self.request_id = exchange.request_id
+        self._agent = agent
+        self._grants = outgoing.passage.grants
+        self._exchange = exchange
+        self._tell = tell
+        self._hooks = agent.tools.hooks if agent.tools is not None else Hooks()
+        self._known: Known | None = None
+        self._seen: set[bytes] = set()
+        self._injected: Injected | None = None
+        self._key_id = outgoing.passage.key_id
+        self.tool = asked.rpc.tool if asked.rpc is not None else ""
+        self.call = self._call()
+
+    @property
+    def owner(self) -> Owner:
+        """Whose a session is that this opens."""
+        return Owner(self._agent.place, self._key_id, self.user)
+
+    def _call(self) -> Call | None:
+        hooks, rpc = self._hooks, self.asked.rpc
+        if rpc is None or not self.tool or not (hooks.before or hooks.after):
+            return None
+        exchange = self._exchange
+        return Call(
+            self._agent.name,
+            self.tool,
+            rpc.params.get("arguments", {}),
+            exchange.key_id,
+            exchange.consumer,
+            self.user,
+            exchange.request_id,
+        )
+
+    async def prepare(self) -> None:
+        """Have own code look at the call; Denied where it stands against it."""
+        if self.call is not None and self._hooks.before:
+            self.call = await run_before(self._hooks, self.call)
+
+    def take(self, injected: Injected) -> None:
+        """What is put into it; Denied where a value could not be kept out of the answer."""
+        for name, value in injected.secrets:
+            if len(value) < SHORTEST_INJECTED:
+                raise _too_short(name)
+        self._injected, self._known = injected, known(injected.secrets)
+
+    def message(self, values: Values) -> rpc.Message | None:
+        """The message as it is sent, with what is injected; None: there is none."""
+        asked = self.asked.rpc
+        if asked is None:
+            return None
+        if not self.tool or not (values.arguments or self._hooks.before):
+            return asked.message
+        given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
+        arguments = dict(given)
+        arguments.update(values.arguments)
+        return mcp.with_arguments(asked.message, arguments)
+
+    @property
+    def looks(self) -> bool:
+        """Whether what comes back is looked at at all."""
+        return self._known is not None or self._filters or bool(self.call and self._hooks.after)
+
+    @property
+    def known(self) -> Known | None:
+        """What must not come back; None: there is nothing."""
+        return self._known
+
+    async def shown(self, message: Mapping[str, Any]) -> bytes:
+        """What is shown of one message of the server's, as JSON.
+
+        Denied where own code withholds it; RecursionError where it has too many levels.
+        """
+        shown: Mapping[str, Any] = message
+        if self._filters and isinstance(_result(shown).get("tools"), list):
+            shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
+        call = self.call if self.is_response(shown) and self._hooks.after else None
+        if self._known is None:
+            return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
+        search = Search(self._known)
+        if call is None:
+            written = search.written(shown)
+        else:
+            written = strict_json.encode(await self._looked_at(call, search.message(shown)))
+        self.reflected(search.seen)
+        return written
+
+    def is_response(self, message: Mapping[str, Any]) -> bool:
+        """Whether a caller may take it for the answer: not all of them compare ids."""
+        return "result" in message or "error" in message
+
+    async def _looked_at(self, call: Call, response: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = Answer(response.get("result"), response.get("error"))
+        looked_at = await run_after(self._hooks, call, answer)
+        if looked_at is answer:
+            return response
+        rest = {name: response[name] for name in ("jsonrpc", "id") if name in response}
+        if looked_at.error is not None:
+            return {**rest, "error": looked_at.error}
+        return {**rest, "result": looked_at.result}
+
+    def withheld(self, denied: Denied) -> None:
+        """For the record: the answer goes on, without what own code withheld."""
+        self._exchange.refused(denied)
+
+    def reflected(self, seen: set[bytes]) -> None:
+        """Tell that a server sent back what it was sent, once for each credential."""
+        new = seen - self._seen
+        if not new or self._injected is None:
+            return
+        self._seen |= new
+        names = {one.removeprefix(b"[redacted:").removesuffix(b"]").decode() for one in new}
+        uses = self._injected.newest.uses
+        used = tuple(use for use in uses if use.name.rpartition("/")[2] in names)
+        exchange = self._exchange
+        self._tell(
+            AuditEvent(
+                "credential.reflected",
+                request_id=exchange.request_id,
+                key_id=exchange.key_id,
+                consumer=exchange.consumer,
+                agent=self._agent.place,
+                tool=self.tool,
+                user=self.user,
+                credentials=used,
+            )
+        )
+
+    @property
+    def _filters(self) -> bool:
+        """Whether lists of tools are cut to what the caller may call."""
+        asked = self.asked.rpc
+        lists = asked is None or asked.method == _LISTS
+        return lists and (bool(self._hidden) or not self._sees("*"))
+
+    @property
+    def _hidden(self) -> frozenset[str]:
+        inject = self._agent.inject or Inject()
+        return frozenset(name for name, _ in inject.arguments)
+
+    def _sees(self, tool: str) -> bool:
+        return self._grants.allow(Scope("tools", self._agent.name, tool))
+
+
+def _result(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = message.get("result")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _too_short(name: str) -> Denied:
+    return Denied(
+        Code.CREDENTIAL_UNAVAILABLE,
+        f"The credential '{name}' is shorter than {SHORTEST_INJECTED} characters: it could not be "
+        "kept out of what tools answer. Use a longer one.",
+        fields={"credential": name},
+    )

@@ -1,0 +1,164 @@
+"""The transports `stdio` and `command`: tools that are programs on this machine."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.protocol.mcp.message import STATELESS, VERSIONS
+from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
+from gateway.proxy.tools.under_way import UnderWay
+from gateway.services.tools.command_tools import CommandTools, Order, Outcome
+from gateway.services.tools.open_programs import Programs
+from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
+
+_CANCELLED = "notifications/cancelled"
+# What a server says unasked, or when something changes, reaches nobody here: there is no session.
+_UNSERVED = ("listChanged", "subscribe")
+
+
+class Answers(Protocol):
+    """What answers requests about commands, as `services/tools/command_server.py` does."""
+
+    async def answer(
+        self, request: Message, version: str, run: Any, *, stateless: bool
+    ) -> dict[str, Any]: ...
+
+
+# Makes one: imported where it is needed.
+Opens = Callable[[str, tuple[CommandTool, ...]], Answers]
+
+
+class _Programs:
+    """What both have in common: no sessions, since the next request may come to another worker."""
+
+    def __init__(self) -> None:
+        self._under_way = UnderWay()
+
+    async def listen(self, call: ToolCall) -> AsyncIterator[Message] | None:
+        return None
+
+    async def end(self, call: ToolCall) -> bool:
+        return False
+
+    def _is_taken(self, call: ToolCall) -> bool:
+        """Whether nothing is owed: a notification, or a response to what was never asked."""
+        if call.message.get("method") == _CANCELLED:
+            self._under_way.take_back(call)
+        return "id" not in call.message or "method" not in call.message
+
+
+class StdioTools(_Programs):
+    """Each request goes to the one server that runs for this key and user."""
+
+    def __init__(self, pool: StdioPool) -> None:
+        super().__init__()
+        self._pool = pool
+
+    async def ask(self, call: ToolCall) -> ToolAnswer:
+        if self._is_taken(call):
+            return ToolAnswer(_nothing())
+        agent, tools = call.server, _tools(call)
+        stateless = call.version == STATELESS
+        seat = Seat(agent.name, call.key_id, call.user, stateless)
+        wanted = Wanted(tools, dict(call.env))
+        server = await self._pool.server(seat, wanted, call.secrets, agent.timeouts)
+        if call.message["method"] == "initialize" and not stateless:
+            return ToolAnswer(_once(_greeted(call.message, server.greeting)))
+        asked = server.ask(call.message, call.secrets, agent.timeouts)
+        return ToolAnswer(self._under_way.told(call, asked))
+
+
+class CommandPrograms(_Programs):
+    """The gateway answers by itself, and runs a command for each call."""
+
+    def __init__(self, commands: CommandTools, opens: Opens) -> None:
+        super().__init__()
+        self._commands = commands
+        self._opens = opens
+        self._servers: dict[str, tuple[ToolServer, Answers]] = {}
+
+    async def ask(self, call: ToolCall) -> ToolAnswer:
+        if self._is_taken(call):
+            return ToolAnswer(_nothing())
+        return ToolAnswer(self._under_way.told(call, self._answered(call)))
+
+    async def _answered(self, call: ToolCall) -> AsyncGenerator[Message, None]:
+        tools = _tools(call)
+
+        async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
+            return await self._commands.run(
+                Order(
+                    call.server.name,
+                    tools,
+                    tool,
+                    arguments,
+                    call.key_id,
+                    call.user,
+                    dict(call.env),
+                    call.secrets,
+                    call.server.timeouts.first_byte,
+                )
+            )
+
+        stateless = call.version == STATELESS
+        server = self._server(call.server.name, tools)
+        yield await server.answer(call.message, call.version, run, stateless=stateless)
+
+    def _server(self, name: str, tools: ToolServer) -> Answers:
+        kept = self._servers.get(name)
+        if kept is None or kept[0] is not tools:
+            kept = self._servers[name] = (tools, self._opens(name, tools.tools))
+        return kept[1]
+
+
+def program_transports(programs: Programs) -> Mapping[Transport, ToolTransport]:
+    """What reaches the programs of a gateway."""
+    return {
+        Transport.STDIO: StdioTools(programs.servers),
+        Transport.COMMAND: CommandPrograms(programs.commands, _command_server),
+    }
+
+
+def _command_server(name: str, tools: tuple[CommandTool, ...]) -> Answers:
+    # Imported late: MCP's own package takes a second and 40 MB, and is an extra.
+    from gateway.services.tools.command_server import CommandServer
+
+    return CommandServer(name, tools)
+
+
+def _tools(call: ToolCall) -> ToolServer:
+    if call.server.tools is None:
+        raise Denied(Code.NOT_FOUND)
+    return call.server.tools
+
+
+def _greeted(request: Message, greeting: Mapping[str, Any]) -> Message:
+    """The answer to a caller's `initialize`, from the one that the server gave the gateway."""
+    params = request.get("params")
+    wanted = params.get("protocolVersion") if isinstance(params, dict) else None
+    spoken = str(greeting.get("protocolVersion", ""))
+    # Revisions are dates, and what a server of an older one says is right in the oldest here too.
+    version = max(VERSIONS[0], min(wanted, spoken) if isinstance(wanted, str) else spoken)
+    offered = greeting.get("capabilities")
+    capabilities = {
+        name: _served(value)
+        for name, value in (offered if isinstance(offered, dict) else {}).items()
+    }
+    result = {**greeting, "protocolVersion": version, "capabilities": capabilities}
+    return {"jsonrpc": "2.0", "id": request["id"], "result": result}
+
+
+def _served(capability: Any) -> Any:
+    if not isinstance(capability, dict):
+        return capability
+    return {name: value for name, value in capability.items() if name not in _UNSERVED}
+
+
+async def _nothing() -> AsyncGenerator[Message, None]:
+    return
+    yield
+
+
+async def _once(message: Message) -> AsyncGenerator[Message, None]:
+    yield message

@@ -1,0 +1,78 @@
+"""Calls of programs that are under way, so that whoever made one can take it back."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+from gateway.domain.errors import Denied
+from gateway.protocol.mcp import rpc
+from gateway.proxy.tools.transport import Message, ToolCall
+
+# No code of JSON-RPC's own: a caller that took its call back reads no answer.
+_TAKEN_BACK = 499
+
+Name = tuple[str, str, str, str]
+
+
+class UnderWay:
+    """By server, key, user and the caller's id for the call."""
+
+    def __init__(self) -> None:
+        self._calls: defaultdict[Name, list[asyncio.Event]] = defaultdict(list)
+
+    async def told(
+        self, call: ToolCall, source: AsyncGenerator[Message, None]
+    ) -> AsyncGenerator[Message, None]:
+        """What `source` gives, to its end; what fails, and that the call was taken back, as the
+        response. `source` is closed in any case."""
+        name = _name(call, call.message["id"])
+        taken_back = asyncio.Event()
+        self._calls[name].append(taken_back)
+        waiting = asyncio.create_task(taken_back.wait())
+        step = None
+        try:
+            while True:
+                step = asyncio.ensure_future(anext(source, None))
+                await asyncio.wait({step, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
+                    told = {"code": _TAKEN_BACK, "message": "The call was taken back."}
+                    yield _response(call, told)
+                    return
+                message = step.result()
+                if message is None:
+                    return
+                yield message
+        except Denied as denied:
+            yield _response(call, rpc.rpc_error(denied, call.request_id))
+        finally:
+            self._forget(name, taken_back)
+            waiting.cancel()
+            if step is not None and not step.done():
+                step.cancel()
+                with suppress(asyncio.CancelledError, Denied):
+                    await step
+            await source.aclose()
+
+    def take_back(self, call: ToolCall) -> None:
+        """What `notifications/cancelled` asks for. Where several calls have the same id, nobody can
+        tell which one is meant, and none is ended."""
+        params = call.message.get("params")
+        wanted = params.get("requestId") if isinstance(params, dict) else None
+        found = self._calls.get(_name(call, wanted), ())
+        if len(found) == 1:
+            found[0].set()
+
+    def _forget(self, name: Name, event: asyncio.Event) -> None:
+        self._calls[name].remove(event)
+        if not self._calls[name]:
+            del self._calls[name]
+
+
+def _name(call: ToolCall, request_id: Any) -> Name:
+    return (call.server.name, call.key_id, call.user, repr(request_id))
+
+
+def _response(call: ToolCall, error: dict[str, Any]) -> Message:
+    return {"jsonrpc": "2.0", "id": call.message["id"], "error": error}

@@ -1,0 +1,113 @@
+"""One request on one connection to an agent: head, body, and the wait for the answer."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.snapshot import Upstream
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.upstream.connection import Answer, UpstreamConnection
+from gateway.proxy.upstream.outgoing import Outgoing
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Call:
+    """`answer` sends and waits; `end` must follow, whatever happened."""
+
+    __slots__ = ("_data", "_exchange", "_outgoing", "_sent", "_upload", "connection")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        upstream: Upstream,
+        connection: UpstreamConnection,
+    ) -> None:
+        self.connection = connection
+        self._exchange = exchange
+        self._outgoing = outgoing
+        self._data = outgoing.data_for(upstream)
+        self._upload: asyncio.Task[None] | None = None
+        self._sent = 0
+
+    @property
+    def sent_whole(self) -> bool:
+        """Whether the request was sent to its end, so that another one may follow it."""
+        upload = self._upload
+        if upload is None:
+            return True
+        return upload.done() and not upload.cancelled() and upload.exception() is None
+
+    def answer(self) -> Awaitable[Answer]:
+        """Send the request. What is returned is the final answer's head; its body may still be on
+        its way.
+
+        Denied if the caller's body is malformed, too large or too slow before that, or if the
+        agent fails; UpstreamLostError if it closed without a word.
+        """
+        outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
+        arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
+        if not outgoing.head.has_body:
+            connection.write(self._data)
+        elif outgoing.dress is not None and outgoing.dress.body is not None:
+            connection.write(self._data + outgoing.dress.body)
+        elif exchange.body_arrived:
+            body = self._framed(exchange.buffered_body())
+            connection.write(self._data + body + self._ending())
+        else:
+            connection.write(self._data)
+            # What is left of the time it could wait in the pool is not the agent's.
+            connection.deadline.clear()
+            return self._upload_until(arrived)
+        connection.deadline.set(outgoing.agent.timeouts.first_byte)
+        return arrived
+
+    def end(self) -> None:
+        upload = self._upload
+        if upload is not None and not upload.done():
+            upload.cancel()
+            # It may fail before it is cancelled, and nobody waits for it any more.
+            upload.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> Answer:
+        """Upload in a task of its own: an agent may answer before it has read everything."""
+        self._upload = asyncio.create_task(self._send_body())
+        await asyncio.wait((self._upload, arrived), return_when=asyncio.FIRST_COMPLETED)
+        if self._upload.done() and not arrived.done():
+            self._upload.result()
+        return await arrived
+
+    async def _send_body(self) -> None:
+        exchange, connection = self._exchange, self.connection
+        timeouts = self._outgoing.agent.timeouts
+        if b"expect" in self._outgoing.head.fields:
+            exchange.expect_continue()
+        while piece := await exchange.read_body():
+            connection.write(self._framed(piece))
+            if connection.writing_paused:
+                connection.deadline.set(timeouts.idle)
+                try:
+                    await connection.drain()
+                except ConnectionError:
+                    return
+                if connection.answer_arrived:
+                    # What it still owes of its answer is waited for as long.
+                    connection.deadline.set(timeouts.idle)
+                else:
+                    connection.deadline.clear()
+        connection.write(self._ending())
+        if not connection.answer_arrived:
+            connection.deadline.set(timeouts.first_byte)
+
+    def _framed(self, piece: bytes) -> bytes:
+        self._sent += len(piece)
+        most = self._outgoing.agent.max_body
+        if most is not None and self._sent > most:
+            raise Denied(Code.BODY_TOO_LARGE, close=True)
+        if not self._outgoing.head.chunked or not piece:
+            return piece
+        return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+    def _ending(self) -> bytes:
+        return _LAST_CHUNK if self._outgoing.head.chunked else b""

@@ -1,0 +1,265 @@
+"""A connection to an agent: one request at a time, its answer read by aiohttp's C parser."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import StreamReader
+from aiohttp.http import HttpResponseParser, RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.protocol.http.trailers import are_malformed
+from gateway.proxy.deadline import Deadline
+from gateway.proxy.outbox import Outbox
+from gateway.proxy.stream import READ_BUFFER, Stream
+
+MAX_LINE = 16_384
+MAX_HEADERS = 256
+_HEAD_END = b"\r\n\r\n"
+# RFC 9110 section 15.2 allows any number of interim answers; a flood of them is an attack.
+MAX_INTERIM = 16
+
+Answer = tuple[RawResponseMessage, StreamReader]
+
+
+class UpstreamLostError(GatewayError):
+    """The agent closed before the first byte of an answer: nothing tells whether it took it."""
+
+
+class CutError(GatewayError):
+    """An answer ended before its end; what was passed on of it must not look whole."""
+
+
+class UpstreamConnection(Stream):
+    """`home`: where it waits, among others, while it is idle. `on_end`: called once it is gone.
+    `reused`: it has carried an exchange before."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        home: list["UpstreamConnection"],
+        on_end: Callable[["UpstreamConnection"], None],
+        outbox: Outbox,
+    ) -> None:
+        super().__init__(loop, outbox)
+        self.home = home
+        self.reused = False
+        self._on_end = on_end
+        self._idle = True
+        self._answers = self._parser_for(bodiless=False)
+        self._parser = self._answers
+        self._answer: asyncio.Future[Answer] = loop.create_future()
+        self._payload: StreamReader | None = None
+        self._message: RawResponseMessage | None = None
+        self._only_piece = b""
+        self._parser_clean = True
+        self._bodiless = False
+        self._spoiled = False
+        self._heard = False
+        self._interim = 0
+        self._early = b""
+        self.idle_since = 0.0
+        self.deadline = Deadline(loop, self._on_deadline)
+
+    @property
+    def usable(self) -> bool:
+        """Whether what is written is sent: not so from the moment it begins to close."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the answer was read to its end and another request may follow it."""
+        return (
+            self.usable
+            and not self._spoiled
+            and self._message is not None
+            # After a 101 it carries frames to the agent, whatever became of it here.
+            and self._message.code != 101
+            and not self._message.should_close
+            and self._payload is not None
+            and self._payload.is_eof()
+        )
+
+    def _parser_for(self, *, bodiless: bool) -> HttpResponseParser:
+        return HttpResponseParser(
+            self,
+            self._loop,
+            READ_BUFFER,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            response_with_body=not bodiless,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
+
+    def expect_answer(self, *, bodiless: bool) -> asyncio.Future[Answer]:
+        """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body.
+
+        The final answer's head and its body, which may still be on its way then.
+        """
+        if bodiless or not self._parser_clean:
+            # A used parser may hold the beginning of an answer that nobody asked for.
+            self._answers = self._parser_for(bodiless=bodiless)
+            self._parser = self._answers
+        self._parser_clean = False
+        self._bodiless = bodiless
+        self._only_piece = b""
+        self._idle = False
+        self._answer = self._loop.create_future()
+        self._message = self._payload = None
+        self._heard = False
+        self._interim = 0
+        return self._answer
+
+    def listen_again(self) -> asyncio.Future[Answer]:
+        """The answer that `expect_answer` was asked for, for somebody else: the one who waited
+        for it has left."""
+        if self._message is not None and self._payload is not None:
+            self._answer = self._loop.create_future()
+            self._answer.set_result((self._message, self._payload))
+        elif self._answer.done():
+            self._answer = self._loop.create_future()
+            if not self.usable:
+                self._fail(Denied(Code.UPSTREAM_UNREACHABLE))
+        return self._answer
+
+    @property
+    def answer_arrived(self) -> bool:
+        """Whether the final answer's head is there."""
+        return self._answer.done()
+
+    def take_whole(self, length: int) -> bytes | None:
+        """The body, if the answer came in one piece that holds it and nothing else.
+
+        Then nothing of it is left in the parser, so that this one may read the next answer too.
+        """
+        piece, self._only_piece = self._only_piece, b""
+        head, end, body = piece.partition(_HEAD_END)
+        # The parser ends a head at a bare LF too, and then this is some other empty line.
+        if not end or head.count(b"\n") != head.count(b"\r\n") or head.endswith(b"\n"):
+            return None
+        if len(body) != length:
+            # More than was asked for is the beginning of what belongs to nobody.
+            self._spoiled = self._spoiled or len(body) > length
+            return None
+        self._parser_clean = True
+        return body
+
+    def take_early(self) -> bytes:
+        """What the agent sent after its 101, for the tunnel that it opened."""
+        early, self._early = self._early, b""
+        return early
+
+    def drop(self) -> None:
+        """Close at once: nothing more of this exchange is wanted."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            self.relay(data)
+            return
+        if self._idle:
+            # Bytes that no request asked for would be the next caller's answer.
+            self.close()
+            return
+        first_piece = not self._heard
+        self._heard = self._heard or bool(data)
+        try:
+            messages, upgraded, tail = self._answers.feed_data(data)
+        except HttpProcessingError:
+            if not (first_piece and self._bodiless and self._take_head_alone(data)):
+                self._fail(Denied(Code.UPSTREAM_PROTOCOL))
+            return
+        for message, payload in messages:
+            self._take(message, payload)
+        if upgraded:
+            self._early += tail
+        body = self._payload
+        if body is not None and body.is_eof():
+            if self._message is not None and self._message.chunked:
+                self._check_trailers(body, data)
+            elif first_piece and not upgraded and len(data) <= READ_BUFFER:
+                self._only_piece = data
+
+    def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
+        if 100 <= message.code < 200 and message.code != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                self._fail(Denied(Code.UPSTREAM_PROTOCOL))
+        elif self._message is not None:
+            self._spoiled = True
+        else:
+            self._message, self._payload = message, payload
+            if not self._answer.done():
+                self._answer.set_result((message, payload))
+
+    def _take_head_alone(self, data: bytes) -> bool:
+        """Agents answer HEAD as if it were GET: what follows the head is no answer to anything, and
+        ends the connection. Whether there is a head."""
+        head, end, _ = data.partition(_HEAD_END)
+        self._spoiled = True
+        with suppress(HttpProcessingError):
+            messages, _, _ = self._parser_for(bodiless=True).feed_data(head + end)
+            for message, payload in messages:
+                self._take(message, payload)
+        return self._message is not None
+
+    def _check_trailers(self, body: StreamReader, end: bytes) -> None:
+        if are_malformed(end):
+            self._spoiled = True
+            body.set_exception(CutError("The answer's trailers are malformed."))
+
+    def keep_idle(self, seconds: float) -> None:
+        """Wait for another request for at most `seconds`."""
+        self._idle = self.reused = True
+        self.home.append(self)
+        self.idle_since = self._loop.time()
+        self.deadline.set(seconds)
+
+    def eof_received(self) -> None:
+        """Returning None closes the transport; connection_lost tells what it means."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.deadline.close()
+        super().connection_lost(exc)
+        self._on_end(self)
+        if self in self.home:
+            self.home.remove(self)
+        if self._idle or self.peer is not None:
+            return
+        if self._message is None:
+            lost = UpstreamLostError("The agent closed the connection.")
+            self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
+            return
+        self._end_body(exc)
+
+    def _end_body(self, exc: BaseException | None) -> None:
+        """The end of the connection ends a body without a length; any other one is cut by it."""
+        payload = self._payload
+        if payload is None or payload.is_eof():
+            return
+        if exc is None:
+            # It raises where a length or a last chunk is still owed.
+            with suppress(HttpProcessingError, ValueError):
+                self._answers.feed_eof()
+        if not payload.is_eof():
+            payload.set_exception(CutError("The agent's answer was cut."))
+
+    def _on_deadline(self) -> None:
+        if self._idle or self.peer is not None:
+            self.close()
+        else:
+            self._fail(Denied(Code.UPSTREAM_TIMEOUT))
+
+    def _fail(self, error: GatewayError) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
+            # Nobody may be waiting any more, and that is no mistake.
+            self._answer.exception()
+        elif self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(CutError(str(error)))
+        self._spoiled = True
+        self.drop()

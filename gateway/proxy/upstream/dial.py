@@ -1,0 +1,145 @@
+"""New connections to upstreams: every address is looked at before it is dialled."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import structlog
+
+from gateway.crypto.tls import ClientContexts
+from gateway.domain.errors import Code, Denied, OperationError
+from gateway.domain.policies.addresses import is_guarded, is_public
+from gateway.domain.policies.snapshot import Upstream
+from gateway.proxy.upstream.connection import UpstreamConnection
+
+LONGEST_TUNNEL_HEAD = 8192
+
+Make = Callable[[], UpstreamConnection]
+
+log = structlog.get_logger()
+
+
+class Dialer:
+    """Connects by name or address, over TLS, through a proxy, as an upstream asks for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._contexts = ClientContexts()
+
+    async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
+        """A new connection; Denied(upstream_unreachable) where none is made in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                tls = self._contexts.get(upstream.tls) if upstream.scheme == "https" else None
+                if upstream.proxy is not None:
+                    return await self._through(upstream.proxy, upstream, tls, make)
+                return await self._directly(upstream, tls, seconds, make)
+        except OperationError as problem:
+            log.warning("upstream_files", upstream=str(upstream), reason=str(problem))
+            raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
+        except (OSError, TimeoutError, UnicodeError) as problem:
+            # A name with a part that no name can have is found to be none when it is looked up.
+            reason = str(problem) or "no connection in time"
+            log.debug("upstream_unreachable", upstream=str(upstream), reason=reason)
+            raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
+
+    async def _directly(
+        self, upstream: Upstream, tls: ssl.SSLContext | None, seconds: float, make: Make
+    ) -> UpstreamConnection:
+        addresses = await self._addresses(upstream)
+        for address in addresses[:-1]:
+            try:
+                # Half of the time, so that a dead address leaves some for the next.
+                async with asyncio.timeout(seconds / 2):
+                    return await self._connect(address, upstream, tls, make)
+            except (OSError, TimeoutError):
+                continue
+        return await self._connect(addresses[-1], upstream, tls, make)
+
+    async def _connect(
+        self, address: str, upstream: Upstream, tls: ssl.SSLContext | None, make: Make
+    ) -> UpstreamConnection:
+        name = upstream.host if tls is not None else None
+        _, connection = await self._loop.create_connection(
+            make, address, upstream.port, ssl=tls, server_hostname=name
+        )
+        return connection
+
+    async def _addresses(self, upstream: Upstream) -> list[str]:
+        """What the name stands for now. The checked address is the one that is dialled, so a
+        name that answers differently the next time gains nothing."""
+        found = await self._loop.getaddrinfo(upstream.host, upstream.port, type=1)
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        if not upstream.allow_link_local:
+            addresses = [address for address in addresses if not is_guarded(address)]
+        if upstream.public:
+            addresses = [address for address in addresses if is_public(address)]
+        if not addresses:
+            raise OSError("the name stands for no address that may be called")
+        return addresses
+
+    async def _through(
+        self, proxy: tuple[str, int], upstream: Upstream, tls: ssl.SSLContext | None, make: Make
+    ) -> UpstreamConnection:
+        """RFC 9110 section 9.3.6: a tunnel, so that the proxy sees no request and no key."""
+        transport, tunnel = await self._loop.create_connection(
+            lambda: _Tunnel(self._loop), proxy[0], proxy[1]
+        )
+        try:
+            host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+            place = f"{host}:{upstream.port}"
+            transport.write(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode("ascii"))
+            await tunnel.opened
+            return await self._take_over(transport, upstream, tls, make())
+        except BaseException:
+            transport.abort()
+            raise
+
+    async def _take_over(
+        self,
+        transport: asyncio.Transport,
+        upstream: Upstream,
+        tls: ssl.SSLContext | None,
+        connection: UpstreamConnection,
+    ) -> UpstreamConnection:
+        through: asyncio.Transport | None = transport
+        if tls is not None:
+            through = await self._loop.start_tls(
+                transport, connection, tls, server_hostname=upstream.host
+            )
+        else:
+            transport.set_protocol(connection)
+        if through is None:
+            raise OSError("the proxy closed the tunnel")
+        connection.connection_made(through)
+        return connection
+
+
+class _Tunnel(asyncio.Protocol):
+    """Reads a proxy's answer to CONNECT."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self._head = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._head += data
+        if self.opened.done():
+            return
+        if b"\r\n\r\n" in self._head:
+            status = self._head.split(b" ", 2)[1:2]
+            # Bytes after the head would come before the upstream has heard anything.
+            if status == [b"200"] and self._head.endswith(b"\r\n\r\n"):
+                self.opened.set_result(None)
+            else:
+                self._fail("the proxy refused the tunnel")
+        elif len(self._head) > LONGEST_TUNNEL_HEAD:
+            self._fail("the proxy's answer does not end")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("the proxy closed the connection")
+
+    def _fail(self, reason: str) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(OSError(reason))
+            self.opened.exception()

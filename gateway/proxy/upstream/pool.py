@@ -1,0 +1,60 @@
+"""Connections to agents, kept for the next request."""
+
+import asyncio
+from collections import defaultdict
+
+from gateway.domain.policies.snapshot import Upstream
+from gateway.proxy.outbox import Outbox
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.dial import Dialer
+
+IDLE_SECONDS = 60.0
+# Servers drop idle connections after 5 s and more (uvicorn, node). A request that must not be
+# sent twice takes no connection that may be dropped while the request is on its way.
+FRESH_SECONDS = 3.0
+MAX_IDLE = 256
+
+
+class UpstreamPool:
+    """One pool for all agents of a process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
+        self._loop = loop
+        self._dialer = Dialer(loop)
+        self._idle: defaultdict[Upstream, list[UpstreamConnection]] = defaultdict(list)
+        self._outbox = outbox
+        self._open: set[UpstreamConnection] = set()
+
+    def take(self, upstream: Upstream, *, repeatable: bool) -> UpstreamConnection | None:
+        """A kept connection to `upstream`, if there is one that can be trusted to be alive."""
+        idle = self._idle[upstream]
+        while idle:
+            connection = idle.pop()
+            if connection.usable and (
+                repeatable or self._loop.time() - connection.idle_since < FRESH_SECONDS
+            ):
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self, upstream: Upstream, seconds: float) -> UpstreamConnection:
+        """A new connection; Denied(upstream_unreachable) after so many seconds."""
+        home = self._idle[upstream]
+
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(self._loop, home, self._open.discard, self._outbox)
+
+        connection = await self._dialer.dial(upstream, seconds, make)
+        self._open.add(connection)
+        return connection
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Give back after an exchange; only what can be trusted to carry another one."""
+        if len(connection.home) < MAX_IDLE:
+            connection.keep_idle(IDLE_SECONDS)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        for connection in list(self._open):
+            connection.close()

@@ -1,0 +1,288 @@
+"""The decision on one request: plain data in, a passage or a denial out.
+
+It sees no socket and no HTTP library, so the listener can change under it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.crypto.proofs import TokenDigest
+from gateway.domain.errors import DENIALS, Code, Denied, StoreError
+from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.keys.key import Key, parse
+from gateway.domain.keys.record import CANARY, KeyRecord
+from gateway.domain.keys.scopes import Grants
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.upstream_request import identity_block
+from gateway.services.admission.authenticate import Authenticator, Candidate, live_hashes
+from gateway.services.admission.belief import Belief, Door, believe
+from gateway.services.admission.beliefs import Beliefs
+from gateway.services.admission.leases import Leases
+from gateway.services.admission.locate import Located
+from gateway.services.admission.passage import NO_GRANTS, Identity, Passage
+from gateway.store.admission import (
+    Admission,
+    Answer,
+    Charged,
+    Exceeded,
+    Lease,
+    Stale,
+    with_lease,
+)
+
+# A record that changes between every read and its charge is being written by a machine.
+ATTEMPTS = 4
+REMEMBERED = 65_536
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """`monotonic`: seconds; `unix`: the wall clock, for the length of a month in a header only."""
+
+    monotonic: Callable[[], float]
+    unix: Callable[[], float]
+
+
+def presented_token(head: RequestHead) -> bytes:
+    """The one candidate for a key that a request carries; Denied(key_missing or key_invalid)."""
+    if not head.keys:
+        raise Denied(Code.KEY_INVALID if head.other_credential else Code.KEY_MISSING)
+    if len(head.keys) > 1:
+        raise Denied(Code.KEY_INVALID)
+    return head.keys[0]
+
+
+def whole_key(token: bytes) -> Key:
+    """The key that `token` is; Denied(key_invalid) where its shape or its check is wrong."""
+    key = parse(token.decode("latin-1"))
+    if key is None:
+        raise Denied(Code.KEY_INVALID)
+    return key
+
+
+class Gatekeeper:
+    """Decides on requests that need a key."""
+
+    def __init__(
+        self, authenticator: Authenticator, admission: Admission, leases: Leases, clocks: Clocks
+    ) -> None:
+        self._authenticator = authenticator
+        self._admission = admission
+        self._leases = leases
+        self._clocks = clocks
+        self._quiet_until = float("-inf")
+        self._digest = TokenDigest()
+        self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
+        self._beliefs = Beliefs(admission)
+
+    async def admit(
+        self, head: RequestHead, located: Located, policies: Policies, address: str
+    ) -> Passage:
+        """The passage of a request to `located`; Denied with the contract's code and order."""
+        token = presented_token(head)
+        digest = self._digest(token)
+        try:
+            belief = self._current(digest, policies)
+            if belief is None:
+                return await self._admit(token, digest, None, head, located, policies, address)
+            outcome = await self._try(belief, head, located)
+            if isinstance(outcome, Passage):
+                return outcome
+            return await self._admit(token, digest, outcome, head, located, policies, address)
+        except MisconfiguredError as problem:
+            key_id = whole_key(token).id
+            log.warning("key_misconfigured", key_id=key_id, reason=str(problem))
+            raise Denied(Code.KEY_MISCONFIGURED, key_id=key_id) from None
+        except StoreError as problem:
+            self._say_store_is_away(str(problem))
+            raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
+
+    async def identify(self, head: RequestHead, policies: Policies, address: str) -> Grants:
+        """What the key of a request may do, where its body has yet to tell what it is for.
+
+        Denied as by `admit`, where its key is none or does not live; nothing is charged.
+        """
+        return (await self.recognise(head, policies, address)).grants
+
+    async def recognise(self, head: RequestHead, policies: Policies, address: str) -> Identity:
+        """The same, and whose key it is."""
+        identified = Denied(Code.NOT_FOUND)
+        try:
+            await self.admit(head, Located(None, b"", denied=identified), policies, address)
+        except Denied as denied:
+            belief = self._beliefs.get(self._digest(presented_token(head)))
+            if denied is identified and belief is not None:
+                record, proven = belief.record, belief.proven.phc
+                return Identity(record.id, record.consumer, belief.grants, record.users, proven)
+            raise
+        return Identity("", "", NO_GRANTS, "", "")
+
+    def _say_store_is_away(self, reason: str) -> None:
+        """Once a second at most: every request meets it, and the access log has each of them."""
+        now = self._clocks.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + 1.0
+            log.warning("store_unavailable", reason=reason)
+
+    async def _admit(
+        self,
+        token: bytes,
+        digest: bytes,
+        read: Stale | None,
+        head: RequestHead,
+        located: Located,
+        policies: Policies,
+        address: str,
+    ) -> Passage:
+        """Nothing, or `read`, is known of the record; what was proven once needs no look at its
+        shape, so only here the token is parsed."""
+        key = whole_key(token)
+        for _ in range(ATTEMPTS):
+            if read is None:
+                read = await self._read(key.id)
+            belief = await self._learn(key, digest, read, policies, address)
+            door = self._beliefs.door(belief, located)
+            denied = belief.denial(door, located, head)
+            if denied is not None:
+                raise _by(belief.record, denied)
+            outcome = await self._try(belief, head, located)
+            if isinstance(outcome, Passage):
+                return outcome
+            read = outcome
+        raise StoreError("The record changes faster than it can be read.")
+
+    async def _try(self, belief: Belief, head: RequestHead, located: Located) -> Passage | Stale:
+        door = self._beliefs.door(belief, located)
+        denied = belief.denial(door, located, head)
+        if denied is not None:
+            command = door.check
+        elif belief.takes_touch(self._clocks.monotonic):
+            command = door.charge_and_touch
+        else:
+            command = door.charge
+        record, lease = belief.record, None
+        if denied is None and door.leases:
+            answer, lease = await self._run_with_lease(record.id, command, door)
+        else:
+            answer = await self._admission.run(record.id, command)
+        if isinstance(answer, Stale):
+            return answer
+        if denied is not None:
+            raise _by(record, denied)
+        if isinstance(answer, Exceeded):
+            raise _by(record, self._exceeded(door, answer))
+        identity = door.identity
+        if head.user is not None:
+            identity += identity_block([("X-Gateway-User", head.user)])
+        limits = b""
+        if answer.states:
+            limits = door.limit_fields.lines(answer.states, self._clocks.unix())
+        proven = belief.proven.phc
+        return Passage(
+            record.id,
+            record.consumer,
+            proven,
+            identity,
+            limits,
+            lease,
+            door.tokens,
+            belief.grants,
+            door.tried or shadow_code(door, answer.exceeded),
+        )
+
+    async def _run_with_lease(
+        self, key_id: str, command: bytes, door: Door
+    ) -> tuple[Answer, Lease | None]:
+        lease = self._leases.take(door.leases)
+        try:
+            answer = await self._admission.run(key_id, with_lease(command, lease.id))
+        except BaseException:
+            # The caller may be gone, or the reply lost: it may have been taken all the same.
+            self._leases.give_back(lease)
+            raise
+        if isinstance(answer, Charged):
+            return answer, lease
+        self._leases.forget(lease)
+        return answer, None
+
+    def give_back(self, passage: Passage) -> None:
+        """The answer to this request has ended, in whatever way."""
+        if passage.lease is not None:
+            self._leases.give_back(passage.lease)
+
+    async def _read(self, key_id: str) -> Stale:
+        answer = await self._admission.run(key_id, self._admission.pack_read(key_id))
+        if not isinstance(answer, Stale):
+            raise StoreError("Redis answered something that the admission script never says.")
+        return answer
+
+    def _current(self, digest: bytes, policies: Policies) -> Belief | None:
+        """The belief under these policies, or None where the record has to be read first."""
+        belief = self._beliefs.get(digest)
+        if belief is None or belief.policies() is policies:
+            return belief
+        try:
+            renewed = believe(belief.record, belief.proven, policies)
+        except MisconfiguredError:
+            return None
+        return self._beliefs.keep(digest, renewed)
+
+    async def _learn(
+        self, key: Key, digest: bytes, read: Stale, policies: Policies, address: str
+    ) -> Belief:
+        """Judge a record just read; Denied unless its secret matches and it lives."""
+        record = read.record
+        proven = _still_proven(self._proofs.get(digest), read)
+        if proven is None:
+            proven = await self._authenticator.prove(key, digest, record, read.now, address)
+            self._remember(digest, proven)
+        code = dead(record, read.now)
+        if code is not None:
+            decoy = f"key:{record.id}" if record.status == CANARY else ""
+            raise _by(record, Denied(code, decoy=decoy))
+        check_sense(record)
+        belief = believe(record, proven, policies)
+        if belief.grants.unparsed:
+            log.warning("scope_ignored", key_id=key.id, scopes=belief.grants.unparsed)
+        return self._beliefs.keep(digest, belief)
+
+    def _remember(self, digest: bytes, proven: Candidate) -> None:
+        self._proofs[digest] = proven
+        if len(self._proofs) > REMEMBERED:
+            self._proofs.popitem(last=False)
+
+    def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
+        named = door.limits[answer.position - 1]
+        return Denied(
+            named.denial,
+            fields={"limit": named.label},
+            headers=door.limit_fields.pairs(answer.states, self._clocks.unix())
+            if answer.states
+            else (),
+            retry_after=answer.retry_after,
+        )
+
+
+def shadow_code(door: Door, position: int) -> str:
+    """How the limit at `position` would have refused a request if it were enforced."""
+    return DENIALS[door.limits[position - 1].denial].name if position else ""
+
+
+def _by(record: KeyRecord, denied: Denied) -> Denied:
+    """`denied`, with the name of the key that was proven."""
+    denied.key_id, denied.consumer = record.id, record.consumer
+    return denied
+
+
+def _still_proven(old: Candidate | None, read: Stale) -> Candidate | None:
+    """What was proven stays so while its hash lives: the secret is bound to the hash alone."""
+    if old is None:
+        return None
+    live = live_hashes(read.record, read.now)
+    return next((one for one in live if one.phc == old.phc), None)

@@ -1,0 +1,127 @@
+"""Is this the secret of that record? Cheap proofs first, argon2 last and never unbounded."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+
+from gateway.crypto.argon2 import Argon2Pool, acceptable
+from gateway.crypto.tags import Peppers, TagVerdict
+from gateway.domain.errors import Code, Denied, StoreError
+from gateway.domain.keys.judgement import previous_lives
+from gateway.domain.keys.key import Key
+from gateway.domain.keys.record import KeyRecord
+from gateway.services.admission.throttle import Failures, FailureThrottle
+
+# Each takes a connection; under a new pepper every key's first use is a tag to write. What finds no
+# room is written when another process first sees the key.
+WRITERS, WAITING = 4, 10_000
+END_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class Slot(StrEnum):
+    """Which of a record's two secrets."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A live hash of a record, and the tag beside it."""
+
+    slot: Slot
+    phc: str = field(repr=False)
+    tag: str = field(repr=False)
+
+
+# (key id, hash, tag, which slot): one script that writes the tag if nothing has changed.
+WriteTag = Callable[[str, str, str, Slot], Awaitable[None]]
+
+
+def live_hashes(record: KeyRecord, now: float) -> list[Candidate]:
+    """The hashes that a secret may match now; unusable ones are as good as absent."""
+    found = [Candidate(Slot.CURRENT, record.hash, record.tag)]
+    if previous_lives(record, now):
+        found.append(Candidate(Slot.PREVIOUS, record.previous_hash, record.previous_tag))
+    return [candidate for candidate in found if acceptable(candidate.phc)]
+
+
+class Authenticator:
+    """Finds the slot that a key's secret matches, or raises Denied(key_invalid or busy)."""
+
+    def __init__(
+        self,
+        peppers: Peppers,
+        pool: Argon2Pool,
+        write_tag: WriteTag,
+        clock: Callable[[], float],
+    ) -> None:
+        self._peppers = peppers
+        self._pool = pool
+        self._write_tag = write_tag
+        self._throttle = FailureThrottle(clock)
+        self._failures = Failures(clock)
+        self._writing: set[asyncio.Task[None]] = set()
+        self._writers = asyncio.Semaphore(WRITERS)
+
+    async def prove(
+        self, key: Key, digest: bytes, record: KeyRecord, now: float, address: str
+    ) -> Candidate:
+        """The live hash that `key` matches. `digest`: its TokenDigest; `address`: the caller's."""
+        undecided = []
+        candidates = live_hashes(record, now)
+        if not candidates:
+            # An unknown id does the same work as a wrong secret, and gets the same answer.
+            self._peppers.dummy(key.text)
+        for candidate in candidates:
+            match self._peppers.verdict(candidate.tag, key.text, candidate.phc):
+                case TagVerdict.MATCH:
+                    if not self._peppers.is_current(candidate.tag):
+                        self._tag_later(key, candidate)
+                    return candidate
+                case TagVerdict.UNUSABLE:
+                    undecided.append(candidate)
+        for candidate in undecided:
+            if await self._matches(key, digest, candidate, address):
+                self._tag_later(key, candidate)
+                return candidate
+        raise Denied(Code.KEY_INVALID)
+
+    async def close(self) -> None:
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=END_SECONDS)
+        for task in self._writing:
+            task.cancel()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def _matches(self, key: Key, digest: bytes, candidate: Candidate, address: str) -> bool:
+        if self._failures.holds(digest, candidate.phc):
+            return False
+        if self._throttle.refuses(key.id, address):
+            raise Denied(Code.BUSY, retry_after=1)
+        if await self._pool.verify(key.text, candidate.phc):
+            return True
+        self._failures.add(digest, candidate.phc)
+        self._throttle.count(key.id, address)
+        return False
+
+    def _tag_later(self, key: Key, candidate: Candidate) -> None:
+        """Spare every other process the argon2; never over a tag of a pepper unknown here."""
+        if not self._peppers.has_any or len(self._writing) >= WAITING:
+            return
+        tag = self._peppers.make(key.text, candidate.phc)
+        task = asyncio.create_task(self._write(key.id, candidate, tag))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, key_id: str, candidate: Candidate, tag: str) -> None:
+        try:
+            async with self._writers:
+                await self._write_tag(key_id, candidate.phc, tag, candidate.slot)
+        except StoreError as problem:
+            log.warning("tag_not_written", key_id=key_id, error=str(problem))

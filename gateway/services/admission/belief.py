@@ -1,0 +1,140 @@
+"""What one process believes of a key: never trusted, only sent along to be compared.
+
+The admission script decides nothing on a belief that the live record does not bear out, so no
+belief can outlive a revocation; it only saves a second round trip.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
+
+from gateway.domain.errors import DENIALS, Code, Denied
+from gateway.domain.keys.judgement import NamedLimit, binding_limits, may_act_for, valid_until
+from gateway.domain.keys.limit_headers import LimitFields, limit_fields
+from gateway.domain.keys.limits import Tokens
+from gateway.domain.keys.record import KeyRecord
+from gateway.domain.keys.scopes import Grants, Scope, parse_all
+from gateway.domain.policies.snapshot import Plan, Policies
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.upstream_request import identity_block
+from gateway.services.admission.authenticate import Candidate, Slot
+from gateway.services.admission.locate import Located, Place
+from gateway.store.admission import Admission
+
+MAX_DOORS = 2048
+TOUCH_SECONDS = 60.0
+_SCOPE_DENIED = DENIALS[Code.SCOPE_DENIED].name
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One key at one agent's action: packed commands and header lines, made once.
+
+    `missing`: the first scope that the key lacks; None: none, or the place needs one unknown.
+    `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
+    on the live record. `leases`: the sets in which a call takes a place while it is under way;
+    where there are any, a lease is put behind `charge` and `charge_and_touch`. `tokens`: those
+    of the limits that are charged once it is known what the call took. `tried`: the code with which
+    a line that is tried out would refuse this key; empty: none would.
+    """
+
+    allowed: bool
+    missing: Scope | None
+    limits: tuple[NamedLimit, ...]
+    leases: tuple[str, ...]
+    tokens: tuple[NamedLimit, ...]
+    limit_fields: LimitFields
+    check: bytes
+    charge: bytes
+    charge_and_touch: bytes
+    identity: bytes
+    tried: str = ""
+
+
+@dataclass(slots=True)
+class Belief:
+    """A record as it was last read, the hash that was proven, and what follows under `policies`.
+
+    Those are not held on to: the beliefs of keys that nobody uses any more kept every set alive
+    under which one of them was used last.
+    """
+
+    record: KeyRecord
+    proven: Candidate
+    policies: ReferenceType[Policies]
+    plans: Mapping[str, Plan]
+    grants: Grants
+    doors: dict[Place, Door] = field(default_factory=dict)
+    touched_at: float = float("-inf")
+
+    def open(self, located: Located, admission: Admission) -> Door:
+        """A new door, which is remembered."""
+        if len(self.doors) >= MAX_DOORS:
+            self.doors.clear()
+        door = self.doors[located.place] = self._door(located, admission)
+        return door
+
+    def denial(self, door: Door, located: Located, head: RequestHead) -> Denied | None:
+        """What stands against the request before its limits, in the contract's order."""
+        if located.denied is not None:
+            return located.denied
+        if not door.allowed:
+            return Denied(Code.SCOPE_DENIED, fields={"required_scope": str(door.missing)})
+        if head.user is not None and not may_act_for(self.record.users, head.user):
+            return Denied(Code.USER_DENIED)
+        if head.content_length and located.agent is not None:
+            most = located.agent.max_body
+            if most is not None and head.content_length > most:
+                return Denied(Code.BODY_TOO_LARGE)
+        return None
+
+    def takes_touch(self, clock: Callable[[], float]) -> bool:
+        """Whether this use of the key is to be noted; at most once a minute in this process."""
+        now = clock()
+        if now - self.touched_at < TOUCH_SECONDS:
+            return False
+        self.touched_at = now
+        return True
+
+    def _door(self, located: Located, admission: Admission) -> Door:
+        # A plan's limits at single agents are for agents, whatever services are called.
+        agent = located.agent.name if located.agent and located.agent.inject is None else ""
+        record, slot = self.record, self.proven.slot
+        of_model = located.agent is not None and located.agent.dialect is not None
+        limits = binding_limits(record, self.plans, agent, of_model=of_model)
+        until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
+        needed = located.scopes
+
+        def pack(limits: tuple[NamedLimit, ...], touch: str) -> bytes:
+            return admission.pack_charge(record, limits, valid_until=until, touch=touch)
+
+        return Door(
+            allowed=bool(needed) and all(map(self.grants.allow, needed)),
+            missing=next((scope for scope in needed if not self.grants.allow(scope)), None),
+            limits=limits,
+            leases=admission.lease_names(record.id, limits),
+            tokens=tuple(named for named in limits if isinstance(named.limit, Tokens)),
+            limit_fields=limit_fields([named for named in limits if named.enforced]),
+            check=pack((), ""),
+            charge=pack(limits, ""),
+            charge_and_touch=pack(limits, slot),
+            identity=identity_block(
+                [
+                    ("X-Gateway-Key-Id", record.id),
+                    ("X-Gateway-Consumer", record.consumer),
+                    ("X-Gateway-Agent", agent),
+                    ("X-Gateway-Scopes", record.scopes),
+                ]
+            ),
+            tried=self._tried(located),
+        )
+
+    def _tried(self, located: Located) -> str:
+        tried = located.tried
+        return "" if tried is None or self.grants.allow(tried) else _SCOPE_DENIED
+
+
+def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
+    """A belief of a record just read; MisconfiguredError if it makes no sense under `policies`."""
+    binding_limits(record, policies.plans, None)
+    return Belief(record, proven, ref(policies), policies.plans, parse_all(record.scopes))

@@ -1,0 +1,271 @@
+"""What would happen to a request, and why. The rules are those of the data plane; nothing is
+charged, and the secret is taken for the right one."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gateway.domain.errors import Code, Denied, StoreError, UsageError
+from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
+from gateway.domain.keys.limit_headers import quantity
+from gateway.domain.keys.record import KeyRecord
+from gateway.domain.keys.scopes import Grants, Scope
+from gateway.domain.keys.views import view
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.http.request import RequestHead, read_head
+from gateway.protocol.mcp.rpc import read
+from gateway.protocol.models.request import MODELS_PREFIX, model_of, read_path
+from gateway.protocol.strict_json import encode
+from gateway.services.admission.admit import shadow_code
+from gateway.services.admission.authenticate import Candidate, Slot
+from gateway.services.admission.belief import Belief, Door, believe
+from gateway.services.admission.locate import (
+    Located,
+    locate,
+    locate_model,
+    locate_no_model,
+    locate_tools,
+)
+from gateway.services.admission.own_places import OwnPlace, PowersAt, own_place
+from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
+from gateway.store.keys import KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent.
+    `tool`: the one that is called there; empty: none. `model`: the one that the body names."""
+
+    method: str
+    url: str
+    key_id: str = ""
+    user: str = ""
+    tool: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`steps`: (what was looked at, what was found), in the order of the decision.
+
+    `denied` None: the request would go to `upstream`, or to another one of the same agent; where
+    that is empty, the gateway itself answers.
+    `shadow`: the code with which a rule that is tried out would refuse it; empty: none would.
+    """
+
+    steps: tuple[tuple[str, str], ...]
+    denied: Denied | None
+    upstream: str = ""
+    shadow: str = ""
+
+
+class Explainer:
+    """Asks the live records and counters. `admission` is only read through. `powers_at`: what a
+    request to the admin API needs."""
+
+    def __init__(
+        self, policies: Policies, keys: KeyStore, admission: Admission, powers_at: PowersAt
+    ) -> None:
+        self._policies = policies
+        self._powers_at = powers_at
+        self._keys = keys
+        self._admission = admission
+
+    async def explain(self, question: Question) -> Explanation:
+        """What `gateway serve` would do now; StoreError where Redis cannot tell."""
+        steps: list[tuple[str, str]] = []
+        try:
+            upstream, shadow = await self._walk(question, steps)
+        except Denied as denied:
+            return Explanation(tuple(steps), denied)
+        return Explanation(tuple(steps), None, upstream, shadow)
+
+    async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> tuple[str, str]:
+        head = _head(question)
+        own = own_place(head, self._policies, self._powers_at)
+        if own is not None:
+            if question.tool or question.model:
+                raise UsageError("--tool and --model: this URL calls neither.")
+            steps += (("request", "well-formed"), ("place", own.what))
+            return "", await self._enter(question, head, own, steps)
+        located = _located(head, question, self._policies)
+        steps.append(("request", "well-formed"))
+        shadow = ""
+        if not located.public:
+            shadow = await self._authorise(question, head, located, steps)
+        else:
+            steps.append(("route", "public: no key is needed, and one that is sent is not read"))
+        return _goes_to(located, head, question), shadow
+
+    async def _enter(
+        self, question: Question, head: RequestHead, own: OwnPlace, steps: list[tuple[str, str]]
+    ) -> str:
+        """The same of a place of the gateway's own."""
+        if own.keyless:
+            return ""
+        if own.located is not None:
+            return await self._authorise(question, head, own.located, steps)
+        belief = await self._known(question, steps)
+        denied = own.missing(belief.grants)
+        if denied is not None:
+            raise denied
+        # Operators act for nobody.
+        if head.user and not own.powers and not may_act_for(belief.record.users, head.user):
+            raise Denied(Code.USER_DENIED)
+        return ""
+
+    async def _authorise(
+        self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]
+    ) -> str:
+        """The code with which a rule that is tried out would refuse what is let in."""
+        belief = await self._known(question, steps)
+        record, door = belief.record, belief.open(located, self._admission)
+        if located.required is None or located.agent is not None:
+            steps.extend(_place(located, self._policies))
+        if located.denied is None:
+            steps.extend(("scope", _granted(belief.grants, scope)) for scope in located.scopes)
+        denied = belief.denial(door, located, head)
+        if denied is not None:
+            raise denied
+        if head.user is not None:
+            steps.append(("user", f"{head.user}: the key may act for this user"))
+        if located.tried is not None:
+            steps.append(("tried out", _granted(belief.grants, located.tried)))
+        exceeded = await self._check_limits(record, door, steps)
+        return door.tried or exceeded
+
+    async def _known(self, question: Question, steps: list[tuple[str, str]]) -> Belief:
+        if not question.key_id:
+            raise Denied(Code.KEY_MISSING)
+        record = await self._keys.get(question.key_id)
+        if record is None or not record.hash:
+            steps.append(("key", "there is no usable record of this id"))
+            raise Denied(Code.KEY_INVALID)
+        return await self._believe(record, steps)
+
+    async def _believe(self, record: KeyRecord, steps: list[tuple[str, str]]) -> Belief:
+        now = await self._keys.now()
+        steps.append(("key", f"of {record.consumer or 'nobody'}, {view(record, now).state}"))
+        code = dead(record, now)
+        if code is not None:
+            raise Denied(code)
+        try:
+            check_sense(record)
+            believed = Candidate(Slot.CURRENT, record.hash, record.tag)
+            return believe(record, believed, self._policies)
+        except MisconfiguredError as problem:
+            steps.append(("record", str(problem)))
+            raise Denied(Code.KEY_MISCONFIGURED) from None
+
+    async def _check_limits(
+        self, record: KeyRecord, door: Door, steps: list[tuple[str, str]]
+    ) -> str:
+        """The code of a limit that is exceeded and not enforced."""
+        if not door.limits:
+            steps.append(("limits", "none"))
+            return ""
+        command = self._admission.pack_charge(
+            record, door.limits, valid_until=0, touch=CHARGE_NOTHING
+        )
+        if door.leases:
+            command = with_lease(command, CHARGE_NOTHING)
+        answer = await self._admission.run(record.id, command)
+        if not isinstance(answer, Charged | Exceeded):
+            raise StoreError("The record was changed at this moment: ask again.")
+        steps.extend(_limits(door, answer))
+        if isinstance(answer, Exceeded):
+            raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
+        return shadow_code(door, answer.exceeded)
+
+
+def _limits(door: Door, answer: Charged | Exceeded) -> Iterator[tuple[str, str]]:
+    # What is said of limits is of those that bind, in order; tokens and leases come last.
+    binding = [named for named in door.limits if named.enforced]
+    for i in range(len(answer.states) // 2):
+        named = binding[i]
+        left, reset = answer.states[2 * i : 2 * i + 2]
+        said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
+        yield named.label, said
+    exceeded = answer.exceeded if isinstance(answer, Charged) else 0
+    for position, named in enumerate(door.limits, 1):
+        if not named.enforced:
+            now = ", exceeded now" if position == exceeded else ""
+            yield named.label, f"{named.limit}: only counted, for the plan is not enforced{now}"
+        elif named in door.tokens:
+            yield named.label, f"{named.limit}, counted from answers"
+
+
+def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
+    agent = located.agent
+    if agent is None:
+        raise Denied(Code.NOT_FOUND)
+    if agent.tools is not None and not agent.upstreams:
+        return shlex.join(agent.tools.command) or f"the program of {question.tool or 'a tool'}"
+    return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
+
+
+def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
+    """With what the body says, where a tool or a model is asked about."""
+    located = locate(head, policies)
+    if located.agent is None and head.target.path.startswith(MODELS_PREFIX):
+        return _located_model(head, question, policies)
+    if question.model:
+        raise UsageError("--model: this URL is not one where models are called: /models/….")
+    if not question.tool:
+        return located
+    if located.agent is None or located.agent.tools is None:
+        raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
+    return locate_tools(located.agent, head.method, read(encode(message)))
+
+
+def _located_model(head: RequestHead, question: Question, policies: Policies) -> Located:
+    asked = read_path(head.target.path)
+    if not question.model:
+        raise UsageError("--model: say which model the body names; the URL alone does not tell.")
+    if head.method != "POST":
+        return locate_no_model(asked)
+    return locate_model(asked, model_of(encode({"model": question.model})), policies)
+
+
+def _head(question: Question) -> RequestHead:
+    try:
+        parts = urlsplit(question.url)
+        raw = question.url.encode("ascii")
+    except ValueError:
+        raise UsageError("--url: write it as a client would send it, percent-encoded.") from None
+    headers: list[tuple[bytes, bytes]] = []
+    if parts.scheme and parts.netloc:
+        headers.append((b"Host", parts.netloc.encode("ascii")))
+        raw = raw.partition(b"://")[2]
+        raw = raw[len(parts.netloc) :].partition(b"#")[0] or b"/"
+    if question.user:
+        headers.append((b"X-User-Id", question.user.encode("utf-8", "replace")))
+    return read_head(question.method, raw, tuple(headers))
+
+
+def _place(located: Located, policies: Policies) -> Iterator[tuple[str, str]]:
+    agent = located.agent
+    if agent is None:
+        yield "agent", "the policies have none at this address"
+        return
+    place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
+    yield agent.kind.removesuffix("s"), f"{agent.name}, from {place}"
+    if agent.inject is not None:
+        names = " ".join(dict.fromkeys(map(str, agent.inject.references)))
+        yield "credentials", names or "none are put into the call"
+    elif agent.routes is None:
+        yield "route", f"no routes are listed: every path, action {located.action}"
+    elif located.denied is None:
+        untold = (
+            "" if located.required is None else ", not enforced: a scope at the agent is enough"
+        )
+        yield "route", f"action {located.action}{untold}"
+    else:
+        yield "route", "none that takes this path and method"
+
+
+def _granted(grants: Grants, required: Scope) -> str:
+    granting = next((scope for scope in grants.scopes if scope.grants(required)), None)
+    return f"{required} is granted by {granting}" if granting else f"{required} is not granted"

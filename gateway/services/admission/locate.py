@@ -1,0 +1,211 @@
+"""What a request asks for: the agent, the rest of the path, the route, the scope it needs."""
+
+from dataclasses import field
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.facts import fact
+from gateway.domain.keys.scopes import SOME, Scope
+from gateway.domain.policies.routes import Allowed, Route, RoutePath, Tried, decide
+from gateway.domain.policies.services import Dialect
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.target import Target, lax_path, route_path
+from gateway.protocol.mcp.message import METHODS, scope_of, server_name
+from gateway.protocol.mcp.rpc import Rpc
+from gateway.protocol.models.request import ModelPath
+from gateway.protocol.pull import CREDENTIALS_PATH
+from gateway.protocol.pull import Asked as Pulling
+
+# A path is at most as long as a line may be, so this is some megabytes at worst.
+MAX_KNOWN = 1024
+AGENTS_PREFIX = b"/agents/"
+SERVICES_PREFIX = b"/services/"
+# One-time links of the gateway's own: never an agent's, whatever the host.
+CONNECT_PREFIX = b"/connect/"
+READING = ("GET", "HEAD")
+_OTHER_DIALECT = {
+    Dialect.OPENAI: "This model is asked in OpenAI's dialect, under /models/v1/.",
+    Dialect.ANTHROPIC: "This model is asked in Anthropic's dialect, under /models/anthropic/.",
+}
+
+
+# What all requests to one door have in common, whoever makes them.
+Place = tuple[str | Scope | tuple[Scope, ...] | None, ...]
+
+
+@fact
+class Located:
+    """`denied`: what is wrong with the place, told only to someone with a living key.
+
+    `path`: what is sent to the agent after its base path, before the query. `required`: a scope
+    that has nothing to do with an agent; `also`: further ones. `scope` None: not known. `tried`:
+    one that the key would need if a line that is tried out were enforced.
+    """
+
+    agent: Agent | None
+    path: bytes
+    action: str = ""
+    public: bool = False
+    denied: Denied | None = None
+    required: Scope | None = None
+    also: tuple[Scope, ...] = ()
+    tried: Scope | None = None
+
+    place: Place = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = self.agent.place if self.agent else ""
+        place: Place = (name, self.action, self.required, self.also)
+        if self.tried is not None:
+            place = (*place, self.tried)
+        object.__setattr__(self, "place", place)
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Every scope that the key needs."""
+        return () if self.scope is None else (self.scope, *self.also)
+
+    @property
+    def scope(self) -> Scope | None:
+        if self.required is not None:
+            return self.required
+        if self.agent is None or not self.action:
+            return None
+        return Scope(self.agent.kind, self.agent.name, self.action)
+
+
+def locate(head: RequestHead, policies: Policies) -> Located:
+    """Where `head` goes under `policies`; Denied(bad_request) where its path is refused there."""
+    # Callers ask for few places, and often: what was found once is not looked for again.
+    asked = head.method, head.host if policies.by_host else "", head.target.path
+    located: Located | None = policies.found.get(asked)
+    if located is None:
+        located = _look_for(head, policies)
+        if located.denied is None:
+            if len(policies.found) >= MAX_KNOWN:
+                policies.found.clear()
+            policies.found[asked] = located
+    return located
+
+
+def locate_tools(
+    agent: Agent, method: str, rpc: Rpc | None, denied: Denied | None = None
+) -> Located:
+    """Where a message to a server of tools goes. `denied`: what is wrong with the message."""
+    if method not in METHODS:
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(METHODS)),))
+    return Located(agent, b"", denied=denied, required=scope_of(agent.name, rpc))
+
+
+def locate_model(asked: ModelPath, name: str, policies: Policies) -> Located:
+    """Where a call of the model `name` goes."""
+    model, denied = policies.models.get(name), None
+    if model is None:
+        denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
+    elif model.dialect is not asked.dialect and model.dialect is not None:
+        denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
+    scope = Scope("models", name, DEFAULT_ACTION)
+    return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope)
+
+
+def locate_no_model(asked: ModelPath) -> Located:
+    """What is told of a request to a model that is not made by POST."""
+    denied = Denied(Code.NOT_FOUND)
+    if asked.is_call:
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
+    return Located(None, asked.path, denied=denied)
+
+
+def locate_pull(head: RequestHead, asked: Pulling) -> Located:
+    """What a pull of credentials needs: a scope for each name."""
+    denied = None
+    if head.method not in READING:
+        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))
+    elif asked.of_users:
+        denied = Denied(Code.SCOPE_DENIED, "Users' own credentials are never served here.")
+    scopes = tuple(Scope("gateway", "credentials", name) for name in asked.names)
+    required = scopes[0] if scopes else Scope("gateway", "credentials", "user")
+    return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])
+
+
+def _look_for(head: RequestHead, policies: Policies) -> Located:
+    target = head.target
+    agent, path = find_agent(head, policies)
+    check_oddities(head, policies)
+    if agent is None:
+        denied = _odd(target) if target.oddities else Denied(Code.NOT_FOUND)
+        return Located(None, path, denied=denied)
+    if target.oddities and target.oddities - agent.allowed_oddities:
+        return Located(agent, path, denied=_odd(target))
+    if agent.tools is not None:
+        return locate_tools(agent, head.method, None)
+    if agent.routes is None:
+        return Located(agent, path, DEFAULT_ACTION)
+    located = _routed(agent, path, route_path(path), head.method, agent.routes)
+    if target.oddities and located.denied is None:
+        lax = _routed(agent, path, lax_path(path), head.method, agent.routes)
+        if lax.denied is None and (lax.place, lax.public) != (located.place, located.public):
+            # Nobody here knows which of the two the agent would go by.
+            return Located(agent, path, denied=_odd(target))
+    return located
+
+
+def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
+    """Whose request this is, and what is left of its path."""
+    rest = head.target.path
+    agent = None
+    if policies.by_host and not rest.startswith(CONNECT_PREFIX):
+        agent = policies.by_host.get(head.host)
+    if agent is None and rest.startswith(AGENTS_PREFIX):
+        name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
+        agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
+    elif agent is None and (server := server_name(rest)) is not None:
+        agent, rest = policies.tools.get(server.decode("ascii")), b""
+    elif agent is None and rest.startswith(SERVICES_PREFIX):
+        name, slash, tail = rest[len(SERVICES_PREFIX) :].partition(b"/")
+        agent, rest = policies.services.get(name.decode("ascii")), slash + tail or b"/"
+    return agent, rest
+
+
+def _routed(
+    agent: Agent, path: bytes, asked: RoutePath, method: str, routes: tuple[Route, ...]
+) -> Located:
+    match decide(routes, asked, method):
+        case Allowed(methods):
+            denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
+            return Located(agent, path, denied=denied)
+        case None:
+            return Located(agent, path, denied=Denied(Code.NOT_FOUND))
+        case Tried(route, below):
+            return _tried(agent, path, route, below)
+        case route:
+            return Located(agent, path, route.action, route.public)
+
+
+def _tried(agent: Agent, path: bytes, route: Route, below: Route | None) -> Located:
+    """As the lines below say. Where there is none, a key that has to do with this agent is needed
+    all the same: a line that nobody enforces opens no door to strangers."""
+    if below is not None and below.public:
+        return Located(agent, path, below.action, public=True)
+    tried = Scope(agent.kind, agent.name, route.action)
+    if below is not None:
+        return Located(agent, path, below.action, tried=tried)
+    some = Scope(agent.kind, agent.name, SOME)
+    return Located(agent, path, route.action, required=some, tried=tried)
+
+
+def check_oddities(head: RequestHead, policies: Policies) -> None:
+    """Refused at once unless some agent allows it: which one does is not for strangers to know.
+    What the gateway answers itself, and models, allow none."""
+    path = head.target.path
+    agents = head.host in policies.by_host and not path.startswith(CONNECT_PREFIX)
+    agents = agents or path.startswith((AGENTS_PREFIX, SERVICES_PREFIX))
+    if head.target.oddities - (policies.oddities if agents else frozenset()):
+        raise _odd(head.target)
+
+
+def _odd(target: Target) -> Denied:
+    spelled = " ".join(sorted(target.oddities))
+    return Denied(
+        Code.BAD_REQUEST, f"The path holds {spelled}, which readers of URLs take differently."
+    )

@@ -1,0 +1,103 @@
+"""Places that the gateway answers at by itself, as `explain` tells of them: what each needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.scopes import Grants, Scope
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Policies
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.models.request import MODELS_PREFIX, ModelPath, read_path
+from gateway.protocol.pull import CREDENTIALS_PATH, read_pull
+from gateway.services.admission.locate import (
+    CONNECT_PREFIX,
+    READING,
+    Located,
+    find_agent,
+    locate_pull,
+)
+
+HEALTH_PATHS = frozenset({b"/livez", b"/readyz"})
+_ADMIN, _CONSOLE, _METRICS = b"/admin/", b"/console", b"/metrics"
+_ON_ADMIN = "on the admin listener; on the data listener nothing is there"
+
+# Names of `gateway/…` scopes, any of which is enough; Denied where nothing is there.
+PowersAt = Callable[[str, str], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPlace:
+    """`what` is answered there. `keyless`: nobody needs a key.
+
+    `located`: it is admitted as a call is, limits included. Otherwise a living key is enough, with
+    any of `powers` if there are some, and for `listed`, one of the models, its scope.
+    """
+
+    what: str
+    keyless: bool = False
+    located: Located | None = None
+    powers: tuple[str, ...] = ()
+    listed: Scope | None = None
+
+    def missing(self, grants: Grants) -> Denied | None:
+        """What stands against a living key that has `grants`."""
+        needed = [Scope("gateway", power, power) for power in self.powers]
+        if needed and not any(map(grants.allow, needed)):
+            names = " or ".join(f"gateway/{power}" for power in self.powers)
+            required = {"required_scope": f"gateway/{self.powers[0]}"}
+            return Denied(Code.SCOPE_DENIED, f"This needs a key with {names}.", fields=required)
+        if self.listed is not None and not grants.allow(self.listed):
+            return Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+        return None
+
+
+def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> OwnPlace | None:
+    """None: it is for an agent, a service, a model or a tool. Denied as the place itself would."""
+    path = head.target.path
+    if path in HEALTH_PATHS:
+        _check_reading(head)
+        return OwnPlace("whether the gateway lives and serves", keyless=True)
+    if path.startswith(CONNECT_PREFIX):
+        return OwnPlace("a user's one-time link: it takes the place of a key", keyless=True)
+    if head.host in policies.by_host:
+        return None
+    if path == CREDENTIALS_PATH:
+        return OwnPlace("credentials to pull", located=locate_pull(head, read_pull(head)))
+    if path.startswith(MODELS_PREFIX):
+        return _catalogue(head, read_path(path), policies)
+    if find_agent(head, policies)[0] is None:
+        return _of_operators(head, powers_at)
+    return None
+
+
+def _catalogue(head: RequestHead, asked: ModelPath, policies: Policies) -> OwnPlace | None:
+    if asked.listed is None:
+        return None
+    _check_reading(head)
+    if not asked.listed:
+        return OwnPlace("the list of models that the key may use")
+    model = policies.models.get(asked.listed)
+    if model is None or model.dialect is not asked.dialect:
+        raise Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+    scope = Scope("models", model.name, DEFAULT_ACTION)
+    return OwnPlace(f"what model {model.name} is", listed=scope)
+
+
+def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
+    path = head.target.path
+    if path.startswith(_ADMIN):
+        powers = powers_at(head.method, path.decode("ascii"))
+        return OwnPlace(f"the admin API, {_ON_ADMIN}", powers=powers)
+    if path == _METRICS:
+        _check_reading(head)
+        told = f"metrics, {_ON_ADMIN}; on loopback it takes no key"
+        return OwnPlace(told, powers=("read",))
+    if path == _CONSOLE or path.startswith(_CONSOLE + b"/"):
+        told = f"the console, {_ON_ADMIN}: its page asks for a key"
+        return OwnPlace(told, keyless=True)
+    return None
+
+
+def _check_reading(head: RequestHead) -> None:
+    if head.method not in READING:
+        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))

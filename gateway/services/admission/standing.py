@@ -1,0 +1,33 @@
+"""Whether what once let a request in would still let it in: asked again while its answer flows."""
+
+from dataclasses import dataclass, field
+
+from gateway.domain.errors import Code
+from gateway.domain.keys.judgement import dead, may_act_for
+from gateway.domain.keys.record import KeyRecord
+from gateway.domain.keys.scopes import Scope, parse_all
+from gateway.services.admission.authenticate import live_hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`proven`: the hash that the secret matched. `user` None: it acts for nobody."""
+
+    key_id: str
+    proven: str = field(repr=False)
+    scope: Scope | None
+    user: str | None
+
+    def lost(self, record: KeyRecord | None, now: float) -> Code | None:
+        """Why a request like it would be refused now; limits are left aside, it has paid."""
+        if record is None:
+            return Code.KEY_INVALID
+        if (code := dead(record, now)) is not None:
+            return code
+        if all(candidate.phc != self.proven for candidate in live_hashes(record, now)):
+            return Code.KEY_INVALID
+        if self.scope is not None and not parse_all(record.scopes).allow(self.scope):
+            return Code.SCOPE_DENIED
+        if self.user is not None and not may_act_for(record.users, self.user):
+            return Code.USER_DENIED
+        return None

@@ -1,0 +1,45 @@
+"""What is done to keys, credentials, users and policies: on record first, in the doer's name."""
+
+from gateway.domain.audit.record import AuditEvent, Named
+from gateway.domain.credentials import CredentialId
+from gateway.domain.errors import Denied, StoreError
+from gateway.services.audit.writing import Audit
+
+
+class Acts:
+    """`actor`: `operator:ann`, `key:4xT9mQ2LrB7c` or `user:bob`."""
+
+    def __init__(self, audit: Audit, actor: str) -> None:
+        self._audit = audit
+        self.actor = actor
+
+    async def record(
+        self,
+        event: str,
+        *,
+        key_id: str = "",
+        consumer: str = "",
+        user: str = "",
+        credentials: tuple[Named, ...] = (),
+    ) -> None:
+        """StoreError where it cannot be written: then what it is about must not be done."""
+        act = AuditEvent(
+            event,
+            key_id=key_id,
+            consumer=consumer,
+            user=user,
+            credentials=credentials,
+            actor=self.actor,
+        )
+        try:
+            await self._audit.record(act)
+        except Denied as denied:
+            raise StoreError(
+                "This was not done, because its audit record could not be written: "
+                f"{denied.__cause__}"
+            ) from None
+
+    async def on_credential(self, event: str, name: CredentialId, version: int) -> None:
+        """The same, of one version of a credential."""
+        named = (Named(str(name), version),)
+        await self.record(event, user=name.owner, credentials=named)

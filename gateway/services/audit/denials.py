@@ -1,0 +1,164 @@
+"""Refusals as audit records: each one of a key that was proven, floods folded into counts. So are
+requests that were let in although a rule that is tried out would have refused them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.domain.audit.record import DENIED, SHADOW, AuditEvent, Named
+from gateway.domain.errors import DENIALS, Code
+from gateway.domain.keys.key import masked
+from gateway.domain.traffic import Handled
+from gateway.services.audit.queue import AuditQueue
+from gateway.store.tasks import end
+
+FOLD_SECONDS = 60.0
+TICK_SECONDS = 1.0
+# Of keys and codes in one minute; what is beyond is counted without its key.
+MOST_FOLDS = 10_000
+
+_LIMITS = frozenset(
+    DENIALS[code].name
+    for code in (Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.QUOTA_EXHAUSTED)
+)
+
+_DENIED, _SHADOWED = "request.denied", "request.shadow"
+
+# Event, key and code.
+Fold = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Folded:
+    first: Handled
+    ends: float
+    count: int = 0
+
+
+@asynccontextmanager
+async def open_denials(
+    queue: AuditQueue, on_canary: Callable[[], object]
+) -> AsyncIterator["DenialAudit"]:
+    """What was folded is put into the queue at its end."""
+    denials = DenialAudit(queue, on_canary)
+    folding = asyncio.create_task(denials.fold_on())
+    try:
+        yield denials
+    finally:
+        await end(folding)
+        denials.close()
+
+
+class DenialAudit:
+    """`on_canary` is told of each use of a decoy."""
+
+    def __init__(self, queue: AuditQueue, on_canary: Callable[[], object]) -> None:
+        self._queue = queue
+        self._on_canary = on_canary
+        self._loop = asyncio.get_running_loop()
+        self._folds: dict[Fold, _Folded] = {}
+
+    def count(self, batch: Sequence[Handled]) -> None:
+        """Requests that have ended."""
+        events = []
+        for handled in batch:
+            if handled.decoy:
+                self._on_canary()
+                events.append(_decoyed(handled))
+            elif handled.code and (event := self._event(handled)) is not None:
+                events.append(event)
+            if handled.shadow:
+                shadowed = handled._replace(code=handled.shadow)
+                if (event := self._first(_SHADOWED, shadowed)) is not None:
+                    events.append(event)
+        if events:
+            self._queue.put(events)
+
+    def _event(self, handled: Handled) -> AuditEvent | None:
+        """What is to be written now; None: it is counted, and told later."""
+        if not handled.key_id:
+            self._fold((_DENIED, "", handled.code), handled).count += 1
+            return None
+        if handled.code not in _LIMITS:
+            return _told(_DENIED, handled)
+        return self._first(_DENIED, handled)
+
+    def _first(self, event: str, handled: Handled) -> AuditEvent | None:
+        """Of one key and code in a minute, the first; the others are counted."""
+        fold = event, handled.key_id, handled.code
+        known = fold in self._folds
+        folded = self._fold(fold, handled)
+        if known:
+            folded.count += 1
+            return None
+        return _told(event, handled)
+
+    def _fold(self, fold: Fold, handled: Handled) -> _Folded:
+        if fold not in self._folds and len(self._folds) >= MOST_FOLDS:
+            fold = fold[0], "", handled.code
+        found = self._folds.get(fold)
+        if found is None:
+            found = self._folds[fold] = _Folded(handled, self._loop.time() + FOLD_SECONDS)
+        return found
+
+    async def fold_on(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = self._loop.time()
+            self._end_folds([fold for fold, one in self._folds.items() if one.ends <= now])
+
+    def _end_folds(self, folds: Sequence[Fold]) -> None:
+        events = []
+        for fold in folds:
+            folded = self._folds.pop(fold)
+            if folded.count:
+                events.append(_summed(fold, folded))
+        if events:
+            self._queue.put(events)
+
+    def close(self) -> None:
+        self._end_folds(list(self._folds))
+
+
+def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:
+    return AuditEvent(
+        event,
+        request_id=handled.request_id,
+        key_id=handled.key_id,
+        consumer=handled.consumer,
+        agent=handled.agent,
+        # Whoever is refused may have put anything into a name.
+        tool=masked(handled.wanted),
+        user=handled.user,
+        credentials=used,
+        decision=_decision(event),
+        code=handled.code,
+        status=handled.status,
+        latency_ms=round(handled.total * 1000, 3),
+    )
+
+
+def _decision(event: str) -> str:
+    return SHADOW if event == _SHADOWED else DENIED
+
+
+def _decoyed(handled: Handled) -> AuditEvent:
+    if handled.decoy.startswith("key:"):
+        return _told("canary.key", handled)
+    return _told("canary.credential", handled, (Named(handled.decoy, 0),))
+
+
+def _summed(fold: Fold, folded: _Folded) -> AuditEvent:
+    event, key_id, code = fold
+    first = folded.first
+    return AuditEvent(
+        event,
+        key_id=key_id,
+        consumer=first.consumer if key_id else "",
+        decision=_decision(event),
+        code=code,
+        status=first.status,
+        count=folded.count,
+    )

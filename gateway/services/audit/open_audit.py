@@ -1,0 +1,69 @@
+"""The audit of a gateway, for as long as it runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.asyncio import Redis
+
+from gateway.crypto.audit_key import audit_keys
+from gateway.crypto.envelope import MasterKeys
+from gateway.domain.audit.settings import Sync
+from gateway.domain.settings import Settings
+from gateway.services.audit.writing import Audit
+from gateway.store.audit import AuditStore
+from gateway.store.audit_file import AuditFile
+from gateway.store.audit_line import AuditLine
+from gateway.store.connections.connect import open_lines
+from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.tasks import end
+
+SYNC_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+def _say(reason: str, records: int) -> None:
+    log.warning("audit_unavailable", reason=reason, records=records)
+
+
+def _say_trouble(reason: str) -> None:
+    log.error("audit_file", reason=reason)
+
+
+async def _sync_on(file: AuditFile) -> None:
+    """Never ends by itself."""
+    while True:
+        await asyncio.sleep(SYNC_SECONDS)
+        await asyncio.to_thread(file.sync)
+
+
+@asynccontextmanager
+async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
+    """What waits at its end is written first."""
+    keys = audit_keys(MasterKeys(settings.vault.master_keys))
+    wanted, retention = settings.audit.file, settings.audit.retention
+    file = AuditFile(wanted, _say_trouble) if wanted is not None else None
+    prefix = settings.store.prefix
+    lines = open_lines(settings.store)
+    line = None
+    if isinstance(lines, Multiplexer):
+        line = AuditLine(lines, prefix, retention)
+    else:
+        # A cluster's or a sentinel's way to the stream may change between two commands.
+        await lines.close()
+    audit = Audit(line or AuditStore(client, prefix, retention), keys, file, on_failure=_say)
+    syncing = None
+    if file is not None and wanted is not None and wanted.sync is Sync.SECOND:
+        syncing = asyncio.create_task(_sync_on(file))
+    try:
+        yield audit
+    finally:
+        await audit.close()
+        if syncing is not None:
+            await end(syncing)
+        if file is not None:
+            await asyncio.to_thread(file.sync)
+        if line is not None:
+            await line.close()

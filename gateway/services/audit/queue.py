@@ -1,0 +1,59 @@
+"""Audit records of what has happened already: nobody waits for them, what is lost is counted."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from gateway.domain.audit.record import AuditEvent
+from gateway.services.audit.writing import Audit
+
+QUIET_SECONDS = 1.0
+# A store that stands still for minutes must not fill the memory with what it did not take.
+MOST_WAITING = 10_000
+
+log = structlog.get_logger()
+
+
+class AuditQueue:
+    """`on_lost` is told how many records were not written: what uses no credential goes on without
+    them."""
+
+    def __init__(self, audit: Audit, on_lost: Callable[[int], object]) -> None:
+        self._audit = audit
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._writing: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self._quiet_until = 0.0
+
+    def put(self, events: Sequence[AuditEvent]) -> None:
+        """Written soon, in this order."""
+        taken = events[: max(0, MOST_WAITING - self._waiting)]
+        if len(taken) < len(events):
+            self._lost(len(events) - len(taken))
+        if not taken:
+            return
+        self._waiting += len(taken)
+        task = self._loop.create_task(self._record(taken))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def close(self) -> None:
+        """What was put is written first."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+
+    async def _record(self, events: Sequence[AuditEvent]) -> None:
+        written = (self._audit.record(event) for event in events)
+        ended = await asyncio.gather(*written, return_exceptions=True)
+        self._waiting -= len(events)
+        if lost := sum(one is not None for one in ended):
+            self._lost(lost)
+
+    def _lost(self, records: int) -> None:
+        self._on_lost(records)
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            log.error("audit_records_lost", records=records)

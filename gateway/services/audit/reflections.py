@@ -1,0 +1,23 @@
+"""Servers that send back the credentials they are given: counted, and on record."""
+
+import structlog
+
+from gateway.domain.audit.record import AuditEvent
+from gateway.services.audit.queue import AuditQueue
+from gateway.services.telemetry.traffic import Traffic
+
+log = structlog.get_logger()
+
+
+class Reflections:
+    """Tells of each, without holding up the answer that it was taken out of."""
+
+    def __init__(self, queue: AuditQueue, traffic: Traffic) -> None:
+        self._queue = queue
+        self._reflected = traffic.reflected
+
+    def tell(self, event: AuditEvent) -> None:
+        self._reflected.labels(event.agent).inc()
+        names = [use.name for use in event.credentials]
+        log.warning("credential_reflected", agent=event.agent, tool=event.tool, credentials=names)
+        self._queue.put([event])

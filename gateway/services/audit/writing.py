@@ -1,0 +1,134 @@
+"""Writing audit records: what is recorded is done only once its record is written."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from gateway.crypto.audit_key import AuditKeys
+from gateway.domain.audit.record import END, GENESIS, AuditEvent, Link, record_of, sealer
+from gateway.domain.errors import Code, Denied, StoreError
+from gateway.store.audit_file import AuditFile
+
+# What waits while a write is under way goes with the next one, in one round trip.
+MOST_AT_ONCE = 256
+
+Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
+
+
+class Sink(Protocol):
+    async def append(self, records: Sequence[str]) -> None:
+        """All of these, in this order, or none; StoreError where that is not certain."""
+        ...
+
+
+class Audit:
+    """The one writer of a chain of its own. `file`: where records go beside the stream.
+    `on_failure` is told why so many records could not be written."""
+
+    def __init__(
+        self,
+        store: Sink,
+        keys: AuditKeys,
+        file: AuditFile | None = None,
+        wall: Callable[[], float] = time.time,
+        on_failure: Callable[[str, int], object] | None = None,
+    ) -> None:
+        self._store = store
+        self._file = file
+        self._keys = keys
+        self._seal = sealer(keys.signing)
+        self._wall = wall
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Waiting] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._since: float | None = None
+        self._begin_chain()
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the write under way has taken so far."""
+        return 0.0 if self._since is None else self._loop.time() - self._since
+
+    def record(self, event: AuditEvent) -> Awaitable[None]:
+        """Done once the record of `event` is written; Denied(audit_unavailable) if it cannot be:
+        then what it is about must not happen."""
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((event, written))
+        if self._writing is None or self._writing.done():
+            self._writing = self._loop.create_task(self._write())
+        return written
+
+    async def close(self) -> None:
+        """What was asked for is written first, then that the chain ends here."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        if self._seq:
+            with suppress(Denied):
+                await self.record(AuditEvent(END))
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            self._since = self._loop.time()
+            try:
+                records, batch = self._linked(batch)
+                if records:
+                    await self._append(records)
+            except StoreError as problem:
+                if self._on_failure is not None:
+                    self._on_failure(str(problem), len(batch))
+                # Whether they were written is unknown, so nothing can follow them.
+                self._begin_chain()
+                _fail(batch, problem)
+            except BaseException as problem:
+                batch, self._waiting = batch + self._waiting, []
+                self._begin_chain()
+                _fail(batch, problem)
+                raise
+            else:
+                for _, written in batch:
+                    if not written.done():
+                        written.set_result(None)
+            finally:
+                self._since = None
+
+    async def _append(self, records: list[str]) -> None:
+        if self._file is not None:
+            await asyncio.to_thread(self._file.append, records)
+        await self._store.append(records)
+
+    def _begin_chain(self) -> None:
+        self._chain, self._seq, self._prev = secrets.token_hex(6), 0, GENESIS
+        self._prev_ts = 0.0
+
+    def _linked(self, batch: list[Waiting]) -> tuple[list[str], list[Waiting]]:
+        """The records, and who waits for them. An event of which none can be made fails alone:
+        what strangers put into one must not keep others from theirs."""
+        records, waiting = [], []
+        for event, written in batch:
+            link = Link(self._chain, self._seq + 1, self._prev, self._prev_ts, self._keys.current)
+            ts = round(self._wall(), 3)
+            try:
+                record, prev = record_of(event, link, ts, self._seal)
+            except (TypeError, ValueError) as problem:
+                if self._on_failure is not None:
+                    self._on_failure("it cannot be written as JSON", 1)
+                _fail([(event, written)], problem)
+                continue
+            self._seq, self._prev, self._prev_ts = self._seq + 1, prev, ts
+            records.append(record)
+            waiting.append((event, written))
+        return records, waiting
+
+
+def _fail(batch: list[Waiting], problem: BaseException) -> None:
+    for _, written in batch:
+        if not written.done():
+            denied = Denied(Code.AUDIT_UNAVAILABLE)
+            # For operators; a caller is told the code's own sentence.
+            denied.__cause__ = problem
+            written.set_exception(denied)

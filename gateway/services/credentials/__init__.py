@@ -1,0 +1,1 @@
+"""Outbound credentials: kept in the vault, held in memory, put into calls."""

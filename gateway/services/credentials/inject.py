@@ -1,0 +1,256 @@
+"""What goes into a call to a service: values of credentials, the newest and those before."""
+
+import math
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+
+from gateway.domain.audit.record import Named
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.references import Reference, Template
+from gateway.domain.policies.services import SENT_WHOLE, Inject
+from gateway.domain.policies.snapshot import Agent
+from gateway.protocol.http.header_names import is_between
+from gateway.protocol.http.request import Header
+from gateway.protocol.inject import names_of
+from gateway.services.credentials.current import LiveCredentials, id_of
+from gateway.services.credentials.tokens import Tokens
+
+MOST_KEPT = 1024
+SHORTEST_LOOK = 1.0
+# What is compressed could not be searched for secrets on its way back.
+_PLAIN = (b"Accept-Encoding", b"identity")
+
+Pairs = tuple[tuple[str, str], ...]
+Found = Mapping[Reference, tuple[Credential, Version]]
+# A secret, and the name that stands for it where it may not be shown.
+Secret = tuple[str, str]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What is put into one request. `names`: of the headers, as they are compared; `signing`:
+    fields of the credential that signs it; `uses`: the names and versions of all that is in
+    here."""
+
+    headers: tuple[Header, ...] = field(repr=False)
+    names: frozenset[bytes]
+    query: Pairs = field(repr=False)
+    body: Pairs = field(repr=False)
+    signing: Mapping[str, str] | None = field(repr=False)
+    uses: tuple[Named, ...]
+    arguments: Pairs = field(default=(), repr=False)
+    env: Pairs = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """`previous`: with the values before a rotation, while its grace lasts. `secrets`: all values
+    in both, and what is made of them."""
+
+    newest: Values
+    previous: Values | None
+    secrets: tuple[Secret, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was made for `inject` of a `generation` of credentials; `until`: when a grace ends."""
+
+    inject: Inject
+    generation: int
+    until: float
+    injected: Injected
+
+
+@asynccontextmanager
+async def open_injector(credentials: LiveCredentials) -> AsyncIterator["Injector"]:
+    """Until the context ends; what it fetches is fetched without cookies."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        tokens = Tokens(session, time.monotonic)
+        try:
+            yield Injector(credentials, tokens)
+        finally:
+            await tokens.close()
+
+
+class Injector:
+    """Finds values in memory; Denied(credential_unavailable) where one cannot be had."""
+
+    def __init__(self, credentials: LiveCredentials, tokens: Tokens) -> None:
+        self._credentials = credentials
+        self._tokens = tokens
+        self._kept: dict[tuple[str, str | None], _Kept] = {}
+        self._looked_at = -math.inf
+
+    def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
+        """What `values` would say, where that is known and costs no waiting."""
+        kept = self._kept.get((service.place, user))
+        if (
+            kept is not None
+            and kept.inject is inject
+            and kept.generation == self._credentials.generation
+            and self._credentials.now() < kept.until
+        ):
+            return kept.injected
+        return None
+
+    async def values(self, service: Agent, inject: Inject, user: str | None) -> Injected:
+        """What a call to `service` for this user has to hold."""
+        generation = self._credentials.generation
+        references = inject.references
+        ids = {reference: id_of(reference, user) for reference in references}
+        await self._credentials.freshen_ids(tuple(ids.values()))
+        now = self._credentials.now()
+        newest: dict[Reference, tuple[Credential, Version]] = {}
+        older: dict[Reference, tuple[Credential, Version]] = {}
+        for reference, name in ids.items():
+            credential = self._credentials.find(name)
+            newest[reference] = (credential, credential.current)
+            previous = credential.previous_at(now)
+            if previous is not None and not _is_token(reference, credential):
+                older[reference] = (credential, previous)
+        injected = _injected(inject, await self._fetched(newest), older)
+        if all(_may_be_kept(credential) for credential, _ in newest.values()):
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            until = min((v.until for _, v in older.values() if v.until), default=math.inf)
+            self._kept[service.place, user] = _Kept(inject, generation, until, injected)
+        return injected
+
+    async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
+        """The first credential of these that is not there, even after another look; None: all are.
+
+        Denied where it is the user's own, and no user is named.
+        """
+        ids = [id_of(reference, user) for reference in inject.references]
+        gone = [name for name in ids if name not in self._credentials.known]
+        if gone:
+            # A user may have brought it this very moment.
+            await self._look_again()
+        return next((name for name in gone if name not in self._credentials.known), None)
+
+    def is_decoy(self, name: CredentialId) -> bool:
+        return self._credentials.is_decoy(name)
+
+    async def _look_again(self) -> None:
+        """Once a second at most, whatever callers ask for."""
+        now = time.monotonic()
+        if now - self._looked_at >= SHORTEST_LOOK:
+            self._looked_at = now
+            await self._credentials.check()
+
+    async def _fetched(
+        self, found: dict[Reference, tuple[Credential, Version]]
+    ) -> dict[Reference, tuple[Credential, Version]]:
+        """With the token in it, where what is meant is fetched and not kept."""
+        for reference, (credential, version) in found.items():
+            if _is_token(reference, credential):
+                token = await self._tokens.get(credential.id, version)
+                fields = {**version.fields, "": token}
+                found[reference] = (credential, Version(version.number, fields, version.until))
+        return found
+
+    def forget_tokens(self, injected: Injected) -> bool:
+        """The service refused these values: tokens among them are fetched anew. Whether there were
+        any."""
+        names = [parse_id(use.name) for use in injected.newest.uses]
+        return bool([name for name in names if self._tokens.forget(name)])
+
+
+def _may_be_kept(credential: Credential) -> bool:
+    """Not what may have to be asked for at each use, nor what is fetched."""
+    return credential.max_stale is None and not TYPES[credential.type].fetched
+
+
+def _is_token(reference: Reference, credential: Credential) -> bool:
+    return TYPES[credential.type].fetched and not reference.field
+
+
+def _injected(inject: Inject, newest: Found, older: Found) -> Injected:
+    previous = None
+    if older:
+        previous = _values(inject, {**newest, **older})
+    return Injected(_values(inject, newest), previous, tuple(_secrets(newest, older)))
+
+
+def _values(inject: Inject, found: Found) -> Values:
+    signing = None
+    if inject.sign is not None:
+        signing = found[inject.sign.credential][1].fields
+    named = [(name, _text(template, found)) for name, template in inject.headers]
+    if inject.whole is not None:
+        named += _as_its_type_says(*found[inject.whole])
+    headers = [(name.encode("ascii"), _header(name, text)) for name, text in named]
+    headers.append(_PLAIN)
+    return Values(
+        tuple(headers),
+        names_of(headers),
+        tuple((name, _text(template, found)) for name, template in inject.query),
+        tuple((name, _text(template, found)) for name, template in inject.body),
+        signing,
+        tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found.values())),
+        tuple((name, _text(template, found)) for name, template in inject.arguments),
+        tuple((name, _text(template, found)) for name, template in inject.env),
+    )
+
+
+def _as_its_type_says(credential: Credential, version: Version) -> list[tuple[str, str]]:
+    fields = version.fields
+    if credential.type not in SENT_WHOLE:
+        raise _unusable(f"Credential '{credential.id}' cannot be sent as a whole.")
+    if credential.type == "headers":
+        if any(is_between(name) for name in fields):
+            raise _unusable(f"Credential '{credential.id}' has a header that is not its to set.")
+        return list(fields.items())
+    if credential.type == "basic":
+        pair = f"{fields['username']}:{fields['password']}".encode()
+        return [("Authorization", f"Basic {b64encode(pair).decode()}")]
+    return [("Authorization", f"Bearer {fields[credential.main]}")]
+
+
+def _text(template: Template, found: Found) -> str:
+    return template.render(lambda reference: _value(reference, *found[reference]))
+
+
+def _value(reference: Reference, credential: Credential, version: Version) -> str:
+    value = version.fields.get(reference.field or credential.main)
+    if value is None:
+        raise _unusable(f"Credential '{credential.id}' has no value for {reference}.")
+    return value
+
+
+def _header(name: str, text: str) -> bytes:
+    """What would end the line ends the header, so it is sent to nobody."""
+    if any(c != "\t" and not (" " <= c <= "\xff" and c != "\x7f") for c in text):
+        raise _unusable(f"What is meant for the header {name!r} cannot be sent in one.")
+    return text.strip(" \t").encode("latin-1")
+
+
+def _unusable(reason: str) -> Denied:
+    log.warning("credential_unavailable", reason=reason)
+    return Denied(Code.CREDENTIAL_UNAVAILABLE)
+
+
+def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
+    """Every value that is used, and every one that signs."""
+    found: dict[str, str] = {}
+    for values in (newest, older):
+        for reference, (credential, version) in values.items():
+            field_name = reference.field or credential.main
+            named = {field_name: version.fields.get(field_name, "")}
+            # A credential without a main value is there to sign, or is sent whole.
+            for value in (named if field_name in version.fields else version.fields).values():
+                found.setdefault(value, credential.id.name)
+            if credential.type == "basic" and not reference.field:
+                pair = f"{version.fields['username']}:{version.fields['password']}"
+                found.setdefault(pair, credential.id.name)
+    return ((name, value) for value, name in found.items())

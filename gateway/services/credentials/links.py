@@ -1,0 +1,70 @@
+"""Users connect themselves: links are made by operators, and used once, by one browser."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from gateway.domain.audit.record import Named
+from gateway.domain.links import Link, Wanted
+from gateway.services.audit.acts import Acts
+from gateway.store.links import LinkStore
+
+TOKEN_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewLink:
+    """`token`: shown once; Redis has only its digest. `expires_at` in Unix seconds."""
+
+    token: str = field(repr=False)
+    user: str
+    wanted: tuple[Wanted, ...]
+    expires_at: int
+
+
+class Links:
+    """`draw(n)` gives n base62 characters from a CSPRNG."""
+
+    def __init__(self, store: LinkStore, draw: Callable[[int], str]) -> None:
+        self._store = store
+        self._draw = draw
+
+    async def make(self, user: str, wanted: tuple[Wanted, ...], acts: Acts) -> NewLink:
+        link = Link(user, wanted)
+        named = tuple(Named(str(link.id_of(one)), 0) for one in wanted)
+        await acts.record("user.link", user=user, credentials=named)
+        token = self._draw(TOKEN_LENGTH)
+        return NewLink(token, user, wanted, await self._store.add(_digest(token), link, acts.actor))
+
+    async def end_all_of(self, user: str, acts: Acts) -> int:
+        """How many links of this user were open."""
+        await acts.record("user.unlink", user=user)
+        return await self._store.remove_all_of(user)
+
+    async def waiting(self) -> dict[str, int]:
+        """Users whose links are open, and for how many seconds."""
+        return {link.user: seconds for link, seconds in await self._store.all()}
+
+    async def open(self, token: str, session: str) -> Link | None:
+        """The link, for a browser that holds `session` (empty: none yet); None: there is none, it
+        has ended, or it is another browser's."""
+        if not _is_token(token):
+            return None
+        link = await self._store.get(_digest(token))
+        if link is None or not link.session:
+            return link
+        return link if session and hmac.compare_digest(link.session, _digest(session)) else None
+
+    async def use(self, token: str, session: str) -> str | None:
+        """The session whose link it is from now on; None: it is another's already."""
+        session = session or self._draw(TOKEN_LENGTH)
+        return session if await self._store.use(_digest(token), _digest(session)) else None
+
+
+def _is_token(text: str) -> bool:
+    return len(text) == TOKEN_LENGTH and text.isascii() and text.isalnum()
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

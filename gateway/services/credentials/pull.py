@@ -1,0 +1,80 @@
+"""What of the credentials an agent has not yet, by the revision that it knows."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.domain.credentials import Credential, CredentialId, Version
+from gateway.services.credentials.current import LiveCredentials
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """`news`: whether there is something that the agent has not. `versions`: names and versions
+    whose values are in `body`. `age`: whole seconds since the vault confirmed all this."""
+
+    news: bool
+    revision: int
+    age: int
+    versions: tuple[tuple[str, int], ...]
+    body: dict[str, Any] = field(repr=False)
+
+
+def pull(credentials: LiveCredentials, ids: tuple[CredentialId, ...], since: int | None) -> Pulled:
+    """Everything where `since` is None; else what was written or removed after it."""
+    after = -1 if since is None else since
+    found: list[Credential] = []
+    removed: list[str] = []
+    unavailable: list[str] = []
+    revisions = [0]
+    # What cannot be told now must not be passed over later.
+    most = math.inf
+    for name in ids:
+        known = credentials.known.get(name)
+        revision = known.revision if known else credentials.gone.get(name, 0)
+        if not credentials.usable(name) and (known is not None or name in credentials.broken):
+            unavailable.append(str(name))
+            most = min(most, revision - 1)
+            continue
+        revisions.append(revision)
+        if revision <= after:
+            continue
+        if known is None:
+            removed.append(str(name))
+        else:
+            found.append(known)
+    now = credentials.now()
+    revision = max(0, int(min(max(revisions), most)))
+    body = {
+        "revision": revision,
+        "credentials": [_shape(one, now) for one in found],
+        "removed": removed,
+        "unavailable": unavailable,
+    }
+    told = tuple((str(one.id), one.current.number) for one in found)
+    news = since is None or bool(found or removed)
+    return Pulled(news, revision, math.ceil(credentials.age), told, body)
+
+
+def _shape(credential: Credential, now: float) -> dict[str, Any]:
+    previous = credential.previous_at(now)
+    shape: dict[str, Any] = {
+        "name": str(credential.id),
+        "type": credential.type,
+        **_version(credential.current),
+        "previous": _version(previous) if previous else None,
+        "expires_at": credential.expires_at,
+        "max_stale": credential.max_stale,
+        "created_at": credential.created_at,
+        "revision": credential.revision,
+    }
+    main = credential.current.fields.get(credential.main)
+    return shape if main is None else {**shape, "value": main}
+
+
+def _version(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "fields": dict(version.fields),
+        "until": version.until,
+    }

@@ -1,0 +1,172 @@
+"""Tokens of `oauth2` credentials: fetched by client credentials (RFC 6749 section 4.4), kept, and
+fetched anew before they expire."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+import aiohttp
+import structlog
+
+from gateway.domain.credentials import CredentialId, Version
+from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.domain.policies.addresses import is_guarded, is_loopback
+
+ANSWER_SECONDS = 10.0
+LONGEST_ANSWER = 256 * 1024
+# RFC 6749 section 5.1: the lifetime may be left out; then a token is looked at again so often.
+UNTOLD_SECONDS = 300.0
+# A token is renewed once a fifth of its life is left, a minute at most, and serves meanwhile.
+EARLY_PART = 0.2
+EARLIEST_SECONDS = 60.0
+# After a failure nobody asks again for so long: an identity provider under load is not helped.
+PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+class TokenError(GatewayError):
+    """No token; `str()` says why, without a word of what was sent or answered."""
+
+
+@dataclass(slots=True)
+class _Token:
+    version: Version
+    text: str = field(repr=False)
+    renew_at: float = 0.0
+    ends_at: float = 0.0
+
+
+class Tokens:
+    """One token for each credential, whoever asks. `clock`: monotonic seconds."""
+
+    def __init__(self, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
+        self._session = session
+        self._clock = clock
+        self._tokens: dict[CredentialId, _Token] = {}
+        self._fetches: dict[CredentialId, tuple[Version, asyncio.Task[None]]] = {}
+        self._paused: dict[CredentialId, tuple[Version, float]] = {}
+
+    async def get(self, name: CredentialId, version: Version) -> str:
+        """A token that lives; Denied(credential_unavailable) where none can be had."""
+        now = self._clock()
+        token = self._tokens.get(name)
+        if token is None or token.version is not version or now >= token.ends_at:
+            await self._fetched(name, version)
+            token = self._tokens.get(name)
+        elif now >= token.renew_at:
+            self._fetch(name, version)
+        if token is None or token.version is not version:
+            raise Denied(Code.CREDENTIAL_UNAVAILABLE)
+        return token.text
+
+    def forget(self, name: CredentialId) -> bool:
+        """It was refused where it was sent; whether there was one."""
+        return self._tokens.pop(name, None) is not None
+
+    async def close(self) -> None:
+        running = [task for _, task in self._fetches.values()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _fetched(self, name: CredentialId, version: Version) -> None:
+        # Shielded: whoever asked first may leave, the others still wait for it.
+        task = self._fetch(name, version)
+        if task is not None:
+            await asyncio.shield(task)
+
+    def _fetch(self, name: CredentialId, version: Version) -> "asyncio.Task[None] | None":
+        """The one fetch that is under way; None: it failed a moment ago."""
+        of, task = self._fetches.get(name, (None, None))
+        if task is not None and of is version:
+            return task
+        of, until = self._paused.get(name, (None, 0.0))
+        if of is version and self._clock() < until:
+            return None
+        task = asyncio.create_task(self._keep(name, version))
+        self._fetches[name] = (version, task)
+        return task
+
+    async def _keep(self, name: CredentialId, version: Version) -> None:
+        try:
+            text, seconds = await self._ask(version.fields)
+        except TokenError as problem:
+            log.warning("token_unavailable", credential=str(name), reason=str(problem))
+            self._paused[name] = (version, self._clock() + PAUSE_SECONDS)
+        else:
+            now = self._clock()
+            early = min(EARLIEST_SECONDS, seconds * EARLY_PART)
+            self._tokens[name] = _Token(version, text, now + seconds - early, now + seconds)
+        finally:
+            if self._fetches.get(name, (None, None))[0] is version:
+                del self._fetches[name]
+
+    async def _ask(self, fields: Mapping[str, str]) -> tuple[str, float]:
+        url = _checked(fields["token_url"])
+        form = {"grant_type": "client_credentials"}
+        if fields.get("scopes"):
+            form["scope"] = fields["scopes"]
+        who = (fields["client_id"], fields["client_secret"])
+        status, told = await self._post(url, form, _basic(*who))
+        if status in (400, 401):
+            # RFC 6749 section 2.3.1: some take the client's name and secret in the body only.
+            more = {"client_id": who[0], "client_secret": who[1]}
+            status, told = await self._post(url, form | more, {})
+        if status != 200:
+            raise TokenError(f"The token's URL answers {status}.")
+        return _read(told)
+
+    async def _post(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        try:
+            async with self._session.post(
+                url,
+                data=form,
+                headers={"Accept": "application/json", **headers},
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
+                # What is sent is for the host that the credential names, and for no other.
+                allow_redirects=False,
+            ) as answer:
+                body = bytearray()
+                async for piece in answer.content.iter_any():
+                    body += piece
+                    if len(body) > LONGEST_ANSWER:
+                        raise TokenError("The token's URL answers without an end.")
+                return answer.status, bytes(body)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+            # Its text may hold anything that the other side has sent.
+            raise TokenError(f"The token's URL fails: {type(problem).__name__}.") from None
+
+
+def _checked(url: str) -> str:
+    """A secret goes over TLS, or stays on this machine."""
+    host = ""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+        if safe and host and not is_guarded(host):
+            return url
+    raise TokenError("The credential's token_url is no https URL that may be called.")
+
+
+def _basic(name: str, secret: str) -> dict[str, str]:
+    return {"Authorization": aiohttp.encode_basic_auth(quote_plus(name), quote_plus(secret))}
+
+
+def _read(body: bytes) -> tuple[str, float]:
+    try:
+        told: Any = json.loads(body)
+        text, kind = told["access_token"], told.get("token_type", "Bearer")
+        seconds = float(told.get("expires_in", UNTOLD_SECONDS))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise TokenError("The token's URL answers something that is no token.") from None
+    if not isinstance(text, str) or not text or str(kind).lower() != "bearer" or not seconds > 0:
+        raise TokenError("The token's URL answers something that is no bearer token.")
+    return text, seconds

@@ -1,0 +1,276 @@
+"""What operators do with credentials: set, rotate, delete, look, rewrap; values never come out."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from gateway.crypto.envelope import (
+    WRONG_KEY,
+    BrokenCredentialError,
+    Envelope,
+    latest_version,
+    master_ids,
+)
+from gateway.domain.credentials import (
+    WARN_SECONDS,
+    Credential,
+    CredentialId,
+    Version,
+    check_fields,
+)
+from gateway.domain.errors import MissingError, OperationError, UsageError
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.references import mistake
+from gateway.domain.policies.snapshot import Policies
+from gateway.store.vault import VaultStore
+
+# A record that changes between every read and its write is being written by a machine.
+ATTEMPTS = 5
+# So many records tell whether the given keys are those of this vault.
+SAMPLE = 20
+
+
+# Of an act: its event, such as `credential.set`, the credential and the version that it makes.
+Record = Callable[[str, CredentialId, int], Awaitable[None]]
+
+
+class State(StrEnum):
+    OK = "ok"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """All there is to tell of a credential; no value is in it. Times in Unix seconds.
+
+    `grace_until`: when the version before ends, None where none lives. `problem`: of a broken one.
+    """
+
+    name: str
+    type: str = ""
+    fields: tuple[str, ...] = ()
+    version: int = 0
+    state: State = State.BROKEN
+    problem: str = ""
+    expires_at: int | None = None
+    max_stale: int | None = None
+    grace_until: int | None = None
+    created_at: int | None = None
+    created_by: str = ""
+    rotated_at: int | None = None
+    master_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    name: CredentialId
+    outcome: str
+    problem: str = ""
+
+
+class Vault:
+    """Every method raises StoreError where Redis cannot answer, OperationError where it refuses.
+
+    `record` is told of each act before it is done, and keeps it from being done if it raises.
+    """
+
+    def __init__(self, store: VaultStore, envelope: Envelope, record: Record) -> None:
+        self._store = store
+        self._envelope = envelope
+        self._record = record
+
+    async def now(self) -> int:
+        return await self._store.now()
+
+    async def set(self, wanted: Credential) -> CredentialView:
+        """Write a credential, new or in place of one: its values, type and times are all these."""
+        _check(wanted)
+        await self._check_keys()
+        now = await self._store.now()
+        before = await self._store.get(wanted.id)
+        number = await self._next_number(wanted.id, before)
+        made = replace(
+            wanted, current=Version(number, wanted.current.fields), previous=None, created_at=now
+        )
+        await self._record("credential.set", made.id, number)
+        return await self._write(made, before, now)
+
+    async def rotate(
+        self,
+        name: CredentialId,
+        fields: Mapping[str, str],
+        grace: int,
+        *,
+        expires_at: int | None = None,
+        keep_expiry: bool = True,
+    ) -> CredentialView:
+        """New values for these fields, the others stay; the old live on for `grace` seconds."""
+        now = await self._store.now()
+        before = await self._read(name)
+        old = self._envelope.open(name, before)
+        current = Version(old.current.number + 1, {**old.current.fields, **fields})
+        made = replace(
+            old,
+            current=current,
+            previous=replace(old.current, until=now + grace) if grace else None,
+            expires_at=old.expires_at if keep_expiry else expires_at,
+            rotated_at=now,
+        )
+        _check(made)
+        await self._record("credential.rotate", name, current.number)
+        return await self._write(made, before, now)
+
+    async def delete(self, name: CredentialId) -> None:
+        version = latest_version(await self._read(name))
+        await self._record("credential.delete", name, version)
+        await self._store.delete(name, version)
+
+    async def show(self, name: CredentialId) -> CredentialView:
+        record = await self._read(name)
+        return self._view(name, record, await self._store.now())
+
+    async def names(self) -> list[CredentialId]:
+        """Of every credential, shared ones first; none is opened for it. One that is deleted at
+        this moment may be among them."""
+        found = [i for i, _ in (await self._store.written_since(0)).ids]
+        return sorted(found, key=_order)
+
+    async def all(self) -> list[CredentialView]:
+        """Every credential, in the order of the names, shared ones first."""
+        return await self.views(await self.names())
+
+    async def views(self, ids: Sequence[CredentialId]) -> list[CredentialView]:
+        """Of these, in this order; those that are not there are left out."""
+        now = await self._store.now()
+        records = await self._store.read(ids)
+        return [self._view(name, records[name], now) for name in ids if name in records]
+
+    async def problems(self, policies: Policies) -> list[Problem]:
+        """Every reference in `policies` that means no credential. What cannot be opened here is
+        taken to be well."""
+        if not policies.mentions:
+            return []
+        known = {view.name: view for view in await self.all()}
+        found = []
+        for mention in policies.mentions:
+            reference = mention.reference
+            view = known.get(reference.name)
+            if reference.of_user or (view is not None and view.state is State.BROKEN):
+                continue
+            message = f"there is no credential {reference.name!r}"
+            if view is not None:
+                message = mistake(reference, view.type, view.fields)
+            if message:
+                found.append(Problem(mention.place, message))
+        return sorted(set(found))
+
+    async def type_of(self, name: CredentialId) -> str:
+        """OperationError where there is none, or where it cannot be opened."""
+        return self._envelope.open(name, await self._read(name)).type
+
+    async def rewrap(self) -> AsyncIterator[Rewrapped]:
+        """Write anew what is not under the current master key alone; what is, is left as it is.
+
+        Each record is read, opened, sealed and put in place of what was read, so this can be
+        killed at any point and run again, beside whoever else writes.
+        """
+        if not self._envelope.keys.ids:
+            raise OperationError("There is no master key: set GATEWAY_MASTER_KEY_FILE.")
+        for name, _ in (await self._store.written_since(0)).ids:
+            result = await self._rewrap(name)
+            if result is not None:
+                yield result
+
+    async def _rewrap(self, name: CredentialId) -> Rewrapped | None:
+        for _ in range(ATTEMPTS):
+            record = await self._store.get(name)
+            if record is None:
+                return None
+            now = await self._store.now()
+            try:
+                opened = self._envelope.open(name, record)
+            except BrokenCredentialError as problem:
+                return Rewrapped(name, "refused", str(problem))
+            previous = opened.previous_at(now)
+            if master_ids(record) == {self._envelope.keys.ids[0]} and previous is opened.previous:
+                return Rewrapped(name, "already")
+            await self._record("credential.rewrap", name, opened.current.number)
+            sealed = self._envelope.seal(replace(opened, previous=previous))
+            if await self._store.put(name, sealed, record):
+                return Rewrapped(name, "rewrapped")
+        return Rewrapped(
+            name, "refused", f"Credential '{name}' changes all the time: run it again."
+        )
+
+    async def _read(self, name: CredentialId) -> bytes:
+        record = await self._store.get(name)
+        if record is None:
+            raise MissingError(f"There is no credential '{name}'.")
+        return record
+
+    async def _next_number(self, name: CredentialId, before: bytes | None) -> int:
+        if before is not None:
+            return latest_version(before) + 1
+        (gone,) = await self._store.last_versions([name])
+        return (gone or 0) + 1
+
+    async def _write(self, made: Credential, before: bytes | None, now: int) -> CredentialView:
+        record = self._envelope.seal(made)
+        if not await self._store.put(made.id, record, before):
+            raise OperationError(
+                f"Somebody else has changed the credential '{made.id}' at this moment: look at it, "
+                "and do it again if it is still wanted."
+            )
+        return self._view(made.id, record, now)
+
+    async def _check_keys(self) -> None:
+        """A vault is never filled with what its own gateways could not read."""
+        ids = [name for name, _ in (await self._store.written_since(0)).ids]
+        records = await self._store.read(ids[-SAMPLE:])
+        needed = frozenset[str]().union(*map(master_ids, records.values()))
+        if needed and not needed & set(self._envelope.keys.ids):
+            given = ", ".join(self._envelope.keys.ids) or "none"
+            raise OperationError(WRONG_KEY.format(needed=", ".join(sorted(needed)), given=given))
+
+    def _view(self, name: CredentialId, record: bytes, now: int) -> CredentialView:
+        try:
+            found = self._envelope.open(name, record)
+        except BrokenCredentialError as problem:
+            return CredentialView(str(name), problem=str(problem))
+        previous = found.previous_at(now)
+        return CredentialView(
+            str(name),
+            found.type,
+            tuple(found.current.fields),
+            found.current.number,
+            state_of(found, now),
+            "",
+            found.expires_at,
+            found.max_stale,
+            previous.until if previous else None,
+            found.created_at,
+            found.created_by,
+            found.rotated_at,
+            " ".join(sorted(master_ids(record))),
+        )
+
+
+def _check(credential: Credential) -> None:
+    try:
+        check_fields(credential.type, credential.current.fields)
+    except ValueError as problem:
+        sentence = str(problem)
+        raise UsageError(f"{sentence[0].upper()}{sentence[1:]}.") from None
+
+
+def state_of(credential: Credential, now: float) -> State:
+    ends = credential.expires_at
+    if ends is None or now < ends - WARN_SECONDS:
+        return State.OK
+    return State.EXPIRING if now < ends else State.EXPIRED
+
+
+def _order(name: CredentialId) -> tuple[str, str]:
+    return name.owner, name.name

@@ -1,0 +1,61 @@
+"""What an operator has to see of the credentials: metrics, and lines in the log."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from gateway.domain.credentials import Credential, CredentialId
+from gateway.services.credentials.current import LiveCredentials
+from gateway.services.credentials.vault import State, state_of
+from gateway.services.telemetry.traffic import Traffic
+
+LOOK_SECONDS = 2.0
+# An expiry that comes is said once a day, one that is past once an hour.
+SAID_AGAIN = {State.EXPIRING: 86_400.0, State.EXPIRED: 3_600.0}
+
+log = structlog.get_logger()
+
+
+class CredentialWatch:
+    def __init__(
+        self,
+        credentials: LiveCredentials,
+        traffic: Traffic,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._credentials = credentials
+        self._traffic = traffic
+        self._clock = clock
+        self._said: dict[tuple[CredentialId, State], float] = {}
+
+    async def watch(self) -> None:
+        """Never ends by itself."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        live = self._credentials
+        now = live.now()
+        states: Counter[State] = Counter()
+        for one in live.known.values():
+            state = state_of(one, now)
+            states[State.BROKEN if one.id in live.broken else state] += 1
+            if state in SAID_AGAIN:
+                self._say(one, state)
+        states[State.BROKEN] += len(live.broken.keys() - live.known.keys())
+        for state in State:
+            self._traffic.credentials.labels(state.value).set(states[state])
+        self._traffic.credentials_age.set(live.age)
+
+    def _say(self, credential: Credential, state: State) -> None:
+        """That it ends, or has ended and is used all the same."""
+        name, now = (credential.id, state), self._clock()
+        if now - self._said.get(name, float("-inf")) < SAID_AGAIN[state]:
+            return
+        self._said[name] = now
+        event = f"credential_{state.value}"
+        log.warning(event, name=str(credential.id), expires_at=credential.expires_at)

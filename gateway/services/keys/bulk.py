@@ -1,0 +1,69 @@
+"""One act on several keys: those that are named, or all of a consumer's."""
+
+import difflib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from enum import StrEnum
+
+from gateway.domain.errors import GatewayError, OperationError
+from gateway.domain.keys.record import ACTIVE, DISABLED
+from gateway.domain.keys.views import KeyView, State
+from gateway.services.keys import lifecycle
+from gateway.services.keys.find import of_consumer
+from gateway.services.keys.issue import Issued, Issuer
+from gateway.services.keys.lifecycle import Revocation
+from gateway.store.keys import KeyStore
+
+
+class Act(StrEnum):
+    REVOKE = "revoke"
+    DISABLE = "disable"
+    ENABLE = "enable"
+    ROTATE = "rotate"
+
+    def takes(self, key: KeyView) -> bool:
+        """Whether it is about this one of a consumer's keys.
+
+        A revoked key is acted on only where it is named: an act on a whole department must not
+        bring back what somebody closed.
+        """
+        if key.state is State.REVOKED:
+            return False
+        match self:
+            case Act.DISABLE:
+                return key.state is not State.DISABLED
+            case Act.ENABLE:
+                return key.state is State.DISABLED
+            case Act.ROTATE:
+                return key.state is not State.UNUSABLE
+            case _:
+                return True
+
+
+async def all_of(keys: KeyStore, consumer: str, act: Act) -> list[KeyView]:
+    """The consumer's keys that `act` is about, in the order of ids; OperationError where it has
+    none at all."""
+    theirs, consumers = await of_consumer(keys, consumer)
+    if not theirs:
+        near = difflib.get_close_matches(consumer, consumers, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else " See 'gateway keys list'."
+        raise OperationError(f"No key belongs to {consumer!r}.{hint}")
+    return [key for key in theirs if act.takes(key)]
+
+
+async def change(keys: KeyStore, act: Act, ids: Sequence[str]) -> Revocation:
+    """Revoke, disable or enable each of these; what fails for one is its outcome."""
+    if act is Act.REVOKE:
+        return await lifecycle.revoke(keys, list(ids))
+    status = {Act.DISABLE: DISABLED, Act.ENABLE: ACTIVE}[act]
+    return Revocation(tuple(await lifecycle.set_status_of_all(keys, list(ids), status)), None)
+
+
+async def rotations(
+    issuer: Issuer, ids: Iterable[str], grace: float, idempotency_key: str
+) -> AsyncIterator[tuple[str, Issued | GatewayError]]:
+    """Each id with its new key, or with why it has none, as soon as that is known."""
+    for key_id in ids:
+        try:
+            yield key_id, await issuer.rotate(key_id, grace, idempotency_key)
+        except GatewayError as problem:
+            yield key_id, problem

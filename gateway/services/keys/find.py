@@ -1,0 +1,122 @@
+"""Finding keys: pages, filters, one key. There is no index, so nothing can go stale."""
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from gateway.domain.errors import MissingError
+from gateway.domain.keys import scopes
+from gateway.domain.keys.record import KeyRecord
+from gateway.domain.keys.scopes import Scope
+from gateway.domain.keys.views import KeyView, State, view
+from gateway.store.keys import BATCH, KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFilter:
+    """Which keys are wanted; an item that is None does not filter.
+
+    `state`: what a request would meet, or the bare status of a record without a hash. `scope`:
+    keys that grant it. `expiring_within`: alive now, and expired this many seconds from now.
+    """
+
+    consumer: str | None = None
+    state: str | None = None
+    scope: Scope | None = None
+    expiring_within: float | None = None
+
+    def takes(self, record: KeyRecord, key: KeyView, now: int) -> bool:
+        return (
+            (self.consumer is None or key.consumer == self.consumer)
+            and (self.state is None or self._has_state(key))
+            and (self.scope is None or scopes.parse_all(record.scopes).allow(self.scope))
+            and (self.expiring_within is None or self._ends_soon(key, now))
+        )
+
+    def _has_state(self, key: KeyView) -> bool:
+        bare = key.state is State.UNUSABLE and self.state == key.status
+        return bare or self.state == key.state
+
+    def _ends_soon(self, key: KeyView, now: int) -> bool:
+        ends, within = key.expires_at, self.expiring_within
+        return ends is not None and within is not None and now < ends <= now + within
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` is what the next call takes as `after`; None: that was all."""
+
+    keys: tuple[KeyView, ...]
+    next: str | None
+
+
+async def page(keys: KeyStore, wanted: KeyFilter, *, limit: int, after: str = "") -> Page:
+    """At most `limit` keys in the order of their ids, from the first id behind `after`.
+
+    Each page looks at the keys as they are: over all pages, a key that lives throughout is
+    there exactly once, whatever is made or removed meanwhile.
+    """
+    now = await keys.now()
+    ids = await keys.ids()
+    found: list[KeyView] = []
+    async for record in _candidates(keys, wanted, ids[bisect_right(ids, after) :]):
+        key = view(record, now)
+        if wanted.takes(record, key, now):
+            found.append(key)
+        if len(found) > limit:
+            return Page(tuple(found[:limit]), found[limit - 1].id)
+    return Page(tuple(found), None)
+
+
+async def scan_records(keys: KeyStore, wanted: KeyFilter = KeyFilter()) -> AsyncIterator[KeyRecord]:
+    """Every record that the filter takes, in the order of ids."""
+    now = await keys.now()
+    async for record in _candidates(keys, wanted, await keys.ids()):
+        if wanted.takes(record, view(record, now), now):
+            yield record
+
+
+async def _candidates(
+    keys: KeyStore, wanted: KeyFilter, ids: list[str]
+) -> AsyncIterator[KeyRecord]:
+    """The records among which are all that the filter takes, in order."""
+    if wanted.consumer is None:
+        async for record in keys.read(ids):
+            yield record
+        return
+    theirs: list[str] = []
+    async for key_id, consumer in keys.consumers(ids):
+        if consumer == wanted.consumer:
+            theirs.append(key_id)
+        # In parts, so that a page that is full ends the search.
+        if len(theirs) == BATCH:
+            async for record in keys.read(theirs):
+                yield record
+            theirs.clear()
+    async for record in keys.read(theirs):
+        yield record
+
+
+async def of_consumer(keys: KeyStore, consumer: str) -> tuple[list[KeyView], set[str]]:
+    """What may be told of each of a consumer's keys, in the order of ids; and all consumers."""
+    theirs: list[str] = []
+    consumers: set[str] = set()
+    async for key_id, name in keys.consumers(await keys.ids()):
+        consumers.add(name)
+        if name == consumer:
+            theirs.append(key_id)
+    now = await keys.now()
+    views = [view(record, now) async for record in keys.read(theirs)]
+    return [key for key in views if key.consumer == consumer], consumers
+
+
+async def one(keys: KeyStore, key_id: str) -> KeyRecord:
+    """The record of this id; MissingError where there is none."""
+    record = await keys.get(key_id)
+    if record is None:
+        raise no_key(key_id)
+    return record
+
+
+def no_key(key_id: str) -> MissingError:
+    return MissingError(f"There is no key {key_id}: see 'gateway keys list'.")

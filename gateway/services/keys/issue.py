@@ -1,0 +1,142 @@
+"""Making secrets: a new key, or a new secret for a key that exists.
+
+Plaintext is made here, handed out once in `Issued`, and kept nowhere.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+from gateway.crypto.argon2 import hash_key
+from gateway.crypto.tags import Peppers
+from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.keys import key as key_grammar
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
+from gateway.domain.keys.record import CANARY, KeyRecord
+from gateway.store.keys import KeyStore, NewSecret, SecretVerdict
+
+LONGEST_GRACE = 365 * 86400
+ATTEMPTS = 8
+
+REFUSALS = MappingProxyType(
+    {
+        "different": "This idempotency key was used for a different request less than ten minutes "
+        "ago: choose another one.",
+        "changed": "Key {id} was changed after this idempotency key was first used: look at it "
+        "with 'gateway keys show {id}' and choose another idempotency key.",
+        "gone": "Key {id}, made with this idempotency key, was deleted since: choose another one.",
+        "missing": "There is no key {id}: see 'gateway keys list'.",
+        "no_secret": "The record of {id} has no hash, so there is no secret to rotate: delete it "
+        "with 'gateway keys delete {id}' and create a new key.",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A key in plaintext, for its owner's eyes, and its record.
+
+    `repeated`: an idempotency key was seen again, and only the lost secret was replaced.
+    """
+
+    key: Key
+    record: KeyRecord
+    repeated: bool
+
+
+class Issuer:
+    """`draw(n)` gives n base62 characters from a CSPRNG; tags are made if there is a pepper."""
+
+    def __init__(self, keys: KeyStore, peppers: Peppers, draw: Callable[[int], str]) -> None:
+        self._keys = keys
+        self._peppers = peppers
+        self._draw = draw
+
+    async def create(
+        self,
+        fields: KeyFields,
+        env: Env,
+        created_by: str,
+        idempotency_key: str = "",
+        *,
+        canary: bool = False,
+    ) -> Issued:
+        """A new key, or a decoy that looks like one. UsageError for fields that cannot be,
+        OperationError where refused.
+
+        Of a repeat, `expires_at` is ignored: `30d` is another second each time.
+        """
+        values = _complete(fields)
+        if canary:
+            values["status"] = CANARY
+        request = _digest(env, *(f"{k}={v}" for k, v in values.items() if k != "expires_at"))
+        marker = _marker(idempotency_key)
+        for _ in range(ATTEMPTS):
+            key_id = self._draw(ID_LENGTH)
+            if marker:
+                key_id = await self._keys.claim(marker, key_id)
+            key, secret = await self._new_secret(env, key_id, marker, request)
+            verdict, record = await self._keys.create(
+                key_id, secret, {**values, "env": env, "created_by": created_by}
+            )
+            if verdict != "taken":
+                return _issued(verdict, key, record)
+        raise OperationError("No free key id was found: try again.")
+
+    async def rotate(self, key_id: str, grace: float, idempotency_key: str = "") -> Issued:
+        """A new secret for `key_id`; the old one works for `grace` more seconds.
+
+        There is no grace for a key that is not alive; a revoked one becomes active again.
+        """
+        if grace > LONGEST_GRACE:
+            raise UsageError("A grace is at most 365d: the old secret has to end.")
+        record = await self._keys.get(key_id)
+        if record is None:
+            raise OperationError(REFUSALS["missing"].format(id=key_id))
+        key, secret = await self._new_secret(
+            _env(record), key_id, _marker(idempotency_key), _digest("rotate")
+        )
+        verdict, record = await self._keys.rotate(key_id, secret, math.ceil(grace))
+        return _issued(verdict, key, record)
+
+    async def _new_secret(
+        self, env: Env, key_id: str, marker: str, request: str
+    ) -> tuple[Key, NewSecret]:
+        key = key_grammar.compose(env, key_id, self._draw(SECRET_LENGTH))
+        phc = await asyncio.to_thread(hash_key, key.text)
+        tag = self._peppers.make(key.text, phc)
+        return key, NewSecret(phc, tag, key.last4, marker, request)
+
+
+def _complete(fields: KeyFields) -> dict[str, str]:
+    values = fields.values()
+    if "consumer" not in values:
+        raise UsageError("A key needs a consumer, whose key it is: add --consumer, such as sales.")
+    if "scopes" not in values:
+        values |= KeyFields(scopes=()).values()
+    # Written even when empty, so that HSET by hand prints 0 for a key that is there.
+    return dict.fromkeys(("label", "plan", "limits", "users", "expires_at"), "") | values
+
+
+def _issued(verdict: SecretVerdict, key: Key, record: KeyRecord) -> Issued:
+    if verdict in ("made", "replaced"):
+        return Issued(key, record, repeated=verdict == "replaced")
+    raise OperationError(REFUSALS[verdict].format(id=key.id))
+
+
+def _env(record: KeyRecord) -> Env:
+    return next((env for env in ENVS if env == record.env), "live")
+
+
+def _marker(idempotency_key: str) -> str:
+    if contains_key(idempotency_key):
+        raise UsageError("The idempotency key holds a whole key: choose something that is not one.")
+    return _digest(idempotency_key) if idempotency_key else ""
+
+
+def _digest(*parts: str) -> str:
+    return sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,116 @@
+"""The life of a key after it was made: revoke, disable, enable, update, delete."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway.domain.errors import ChangedError, MissingError, StoreError, UsageError
+from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
+from gateway.store.keys import ChangeVerdict, KeyStore
+
+WAIT_MS = 500
+
+_VERBS = MappingProxyType({REVOKED: "revoked", DISABLED: "disabled", ACTIVE: "enabled"})
+_REFUSALS = MappingProxyType(
+    {
+        "missing": "There is no key {id}: see 'gateway keys list'.",
+        "revoked": "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and "
+        "makes it active again.",
+        "canary": "Key {id} is a decoy and stays one: 'gateway keys delete {id}' removes it.",
+        "no_secret": "The record of {id} has no hash, so there is nothing to enable: delete it "
+        "with 'gateway keys delete {id}'.",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """What became of one key. `outcome`: revoked, disabled, enabled, rotated, unchanged, deleted
+    or refused; `note` is a sentence where there is more to say."""
+
+    id: str
+    outcome: str
+    note: str = ""
+
+    @property
+    def refused(self) -> bool:
+        return self.outcome == "refused"
+
+
+async def set_status(keys: KeyStore, key_id: str, status: str) -> KeyChange:
+    """Make a key `revoked`, `disabled` or `active`; a refusal is an outcome, not an error."""
+    verdict = await keys.set_status(key_id, status)
+    match verdict:
+        case "done":
+            return KeyChange(key_id, _VERBS[status])
+        case "already":
+            return KeyChange(key_id, "unchanged", f"Key {key_id} was {status} already.")
+        case "deleted":
+            return KeyChange(
+                key_id,
+                "deleted",
+                f"Redis is full and refused to mark key {key_id} as revoked, so its record was "
+                "deleted: its callers are told that the key is not valid.",
+            )
+        case _:
+            return KeyChange(key_id, "refused", _REFUSALS[verdict].format(id=key_id))
+
+
+async def set_status_of_all(keys: KeyStore, key_ids: list[str], status: str) -> list[KeyChange]:
+    """Each key by itself: what fails for one is its outcome, and the others go on."""
+    changes = []
+    for key_id in key_ids:
+        try:
+            changes.append(await set_status(keys, key_id, status))
+        except StoreError as problem:
+            changes.append(KeyChange(key_id, "refused", f"Key {key_id}: {problem}"))
+    return changes
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """`replicated`: whether a replica has acknowledged; None where none is attached."""
+
+    changes: tuple[KeyChange, ...]
+    replicated: bool | None
+
+
+async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
+    """Revoke these keys, then wait until one replica, if there is any, has it too."""
+    async with keys.on_one_connection() as line:
+        changes = await set_status_of_all(line, key_ids, REVOKED)
+        try:
+            replicated = await line.replicated(key_ids, WAIT_MS)
+        except StoreError:
+            # The revocation is done; that nobody can say where it has arrived is a warning.
+            replicated = False
+        return Revocation(tuple(changes), replicated)
+
+
+async def update(
+    keys: KeyStore, key_id: str, fields: KeyFields, expected: str = ""
+) -> tuple[KeyRecord, str]:
+    """Set the given fields and return the record and its revision; MissingError where there is no
+    such key, ChangedError where it is at none of the `expected` revisions, if any are given."""
+    values = fields.values()
+    if not values:
+        raise UsageError("Nothing to change was given: see 'gateway keys update --help'.")
+    _check_unchanged(await keys.update(key_id, values, expected))
+    record, revision = await keys.revised(key_id)
+    if record is None:
+        raise MissingError(_REFUSALS["missing"].format(id=key_id))
+    return record, revision
+
+
+async def delete(keys: KeyStore, key_id: str, expected: str = "") -> KeyChange:
+    """Remove the record and its counters; ChangedError as in `update`."""
+    verdict = await keys.delete(key_id, expected)
+    _check_unchanged(verdict)
+    if verdict == "done":
+        return KeyChange(key_id, "deleted")
+    return KeyChange(key_id, "refused", _REFUSALS["missing"].format(id=key_id))
+
+
+def _check_unchanged(verdict: ChangeVerdict) -> None:
+    if verdict == "changed":
+        raise ChangedError("The key was changed meanwhile: look at it again.")

@@ -1,0 +1,15 @@
+"""Keys that would be let in now: those that a change of the policies is for."""
+
+from collections.abc import AsyncIterator
+
+from gateway.domain.keys.judgement import dead
+from gateway.domain.keys.record import KeyRecord
+from gateway.store.keys import KeyStore
+
+
+async def living(keys: KeyStore) -> AsyncIterator[KeyRecord]:
+    """Their records, in the order of ids."""
+    now = await keys.now()
+    async for record in keys.read(await keys.ids()):
+        if record.hash and dead(record, now) is None:
+            yield record

@@ -1,0 +1,1 @@
+"""The policies: found, read, swapped, compared."""

@@ -1,0 +1,91 @@
+"""Who gains and who loses under other policies, on the keys that live."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from gateway.domain.keys.record import KeyRecord, well_formed
+from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyChange, Structure
+from gateway.domain.policies.snapshot import Policies
+from gateway.services.keys.living import living
+from gateway.store.keys import KeyStore
+
+# Keys of one kind come in great numbers, and kinds mostly do not.
+REMEMBERED = 10_000
+# Of each group: the rest is found with `keys list`.
+NAMED = 5
+
+Kind = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`count` keys of one consumer on one plan with which the same happens; `ids` of the first."""
+
+    consumer: str
+    plan: str
+    change: KeyChange
+    count: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """`looked_at`: how many keys live. With those in no group nothing happens."""
+
+    looked_at: int
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDiff:
+    """`strangers`: callers without a key. `keys` None: they could not be looked at."""
+
+    loses: bool
+    structure: Structure
+    strangers: KeyChange
+    keys: KeysChanged | None
+
+
+async def diff(before: Policies, after: Policies, keys: KeyStore | None) -> PolicyDiff:
+    """What changes from `before` to `after`; `keys` None: there are none to look at. StoreError."""
+    # Routes are tried against each other, and callers of agents may be on this event loop.
+    comparison = await asyncio.to_thread(Comparison, before, after)
+    changed = await changed_keys(keys, comparison) if keys is not None else None
+    strangers = comparison.strangers()
+    groups = changed.groups if changed else ()
+    loses = strangers.loses or any(group.change.loses for group in groups)
+    return PolicyDiff(loses, comparison.structure, strangers, changed)
+
+
+async def changed_keys(keys: KeyStore, comparison: Comparison) -> KeysChanged:
+    """Every living key, one batch at a time; what is alike is judged once. StoreError."""
+    return await tally(living(keys), comparison)
+
+
+async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> KeysChanged:
+    known: OrderedDict[Kind, KeyChange] = OrderedDict()
+    groups: dict[tuple[str, str, KeyChange], Group] = {}
+    looked_at = 0
+    async for record in records:
+        looked_at += 1
+        kind = record.scopes, record.plan, record.limits
+        change = known.get(kind)
+        if change is None:
+            change = known[kind] = comparison.of(record)
+            if len(known) > REMEMBERED:
+                known.popitem(last=False)
+        if change != UNCHANGED:
+            _add(groups, record, change)
+    ordered = sorted(groups.values(), key=lambda g: (not g.change.loses, g.consumer, g.plan))
+    return KeysChanged(looked_at, tuple(ordered))
+
+
+def _add(
+    groups: dict[tuple[str, str, KeyChange], Group], record: KeyRecord, change: KeyChange
+) -> None:
+    consumer, plan = well_formed(record.consumer), well_formed(record.plan)
+    before = groups.get((consumer, plan, change), Group(consumer, plan, change, 0, ()))
+    ids = before.ids if len(before.ids) == NAMED else (*before.ids, record.id)
+    groups[consumer, plan, change] = Group(consumer, plan, change, before.count + 1, ids)

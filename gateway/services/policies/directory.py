@@ -1,0 +1,135 @@
+"""The policies directory: which files it has, and what they say at one moment."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.crypto.tls import client_context
+from gateway.domain.errors import OperationError
+from gateway.domain.policies.problems import Place, Problem
+from gateway.domain.policies.snapshot import ClientTls, Policies
+from gateway.protocol.policy.read import Loaded, read_policies
+from gateway.protocol.policy.tree import MAX_BYTES
+from gateway.services.tools.hooks import unusable_hooks
+from gateway.services.tools.usable_commands import unusable_commands
+
+SUFFIX = ".yaml"
+MAX_FILES = 1000
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells that a file is another one, or holds something else. `target`: links followed."""
+
+    target: str
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+# Of each policy file its stamp; None where it cannot be looked at, such as a link to nothing.
+Listing = dict[str, Stamp | None]
+
+
+def list_directory(directory: Path) -> Listing:
+    """The policy files as they are now; empty where there is no such directory."""
+    try:
+        names = sorted(path.name for path in directory.iterdir() if _is_policy(path.name))
+    except OSError:
+        return {}
+    return {name: _stamp(directory / name) for name in names[: MAX_FILES + 1]}
+
+
+def read_directory(directory: Path) -> Loaded:
+    """All files as they were at one moment: a reload never mixes an old file with a new one."""
+    for _ in range(ATTEMPTS):
+        loaded = read_listing(directory, list_directory(directory))
+        if loaded is not None:
+            return loaded
+    place = Place(str(directory), 1, 1)
+    return Loaded(None, (Problem(place, "the files change faster than they can be read"),))
+
+
+def read_listing(directory: Path, listing: Listing) -> Loaded | None:
+    """What the files of `listing` say; None where they are not, or no longer, these files."""
+    if list_directory(directory) != listing:
+        return None
+    loaded = _read(directory, listing)
+    return loaded if list_directory(directory) == listing else None
+
+
+def _read(directory: Path, listing: Listing) -> Loaded:
+    whole = Place(str(directory), 1, 1)
+    if not directory.is_dir():
+        return Loaded(None, (Problem(whole, "there is no such directory: see --policies"),))
+    if not listing:
+        return Loaded(None, (Problem(whole, f"there is no *{SUFFIX} file in it"),))
+    if len(listing) > MAX_FILES:
+        return Loaded(None, (Problem(whole, f"there are more than {MAX_FILES} files in it"),))
+    contents: dict[str, bytes] = {}
+    unread = []
+    for name in listing:
+        path = directory / name
+        try:
+            contents[str(path)] = _content(path)
+        except OSError as problem:
+            reason = problem.strerror or "it is no file"
+            unread.append(Problem(Place(str(path), 1, 1), f"this cannot be read: {reason}"))
+    loaded = read_policies(contents)
+    if unread:
+        return Loaded(None, tuple(sorted((*unread, *loaded.problems))))
+    found = loaded.policies
+    checks = (_unusable_files, unusable_hooks, unusable_commands)
+    unusable = tuple(one for check in checks for one in check(found)) if found else ()
+    if unusable:
+        return Loaded(None, unusable)
+    return Loaded(loaded.policies, loaded.problems, loaded.warnings + _misnamed(directory))
+
+
+def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
+    """Certificates and keys that upstreams name and that no connection could be made with."""
+    found = []
+    for agent in (
+        *policies.agents.values(),
+        *policies.services.values(),
+        *policies.models.values(),
+        *policies.tools.values(),
+    ):
+        for upstream in agent.upstreams:
+            if upstream.tls == ClientTls():
+                continue
+            try:
+                client_context(upstream.tls)
+            except OperationError as problem:
+                found.append(Problem(policies.origins[f"{agent.kind}/{agent.name}"], str(problem)))
+    return tuple(found)
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        # Opening a pipe would wait for a writer.
+        path.stat()
+        raise OSError
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _misnamed(directory: Path) -> tuple[Problem, ...]:
+    found = sorted(p for p in directory.glob("*.yml") if _is_policy(f"{p.stem}{SUFFIX}"))
+    message = f"this file is not read: its name has to end in {SUFFIX}"
+    return tuple(Problem(Place(str(path), 1, 1), message) for path in found)
+
+
+def _is_policy(name: str) -> bool:
+    return name.endswith(SUFFIX) and not name.startswith(".")
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        status = path.stat()
+        target = os.path.realpath(path)
+    except OSError:
+        return None
+    return Stamp(target, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,42 @@
+"""After the policies were swapped: who would be left without."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import structlog
+
+from gateway.domain.errors import StoreError
+from gateway.domain.policies.snapshot import Policies
+from gateway.services.policies.orphans import orphans
+from gateway.store.keys import KeyStore
+
+log = structlog.get_logger()
+
+
+class OrphanWatch:
+    """After a swap that drops a plan or an agent: a warning for the living keys that need it."""
+
+    def __init__(self, keys: KeyStore, stack: AsyncExitStack) -> None:
+        self._keys = keys
+        self._looking: asyncio.Task[None] | None = None
+        stack.callback(self._stop)
+
+    def __call__(self, before: Policies, after: Policies) -> None:
+        if (
+            before.plans.keys() <= after.plans.keys()
+            and before.agents.keys() <= after.agents.keys()
+        ):
+            return
+        self._stop()
+        self._looking = asyncio.create_task(self._look(after))
+
+    def _stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _look(self, policies: Policies) -> None:
+        try:
+            for sentence in (await orphans(self._keys, policies)).sentences:
+                log.warning("keys_orphaned", reason=sentence)
+        except StoreError as problem:
+            log.warning("keys_not_looked_at", reason=str(problem))

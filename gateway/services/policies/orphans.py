@@ -1,0 +1,53 @@
+"""Living keys that a set of policies would leave without their plan or their agent."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from gateway.domain.keys.judgement import refused_by
+from gateway.domain.keys.record import KeyRecord
+from gateway.domain.keys.scopes import ANY, parse_all
+from gateway.domain.policies.snapshot import Policies
+from gateway.services.keys.living import living
+from gateway.store.keys import KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """A sentence for each reason why keys would be `refused`, and each agent that they would be
+    `cut_off` from."""
+
+    refused: tuple[str, ...] = ()
+    cut_off: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return (*self.refused, *self.cut_off)
+
+
+async def orphans(keys: KeyStore, policies: Policies) -> Orphans:
+    """What living keys need and `policies` do not have."""
+    return await _counted(living(keys), policies)
+
+
+async def _counted(living: AsyncIterator[KeyRecord], policies: Policies) -> Orphans:
+    refused: Counter[str] = Counter()
+    reach: Counter[str] = Counter()
+    async for record in living:
+        if reason := refused_by(record, policies.plans):
+            refused[reason] += 1
+        for agent in _agents_of(record) - policies.agents.keys():
+            reach[f"agent {agent} is gone"] += 1
+    return Orphans(
+        tuple(f"{what}: {_keys(n)} would be refused" for what, n in sorted(refused.items())),
+        tuple(f"{what}: {_keys(n)} could not reach it" for what, n in sorted(reach.items())),
+    )
+
+
+def _agents_of(record: KeyRecord) -> set[str]:
+    scopes = parse_all(record.scopes).scopes
+    return {scope.name for scope in scopes if scope.kind == "agents" and scope.name != ANY}
+
+
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count} keys"

@@ -1,0 +1,132 @@
+"""The policies in force: loaded whole, swapped in one step, and kept when a new set is bad."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.policy.read import Loaded
+from gateway.services.policies.directory import (
+    Listing,
+    list_directory,
+    read_directory,
+    read_listing,
+)
+from gateway.services.policies.settle import Settling, is_written
+
+POLL_SECONDS = 0.2
+# Until it is asked again whether what stood against a set still does.
+AGAIN_SECONDS = 2.0
+
+Adapt = Callable[[Policies], Policies]
+# Told of the policies before and after a swap.
+AfterSwap = Callable[[Policies, Policies], None]
+# What stands against a set that the files alone do not tell, such as credentials that are missing.
+Vet = Callable[[Policies], Awaitable[tuple[Problem, ...]]]
+
+log = structlog.get_logger()
+
+
+class LivePolicies:
+    """`current` is replaced in one step; `problems` are those of the last set that was refused.
+
+    `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
+    `tried` is told of every further set whether it was taken.
+    """
+
+    def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
+        self.current = adapt(loaded)
+        self.problems: tuple[Problem, ...] = ()
+        self.after_swap: AfterSwap = _nothing
+        self.vet: Vet = _no_objection
+        self.tried: Callable[[bool], object] = bool
+        self._directory = directory
+        self._adapt = adapt
+        self._settling = Settling(listing, is_written)
+        # Good files, refused for what they alone do not tell; and when that was last asked.
+        self._held_up: tuple[Loaded, float] | None = None
+
+    async def watch(self) -> None:
+        """Reload whenever the files have changed and rest. Never ends by itself.
+
+        Looking costs some 50 µs and sees what notifications miss: a directory that was itself
+        replaced, network file systems, links that point out of it.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            listing = await asyncio.to_thread(list_directory, self._directory)
+            if not self._settling.due(listing, loop.time()):
+                await self._ask_again(loop.time())
+                continue
+            loaded = await asyncio.to_thread(read_listing, self._directory, listing)
+            if loaded is not None:
+                self._settling.tried(listing)
+                await self._consider(loaded, "change")
+
+    async def reload(self, reason: str) -> Loaded:
+        """Read the files now. A bad set leaves the last good one in force."""
+        return await self._consider(await self._read(), reason)
+
+    async def candidate(self) -> Loaded:
+        """What a reload would take now; nothing is taken."""
+        loaded = await self._vetted(await self._read())
+        policies = loaded.policies
+        return replace(loaded, policies=self._adapt(policies)) if policies else loaded
+
+    async def _read(self) -> Loaded:
+        return await asyncio.to_thread(read_directory, self._directory)
+
+    async def _consider(self, read: Loaded, reason: str) -> Loaded:
+        loaded = await self._vetted(read)
+        objected = read.policies is not None and loaded.policies is None
+        self._held_up = (read, asyncio.get_running_loop().time()) if objected else None
+        self._take(loaded, reason)
+        return loaded
+
+    async def _ask_again(self, now: float) -> None:
+        """A credential that was missing may have been set: then nobody touches the files again."""
+        held_up = self._held_up
+        if held_up is None or now - held_up[1] < AGAIN_SECONDS:
+            return
+        loaded = await self._vetted(held_up[0])
+        if self._held_up is not held_up:
+            return
+        if loaded.policies is None:
+            self._held_up = (held_up[0], now)
+            return
+        self._held_up = None
+        self._take(loaded, "what was missing is there")
+
+    async def _vetted(self, loaded: Loaded) -> Loaded:
+        if loaded.policies is None:
+            return loaded
+        problems = await self.vet(loaded.policies)
+        return replace(loaded, policies=None, problems=problems) if problems else loaded
+
+    def _take(self, loaded: Loaded, reason: str) -> None:
+        self.problems = loaded.problems
+        self.tried(loaded.policies is not None)
+        for warning in loaded.warnings:
+            log.warning("policy_warning", place=str(warning.place), message=warning.message)
+        if loaded.policies is None:
+            kept = self.current.revision
+            log.error("policies_refused", reason=reason, kept=kept, problems=len(loaded.problems))
+            for problem in loaded.problems:
+                log.error("policy_problem", place=str(problem.place), message=problem.message)
+            return
+        before, self.current = self.current, self._adapt(loaded.policies)
+        log.info("policies_loaded", reason=reason, revision=self.current.revision)
+        self.after_swap(before, self.current)
+
+
+async def _no_objection(_: Policies) -> tuple[Problem, ...]:
+    return ()
+
+
+def _nothing(before: Policies, after: Policies) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,92 @@
+"""When the files of a directory may be believed: at once after a rename, else once they rest.
+
+An empty file, and most beginnings of a file, are valid YAML, so a file that is being written must
+not be read: an agent without the routes that were still to come is open at every path. A rename or
+a swap of a symlink is whole by nature; anything else has to rest, and nobody to have it open.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.services.policies.directory import Listing, Stamp
+
+REST_SECONDS = 1.0
+# Whoever writes may pause; an editor may also keep a file open for as long as it runs.
+LONGEST_REST = 30.0
+
+# Whether somebody may write to a file just now; None where that cannot be told.
+Written = Callable[[Path], bool | None]
+
+
+class Settling:
+    """Told of each listing in turn; says when one that was not tried yet may be loaded."""
+
+    def __init__(self, loaded: Listing, is_written: Written) -> None:
+        self._tried = loaded
+        self._seen = loaded
+        self._since = 0.0
+        self._is_written = is_written
+
+    def due(self, listing: Listing, now: float) -> bool:
+        """Whether `listing`, as seen at `now` (monotonic seconds), is to be loaded now."""
+        if listing != self._seen:
+            self._seen, self._since = listing, now
+        if listing == self._tried:
+            return False
+        rested = now - self._since
+        if rested >= REST_SECONDS and (rested >= LONGEST_REST or not self._is_open(listing)):
+            return True
+        return self._replaced(listing)
+
+    def tried(self, listing: Listing) -> None:
+        """`listing` was read, for better or worse."""
+        self._tried = listing
+
+    def _is_open(self, listing: Listing) -> bool:
+        """Whether somebody has one of those that changed open for writing."""
+        changed = (after for name, after in listing.items() if after != self._tried.get(name))
+        return any(after is not None and self._is_written(Path(after.target)) for after in changed)
+
+    def _replaced(self, listing: Listing) -> bool:
+        """Whether every difference is a file that took the place of another one, whole."""
+        if listing.keys() != self._tried.keys():
+            return False
+        changed = [name for name in listing if listing[name] != self._tried[name]]
+        return all(self._is_whole(self._tried[name], listing[name]) for name in changed)
+
+    def _is_whole(self, before: Stamp | None, after: Stamp | None) -> bool:
+        if before is None or after is None:
+            return False
+        if (before.device, before.inode) == (after.device, after.inode):
+            return False
+        if before.target != after.target:
+            return True
+        return self._is_written(Path(after.target)) is False
+
+
+def is_written(path: Path) -> bool | None:
+    """Whether some process has `path` open for writing.
+
+    The kernel grants a read lease only where nobody has; where it cannot be asked (another
+    system, a file of another user) the answer is None.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        # A writer that comes now breaks the lease: by default with SIGIO, which would end us.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as problem:
+        return True if problem.errno == errno.EAGAIN else None
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,118 @@
+"""One line a request, as JSON or for people. Written in batches and away from the event loop."""
+
+import asyncio
+import os
+import select
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from gateway.domain.traffic import Handled
+from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
+from gateway.store.tasks import end
+
+FLUSH_SECONDS = 0.2
+STUCK_SECONDS = 1.0
+MAX_WAITING = 50_000
+# What a pipe takes as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
+PIPE_BYTES = 4096
+
+log = structlog.get_logger()
+
+
+class AccessLog:
+    """Lines go to `path`, or to stdout where it is None.
+
+    The file is opened for each batch, so one that was rotated away is simply made anew. Where
+    the disk or the reader cannot keep up, lines are dropped, and how many is logged: callers do
+    not wait for their log lines.
+    """
+
+    def __init__(self, path: Path | None, *, as_json: bool) -> None:
+        self._path = path
+        self._format = as_line_of_json if as_json else as_line_for_people
+        self._waiting: list[Handled] = []
+        self._rest: list[bytes] = []
+        self._dropped = 0
+        self._turn = asyncio.Lock()
+        self._writing = asyncio.create_task(self._write_on())
+
+    def add(self, batch: Sequence[Handled]) -> None:
+        taken = batch[: max(0, MAX_WAITING - len(self._waiting))]
+        self._waiting += taken
+        self._dropped += len(batch) - len(taken)
+
+    async def close(self) -> None:
+        """Write what is left, as far as it is taken now."""
+        await end(self._writing)
+        await self._flush()
+        if lost := self._unwritten() + len(self._waiting):
+            log.warning("access_lines_dropped", count=lost)
+
+    async def _write_on(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            batch: list[Handled] = []
+            if not self._rest:
+                batch, self._waiting = self._waiting, []
+            if not (batch or self._rest):
+                return
+            try:
+                await asyncio.to_thread(self._write, batch)
+            except OSError as problem:
+                self._dropped += self._unwritten()
+                self._rest = []
+                log.warning("access_log_failed", reason=problem.strerror or "it cannot be written")
+            if self._dropped:
+                log.warning("access_lines_dropped", count=self._dropped)
+                self._dropped = 0
+
+    def _unwritten(self) -> int:
+        return sum(piece.count(b"\n") for piece in self._rest)
+
+    def _write(self, batch: list[Handled]) -> None:
+        self._rest += pieces(map(self._format, batch), PIPE_BYTES)
+        if self._path is None:
+            self._rest = _write_out(sys.stdout.fileno(), self._rest)
+            return
+        # Opened to wait, a pipe without a reader would wait for one.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        descriptor = os.open(self._path, flags, 0o666)
+        try:
+            self._rest = _write_out(descriptor, self._rest)
+        finally:
+            os.close(descriptor)
+
+
+def _write_out(descriptor: int, waiting: list[bytes]) -> list[bytes]:
+    """Write as much as is taken without a long wait; what is left.
+
+    A reader that has stopped must hold up neither the end of the gateway nor its memory.
+    """
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    for number, piece in enumerate(waiting):
+        if not ready.poll(STUCK_SECONDS * 1000):
+            return waiting[number:]
+        taken = os.write(descriptor, piece)
+        if taken < len(piece):
+            return [piece[taken:], *waiting[number + 1 :]]
+    return []
+
+
+def pieces(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Whole lines together, as many as fit into `most` bytes; a longer line by itself."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > most:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece

@@ -1,0 +1,50 @@
+"""What a worker holds at the moment, looked at every two seconds: it costs requests nothing."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import Gauge
+
+from gateway.domain.errors import StoreError
+from gateway.services.telemetry.traffic import Traffic
+
+LOOK_SECONDS = 2.0
+
+
+class Pulse:
+    """`ping`: a round trip on the connection of admissions; StoreError where there is none."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        ping: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._traffic = traffic
+        self._ping = ping
+        self._clock = clock
+        self._shown: list[tuple[Gauge, Callable[[], float]]] = []
+        self.show(traffic.tasks, lambda: len(asyncio.all_tasks()))
+
+    def show(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Have `gauge` say what `value` is."""
+        self._shown.append((gauge, value))
+
+    async def beat(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        for gauge, value in self._shown:
+            gauge.set(value())
+        began = self._clock()
+        try:
+            await self._ping()
+        except StoreError:
+            self._traffic.store_up.set(0)
+        else:
+            self._traffic.store_up.set(1)
+            self._traffic.store_seconds.observe(self._clock() - began)

@@ -1,0 +1,1 @@
+"""What answers for tools: programs of this machine, sessions, own hooks."""

@@ -1,0 +1,125 @@
+"""Commands as tools: one child for each call, and what it printed as the answer."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gateway.children.process import Child, Launcher
+from gateway.domain.children import Program
+from gateway.domain.command_line import rendered
+from gateway.domain.errors import OperationError
+from gateway.domain.policies.tools import CommandTool, ToolServer, program_owner
+from gateway.protocol.scrub import patterns
+from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.stderr import Secret, ToolStderr
+
+# Of a command that failed: the last of what it printed.
+LONGEST_TAIL = 4_096
+_PIECE = 2**16
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One call of a command. `arguments` are those of the caller, and fit the tool's schema;
+    `seconds`: how long it may take."""
+
+    server: str
+    tools: ToolServer
+    tool: CommandTool
+    arguments: Mapping[str, Any] = field(repr=False)
+    key_id: str
+    user: str
+    env: Mapping[str, str] = field(repr=False)
+    secrets: tuple[Secret, ...] = field(repr=False)
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the caller is told of a command, without secrets."""
+
+    text: str = field(repr=False)
+    failed: bool
+
+
+class CommandTools:
+    """Runs commands, each apart from all others."""
+
+    def __init__(self, launcher: Launcher, places: ToolPlaces) -> None:
+        self._launcher = launcher
+        self._places = places
+
+    async def run(self, order: Order) -> Outcome:
+        """From start to end. Who stops waiting ends it, and all that it has started. Denied where
+        there is no room for it."""
+        try:
+            argv = rendered(order.tool.argv, order.arguments, order.tool.input)
+        except ValueError as problem:
+            return Outcome(str(problem), failed=True)
+        terms = order.tools.program
+        owner = program_owner(order.server, order.user, order.key_id)
+        program = Program(tuple(argv), owner, order.env, terms.limits, terms.readable)
+        await self._places.take()
+        try:
+            return await self._run(order, program)
+        finally:
+            self._places.give_back()
+
+    async def _run(self, order: Order, program: Program) -> Outcome:
+        try:
+            child = await self._launcher.start(program)
+        except OperationError as problem:
+            log.warning("tool_not_started", tool=order.server, reason=str(problem))
+            return Outcome("The command cannot be started.", failed=True)
+        child.stdin.close()
+        stderr = ToolStderr(order.server, order.secrets, LONGEST_TAIL)
+        reading = asyncio.create_task(stderr.read(child.stderr))
+        printed: bytes | None = b""
+        late = False
+        try:
+            async with asyncio.timeout(order.seconds):
+                printed = await _printed(child, order.tools.program.output)
+                code = await child.wait()
+        except TimeoutError:
+            late = True
+        finally:
+            child.kill()
+            code, _, _ = await asyncio.gather(child.wait(), child.discard(), reading)
+        return _outcome(order, code, printed, stderr.tail, late=late)
+
+
+async def _printed(child: Child, most: int) -> bytes | None:
+    """All of its stdout; None, and the child is ended, where that is longer than `most`."""
+    found = bytearray()
+    while piece := await child.stdout.read(_PIECE):
+        found += piece
+        if len(found) > most:
+            child.kill()
+            await child.discard()
+            return None
+    return bytes(found)
+
+
+def _outcome(
+    order: Order, code: int, printed: bytes | None, stderr: bytes, *, late: bool
+) -> Outcome:
+    if late:
+        return Outcome(f"The command did not end within {order.seconds:g} s.", failed=True)
+    if printed is None:
+        most = order.tools.program.output
+        return Outcome(f"The command printed more than {most} bytes.", failed=True)
+    # Before anything is cut off: half a secret is not found any more.
+    known = patterns(order.secrets)
+    shown = printed if known is None else known.replaced(printed)
+    if code == 0:
+        return Outcome(shown.decode(errors="replace"), failed=False)
+    told = [f"The command ended with exit code {code}."]
+    for name, text in (("stderr", stderr), ("stdout", shown)):
+        if text.strip():
+            told.append(f"{name}:\n{text[-LONGEST_TAIL:].decode(errors='replace').strip()}")
+    return Outcome("\n\n".join(told), failed=True)

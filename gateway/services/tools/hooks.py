@@ -1,0 +1,92 @@
+"""Own code around calls of tools: found by its name, run with a time limit.
+
+A hook that fails or takes too long decides like one that refuses: nothing is done, or shown.
+"""
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from gateway.domain.errors import Code, Denied, OperationError
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.snapshot import Policies
+from gateway.domain.policies.tools import Hooks
+from gateway.hooks import After, Answer, Before, Call, Refused
+
+log = structlog.get_logger()
+
+
+def find(name: str) -> Any:
+    """The async function `module:function`; OperationError says why it cannot be one."""
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function, None)
+    except Exception as problem:  # noqa: BLE001 - a module that is imported may raise anything
+        reason = type(problem).__name__
+        raise OperationError(f"the hook {name!r} cannot be imported: {reason}") from None
+    if not inspect.iscoroutinefunction(found):
+        raise OperationError(f"the hook {name!r} is no async function")
+    return found
+
+
+def unusable_hooks(policies: Policies) -> tuple[Problem, ...]:
+    """Hooks of tools that are not there."""
+    problems = []
+    for agent in policies.tools.values():
+        hooks = agent.tools.hooks if agent.tools else Hooks()
+        for name in (*hooks.before, *hooks.after):
+            try:
+                find(name)
+            except OperationError as problem:
+                problems.append(Problem(policies.origins[f"tools/{agent.name}"], str(problem)))
+    return tuple(problems)
+
+
+async def run_before(hooks: Hooks, call: Call) -> Call:
+    """The call to make, with the arguments that the hooks leave; Denied where one stands against
+    it."""
+    for name in hooks.before:
+        hook: Before = find(name)
+        changed = await _run(name, hook(call), hooks.seconds)
+        if changed is not None:
+            if not isinstance(changed, Mapping):
+                raise _failed(name, "it returned no arguments")
+            call = replace(call, arguments=dict(changed))
+    return call
+
+
+async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
+    """The answer to show; Denied where a hook stands against it."""
+    for name in hooks.after:
+        hook: After = find(name)
+        changed = await _run(name, hook(call, answer), hooks.seconds)
+        if changed is not None:
+            if not isinstance(changed, Answer) or (changed.result is None) == (
+                changed.error is None
+            ):
+                raise _failed(name, "it returned no answer")
+            answer = changed
+    return answer
+
+
+async def _run(name: str, work: Awaitable[Any], seconds: float) -> Any:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except Refused as refused:
+        raise Denied(Code.HOOK_REFUSED, str(refused)) from None
+    except TimeoutError:
+        raise _failed(name, f"it took longer than {seconds:g} s") from None
+    except Exception as problem:  # noqa: BLE001 - own code may raise anything
+        # Its text may quote what the call held.
+        raise _failed(name, type(problem).__name__) from None
+
+
+def _failed(name: str, reason: str) -> Denied:
+    log.error("hook_failed", hook=name, reason=reason)
+    return Denied(Code.INTERNAL, "A rule that this call is subject to failed, so it is refused.")

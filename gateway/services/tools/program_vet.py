@@ -1,0 +1,93 @@
+"""Whether the programs that policies name can be made tools of on this machine."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from gateway.children.isolation import find_isolation
+from gateway.children.process import Launcher
+from gateway.domain.children import ChildSettings, Isolation
+from gateway.domain.errors import OperationError
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.tools import Transport
+
+_UNGUARDED = (
+    "nothing would keep this program from the gateway's files and memory: install bubblewrap "
+    "(bwrap), or run the gateway as root, which gives each program a user id of its own"
+)
+
+log = structlog.get_logger()
+
+
+class ProgramVet:
+    """Finds the isolation once, where there is a program to be kept apart."""
+
+    def __init__(self, settings: ChildSettings, launcher: Launcher) -> None:
+        self._settings = settings
+        self._launcher = launcher
+
+    async def problems(self, policies: Policies) -> tuple[Problem, ...]:
+        """Why programs cannot be run here, once for each server that has some."""
+        servers = _programs(policies)
+        if not servers:
+            return ()
+        if self._launcher.isolation is None:
+            try:
+                reason = await asyncio.to_thread(self._find)
+            except OperationError as problem:
+                reason = str(problem)
+            if reason:
+                return tuple(_problem(policies, server, reason) for server in servers)
+        if self._launcher.isolation is Isolation.UID:
+            return tuple(
+                _problem(policies, servers[0], f"every program could read {path}: chmod 600 it")
+                for path in self._settings.hidden
+                if _is_open(path)
+            )
+        return ()
+
+    def _find(self) -> str:
+        """Settle for an isolation; why there is none that would do."""
+        found = find_isolation(self._settings.isolation)
+        if found is Isolation.NONE and self._settings.exposed:
+            return _UNGUARDED
+        if found is Isolation.NONE:
+            log.warning("tools_not_isolated", reason=_UNGUARDED)
+        self._launcher.isolation = found
+        try:
+            self._launcher.prepare()
+        except OperationError:
+            self._launcher.isolation = None
+            raise
+        return ""
+
+
+def _programs(policies: Policies) -> list[Agent]:
+    every = policies.tools.values()
+    return [one for one in every if one.tools and one.tools.transport is not Transport.HTTP]
+
+
+def _problem(policies: Policies, server: Agent, message: str) -> Problem:
+    return Problem(policies.origins[f"tools/{server.name}"], message)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether the file `path` can be read by everybody."""
+    try:
+        return path.is_file() and all(_lets_others(one) for one in _way(path.resolve()))
+    except OSError:
+        return False
+
+
+def _way(path: Path) -> Iterator[tuple[Path, int]]:
+    yield path, 0o004
+    for parent in path.parents:
+        yield parent, 0o001
+
+
+def _lets_others(step: tuple[Path, int]) -> bool:
+    path, needed = step
+    return bool(path.stat().st_mode & needed)

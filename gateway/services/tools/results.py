@@ -1,0 +1,38 @@
+"""What came of calls of tools, as audit records: each call was on record before it was made."""
+
+from collections.abc import Sequence
+
+from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent
+from gateway.domain.traffic import Handled
+from gateway.services.audit.queue import AuditQueue
+
+# In place of the code of a refusal: the answer was ended before its end, by either side.
+CUT = "cut"
+
+
+class ToolResults:
+    """A reader of the journal."""
+
+    def __init__(self, queue: AuditQueue) -> None:
+        self._queue = queue
+
+    def count(self, batch: Sequence[Handled]) -> None:
+        """Requests that have ended."""
+        if events := [_result(handled) for handled in batch if handled.tool]:
+            self._queue.put(events)
+
+
+def _result(handled: Handled) -> AuditEvent:
+    return AuditEvent(
+        "tool.result",
+        request_id=handled.request_id,
+        key_id=handled.key_id,
+        consumer=handled.consumer,
+        agent=handled.agent,
+        tool=handled.tool,
+        user=handled.user,
+        decision=DENIED if handled.code else ALLOWED,
+        code=handled.code or (CUT if handled.cut else ""),
+        status=handled.status,
+        latency_ms=round(handled.total * 1000, 3),
+    )

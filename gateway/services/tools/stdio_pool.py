@@ -1,0 +1,231 @@
+"""The stdio servers that run: one for each tool server, key and user, for as long as it is used."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import structlog
+
+from gateway.children.process import Launcher
+from gateway.domain.children import Program
+from gateway.domain.errors import Code, Denied, OperationError
+from gateway.domain.policies.snapshot import Timeouts
+from gateway.domain.policies.tools import ToolServer, program_owner
+from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.stderr import Secret
+from gateway.services.tools.stdio_server import StdioServer
+
+LOOK_SECONDS = 0.5
+# What crashes is started again: at once, then after twice as long each time.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+# Who served for so long is no case of what crashes again and again.
+PROVEN_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+class Seat(NamedTuple):
+    """Whose a server is. `stateless`: it is spoken to in a revision of MCP without a handshake;
+    a server takes the first request that it gets as the sign of what is spoken."""
+
+    server: str
+    key_id: str
+    user: str
+    stateless: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What has to run in a seat. Where it is another than what runs, that is replaced."""
+
+    tools: ToolServer
+    env: Mapping[str, str] = field(repr=False)
+
+
+class _Held:
+    """A seat, and what runs in it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.server: StdioServer | None = None
+        self.wanted: Wanted | None = None
+        self.started_at = 0.0
+        self.crashes = 0
+        self.not_before = 0.0
+
+
+class StdioPool:
+    """Opened for the life of the process; `watch` runs beside it, `close` ends all."""
+
+    def __init__(self, launcher: Launcher, places: ToolPlaces, clock: Callable[[], float]) -> None:
+        self._launcher = launcher
+        self._places = places
+        self._clock = clock
+        self._seats: dict[Seat, _Held] = {}
+        self._running: set[StdioServer] = set()
+        self._beside_us: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        places.make_room = self._make_room
+
+    async def server(
+        self, seat: Seat, wanted: Wanted, secrets: tuple[Secret, ...], timeouts: Timeouts
+    ) -> StdioServer:
+        """The server in `seat`, started if it does not run; Denied where it cannot be had."""
+        held = self._seats.setdefault(seat, _Held())
+        async with held.lock:
+            self._check_open()
+            server = held.server
+            if server is not None and server.is_open and held.wanted == wanted:
+                server.idle_since = asyncio.get_running_loop().time()
+                return server
+            if server is not None:
+                self._leave(held, server)
+            self._check_pause(held)
+            held.server = await self._start(seat, held, wanted, secrets)
+            held.wanted, held.started_at = wanted, self._clock()
+            return held.server
+
+    def _leave(self, held: _Held, server: StdioServer) -> None:
+        """What runs no more, or as it should not any more, leaves its seat."""
+        held.server = None
+        if server.is_open:
+            self._beside(server.retire())
+        else:
+            self._count_crash(held)
+
+    def _count_crash(self, held: _Held) -> None:
+        if self._clock() - held.started_at > PROVEN_SECONDS:
+            held.crashes = 0
+        held.not_before = self._clock() + pause_after(held.crashes)
+        held.crashes += 1
+
+    def _check_pause(self, held: _Held) -> None:
+        left = held.not_before - self._clock()
+        if left > 0:
+            raise Denied(
+                Code.UPSTREAM_UNREACHABLE,
+                "The tool's program has ended again and again. Try again later.",
+                retry_after=int(left) + 1,
+            )
+
+    async def _start(
+        self, seat: Seat, held: _Held, wanted: Wanted, secrets: tuple[Secret, ...]
+    ) -> StdioServer:
+        terms = wanted.tools.program
+        program = Program(
+            wanted.tools.command,
+            program_owner(seat.server, seat.user, seat.key_id),
+            wanted.env,
+            terms.limits,
+            terms.readable,
+            longest_line=max(2**22, 2 * terms.output),
+        )
+        await self._places.take()
+        try:
+            child = await self._launcher.start(program)
+        except BaseException as problem:
+            self._places.give_back()
+            if not isinstance(problem, OperationError):
+                raise
+            self._count_crash(held)
+            log.warning("tool_not_started", tool=seat.server, reason=str(problem))
+            raise Denied(
+                Code.UPSTREAM_UNREACHABLE, "The tool's program cannot be started."
+            ) from None
+        server = StdioServer(seat.server, child, secrets, terms.output)
+        self._watch_end(server)
+        if self._is_closed:
+            server.kill()
+            self._check_open()
+        log.info("tool_started", tool=seat.server, user=seat.user, key_id=seat.key_id)
+        if not seat.stateless:
+            await self._greet(held, server, terms.start)
+        return server
+
+    async def _greet(self, held: _Held, server: StdioServer, patience: float) -> None:
+        try:
+            await server.greet(Timeouts(first_byte=patience, idle=patience))
+        except BaseException:
+            self._count_crash(held)
+            server.kill()
+            raise
+
+    def _watch_end(self, server: StdioServer) -> None:
+        """Its place is free once it is gone."""
+
+        async def gone() -> None:
+            await server.ended()
+            self._running.discard(server)
+            self._places.give_back()
+
+        self._running.add(server)
+        self._beside(gone())
+
+    def _beside(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside_us.add(task)
+        task.add_done_callback(self._beside_us.discard)
+
+    def running(self) -> dict[str, int]:
+        """How many programs there are of each server."""
+        return dict(Counter(server.name for server in self._running))
+
+    async def watch(self) -> None:
+        """End what nobody has used for long. Never ends by itself."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for seat, held in list(self._seats.items()):
+                server = held.server
+                if held.lock.locked():
+                    continue
+                if server is None:
+                    if self._clock() > held.not_before + LONGEST_PAUSE:
+                        del self._seats[seat]
+                elif not server.is_open:
+                    self._leave(held, server)
+                elif not server.under_way and now - server.idle_since > _idle(held):
+                    held.server = None
+                    self._beside(server.close())
+
+    async def _make_room(self) -> bool:
+        """End the one that has been idle for longest."""
+        idle = [
+            (held.server.idle_since, held)
+            for held in self._seats.values()
+            if held.server is not None and not held.server.under_way and not held.lock.locked()
+        ]
+        if not idle:
+            return False
+        _, held = min(idle, key=lambda one: one[0])
+        server, held.server = held.server, None
+        assert server is not None  # noqa: S101 (it was looked at)
+        await server.close()
+        # Its place is given back by who watches for its end.
+        await asyncio.sleep(0)
+        return True
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Denied(Code.BUSY, "The gateway is ending.", retry_after=1)
+
+    async def close(self) -> None:
+        """End all, those under way and those that start meanwhile too; nothing starts any more."""
+        self._is_closed = True
+        await asyncio.gather(*(server.close() for server in self._running))
+        for held in list(self._seats.values()):
+            # Whoever holds it is starting a program, finds the pool closed and ends it.
+            async with held.lock:
+                held.server = None
+        await asyncio.gather(*self._beside_us)
+
+
+def pause_after(crashes: int) -> float:
+    """Seconds before the next start, after so many crashes before the last one."""
+    return min(FIRST_PAUSE * 2 ** min(crashes - 1, 10), LONGEST_PAUSE) if crashes else 0.0
+
+
+def _idle(held: _Held) -> float:
+    return held.wanted.tools.program.idle if held.wanted else 0.0

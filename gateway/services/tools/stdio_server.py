@@ -1,0 +1,245 @@
+"""One MCP server that is a child process: several requests under way on one pair of pipes."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+
+from gateway import __version__
+from gateway.children.process import Child
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.snapshot import Timeouts
+from gateway.protocol.mcp.rpc_ids import Message, RpcIds, cancelled
+from gateway.protocol.strict_json import encode
+from gateway.services.tools.stderr import Secret, ToolStderr
+
+# What waits for a slow caller; notifications beyond it are dropped, the response never is.
+MOST_WAITING = 2**20
+MOST_UNDER_WAY = 64
+# How long a server may take to end by itself, once its stdin is closed, and once it was asked to.
+GRACE_SECONDS = 2.0
+# Between the end of its stdout and its own.
+EXIT_SECONDS = 0.5
+LATEST_HANDSHAKE = "2025-11-25"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """What a caller is told: a message, the last one or not, or why there is none."""
+
+    said: Message | Denied = field(repr=False)
+    is_last: bool
+    size: int
+
+
+class _Inbox:
+    """What the server has said of one request and its caller has yet to take."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Letter] = deque()
+        self._size = 0
+        self._news = asyncio.Event()
+
+    def put(self, letter: _Letter) -> None:
+        if letter.is_last or self._size + letter.size <= MOST_WAITING:
+            self._waiting.append(letter)
+            self._size += letter.size
+            self._news.set()
+
+    async def take(self) -> _Letter:
+        while not self._waiting:
+            self._news.clear()
+            await self._news.wait()
+        letter = self._waiting.popleft()
+        self._size -= letter.size
+        return letter
+
+
+class StdioServer:
+    """`under_way`: how many requests are; `idle_since`: the loop's time when the last one ended.
+
+    `greeting`: its answer to `initialize`; empty where it was opened for a stateless revision.
+    `longest`: bytes of one answer.
+    """
+
+    def __init__(self, name: str, child: Child, secrets: Iterable[Secret], longest: int) -> None:
+        self.name = name
+        self._child = child
+        self._longest = longest
+        self._ids = RpcIds()
+        self._inboxes: dict[int, _Inbox] = {}
+        self._stderr = ToolStderr(name, secrets)
+        self._retired = False
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._loop = asyncio.get_running_loop()
+        self._running = asyncio.create_task(self._run())
+        self.greeting: dict[str, Any] = {}
+        self.idle_since = self._loop.time()
+
+    @property
+    def under_way(self) -> int:
+        return len(self._inboxes)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be asked."""
+        return not (self._retired or self._running.done())
+
+    async def greet(self, timeouts: Timeouts) -> None:
+        """The handshake of revisions that have one; Denied where the server does not answer it."""
+        params = {
+            "protocolVersion": LATEST_HANDSHAKE,
+            "capabilities": {},
+            "clientInfo": {"name": "agent-credential-gateway", "version": __version__},
+        }
+        request = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+        async with aclosing(self.ask(request, (), timeouts)) as said:
+            async for message in said:
+                found = message.get("result")
+                if isinstance(found, dict):
+                    self.greeting = found
+        if not self.greeting:
+            log.warning("tool_refused_handshake", tool=self.name)
+            raise Denied(Code.UPSTREAM_PROTOCOL, "The tool's program does not speak MCP.")
+        self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    async def ask(
+        self, request: Message, secrets: Iterable[Secret], timeouts: Timeouts
+    ) -> AsyncGenerator[Message, None]:
+        """What the server says of `request`, and last the response; Denied where none comes. Where
+        the iterator is closed before, the server is told that nobody waits any more."""
+        if self.under_way >= MOST_UNDER_WAY:
+            raise Denied(Code.BUSY, "This tool has too many calls under way.", retry_after=1)
+        self._stderr.hide(secrets)
+        own, sent = self._ids.sent_as(request)
+        inbox = self._inboxes[own] = _Inbox()
+        self._drained.clear()
+        last, patience = False, timeouts.first_byte
+        try:
+            async with asyncio.timeout(patience):
+                self._send(sent)
+                await self._drain()
+            while not last:
+                async with asyncio.timeout(patience):
+                    letter = await inbox.take()
+                last, patience = letter.is_last, timeouts.idle
+                if isinstance(letter.said, Denied):
+                    raise letter.said
+                yield letter.said
+        except TimeoutError:
+            raise Denied(Code.UPSTREAM_TIMEOUT, "The tool did not answer in time.") from None
+        finally:
+            del self._inboxes[own]
+            self._ids.forget(own)
+            self.idle_since = self._loop.time()
+            if not last and request["method"] != "initialize":
+                self._send(cancelled(own, "Nobody waits for it any more."))
+            if not self._inboxes:
+                self._drained.set()
+
+    async def retire(self) -> None:
+        """No new requests; it is ended once those under way have their answers."""
+        self._retired = True
+        await self._drained.wait()
+        await self.close()
+
+    async def ended(self) -> None:
+        """Until it is gone, whatever ends it."""
+        await asyncio.wait({self._running})
+
+    async def close(self) -> None:
+        """End it: by closing its stdin, as MCP has it, then by a signal, then by force."""
+        self._retired = True
+        self._child.stdin.close()
+        for end in (self._child.terminate, self._child.kill):
+            await asyncio.wait({self._running}, timeout=GRACE_SECONDS)
+            if self._running.done():
+                break
+            end()
+        await asyncio.wait({self._running})
+
+    def kill(self) -> None:
+        """End it at once, where nobody can wait."""
+        self._child.kill()
+
+    def _send(self, message: Message) -> None:
+        with suppress(ConnectionError, RuntimeError):
+            if not self._child.stdin.is_closing():
+                self._child.stdin.write(encode(message) + b"\n")
+
+    async def _drain(self) -> None:
+        """A pipe whose other end is gone is told of by the end of the child."""
+        with suppress(ConnectionError):
+            await self._child.stdin.drain()
+
+    async def _run(self) -> None:
+        """Until the program has ended, and all of it is gone."""
+        stderr = asyncio.create_task(self._stderr.read(self._child.stderr))
+        try:
+            await self._read()
+        finally:
+            # Without its stdout there is nothing that it could still be asked.
+            ending = asyncio.create_task(self._child.wait())
+            if not self._retired:
+                await asyncio.wait({ending}, timeout=EXIT_SECONDS)
+                self._child.kill()
+            code, _, _ = await asyncio.gather(ending, self._child.discard(), stderr)
+            crashed = not self._retired
+            gone = Denied(Code.UPSTREAM_UNREACHABLE, "The tool's program has ended.")
+            for inbox in self._inboxes.values():
+                inbox.put(_Letter(gone, is_last=True, size=0))
+            told = log.warning if crashed else log.info
+            told("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                line = await self._child.stdout.readuntil(b"\n")
+            except asyncio.IncompleteReadError:
+                return
+            except asyncio.LimitOverrunError:
+                log.warning("tool_line_too_long", tool=self.name)
+                return
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        message = _decoded(line)
+        if message is None:
+            if line.strip():
+                # What it holds is not told: it may be a part of an answer.
+                log.warning("tool_said_no_json", tool=self.name, bytes=len(line))
+            return
+        said = self._ids.sort(message)
+        if said.reply is not None:
+            self._send(said.reply)
+            return
+        told: Message | Denied = said.message
+        if len(line) > self._longest:
+            told = Denied(Code.UPSTREAM_PROTOCOL, "The tool's answer is longer than it may be.")
+        letter = _Letter(told, said.is_last or isinstance(told, Denied), len(line))
+        if said.to is not None:
+            self._inboxes[said.to].put(letter)
+        elif said.for_all and told is said.message:
+            for inbox in self._inboxes.values():
+                inbox.put(letter)
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """The message in `line`; None where there is none."""
+    try:
+        found = orjson.loads(line)
+    except ValueError:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    return found if isinstance(found, dict) else None

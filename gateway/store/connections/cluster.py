@@ -1,0 +1,230 @@
+"""A client for Redis Cluster with what this package asks of a client for one Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
+from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway.store.connections.urls import StoreUrl
+
+ATTEMPTS = 3
+MOST_MASTERS = 10
+_LOST = (RedisConnectionError, RedisTimeoutError)
+_ELSEWHERE = (AskError, TryAgainError)
+
+
+class _FreshConnection(Connection):
+    """One that the server has closed meanwhile is made anew, as in redis-py's other pools: what
+    was not sent may be sent."""
+
+    def should_reconnect(self) -> bool:
+        if self._reader is not None and self._reader.at_eof():
+            return True
+        return bool(super().should_reconnect())  # type: ignore[no-untyped-call]
+
+
+class _FreshTlsConnection(_FreshConnection, SSLConnection):
+    pass
+
+
+class ClusterClient(RedisCluster):
+    """Asks each key's own node, and the default node where no key is named.
+
+    What `Redis` has and redis-py's class lacks: connections that are looked at before they are
+    used, pipelines that work where a node is away, and `client()`.
+    """
+
+    def __init__(self, url: StoreUrl, options: dict[str, Any]) -> None:
+        self._made_of = url, options
+        nodes = [ClusterNode(host, port) for host, port in url.nodes]
+        # One shard that is away is no reason to give up the others.
+        whole = {"startup_nodes": nodes, "require_full_coverage": False, "ssl": url.tls}
+        super().__init__(**{**whole, **url.options, **options})
+        self._kind = _FreshTlsConnection if url.tls else _FreshConnection
+        self.connection_kwargs["connection_class"] = self._kind
+        for node in self.nodes_manager.startup_nodes.values():
+            node.connection_class = self._kind
+
+    async def initialize(self, *given: Any, **named: Any) -> "ClusterClient":
+        """redis-py asks one master for its list of commands, dead or alive: then another is."""
+        for left in reversed(range(MOST_MASTERS)):
+            try:
+                await super().initialize(*given, **named)
+                break
+            except _LOST:
+                known = self.get_primaries()
+                if not known or not left:
+                    raise
+                self.nodes_manager.move_node_to_end_of_cached_nodes(known[0].name)
+        return self
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        # First: redis-py sends what comes before it knows the cluster to any node, dead or alive.
+        await self.initialize()
+        return await super().execute_command(*words, **options)
+
+    async def aclose(self) -> None:
+        """Everything, where nothing is known of the cluster any more, too."""
+        await super().aclose()
+        await self.nodes_manager.aclose()
+        await self.nodes_manager.aclose("startup_nodes")
+
+    def client(self) -> "ClusterClient":
+        """The same cluster on connections of its own, one a node."""
+        url, options = self._made_of
+        return ClusterClient(url, {**options, "max_connections": 1})
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
+        return _Transaction(self) if transaction else _Batch(self)
+
+    def look_anew(self) -> None:
+        """Ask for the topology before the next command."""
+        self._initialize = True
+
+    def owner(self, name: str | bytes) -> ClusterNode:
+        """Who holds this name; RedisError where nobody is known to."""
+        try:
+            return self.nodes_manager.get_node_from_slot(self.keyslot(name))
+        except (RedisClusterException, KeyError):
+            self.look_anew()
+            raise RedisError("no node of the cluster is known to hold this name") from None
+
+    async def send(self, node: ClusterNode, commands: list[PipelineCommand]) -> None:
+        """Together, on one connection; what there is no answer of has the error as its result."""
+        try:
+            await node.execute_pipeline(commands)
+        except (RedisError, OSError) as problem:
+            for command in commands:
+                command.result = problem
+        if any(isinstance(command.result, (*_LOST, OSError)) for command in commands):
+            self.look_anew()
+
+    def connection_to(self, host: str, port: int) -> Connection:
+        """A new one, not yet connected."""
+        url, options = self._made_of
+        return self._kind(host=host, port=port, **{**url.options, **options})
+
+    @asynccontextmanager
+    async def masters(self) -> AsyncIterator[dict[str, Redis]]:
+        """A client for each node that takes writes now, by its address."""
+        await self.initialize()
+        await self.nodes_manager.initialize()
+        url, options = self._made_of
+        clients = {
+            str(node.name): Redis(
+                host=node.host, port=int(node.port), ssl=url.tls, **{**url.options, **options}
+            )
+            for node in self.get_primaries()
+        }
+        try:
+            yield clients
+        finally:
+            await asyncio.gather(*(client.aclose() for client in clients.values()))
+
+
+class _Batch:
+    """Commands with their name as first argument, in one round trip a node. redis-py's own gives up
+    the answers of all nodes where one is away."""
+
+    def __init__(self, cluster: ClusterClient) -> None:
+        self._cluster = cluster
+        self._commands: list[PipelineCommand] = []
+
+    def execute_command(self, *words: Any, **options: Any) -> None:
+        self._commands.append(PipelineCommand(len(self._commands), *words, **options))
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """In place of an answer that there is none of: the error, or it is raised."""
+        await self._cluster.initialize()
+        by_node: dict[ClusterNode, list[PipelineCommand]] = {}
+        for command in self._commands:
+            try:
+                by_node.setdefault(self._cluster.owner(command.args[1]), []).append(command)
+            except RedisError as nowhere:
+                command.result = nowhere
+        parts = by_node.items()
+        await asyncio.gather(*(self._cluster.send(node, part) for node, part in parts))
+        for command in self._commands:
+            if isinstance(command.result, _ELSEWHERE):
+                await self._follow(command)
+            if raise_on_error and isinstance(command.result, Exception):
+                raise command.result
+        return [command.result for command in self._commands]
+
+    async def _follow(self, command: PipelineCommand) -> None:
+        try:
+            asked = self._cluster.execute_command(*command.args, **command.kwargs)
+            command.result = await asked
+        except (RedisError, RedisClusterException, OSError) as problem:
+            command.result = problem
+
+
+class _Transaction:
+    """Commands on names of one slot, all of them or none. redis-py's own runs parts of it in an
+    event loop of its own."""
+
+    def __init__(self, cluster: ClusterClient) -> None:
+        self._cluster = cluster
+        self._words: list[tuple[Any, ...]] = []
+
+    def execute_command(self, *words: Any) -> None:
+        self._words.append(words)
+
+    async def execute(self) -> list[Any]:
+        for _ in range(ATTEMPTS):
+            answers = await self._run()
+            ended = answers[-1]
+            if isinstance(ended, list):
+                answers += ended
+            refused = next((one for one in answers if isinstance(one, Exception)), None)
+            if refused is None:
+                return list(ended)
+            if not isinstance(refused, MovedError):
+                raise refused
+            # Refused while it was queued: nothing of it ran.
+            self._cluster.look_anew()
+        raise refused or RedisError("the cluster does not settle")
+
+    async def _run(self) -> list[Any]:
+        await self._cluster.initialize()
+        whole = [("MULTI",), *self._words, ("EXEC",)]
+        commands = [PipelineCommand(at, *words) for at, words in enumerate(whole)]
+        await self._cluster.send(self._cluster.owner(self._words[0][1]), commands)
+        return [command.result for command in commands]
+
+
+@asynccontextmanager
+async def cluster_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator[Redis]:
+    """Not a `Redis`, but it does all that this package asks of one."""
+    client = ClusterClient(url, options)
+    try:
+        yield cast(Redis, client)
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def masters(client: Redis) -> AsyncIterator[dict[str, Redis]]:
+    """A client for each node that holds keys, by its address; '' where there is one only."""
+    cluster: object = client
+    if isinstance(cluster, ClusterClient):
+        async with cluster.masters() as clients:
+            yield clients
+    else:
+        yield {"": client}
+
+
+async def holders(client: Redis, names: list[str]) -> list[Any]:
+    """What answers `execute_command` for each of the nodes that hold one of these names."""
+    cluster: object = client
+    if not isinstance(cluster, ClusterClient):
+        return [client]
+    await cluster.initialize()
+    nodes = [cluster.get_node_from_key(name) for name in names]
+    return list({node.name: node for node in nodes if node is not None}.values())

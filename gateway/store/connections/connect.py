@@ -1,0 +1,163 @@
+"""Connections to Redis, made by redis-py."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
+from urllib.parse import quote
+
+from redis.asyncio import Connection, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gateway.domain.errors import OperationError, StoreError
+from gateway.domain.settings import StoreSettings
+from gateway.store.admission import Lines
+from gateway.store.connections.cluster import ClusterClient, cluster_client, masters
+from gateway.store.connections.failures import translated
+from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.connections.sentinel import MasterLine, master_client, master_pool, sentinels_of
+from gateway.store.connections.slots import ClusterLines
+from gateway.store.connections.urls import Kind, read_url
+from gateway.store.embedded.engine import OLDEST
+from gateway.store.embedded.server import embedded
+
+
+@asynccontextmanager
+async def resolved(settings: StoreSettings) -> AsyncIterator[StoreSettings]:
+    """`settings` with a URL: the one given, or that of the embedded store.
+
+    Where that one does not run yet, it runs for as long as this context.
+    """
+    if settings.url is not None:
+        check_url(settings.url)
+        yield settings
+        return
+    async with embedded(settings.state_dir) as store:
+        yield replace(settings, url=f"unix://{quote(str(store.socket))}")
+
+
+@asynccontextmanager
+async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
+    """A client for everything that is not the hot path."""
+    async with resolved(settings) as found:
+        url = read_url(found.url or "")
+        options = {**_options(settings), "decode_responses": True}
+        if url.kind is Kind.SENTINEL:
+            async with master_client(url, options) as client:
+                yield client
+            return
+        if url.kind is Kind.CLUSTER:
+            async with cluster_client(url, options) as client:
+                yield client
+            return
+        client = Redis.from_url(found.url or "", **options)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+
+def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Lines:
+    """For the hot path, to be closed by whoever asked for it. `settings` has a URL."""
+    url = read_url(settings.url or "")
+    if url.kind is Kind.SENTINEL:
+        return MasterLine(url, _plain(settings), settings.timeout, prepare)
+    cluster = cluster_of(settings)
+    if cluster is not None:
+        return ClusterLines(cluster, timeout=settings.timeout, prepare=prepare)
+    return Multiplexer(connection_factory(settings), timeout=settings.timeout, prepare=prepare)
+
+
+def cluster_of(settings: StoreSettings) -> ClusterClient | None:
+    """Where the URL names a cluster: a client that is not connected yet."""
+    url = read_url(settings.url or "")
+    return ClusterClient(url, _plain(settings)) if url.kind is Kind.CLUSTER else None
+
+
+@asynccontextmanager
+async def connections(settings: StoreSettings) -> AsyncIterator[Callable[[], Connection]]:
+    """Makes new, not yet connected connections, while this lasts. `settings` has a URL."""
+    url = read_url(settings.url or "")
+    if url.kind is Kind.SENTINEL:
+        async with aclosing(sentinels_of(url, settings.timeout)) as sentinels:
+            yield master_pool(sentinels, url, _plain(settings)).make_connection
+    else:
+        yield connection_factory(settings)
+
+
+def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
+    """Makes new, not yet connected connections to the one node that the URL names."""
+    given = dict(read_url(settings.url or "").options)
+    kind = cast(Callable[..., Connection], given.pop("connection_class", Connection))
+    options = {**given, **_plain(settings)}
+    return lambda: kind(**options)
+
+
+def check_url(url: str) -> str:
+    """`url`, if it is one that can be used; UsageError never repeats its password."""
+    read_url(url)
+    return url
+
+
+async def examine(client: Redis) -> tuple[str, ...]:
+    """What an operator should know of each server; OperationError if one is too old to use.
+
+    A sentence each for settings under which counters or revocations can be lost.
+    """
+    found: list[str] = []
+    with translated():
+        async with masters(client) as nodes:
+            for address, node in nodes.items():
+                at = f"{address}: " if address else ""
+                found += [at + warning for warning in judge(await node.info(), address)]
+    return tuple(found)
+
+
+def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
+    """As `examine`, of one server by its INFO. `address`: in a cluster; else ''."""
+    version = str(info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        raise OperationError(f"Redis {version} is too old: the gateway needs 7.0 or newer.")
+    warnings = []
+    if info.get("maxmemory_policy", "noeviction") != "noeviction":
+        warnings.append(
+            f"Redis evicts keys when it is full (maxmemory-policy {info['maxmemory_policy']}): "
+            "quotas would start anew in silence. Set it to noeviction."
+        )
+    if not info.get("aof_enabled", 1):
+        warnings.append(
+            "Redis writes no append-only file: a crash can bring revoked keys back. Set "
+            "'appendonly yes'."
+        )
+    if info.get("cluster_enabled") and not address:
+        warnings.append(
+            "This Redis is a node of a cluster, and the keys of the others are refused: give its "
+            "address as redis+cluster://host:port."
+        )
+    return tuple(warnings)
+
+
+async def ping(client: Redis) -> None:
+    """StoreError with a sentence for people unless Redis answers."""
+    try:
+        with translated():
+            await client.ping()
+    except StoreError as problem:
+        raise StoreError(f"{problem} Check --redis or GATEWAY_REDIS_URL.") from None
+
+
+def _options(settings: StoreSettings) -> dict[str, Any]:
+    # redis-py repeats a command ten times by default, one that charges too (measured: one INCR
+    # whose replies were lost left the counter at eleven).
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": settings.timeout,
+        "socket_timeout": settings.timeout,
+    }
+
+
+def _plain(settings: StoreSettings) -> dict[str, Any]:
+    """For connections that are read as they come."""
+    return {**_options(settings), "protocol": 2, "decode_responses": False}

@@ -1,0 +1,200 @@
+"""One Redis node, shared by every request of a process: one connection that is kept alive.
+
+A connection per command, as redis-py's pool does it, costs four times as much (about 200 µs).
+
+A call that was written and not answered is never repeated: whether it ran is unknown, and running
+it twice would charge twice. It ends in StoreError, as does one that waited for too long.
+
+A node that is away costs its callers milliseconds, not timeouts: calls wait for a lost connection
+for PATIENCE, and not at all for a node that kept somebody waiting until the timeout. From then on
+each is refused at once, until a new connection has answered.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from redis.asyncio import Connection
+from redis.exceptions import RedisError
+
+from gateway.domain.errors import StoreError
+from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
+from gateway.store.tasks import end
+
+# A server that is restarted, or a proxy that closes what is idle, is back within it.
+PATIENCE = 0.25
+FIRST_RETRY = 0.02
+LONGEST_RETRY = 0.25
+# The last thing asked of a new connection: a server that connects but runs no script is not back.
+PROBE = pack("EVAL", "return 1", 0)
+ASKING = pack("ASKING")
+
+log = structlog.get_logger()
+
+
+class Multiplexer:
+    """Sends packed commands on one connection and keeps it alive.
+
+    `connect` makes a new, not yet connected redis-py connection; `prepare` are packed commands
+    sent first on each new one (SCRIPT LOAD). `timeout`: seconds until a call ends in StoreError.
+    `on_lost` is told of each loss, and each attempt to connect that fails.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        timeout: float,
+        prepare: tuple[bytes, ...] = (),
+        on_lost: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._connect = connect
+        self._timeout = timeout
+        self._prepare = (*prepare, PROBE)
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._line: Line | None = None
+        self._waiting: deque[tuple[float, bytes, asyncio.Future[Any]]] = deque()
+        self._patience: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._wait_for(timeout)
+        self._connecting = asyncio.create_task(self._keep_connected())
+
+    @property
+    def connected(self) -> bool:
+        return self._line is not None
+
+    def call(self, command: bytes, key_id: str = "") -> asyncio.Future[Any]:
+        """The reply to a packed command: int, bytes, None or a list of them; else StoreError.
+
+        `key_id` is of no interest where there is one node only.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._line is not None:
+            self._line.send(command, future, self._loop.time() + self._timeout)
+        elif self._patience is None or len(self._waiting) >= MAX_WAITING:
+            future.set_exception(StoreError("Redis is not reachable."))
+        else:
+            self._waiting.append((self._loop.time() + self._timeout, command, future))
+        return future
+
+    def call_asking(self, command: bytes) -> asyncio.Future[Any]:
+        """As `call`, to a node of a cluster that is still being given the key's slot."""
+        # Two commands of one turn stay side by side on the connection.
+        self.call(ASKING).add_done_callback(_retrieved)
+        return self.call(command)
+
+    async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
+        """The reply to a command that was refused with `error`, if that proves that nothing ran;
+        otherwise `error`. `command` has to bring along what the server may have forgotten."""
+        if error.kind != "NOSCRIPT":
+            raise error
+        return await self.call(command)
+
+    def post(self, command: bytes, key_id: str) -> None:
+        """Send a command whose reply is of no interest to anybody."""
+        self.call(command).add_done_callback(_retrieved)
+
+    async def ping(self) -> None:
+        """StoreError unless the node answers in time."""
+        await self.call(pack("PING"))
+
+    def leave(self, reason: str) -> None:
+        """Drop the connection and make another one: what it leads to is not what is wanted."""
+        if self._line is not None:
+            self._line.drop(reason)
+
+    async def close(self) -> None:
+        self._closed = True
+        await end(self._connecting)
+        self._refuse("The gateway is stopping.")
+        self.leave("The gateway is stopping.")
+        self._refuse("The gateway is stopping.")
+
+    def _wait_for(self, seconds: float) -> None:
+        """Calls wait for a connection for so long, then are refused until there is one."""
+        if seconds > 0 and not self._closed:
+            self._patience = self._loop.call_later(seconds, self._refuse)
+
+    def _refuse(self, reason: str = "Redis is not reachable.") -> None:
+        """No longer wait for a connection."""
+        self._no_longer_waiting()
+        waiting, self._waiting = self._waiting, deque()
+        for _, _, future in waiting:
+            fail(future, reason)
+
+    def _no_longer_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    async def _keep_connected(self) -> None:
+        delay = 0.0
+        while not self._closed:
+            try:
+                line = await self._open()
+            except (RedisError, OSError, StoreError, TimeoutError) as problem:
+                if delay == 0.0:
+                    log.warning("store_unreachable", error=type(problem).__name__)
+                delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY)
+                self._on_lost()
+                await asyncio.sleep(delay)
+                continue
+            began = self._loop.time()
+            await self._use(line)
+            # One that takes connections and ends them is not asked as fast as it can be.
+            brief = self._loop.time() - began < PATIENCE
+            delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY) if brief else 0.0
+            await asyncio.sleep(delay)
+
+    async def _open(self) -> Line:
+        async with asyncio.timeout(self._timeout):
+            connection = self._connect()
+            try:
+                await connection.connect()
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            line = Line(take_over(connection), self._loop)
+            try:
+                for command in self._prepare:
+                    future = self._loop.create_future()
+                    line.send(command, future, self._loop.time() + self._timeout)
+                    await future
+            except BaseException:
+                line.drop("Redis could not be prepared.")
+                raise
+        line.unwatch()
+        return line
+
+    async def _use(self, line: Line) -> None:
+        lost = asyncio.Event()
+
+        def on_lost() -> None:
+            # At once: a call of the same turn waits for the next connection.
+            self._line = None
+            self._wait_for(0.0 if line.was_late else min(PATIENCE, self._timeout))
+            lost.set()
+            self._on_lost()
+
+        line.on_lost = on_lost
+        if self._closed:
+            line.drop("The gateway is stopping.")
+            return
+        if line.alive:
+            self._line = line
+            self._no_longer_waiting()
+            waiting, self._waiting = self._waiting, deque()
+            for deadline, command, future in waiting:
+                if not future.done():
+                    line.send(command, future, deadline)
+            await lost.wait()
+        log.warning("store_connection_lost")
+
+
+def _retrieved(future: "asyncio.Future[object]") -> None:
+    """Whatever became of it is of no interest to anybody."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,159 @@
+"""Redis behind sentinels: whoever they call the master now is the one that is asked.
+
+redis-py makes the connections. Its own look-up asks one sentinel after the other and takes the
+first answer: one that hangs would use up the time there is, one that was cut off would lead to a
+master that is none.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
+
+from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.connections.urls import StoreUrl
+from gateway.store.tasks import end
+
+# After a failover on purpose the old master serves on for seconds: only the sentinels know better.
+WATCH_SECONDS = 0.25
+
+
+class Sentinels(Sentinel):
+    """Asked all at once; more than half of them have to answer, or all that ever do."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        asked = [asyncio.create_task(self._ask(one, service_name)) for one in self.sentinels]
+        states: list[dict[str, Any]] = []
+        try:
+            for answer in asyncio.as_completed(asked):
+                state = await answer
+                if state is not None:
+                    states.append(state)
+                if len(states) * 2 > len(asked):
+                    break
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return self._newest(states, service_name)
+
+    def _newest(self, states: list[dict[str, Any]], name: str) -> tuple[str, int]:
+        """Each failover raises the epoch: what an older one says is past."""
+        known = [state for state in states if state]
+        epoch = max((state["config-epoch"] for state in known), default=0)
+        for state in known:
+            if state["config-epoch"] == epoch and self.check_master_state(state, name):
+                return state["ip"], state["port"]
+        if states and not known:
+            raise MasterNotFoundError(f"the sentinels know no master named {name!r}.")
+        answered = f"{len(states)} of {len(self.sentinels)} sentinels answered"
+        raise MasterNotFoundError(f"no master {name!r} is alive, {answered}.")
+
+    async def _ask(self, sentinel: Redis, name: str) -> dict[str, Any] | None:
+        """What it knows of the master: nothing, perhaps. None: it does not answer."""
+        try:
+            return cast(dict[str, Any], await sentinel.sentinel_master(name))
+        except ResponseError as refused:
+            return {} if "No such master" in str(refused) else None
+        except (RedisError, OSError):
+            return None
+
+
+class MasterConnection(SentinelManagedConnection):
+    """Only to a master that is one: sentinels may be behind, and a replica even more so."""
+
+    async def connect_to(self, address: tuple[str, int]) -> None:
+        await super().connect_to(address)  # type: ignore[no-untyped-call]
+        await self.send_command("INFO", "replication")
+        said = await self.read_response(disable_decoding=True)
+        if b"role:master" not in said:
+            await self.disconnect()
+            raise RedisConnectionError("the sentinels lead to a replica")
+
+
+class MasterTlsConnection(MasterConnection, SSLConnection):
+    pass
+
+
+def sentinels_of(url: StoreUrl, seconds: float) -> Sentinels:
+    """To be closed by whoever asked for it. `seconds`: for the look-up and what it is for."""
+    options = {name: value for name, value in url.options.items() if name.startswith("ssl_")}
+    if url.tls:
+        options["ssl"] = True
+    options |= {"socket_timeout": seconds / 2, "socket_connect_timeout": seconds / 2}
+    options |= {"retry": Retry(NoBackoff(), 0), **url.login}
+    return Sentinels(url.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+
+
+def master_pool(
+    sentinels: Sentinels, url: StoreUrl, options: dict[str, Any]
+) -> SentinelConnectionPool:
+    kind = MasterTlsConnection if url.tls else MasterConnection
+    options = {**url.options, **options, "connection_class": kind}
+    return SentinelConnectionPool(url.master, sentinels, **options)
+
+
+@asynccontextmanager
+async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator[Redis]:
+    """A client whose connections follow the master."""
+    sentinels = sentinels_of(url, options["socket_timeout"])
+    pool = master_pool(sentinels, url, options)
+    client: Redis = Redis.from_pool(pool)
+    watching = asyncio.create_task(_follow(pool))
+    try:
+        yield client
+    finally:
+        await end(watching)
+        await client.aclose()
+        await sentinels.aclose()
+
+
+async def _follow(pool: SentinelConnectionPool) -> None:
+    """The pool itself drops its idle connections when it learns of another master."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        with suppress(RedisError, OSError):
+            await pool.get_master_address()
+
+
+class MasterLine(Multiplexer):
+    """The multiplexed connection to whoever is the master."""
+
+    def __init__(
+        self, url: StoreUrl, options: dict[str, Any], timeout: float, prepare: tuple[bytes, ...]
+    ) -> None:
+        self._sentinels = sentinels_of(url, timeout)
+        self._pool = master_pool(self._sentinels, url, options)
+        self._latest: Connection | None = None
+        super().__init__(self._new_connection, timeout=timeout, prepare=prepare)
+        self._watching = asyncio.create_task(self._watch())
+
+    def _new_connection(self) -> Connection:
+        self._latest = self._pool.make_connection()
+        return self._latest
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            with suppress(RedisError, OSError):
+                master = await self._pool.get_master_address()
+                latest = self._latest
+                if latest is not None and (latest.host, latest.port) != master:
+                    self.leave("Redis has another master now.")
+
+    async def close(self) -> None:
+        await end(self._watching)
+        await super().close()
+        await self._sentinels.aclose()

@@ -1,0 +1,206 @@
+"""The hot path to Redis Cluster: one multiplexed connection a master, each call by its key's slot.
+
+redis-py knows the topology and makes the connections. A call whose answer proves that nothing ran
+is made once more where the answer points; every other that was written and failed is not.
+"""
+
+import asyncio
+from binascii import crc_hqx
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisClusterException, RedisError
+
+from gateway.domain.errors import StoreError
+from gateway.store.connections.cluster import ClusterClient
+from gateway.store.connections.line import ReplyError
+from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.tasks import end
+
+SLOTS = 16384
+# Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.
+LOOK_PAUSE, LONGEST_PAUSE = 0.25, 1.0
+# Between two attempts of a call while a slot moves or the cluster makes up its mind.
+AGAIN_PAUSE = 0.02
+# The node refused before it looked at the command: it or another one may take it in a moment.
+_NOT_YET = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
+
+log = structlog.get_logger()
+
+
+class ClusterLines:
+    """`cluster` is this object's own from now on. `prepare`, `timeout`: as Multiplexer has them."""
+
+    def __init__(
+        self, cluster: ClusterClient, *, timeout: float, prepare: tuple[bytes, ...] = ()
+    ) -> None:
+        self._cluster = cluster
+        self._timeout = timeout
+        self._prepare = prepare
+        self._loop = asyncio.get_running_loop()
+        self._patient_until = self._loop.time() + timeout
+        self._nodes: dict[str, Multiplexer] = {}
+        self._owners: list[Multiplexer | None] = [None] * SLOTS
+        self._known = asyncio.Event()
+        self._stale = asyncio.Event()
+        self._stale.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking = asyncio.create_task(self._keep_looking())
+
+    def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
+        owner = self._owners[slot_of(key_id)]
+        return self._call_later(command, key_id) if owner is None else owner.call(command)
+
+    async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
+        try:
+            async with asyncio.timeout_at(error.deadline):
+                return await self._repeat(error, command, slot_of(key_id))
+        except TimeoutError:
+            raise StoreError("Redis did not answer in time.") from None
+
+    def post(self, command: bytes, key_id: str) -> None:
+        self._in_background(self._deliver(command, key_id))
+
+    async def ping(self) -> None:
+        """One node is enough: the keys of the others are refused, and there is no better place
+        to send them to."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._patient_until):
+                await self._known.wait()
+        nodes = list(self._nodes.values())
+        answers = await asyncio.gather(*(node.ping() for node in nodes), return_exceptions=True)
+        if all(isinstance(answer, BaseException) for answer in answers):
+            raise StoreError("No node of the cluster is reachable.")
+
+    async def close(self) -> None:
+        await end(self._looking)
+        if self._tasks:
+            # What was posted last, such as places that are given back, goes out.
+            await asyncio.wait(self._tasks, timeout=self._timeout)
+        await end(*self._tasks)
+        nodes, self._nodes, self._owners = self._nodes, {}, [None] * SLOTS
+        await asyncio.gather(*(node.close() for node in nodes.values()))
+        await self._cluster.aclose()
+
+    async def _call_later(self, command: bytes, key_id: str) -> Any:
+        """Before the topology is known, or while nobody holds this slot."""
+        self._stale.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._patient_until):
+                await self._known.wait()
+        return await self._owner(slot_of(key_id)).call(command)
+
+    def _owner(self, slot: int) -> Multiplexer:
+        owner = self._owners[slot]
+        if owner is None:
+            raise StoreError("No node of the cluster is known to hold this key.")
+        return owner
+
+    async def _repeat(self, error: ReplyError, command: bytes, slot: int) -> Any:
+        attempts = 0
+        while True:
+            if attempts > 1:
+                # Two nodes may send callers to and fro until they have agreed.
+                await asyncio.sleep(AGAIN_PAUSE)
+            attempts += 1
+            call = await self._elsewhere(error, slot)
+            try:
+                return await call(command)
+            except ReplyError as again:
+                error = again
+
+    async def _elsewhere(self, error: ReplyError, slot: int) -> Any:
+        """Where a command goes that was refused with `error`; raises it where it may have run."""
+        place = str(error).rpartition(" ")[2]
+        host, _, port = place.rpartition(":")
+        if error.kind == "NOSCRIPT":
+            return self._owner(slot).call
+        if error.kind == "ASK" and host:
+            return self._node(host, int(port)).call_asking
+        if error.kind == "MOVED":
+            self._stale.set()
+            if host:
+                self._owners[slot] = self._node(host, int(port))
+                return self._owner(slot).call
+        elif error.kind not in _NOT_YET:
+            raise error
+        self._stale.set()
+        await asyncio.sleep(AGAIN_PAUSE)
+        return self._owner(slot).call
+
+    def _node(self, host: str, port: int) -> Multiplexer:
+        name = f"{host}:{port}"
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = Multiplexer(
+                lambda: self._cluster.connection_to(host, port),
+                timeout=self._timeout,
+                prepare=self._prepare,
+                on_lost=self._stale.set,
+            )
+        return node
+
+    async def _deliver(self, command: bytes, key_id: str) -> None:
+        with suppress(StoreError):
+            try:
+                await self.call(command, key_id)
+            except ReplyError as error:
+                await self.repeat(error, command, key_id)
+
+    async def _keep_looking(self) -> None:
+        """A node that is lost, or that sent somebody elsewhere, tells that things have changed."""
+        told = False
+        pause = LOOK_PAUSE
+        while True:
+            if not self._stale.is_set():
+                pause = LOOK_PAUSE
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                await self._cluster.nodes_manager.initialize()
+                self._take_over()
+                told = False
+            except (RedisClusterException, RedisError, OSError) as problem:
+                self._stale.set()
+                if not told:
+                    log.warning("store_topology_unknown", error=type(problem).__name__)
+                told = True
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _take_over(self) -> None:
+        slots = self._cluster.nodes_manager.slots_cache
+        owners: list[Multiplexer | None] = [None] * SLOTS
+        named: dict[str, Multiplexer] = {}
+        for slot, nodes in slots.items():
+            master = nodes[0]
+            node = named.get(master.name)
+            if node is None:
+                node = named[master.name] = self._node(master.host, int(master.port))
+            owners[slot] = node
+        self._owners = owners
+        in_use = set(owners)
+        for name, node in list(self._nodes.items()):
+            if node not in in_use:
+                del self._nodes[name]
+                self._in_background(self._retire(node))
+        self._known.set()
+
+    async def _retire(self, node: Multiplexer) -> None:
+        """It holds no slot any more; what was sent to it is answered or late by then."""
+        try:
+            await asyncio.sleep(self._timeout)
+        finally:
+            await node.close()
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def slot_of(key_id: str) -> int:
+    """Of every name with `{key_id}` in it."""
+    return crc_hqx(key_id.encode(), 0) % SLOTS

@@ -1,0 +1,1 @@
+"""A private Redis-compatible server of the gateway's own."""

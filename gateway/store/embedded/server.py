@@ -1,0 +1,141 @@
+"""A private Redis-compatible server, for one machine and as long as somebody here needs it."""
+
+import asyncio
+import fcntl
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from gateway.domain.errors import OperationError
+from gateway.store.embedded import process as server_process
+from gateway.store.embedded.engine import Engine, find_engine
+from gateway.store.state_dir import prepare, socket_path
+from gateway.store.tasks import end
+
+START_SECONDS = 30.0
+POLL_SECONDS = 0.02
+# A server that is gone is missed for at most so long.
+WATCH_SECONDS = 0.1
+RETRY_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A running store. `started_here`: by this context, and not found running."""
+
+    socket: Path
+    started_here: bool
+
+
+@asynccontextmanager
+async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterator[Embedded]:
+    """The store of `state_dir`: the one that runs there, or one started for this context.
+
+    Never two on one directory: whoever holds the lock has the server. Where its owner ends while
+    others need it, one of those starts it anew on the same files; so does the owner where it died.
+    OperationError where none can be had. Enter it in the main thread: a server dies with the
+    thread that made it.
+    """
+    store = _Store(prepare(state_dir), engine)
+    await store.open()
+    watching = asyncio.create_task(store.watch())
+    try:
+        yield Embedded(store.socket, store.is_owner)
+    finally:
+        await end(watching)
+        await store.close()
+
+
+def running_socket(state_dir: Path) -> Path | None:
+    """The socket of a server that runs on `state_dir` now."""
+    if not state_dir.is_dir():
+        return None
+    path = socket_path(state_dir)
+    return path if server_process.answers(path) else None
+
+
+class _Store:
+    """This process's part in the store of one directory: its owner, or one of its guests."""
+
+    def __init__(self, state_dir: Path, engine: Engine | None) -> None:
+        self.socket = socket_path(state_dir)
+        self._lock_file = state_dir / "store.lock"
+        self._data = state_dir / "store"
+        self._engine = engine
+        self._lock: int | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_owner(self) -> bool:
+        return self._server is not None
+
+    async def open(self) -> None:
+        """Own the server or find one that answers."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_SECONDS
+        while not await self._own():
+            if await asyncio.to_thread(server_process.answers, self.socket):
+                return
+            if loop.time() > deadline:
+                raise OperationError(
+                    f"Another process holds {self._lock_file} but its store does not answer: "
+                    "end that process, or choose another --state-dir."
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def watch(self) -> None:
+        """Start the store anew where it is gone and nobody else has done so."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._server is not None and self._server.poll() is None:
+                continue
+            try:
+                if await self._own():
+                    log.warning("embedded_store_restarted")
+            except OperationError as problem:
+                log.warning("embedded_store_failed", reason=str(problem))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            await server_process.stop(self._server)
+            self.socket.unlink(missing_ok=True)
+        self._unlock()
+
+    async def _own(self) -> bool:
+        """Start a server if this process has the lock, or gets it; whether it did."""
+        if self._lock is None:
+            self._lock = _locked(self._lock_file)
+        if self._lock is None:
+            return False
+        self._server = None
+        try:
+            engine = self._engine or find_engine()
+            self._server = await server_process.start(engine, self._data, self.socket, self._lock)
+        except BaseException:
+            self._unlock()
+            raise
+        return True
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock; None where somebody else has it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock

@@ -1,0 +1,216 @@
+"""Audit records: a chain that was touched anywhere is found out, and the first bad record named."""
+
+import json
+import math
+import random
+from typing import Any
+
+import pytest
+
+from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.record import (
+    END,
+    GENESIS,
+    AuditEvent,
+    Link,
+    Named,
+    digest,
+    record_of,
+    sealer,
+)
+
+KEYS = {"signer": b"k" * 32, "": b"unsigned"}
+
+
+def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) -> list[str]:
+    prev, prev_ts, made = GENESIS, 0.0, []
+    for seq in range(1, length + 1):
+        event = AuditEvent(
+            END if end and seq == length else "credential.read",
+            key_id=f"key-{seq}",
+            credentials=(Named("crm", seq),),
+        )
+        link = Link(name, seq, prev, prev_ts, "signer")
+        record, prev = record_of(event, link, start + seq, sealer(KEYS["signer"]))
+        prev_ts = start + seq
+        made.append(record)
+    return made
+
+
+def first_bad(lines: list[str], **how: Any) -> tuple[int, str] | None:
+    chains = Chains(
+        how.pop("keys", KEYS),
+        signed=how.pop("signed", True),
+        gone_before=how.pop("gone_before", -math.inf),
+        **how,
+    )
+    for number, line in enumerate(lines):
+        problem = chains.problem(line)
+        if problem:
+            return number, problem
+    return None
+
+
+def interleaved() -> list[str]:
+    """Three writers in one stream, in the order of their times."""
+    lines = chain("a", 20) + chain("b", 20, start=1000.5) + chain("c", 15, start=1003.2, end=False)
+    return sorted(lines, key=lambda line: json.loads(line)["ts"])
+
+
+def test_chains_as_they_were_written_are_good() -> None:
+    chains = Chains(KEYS, signed=True, gone_before=-math.inf)
+    assert not any(map(chains.problem, interleaved()))
+    assert (chains.records, chains.count, chains.open) == (55, 3, 1)
+
+
+def test_every_single_byte_that_is_changed_is_found() -> None:
+    lines = chain("a", 3)
+    for number, line in enumerate(lines):
+        for at in range(len(line)):
+            edited = line[:at] + chr(ord(line[at]) ^ 1) + line[at + 1 :]
+            if edited in ("", line) or _means_the_same(edited, line):
+                continue
+            found = first_bad([*lines[:number], edited, *lines[number + 1 :]])
+            assert found is not None, (at, edited)
+
+
+def _means_the_same(edited: str, line: str) -> bool:
+    try:
+        return bool(json.loads(edited) == json.loads(line))
+    except ValueError:
+        return False
+
+
+def test_a_record_that_is_dropped_from_the_midst_is_found_at_its_successor() -> None:
+    lines = interleaved()
+    for number in range(12, 40):
+        chain_name = json.loads(lines[number])["chain"]
+        rest = lines[:number] + lines[number + 1 :]
+        after = [i for i in range(number, len(rest)) if json.loads(rest[i])["chain"] == chain_name]
+        found = first_bad(rest)
+        assert found is not None and found[0] == after[0]
+        assert "number" in found[1]
+
+
+def test_records_that_are_reordered_or_repeated_are_found() -> None:
+    lines = chain("a", 10)
+    for at in range(8):
+        swapped = [*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]
+        assert first_bad(swapped) is not None
+        assert first_bad([*lines[: at + 1], lines[at], *lines[at + 1 :]]) is not None
+
+
+def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_there_is_not() -> None:
+    lines = interleaved()
+    for cut in range(len(lines)):
+        assert first_bad(lines[cut:], gone_before=math.inf) is None
+    # The first twelve records of one writer, while all others of that time are still there.
+    holed = [line for line in lines if json.loads(line)["chain"] != "a"
+             or json.loads(line)["seq"] > 12]  # fmt: skip
+    found = first_bad(holed, gone_before=math.inf)
+    assert found is not None and "missing" in found[1]
+    # Where nothing can have been trimmed yet, nothing may be missing.
+    assert first_bad(lines[1:]) is not None
+
+
+def unsigned(event: str, name: str, seq: int, prev: str, ts: float) -> str:
+    link = Link(name, seq, prev, 0.0, "")
+    return record_of(AuditEvent(event), link, ts, sealer(KEYS[""]))[0]
+
+
+def test_a_record_that_anybody_can_make_excuses_no_gap() -> None:
+    """Acts on keys may be unsigned; one that claims a late time must not make others old."""
+    forged = unsigned("key.update", "z", 1, GENESIS, 9e12)
+    lines = chain("b", 5) + chain("a", 20)
+    holed = [forged, *lines[:5], *lines[17:]]
+    found = first_bad(holed, gone_before=math.inf)
+    assert found is not None and "missing" in found[1]
+
+
+@pytest.mark.parametrize("event", [END, "key.update"])
+def test_a_chain_that_is_signed_has_no_unsigned_end(event: str) -> None:
+    lines = chain("a", 5)[:3]
+    last = json.loads(lines[-1])["hash"]
+    found = first_bad([*lines, unsigned(event, "a", 4, last, 2000.0)])
+    assert found is not None and found[0] == 3
+
+
+def test_a_record_that_was_torn_anywhere_is_counted_where_that_is_allowed() -> None:
+    line = chain("a", 1, end=False)[0]
+    for length in range(1, len(line)):
+        chains = Chains(KEYS, signed=True, gone_before=math.inf, may_be_torn=True)
+        assert chains.problem(line[:length]) == "", length
+        assert chains.torn == 1
+    whole = line.replace("credential.read", 'credential"read')
+    assert Chains(KEYS, signed=True, gone_before=math.inf, may_be_torn=True).problem(whole)
+
+
+def test_whoever_has_not_the_key_can_make_no_record() -> None:
+    lines = chain("a", 5)
+    record = json.loads(lines[2])
+    record["consumer"] = "somebody else"
+    for key, signer in ((b"x" * 32, "signer"), (KEYS[""], ""), (b"x" * 32, "unheard of")):
+        record["signer"] = signer
+        record["hash"] = digest(record, key)
+        found = first_bad([*lines[:2], json.dumps(record), *lines[3:]])
+        assert found is not None and found[0] == 2
+
+
+def test_only_acts_on_keys_may_be_unsigned_where_there_is_a_master_key() -> None:
+    """`gateway keys` runs where no master key is; a use of a credential never does."""
+    for event, good in (("key.create", True), ("credential.use", False), (END, False)):
+        link = Link("a", 1, GENESIS, 0.0, "")
+        record, _ = record_of(AuditEvent(event), link, 1.0, sealer(b"unsigned"))
+        chains = Chains(KEYS, signed=True, gone_before=-math.inf)
+        assert (chains.problem(record) == "") is good
+        assert chains.unsigned == int(good)
+
+
+def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not() -> None:
+    assert first_bad(chain("a", 3), keys={"": b"unsigned"}, signed=False) is not None
+    link = Link("a", 1, GENESIS, 0.0, "")
+    record, _ = record_of(AuditEvent("x"), link, 1.0, sealer(b"unsigned"))
+    assert first_bad([record], keys={"": b"unsigned"}, signed=False) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "{}", "x", '{"hash": 1}', "[" * 50_000, '{"ts": true}']
+)
+def test_what_is_no_record_is_said_to_be_none(text: str) -> None:
+    assert first_bad([text]) == (0, "it is no audit record")
+
+
+@pytest.mark.parametrize(
+    ("real", "smuggled"),
+    [
+        ('{"actor"', '{"key_id":"key-9","actor"'),
+        ('{"actor"', '{ "event":"key.delete", "actor"'),
+        ('{"name":"crm"', '{"name":"other","name":"crm"'),
+    ],
+)
+def test_a_name_that_is_there_twice_is_found_though_the_hash_is_of_the_last(
+    real: str, smuggled: str
+) -> None:
+    """Readers that take the first would be shown what nobody signed."""
+    lines = chain("a", 3)
+    assert real in lines[1]
+    lines[1] = lines[1].replace(real, smuggled, 1)
+    assert first_bad(lines) == (1, "it is no audit record")
+
+
+def test_a_record_that_was_spaced_anew_is_as_it_was_written() -> None:
+    assert first_bad([json.dumps(json.loads(line)) for line in chain("a", 3)]) is None
+
+
+def test_ten_thousand_random_edits_are_all_found() -> None:
+    draw = random.Random(7)  # noqa: S311
+    lines = interleaved()
+    for _ in range(10_000):
+        number = draw.randrange(len(lines))
+        line = lines[number]
+        at = draw.randrange(len(line))
+        edited = line[:at] + draw.choice('0123456789abcdef"{}:,') + line[at + 1 :]
+        if edited == line or _means_the_same(edited, line):
+            continue
+        chains = Chains(KEYS, signed=True, gone_before=-math.inf)
+        assert any(chains.problem(one) for one in (*lines[:number], edited)), edited

@@ -1,0 +1,38 @@
+"""Where clouds keep their credentials, in every spelling of an address."""
+
+import pytest
+
+from gateway.domain.policies.addresses import is_guarded
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.0.1",
+        "169.254.255.255",
+        "::ffff:169.254.169.254",
+        "::ffff:a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "64:ff9b::a9fe:a9fe",
+        "fe80::1",
+        "fe80::1%eth0",
+        "febf:ffff::1",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "fd20:ce::254",
+    ],
+)
+def test_guarded(address: str) -> None:
+    assert is_guarded(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "169.253.0.1", "169.255.0.1", "::1", "fd00::1", "fec0::1", "a.test"],
+)
+def test_not_guarded(address: str) -> None:
+    assert not is_guarded(address)

@@ -1,0 +1,90 @@
+"""A call is taken back by whoever made it, and by nobody else."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.snapshot import Agent
+from gateway.proxy.tools.transport import Message, ToolCall
+from gateway.proxy.tools.under_way import UnderWay
+
+
+def call(message: dict[str, Any], key_id: str = "k1", user: str = "u1") -> ToolCall:
+    agent = Agent("fc", (), kind="tools")
+    return ToolCall(agent, message, key_id, user, "", "", (), (), (), "req_1")
+
+
+def asked(request_id: object, **whose: str) -> ToolCall:
+    return call({"jsonrpc": "2.0", "id": request_id, "method": "tools/call"}, **whose)
+
+
+def back(request_id: object, **whose: str) -> ToolCall:
+    params = {"requestId": request_id}
+    return call({"method": "notifications/cancelled", "params": params}, **whose)
+
+
+class Program:
+    """Says one thing, then nothing until it is ended."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def says(self) -> AsyncGenerator[Message, None]:
+        try:
+            yield {"method": "notifications/message"}
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+
+async def all_of(messages: AsyncGenerator[Message, None]) -> list[Message]:
+    async with aclosing(messages):
+        return [message async for message in messages]
+
+
+async def test_only_its_maker_takes_a_call_back() -> None:
+    under_way, program = UnderWay(), Program()
+    waiting = asyncio.create_task(all_of(under_way.told(asked(1), program.says())))
+    await asyncio.sleep(0)
+    strangers = (back(1, key_id="k2"), back(1, user="u2"), back("1"), back(None), back([1]))
+    for stranger in strangers:
+        under_way.take_back(stranger)
+    under_way.take_back(call({"method": "notifications/cancelled"}))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    under_way.take_back(back(1))
+    said = await waiting
+    assert said[-1]["id"] == 1 and said[-1]["error"]["code"] == 499 and program.ended
+
+
+async def test_of_two_calls_with_one_id_neither_is_taken_back() -> None:
+    under_way = UnderWay()
+    programs = Program(), Program()
+    waiting = [
+        asyncio.create_task(all_of(under_way.told(asked(1), one.says()))) for one in programs
+    ]
+    await asyncio.sleep(0.05)
+    under_way.take_back(back(1))
+    await asyncio.sleep(0.05)
+    assert not any(task.done() for task in waiting)
+    waiting[0].cancel()
+    await asyncio.gather(waiting[0], return_exceptions=True)
+    assert programs[0].ended and not programs[1].ended
+    under_way.take_back(back(1))
+    assert (await waiting[1])[-1]["error"]
+
+
+async def test_what_fails_is_the_response() -> None:
+    async def fails() -> AsyncGenerator[Message, None]:
+        raise Denied(Code.UPSTREAM_TIMEOUT, "It was late.")
+        yield {}
+
+    (said,) = await all_of(UnderWay().told(asked("a"), fails()))
+    assert (said["id"], said["error"]["code"], said["error"]["message"]) == (
+        "a",
+        504,
+        "It was late.",
+    )
+    assert said["error"]["data"]["error"]["code"] == "upstream_timeout"

@@ -1,0 +1,105 @@
+"""The address that was looked at is the one that is dialled."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
+import pytest
+
+from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.snapshot import Upstream
+from gateway.proxy.outbox import Outbox
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.dial import Dialer
+
+Resolver = Iterator[list[str]]
+
+
+class Network:
+    """Answers names as a test says, and notes who is dialled. `dead`: nobody answers there."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: Resolver, dead: str = "") -> None:
+        self.dialled: list[str] = []
+        self.loop = asyncio.get_running_loop()
+        self._answers, self._dead = answers, dead
+        monkeypatch.setattr(self.loop, "getaddrinfo", self._resolve)
+        monkeypatch.setattr(self.loop, "create_connection", self._connect)
+
+    async def _resolve(self, host: str, port: int, **_: Any) -> list[Any]:
+        return [(0, 1, 6, "", (address, port)) for address in next(self._answers)]
+
+    async def _connect(self, make: Any, address: str, port: int, **_: Any) -> Any:
+        self.dialled.append(address)
+        if address == self._dead:
+            await asyncio.sleep(60)
+        return None, make()
+
+    async def dial(self, **fields: Any) -> UpstreamConnection:
+        upstream = Upstream("http", "name.test", 80, **fields)
+
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(self.loop, [], lambda connection: None, Outbox(self.loop))
+
+        return await Dialer(self.loop).dial(upstream, 0.2, make)
+
+
+async def test_a_name_that_stands_for_metadata_is_not_dialled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Network(monkeypatch, cycle([["169.254.169.254", "::ffff:169.254.169.254"]]))
+    with pytest.raises(Denied) as denied:
+        await network.dial()
+    assert denied.value.code is Code.UPSTREAM_UNREACHABLE
+    assert network.dialled == []
+
+
+async def test_it_is_dialled_where_the_policy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(monkeypatch, cycle([["169.254.169.254"]]))
+    await network.dial(allow_link_local=True)
+    assert network.dialled == ["169.254.169.254"]
+
+
+async def test_a_name_that_answers_differently_each_time_gains_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Network(monkeypatch, cycle([["10.0.0.1"], ["169.254.169.254"]]))
+    for _ in range(5):
+        await network.dial()
+        with pytest.raises(Denied):
+            await network.dial()
+    assert set(network.dialled) == {"10.0.0.1"}
+
+
+async def test_only_the_harmless_addresses_of_a_name_are_dialled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Network(monkeypatch, cycle([["169.254.169.254", "10.0.0.1"]]))
+    await network.dial()
+    assert network.dialled == ["10.0.0.1"]
+
+
+async def test_a_dead_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(monkeypatch, cycle([["10.0.0.1", "10.0.0.2"]]), dead="10.0.0.1")
+    await network.dial()
+    assert network.dialled == ["10.0.0.1", "10.0.0.2"]
+
+
+async def test_what_is_meant_to_be_public_is_dialled_at_public_addresses_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside = ["10.0.0.1", "127.0.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "fe80::1"]
+    disguised = ["::ffff:10.0.0.1", "2002:a00:1::", "64:ff9b::a00:1", "0.1.2.3", "224.0.0.1"]
+    network = Network(monkeypatch, cycle([[*inside, *disguised, "93.184.216.34"], ["10.0.0.1"]]))
+    await network.dial(public=True)
+    with pytest.raises(Denied):
+        await network.dial(public=True)
+    assert network.dialled == ["93.184.216.34"]
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64])
+async def test_a_name_that_cannot_be_looked_up_is_one_that_cannot_be_reached(name: str) -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(Denied) as denied:
+        await Dialer(loop).dial(Upstream("http", name, 80), 5.0, lambda: pytest.fail("dialled"))
+    assert denied.value.code is Code.UPSTREAM_UNREACHABLE

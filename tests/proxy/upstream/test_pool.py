@@ -1,0 +1,68 @@
+"""A connection to an agent is given out again only while it can carry a request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
+
+import pytest
+
+from gateway.domain.policies.snapshot import Upstream
+from gateway.proxy.outbox import Outbox
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.pool import UpstreamPool
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield Upstream("http", "127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[UpstreamPool]:
+    loop = asyncio.get_running_loop()
+    made = UpstreamPool(loop, Outbox(loop))
+    yield made
+    made.close()
+    await asyncio.sleep(0)
+
+
+async def used(pool: UpstreamPool, upstream: Upstream) -> UpstreamConnection:
+    """A connection that has carried an exchange, given back."""
+    connection = pool.take(upstream, repeatable=True) or await pool.connect(upstream, 1.0)
+    arrived = connection.expect_answer(bodiless=False)
+    connection.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    _, payload = await arrived
+    assert await payload.read() == b"ok"
+    pool.release(connection)
+    return connection
+
+
+async def test_a_used_connection_is_given_out_again(pool: UpstreamPool, upstream: Upstream) -> None:
+    first = await used(pool, upstream)
+    assert pool.take(upstream, repeatable=False) is first
+    assert first.reused
+
+
+async def test_one_that_is_being_closed_is_not(pool: UpstreamPool, upstream: Upstream) -> None:
+    """Between its end and the loop's telling so, a request written to it would be lost."""
+    first = await used(pool, upstream)
+    first.close()
+    assert pool.take(upstream, repeatable=False) is None
+
+
+async def test_what_an_agent_says_unasked_ends_its_connection(
+    pool: UpstreamPool, upstream: Upstream
+) -> None:
+    first = await used(pool, upstream)
+    first.data_received(OK)
+    assert pool.take(upstream, repeatable=True) is None

@@ -1,0 +1,94 @@
+"""Failures are counted per key id and per address, for a while, and in bounded memory."""
+
+import pytest
+
+from gateway.services.admission.throttle import (
+    PER_ADDRESS,
+    PER_KEY,
+    REMEMBERED,
+    Failures,
+    FailureThrottle,
+)
+
+KEY, ADDRESS = "abcdefghijkl", "192.0.2.1"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def throttle(clock: Clock) -> FailureThrottle:
+    return FailureThrottle(clock)
+
+
+def fail(throttle: FailureThrottle, times: int, key: str = KEY, address: str = ADDRESS) -> None:
+    for _ in range(times):
+        assert not throttle.refuses(key, address)
+        throttle.count(key, address)
+
+
+def test_a_key_fails_so_often_at_once_and_then_once_an_interval(
+    throttle: FailureThrottle, clock: Clock
+) -> None:
+    fail(throttle, PER_KEY.burst)
+    for _ in range(3):
+        assert throttle.refuses(KEY, "192.0.2.99")
+        clock.now += PER_KEY.interval - 0.001
+        assert throttle.refuses(KEY, ADDRESS)
+        clock.now += 0.001
+        fail(throttle, 1)
+    clock.now += PER_KEY.burst * PER_KEY.interval
+    fail(throttle, PER_KEY.burst)
+
+
+def test_an_address_fails_so_often_whatever_keys_it_tries(
+    throttle: FailureThrottle, clock: Clock
+) -> None:
+    for i in range(PER_ADDRESS.burst):
+        fail(throttle, 1, key=f"key{i:09d}")
+    assert throttle.refuses("never-tried0", ADDRESS)
+    assert not throttle.refuses("never-tried0", "192.0.2.2")
+    clock.now += PER_ADDRESS.interval
+    fail(throttle, 1, key="never-tried0")
+
+
+def test_a_v6_network_is_one_address(throttle: FailureThrottle) -> None:
+    for i in range(PER_ADDRESS.burst):
+        fail(throttle, 1, key=f"key{i:09d}", address=f"2001:db8::{i:x}:1")
+    assert throttle.refuses("another-key0", "2001:db8::ffff")
+    assert not throttle.refuses("another-key0", "2001:db8:0:1::1")
+
+
+def test_what_is_no_address_counts_as_one(throttle: FailureThrottle) -> None:
+    for i in range(PER_ADDRESS.burst):
+        fail(throttle, 1, key=f"key{i:09d}", address="")
+    assert throttle.refuses("another-key0", "")
+
+
+def test_memory_is_bounded_and_the_newest_are_kept(throttle: FailureThrottle) -> None:
+    for i in range(REMEMBERED):
+        throttle.count(f"{i:012d}", f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}")
+    assert len(throttle._until) == REMEMBERED
+    for _ in range(PER_KEY.burst):
+        throttle.count(KEY, ADDRESS)
+    assert throttle.refuses(KEY, "192.0.2.2")
+
+
+def test_a_refused_token_is_remembered_for_seconds_and_for_its_hash_alone(clock: Clock) -> None:
+    failures = Failures(clock, seconds=10.0)
+    failures.add(b"digest", "hash")
+    assert failures.holds(b"digest", "hash")
+    assert not failures.holds(b"digest", "another hash")
+    assert not failures.holds(b"another", "hash")
+    clock.now += 10.0
+    assert not failures.holds(b"digest", "hash")

@@ -1,0 +1,222 @@
+"""The policies in force follow the files, whole, and outlive bad ones."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.domain.policies.problems import Place, Problem
+from gateway.domain.policies.snapshot import Policies
+from gateway.services.policies import reload
+from gateway.services.policies.directory import list_directory, read_directory
+from gateway.services.policies.reload import LivePolicies
+from gateway.services.telemetry.traffic import Traffic
+
+PATIENCE = 10.0
+
+
+def text(port: int, padding: int = 0) -> str:
+    line = f"version: 1\nagents: {{a: {{upstream: 'http://127.0.0.1:{port}'}}}}\n"
+    return line + "# padding\n" * padding
+
+
+def replace(path: Path, content: str) -> None:
+    """As editors and configuration systems do: whole under another name, then renamed."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(content)
+    draft.rename(path)
+
+
+def port(live: LivePolicies) -> int:
+    return live.current.agents["a"].upstreams[0].port
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.yaml"
+    path.write_text(text(1))
+    return path
+
+
+def load(directory: Path) -> LivePolicies:
+    listing, loaded = list_directory(directory), read_directory(directory)
+    assert loaded.policies is not None
+    return LivePolicies(directory, listing, loaded.policies, lambda policies: policies)
+
+
+@pytest.fixture
+async def live(file: Path) -> AsyncIterator[LivePolicies]:
+    made = load(file.parent)
+    watching = asyncio.create_task(made.watch())
+    yield made
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_replaced_file_is_in_force_soon(live: LivePolicies, file: Path) -> None:
+    replace(file, text(2))
+    await until(lambda: port(live) == 2)
+
+
+async def test_a_file_written_in_pieces_is_never_seen_half(live: LivePolicies, file: Path) -> None:
+    """Each beginning of this file is a policy of its own: one with fewer agents."""
+    seen: list[set[str]] = []
+    live.after_swap = lambda before, after: seen.append(set(after.agents))
+    with file.open("w") as writing:
+        writing.write("version: 1\nagents:\n")
+        for name in "abcd":
+            writing.write(f"  {name}: {{upstream: 'http://127.0.0.1:9'}}\n")
+            writing.flush()
+            # Once for longer than a file that nobody writes has to rest.
+            await asyncio.sleep(1.6 if name == "b" else 0.3)
+    await until(lambda: bool(seen))
+    assert seen == [set("abcd")]
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "version: 1\nagents: {a: {}}", "version: 1\nagents: [", "\x00", "version: 2\n"]
+)
+async def test_a_bad_file_leaves_the_last_good_one_in_force(
+    live: LivePolicies, file: Path, bad: str
+) -> None:
+    before, traffic = live.current, Traffic()
+    live.tried = lambda taken: traffic.policies_tried(taken=taken)
+    with capture_logs() as logs:
+        replace(file, bad)
+        await until(lambda: bool(live.problems))
+    assert live.current is before
+    assert b"gateway_policies_refused 1.0" in traffic.exposition()
+    places = [event["place"] for event in logs if event["event"] == "policy_problem"]
+    assert places
+    assert all(place.startswith(f"{file}:") for place in places)
+    replace(file, text(3))
+    await until(lambda: port(live) == 3)
+    assert live.problems == ()
+    told = traffic.exposition()
+    assert b"gateway_policies_refused 0.0" in told
+    for outcome in (b"loaded", b"refused"):
+        assert b'gateway_policy_reloads_total{outcome="%b"} 1.0' % outcome in told
+
+
+async def test_a_deleted_directory_keeps_the_policies(live: LivePolicies, file: Path) -> None:
+    file.unlink()
+    file.parent.rmdir()
+    await until(lambda: bool(live.problems))
+    assert port(live) == 1
+    file.parent.mkdir()
+    file.write_text(text(4))
+    await until(lambda: port(live) == 4)
+
+
+async def test_a_file_that_is_added_or_removed_counts(live: LivePolicies, file: Path) -> None:
+    plan = file.with_name("plans.yaml")
+    plan.write_text("version: 1\nplans: {p: {rate: 1/s}}\n")
+    await until(lambda: "p" in live.current.plans)
+    plan.unlink()
+    await until(lambda: "p" not in live.current.plans)
+
+
+async def test_a_request_to_reload_waits_for_nothing(file: Path) -> None:
+    live = load(file.parent)
+    file.write_text(text(5))
+    assert (await live.reload("SIGHUP")).policies is not None
+    assert port(live) == 5
+    file.write_text("version: 1\nagents: {a: {}}")
+    assert (await live.reload("SIGHUP")).policies is None
+    assert port(live) == 5
+
+
+async def test_the_links_of_kubernetes_are_followed_and_never_mixed(tmp_path: Path) -> None:
+    """Two files behind one link that is swapped again and again: both always of one version."""
+
+    def version(number: int) -> None:
+        folder = tmp_path / f"..v{number}"
+        folder.mkdir()
+        (folder / "a.yaml").write_text(text(number))
+        (folder / "b.yaml").write_text(f"version: 1\nplans: {{p: {{rate: {number}/s}}}}\n")
+        link = tmp_path / "..data_tmp"
+        link.symlink_to(folder.name)
+        link.replace(tmp_path / "..data")
+
+    version(1)
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    live = load(tmp_path)
+    seen: list[tuple[int, int]] = []
+
+    def note(before: Policies, after: Policies) -> None:
+        rate = after.plans["p"].limits.rate
+        seen.append((after.agents["a"].upstreams[0].port, rate.count if rate else 0))
+
+    live.after_swap = note
+    watching = asyncio.create_task(live.watch())
+    try:
+        for number in range(2, 200):
+            await asyncio.to_thread(version, number)
+        await until(lambda: port(live) == 199)
+    finally:
+        watching.cancel()
+    assert seen
+    assert all(port == rate for port, rate in seen), seen
+
+
+def test_a_pipe_among_the_files_is_refused_and_waited_for_by_nobody(file: Path) -> None:
+    os.mkfifo(file.with_name("pipe.yaml"))
+    loaded = read_directory(file.parent)
+    assert loaded.policies is None
+    assert "this cannot be read: it is no file" in str(loaded.problems[0])
+
+
+def test_a_file_with_another_ending_is_warned_of(file: Path) -> None:
+    file.with_name("more.yml").write_text("version: 1\n")
+    file.with_name(".hidden.yaml").write_text("[")
+    loaded = read_directory(file.parent)
+    assert [problem.place.file for problem in loaded.warnings] == [str(file.with_name("more.yml"))]
+
+
+@pytest.mark.parametrize("content", [None, "this is no certificate"])
+def test_a_certificate_that_cannot_be_used_is_a_problem_of_the_policies(
+    file: Path, content: str | None
+) -> None:
+    if content is not None:
+        file.with_name("ca.pem").write_text(content)
+    file.write_text("version: 1\nagents:\n  a: {upstream: {url: 'https://a.test', ca: ca.pem}}\n")
+    loaded = read_directory(file.parent)
+    assert loaded.policies is None
+    (problem,) = loaded.problems
+    assert str(problem).startswith(f"{file}:3:3: {file.with_name('ca.pem')}: ")
+
+
+async def test_a_set_is_taken_once_what_was_missing_is_there(
+    file: Path, live: LivePolicies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "AGAIN_SECONDS", 0.1)
+    missing = [Problem(Place("a.yaml", 2, 1), "the credential 'crm' is missing")]
+    asked = 0
+
+    async def vet(_: Policies) -> tuple[Problem, ...]:
+        nonlocal asked
+        asked += 1
+        return tuple(missing)
+
+    live.vet = vet
+    replace(file, text(2))
+    await until(lambda: asked > 2)
+    assert port(live) == 1
+    assert live.problems == tuple(missing)
+    missing.clear()
+    await until(lambda: port(live) == 2)
+    assert live.problems == ()
+    before = asked
+    replace(file, text(3))
+    await until(lambda: port(live) == 3)
+    assert asked == before + 1

@@ -1,0 +1,135 @@
+"""The ordinary client on a real cluster does what it does on one Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.domain.credentials import parse_id
+from gateway.domain.errors import StoreError
+from gateway.domain.settings import StoreSettings
+from gateway.store.audit import AuditStore
+from gateway.store.connections.connect import examine, open_store, ping
+from gateway.store.connections.slots import slot_of
+from gateway.store.keys import KeyStore
+from gateway.store.vault import VaultStore
+from tests.flows.clusters import ClusterStore, cluster_store, run
+from tests.flows.nodes import PASSWORD, start_node
+
+ID = "AAAAAAAAAAAA"
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[ClusterStore]:
+    async with cluster_store() as made:
+        yield made
+
+
+@pytest.fixture
+async def root(cluster: ClusterStore) -> AsyncIterator[Redis]:
+    async with open_store(cluster.root) as client:
+        yield client
+
+
+async def test_a_transaction_is_all_or_nothing_and_follows_its_slot(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    audit = AuditStore(root)
+    await audit.append(["one", "two"])
+    slot = await run(cluster.nodes[0], "CLUSTER", "KEYSLOT", "gw:audit")
+    owner = await cluster.holder(slot)
+    other = next(node for node in cluster.nodes[:3] if node is not owner)
+    await cluster.move(slot, owner, other)
+    await audit.append(["three"])
+    assert [record async for _, record in audit.read()] == ["one", "two", "three"]
+    await root.set("other:audit", "no stream")
+    with pytest.raises(StoreError):
+        await AuditStore(root, "other:").append(["four"])
+
+
+async def test_who_gives_one_node_for_the_cluster_is_told(cluster: ClusterStore) -> None:
+    node = cluster.nodes[0]
+    url = f"redis://:{PASSWORD}@127.0.0.1:{node.port}"
+    async with open_store(replace(cluster.root, url=url)) as client:
+        assert any("redis+cluster://" in warning for warning in await examine(client))
+    async with open_store(cluster.root) as client:
+        assert not any("redis+cluster://" in warning for warning in await examine(client))
+
+
+async def test_a_cluster_that_is_none_is_told(store: StoreSettings) -> None:
+    async with own_server() as port:
+        url = f"redis+cluster://127.0.0.1:{port}"
+        async with open_store(replace(store, url=url)) as client:
+            with pytest.raises(StoreError, match="Cluster mode is not enabled"):
+                await ping(client)
+
+
+@asynccontextmanager
+async def own_server() -> AsyncIterator[int]:
+    with TemporaryDirectory() as folder:
+        node = await start_node(Path(folder) / "n")
+        try:
+            yield node.port
+        finally:
+            await node.close()
+
+
+async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redis) -> None:
+    vault = VaultStore(root)
+    crm, erp = parse_id("crm"), parse_id("erp")
+    assert crm is not None and erp is not None
+    assert await vault.put(crm, b"sealed", None)
+    assert await vault.put(erp, b"sealed too", None)
+    assert not await vault.put(crm, b"late", b"something else")
+    slot = await run(cluster.nodes[0], "CLUSTER", "KEYSLOT", vault.name(crm))
+    owner = await cluster.holder(slot)
+    other = next(node for node in cluster.nodes[:3] if node is not owner)
+    await cluster.move(slot, owner, other)
+    assert await vault.read([crm, erp]) == {crm: b"sealed", erp: b"sealed too"}
+    assert [one for one, _ in (await vault.written_since(0)).ids] == [crm, erp]
+    assert await vault.delete(crm, 1)
+    assert await vault.get(crm) is None
+
+
+async def test_names_that_move_while_they_are_looked_for_are_all_found(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    keys = KeyStore(root)
+    source, target = cluster.nodes[2], cluster.nodes[0]
+    await root.hset(f"gw:key:{{{ID}}}", "hash", "x")
+    ids = {ID}
+    for number in range(40):
+        name = f"{number:012}"
+        ids.add(name)
+        await root.hset(f"gw:key:{{{name}}}", "hash", "x")
+    moving = [name for name in ids if await cluster.holder(slot_of(name)) is source]
+    assert moving
+    done = asyncio.Event()
+
+    async def move_all() -> None:
+        for here, there in [(source, target), (target, source)] * 3:
+            for name in moving:
+                await cluster.move(slot_of(name), here, there)
+        done.set()
+
+    move = asyncio.create_task(move_all())
+    while not done.is_set():
+        assert set(await keys.ids()) == ids
+    await move
+    assert set(await keys.ids()) == ids
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_error(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    keys = KeyStore(root)
+    for _ in range(3):
+        assert await keys.get(ID) is None
+        for node in cluster.nodes:
+            await node.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await asyncio.sleep(0.05)

@@ -1,0 +1,245 @@
+"""One connection for all: nothing hangs, nothing is sent twice, everything heals by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Connection, Redis, UnixDomainSocketConnection
+
+from gateway.domain.errors import StoreError
+from gateway.domain.settings import StoreSettings
+from gateway.store.connections.connect import connection_factory
+from gateway.store.connections.line import ReplyError, pack
+from gateway.store.connections.multiplex import Multiplexer
+
+SECONDS = 0.5
+
+
+@pytest.fixture
+async def line(store: StoreSettings) -> AsyncIterator[Multiplexer]:
+    made = Multiplexer(connection_factory(store), timeout=2.0)
+    yield made
+    await made.close()
+
+
+class Relay:
+    """A socket between client and server that can hold back, cut and count."""
+
+    def __init__(self, server: Path) -> None:
+        self._server = server
+        self.muted = False
+        self.mutes_at = b"\0"
+        self.requests = 0
+        self.news = asyncio.Condition()
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_unix_connection(self._server)
+        self.writers += [writer, up_writer]
+        await asyncio.gather(
+            self._copy(reader, up_writer, mutable=False),
+            self._copy(up_reader, writer, mutable=True),
+        )
+
+    async def _copy(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, mutable: bool
+    ) -> None:
+        while data := await source.read(65536):
+            if mutable and self.muted:
+                continue
+            if not mutable:
+                self.muted = self.muted or self.mutes_at in data
+                async with self.news:
+                    self.requests += data.count(b"INCR")
+                    self.news.notify_all()
+            sink.write(data)
+        sink.close()
+
+    async def seen(self, requests: int) -> None:
+        async with asyncio.timeout(10), self.news:
+            await self.news.wait_for(lambda: self.requests >= requests)
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+        self.writers.clear()
+
+
+@asynccontextmanager
+async def relayed(store: StoreSettings, folder: Path) -> AsyncIterator[tuple[Relay, Path]]:
+    assert store.url
+    relay = Relay(Path(store.url.removeprefix("unix://").partition("?")[0]))
+    path = folder / "r"
+    server = await asyncio.start_unix_server(relay.serve, path)
+    try:
+        yield relay, path
+    finally:
+        relay.cut()
+        server.close()
+
+
+def connect_to(path: Path) -> Callable[[], Connection]:
+    return lambda: UnixDomainSocketConnection(path=str(path), protocol=2, socket_timeout=SECONDS)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    yield
+    assert loop.time() - start < seconds
+
+
+async def test_replies_come_back_to_who_asked(line: Multiplexer) -> None:
+    calls = [line.call(pack("ECHO", f"n{i}")) for i in range(200)]
+    assert await asyncio.gather(*calls) == [f"n{i}".encode() for i in range(200)]
+
+
+async def test_an_error_reply_is_an_error_with_its_kind(line: Multiplexer) -> None:
+    with pytest.raises(ReplyError) as refused:
+        await line.call(pack("NOSUCHCOMMAND"))
+    assert refused.value.kind == "ERR"
+    assert await line.call(pack("PING")) == b"PONG"
+
+
+async def test_a_caller_that_left_does_not_shift_the_replies(line: Multiplexer) -> None:
+    await line.call(pack("PING"))
+    left = line.call(pack("ECHO", "left"))
+    stayed = line.call(pack("ECHO", "stayed"))
+    left.cancel()
+    assert await stayed == b"stayed"
+
+
+async def test_with_no_server_a_call_ends_in_time(tmp_path: Path) -> None:
+    line = Multiplexer(connect_to(tmp_path / "nothing"), timeout=SECONDS)
+    with within(SECONDS * 3), pytest.raises(StoreError):
+        await line.call(pack("PING"))
+    await line.close()
+
+
+async def test_a_call_made_before_the_connection_waits_for_it(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    line = Multiplexer(connect_to(tmp_path / "r"), timeout=5.0)
+    call = line.call(pack("PING"))
+    async with relayed(store, tmp_path):
+        assert await call == b"PONG"
+        await line.close()
+
+
+async def test_a_server_that_stops_answering_costs_the_timeout_and_no_more(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    async with relayed(store, tmp_path) as (relay, path):
+        line = Multiplexer(connect_to(path), timeout=SECONDS)
+        await line.call(pack("PING"))
+        relay.muted = True
+        with within(SECONDS * 3):
+            calls = [line.call(pack("PING")) for _ in range(100)]
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(end, StoreError) for end in ended)
+        relay.muted = False
+        await answered(line)
+        await line.close()
+
+
+async def test_a_lost_connection_ends_what_was_sent_and_repeats_nothing(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    """Of each call that was written it is unknown whether it ran: none may run twice."""
+    async with relayed(store, tmp_path) as (relay, path):
+        line = Multiplexer(connect_to(path), timeout=5.0)
+        await line.call(pack("PING"))
+        calls = 0
+        for _ in range(20):
+            relay.muted = True
+            pending = [line.call(pack("INCR", "n")) for _ in range(5)]
+            calls += 5
+            await relay.seen(calls)
+            relay.cut()
+            ended = await asyncio.gather(*pending, return_exceptions=True)
+            assert all(isinstance(end, StoreError) for end in ended)
+            relay.muted = False
+            await answered(line)
+        assert relay.requests == calls
+        assert int(await client.get("n") or 0) <= calls
+        await line.close()
+
+
+async def test_a_new_connection_is_prepared_before_it_is_used(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    async with relayed(store, tmp_path) as (relay, path):
+        line = Multiplexer(connect_to(path), timeout=5.0, prepare=(pack("INCR", "prepared"),))
+        await line.call(pack("PING"))
+        relay.cut()
+        await answered(line)
+        assert await client.get("prepared") == "2"
+        await line.close()
+
+
+async def test_closing_ends_every_call(store: StoreSettings) -> None:
+    line = Multiplexer(connection_factory(store), timeout=5.0)
+    call = line.call(pack("PING"))
+    await line.close()
+    with pytest.raises(StoreError):
+        await call
+    with pytest.raises(StoreError):
+        await line.call(pack("PING"))
+
+
+async def test_waiting_for_a_connection_and_for_the_answer_share_one_timeout(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    prepare = (pack("PING"),)
+    line = Multiplexer(connect_to(tmp_path / "r"), timeout=1.0, prepare=prepare)
+    with within(1.4), pytest.raises(StoreError):
+        call = line.call(pack("INCR", "n"))
+        await asyncio.sleep(0.5)
+        async with relayed(store, tmp_path) as (relay, _):
+            relay.mutes_at = b"INCR"
+            await call
+    assert relay.requests == 1, "it was sent, and only once"
+    await line.close()
+
+
+async def test_a_server_that_has_become_a_replica_is_left_for_whoever_is_there_now(
+    line: Multiplexer, client: Redis
+) -> None:
+    """Behind a name that moves, the old connection would refuse for ever."""
+    first = await line.call(pack("CLIENT", "ID"))
+    await client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ReplyError) as refused:
+            await line.call(pack("INCR", "n"))
+        assert refused.value.kind == "READONLY"
+    finally:
+        await client.replicaof("NO", "ONE")
+    await answered(line)
+    assert await line.call(pack("CLIENT", "ID")) != first
+
+
+@pytest.mark.parametrize("turns", range(40))
+async def test_closing_ends_at_whatever_moment_of_connecting_it_comes(
+    store: StoreSettings, turns: int
+) -> None:
+    line = Multiplexer(connection_factory(store), timeout=5.0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await line.close()
+    assert not line.connected
+
+
+async def answered(line: Multiplexer) -> None:
+    """It reconnects by itself; until then calls end in StoreError, never in silence."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                assert await line.call(pack("PING")) == b"PONG"
+            except StoreError:
+                await asyncio.sleep(0.005)
+                continue
+            return
