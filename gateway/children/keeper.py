@@ -27,6 +27,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+_CLONE_NEWNS = 0x20000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 # What cannot be killed for so long hangs in the kernel: nobody can wait for that.
 PATIENCE = 10.0
 NOT_STARTED = 127
@@ -154,6 +156,8 @@ def _become(order: dict[str, Any], parent: int) -> None:
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    if order["covers"]:
+        _lead(order["covers"])
     os.umask(0o077)
     for name, most in order["limits"]:
         _limit(resource.setrlimit, resource.getrlimit, name, most)
@@ -168,6 +172,46 @@ def _become(order: dict[str, Any], parent: int) -> None:
     if os.getppid() != parent:
         os._exit(NOT_STARTED)
     os.chdir(order["folder"])
+
+
+def _lead(covers: list[dict[str, Any]]) -> None:
+    """Have other directories stand in place of those that are closed to the child's user, in a view
+    of the files of its own: open, and with nothing in them but what it needs. Whoever may not have
+    a view of their own leaves all as it is."""
+    if ctypes.CDLL(None).unshare(_CLONE_NEWNS) != 0:
+        return
+    os.umask(0o022)
+    _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+    for cover in covers:
+        held = {place: os.open(place, os.O_PATH) for place in cover["places"]}
+        _mount("none", cover["folder"], "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
+        for place, descriptor in held.items():
+            source = f"/proc/self/fd/{descriptor}"
+            _make(place, is_folder=os.path.isdir(source))  # noqa: PTH112
+            _mount(source, place, "", _MS_BIND | _MS_REC)
+            os.close(descriptor)
+        for path, target in cover["links"]:
+            with suppress(FileExistsError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+                os.symlink(target, path)  # noqa: PTH211
+        for path in cover["hidden"]:
+            if os.path.isdir(path):  # noqa: PTH112
+                _mount("none", path, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=700,size=1m")
+            else:
+                _mount(os.devnull, path, "", _MS_BIND)
+
+
+def _make(place: str, *, is_folder: bool) -> None:
+    os.makedirs(place if is_folder else os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
+    if not is_folder:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o600))
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = (source.encode(), target.encode(), kind.encode())
+    if libc.mount(*words, ctypes.c_ulong(flags), options.encode()) != 0:
+        raise OSError(ctypes.get_errno(), "a way to it cannot be made")
 
 
 def _limit(

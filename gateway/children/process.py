@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.children import keeper
-from gateway.children.sandbox import find_bubblewrap, is_visible, wrapped
+from gateway.children.sandbox import beside, find_bubblewrap, is_visible, wrapped
 from gateway.children.uids import Uids
+from gateway.children.ways import covers, needed
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
 
@@ -103,11 +104,11 @@ class Launcher:
         """What keeps the user of a program from it, to be read behind `reason`."""
         if self.isolation is not Isolation.UID or reason != os.strerror(errno.EACCES):
             return ""
-        for way in (Path(path).parents, Path(path).resolve().parents):
-            for folder in way:
-                if not folder.stat().st_mode & 0o001:
+        for end in (Path(path), Path(path).resolve()):
+            for step in (end, *end.parents):
+                if not step.stat().st_mode & 0o001:
                     return (
-                        f". It runs as a user of its own, and {folder} is closed to others: put it "
+                        f". It runs as a user of its own, and {step} is closed to others: put it "
                         "where everybody may read it"
                     )
         return ""
@@ -116,21 +117,24 @@ class Launcher:
         """What the keeper is told."""
         if self.isolation is None:
             raise OperationError("Programs are not kept apart here, so that none is started.")
-        path = self._path(program)
+        path = _found(program)
+        own = (one for one in needed(path, program.named) if not is_visible(Path(one), ()))
+        readable = (*own, *program.readable)
         folder = str(Path(tempfile.gettempdir()) / f"gateway-tool-{secrets.token_hex(8)}")
-        argv = [path, *program.argv[1:]]
+        argv = [str(path), *program.argv[1:]]
         apart = self.isolation is not Isolation.NONE
         uid = self._uids.of(program.owner) if apart and self._uids else None
         sandboxed = self.isolation is Isolation.BUBBLEWRAP
         if sandboxed:
             bubblewrap = find_bubblewrap() or "bwrap"
-            argv = wrapped(bubblewrap, argv, folder, program.readable, self._hidden)
+            argv = wrapped(bubblewrap, argv, folder, readable, self._hidden)
         counted = uid is not None
         return {
             "argv": argv,
             "env": _environment(program, folder),
             "folder": folder,
             "uid": uid,
+            "covers": [] if uid is None else self._covers((*readable, folder)),
             "limits": _limits(program, counted=counted),
             # Bubblewrap sees to it by itself, and may need them to come up.
             "no_new_privileges": not sandboxed,
@@ -138,18 +142,25 @@ class Launcher:
             "processes": program.limits.processes,
         }
 
-    def _path(self, program: Program) -> str:
-        name = program.argv[0]
-        found = shutil.which(name)
-        if found is None:
-            raise OperationError(f"{name} cannot be started: there is no such program.")
-        path = Path(found).absolute()
-        if self.isolation is Isolation.BUBBLEWRAP and not is_visible(path, program.readable):
-            raise OperationError(
-                f"{name} cannot be started: the sandbox does not hold it. Name its directory under "
-                "'readable'."
-            )
-        return str(path)
+    def _covers(self, places: tuple[str, ...]) -> list[dict[str, Any]]:
+        hidden = [str(one) for path in self._hidden for one in beside(path.resolve())]
+        return [
+            {
+                "folder": cover.folder,
+                "links": sorted(cover.links.items()),
+                "places": sorted(cover.places),
+                "hidden": [one for one in hidden if cover.holds(one)],
+            }
+            for cover in covers(places)
+        ]
+
+
+def _found(program: Program) -> Path:
+    name = program.argv[0]
+    found = shutil.which(name)
+    if found is None:
+        raise OperationError(f"{name} cannot be started: there is no such program.")
+    return Path(found).absolute()
 
 
 def _environment(program: Program, folder: str) -> dict[str, str]:

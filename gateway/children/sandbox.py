@@ -55,11 +55,14 @@ def wrapped(
     for place in readable:
         command += ["--ro-bind", place, place]
     for one in hidden:
-        path = one.resolve()
-        # What a file was rotated into is no more to be seen than the file.
-        for covered in (path, *sorted(path.parent.glob(f"{path.name}.*"))):
+        for covered in beside(one.resolve()):
             command += _covered(covered, readable)
     return [*command, "--bind", folder, folder, "--chdir", folder, "--", *argv]
+
+
+def beside(path: Path) -> tuple[Path, ...]:
+    """`path`, and what it was rotated into, which is no more to be seen."""
+    return path, *sorted(path.parent.glob(f"{path.name}.*"))
 
 
 def _covered(path: Path, readable: Iterable[str]) -> list[str]:

@@ -32,13 +32,15 @@ class ChildLimits:
 class Program:
     """What is run. `owner`: on whose behalf, so that no two owners share anything; `env`: what it
     gets beside PATH, HOME, TMPDIR and LANG; `readable`: places that it may read although they are
-    not the system's; `longest_line`: bytes, of its stdout; a longer one cannot be read."""
+    not the system's; `named`: what of `argv` a policy wrote, and no caller; `longest_line`: bytes,
+    of its stdout; a longer one cannot be read."""
 
     argv: tuple[str, ...]
     owner: str
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: ChildLimits = ChildLimits()
     readable: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     longest_line: int = 2**22
 
 

@@ -85,7 +85,7 @@ class ProgramSection(Section):
     files: Burst = Field(default=1024, description="Open at once in a process. Default: 1024.")
     file_size: Size = Field(default=2**30, description="The largest file. Default: 1GiB.")
     readable: list[Place] = Field(
-        default=[], description="Places that a sandbox holds beside the system: /srv/tools."
+        default=[], description="More places that it may read beside the system: /srv/tools."
     )
 
 

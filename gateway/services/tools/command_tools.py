@@ -9,7 +9,7 @@ import structlog
 
 from gateway.children.process import Child, Launcher
 from gateway.domain.children import Program
-from gateway.domain.command_line import rendered
+from gateway.domain.command_line import placeholders, rendered
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.tools import CommandTool, ToolServer, program_owner
 from gateway.protocol.scrub import patterns
@@ -63,7 +63,8 @@ class CommandTools:
             return Outcome(str(problem), failed=True)
         terms = order.tools.program
         owner = program_owner(order.server, order.user, order.key_id)
-        program = Program(tuple(argv), owner, order.env, terms.limits, terms.readable)
+        named = tuple(item for item in order.tool.argv if not any(placeholders([item])))
+        program = Program(tuple(argv), owner, order.env, terms.limits, terms.readable, named)
         await self._places.take()
         try:
             return await self._run(order, program)

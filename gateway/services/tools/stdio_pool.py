@@ -120,6 +120,7 @@ class StdioPool:
             wanted.env,
             terms.limits,
             terms.readable,
+            wanted.tools.command,
             longest_line=max(2**22, 2 * terms.output),
         )
         await self._places.take()

@@ -1,0 +1,91 @@
+"""Ways to a program that stands in a directory which is closed to the user it runs as: somebody's
+home, mostly. The program is led there, and to nothing beside it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What an interpreter needs of the directory above its own `bin`.
+_BESIDE = ("bin", "sbin", "lib", "lib64", "libexec", "pyvenv.cfg")
+MOST_LINKS = 40
+
+
+@dataclass(slots=True)
+class Cover:
+    """A directory that is closed, and what is to be there in its place: `links` with what they say,
+    and `places`; nothing else."""
+
+    folder: str
+    links: dict[str, str] = field(default_factory=dict)
+    places: set[str] = field(default_factory=set)
+
+    def holds(self, path: str) -> bool:
+        """Whether what is at `path` would be seen there."""
+        return any(Path(path).is_relative_to(place) for place in self.places)
+
+
+def needed(path: Path, named: Iterable[str]) -> tuple[str, ...]:
+    """What the program at `path` needs to run: itself, what it was installed with, and the files
+    of `named`, which stand in its command line as a policy wrote it."""
+    found: dict[str, None] = {}
+    for hop in _hops(path):
+        above = hop.parent.parent
+        if hop.parent.name in ("bin", "sbin") and above != Path("/"):
+            found |= dict.fromkeys(str(above / one) for one in _BESIDE if (above / one).exists())
+        else:
+            found[str(hop)] = None
+    found |= dict.fromkeys(one for one in named if Path(one).is_absolute() and Path(one).exists())
+    return tuple(_outermost(found))
+
+
+def covers(places: Iterable[str]) -> list[Cover]:
+    """The closed directories on the way to `places`, as seen by a user to whom nothing belongs."""
+    found: dict[str, Cover] = {}
+    for place in places:
+        links, path = _followed(Path(place))
+        for name, target in links:
+            if (closed := _closed(Path(name))) is not None:
+                found.setdefault(closed, Cover(closed)).links[name] = target
+        if (closed := _closed(path)) is not None:
+            found.setdefault(closed, Cover(closed)).places.add(str(path))
+    for cover in found.values():
+        cover.places = set(_outermost(cover.places))
+    return list(found.values())
+
+
+def _hops(path: Path) -> Iterator[Path]:
+    for _ in range(MOST_LINKS):
+        yield path
+        if not path.is_symlink():
+            return
+        path = Path(os.path.normpath(path.parent / path.readlink()))
+
+
+def _followed(path: Path) -> tuple[list[tuple[str, str]], Path]:
+    """The symbolic links on the way to `path`, and where they lead."""
+    links: list[tuple[str, str]] = []
+    at, todo = Path("/"), list(path.parts[1:])
+    while todo and len(links) < MOST_LINKS:
+        step = todo.pop(0)
+        at = Path(os.path.normpath(at / step))
+        if at.is_symlink():
+            target = os.readlink(at)  # noqa: PTH115 (as it was written)
+            links.append((str(at), target))
+            led = Path(os.path.normpath(at.parent / target))
+            at, todo = Path("/"), [*led.parts[1:], *todo]
+    return links, at
+
+
+def _closed(path: Path) -> str | None:
+    """The outermost directory above `path` that others may not enter."""
+    above: Sequence[Path] = list(path.parents)[::-1]
+    return next((str(one) for one in above if one.exists() and not one.stat().st_mode & 1), None)
+
+
+def _outermost(places: Iterable[str]) -> Iterator[str]:
+    last = None
+    for place in sorted(map(Path, places)):
+        if last is None or not place.is_relative_to(last):
+            last = place
+            yield str(place)
