@@ -69,7 +69,7 @@ async def test_policies_are_looked_at_with_the_keys_that_live(
     write(tmp_path, "agents: {a: {upstream: 'http://127.0.0.1:1'}}\n")
     told = await asked(store, tmp_path, "--no-upstreams")
     assert told["policies"][1][0] == "wrong"
-    assert told["policies"][1][1].startswith("plan gold is gone: 1 key would be refused: bring it")
+    assert told["policies"][1][1].startswith("plan gold is gone: 1 key would be refused: bring the")
     assert "upstream" not in told
     write(tmp_path, "agents: {a: 5}\n")
     ((level, sentence),) = (await asked(store, tmp_path))["policies"]

@@ -212,6 +212,12 @@ def test_a_malformed_user_id_is_refused(value: bytes) -> None:
     assert code_of((b"X-User-Id", value)) is Code.BAD_REQUEST
 
 
+@pytest.mark.parametrize("broken", ["", "x"])
+def test_a_key_is_no_user_id_as_it_would_be_on_record(broken: str) -> None:
+    key = compose("live", "4xT9mQ2LrB7c", "s" * 32).text
+    assert code_of((b"X-User-Id", f"{key[:-1]}{broken or key[-1]}".encode())) is Code.BAD_REQUEST
+
+
 def test_a_browsers_key_is_taken_from_the_subprotocols_and_removed() -> None:
     upgrade = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     offered = (b"Sec-WebSocket-Protocol", b"agk, agk." + KEY + b", chat")
