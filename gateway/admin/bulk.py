@@ -96,7 +96,7 @@ async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[st
     """The ids that this request is about, and what the next one begins behind."""
     most = MOST[act]
     if bool(asked.ids) == bool(asked.consumer):
-        raise UsageError("Name the keys, or one consumer for all of its keys, and not both.")
+        raise UsageError("Name the keys, or one consumer for all of its keys, and not both.", "ids")
     if asked.ids:
         ids = list(dict.fromkeys(asked.ids))
         if len(ids) > most:

@@ -1,7 +1,7 @@
 """`/admin/v1/keys`: changing them, as `gateway keys create`, `rotate`, `revoke` and the rest do."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -18,7 +18,7 @@ from gateway.admin.fields import (
     Users,
 )
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.admin.routing import ApiError, Call, Route, Shape, Told, bad_fields
 from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import StoreError
@@ -76,8 +76,7 @@ async def create(backend: Backend, call: Call) -> Told:
     asked: CreateBody = call.body
     keys = keys_of(backend, call)
     _check_powers(call, asked.scopes)
-    _check_plan(backend, asked.plan)
-    fields = await _fields(keys, asked)
+    fields = await _fields(backend, keys, asked)
     issuer = Issuer(keys, backend.peppers, draw)
     issued = await issuer.create(
         fields,
@@ -92,12 +91,10 @@ async def create(backend: Backend, call: Call) -> Told:
 async def update(backend: Backend, call: Call) -> Told:
     keys = keys_of(backend, call)
     asked: UpdateBody = call.body
-    _check_plan(backend, asked.plan)
     await _check_powers_of(keys, call)
     _check_powers(call, asked.scopes or ())
-    changed, revision = await lifecycle.update(
-        keys, call.parts["id"], await _fields(keys, asked), _expected(call)
-    )
+    fields = await _fields(backend, keys, asked)
+    changed, revision = await lifecycle.update(keys, call.parts["id"], fields, _expected(call))
     return Told(view(changed, await keys.now()), headers=(("ETag", f'"{revision}"'),))
 
 
@@ -144,11 +141,21 @@ async def rotate(backend: Backend, call: Call) -> Told:
     return _issued(await issuer.rotate(call.parts["id"], grace, marker), 200)
 
 
-async def _fields(keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
-    expires_at = None
+async def _fields(backend: Backend, keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
+    """ApiError names all that only the policies and the clock tell."""
+    expires_at: int | None = None
+    errors: list[Mapping[str, str]] = []
+    if asked.plan and asked.plan not in backend.policies().plans:
+        told = f"The policies have no plan {asked.plan!r}."
+        errors.append({"field": "plan", "message": told})
     if asked.expires is not None:
-        # 0 says never: None would leave it as it is.
-        expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
+        try:
+            # 0 says never: None would leave it as it is.
+            expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
+        except ApiError as problem:
+            errors += problem.errors
+    if errors:
+        raise bad_fields(errors)
     return KeyFields(
         consumer=asked.consumer,
         scopes=None if asked.scopes is None else tuple(asked.scopes),
@@ -180,12 +187,6 @@ def may_take_over(call: Call, scopes: Iterable[str]) -> bool:
 
 def _powers(items: Iterable[str]) -> list[str]:
     return [item for item in items if item.startswith("gateway")]
-
-
-def _check_plan(backend: Backend, plan: str | None) -> None:
-    if plan and plan not in backend.policies().plans:
-        told = f"The policies have no plan {plan!r}."
-        raise ApiError(422, "invalid", told, [{"field": "plan", "message": told}])
 
 
 def _expected(call: Call) -> str:

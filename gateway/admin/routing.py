@@ -2,6 +2,7 @@
 written, so that neither can say what the other does not."""
 
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -188,7 +189,7 @@ class Api(Generic[Backend]):
         try:
             told = await route.handler(self._backend, call)
         except UsageError as problem:
-            raise ApiError(422, "invalid", str(problem)) from None
+            raise bad_field(problem.about or "request", str(problem)) from None
         except MissingError as problem:
             raise ApiError(404, "not_found", str(problem)) from None
         except ChangedError as problem:
@@ -202,9 +203,9 @@ class Api(Generic[Backend]):
 
 def _query(shape: type[Shape], raw: bytes) -> Shape:
     pairs = parse_qsl(raw.lstrip(b"?").decode("ascii", "replace"), keep_blank_values=True)
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ApiError(422, "invalid", "A parameter of the query is there twice.")
+    for name, times in Counter(name for name, _ in pairs).items():
+        if times > 1:
+            raise bad_field(name, "It is there twice.")
     return checked(shape, dict(pairs))
 
 
@@ -219,6 +220,17 @@ def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
         told = "The body has to be a JSON object, with each name once."
         raise ApiError(400, "bad_request", told)
     return checked(shape, data, strict=True)
+
+
+def bad_field(name: str, message: str) -> ApiError:
+    """The answer to a request in which one thing is not as it has to be."""
+    return bad_fields([{"field": name, "message": message}])
+
+
+def bad_fields(errors: Sequence[Mapping[str, str]]) -> ApiError:
+    """The same of several; the sentence is theirs."""
+    told = " ".join(f"{one['field']}: {one['message'].rstrip('.')}." for one in errors)
+    return ApiError(422, "invalid", told, errors)
 
 
 Checked = TypeVar("Checked", bound=Shape)

@@ -1,6 +1,6 @@
 """Times as people write them: `24h`, `30d`, `2027-01-31`."""
 
-from gateway.admin.routing import ApiError
+from gateway.admin.routing import bad_field
 from gateway.domain.keys import expiry
 from gateway.domain.units import duration
 
@@ -12,7 +12,7 @@ def seconds(field: str, text: str) -> float:
     try:
         return duration(text)
     except ValueError as problem:
-        raise _bad(field, problem) from None
+        raise bad_field(field, str(problem)) from None
 
 
 def expiry_second(field: str, text: str | None, now: int) -> int | None:
@@ -22,7 +22,7 @@ def expiry_second(field: str, text: str | None, now: int) -> int | None:
     try:
         return expiry.parse(text, now)
     except ValueError as problem:
-        raise _bad(field, problem) from None
+        raise bad_field(field, str(problem)) from None
 
 
 def since_second(field: str, text: str, now: int) -> int:
@@ -32,9 +32,4 @@ def since_second(field: str, text: str, now: int) -> int:
     try:
         return expiry.parse_since(text, now)
     except ValueError as problem:
-        raise _bad(field, problem) from None
-
-
-def _bad(field: str, problem: ValueError) -> ApiError:
-    told = [{"field": field, "message": str(problem)}]
-    return ApiError(422, "invalid", f"{field}: {problem}.", told)
+        raise bad_field(field, str(problem)) from None

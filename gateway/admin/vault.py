@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import CredentialType, Expiry, Span, told
-from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.routing import Call, Route, Shape, Told, bad_field
 from gateway.admin.times import expiry_second, seconds
 from gateway.domain.credentials import (
     Credential,
@@ -97,7 +97,7 @@ def name_of(call: Call) -> CredentialId:
     try:
         return parse_id(text)
     except ValueError as problem:
-        raise UsageError(str(problem)) from None
+        raise UsageError(str(problem), "name") from None
 
 
 def shape_of(backend: Backend, view: CredentialView) -> UsedCredential:
@@ -158,9 +158,11 @@ async def delete(backend: Backend, call: Call) -> Told:
 async def link(backend: Backend, call: Call) -> Told:
     asked: LinkBody = call.body
     user = check_user(call.parts["user"])
-    made = await backend.links.make(
-        user, read_wanted(asked.credentials), backend.acts(call.caller.actor)
-    )
+    try:
+        wanted = read_wanted(asked.credentials)
+    except UsageError as problem:
+        raise bad_field("credentials", str(problem)) from None
+    made = await backend.links.make(user, wanted, backend.acts(call.caller.actor))
     shape = LinkShape(
         path=f"/connect/{made.token}",
         user=user,

@@ -15,7 +15,12 @@ class GatewayError(Exception):
 
 
 class UsageError(GatewayError):
-    """The operator asked for something that cannot mean anything (exit code 2)."""
+    """The operator asked for something that cannot mean anything (exit code 2). `about`: which part
+    of it; empty: all of it together."""
+
+    def __init__(self, sentence: str, about: str = "") -> None:
+        super().__init__(sentence)
+        self.about = about
 
 
 class OperationError(GatewayError):
@@ -148,7 +153,7 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
             ),
             (
                 Code.BODY_TOO_LARGE,
-                Denial(413, "too_large", "The body is larger than this agent accepts."),
+                Denial(413, "too_large", "The body is larger than is accepted here."),
             ),
             (
                 Code.URL_TOO_LONG,

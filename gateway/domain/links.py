@@ -65,5 +65,5 @@ def read_wanted(text: str) -> tuple[Wanted, ...]:
 def check_user(user: str) -> str:
     """UsageError unless this can be a user's id."""
     if not is_user_id(user):
-        raise UsageError("A user id is 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.")
+        raise UsageError("A user id is 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.", "user")
     return user

@@ -216,6 +216,17 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             None,
             {"state", "scope", "expiring_within"},
         ),
+        (
+            "POST",
+            "/keys",
+            {"consumer": "a", "scopes": ["agents/*"], "plan": "gone", "expires": "2001-01-01"},
+            {"plan", "expires"},
+        ),
+        ("POST", "/keys/bulk", {"act": "revoke"}, {"ids"}),
+        ("GET", "/credentials/UPPER", None, {"name"}),
+        ("POST", "/users/a!b/links", {"credentials": "github"}, {"user"}),
+        ("POST", "/users/ann/links", {"credentials": "github:nothing"}, {"credentials"}),
+        ("GET", "/usage?last=3&last=4", None, {"last"}),
     ],
 )
 async def test_every_bad_field_is_named(

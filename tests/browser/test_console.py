@@ -119,6 +119,17 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await page.get_by_role("cell").get_by_role("button", name="Rotate").click()
     await page.get_by_role("cell", name="2", exact=True).wait_for()
     assert value not in await page.content()
+    # Fields whose names are up to whoever keeps them.
+    await page.get_by_label("Type").select_option("headers")
+    await page.get_by_role("button", name="Choose").click()
+    await page.get_by_label("Name", exact=True).fill("partner")
+    await page.get_by_label("Value 1").fill(value)
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_role("alert").wait_for()
+    await page.get_by_label("Name 1").fill("X-Partner-Key")
+    await page.get_by_label("Value 1").fill(value)
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_role("cell", name="partner").wait_for()
     # One of several parts; and nothing is removed at a single press.
     await page.get_by_label("Type").select_option("ak_sk")
     await page.get_by_role("button", name="Choose").click()

@@ -9,6 +9,10 @@ from gateway.admin.console.view import FIELD, Seen, Sent, View, at, call_of, ite
 from gateway.admin.routing import Caller, checked
 from gateway.domain.credentials import TYPES, CredentialType
 
+# Of fields whose names are up to whoever keeps them, in one form: `named.0` names `field.named.0`.
+NAMED = 4
+_NAMED = "named."
+
 
 async def list_credentials(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     told = (await vault.list_credentials(backend, call_of(caller))).data
@@ -18,9 +22,10 @@ async def list_credentials(backend: Backend, caller: Caller, _: Sent, sent: Sent
         {
             "credentials": told.credentials,
             "last_error": told.last_error,
-            "types": [name for name, one in TYPES.items() if _fields(one)],
+            "types": list(TYPES),
             "kind": kind.name,
             "fields": _fields(kind),
+            "named": range(NAMED if kind.free else 0),
             "may_write": caller.may(vault.WRITE),
         },
     )
@@ -58,12 +63,20 @@ def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool)
 
 
 async def keep_credential(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    given: dict[str, Any] = {"type": sent.get("type", ""), "fields": items_of(sent, FIELD)}
+    given: dict[str, Any] = {"type": sent.get("type", ""), "fields": _given(sent)}
     if sent.get("expires"):
         given["expires"] = sent["expires"]
     parts = {"name": sent.get("name", "")}
     await vault.put(backend, call_of(caller, parts, body=checked(vault.SetBody, given)))
     return Seen("", go="credentials")
+
+
+def _given(sent: Sent) -> dict[str, str]:
+    names = items_of(sent, _NAMED)
+    return {
+        names.get(name.removeprefix(_NAMED), "") if name.startswith(_NAMED) else name: value
+        for name, value in items_of(sent, FIELD).items()
+    }
 
 
 async def act_on_credential(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:

@@ -133,6 +133,7 @@ CHINESE = MappingProxyType(
             "策略文件有问题：仍使用之前的策略"
         ),
         "Name": "名称",
+        "Value": "值",
         "Where it is written": "位置",
         "Explain": "解释",
         "What would happen to a request, and why": "一个请求会怎样，为什么",
