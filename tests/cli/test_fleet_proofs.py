@@ -135,6 +135,9 @@ async def test_a_pepper_changed_under_load_refuses_nobody_and_computes_nothing(
             write(pepper_file, OLD, NEW)
             await rolled(made)
             assert await tags(client, keys) == {pepper_id(OLD)}
+            # Whoever goes sees no key for the first time: it would write its own pepper's tag over
+            # one that a newcomer has written.
+            await asked_everywhere(made, [key.text for key in keys])
             write(pepper_file, NEW, OLD)
             await rolled(made)
             await all_tagged_with(client, keys, NEW)
