@@ -127,6 +127,7 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await page.get_by_role("button", name="Save").click()
     await page.get_by_role("alert").wait_for()
     await page.get_by_label("Name 1").fill("X-Partner-Key")
+    await page.get_by_label("Expires").fill("30d")
     await page.get_by_label("Value 1").fill(value)
     await page.get_by_role("button", name="Save").click()
     await page.get_by_role("cell", name="partner").wait_for()
