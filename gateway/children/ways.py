@@ -35,7 +35,7 @@ def needed(path: Path, named: Iterable[str]) -> tuple[str, ...]:
             found |= dict.fromkeys(str(above / one) for one in _BESIDE if (above / one).exists())
         else:
             found[str(hop)] = None
-    found |= dict.fromkeys(one for one in named if Path(one).is_absolute() and Path(one).exists())
+    found |= dict.fromkeys(filter(_is_own_file, named))
     return tuple(_outermost(found))
 
 
@@ -52,6 +52,13 @@ def covers(places: Iterable[str]) -> list[Cover]:
     for cover in found.values():
         cover.places = set(_outermost(cover.places))
     return list(found.values())
+
+
+def _is_own_file(item: str) -> bool:
+    """Not a directory: `/` in a command line would open all there is. Nor what the kernel tells of
+    a process: that would be another one's."""
+    path = Path(item)
+    return path.is_absolute() and path.is_file() and not path.resolve().is_relative_to("/proc")
 
 
 def _hops(path: Path) -> Iterator[Path]:

@@ -85,6 +85,12 @@ def test_what_a_program_needs_is_itself_what_it_came_with_and_what_a_policy_name
     assert needed(home / "secret", ()) == (str(home / "secret"),)
 
 
+@pytest.mark.parametrize("item", ["/", "/etc", "/proc/self/environ", "/dev/null", "secret", ""])
+def test_what_is_no_file_of_its_own_in_a_command_line_opens_nothing(item: str, home: Path) -> None:
+    program = home / "tools" / "look.py"
+    assert needed(program, (item, str(home / "tools"))) == (str(program),)
+
+
 def test_only_what_is_closed_is_covered_and_links_on_the_way_are_kept(home: Path) -> None:
     (home / "link").symlink_to("tools")
     (cover,) = covers([str(home / "link" / "look.py"), "/usr/bin/env"])
