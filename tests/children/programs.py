@@ -63,9 +63,9 @@ def launcher_of(isolation: Isolation, folder: Path, **settings: object) -> Launc
     return Launcher(given, isolation)
 
 
-def processes(mark: str) -> list[int]:
-    """The processes whose command line holds `mark`."""
-    found = []
+def processes(mark: str) -> dict[int, bytes]:
+    """The processes whose command line holds `mark`, with that line."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -73,7 +73,7 @@ def processes(mark: str) -> list[int]:
             except OSError:
                 continue
             if mark.encode() in line:
-                found.append(int(entry.name))
+                found[int(entry.name)] = line
     return found
 
 

@@ -153,7 +153,7 @@ async def test_a_value_that_no_variable_can_hold_is_not_told(launcher: Launcher)
 async def test_a_value_is_in_no_command_line(launcher: Launcher) -> None:
     secret = secrets.token_hex(12)
     child = await launcher.start(Program(("sleep", "600"), "fc", {"TOKEN": secret}))
-    assert processes(secret) == []
+    assert processes(secret) == {}
     child.kill()
     await child.wait()
 
@@ -162,7 +162,7 @@ async def test_what_a_child_leaves_running_ends_with_it(launcher: Launcher) -> N
     mark = secrets.token_hex(8)
     ended = await run(launcher, python(), "-c", DAEMON.format(seconds=0.2), mark)
     assert ended.code == 0
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
 async def test_a_killed_child_takes_all_with_it(launcher: Launcher) -> None:
@@ -172,7 +172,7 @@ async def test_a_killed_child_takes_all_with_it(launcher: Launcher) -> None:
     await until(lambda: len(processes(mark)) >= 2)
     child.kill()
     assert await child.wait() == 128 + signal.SIGKILL
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
 async def test_a_child_that_is_asked_to_end_may_do_so_in_its_own_way(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_a_fork_bomb_is_bounded_and_ended(launcher: Launcher, isolation: I
     assert len(processes(mark)) <= 30
     child.kill()
     await child.wait()
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ async def test_a_hostile_tool_gets_nothing_of_the_gateways_nor_of_another_user(
             second=str(site.folder / ".gateway"),
         )
         assert json.loads(text(found)) == []
-        assert processes(ONE) == [] and processes(TWO) == []
+        assert processes(ONE) == {} and processes(TWO) == {}
 
 
 async def test_sigterm_lets_calls_end_and_leaves_no_program(site: Site) -> None:
@@ -140,7 +140,7 @@ async def test_sigterm_lets_calls_end_and_leaves_no_program(site: Site) -> None:
         served.stop()
         assert text(await sleeping) == "slept\n"
         assert await served.ends() == 0
-        assert processes(site.mark) == []
+        assert processes(site.mark) == {}
 
 
 async def test_a_gateway_that_is_killed_leaves_no_program(site: Site) -> None:
@@ -150,7 +150,7 @@ async def test_a_gateway_that_is_killed_leaves_no_program(site: Site) -> None:
         sleeping = asyncio.create_task(site.call(served, "programs", "sleep"))
         await until(lambda: len(processes(site.mark)) >= 2)
         served.stop(signal.SIGKILL)
-        await until(lambda: processes(site.mark) == [])
+        await until(lambda: processes(site.mark) == {})
         await asyncio.gather(sleeping, return_exceptions=True)
 
 

@@ -11,6 +11,8 @@ from tests.cli.crews import Crew, crew
 from tests.flows.world import PEPPER
 
 ROUNDS, AT_ONCE = 3, 32
+# Of a machine that has something else to do, one worker may be asleep all the while.
+ATTEMPTS = 5
 ESTABLISHED = "01"
 
 
@@ -50,6 +52,10 @@ async def test_of_connections_that_come_at_once_no_worker_takes_nearly_all(
         "GATEWAY_ACCESS_LOG": "off",
     }
     async with crew(workers=2, folder=tmp_path, settings=settings) as made:
-        taken = [await opened_at_once(made) for _ in range(ROUNDS)]
-        shares = [sum(turn) for turn in zip(*taken, strict=True)]
-        assert min(shares) >= ROUNDS * AT_ONCE / 5, taken
+        seen = []
+        for _ in range(ATTEMPTS):
+            taken = [await opened_at_once(made) for _ in range(ROUNDS)]
+            seen.append(min(sum(turn) for turn in zip(*taken, strict=True)))
+            if seen[-1] >= ROUNDS * AT_ONCE / 5:
+                break
+        assert seen[-1] >= ROUNDS * AT_ONCE / 5, seen

@@ -162,7 +162,7 @@ async def test_without_a_users_credential_nothing_runs(world: World, key: Key) -
     await serve_stdio(world, mark)
     answer = await send(world, key, call("echo"), "u3")
     assert code(answer) == (503, "credential_unavailable") and b"github" in answer.body
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
 async def test_a_scope_for_one_tool_is_for_that_tool(world: World, key: Key) -> None:
@@ -236,7 +236,7 @@ async def test_a_caller_who_leaves_takes_the_command_with_it(world: World, key: 
     await until(lambda: len(processes(mark)) > 0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    await until(lambda: processes(mark) == [])
+    await until(lambda: processes(mark) == {})
 
 
 async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World, key: Key) -> None:
@@ -246,7 +246,7 @@ async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World,
     await until(lambda: len(processes(mark)) > 0)
     await world.client.hset(world.record(key), "status", "revoked")  # type: ignore[misc]
     assert code(await waiting) == (401, "key_revoked")
-    await until(lambda: processes(mark) == [])
+    await until(lambda: processes(mark) == {})
 
 
 async def test_a_command_is_ended_that_takes_or_prints_too_much(world: World, key: Key) -> None:
@@ -255,7 +255,7 @@ async def test_a_command_is_ended_that_takes_or_prints_too_much(world: World, ke
     await serve(world, transport="command", tools=commands(mark), timeouts=times)
     late = said(await send(world, key, call("sleep")))["result"]
     assert late["isError"] and late["content"][0]["text"].startswith("The command did not end")
-    await until(lambda: processes(mark) == [])
+    await until(lambda: processes(mark) == {})
     await serve(world, transport="command", tools=commands(mark), program={"output": "10KB"})
     flood = said(await send(world, key, call("flood")))["result"]
     assert flood["isError"] and "more than 10000 bytes" in flood["content"][0]["text"]

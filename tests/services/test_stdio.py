@@ -54,11 +54,8 @@ class Site:
 
     @property
     def running(self) -> int:
-        return len([pid for pid in processes(self.mark) if not _is_sandbox(pid)])
-
-
-def _is_sandbox(pid: int) -> bool:
-    return b"bwrap" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        lines = processes(self.mark).values()
+        return len([line for line in lines if b"bwrap" not in line.split(b"\0")[0]])
 
 
 def text(message: dict[str, Any]) -> str:
@@ -146,7 +143,7 @@ async def test_keys_and_users_have_servers_of_their_own(site: Site) -> None:
 async def test_a_program_gets_its_values_in_the_environment_alone(site: Site) -> None:
     found = json.loads(await site.text("environment"))
     assert found["TOKEN"] == SECRET
-    assert processes(SECRET) == []
+    assert processes(SECRET) == {}
 
 
 async def test_another_value_means_another_program_and_the_old_one_ends_drained(
