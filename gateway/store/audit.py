@@ -48,7 +48,7 @@ class AuditStore:
         self._name = f"{prefix}audit"
         self._trimming = Trimming(retention) if retention is not None else None
 
-    async def append(self, records: Sequence[str]) -> None:
+    async def append(self, records: Sequence[bytes]) -> None:
         """All of these, in this order, or none."""
         add = ("XADD", self._name, *(self._trimming.words() if self._trimming else ()), "*", FIELD)
         if len(records) == 1:

@@ -40,9 +40,9 @@ class AuditFile:
         self._unsynced: dict[int, int] = {}
         self._lock = threading.Lock()
 
-    def append(self, records: Sequence[str]) -> None:
+    def append(self, records: Sequence[bytes]) -> None:
         """StoreError where they cannot be written whole."""
-        data = "".join(f"{record}\n" for record in records).encode()
+        data = b"".join(b"%b\n" % record for record in records)
         try:
             descriptor = self._open_with_room(len(data))
             try:

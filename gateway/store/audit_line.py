@@ -31,7 +31,7 @@ class AuditLine:
         self._name = f"{prefix}audit"
         self._trimming = Trimming(retention)
 
-    async def append(self, records: Sequence[str]) -> None:
+    async def append(self, records: Sequence[bytes]) -> None:
         """All of these, in this order, or none; StoreError where that is not certain."""
         strategy, _, threshold = self._trimming.words()
         packed = pack("EVAL", _ADD, 0, self._name, strategy, threshold, *records)

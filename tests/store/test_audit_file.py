@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.audit.chains import Chains
-from gateway.domain.audit.record import GENESIS, AuditEvent, Link, record_of, sealer
+from gateway.domain.audit.record import AuditEvent, Chain
 from gateway.domain.audit.settings import AuditFileSettings, Sync
 from gateway.domain.errors import StoreError
 from gateway.store import audit_file
@@ -26,19 +26,11 @@ class Writer:
     """A chain of its own."""
 
     def __init__(self, name: str, file: AuditFile) -> None:
-        self._name, self._file = name, file
-        self._seq, self._prev, self._prev_ts = 0, GENESIS, 0.0
+        self._chain, self._file = Chain(name, KEY, "signer"), file
 
     def write(self, count: int = 1) -> None:
-        records = []
-        for _ in range(count):
-            self._seq += 1
-            link = Link(self._name, self._seq, self._prev, self._prev_ts, "signer")
-            self._prev_ts = 1000.0 + self._seq
-            event = AuditEvent("credential.use")
-            record, self._prev = record_of(event, link, self._prev_ts, sealer(KEY))
-            records.append(record)
-        self._file.append(records)
+        event = AuditEvent("credential.use")
+        self._file.append([self._chain.add(event, 1001.0 + self._chain.seq) for _ in range(count)])
 
 
 def verified(path: Path, *, gone_before: float = -math.inf) -> Chains:

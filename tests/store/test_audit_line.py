@@ -58,15 +58,15 @@ async def test_a_thousand_at_once_are_all_there_in_one_chain(
 
 
 async def test_of_several_all_are_written_or_none(line: AuditLine, client: Redis) -> None:
-    await line.append(["a", "b", "c"])
+    await line.append([b"a", b"b", b"c"])
     assert await client.xlen("gw:audit") == 3
     await client.delete("gw:audit")
     await client.set("gw:audit", "no stream")
-    for records in (["a"], ["a", "b"]):
+    for records in ([b"a"], [b"a", b"b"]):
         with pytest.raises(StoreError):
             await line.append(records)
     await client.delete("gw:audit")
-    await line.append(["d"])
+    await line.append([b"d"])
     assert [r async for _, r in AuditStore(client).read()] == ["d"]
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from gateway.crypto.audit_key import AuditKeys
-from gateway.domain.audit.record import END, GENESIS, AuditEvent, Link, record_of, sealer
+from gateway.domain.audit.record import END, AuditEvent, Chain
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.store.audit_file import AuditFile
 
@@ -19,7 +19,7 @@ Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
 
 
 class Sink(Protocol):
-    async def append(self, records: Sequence[str]) -> None:
+    async def append(self, records: Sequence[bytes]) -> None:
         """All of these, in this order, or none; StoreError where that is not certain."""
         ...
 
@@ -39,14 +39,13 @@ class Audit:
         self._store = store
         self._file = file
         self._keys = keys
-        self._seal = sealer(keys.signing)
         self._wall = wall
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._since: float | None = None
-        self._begin_chain()
+        self._chain = self._new_chain()
 
     @property
     def lag(self) -> float:
@@ -66,7 +65,7 @@ class Audit:
         """What was asked for is written first, then that the chain ends here."""
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
-        if self._seq:
+        if self._chain.seq:
             with suppress(Denied):
                 await self.record(AuditEvent(END))
 
@@ -82,11 +81,11 @@ class Audit:
                 if self._on_failure is not None:
                     self._on_failure(str(problem), len(batch))
                 # Whether they were written is unknown, so nothing can follow them.
-                self._begin_chain()
+                self._chain = self._new_chain()
                 _fail(batch, problem)
             except BaseException as problem:
                 batch, self._waiting = batch + self._waiting, []
-                self._begin_chain()
+                self._chain = self._new_chain()
                 _fail(batch, problem)
                 raise
             else:
@@ -96,32 +95,27 @@ class Audit:
             finally:
                 self._since = None
 
-    async def _append(self, records: list[str]) -> None:
+    async def _append(self, records: list[bytes]) -> None:
         if self._file is not None:
             await asyncio.to_thread(self._file.append, records)
         await self._store.append(records)
 
-    def _begin_chain(self) -> None:
-        self._chain, self._seq, self._prev = secrets.token_hex(6), 0, GENESIS
-        self._prev_ts = 0.0
+    def _new_chain(self) -> Chain:
+        return Chain(secrets.token_hex(6), self._keys.signing, self._keys.current)
 
-    def _linked(self, batch: list[Waiting]) -> tuple[list[str], list[Waiting]]:
+    def _linked(self, batch: list[Waiting]) -> tuple[list[bytes], list[Waiting]]:
         """The records, and who waits for them. An event of which none can be made fails alone:
         what strangers put into one must not keep others from theirs."""
         records, waiting = [], []
-        for event, written in batch:
-            link = Link(self._chain, self._seq + 1, self._prev, self._prev_ts, self._keys.current)
-            ts = round(self._wall(), 3)
+        for one in batch:
             try:
-                record, prev = record_of(event, link, ts, self._seal)
+                records.append(self._chain.add(one[0], round(self._wall(), 3)))
             except (TypeError, ValueError) as problem:
                 if self._on_failure is not None:
                     self._on_failure("it cannot be written as JSON", 1)
-                _fail([(event, written)], problem)
-                continue
-            self._seq, self._prev, self._prev_ts = self._seq + 1, prev, ts
-            records.append(record)
-            waiting.append((event, written))
+                _fail([one], problem)
+            else:
+                waiting.append(one)
         return records, waiting
 
 

@@ -5,36 +5,34 @@ import math
 import random
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import (
     END,
-    GENESIS,
     AuditEvent,
-    Link,
+    Chain,
     Named,
     digest,
-    record_of,
-    sealer,
 )
 
 KEYS = {"signer": b"k" * 32, "": b"unsigned"}
 
 
 def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) -> list[str]:
-    prev, prev_ts, made = GENESIS, 0.0, []
-    for seq in range(1, length + 1):
-        event = AuditEvent(
+    made = Chain(name, KEYS["signer"], "signer")
+    events = [
+        AuditEvent(
             END if end and seq == length else "credential.read",
             key_id=f"key-{seq}",
             credentials=(Named("crm", seq),),
         )
-        link = Link(name, seq, prev, prev_ts, "signer")
-        record, prev = record_of(event, link, start + seq, sealer(KEYS["signer"]))
-        prev_ts = start + seq
-        made.append(record)
-    return made
+        for seq in range(1, length + 1)
+    ]
+    return [made.add(event, start + seq).decode() for seq, event in enumerate(events, 1)]
 
 
 def first_bad(lines: list[str], **how: Any) -> tuple[int, str] | None:
@@ -113,14 +111,14 @@ def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_ther
     assert first_bad(lines[1:]) is not None
 
 
-def unsigned(event: str, name: str, seq: int, prev: str, ts: float) -> str:
-    link = Link(name, seq, prev, 0.0, "")
-    return record_of(AuditEvent(event), link, ts, sealer(KEYS[""]))[0]
+def unsigned(event: str, **changes: Any) -> str:
+    record = json.loads(Chain("a", KEYS[""], "").add(AuditEvent(event), 1.0)) | changes
+    return json.dumps({**record, "hash": digest(record, KEYS[""])})
 
 
 def test_a_record_that_anybody_can_make_excuses_no_gap() -> None:
     """Acts on keys may be unsigned; one that claims a late time must not make others old."""
-    forged = unsigned("key.update", "z", 1, GENESIS, 9e12)
+    forged = unsigned("key.update", chain="z", ts=9e12)
     lines = chain("b", 5) + chain("a", 20)
     holed = [forged, *lines[:5], *lines[17:]]
     found = first_bad(holed, gone_before=math.inf)
@@ -131,7 +129,7 @@ def test_a_record_that_anybody_can_make_excuses_no_gap() -> None:
 def test_a_chain_that_is_signed_has_no_unsigned_end(event: str) -> None:
     lines = chain("a", 5)[:3]
     last = json.loads(lines[-1])["hash"]
-    found = first_bad([*lines, unsigned(event, "a", 4, last, 2000.0)])
+    found = first_bad([*lines, unsigned(event, seq=4, prev=last, ts=2000.0)])
     assert found is not None and found[0] == 3
 
 
@@ -159,18 +157,14 @@ def test_whoever_has_not_the_key_can_make_no_record() -> None:
 def test_only_acts_on_keys_may_be_unsigned_where_there_is_a_master_key() -> None:
     """`gateway keys` runs where no master key is; a use of a credential never does."""
     for event, good in (("key.create", True), ("credential.use", False), (END, False)):
-        link = Link("a", 1, GENESIS, 0.0, "")
-        record, _ = record_of(AuditEvent(event), link, 1.0, sealer(b"unsigned"))
         chains = Chains(KEYS, signed=True, gone_before=-math.inf)
-        assert (chains.problem(record) == "") is good
+        assert (chains.problem(unsigned(event)) == "") is good
         assert chains.unsigned == int(good)
 
 
 def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not() -> None:
     assert first_bad(chain("a", 3), keys={"": b"unsigned"}, signed=False) is not None
-    link = Link("a", 1, GENESIS, 0.0, "")
-    record, _ = record_of(AuditEvent("x"), link, 1.0, sealer(b"unsigned"))
-    assert first_bad([record], keys={"": b"unsigned"}, signed=False) is None
+    assert first_bad([unsigned("x")], keys={"": b"unsigned"}, signed=False) is None
 
 
 @pytest.mark.parametrize(
@@ -214,3 +208,35 @@ def test_ten_thousand_random_edits_are_all_found() -> None:
             continue
         chains = Chains(KEYS, signed=True, gone_before=-math.inf)
         assert any(chains.problem(one) for one in (*lines[:number], edited)), edited
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+
+
+@given(
+    texts=st.lists(TEXTS, min_size=10, max_size=10),
+    names=st.lists(st.tuples(TEXTS, st.integers(0, 2**53)), max_size=3),
+    numbers=st.tuples(*[st.integers(0, 2**31)] * 2),
+    times=st.tuples(*[st.floats(0, 1e12)] * 3),
+)
+def test_a_record_is_spelled_as_its_hash_has_it_whatever_is_in_it(
+    texts: list[str],
+    names: list[tuple[str, int]],
+    numbers: tuple[int, int],
+    times: tuple[float, float, float],
+) -> None:
+    credentials = tuple(Named(name, version) for name, version in names)
+    event = AuditEvent(*texts[:7], credentials, *texts[7:9], numbers[0], times[0], texts[9])
+    event.count = numbers[1]  # type: ignore[misc]
+    made = Chain("a", KEYS["signer"], "signer")
+    chains = Chains(KEYS, signed=True, gone_before=-math.inf)
+    for ts in times[1:]:
+        record = made.add(event, ts)
+        assert chains.problem(record.decode()) == ""
+        rest = json.loads(record)
+        del rest["hash"]
+        assert (
+            orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)[:-1] == record.rpartition(b',"hash"')[0]
+        )
+        assert rest["credentials"] == [{"name": n, "version": v} for n, v in names]
+        assert (rest["user"], rest["consumer"], rest["ts"]) == (texts[6], texts[3], ts)

@@ -26,12 +26,12 @@ class Broken:
         self.written: list[str] = []
         self.calls = 0
 
-    async def append(self, records: Sequence[str]) -> None:
+    async def append(self, records: Sequence[bytes]) -> None:
         self.calls += 1
         await asyncio.sleep(0)
         if self.calls == 1:
             raise RuntimeError("a bug")
-        self.written += records
+        self.written += [record.decode() for record in records]
 
 
 async def test_a_bug_in_writing_fails_what_waits_and_ends_nothing_else() -> None:
@@ -56,8 +56,8 @@ class Kept:
     def __init__(self) -> None:
         self.written: list[str] = []
 
-    async def append(self, records: Sequence[str]) -> None:
-        self.written += records
+    async def append(self, records: Sequence[bytes]) -> None:
+        self.written += [record.decode() for record in records]
 
 
 async def test_an_event_that_cannot_be_written_fails_alone() -> None:
