@@ -196,6 +196,8 @@ class Handler:
         try:
             if agent is None:
                 raise Denied(Code.NOT_FOUND)
+            # A service has no use for one: what came through it could not be searched.
+            upgrade = upgrade and agent.inject is None
             blocks, own = self._lines(exchange, head, agent, passage, policies)
             outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
             if agent.inject is None:
@@ -221,15 +223,12 @@ class Handler:
         """The gateway's own header lines: for the agent, and for the caller."""
         named, trace = exchange.request_id.encode(), exchange.trace
         ids = self._ids.trace() if trace is None else (trace.trace_id, trace.span_id, trace.flags)
-        blocks: tuple[bytes, ...] = (
-            forwarding_block(head, exchange.client.hop, policies.trusted_proxies),
-            trace_block(head, *ids),
-            passage.identity,
-            b"X-Request-Id: %b\r\n" % named,
-        )
-        if agent.inject is not None:
-            # Who calls is between the caller and the gateway.
-            blocks = (blocks[1], blocks[3])
+        blocks: tuple[bytes, ...] = (trace_block(head, *ids), b"X-Request-Id: %b\r\n" % named)
+        if agent.inject is None:
+            # With services, who calls is between the caller and the gateway.
+            hop = exchange.client.hop
+            forwarding = forwarding_block(head, hop, policies.trusted_proxies)
+            blocks = (forwarding, passage.identity, *blocks)
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
         if agent.cors is not None:
             own += answer_block(head, agent)

@@ -9,7 +9,7 @@ from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, patterns, scrubbed_headers
-from gateway.proxy.streaming import Body
+from gateway.proxy.streaming import Body, WholeBody
 from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.dress import Dress, limits_beside
@@ -51,11 +51,15 @@ def scrubbed(
     head.headers = scrubbed_headers(head.headers, known)
     if head.bodiless:
         return outgoing, payload
-    body = ScrubbedBody(payload, known, opener(head))
-    length = head.content_length
+    undo, length = opener(head), head.content_length
     came_whole = None if length is None else call.connection.take_whole(length)
     # What is replaced has another length.
-    head.content_length = body.whole(came_whole)
+    if came_whole is not None and undo is None:
+        text = known.replaced(came_whole)
+        head.content_length = len(text)
+        return outgoing, WholeBody(text)
+    body = ScrubbedBody(payload, known, undo)
+    head.content_length = body.whole()
     return outgoing, body
 
 
@@ -109,12 +113,12 @@ class ScrubbedBody:
     def set_exception(self, error: BaseException) -> None:
         self._payload.set_exception(error)
 
-    def whole(self, text: bytes | None) -> int | None:
-        """The length of all of it, where it is all there: `text`, or what waits in the reader."""
+    def whole(self) -> int | None:
+        """The length of all of it, where it is all there."""
         if self._inflater is not None or not self._payload.is_eof():
             return None
         self._ended = True
-        self._read = self._known.replaced(self._payload.read_nowait(-1) if text is None else text)
+        self._read = self._known.replaced(self._payload.read_nowait(-1))
         return len(self._read)
 
     def read_nowait(self, most: int) -> bytes:

@@ -90,18 +90,8 @@ class Services:
         elif dress.body is not None and values.body:
             dress.body = with_fields(dress.body, outgoing.head.headers, values.body)
         await self.record(exchange, outgoing, values, dress.errand)
-        # A service has no use for an upgrade: what came through it could not be searched.
-        dressed = Outgoing(
-            outgoing.agent,
-            outgoing.head,
-            outgoing.located,
-            outgoing.passage,
-            outgoing.blocks,
-            outgoing.own,
-            upgrade=False,
-            dress=dress,
-        )
-        await self._forwarder.forward(exchange, dressed)
+        outgoing.dress = dress
+        await self._forwarder.forward(exchange, outgoing)
 
     async def _prepare(self, scheme: Scheme) -> None:
         if scheme not in self._prepared:

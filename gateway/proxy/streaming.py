@@ -39,6 +39,32 @@ class TimedBody(Body, Timed, Protocol):
     """A body that ends itself."""
 
 
+class WholeBody:
+    """Stands in for the reader of a body that is here."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def is_eof(self) -> bool:
+        return True
+
+    def at_eof(self) -> bool:
+        return not self._text
+
+    def exception(self) -> BaseException | None:
+        return None
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """It cannot be cut any more."""
+
+    def read_nowait(self, most: int, /) -> bytes:
+        text, self._text = self._text, b""
+        return text
+
+    async def readany(self) -> bytes:
+        return self.read_nowait(-1)
+
+
 class AnswerStream:
     """`chunked`: for the caller. `events`: it is an event stream that can be written into. `begun`:
     what of the body was passed on with the head."""

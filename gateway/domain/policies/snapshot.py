@@ -103,10 +103,12 @@ class Agent:
     fallback: tuple[str, ...] = ()
     tools: ToolServer | None = None
 
-    @property
-    def place(self) -> str:
-        """The name by which logs, metrics and records tell it from all others."""
-        return self.name if self.inject is None else f"{self.kind}/{self.name}"
+    # The name by which logs, metrics and records tell it from all others.
+    place: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        place = self.name if self.inject is None else f"{self.kind}/{self.name}"
+        object.__setattr__(self, "place", place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,17 @@
 """The request head as it is sent to an agent."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.domain.policies.snapshot import Network
 from gateway.domain.traffic import Trace
-from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.request import Header, RequestHead
 
 WEBSOCKET = b"websocket"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % WEBSOCKET
 
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
@@ -30,30 +31,24 @@ def identity_block(fields: Iterable[tuple[str, str]]) -> bytes:
 
 
 def write_head(
-    head: RequestHead,
-    path: bytes,
-    authority: bytes,
-    blocks: Iterable[bytes],
-    *,
-    upgrade: bytes = b"",
+    method: str, path: bytes, authority: bytes, headers: Sequence[Header], *blocks: bytes
 ) -> bytes:
     """The bytes of the request line and all headers, the empty line included.
 
     `blocks` are whole header lines of the gateway's own, each ended by CRLF; they come last, so
     that nothing a caller sent can stand after them.
     """
-    parts = [head.method.encode(), b" ", path, b" HTTP/1.1\r\nHost: ", authority, b"\r\n"]
-    if head.headers:
-        parts += (b"\r\n".join(map(b": ".join, head.headers)), b"\r\n")
-    if head.chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
-    elif head.content_length is not None:
-        parts.append(b"Content-Length: %d\r\n" % head.content_length)
-    if upgrade:
-        parts += (b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n")
-    parts += blocks
-    parts.append(b"\r\n")
-    return b"".join(parts)
+    lines = b"\r\n".join(map(b": ".join, headers))
+    end = b"\r\n" if lines else b""
+    begin = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), path, authority)
+    return b"".join((begin, lines, end, *blocks, b"\r\n"))
+
+
+def framing(length: int | None, *, chunked: bool) -> bytes:
+    """The header line that tells where the body ends; None: there is no body."""
+    if chunked:
+        return b"Transfer-Encoding: chunked\r\n"
+    return b"" if length is None else b"Content-Length: %d\r\n" % length
 
 
 def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) -> bytes:

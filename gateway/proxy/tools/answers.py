@@ -92,32 +92,6 @@ async def as_event(
     return Event(data, rest).encode()
 
 
-class WholeBody:
-    """Stands in for the reader of a body that is here."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-
-    def is_eof(self) -> bool:
-        return True
-
-    def at_eof(self) -> bool:
-        return not self._text
-
-    def exception(self) -> BaseException | None:
-        return None
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """It cannot be cut any more."""
-
-    def read_nowait(self, most: int, /) -> bytes:
-        text, self._text = self._text, b""
-        return text
-
-    async def readany(self) -> bytes:
-        return self.read_nowait(-1)
-
-
 class EventsBody:
     """Stands in for the reader of an event stream: what it gives was looked at."""
 

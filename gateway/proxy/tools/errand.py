@@ -9,12 +9,11 @@ from gateway.protocol.http.request import Header
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.scrub import scrubbed_headers
 from gateway.proxy.scrubbed import beside_limits, check_refused, opener, scrubbed
-from gateway.proxy.streaming import Body
+from gateway.proxy.streaming import Body, WholeBody
 from gateway.proxy.tools.answers import (
     EVENTS,
     JSON,
     EventsBody,
-    WholeBody,
     kind_of,
     read_all,
     shown_json,

@@ -10,8 +10,8 @@ from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies.services import Sign
 from gateway.domain.policies.snapshot import Upstream
 from gateway.protocol.http.answer import AnswerHead
-from gateway.protocol.http.request import Header, RequestHead
-from gateway.protocol.http.upstream_request import write_head
+from gateway.protocol.http.request import Header
+from gateway.protocol.http.upstream_request import framing, write_head
 from gateway.protocol.inject import with_headers, with_query
 from gateway.services.credentials.inject import Injected, Secret, Values
 
@@ -69,7 +69,7 @@ class Errand(Protocol):
 def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> bytes:
     """The head as it is sent to `upstream`, and to no other host."""
     head, values = outgoing.head, dress.values
-    path = f"{upstream.base_path}{outgoing.located.path.decode('ascii')}" or "/"
+    path = b"%b%b" % (upstream.base_path.encode(), outgoing.located.path) or b"/"
     query = with_query(head.target.query, values.query)
     headers = with_headers(head.headers, values.headers, values.names)
     inject = outgoing.agent.inject
@@ -80,7 +80,7 @@ def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> byte
             head.method,
             upstream.scheme == "https",
             upstream.authority,
-            path,
+            path.decode("ascii"),
             query[1:].decode("ascii"),
             headers,
             _hashed(outgoing, dress, inject.sign),
@@ -89,10 +89,14 @@ def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> byte
     length, chunked = head.content_length, head.chunked
     if dress.body is not None:
         length, chunked = len(dress.body), False
-    sent = RequestHead(
-        head.method, head.target, headers=headers, content_length=length, chunked=chunked
+    return write_head(
+        head.method,
+        path + query,
+        upstream.authority.encode(),
+        headers,
+        framing(length, chunked=chunked),
+        *outgoing.blocks,
     )
-    return write_head(sent, path.encode() + query, upstream.authority.encode(), outgoing.blocks)
 
 
 def _hashed(outgoing: "Outgoing", dress: Dress, sign: Sign) -> bytes | None:

@@ -1,9 +1,10 @@
 """An admitted request, ready to be sent."""
 
-from gateway.domain.facts import fact
+from dataclasses import dataclass
+
 from gateway.domain.policies.snapshot import Agent, Upstream
 from gateway.protocol.http.request import RequestHead
-from gateway.protocol.http.upstream_request import WEBSOCKET, write_head
+from gateway.protocol.http.upstream_request import UPGRADE, framing, write_head
 from gateway.proxy.upstream.dress import Dress, dressed_head
 from gateway.services.admission.locate import Located
 from gateway.services.admission.passage import Passage
@@ -13,10 +14,11 @@ from gateway.services.admission.standing import Standing
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@fact
+@dataclass(slots=True)
 class Outgoing:
     """`blocks`: the gateway's header lines for the agent, `own`: those for the caller.
-    `upgrade`: it asks for a WebSocket. `dress`: what a call to a service holds besides.
+    `upgrade`: it asks for a WebSocket. `dress`: what a call to a service holds besides, once that
+    is known.
     """
 
     agent: Agent
@@ -32,13 +34,16 @@ class Outgoing:
         """The head as it is sent to `upstream`."""
         if self.dress is not None:
             return dressed_head(self, self.dress, upstream)
-        preserved = self.head.authority if self.agent.preserve_host else b""
+        head = self.head
+        preserved = head.authority if self.agent.preserve_host else b""
         return write_head(
-            self.head,
-            b"%b%b%b" % (upstream.base_path.encode(), self.located.path, self.head.target.query),
+            head.method,
+            b"%b%b%b" % (upstream.base_path.encode(), self.located.path, head.target.query),
             preserved or upstream.authority.encode(),
-            self.blocks,
-            upgrade=WEBSOCKET if self.upgrade else b"",
+            head.headers,
+            framing(head.content_length, chunked=head.chunked),
+            UPGRADE if self.upgrade else b"",
+            *self.blocks,
         )
 
     @property
