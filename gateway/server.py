@@ -1,9 +1,7 @@
 """Listeners: accept, drain, stop."""
 
 import asyncio
-import errno
 import math
-import os
 import select
 import signal
 import socket
@@ -16,12 +14,13 @@ import structlog
 from gateway.crypto.tls import load_chain, server_context, stamps
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits, ServerTls
+from gateway.proxy.accepting import Acceptor
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
 from gateway.proxy.handler import Handler
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.room import Connections
-from gateway.proxy.sharing import SharedSocket
+from gateway.proxy.sockets import address_of, bound, cannot_listen
 from gateway.proxy.tunnel import LAST_WORDS_SECONDS
 
 BACKLOG = 1024
@@ -35,10 +34,6 @@ LAST_REQUEST_SECONDS = 0.5
 ONE_WISH_SECONDS = 1.0
 
 log = structlog.get_logger()
-
-
-class AddressTakenError(OperationError):
-    """Another program listens there already."""
 
 
 class Certificate:
@@ -94,15 +89,15 @@ class Listener:
         self.connections = Connections(monotonic)
         self._outbox = outbox
         self._given = sockets
-        self._servers: list[asyncio.Server | SharedSocket] = []
+        self._acceptors: list[Acceptor] = []
         self._draining = False
 
     @property
     def address(self) -> Address:
         """Where it listens: with port 0, the port that was given."""
-        if not self._servers or not self._servers[0].sockets:
+        if not self._acceptors or not self._acceptors[0].sockets:
             return self._address
-        return Address(self._address.host, self._servers[0].sockets[0].getsockname()[1])
+        return Address(self._address.host, address_of(self._acceptors[0].sockets).port)
 
     async def start(self) -> None:
         """AddressTakenError, or another OperationError if the address is not ours."""
@@ -111,25 +106,18 @@ class Listener:
                 "aiohttp came without its compiled parsers, which keep malformed requests out: "
                 "install its wheel for this platform, and do not set AIOHTTP_NO_EXTENSIONS."
             )
+        shared, most = bool(self._given), self._limits.max_connections
+        self._acceptors = [
+            Acceptor(one, self._accept, self._tls(), most=most, shared=shared)
+            for one in self._given or await bound(self._address)
+        ]
         try:
-            await self._listen()
+            for acceptor in self._acceptors:
+                acceptor.start(BACKLOG)
         except OSError as problem:
-            # The loop's own text names the address a second time.
-            reason = os.strerror(problem.errno) if problem.errno else str(problem)
-            taken = problem.errno == errno.EADDRINUSE
-            kind = AddressTakenError if taken else OperationError
-            raise kind(f"Cannot listen on {self._address}: {reason}.") from None
-
-    async def _listen(self) -> None:
-        for given in self._given:
-            shared = SharedSocket(given, self._accept, self._tls())
-            shared.start(BACKLOG)
-            self._servers.append(shared)
-        if not self._given:
-            host, port = self._address.host, self._address.port
-            loop = asyncio.get_running_loop()
-            made = loop.create_server(self._accept, host, port, backlog=BACKLOG, **self._tls())
-            self._servers.append(await made)
+            for acceptor in self._acceptors:
+                acceptor.close()
+            raise cannot_listen(self._address, problem) from None
 
     def _tls(self) -> dict[str, Any]:
         if self._certificate is None:
@@ -146,9 +134,9 @@ class Listener:
         self._draining = True
         for connection in self.connections:
             connection.take_one_more()
-        await _take_backlog(self._servers, min(seconds, BACKLOG_SECONDS))
-        for server in self._servers:
-            server.close()
+        await _take_backlog(self._acceptors, min(seconds, BACKLOG_SECONDS))
+        for acceptor in self._acceptors:
+            acceptor.close()
         # Those that were accepted just before are only now among the connections.
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)
@@ -186,10 +174,10 @@ class Listener:
             await asyncio.wait(ended, timeout=left)
 
 
-async def _take_backlog(servers: list[asyncio.Server | SharedSocket], seconds: float) -> None:
+async def _take_backlog(acceptors: list[Acceptor], seconds: float) -> None:
     """Accept what the kernel has accepted already: closing the socket would reset it."""
     waiting = select.poll()
-    for listening in (one for server in servers for one in server.sockets):
+    for listening in (one for acceptor in acceptors for one in acceptor.sockets):
         waiting.register(listening.fileno(), select.POLLIN)
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds

@@ -85,7 +85,7 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
     # Imported late: `gateway demo --help` must not pay for it.
     import uvloop
 
-    from gateway.server import AddressTakenError
+    from gateway.proxy.sockets import AddressTakenError
 
     configure("auto", "warning")
     settings = Settings(

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 import structlog
 
 from gateway.domain.settings import Settings, StoreSettings
+from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
-from gateway.workers.sockets import address_of, bound
 
 # Beyond the drain, for a worker's own end.
 END_SECONDS = 10.0

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,23 @@ async def test_a_handshake_that_does_not_go_on_is_ended(secure: World) -> None:
         with suppress(ConnectionError):
             assert await reader.read() == b""
     writer.close()
+
+
+async def test_handshakes_that_do_not_go_on_keep_nobody_out(
+    store: StoreSettings, client: Redis, authority: trustme.CA, files: ServerTls
+) -> None:
+    """They hold no place among the connections, so there are no more of them than of those."""
+    limits = ListenerLimits(max_connections=4, head=60)
+    async with new_world(store, client, tls=files, limits=limits) as world, AsyncExitStack() as end:
+        mute = [await asyncio.open_connection(*world.address) for _ in range(20)]
+        for _, writer in mute:
+            end.callback(writer.close)
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                assert await shown(world, authority) == "localhost"
+            for reader, _ in mute[:16]:
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
 
 
 async def test_a_renewed_certificate_is_shown_from_the_next_handshake_on(

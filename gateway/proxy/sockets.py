@@ -1,4 +1,4 @@
-"""Listening sockets that outlive the workers which accept on them."""
+"""Sockets to listen on, made before anybody accepts on them."""
 
 import asyncio
 import errno
@@ -7,11 +7,14 @@ import socket
 
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address
-from gateway.server import AddressTakenError
+
+
+class AddressTakenError(OperationError):
+    """Another program listens there already."""
 
 
 async def bound(address: Address) -> tuple[socket.socket, ...]:
-    """A socket for each IP address of `address`: bound, and listening once a worker says so.
+    """A socket for each IP address of `address`: bound, and listening once somebody says so.
 
     Until then connections are refused, as by a gateway that has not started. OperationError,
     AddressTakenError among them.
@@ -29,11 +32,15 @@ async def bound(address: Address) -> tuple[socket.socket, ...]:
     except OSError as problem:
         for one in sockets:
             one.close()
-        reason = os.strerror(problem.errno) if problem.errno else str(problem)
-        taken = problem.errno == errno.EADDRINUSE
-        kind = AddressTakenError if taken else OperationError
-        raise kind(f"Cannot listen on {address}: {reason}.") from None
+        raise cannot_listen(address, problem) from None
     return tuple(sockets)
+
+
+def cannot_listen(address: Address, problem: OSError) -> OperationError:
+    # The loop's own text names the address a second time.
+    reason = os.strerror(problem.errno) if problem.errno else str(problem)
+    kind = AddressTakenError if problem.errno == errno.EADDRINUSE else OperationError
+    return kind(f"Cannot listen on {address}: {reason}.")
 
 
 def address_of(sockets: tuple[socket.socket, ...]) -> Address:

@@ -1,4 +1,5 @@
-"""Accepting on a socket on which other processes accept too, so that each gets its share."""
+"""Accepting connections: each of several processes gets its share, and no crowd of handshakes
+that do not go on keeps others out."""
 
 import asyncio
 import errno
@@ -16,25 +17,36 @@ STARVED_SECONDS = 0.1
 _STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class SharedSocket:
-    """What `asyncio.Server` is for a socket of one's own.
+class Acceptor:
+    """Makes a connection of whatever comes in on one socket. `most`: TLS
+    handshakes under way; beyond it the oldest one ends.
 
-    Event loops take all that waits, so of 32 connections opened at once one of two idle workers
-    got nearly all. Here one is taken, then a moment is left to the others; while more wait than
-    that, two, then four, so that nobody waits for long.
+    `shared`: other processes accept on it too. Event loops take all that waits, so of 32
+    connections opened at once one of two idle workers got nearly all. Here one is taken, then a
+    moment is left to the others; while more wait than that, two, then four, so that nobody waits
+    for long.
     """
 
     def __init__(
-        self, given: socket.socket, accept: Callable[[], asyncio.Protocol], tls: dict[str, Any]
+        self,
+        listening: socket.socket,
+        accept: Callable[[], asyncio.Protocol],
+        tls: dict[str, Any],
+        *,
+        most: int,
+        shared: bool,
     ) -> None:
-        self.sockets: tuple[socket.socket, ...] = (given,)
-        self._socket = given
+        self.sockets: tuple[socket.socket, ...] = (listening,)
+        self._socket = listening
         self._accept = accept
         self._tls = tls
+        self._most = most
+        self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._pausing: asyncio.TimerHandle | None = None
-        self._opening: set[asyncio.Task[Any]] = set()
-        self._at_once = 1
+        # In the order in which they came.
+        self._opening: dict[asyncio.Task[Any], None] = {}
+        self._at_once = self._fewest = 1 if shared else MOST_AT_ONCE
 
     def start(self, backlog: int) -> None:
         self._socket.setblocking(False)
@@ -52,12 +64,12 @@ class SharedSocket:
         self._socket.close()
 
     def _take(self) -> None:
-        pause = PAUSE_SECONDS
+        pause = PAUSE_SECONDS if self._shared else 0.0
         for _ in range(self._at_once):
             try:
                 taken, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError):
-                self._at_once = 1
+                self._at_once = self._fewest
                 break
             except OSError as problem:
                 # Anything else is about a caller who has left meanwhile.
@@ -66,17 +78,24 @@ class SharedSocket:
             self._open(taken)
         else:
             self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
-        self._loop.remove_reader(self._socket.fileno())
-        self._pausing = self._loop.call_later(pause, self._go_on)
+        if pause:
+            self._loop.remove_reader(self._socket.fileno())
+            self._pausing = self._loop.call_later(pause, self._go_on)
 
     def _go_on(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._take)
 
     def _open(self, taken: socket.socket) -> None:
         taken.setblocking(False)
+        if self._tls and len(self._opening) >= self._most:
+            # Nobody needs as long as it has had.
+            next(iter(self._opening)).cancel()
         task = self._loop.create_task(self._opened(taken))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        self._opening[task] = None
+        task.add_done_callback(self._opened_or_not)
+
+    def _opened_or_not(self, task: asyncio.Task[Any]) -> None:
+        del self._opening[task]
 
     async def _opened(self, taken: socket.socket) -> None:
         try:
