@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from gateway.domain.audit.record import AuditEvent
+from gateway.domain.errors import Denied
 from gateway.services.audit.writing import Audit
 
 QUIET_SECONDS = 1.0
@@ -45,10 +46,15 @@ class AuditQueue:
             await asyncio.wait(self._writing)
 
     async def _record(self, events: Sequence[AuditEvent]) -> None:
-        written = (self._audit.record(event) for event in events)
-        ended = await asyncio.gather(*written, return_exceptions=True)
+        lost = 0
+        # They are written together, so that only the first one is waited for.
+        for written in [self._audit.record(event) for event in events]:
+            try:
+                await written
+            except Denied:
+                lost += 1
         self._waiting -= len(events)
-        if lost := sum(one is not None for one in ended):
+        if lost:
             self._lost(lost)
 
     def _lost(self, records: int) -> None:
