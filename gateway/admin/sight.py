@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.keys import keys_of
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.usage import By, Counts, Step
 from gateway.domain.workers import WorkerRecord
+from gateway.services.keys.find import no_key
 from gateway.services.telemetry.usage import (
     EVERYTHING,
     Latency,
@@ -95,7 +97,13 @@ async def usage_latency(backend: Backend, call: Call) -> Told:
 
 async def usage_of_key(backend: Backend, call: Call) -> Told:
     asked: KeyUsageQuery = call.query
-    points = await key_series(backend.usage, call.parts["id"], *asked.until(backend.clock()))
+    key_id = call.parts["id"]
+    points = await key_series(backend.usage, key_id, *asked.until(backend.clock()))
+    # What a key that was deleted used is told for as long as it is kept.
+    if not any(point.counts.requests for point in points):
+        record, _ = await keys_of(backend, call).revised(key_id)
+        if record is None:
+            raise no_key(key_id)
     return Told(SeriesShape(points=points))
 
 

@@ -372,6 +372,9 @@ async def test_usage_is_told_by_time_and_by_name(world: World, ask: Ask, admin: 
     for step in ("minute", "hour", "day"):
         own = (await ask(admin, "GET", f"/keys/{key.id}/usage?step={step}&last=3")).json
         assert sum(point["counts"]["requests"] for point in own["points"]) == 4
+    await world.client.delete(world.record(key))
+    for key_id, status in ((key.id, 200), ("000000000000", 404)):
+        assert (await ask(admin, "GET", f"/keys/{key_id}/usage?last=3")).status == status
 
 
 async def test_latency_is_told_by_time_and_counts_what_was_let_in(
