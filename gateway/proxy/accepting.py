@@ -18,8 +18,8 @@ _STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """Makes a connection of whatever comes in on one socket. `most`: TLS
-    handshakes under way; beyond it the oldest one ends.
+    """Makes a connection of whatever comes in on one socket. `most`: TLS handshakes under way;
+    beyond it the oldest one ends.
 
     `shared`: other processes accept on it too. Event loops take all that waits, so of 32
     connections opened at once one of two idle workers got nearly all. Here one is taken, then a

@@ -68,17 +68,17 @@ class Chain:
     def add(self, event: AuditEvent, ts: float) -> bytes:
         """The next record, as JSON. TypeError or ValueError where none can be made of `event`: then
         the chain is as it was."""
-        one = event
+        e = event
         begin, middle, end = _said_again(
-            (one.actor, one.agent, self.name, one.code, one.consumer, one.count, one.credentials),
-            (one.decision, one.event, one.key_id, self._signer, one.status, one.tool, one.user),
+            (e.actor, e.agent, self.name, e.code, e.consumer, e.count, e.credentials),
+            (e.decision, e.event, e.key_id, self._signer, e.status, e.tool, e.user),
         )
         text = _RECORD % (
             begin,
-            _json(one.latency_ms),
+            _json(e.latency_ms),
             self._prev.encode(),
             _json(self._prev_ts),
-            _json(one.request_id),
+            _json(e.request_id),
             self.seq + 1,
             middle,
             _json(ts),
