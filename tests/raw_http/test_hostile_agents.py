@@ -184,7 +184,11 @@ async def test_an_answer_to_head_has_no_body_for_anybody(scene: Scene, piece: by
         await scene.all_is_well(turn)
 
 
-async def test_an_agent_that_answers_head_as_if_it_were_get_is_understood(scene: Scene) -> None:
+@pytest.mark.parametrize("before", [b"", HINTS, 3 * HINTS], ids=len)
+async def test_an_agent_that_answers_head_as_if_it_were_get_is_understood(
+    scene: Scene, before: bytes
+) -> None:
+    scene.agent.piece = before + HONEST
     answer = await scene.one.ask("/odd/n00000", "HEAD")
     assert answer is not None
     assert (answer.status, answer.headers["Content-Length"]) == (200, "6")

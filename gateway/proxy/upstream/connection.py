@@ -199,12 +199,15 @@ class UpstreamConnection(Stream):
     def _take_head_alone(self, data: bytes) -> bool:
         """Agents answer HEAD as if it were GET: what follows the head is no answer to anything, and
         ends the connection. Whether there is a head."""
-        head, end, _ = data.partition(_HEAD_END)
         self._spoiled = True
+        end, rest = _HEAD_END, data
         with suppress(HttpProcessingError):
-            messages, _, _ = self._parser_for(bodiless=True).feed_data(head + end)
-            for message, payload in messages:
-                self._take(message, payload)
+            # Interim answers have heads of their own.
+            while end and not self._answer.done():
+                head, end, rest = rest.partition(_HEAD_END)
+                messages, _, _ = self._parser_for(bodiless=True).feed_data(head + end)
+                for message, payload in messages:
+                    self._take(message, payload)
         return self._message is not None
 
     def _check_trailers(self, body: StreamReader, end: bytes) -> None:
