@@ -113,11 +113,13 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await page.get_by_label("value", exact=True).fill(value)
     await page.get_by_role("button", name="Save").click()
     await page.get_by_role("cell", name="crm_key").wait_for()
+    await page.get_by_role("status").get_by_text("crm_key: version 1.").wait_for()
     assert value not in await page.content()
     await page.locator("summary", has_text="Rotate").click()
     await page.get_by_role("cell").get_by_label("value", exact=True).fill(f"{value}-2")
     await page.get_by_role("cell").get_by_role("button", name="Rotate").click()
     await page.get_by_role("cell", name="2", exact=True).wait_for()
+    await page.get_by_role("status").get_by_text("crm_key: version 2.").wait_for()
     assert value not in await page.content()
     # Fields whose names are up to whoever keeps them.
     await page.get_by_label("Type").select_option("headers")
@@ -143,6 +145,7 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await row.locator("summary", has_text="Remove").click()
     await row.get_by_role("button", name="Yes, remove it").click()
     await row.wait_for(state="detached")
+    await page.get_by_role("status").get_by_text("oss: deleted").wait_for()
 
 
 async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(

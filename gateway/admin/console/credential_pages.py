@@ -7,7 +7,7 @@ from gateway.admin import change_keys, reach, vault
 from gateway.admin.backend import Backend
 from gateway.admin.console.view import FIELD, Seen, Sent, View, at, call_of, items_of
 from gateway.admin.routing import Caller, checked
-from gateway.domain.credentials import TYPES, CredentialType
+from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 
 # Of fields whose names are up to whoever keeps them, in one form: `named.0` names `field.named.0`.
 NAMED = 4
@@ -17,11 +17,15 @@ _NAMED = "named."
 async def list_credentials(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     told = (await vault.list_credentials(backend, call_of(caller))).data
     kind = TYPES.get(sent.get("type", ""), TYPES["api_key"])
+    changed = sent.get("changed", "")
     return Seen(
         "credentials",
         {
             "credentials": told.credentials,
             "last_error": told.last_error,
+            # Told of what is there now: whatever a link to this page may claim.
+            "changed": next((one for one in told.credentials if one.name == changed), None),
+            "gone": changed if _is_id(changed) else "",
             "types": list(TYPES),
             "kind": kind.name,
             "fields": _fields(kind),
@@ -29,6 +33,14 @@ async def list_credentials(backend: Backend, caller: Caller, _: Sent, sent: Sent
             "may_write": caller.may(vault.WRITE),
         },
     )
+
+
+def _is_id(text: str) -> bool:
+    try:
+        parse_id(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _fields(kind: CredentialType) -> list[tuple[str, bool]]:
@@ -68,7 +80,7 @@ async def keep_credential(backend: Backend, caller: Caller, _: Sent, sent: Sent)
         given["expires"] = sent["expires"]
     parts = {"name": sent.get("name", "")}
     await vault.put(backend, call_of(caller, parts, body=checked(vault.SetBody, given)))
-    return Seen("", go="credentials")
+    return _told_of(parts)
 
 
 def _given(sent: Sent) -> dict[str, str]:
@@ -86,7 +98,12 @@ async def act_on_credential(backend: Backend, caller: Caller, parts: Sent, sent:
         given = {"fields": items_of(sent, FIELD), "grace": sent.get("grace") or "0"}
         body = checked(vault.RotateBody, given)
         await vault.rotate(backend, call_of(caller, parts, body=body))
-    return Seen("", go="credentials")
+    return _told_of(parts)
+
+
+def _told_of(parts: Sent) -> Seen:
+    """The list, with what has become of this one."""
+    return Seen("", go=f"credentials?changed={CredentialId(parts['name'], parts.get('user', ''))}")
 
 
 async def list_users(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:

@@ -272,6 +272,10 @@ CHINESE = MappingProxyType(
         "rotated": "已轮换",
         "unchanged": "未改变",
         "deleted": "已删除",
+        "version": "版本",
+        "Workers, and agents that pull, take it with their next look.": (
+            "工作进程和拉取凭据的代理会在下次查看时更新。"
+        ),
         "refused": "已拒绝",
         "No key is left that this is about.": "没有需要处理的密钥。",
         "Yes, do this": "确定执行",
