@@ -20,12 +20,14 @@ EDGES = {
     "gateway/app/upstream_probe.py",
 }
 # Where a refusal is told in another way, and work goes on: an upstream that cannot be reached while
-# there is another one to ask; a reader of a stream whose key has died; one of several keys.
+# there is another one to ask; a reader of a stream whose key has died; one of several keys; a
+# record that nobody waits for.
 GOES_ON = {
     ("gateway/proxy/forward.py", "_acquire"),
     ("gateway/admin/answer.py", "_caller"),
     ("gateway/admin/answer.py", "still"),
     ("gateway/services/keys/bulk.py", "rotations"),
+    ("gateway/services/audit/queue.py", "_record"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

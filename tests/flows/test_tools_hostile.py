@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.keys.key import Key
+from gateway.protocol.strict_json import LEVELS
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
@@ -255,7 +256,10 @@ async def test_what_is_no_answer_of_a_tool_server_is_none(
         web.Response(text=f'"{TOKEN}"', content_type="application/json"),
         web.Response(text=f"{{{TOKEN}", content_type="application/json"),
         web.Response(text="[" * 5000 + "]" * 5000, content_type="application/json"),
-        web.Response(text='{"a":' * 900 + "1" + "}" * 900, content_type="application/json"),
+        *(
+            web.Response(text='{"a":' * n + "1" + "}" * n, content_type="application/json")
+            for n in (LEVELS + 1, 900)
+        ),
         web.Response(status=307, headers={"Location": f"http://127.0.0.1/{TOKEN}"}),
     ]
 

@@ -15,7 +15,7 @@ import orjson
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from gateway.protocol.scrub import Patterns, patterns
-from gateway.protocol.strict_json import encode, has_too_many
+from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 
 _LARGE = 2**17
 _ENDS = (rb"\n", rb"\r")
@@ -148,6 +148,6 @@ def decode(text: bytes) -> dict[str, Any]:
             found = json.loads(text)
         except (ValueError, RecursionError):
             raise NoMessageError from None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or is_too_deep(text):
         raise NoMessageError
     return found
