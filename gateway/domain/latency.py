@@ -2,8 +2,10 @@
 span of time add up, which quantiles do not."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 # Upper bounds in milliseconds, from a warm admission to what nobody waits for.
 BOUNDS = (
@@ -11,6 +13,7 @@ BOUNDS = (
     *(1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0, 60_000.0),
 )
 _NAMES = (*(f"{bound:g}" for bound in BOUNDS), "more")
+_bin = partial(bisect_left, tuple(bound / 1000 for bound in BOUNDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,13 @@ class Quantiles:
     p99: float
 
 
-def bin_of(seconds: float) -> str:
-    """The name of the bin that counts what took so long."""
-    return _NAMES[bisect_left(BOUNDS, seconds * 1000)]
+def in_bins(seconds: Iterable[float]) -> dict[str, int]:
+    """How many of these are in each bin, by its name; not those that are empty."""
+    return {_NAMES[number]: count for number, count in Counter(map(_bin, seconds)).items()}
 
 
 def quantiles(bins: Mapping[str, int]) -> Quantiles | None:
-    """Of what was counted by `bin_of`; None: nothing was. Within a bin all is taken to be spread
+    """Of what was counted by `in_bins`; None: nothing was. Within a bin all is taken to be spread
     evenly, and what took longer than the last bound is taken for the last bound."""
     counts = [bins.get(name, 0) for name in _NAMES]
     if not any(counts):

@@ -15,7 +15,7 @@ from secrets import token_hex
 import structlog
 
 from gateway.domain.keys.record import well_formed
-from gateway.domain.latency import Quantiles, bin_of, quantiles
+from gateway.domain.latency import Quantiles, in_bins, quantiles
 from gateway.domain.settings import StoreSettings
 from gateway.domain.traffic import Handled
 from gateway.domain.usage import (
@@ -85,8 +85,8 @@ class UsageBook:
             if code:
                 self._into(buckets(By.CODE, at), code, one)
         for by, time_of in _TIMES:
-            taken = (bin_of(seconds) for seconds in map(time_of, batch) if seconds is not None)
-            for name, number in Counted(taken).items():
+            taken = [seconds for seconds in map(time_of, batch) if seconds is not None]
+            for name, number in in_bins(taken).items():
                 self._into(buckets(by, at), name, Counts(requests=number))
 
     def spend(self, key_id: str, consumer: str, agent: str, used: TokensUsed) -> None:
