@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 # Long enough for another process to be awake, short for a caller.
@@ -89,13 +90,18 @@ class Acceptor:
         taken.setblocking(False)
         if self._tls and len(self._opening) >= self._most:
             # Nobody needs as long as it has had.
-            next(iter(self._opening)).cancel()
+            oldest = next(iter(self._opening))
+            del self._opening[oldest]
+            oldest.cancel()
         task = self._loop.create_task(self._opened(taken))
         self._opening[task] = None
-        task.add_done_callback(self._opened_or_not)
+        task.add_done_callback(partial(self._ended, taken))
 
-    def _opened_or_not(self, task: asyncio.Task[Any]) -> None:
-        del self._opening[task]
+    def _ended(self, taken: socket.socket, task: asyncio.Task[Any]) -> None:
+        self._opening.pop(task, None)
+        if task.cancelled():
+            # It may not even have begun.
+            taken.close()
 
     async def _opened(self, taken: socket.socket) -> None:
         try:

@@ -37,8 +37,12 @@ async def bound(address: Address) -> tuple[socket.socket, ...]:
 
 
 def cannot_listen(address: Address, problem: OSError) -> OperationError:
-    # The loop's own text names the address a second time.
-    reason = os.strerror(problem.errno) if problem.errno else str(problem)
+    if isinstance(problem, socket.gaierror):
+        # Its numbers are not the system's.
+        reason = problem.strerror
+    else:
+        # The loop's own text names the address a second time.
+        reason = os.strerror(problem.errno) if problem.errno else str(problem)
     kind = AddressTakenError if problem.errno == errno.EADDRINUSE else OperationError
     return kind(f"Cannot listen on {address}: {reason}.")
 
