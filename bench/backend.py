@@ -1,8 +1,8 @@
 """The agent that every peer stands in front of. Lean, so that it is never what is measured.
 
-GET /1k: 1 KB at once. GET /big: 1 MB. GET /sse: 200 events, 5 ms apart. POST anything: the body is
-read and dropped, then 1 KB. GET /events: how many events were sent so far. GET /head: the head of
-this very request.
+GET /1k: 1 KB at once. GET /big: 1 MB. GET /sse: 200 events, 5 ms apart. POST /completions: the
+body is read and dropped, then the same events. POST anything else: then 1 KB. GET /events: how
+many events were sent so far. GET /head: the head of this very request.
 Only the last part of a path counts. Bodies must have a length.
 """
 
@@ -18,7 +18,8 @@ BIG = 2**20
 _COMMON = b"Date: Mon, 02 Nov 2026 08:00:00 GMT\r\nServer: bench\r\n"
 _EVENT = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,'
-    b'"model":"bench","choices":[{"index":0,"delta":{"content":"word"},"finish_reason":null}]}\n\n'
+    b'"model":"bench","choices":[{"index":0,"delta":{"content":"word"},"finish_reason":null}],'
+    b'"usage":null}\n\n'
 )
 _CHUNK = b"%x\r\n%b\r\n" % (len(_EVENT), _EVENT)
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -52,6 +53,7 @@ class Backend(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._read = b""
         self._body_left = 0
+        self._asked = b""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,7 +63,7 @@ class Backend(asyncio.Protocol):
         if self._body_left:
             self._body_left -= len(data)
             if self._body_left <= 0:
-                self._transport.write(_SMALL)
+                self._answer_post()
             return
         self._read += data
         head, end, rest = self._read.partition(b"\r\n\r\n")
@@ -72,15 +74,15 @@ class Backend(asyncio.Protocol):
 
     def _answer(self, head: bytes, rest: bytes) -> None:
         method, path, _ = head.split(b" ", 2)
+        self._asked = path.rpartition(b"/")[2]
         if method == b"POST":
             self._body_left = _length(head) - len(rest)
             if self._body_left <= 0:
-                self._transport.write(_SMALL)
+                self._answer_post()
             return
-        match path.rpartition(b"/")[2]:
+        match self._asked:
             case b"sse":
-                self._transport.write(_STREAM_HEAD)
-                self._stream(EVENTS)
+                self._begin_stream()
             case b"big":
                 self._transport.write(_LARGE)
             case b"events":
@@ -89,6 +91,16 @@ class Backend(asyncio.Protocol):
                 self._transport.write(_sized(b"text/plain", head))
             case _:
                 self._transport.write(_SMALL)
+
+    def _answer_post(self) -> None:
+        if self._asked == b"completions":
+            self._begin_stream()
+        else:
+            self._transport.write(_SMALL)
+
+    def _begin_stream(self) -> None:
+        self._transport.write(_STREAM_HEAD)
+        self._stream(EVENTS)
 
     def _stream(self, left: int) -> None:
         if self._transport.is_closing():

@@ -14,6 +14,8 @@ COLD_KEYS = 1000
 ADMITTED, REFUSED = 14, 3
 # A message of MCP. Asked of an agent it is a body like any other.
 CALL = CONFIGS / "call.json"
+# A conversation of 10 KB, answered with a stream.
+CHAT = CONFIGS / "chat.json"
 _STREAMS = ("gateway", "passthrough", "nginx", "nginx-lua", "caddy")
 _FULL = tuple(name for name, peer in PEERS.items() if peer.full)
 
@@ -27,11 +29,20 @@ CASES = (
     Case("deny", "30 % denied", refused=2 * REFUSED / (ADMITTED + 2 * REFUSED)),
     Case("cold", f"{COLD_KEYS:,} cold keys"),
     Case("sse", f"SSE, {EVENTS} events", "/sse", streams=True),
+    Case(
+        "model",
+        "a model's stream",
+        "/chat/completions",
+        method="POST",
+        streams=True,
+        base="/models/v1",
+        text=CHAT,
+    ),
     Case("down", "1 MB down", "/big"),
     Case("up", "1 MB up", "/upload", method="POST", body=BIG),
 )
 PEERS_OF = {
-    **dict.fromkeys(("inject", "post", "tool"), ("gateway",)),
+    **dict.fromkeys(("inject", "post", "tool", "model"), ("gateway",)),
     "deny": _FULL,
     "cold": _FULL,
     **dict.fromkeys(("sse", "down", "up"), _STREAMS),

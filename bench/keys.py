@@ -17,7 +17,7 @@ from gateway.domain.keys import key as grammar
 from gateway.store.state_dir import socket_path
 
 AT_ONCE = 500
-SCOPE = "agents/bench:ask services/bench tools/bench"
+SCOPE = "agents/bench:ask services/bench tools/bench models/bench"
 
 POLICIES = """\
 version: 1
@@ -38,6 +38,11 @@ tools:
     transport: http
     upstream: http://127.0.0.1:{backend}
     inject: {{headers: {{X-Secret: "Bearer ${{credentials.bench.value}}"}}}}
+models:
+  - name: bench
+    provider: compatible
+    upstream: http://127.0.0.1:{backend}
+    credential: "${{credentials.bench}}"
 plans:
   bench:
     rate: 1000000/s

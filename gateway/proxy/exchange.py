@@ -32,7 +32,8 @@ class Exchange:
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
     `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
-    had to be read to know where it goes. `asked`: what it asks of a server of tools. `tool`: which
+    had to be read to know where it goes. `hide_usage`: the gateway has put into it that the answer
+    is to end with its usage. `asked`: what it asks of a server of tools. `tool`: which
     one was called, once that is on record. `user`: for whom it is. `shadow`: the code with which a
     rule that is tried out would have refused it. `trace`: its place in one, if somebody traces.
     """
@@ -45,6 +46,7 @@ class Exchange:
     answered: float | None = None
     page_fields: Fields = ()
     held: bytes | None = None
+    hide_usage = False
     asked: Asked | None = None
     trace: Trace | None = None
     _waited = 0.0

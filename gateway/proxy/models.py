@@ -16,8 +16,8 @@ from gateway.protocol.models.request import (
     ModelPath,
     catalogue,
     entry,
-    model_of,
     read_path,
+    read_prompt,
     sent_as_read,
 )
 from gateway.protocol.models.usage import asked_to_tell
@@ -59,25 +59,26 @@ class Models:
         if head.method != "POST":
             return locate_no_model(asked)
         if not head.has_body:
-            model_of(b"")
+            read_prompt(b"")
         expects = b"expect" in head.fields
-        exchange.held = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
-        name = model_of(exchange.held, head.headers)
+        body = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
+        prompt = read_prompt(body, head.headers)
+        telling = None
+        if asked.dialect is Dialect.OPENAI:
+            telling = asked_to_tell(asked.path, body, prompt.members)
+        exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
-        return locate_model(asked, name, policies)
+        return locate_model(asked, prompt.model, policies)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""
-        first, hide = outgoing.agent, False
-        if exchange.held is not None and first.dialect is Dialect.OPENAI:
-            telling = asked_to_tell(outgoing.located.path, exchange.held)
-            exchange.held, hide = telling or exchange.held, telling is not None
+        first = outgoing.agent
         others = (policies.models.get(name) for name in first.fallback)
         chain = [first, *(model for model in others if model is not None)]
         for model in chain:
             last = model is chain[-1]
             try:
-                await self._ask(exchange, outgoing, model, last=last, hide=hide)
+                await self._ask(exchange, outgoing, model, last=last)
             except PassedOverError:
                 continue
             except Denied as denied:
@@ -87,7 +88,7 @@ class Models:
             return
 
     async def _ask(
-        self, exchange: Exchange, outgoing: Outgoing, model: Agent, *, last: bool, hide: bool
+        self, exchange: Exchange, outgoing: Outgoing, model: Agent, *, last: bool
     ) -> None:
         if model.inject is None:
             raise Denied(Code.NOT_FOUND)
@@ -101,7 +102,7 @@ class Models:
         metering = Metering(
             outgoing.located.path,
             len(exchange.held or b""),
-            hide=hide,
+            hide=exchange.hide_usage,
             on_used=partial(self._spender.spend, payer),
         )
         await self._services.forward(

@@ -111,8 +111,8 @@ def test_base64_of_a_text_around_it_gives_no_more_than_its_edges(
 
 
 @given(
-    secrets=st.lists(st.text("ab/", min_size=4, max_size=9), min_size=1, max_size=4),
-    text=st.text("ab/x", max_size=60),
+    secrets=st.lists(st.text("ab/\n", min_size=4, max_size=9), min_size=1, max_size=4),
+    text=st.text("ab/x\n", max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=8),
 )
 def test_how_the_stream_is_cut_changes_nothing(

@@ -1,6 +1,6 @@
 """Which model a request asks for, and in whose dialect."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -53,6 +53,15 @@ class ModelPath:
         return self.path in _CALLS
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked of a model. `members`: of the JSON object that it is; none where it is a
+    form."""
+
+    model: str
+    members: Mapping[str, Any]
+
+
 def read_path(path: bytes) -> ModelPath:
     """Where a request under `/models/` goes."""
     if path.startswith(_ANTHROPIC + b"/"):
@@ -67,13 +76,14 @@ def read_path(path: bytes) -> ModelPath:
     return ModelPath(dialect, rest)
 
 
-def model_of(body: bytes, headers: Iterable[Header] = ()) -> str:
-    """The name in the body; Denied(bad_request) where there is none."""
+def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
+    """Denied(bad_request) where the body names no model."""
     boundary = boundary_of(headers)
-    name = _in_json(body) if boundary is None else field(body, boundary, "model")
+    members: Mapping[str, Any] = _in_json(body) if boundary is None else {}
+    name = members.get("model") if boundary is None else field(body, boundary, "model")
     if not isinstance(name, str) or not is_name(name):
         raise refused(_NO_MODEL)
-    return name
+    return Prompt(name, members)
 
 
 def sent_as_read(headers: Iterable[Header]) -> list[Header]:
@@ -86,7 +96,7 @@ def sent_as_read(headers: Iterable[Header]) -> list[Header]:
     return [*others, (b"Content-Type", b"application/json")]
 
 
-def _in_json(body: bytes) -> Any:
+def _in_json(body: bytes) -> dict[str, Any]:
     try:
         found: Any = strict_json.read(body)
     except RepeatedNameError:
@@ -96,11 +106,11 @@ def _in_json(body: bytes) -> Any:
     except ValueError:
         raise refused(_NO_MODEL) from None
     if not isinstance(found, dict):
-        return None
+        raise refused(_NO_MODEL)
     if look_alike(found, _MODEL) is not None:
         # To whoever ignores case it is another model than the one that was admitted.
         raise refused("The body has a name that differs from 'model' in its case only.")
-    return found.get("model")
+    return found
 
 
 def catalogue(names: list[str], dialect: Dialect) -> dict[str, Any]:

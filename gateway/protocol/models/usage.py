@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Protocol
 
 import orjson
@@ -25,27 +27,29 @@ _TOKEN_CALLS = frozenset(
     }
 )
 _STREAMS = frozenset({b"/chat/completions", b"/completions"})
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
+_END = re.compile(b"|".join(_ENDS))
 _USAGE = b'"usage"'
+# Who is asked to tell at the end says in every event before that there is nothing to tell yet.
+_TELLS = re.compile(rb'"usage"(?!\s*:\s*null)')
+_DATA = b"data:"
+_DATA_LINES = (b"\n" + _DATA, b"\r" + _DATA)
 
 
-def asked_to_tell(path: bytes, body: bytes) -> bytes | None:
-    """`body`, asking for the usage at the end of a stream; None: it does already, or need not."""
-    if _call(path) not in _STREAMS or not (b'"stream"' in body or b"\\u" in body):
-        return None
-    try:
-        asked = strict_json.read(body)
-    except ValueError:
-        return None
+def asked_to_tell(path: bytes, body: bytes, members: Mapping[str, Any]) -> bytes | None:
+    """`body`, which has these `members`, asking for the usage at the end of a stream; None: it does
+    already, or need not."""
     # What is no boolean may be one to a lenient provider.
-    if not isinstance(asked, dict) or not asked.get("stream"):
+    if not members.get("stream") or _call(path) not in _STREAMS:
         return None
-    options = asked.get("stream_options")
+    if "stream_options" not in members:
+        # The rest stays byte for byte: to write a long one anew takes as long as to read it.
+        return b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
+    options = members["stream_options"]
     known = options if isinstance(options, dict) else {}
     if known.get("include_usage") is True:
         return None
-    asked["stream_options"] = {**known, "include_usage": True}
-    return strict_json.encode(asked)
+    return strict_json.encode({**members, "stream_options": {**known, "include_usage": True}})
 
 
 def _call(path: bytes) -> bytes:
@@ -98,37 +102,47 @@ class StreamMeter:
 
     def feed(self, piece: bytes) -> bytes:
         text = self._held + piece
-        shown: list[bytes] = []
-        at = 0
         # A separator may have begun in what was held.
-        for end in _END.finditer(text, max(0, len(self._held) - 3)):
-            event = text[at : end.end()]
-            at = end.end()
-            if not (self._look(event) and self._hide):
-                shown.append(event)
-        self._held = text[at:]
-        if len(self._held) > MOST_HELD:
-            shown.append(self._held)
-            self._held = b""
-        return b"".join(shown)
+        end = _end_of_events(text, max(0, len(self._held) - 3))
+        if len(text) - end > MOST_HELD:
+            end = len(text)
+        self._held = text[end:]
+        return self._look(text[:end])
 
     def end(self) -> bytes:
         rest, self._held = self._held, b""
-        return b"" if self._look(rest) and self._hide else rest
+        return self._look(rest)
 
     def used(self) -> TokensUsed:
         return told(self._usage) if self._usage else self._guess.used()
 
-    def _look(self, event: bytes) -> bool:
+    def _look(self, events: bytes) -> bytes:
+        """What of them is to be shown."""
+        self._guess.events += events.startswith(_DATA) + sum(map(events.count, _DATA_LINES))
+        if _TELLS.search(events) is None:
+            return events
+        ends = [0, *(found.end() for found in _END.finditer(events)), len(events)]
+        each = (events[begin:end] for begin, end in pairwise(ends))
+        return b"".join(event for event in each if not (self._tells(event) and self._hide))
+
+    def _tells(self, event: bytes) -> bool:
         """Whether it is there for nothing but to tell."""
-        self._guess.events += b"data:" in event
-        if _USAGE not in event:
+        if _TELLS.search(event) is None:
             return False
-        lines = (line for line in event.splitlines() if line.startswith(b"data:"))
+        lines = (line for line in event.splitlines() if line.startswith(_DATA))
         data = _loaded(b"\n".join(line[5:] for line in lines))
         found = _usage_in(data)
         self._usage.update((name, value) for name, value in found.items() if value is not None)
         return bool(found) and data.get("choices") == []
+
+
+def _end_of_events(text: bytes, since: int) -> int:
+    """Behind the last event in `text` that is whole, looked for from `since` on; 0: there is
+    none."""
+    if text.endswith(_ENDS):
+        return len(text)
+    ends = ((text.rfind(mark, since), len(mark)) for mark in _ENDS)
+    return max(at + length if at >= 0 else 0 for at, length in ends)
 
 
 class _Guess:

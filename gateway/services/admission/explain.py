@@ -15,7 +15,7 @@ from gateway.domain.keys.views import view
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.rpc import read
-from gateway.protocol.models.request import MODELS_PREFIX, model_of, read_path
+from gateway.protocol.models.request import MODELS_PREFIX, read_path, read_prompt
 from gateway.protocol.strict_json import encode
 from gateway.services.admission.admit import shadow_code
 from gateway.services.admission.authenticate import Candidate, Slot
@@ -226,7 +226,7 @@ def _located_model(head: RequestHead, question: Question, policies: Policies) ->
         raise UsageError("--model: say which model the body names; the URL alone does not tell.")
     if head.method != "POST":
         return locate_no_model(asked)
-    return locate_model(asked, model_of(encode({"model": question.model})), policies)
+    return locate_model(asked, read_prompt(encode({"model": question.model})).model, policies)
 
 
 def _head(question: Question) -> RequestHead:

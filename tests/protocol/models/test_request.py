@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.domain.errors import Denied
-from gateway.protocol.models.request import model_of
+from gateway.protocol.models.request import read_prompt
 
 UNCLEAR = [
     pytest.param(b'{"model": "cheap", "model": "dear"}', id="named twice"),
@@ -27,11 +27,11 @@ UNCLEAR = [
 @pytest.mark.parametrize("body", UNCLEAR)
 def test_a_body_that_two_readers_could_take_differently_is_refused(body: bytes) -> None:
     with pytest.raises(Denied) as refusal:
-        model_of(body)
+        read_prompt(body)
     assert refusal.value.denial.status == 400
     assert refusal.value.denial.name == "bad_request"
 
 
 def test_the_model_of_a_body_is_the_one_that_it_names() -> None:
     body = b'{"messages": [{"role": "user", "content": "model"}], "model": "cheap", "n": 1.5}'
-    assert model_of(body) == "cheap"
+    assert read_prompt(body).model == "cheap"

@@ -1,0 +1,108 @@
+"""What an answer's stream says that it took is found and, where nobody asked for it, taken out,
+however the stream is cut into pieces."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.usage import TokensUsed
+from gateway.protocol import strict_json
+from gateway.protocol.models.request import read_prompt
+from gateway.protocol.models.usage import MOST_HELD, StreamMeter, asked_to_tell
+
+PATH = b"/chat/completions"
+WORD = b'data: {"choices":[{"delta":{"content":"say \\"usage\\": 7"}}],"usage":null}'
+TOLD = b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}'
+DONE = b"data: [DONE]"
+BESIDE = b'data: {"choices":[{"delta":{}}],\ndata: "usage" :\ndata: {"prompt_tokens":2}}'
+
+
+def metered(pieces: list[bytes], *, hide: bool = True) -> tuple[bytes, TokensUsed]:
+    meter = StreamMeter(PATH, 40, hide=hide)
+    shown = b"".join([*map(meter.feed, pieces), meter.end()])
+    return shown, meter.used()
+
+
+def in_pieces(text: bytes, cuts: list[int]) -> list[bytes]:
+    ends = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    return [text[begin:end] for begin, end in pairwise(ends)]
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_the_event_that_nobody_asked_for_goes_wherever_the_stream_is_cut(end: bytes) -> None:
+    whole = b"".join(event + end for event in (b": ping", WORD, WORD, TOLD, DONE))
+    rest = b"".join(event + end for event in (b": ping", WORD, WORD, DONE))
+    for cut in range(len(whole)):
+        assert metered(in_pieces(whole, [cut])) == (rest, TokensUsed(2, 3, 5))
+    assert metered(in_pieces(whole, [*range(len(whole))])) == (rest, TokensUsed(2, 3, 5))
+    assert metered([whole], hide=False) == (whole, TokensUsed(2, 3, 5))
+
+
+@given(
+    events=st.lists(st.sampled_from([WORD, TOLD, DONE, BESIDE, b": ping", b""]), max_size=6),
+    ends=st.lists(st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r", b"\n"]), min_size=6, max_size=6),
+    cuts=st.lists(st.integers(0, 900), max_size=6),
+    hide=st.booleans(),
+)
+def test_how_the_stream_is_cut_changes_nothing(
+    events: list[bytes], ends: list[bytes], cuts: list[int], hide: bool
+) -> None:
+    text = b"".join(event + end for event, end in zip(events, ends, strict=False))
+    shown, used = metered(in_pieces(text, cuts), hide=hide)
+    assert (shown, used) == metered([text], hide=hide)
+    if not hide:
+        assert shown == text
+
+
+def test_what_tells_beside_an_answer_is_shown() -> None:
+    whole = BESIDE + b"\n\n"
+    assert metered([whole]) == (whole, TokensUsed(2, 0, 2))
+
+
+def test_where_nobody_tells_each_event_counts_as_a_token() -> None:
+    whole = b": ping\n\n" + 3 * (b"event: word\n" + WORD + b"\n\n")
+    assert metered([whole]) == (whole, TokensUsed(10, 3, 13, estimated=True))
+    assert metered(in_pieces(whole, [*range(len(whole))]))[1].completion == 3
+
+
+def test_an_event_that_does_not_end_is_not_held_for_ever() -> None:
+    meter = StreamMeter(PATH, 0, hide=True)
+    assert meter.feed(b"data: " + MOST_HELD * b"x") == b"data: " + MOST_HELD * b"x"
+
+
+def told(body: bytes, path: bytes = PATH) -> bytes | None:
+    return asked_to_tell(path, body, read_prompt(body).members)
+
+
+def test_a_stream_is_asked_to_tell_and_the_rest_of_the_body_stays_as_it_came() -> None:
+    body = b' \r\n{ "model": "m", "stream" : true, "n": 1e0, "messages": [ "\\u00fc" ] } '
+    assert told(body) == b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (b'{"include_usage": false, "other": 1}', {"include_usage": True, "other": 1}),
+        (b"null", {"include_usage": True}),
+        (b'"all"', {"include_usage": True}),
+    ],
+)
+def test_what_a_caller_says_of_its_stream_stays_beside_it(options: bytes, asked: object) -> None:
+    body = b'{"model": "m", "stream": true, "stream_options": %b, "n": 2}' % options
+    sent = strict_json.read(told(body) or b"")
+    assert sent == {"model": "m", "stream": True, "stream_options": asked, "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, b'{"model": "m"}'),
+        (PATH, b'{"model": "m", "stream": false}'),
+        (PATH, b'{"model": "m", "stream": true, "stream_options": {"include_usage": true}}'),
+        (b"/responses", b'{"model": "m", "stream": true}'),
+    ],
+)
+def test_who_tells_anyway_or_does_not_stream_is_asked_nothing(path: bytes, body: bytes) -> None:
+    assert told(body, path) is None
