@@ -122,3 +122,28 @@ def test_a_reader_that_has_enough_is_no_reason_to_complain(arguments: tuple[str,
     )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "says"),
+    [
+        (">&-", ("version",), 1, "gateway: Bad file descriptor.\n"),
+        (">&-", ("--help",), 1, "gateway: Bad file descriptor.\n"),
+        ("<&-", ("keys", "delete", "4xT9mQ2LrB7c"), 2, "gateway: Nobody is here to confirm this"),
+        ("<&-", ("keys", "import"), 1, "gateway: What came on stdin is no export of keys"),
+        ("2>&-", ("frobnicate",), 2, ""),
+        ("<&- >&- 2>&-", ("version",), 1, ""),
+    ],
+)
+def test_standard_streams_that_are_closed_are_a_failure_and_no_bug(
+    closed: str, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.startswith(says)
+    assert ended.stderr.count("\n") == (1 if says else 0)
