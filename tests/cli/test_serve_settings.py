@@ -13,6 +13,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.embedded.server import embedded, running_socket
 from tests.cli.key_commands import PEPPER
 from tests.cli.serving import PATIENCE, refused, serving, start
+from tests.cli.vault_commands import VaultCommands
 
 POLICIES = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
 FREE = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
@@ -180,6 +181,20 @@ async def test_with_a_redis_given_no_key_is_made(folder: Path, settings: dict[st
         gateway.data = ("127.0.0.1", gateway.data[1])
         assert (await gateway.get("/readyz")).status == 200
     assert not (folder / ".gateway").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_beyond_loopback_a_key_that_was_made_opens_no_vault(
+    workers: str, store: StoreSettings, folder: Path, settings: dict[str, str]
+) -> None:
+    made = VaultCommands(store, folder, master="")("set", "crm", "--type", "api_key", value="v")
+    assert made.code == 0
+    listening = ("--listen", "0.0.0.0:0", "--workers", workers)
+    code, said = await refused("serve", *listening, folder=folder, settings={**FREE, **settings})
+    assert code == 2
+    assert one_sentence(said.splitlines(keepends=True)[-1])
+    assert "GATEWAY_MASTER_KEY_FILE" in said
+    assert "--embedded" in said
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])

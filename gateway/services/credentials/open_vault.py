@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import Report, Sync
 from gateway.crypto.envelope import Envelope, MasterKeys
-from gateway.domain.errors import OperationError
+from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings
@@ -24,6 +24,11 @@ from gateway.store.connections.connect import open_store
 from gateway.store.tasks import end
 from gateway.store.vault import VaultStore
 
+_NO_KEY = (
+    "The vault holds credentials, and no master key was given: set GATEWAY_MASTER_KEY_FILE (one "
+    "that was made by itself is for loopback, unless --embedded says that it is meant)."
+)
+
 
 @asynccontextmanager
 async def live_credentials(
@@ -32,7 +37,8 @@ async def live_credentials(
     """Fetched once, if the vault answers, and kept up to date until the context ends. The vault
     is in `client`'s Redis, or in one of its own.
 
-    OperationError where the vault answers and none of the master keys is the right one.
+    Where the vault answers and holds credentials: UsageError without a master key, OperationError
+    where none of them is the right one.
     """
     if settings.vault.url is None:
         async with _kept(client, settings, traffic) as credentials:
@@ -55,6 +61,8 @@ async def _kept(
     sync = Sync(source, settings.vault.poll, held.append)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
         # Said once, as the reason for which it ends.
+        if not settings.vault.master_keys:
+            raise UsageError(_NO_KEY)
         raise OperationError(str(sync.problem))
     for report in held:
         tell_log(report)
