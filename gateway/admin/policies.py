@@ -37,7 +37,7 @@ class PoliciesShape(BaseModel):
 
 class ReloadShape(BaseModel):
     """`taken`: whether what was read is in force in this worker now; every worker looks at the
-    files by itself, five times a second."""
+    files by itself, five times a second. Where it is not, these are members of the refusal, 409."""
 
     taken: bool
     revision: str
@@ -110,16 +110,23 @@ async def show(backend: Backend, _: Call) -> Told:
 
 
 async def reload(backend: Backend, call: Call) -> Told:
+    told = await read_now(backend, call)
+    if not told.taken:
+        # Whoever looks at the status alone must not believe that it was done.
+        detail = f"The files cannot be used: revision {told.revision} stays in force."
+        raise ApiError(409, "refused", detail, facts=told.model_dump())
+    return Told(told)
+
+
+async def read_now(backend: Backend, call: Call) -> ReloadShape:
     if backend.live is None:
         raise ApiError(409, "refused", "These policies do not come from files.")
     await backend.acts(call.caller.actor).record("policies.reload")
     loaded = await backend.live.reload(f"asked by {call.caller.actor}")
-    return Told(
-        ReloadShape(
-            taken=loaded.policies is not None,
-            revision=backend.policies().revision,
-            problems=_problems(loaded.problems),
-        )
+    return ReloadShape(
+        taken=loaded.policies is not None,
+        revision=backend.policies().revision,
+        problems=_problems(loaded.problems),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -45,7 +46,7 @@ class NoQuery(Shape):
 
 class ApiError(GatewayError):
     """An answer of RFC 9457. `errors`: each bad field with what is wrong with it. `allow`: the
-    methods that there are instead."""
+    methods that there are instead. `facts`: further members of the answer."""
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class ApiError(GatewayError):
         detail: str,
         errors: Sequence[Mapping[str, str]] = (),
         allow: Iterable[str] = (),
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.errors = tuple(errors)
         self.allow = tuple(allow)
+        self.facts = facts
 
 
 async def _nobody() -> None:
@@ -265,6 +268,7 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 
 def problem_reply(problem: ApiError, request_id: str) -> Reply:
     told: dict[str, Any] = {
+        **problem.facts,
         "type": "about:blank",
         "title": problem.code.replace("_", " "),
         "status": problem.status,

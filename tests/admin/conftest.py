@@ -1,11 +1,14 @@
 """The admin API of one gateway, and keys with powers over it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.domain.keys.key import Key
+from gateway.services.policies.directory import list_directory, read_directory
+from gateway.services.policies.reload import LivePolicies
 from tests.flows.conftest import world
 from tests.flows.world import Answer, World
 
@@ -40,3 +43,10 @@ def ask(world: World) -> Ask:
 async def admin(world: World) -> Key:
     world.serve(world.agent())
     return await world.issue("gateway/admin", consumer="ops")
+
+
+def live_files(folder: Path, text: str) -> LivePolicies:
+    (folder / "a.yaml").write_text(text)
+    loaded = read_directory(folder).policies
+    assert loaded is not None
+    return LivePolicies(folder, list_directory(folder), loaded, lambda policies: policies)

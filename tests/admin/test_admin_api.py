@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,13 @@ from gateway.admin.routing import ADMIN, Route
 from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.services.policies.directory import list_directory, read_directory
-from gateway.services.policies.reload import LivePolicies
 from gateway.store.audit import AuditStore
-from tests.admin.conftest import Ask
+from tests.admin.conftest import Ask, live_files
 from tests.flows.many_keys import many_keys
-from tests.flows.world import World, new_world
+from tests.flows.world import Answer, World, new_world
 
 POWERS = ("admin", "keys", "credentials-write", "audit", "read")
+PROBLEM = "application/problem+json"
 SALES = {"consumer": "sales", "scopes": ["agents/*"]}
 
 
@@ -234,7 +234,7 @@ async def test_every_bad_field_is_named(
 ) -> None:
     answer = await ask(admin, method, path, body)
     assert answer.status == 422
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Content-Type"] == PROBLEM
     assert {error["field"] for error in answer.json["errors"]} == bad
 
 
@@ -414,10 +414,7 @@ async def test_who_would_lose_by_files_that_were_not_taken_yet_is_told(
 ) -> None:
     file = tmp_path / "a.yaml"
     text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:1'}, b: {upstream: 'http://x'}}\n"
-    file.write_text(text)
-    loaded = read_directory(tmp_path).policies
-    assert loaded is not None
-    live = LivePolicies(tmp_path, list_directory(tmp_path), loaded, lambda policies: policies)
+    live = live_files(tmp_path, text)
     async with new_world(store, client, live=live) as world:
         reader = await world.issue("gateway/read", consumer="ops")
         await world.issue("agents/*", consumer="sales")
@@ -439,6 +436,34 @@ async def test_who_would_lose_by_files_that_were_not_taken_yet_is_told(
         refused = await diff()
         assert refused["diff"] is None
         assert refused["problems"][0]["place"].endswith("a.yaml:2:13")
+
+
+async def test_a_reload_of_files_that_cannot_be_used_is_no_success_and_says_where(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    live = live_files(tmp_path, "version: 1\nplans: {p: {rate: 1/s}}\n")
+    async with new_world(store, client, live=live) as world:
+        admin = await world.issue("gateway/admin", consumer="ops")
+        url = f"http://{world.gateways[0].admin.address}/admin/v1/policies"
+        headers = {"Authorization": f"Bearer {admin.text}"}
+
+        async def ask(method: str, path: str = "") -> Answer:
+            async with world.session.request(method, url + path, headers=headers) as answer:
+                return Answer(answer.status, answer.headers, await answer.read())
+
+        (tmp_path / "a.yaml").write_text("version: 1\nplans: {p: {rate: 2/s}}\n")
+        taken = await ask("POST", "/reload")
+        assert (taken.status, taken.json["taken"]) == (200, True)
+        in_force = taken.json["revision"]
+        # A name as another system may have written it.
+        (tmp_path / os.fsdecode(b"\xff.yaml")).write_text("version: 1\nplans: {q: {rate: 1}}\n")
+        refused = await ask("POST", "/reload")
+        assert (refused.status, refused.headers["Content-Type"]) == (409, PROBLEM)
+        assert (refused.json["taken"], refused.json["revision"]) == (False, in_force)
+        (problem,) = refused.json["problems"]
+        assert problem["place"].endswith(r"\udcff.yaml:2:19")
+        assert (await ask("GET")).json["problems"] == [problem]
+        assert (await ask("POST", "/diff")).json["problems"] == [problem]
 
 
 async def test_it_says_how_it_does(ask: Ask, admin: Key) -> None:

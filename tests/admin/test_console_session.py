@@ -5,8 +5,10 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
@@ -14,12 +16,13 @@ from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
 from gateway.domain.keys.key import Key, checksum, parse
 from gateway.domain.keys.views import State
+from gateway.domain.settings import StoreSettings
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.credentials.vault import State as CredentialState
 from gateway.services.keys.bulk import Act
-from tests.admin.conftest import Ask
+from tests.admin.conftest import Ask, live_files
 from tests.flows.test_attacks import wrong
-from tests.flows.world import Answer, World
+from tests.flows.world import Answer, World, new_world
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -327,3 +330,16 @@ def test_scripts_of_others_are_what_they_were() -> None:
     assert {name for name in STATIC if ".min." in name} == set(vendored)
     for name, digest in vendored.items():
         assert sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest
+
+
+async def test_files_that_cannot_be_used_are_shown_where_they_were_to_be_read(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    live = live_files(tmp_path, "version: 1\n")
+    async with new_world(store, client, live=live) as world:
+        cookie = await sign_in(world, await world.issue("gateway/admin", consumer="ops"))
+        (tmp_path / "a.yaml").write_text("version: 1\nplans: {p: {rate: 1}}\n")
+        form = f"csrf={csrf_of(await get(world, 'policies', cookie))}"
+        answer = await post(world, "policies/reload", form, cookie)
+        assert (answer.status, answer.headers["Location"]) == (303, "/console/policies")
+        assert b"a.yaml:2:19" in (await get(world, "policies", cookie)).body

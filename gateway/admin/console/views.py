@@ -83,7 +83,8 @@ async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -
 
 
 async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
-    await policies.reload(backend, call_of(caller))
+    # The page that follows shows what is wrong with the files.
+    await policies.read_now(backend, call_of(caller))
     return Seen("", go="policies")
 
 

@@ -12,7 +12,9 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        # A name that is not UTF-8 could not be told in JSON.
+        file = self.file.encode("utf-8", "backslashreplace").decode()
+        return f"{file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
