@@ -15,6 +15,7 @@ from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import Header
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.tools.asked import Asked
+from gateway.services.admission.passage import Passage
 
 if TYPE_CHECKING:
     from gateway.proxy.client import ClientConnection
@@ -31,11 +32,12 @@ class Exchange:
     `cut`, whether the answer was ended before its end; monotonic times, when it `began`, was
     `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
     `logged_path`: in place of its own, where that is a secret.
-    `page_fields`: what lets a page of another site read the answer. `held`: its body, where that
-    had to be read to know where it goes. `hide_usage`: the gateway has put into it that the answer
-    is to end with its usage. `asked`: what it asks of a server of tools. `tool`: which
-    one was called, once that is on record. `user`: for whom it is. `shadow`: the code with which a
-    rule that is tried out would have refused it. `trace`: its place in one, if somebody traces.
+    `page_fields`: what lets a page of another site read the answer. `limits`: header lines about
+    what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
+    be read to know where it goes. `hide_usage`: the gateway has put into it that the answer is to
+    end with its usage. `asked`: what it asks of a server of tools. `tool`: which one was called,
+    once that is on record. `user`: for whom it is. `shadow`: the code with which a rule that is
+    tried out would have refused it. `trace`: its place in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -49,6 +51,7 @@ class Exchange:
     hide_usage = False
     asked: Asked | None = None
     trace: Trace | None = None
+    limits = b""
     _waited = 0.0
 
     def __init__(
@@ -93,6 +96,12 @@ class Exchange:
     def gone(self) -> bool:
         """Whether the caller is."""
         return self.client.transport is None
+
+    def let_in(self, passage: Passage) -> None:
+        """Its limits were charged, and whatever follows, its answer tells of them."""
+        self.key_id, self.consumer = passage.key_id, passage.consumer
+        self.shadow, self.limits = passage.shadow, passage.limits
+        self.admitted = monotonic()
 
     def refused(self, denied: Denied) -> None:
         """For the record: why, and whose key it was if that was proven."""
@@ -176,7 +185,7 @@ class Exchange:
         """Answer with `reply`; the connection ends with it if the request was not read whole."""
         if not self.body_arrived:
             self.close_after()
-        added = self.page_fields
+        added = self.page_fields + _fields(self.limits)
         if all(name != _REQUEST_ID for name, _ in reply.headers):
             added += ((_REQUEST_ID, self.request_id), ("request-id", self.request_id))
         if added:
@@ -196,3 +205,9 @@ class Exchange:
         """Cut the answer so that it cannot look whole."""
         self.cut = True
         self.client.abort()
+
+
+def _fields(lines: bytes) -> Fields:
+    """Header lines, each ended by CRLF, as names and values."""
+    pairs = (line.partition(": ") for line in lines.decode("ascii").splitlines())
+    return tuple((name, value) for name, _, value in pairs)

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable
-from time import monotonic, time
+from time import time
 
 import structlog
 
@@ -190,9 +190,7 @@ class Handler:
             peer = exchange.client.hop.peer
             address = client_address(head, peer, policies.trusted_proxies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
-            exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
-            exchange.shadow = passage.shadow
-            exchange.admitted = monotonic()
+            exchange.let_in(passage)
         try:
             if agent is None:
                 raise Denied(Code.NOT_FOUND)

@@ -43,9 +43,7 @@ class Pull:
         located = locate_pull(head, asked)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         passage = await self._gatekeeper.admit(head, located, policies, address)
-        exchange.key_id, exchange.consumer = passage.key_id, passage.consumer
-        exchange.shadow = passage.shadow
-        exchange.admitted = monotonic()
+        exchange.let_in(passage)
         try:
             exchange.decoy = next(
                 (name for name in asked.names if self._credentials.is_decoy(CredentialId(name))), ""
@@ -53,7 +51,7 @@ class Pull:
             pulled = await self._pulled(exchange, asked, located, passage, head.user)
             if pulled.versions:
                 await self._audit.record(_event(exchange, pulled, head.user))
-            exchange.reply(_reply(pulled, asked, passage, exchange.request_id))
+            exchange.reply(_reply(pulled, asked, exchange.request_id))
         finally:
             self._gatekeeper.give_back(passage)
 
@@ -100,7 +98,7 @@ def _event(exchange: Exchange, pulled: Pulled, user: str | None) -> AuditEvent:
     )
 
 
-def _reply(pulled: Pulled, asked: Asked, passage: Passage, request_id: str) -> Reply:
+def _reply(pulled: Pulled, asked: Asked, request_id: str) -> Reply:
     tag = f'"{pulled.revision}"'
     headers = (
         ("Cache-Control", "no-store"),
@@ -108,13 +106,7 @@ def _reply(pulled: Pulled, asked: Asked, passage: Passage, request_id: str) -> R
         ("Age", str(pulled.age)),
         ("X-Request-Id", request_id),
         ("request-id", request_id),
-        *_limits(passage),
     )
     if asked.since is not None and not pulled.news:
         return Reply(304, headers, b"")
     return Reply(200, (("Content-Type", "application/json"), *headers), orjson.dumps(pulled.body))
-
-
-def _limits(passage: Passage) -> list[tuple[str, str]]:
-    lines = passage.limits.decode("ascii").split("\r\n")
-    return [(name, value) for name, _, value in (line.partition(": ") for line in lines) if name]

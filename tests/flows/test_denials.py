@@ -316,6 +316,20 @@ async def test_an_agent_that_is_not_there(world: World, unused_tcp_port: int) ->
     check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
 
 
+async def test_what_is_refused_after_it_was_charged_tells_of_the_limits(
+    world: World, unused_tcp_port: int
+) -> None:
+    nobody = Upstream("http", "127.0.0.1", unused_tcp_port)
+    plans = {"few": Plan("few", Limits(quotas=(Quota(9, Window.DAY),)))}
+    world.serve(world.agent(upstream=nobody), plans=plans)
+    key = await world.issue(plan="few")
+    for left in (8, 7):
+        refused = await world.call(key)
+        check(refused, Code.UPSTREAM_UNREACHABLE)
+        assert refused.headers["RateLimit"].startswith(f'"day";r={left};')
+        assert refused.headers["X-RateLimit-Remaining"] == str(left)
+
+
 @pytest.mark.denial("upstream_timeout")
 async def test_an_agent_that_never_answers(world: World) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
