@@ -103,7 +103,7 @@ TYPES: Mapping[str, CredentialType] = MappingProxyType(
 )
 
 # Fields that are sent as a header: what would end the line ends the header.
-_IN_HEADERS = frozenset({"api_key", "bearer", "headers"})
+_IN_HEADERS = frozenset({"api_key", "bearer", "ak_sk", "headers"})
 
 
 def check_fields(type_name: str, fields: Mapping[str, str]) -> None:

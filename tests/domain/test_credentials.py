@@ -66,7 +66,11 @@ def test_a_database_is_one_url_or_its_five_parts_and_not_both() -> None:
 
 @pytest.mark.parametrize("value", ["", "a\r\nX: y", "a\nb", "a\0b", "\u20ac", "\udc80", "\x7f"])
 def test_a_value_that_no_header_can_carry_is_refused_without_being_repeated(value: str) -> None:
-    for name, fields in (("api_key", {"value": value}), ("headers", {"X-A": value})):
+    for name, fields in (
+        ("api_key", {"value": value}),
+        ("headers", {"X-A": value}),
+        ("ak_sk", {"access_key_id": value, "access_key_secret": "s"}),
+    ):
         with pytest.raises(ValueError, match="field") as refused:
             check_fields(name, fields)
         assert not value or value not in str(refused.value)

@@ -161,3 +161,29 @@ async def test_a_secret_that_only_signs_does_not_come_back_either(
     put(world, service(there, sign=AWS))
     answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
     assert answer.body == b"[redacted:cloud] [redacted:cloud] [redacted:cloud]"
+
+
+@pytest.mark.parametrize(
+    ("type_name", "fields"),
+    [
+        ("custom", {"access_key_id": "AK\r\nX-Forged: 1", "access_key_secret": "s"}),
+        ("custom", {**KEYS, "security_token": "sts\nX-Forged: 1"}),
+        ("api_key", {"value": "not-of-a-cloud"}),
+    ],
+)
+@pytest.mark.parametrize("sign", [AWS, ACS])
+async def test_what_cannot_sign_is_told_and_sent_to_nobody(
+    sign: dict[str, str],
+    type_name: str,
+    fields: dict[str, str],
+    world: World,
+    vault: Vault,
+    there: Backend,
+) -> None:
+    """Users bring their own, of whatever type and with whatever in it."""
+    await keep(world, vault, "user/alice/cloud", type_name, **fields)
+    put(world, service(there, sign={**sign, "credential": "${user.cloud}"}))
+    key = await world.issue("services/crm", users=("alice",))
+    answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "alice"})
+    assert (answer.status, answer.code) == (503, "credential_unavailable")
+    assert there.arrived == []

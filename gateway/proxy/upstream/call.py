@@ -15,7 +15,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 class Call:
     """`answer` sends and waits; `end` must follow, whatever happened."""
 
-    __slots__ = ("_data", "_exchange", "_outgoing", "_sent", "_upload", "connection")
+    __slots__ = ("_exchange", "_outgoing", "_sent", "_upload", "_upstream", "connection")
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Call:
         self.connection = connection
         self._exchange = exchange
         self._outgoing = outgoing
-        self._data = outgoing.data_for(upstream)
+        self._upstream = upstream
         self._upload: asyncio.Task[None] | None = None
         self._sent = 0
 
@@ -47,16 +47,17 @@ class Call:
         agent fails; UpstreamLostError if it closed without a word.
         """
         outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
+        data = outgoing.data_for(self._upstream)
         arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
         if not outgoing.head.has_body:
-            connection.write(self._data)
+            connection.write(data)
         elif outgoing.dress is not None and outgoing.dress.body is not None:
-            connection.write(self._data + outgoing.dress.body)
+            connection.write(data + outgoing.dress.body)
         elif exchange.body_arrived:
             body = self._framed(exchange.buffered_body())
-            connection.write(self._data + body + self._ending())
+            connection.write(data + body + self._ending())
         else:
-            connection.write(self._data)
+            connection.write(data)
             # What is left of the time it could wait in the pool is not the agent's.
             connection.deadline.clear()
             return self._upload_until(arrived)

@@ -14,7 +14,7 @@ from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, Template
-from gateway.domain.policies.services import SENT_WHOLE, Inject
+from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject
 from gateway.domain.policies.snapshot import Agent
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
@@ -185,7 +185,7 @@ def _injected(inject: Inject, newest: Found, older: Found) -> Injected:
 def _values(inject: Inject, found: Found) -> Values:
     signing = None
     if inject.sign is not None:
-        signing = found[inject.sign.credential][1].fields
+        signing = _signing(*found[inject.sign.credential])
     named = [(name, _text(template, found)) for name, template in inject.headers]
     if inject.whole is not None:
         named += _as_its_type_says(*found[inject.whole])
@@ -201,6 +201,16 @@ def _values(inject: Inject, found: Found) -> Values:
         tuple((name, _text(template, found)) for name, template in inject.arguments),
         tuple((name, _text(template, found)) for name, template in inject.env),
     )
+
+
+def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
+    """What signs: of a type that takes any field, perhaps."""
+    fields = version.fields
+    if not fields.keys() >= set(SIGNING_FIELDS):
+        raise _unusable(f"Credential '{credential.id}' has not what signs: it is no ak_sk.")
+    for name in ("access_key_id", "security_token"):
+        _header(name, fields.get(name, ""))
+    return fields
 
 
 def _as_its_type_says(credential: Credential, version: Version) -> list[tuple[str, str]]:
