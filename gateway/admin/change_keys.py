@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -25,6 +26,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
+from gateway.domain.policies.snapshot import DEFAULT_PLAN
 from gateway.services.keys import lifecycle
 from gateway.services.keys.find import one
 from gateway.services.keys.issue import Issued, Issuer
@@ -77,6 +79,8 @@ async def create(backend: Backend, call: Call) -> Told:
     keys = keys_of(backend, call)
     _check_powers(call, asked.scopes)
     fields = await _fields(backend, keys, asked)
+    if fields.plan is None and DEFAULT_PLAN in backend.policies().plans:
+        fields = replace(fields, plan=DEFAULT_PLAN)
     issuer = Issuer(keys, backend.peppers, draw)
     issued = await issuer.create(
         fields,

@@ -15,6 +15,8 @@ from gateway.admin.routes import ROUTES
 from gateway.admin.routing import ADMIN, Route
 from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW
 from gateway.domain.keys.key import Key
+from gateway.domain.keys.limits import Limits
+from gateway.domain.policies.snapshot import Plan
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
@@ -59,6 +61,20 @@ async def test_a_key_made_here_works_until_it_is_revoked_here(
     assert (await world.call(made.json["key"])).code == "key_revoked"
     again = await ask(admin, "POST", f"/keys/{made.json['id']}/rotate", {})
     assert (await world.call(again.json["key"])).status == 200
+
+
+async def test_a_key_made_without_a_plan_has_the_limits_of_the_one_named_default(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    assert (await ask(admin, "POST", "/keys", SALES)).json["plan"] is None
+    world.serve(world.agent(), plans={"default": Plan("default", Limits())})
+    made = (await ask(admin, "POST", "/keys", SALES)).json
+    assert made["plan"] == "default"
+    assert (await ask(admin, "POST", "/keys", {**SALES, "plan": ""})).json["plan"] is None
+    changed = await ask(admin, "PATCH", f"/keys/{made['id']}", {"plan": ""})
+    assert changed.json["plan"] is None
+    again = await ask(admin, "PATCH", f"/keys/{made['id']}", {"label": "one"})
+    assert again.json["plan"] is None
 
 
 async def test_a_power_that_is_taken_away_is_gone_with_the_next_request(

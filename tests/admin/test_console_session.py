@@ -15,7 +15,9 @@ from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
 from gateway.domain.keys.key import Key, checksum, parse
+from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
+from gateway.domain.policies.snapshot import Plan
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.credentials.vault import State as CredentialState
@@ -190,6 +192,24 @@ async def test_a_form_that_is_refused_loses_nothing_but_secrets(world: World, ad
     key = await world.issue("agents/*")
     refused = await post(world, f"keys/{key.id}/rotate", f"{csrf}&grace=long", cookie)
     assert (refused.status, b'value="long"' in refused.body) == (422, True)
+
+
+async def test_a_key_without_a_plan_is_chosen_and_not_the_default(world: World, admin: Key) -> None:
+    world.serve(world.agent(), plans={name: Plan(name, Limits()) for name in ("a", "default")})
+    cookie = await sign_in(world, admin)
+    page = await get(world, "keys", cookie)
+    assert b"<option selected>default</option>" in page.body
+    assert page.body.count(b" selected>") == 1
+    form = f"csrf={csrf_of(page)}&consumer=sales&plan="
+    refused = await post(world, "keys", f"{form}&scopes=none", cookie)
+    assert b" selected>default" not in refused.body
+    assert (await post(world, "keys", f"{form}&scopes=agents/a", cookie)).status == 200
+    (name,) = [
+        name
+        async for name in world.client.scan_iter(f"{world.store.prefix}key:*")
+        if await world.client.hget(name, "consumer") == "sales"
+    ]
+    assert await world.client.hget(name, "plan") == ""
 
 
 async def test_a_form_that_is_sent_twice_makes_one_key(world: World, admin: Key) -> None:

@@ -52,10 +52,11 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
 
 async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
     given: dict[str, Any] = {
-        name: sent[name]
-        for name in ("consumer", "plan", "limits", "expires", "label")
-        if sent.get(name)
+        name: sent[name] for name in ("consumer", "limits", "expires", "label") if sent.get(name)
     }
+    if "plan" in sent:
+        # None is a choice too.
+        given["plan"] = sent["plan"]
     given |= {name: sent.get(name, "").split() for name in ("scopes", "users")}
     body = checked(change_keys.CreateBody, given | {"canary": "canary" in sent})
     # A form that is sent twice makes one key.
