@@ -211,3 +211,24 @@ async def test_what_cannot_be_is_refused_in_one_sentence(
         ended, said = await run.ends()
     assert ended == code and said.count("\n") == 1 and said.startswith("gateway: "), said
     assert "ran" not in said
+
+
+async def test_a_file_that_cannot_be_written_any_more_leaves_the_program_with_what_it_has(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    arguments = ("--file", "crm=place/token", "--on-change", "ignore", "--")
+    async with running(pulling, tmp_path, *arguments, "sh", "-c", SAYS_VARIABLE) as run:
+        await run.says("has ")
+        place.rename(tmp_path / "elsewhere")
+        await pulling.vault.write("crm", 2)
+        assert run.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while b"cannot be written" not in await run.process.stderr.readline():
+                pass
+        (tmp_path / "elsewhere").rename(place)
+        await pulling.vault.write("crm", 3)
+        await until(lambda: (place / "token").read_text() == "crm-3")
+        run.process.terminate()
+        assert (await run.ends())[0] == 0

@@ -27,6 +27,8 @@ _TOKEN_CALLS = frozenset(
     }
 )
 _STREAMS = frozenset({b"/chat/completions", b"/completions"})
+# What is answered with numbers takes no tokens for them.
+_EMBEDDINGS = b"/embeddings"
 _ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
 _END = re.compile(b"|".join(_ENDS))
 _USAGE = b'"usage"'
@@ -98,28 +100,44 @@ class StreamMeter:
         self._guess = _Guess(path, prompt)
         self._hide = hide
         self._held = b""
+        # The last of an event that is too long to hold.
+        self._passed = b""
         self._usage: dict[str, Any] = {}
+        # Events since it was told.
+        self._untold = 0
+        self._ended = False
 
     def feed(self, piece: bytes) -> bytes:
         text = self._held + piece
         # A separator may have begun in what was held.
         end = _end_of_events(text, max(0, len(self._held) - 3))
-        if len(text) - end > MOST_HELD:
+        too_long = len(text) - end > MOST_HELD
+        if too_long:
             end = len(text)
         self._held = text[end:]
-        return self._look(text[:end])
+        shown = self._look(text[:end]) if end else b""
+        if too_long:
+            self._passed = text[-TAIL:]
+        return shown
 
     def end(self) -> bytes:
+        self._ended = True
         rest, self._held = self._held, b""
         return self._look(rest)
 
     def used(self) -> TokensUsed:
-        return told(self._usage) if self._usage else self._guess.used()
+        if not self._usage:
+            return self._guess.used()
+        found, more = told(self._usage), self._untold
+        if self._ended or not more:
+            return found
+        # Anthropic's first event tells what was asked, and of the answer only that it has begun.
+        return TokensUsed(found.prompt, found.completion + more, found.total + more, estimated=True)
 
     def _look(self, events: bytes) -> bytes:
         """What of them is to be shown."""
-        self._guess.events += events.startswith(_DATA) + sum(map(events.count, _DATA_LINES))
-        if _TELLS.search(events) is None:
+        if not self._passed and _TELLS.search(events) is None:
+            self._count(events)
             return events
         ends = [0, *(found.end() for found in _END.finditer(events)), len(events)]
         each = (events[begin:end] for begin, end in pairwise(ends))
@@ -127,13 +145,28 @@ class StreamMeter:
 
     def _tells(self, event: bytes) -> bool:
         """Whether it is there for nothing but to tell."""
+        self._count(event)
+        passed, self._passed = self._passed, b""
+        if passed:
+            self._keep(_in_tail(passed + event))
+            return False
         if _TELLS.search(event) is None:
             return False
         lines = (line for line in event.splitlines() if line.startswith(_DATA))
         data = _loaded(b"\n".join(line[5:] for line in lines))
         found = _usage_in(data)
-        self._usage.update((name, value) for name, value in found.items() if value is not None)
+        self._keep(found)
         return bool(found) and data.get("choices") == []
+
+    def _count(self, events: bytes) -> None:
+        more = events.startswith(_DATA) + sum(map(events.count, _DATA_LINES))
+        self._guess.events += more
+        self._untold += more
+
+    def _keep(self, found: dict[str, Any]) -> None:
+        if found:
+            self._untold = 0
+        self._usage.update((name, value) for name, value in found.items() if value is not None)
 
 
 def _end_of_events(text: bytes, since: int) -> int:
@@ -148,10 +181,12 @@ def _end_of_events(text: bytes, since: int) -> int:
 class _Guess:
     """Where nobody tells, or the caller left before anybody did."""
 
-    __slots__ = ("_counts", "_prompt", "bytes", "events")
+    __slots__ = ("_answers", "_counts", "_prompt", "bytes", "events")
 
     def __init__(self, path: bytes, prompt: int) -> None:
-        self._counts = _call(path) in _TOKEN_CALLS
+        call = _call(path)
+        self._counts = call in _TOKEN_CALLS
+        self._answers = call != _EMBEDDINGS
         self._prompt = prompt
         self.bytes = self.events = 0
 
@@ -160,7 +195,7 @@ class _Guess:
             return TokensUsed()
         prompt = -(-self._prompt // BYTES_A_TOKEN)
         # An event of a stream carries about one token.
-        completion = self.events or -(-self.bytes // BYTES_A_TOKEN)
+        completion = (self.events or -(-self.bytes // BYTES_A_TOKEN)) if self._answers else 0
         return TokensUsed(prompt, completion, prompt + completion, estimated=True)
 
 

@@ -1,7 +1,9 @@
 """What an answer's stream says that it took is found and, where nobody asked for it, taken out,
 however the stream is cut into pieces."""
 
+import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.domain.usage import TokensUsed
 from gateway.protocol import strict_json
 from gateway.protocol.models.request import read_prompt
-from gateway.protocol.models.usage import MOST_HELD, StreamMeter, asked_to_tell
+from gateway.protocol.models.usage import MOST_HELD, StreamMeter, WholeMeter, asked_to_tell
 
 PATH = b"/chat/completions"
 WORD = b'data: {"choices":[{"delta":{"content":"say \\"usage\\": 7"}}],"usage":null}'
@@ -106,3 +108,54 @@ def test_what_a_caller_says_of_its_stream_stays_beside_it(options: bytes, asked:
 )
 def test_who_tells_anyway_or_does_not_stream_is_asked_nothing(path: bytes, body: bytes) -> None:
     assert told(body, path) is None
+
+
+MESSAGES = b"/v1/messages"
+RESPONSES = b"/responses"
+
+
+def event(**data: Any) -> bytes:
+    return b"event: x\ndata: %b\n\n" % json.dumps(data).encode()
+
+
+STARTED = event(type="message_start", message={"usage": {"input_tokens": 25, "output_tokens": 1}})
+SAID = event(type="content_block_delta", delta={"text": "word"})
+DELTA = event(type="message_delta", usage={"output_tokens": 15})
+STOPPED = event(type="message_stop")
+
+
+@pytest.mark.parametrize(
+    ("events", "ended", "used"),
+    [
+        # What its first event says of the answer is where it began, and not what it took.
+        ([STARTED, *[SAID] * 90], False, TokensUsed(25, 91, 116, estimated=True)),
+        ([STARTED, *[SAID] * 90, DELTA], False, TokensUsed(25, 15, 40)),
+        ([STARTED, *[SAID] * 90, DELTA, STOPPED], True, TokensUsed(25, 15, 40)),
+    ],
+)
+def test_a_stream_that_breaks_off_has_taken_what_came_of_it(
+    events: list[bytes], ended: bool, used: TokensUsed
+) -> None:
+    meter = StreamMeter(MESSAGES, 100, hide=False)
+    assert b"".join(map(meter.feed, events)) == b"".join(events)
+    if ended:
+        meter.end()
+    assert meter.used() == used
+
+
+@pytest.mark.parametrize("size", [1000, 70_000, MOST_HELD + 1])
+def test_an_event_that_is_too_long_to_hold_tells_all_the_same(size: int) -> None:
+    """The last one of a response has all of the answer in it, pictures too."""
+    usage = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    response = {"output": [{"result": "A" * 3 * MOST_HELD}], "usage": usage, "metadata": {"a": "b"}}
+    stream = SAID + event(type="response.completed", response=response) + SAID
+    meter = StreamMeter(RESPONSES, 100, hide=False)
+    pieces = (stream[at : at + size] for at in range(0, len(stream), size))
+    assert b"".join(map(meter.feed, pieces)) + meter.end() == stream
+    assert meter.used() == TokensUsed(7, 5, 12)
+
+
+def test_what_is_embedded_takes_what_was_sent_however_long_its_vectors_are() -> None:
+    meter = WholeMeter(b"/embeddings", 100)
+    meter.feed(json.dumps({"data": [{"embedding": [0.5] * 3000}]}).encode())
+    assert meter.used() == TokensUsed(25, 0, 25, estimated=True)
