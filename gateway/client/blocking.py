@@ -35,13 +35,19 @@ class SyncCredentials:
         )
         self._thread = ThreadPoolExecutor(1, "gateway-credentials")
         self._entered = threading.Event()
+        self._left = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._enough: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
         running = self._thread.submit(asyncio.run, self._keep())
         running.add_done_callback(lambda _: self._entered.set())
-        self._entered.wait()
+        try:
+            self._entered.wait()
+        except BaseException:
+            # Whoever is interrupted here never leaves, and the program could not end.
+            self._leave()
+            raise
         if running.done():
             self._thread.shutdown()
             running.result()
@@ -53,11 +59,7 @@ class SyncCredentials:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._loop is not None and self._enough is not None:
-            # A loop that has ended by itself needs no telling.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._enough.set)
-        self._thread.shutdown()
+        self._leave()
 
     def __getitem__(self, name: str) -> Secret:
         return self._credentials[name]
@@ -90,7 +92,17 @@ class SyncCredentials:
         return self._credentials.broken
 
     async def _keep(self) -> None:
-        self._loop, self._enough = asyncio.get_running_loop(), asyncio.Event()
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        if self._left:
+            return
         async with self._credentials:
             self._entered.set()
-            await self._enough.wait()
+            await asyncio.Event().wait()
+
+    def _leave(self) -> None:
+        self._left = True
+        if self._loop is not None and self._task is not None:
+            # A loop that has ended by itself needs no telling.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.shutdown()

@@ -139,5 +139,13 @@ class Credentials:
             log.error("%s", reason)
         for name in (*report.changed, *report.removed):
             log.info("Credential '%s' has changed.", name)
-            if self._on_change is not None:
-                self._on_change(str(name))
+            self._call_back(str(name))
+
+    def _call_back(self, name: str) -> None:
+        """What a program makes of a change is its own matter: the next one has to arrive too."""
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(name)
+        except Exception:
+            log.exception("on_change failed for credential '%s'.", name)

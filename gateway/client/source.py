@@ -69,7 +69,15 @@ async def _changes(answer: aiohttp.ClientResponse, since: int) -> Changes:
         body += await answer.content.read(LONGEST_ANSWER - len(body))
     if answer.status != 200:
         raise _refusal(answer.status, body)
-    told = json.loads(body)
+    try:
+        return _told(json.loads(body), age)
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise SourceError(
+            "The gateway gave no credentials (what answers at its URL answers as no gateway does)."
+        ) from None
+
+
+def _told(told: Any, age: float) -> Changes:
     revision = _int(told["revision"])
     changed: list[Credential] = []
     broken: dict[CredentialId, str] = {
@@ -80,7 +88,7 @@ async def _changes(answer: aiohttp.ClientResponse, since: int) -> Changes:
         name = parse_id(one["name"])
         try:
             changed.append(_credential(name, one))
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, AttributeError, ValueError):
             broken[name] = f"The gateway told something of credential '{name}' that makes no sense."
     removed = tuple((parse_id(name), revision) for name in told["removed"])
     return Changes(revision, tuple(changed), removed, MappingProxyType(broken), age=age)

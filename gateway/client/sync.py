@@ -257,16 +257,19 @@ class Sync:
             self._known.pop(name, None)
             self._broken.pop(name, None)
             self._gone[name] = revision
+        untold = {}
         for name, reason in broken.items():
-            since = self._broken.get(name, (at,))[0]
+            since, before_that = self._broken.get(name, (at, ""))
             self._broken[name] = (since, reason)
+            if reason != before_that:
+                untold[name] = reason
         self._checked_at, self.revision = at, changes.revision
         if changes.changed or removed or broken:
             self.generation += 1
         if changes.changed or removed:
             waiting, self._changed = self._changed, asyncio.Event()
             waiting.set()
-        return Report(changed=tuple(changed), removed=tuple(removed), broken=broken)
+        return Report(changed=tuple(changed), removed=tuple(removed), broken=untold)
 
     def _why_not(self, credential: CredentialId) -> str:
         if credential in self._broken:

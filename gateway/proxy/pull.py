@@ -107,6 +107,7 @@ def _reply(pulled: Pulled, asked: Asked, request_id: str) -> Reply:
         ("X-Request-Id", request_id),
         ("request-id", request_id),
     )
-    if asked.since is not None and not pulled.news:
+    # What is not vouched for gets stale where it is kept, so that has to be told.
+    if asked.since is not None and not pulled.news and pulled.vouched:
         return Reply(304, headers, b"")
     return Reply(200, (("Content-Type", "application/json"), *headers), orjson.dumps(pulled.body))

@@ -5,6 +5,7 @@ import copy
 import json
 import logging
 import pickle
+import socket
 import subprocess
 import sys
 import time
@@ -204,3 +205,95 @@ def test_it_needs_little_and_is_typed() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(FORBIDDEN) & set(ended.stdout.split())
     assert (Path(gateway.client.__file__).parents[1] / "py.typed").exists()
+
+
+async def test_a_callback_that_fails_keeps_no_change_from_arriving(
+    pulling: Pulling, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(name: str) -> None:
+        raise RuntimeError(f"no use for {name}")
+
+    async with pulling.credentials(on_change=fails) as credentials:
+        for version in (2, 3):
+            await pulling.vault.write("crm", version)
+            await until(lambda version=version: credentials["crm"].version == version)  # type: ignore[misc]
+    assert "no use for crm" in caplog.text
+
+
+@pytest.mark.parametrize("told", ["{}", "[]", '{"revision": 9, "credentials": [1], "removed": []}'])
+async def test_what_is_no_answer_of_a_gateways_is_asked_for_again(
+    told: str, pulling: Pulling
+) -> None:
+    from aiohttp import web
+
+    from tests.flows.world import listening
+
+    wrong = True
+
+    async def answer(request: web.Request) -> web.Response:
+        if wrong:
+            return web.Response(text=told, content_type="application/json")
+        got = await pulling.world.call(pulling.key, request.raw_path)
+        return web.Response(status=got.status, body=got.body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/credentials", answer)
+    async with listening(app) as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(SourceError, match="as no gateway does"):
+            async with Credentials(url, pulling.key, NAMES, wait=0.0):
+                pass
+        wrong = False
+        async with Credentials(url, pulling.key, NAMES, poll=0.5) as credentials:
+            wrong = True
+            await until(lambda: credentials.last_error != "")
+            wrong = False
+            await until(lambda: credentials.last_error == "")
+            await pulling.vault.write("crm", 2)
+            await until(lambda: credentials["crm"].version == 2)
+
+
+async def test_what_the_gateway_no_longer_vouches_for_gets_stale_in_the_agent_too(
+    pulling: Pulling,
+) -> None:
+    await pulling.vault.write("crm", 2, max_stale=2)
+    await until(lambda: _stale_after(pulling) == 2)
+    async with pulling.credentials(poll=0.5) as credentials:
+        assert credentials["crm"].version == 2
+        name = pulling.vault.store.name(CredentialId("crm"))
+        record = await pulling.world.client.get(name)
+        await pulling.world.client.set(name, record.replace('"max_stale":2', '"max_stale":9'))
+        await pulling.world.client.zincrby("gw:cred:{vault}:changes", 1000, "crm")
+        await pulling.world.client.incrby("gw:cred:{vault}:revision", 1000)
+        await until(lambda: not _has(credentials, "crm"))
+        assert credentials["openai_key"].reveal() == "openai_key-1" and "crm" in credentials.broken
+        await pulling.vault.write("crm", 3)
+        await until(lambda: _has(credentials, "crm"))
+
+
+def _stale_after(pulling: Pulling) -> int | None:
+    return pulling.world.gateways[0].credentials.known[CredentialId("crm")].max_stale
+
+
+async def test_a_program_that_is_interrupted_on_entry_ends() -> None:
+    """Nobody leaves what was not entered, so its thread has to end by itself."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+    code = (
+        "import signal, threading, gateway.client as c\n"
+        "main = threading.main_thread().ident\n"
+        "threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()\n"
+        f"with c.SyncCredentials('http://127.0.0.1:{port}', 'k', ['crm'], wait=3600):\n"
+        "    pass\n"
+    )
+    with silent:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code), stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(8):
+                _, said = await program.communicate()
+        finally:
+            if program.returncode is None:
+                program.kill()
+    assert b"KeyboardInterrupt" in said

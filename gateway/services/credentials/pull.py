@@ -10,10 +10,12 @@ from gateway.services.credentials.current import LiveCredentials
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """`news`: whether there is something that the agent has not. `versions`: names and versions
-    whose values are in `body`. `age`: whole seconds since the vault confirmed all this."""
+    """`news`: whether there is something that the agent has not. `vouched`: whether all of it can
+    be vouched for. `versions`: names and versions whose values are in `body`. `age`: whole seconds
+    since the vault confirmed all this."""
 
     news: bool
+    vouched: bool
     revision: int
     age: int
     versions: tuple[tuple[str, int], ...]
@@ -32,10 +34,12 @@ def pull(credentials: LiveCredentials, ids: tuple[CredentialId, ...], since: int
     for name in ids:
         known = credentials.known.get(name)
         revision = known.revision if known else credentials.gone.get(name, 0)
-        if not credentials.usable(name) and (known is not None or name in credentials.broken):
+        broken, usable = name in credentials.broken, credentials.usable(name)
+        if broken or (known is not None and not usable):
             unavailable.append(str(name))
-            most = min(most, revision - 1)
-            continue
+            if not usable:
+                most = min(most, revision - 1)
+                continue
         revisions.append(revision)
         if revision <= after:
             continue
@@ -53,7 +57,7 @@ def pull(credentials: LiveCredentials, ids: tuple[CredentialId, ...], since: int
     }
     told = tuple((str(one.id), one.current.number) for one in found)
     news = since is None or bool(found or removed)
-    return Pulled(news, revision, math.ceil(credentials.age), told, body)
+    return Pulled(news, not unavailable, revision, math.ceil(credentials.age), told, body)
 
 
 def _shape(credential: Credential, now: float) -> dict[str, Any]:
