@@ -17,6 +17,8 @@ from gateway.domain.policies.references import Reference
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # Not the program's: with it, it could read whatever the key may.
 OURS = ("GATEWAY_KEY", "GATEWAY_KEY_FILE")
+# A file that cannot be written is tried again so often.
+RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._changed = asyncio.Event()
         self._given: dict[Reference, str] = {}
-        self._stopping = False
+        self._unwritten = False
+        self._stopping: signal.Signals | None = None
 
     def changed(self, name: str) -> None:
         """A credential may have another value now."""
@@ -84,15 +87,14 @@ class Child:
                 code = ended.result()
                 return code if code >= 0 else 128 - code
             self._changed.clear()
-            if self._read(credentials):
-                self._write_files()
+            if (self._read(credentials) or self._unwritten) and self._wrote_files():
                 await self._carry(process, ended)
             else:
                 ended.cancel()
 
     async def _carry(self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
         """What has changed, into the program."""
-        if self._on_change == "restart" and not self._stopping:
+        if self._on_change == "restart" and self._stopping is None:
             self._say("a credential has changed: the program is restarted")
             _send(process, signal.SIGTERM)
             await asyncio.wait({ended}, timeout=self._drain)
@@ -100,7 +102,7 @@ class Child:
                 self._say(f"the program did not end within {self._drain:g} s and is killed")
                 _send(process, signal.SIGKILL)
                 await ended
-            if not self._stopping:
+            if self._stopping is None:
                 await self._start()
             return
         ended.cancel()
@@ -121,6 +123,9 @@ class Child:
             raise OperationError(
                 f"{self._command[0]} cannot be started: {problem.strerror}."
             ) from None
+        if self._stopping is not None:
+            # It came while there was nothing to send it to.
+            _send(self._process, self._stopping)
 
     def _read(self, credentials: Credentials) -> bool:
         """Take the newest values; whether one is another than before. One that cannot be had any
@@ -145,9 +150,22 @@ class Child:
             except OSError as problem:
                 raise OperationError(f"{path} cannot be written: {problem.strerror}.") from None
 
+    def _wrote_files(self) -> bool:
+        """False: a file stays as it is for now, and so does the program."""
+        try:
+            self._write_files()
+        except OperationError as problem:
+            if not self._unwritten:
+                self._say(f"{problem} The program goes on with what it has")
+            self._unwritten = True
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
+            return False
+        self._unwritten = False
+        return True
+
     def _forward(self, number: signal.Signals) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
-            self._stopping = True
+            self._stopping = number
         if number is signal.SIGINT and os.isatty(0):
             # The terminal has sent it to the program already.
             return

@@ -1,14 +1,18 @@
 """`gateway run`: programs of any kind get credentials, and every rotation of them."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.cli.child import Child, Wanted
+from gateway.domain.policies.references import parse
 from tests.cli.serving import environment
 from tests.client.agents import PATIENCE, Pulling, until
 from tests.client.conftest import pulling
@@ -228,7 +232,23 @@ async def test_a_file_that_cannot_be_written_any_more_leaves_the_program_with_wh
             while b"cannot be written" not in await run.process.stderr.readline():
                 pass
         (tmp_path / "elsewhere").rename(place)
-        await pulling.vault.write("crm", 3)
-        await until(lambda: (place / "token").read_text() == "crm-3")
+        await until(lambda: (place / "token").read_text() == "crm-2")
         run.process.terminate()
         assert (await run.ends())[0] == 0
+
+
+async def test_a_signal_that_comes_while_the_program_starts_reaches_it(
+    pulling: Pulling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.create_subprocess_exec
+
+    async def slowly(*command: str, **more: Any) -> asyncio.subprocess.Process:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        return await started(*command, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    (reference,) = parse("${credentials.crm}").references
+    child = Child(("sleep", "60"), Wanted({"TOKEN": reference}, {}), "restart", 5.0, print)
+    async with pulling.credentials() as credentials, asyncio.timeout(PATIENCE):
+        assert await child.run(credentials) == 128 + signal.SIGTERM
