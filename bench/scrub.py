@@ -6,7 +6,8 @@ import time
 
 import orjson
 
-from gateway.protocol.mcp.rpc_scrub import Known, Search, decode, known
+from gateway.protocol.mcp.rpc_scrub import Known, Search, decode
+from gateway.protocol.secrets import Secrets
 
 SECRETS, LENGTH, MEGABYTE = 20, 40, 2**20
 GOAL_MS = 10.0
@@ -15,7 +16,7 @@ _LETTERS = string.ascii_letters + string.digits + "/+_-"
 
 def twenty_secrets(draw: random.Random) -> Known:
     texts = ("".join(draw.choices(_LETTERS, k=LENGTH)) for _ in range(SECRETS))
-    made = known(tuple((f"secret{i}", text) for i, text in enumerate(texts)))
+    made = Secrets(tuple((f"secret{i}", text) for i, text in enumerate(texts))).known
     if made is None:
         raise AssertionError
     return made

@@ -12,7 +12,6 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
@@ -55,7 +54,6 @@ class Patterns:
         return b"".join((*shown, whole[at:])) if shown else whole
 
 
-@lru_cache(maxsize=1024)
 def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
     """For secrets as (name, value); None where there is nothing to look for."""
     names: dict[bytes, bytes] = {}
@@ -76,7 +74,7 @@ def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
         tuple(names[one] for one in longest_first),
         re.compile(b"|".join(map(re.escape, firsts))),
         {first: tuple(ones) for first, ones in firsts.items()},
-        frozenset(byte for one in longest_first for byte in one[:-1]),
+        frozenset().union(*(one[:-1] for one in longest_first)),
         len(longest_first[0]),
     )
 

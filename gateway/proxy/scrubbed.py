@@ -8,7 +8,7 @@ from aiohttp import StreamReader
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.inflate import Inflater, inflater
-from gateway.protocol.scrub import Patterns, Scrubber, patterns, scrubbed_headers
+from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
 from gateway.proxy.streaming import Body, WholeBody
 from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import CutError
@@ -45,7 +45,7 @@ def scrubbed(
         raise PassedOverError("Another one should be asked.")
     check_refused(dress, head)
     outgoing = beside_limits(outgoing, head)
-    known = patterns(dress.secrets)
+    known = dress.secrets.patterns
     if known is None:
         return outgoing, payload
     head.headers = scrubbed_headers(head.headers, known)
@@ -65,7 +65,7 @@ def scrubbed(
 
 def check_refused(dress: Dress, head: AnswerHead) -> None:
     """RefusedCredentialError where the answer means that what was put into the call is no good."""
-    if head.status in _REFUSALS and dress.secrets:
+    if head.status in _REFUSALS and dress.secrets.pairs:
         raise RefusedCredentialError("The service refused the credential.")
 
 

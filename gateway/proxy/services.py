@@ -7,6 +7,7 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
 from gateway.protocol.inject import with_fields
+from gateway.protocol.secrets import Secrets
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.metered import Metering
@@ -14,7 +15,7 @@ from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.proxy.upstream.dress import Dress, Errand
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.audit.writing import Audit
-from gateway.services.credentials.inject import Injected, Injector, Secret, Values
+from gateway.services.credentials.inject import Injected, Injector, Values
 
 # What has to be held whole, to be signed or to take a field, holds memory for as long.
 LONGEST_HELD = 8 * 2**20
@@ -74,14 +75,14 @@ class Services:
 
     async def _other(
         self, injected: Injected, outgoing: Outgoing, inject: Inject
-    ) -> tuple[Values, tuple[Secret, ...]] | None:
+    ) -> tuple[Values, Secrets] | None:
         """What to try once the newest was refused: what was before it, or a new token."""
         if injected.previous is not None:
             return injected.previous, injected.secrets
         if not self._injector.forget_tokens(injected):
             return None
         again = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
-        return again.newest, injected.secrets + again.secrets
+        return again.newest, injected.secrets.and_also(again.secrets)
 
     async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
         values = dress.values

@@ -8,7 +8,8 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.protocol.mcp.rpc_scrub import Known, Search, decode, known
+from gateway.protocol.mcp.rpc_scrub import Known, Search, decode
+from gateway.protocol.secrets import Secrets
 
 SECRET = 'ghp_"5e\\cret/ö with\n<odd>&chars'
 NUMBER = "4471100817263544"
@@ -35,7 +36,7 @@ values = st.recursive(
 
 
 def found(*secrets: str) -> Known:
-    made = known(tuple((f"n{i}", value) for i, value in enumerate(secrets)))
+    made = Secrets(tuple((f"n{i}", value) for i, value in enumerate(secrets))).known
     assert made is not None
     return made
 

@@ -19,6 +19,7 @@ from gateway.domain.children import Isolation, Program
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import ProgramTerms, ToolServer, Transport
+from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted, pause_after
 from gateway.services.tools.stdio_server import StdioServer
@@ -43,7 +44,7 @@ class Site:
 
     async def server(self, seat: Seat = SEAT, **changes: Any) -> StdioServer:
         wanted = Wanted(replace(self.tools, **changes), self.env)
-        return await self.pool.server(seat, wanted, (("token", SECRET),), PATIENT)
+        return await self.pool.server(seat, wanted, Secrets((("token", SECRET),)), PATIENT)
 
     async def said(self, name: str, seat: Seat = SEAT, **arguments: Any) -> list[dict[str, Any]]:
         """All messages of one call."""
@@ -71,7 +72,7 @@ def request(name: str, request_id: object = 1, **arguments: Any) -> dict[str, An
 async def ask(
     server: StdioServer, name: str, timeouts: Timeouts = PATIENT, **arguments: Any
 ) -> list[dict[str, Any]]:
-    async with aclosing(server.ask(request(name, **arguments), (), timeouts)) as said:
+    async with aclosing(server.ask(request(name, **arguments), Secrets(), timeouts)) as said:
         return [dict(message) async for message in said]
 
 
@@ -117,7 +118,7 @@ async def test_a_server_is_greeted_once_and_shared_by_calls(site: Site) -> None:
     assert server.greeting["serverInfo"] == {"name": "p", "version": "1"}
     assert await site.server() is server
     listing = {"jsonrpc": "2.0", "id": "l", "method": "tools/list"}
-    async with aclosing(server.ask(listing, (), PATIENT)) as said:
+    async with aclosing(server.ask(listing, Secrets(), PATIENT)) as said:
         found = [message async for message in said]
     assert found[0]["id"] == "l" and found[0]["result"]["greeted"] is True
 
@@ -210,7 +211,7 @@ async def test_a_program_that_is_not_there_or_speaks_no_mcp_is_told_so(site: Sit
 
 async def test_who_stops_waiting_has_the_call_cancelled(site: Site) -> None:
     server = await site.server()
-    said = server.ask(request("sleep", seconds=600), (), PATIENT)
+    said = server.ask(request("sleep", seconds=600), Secrets(), PATIENT)
     waiting = asyncio.ensure_future(anext(said))
     while not server.under_way:
         await asyncio.sleep(0.01)
@@ -250,7 +251,7 @@ async def test_what_is_no_message_is_passed_over(site: Site) -> None:
 
 async def test_a_slow_caller_loses_notifications_and_never_the_answer(site: Site) -> None:
     server = await site.server()
-    async with aclosing(server.ask(request("flood"), (), PATIENT)) as said:
+    async with aclosing(server.ask(request("flood"), Secrets(), PATIENT)) as said:
         first = await anext(said)
         assert first["method"] == "notifications/message"
         # The rest arrives while nobody takes it.
@@ -272,7 +273,7 @@ async def test_stderr_is_logged_without_what_is_secret(
     server = await site.server()
     said = server.ask(
         request("stderr", text=f"a {SECRET} b {argument} c {SECRET.encode().hex()}"),
-        (("other", argument),),
+        Secrets((("other", argument),)),
         PATIENT,
     )
     async with aclosing(said):

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from gateway.protocol.scrub import Patterns, patterns
+from gateway.protocol.scrub import Patterns
 from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 
 _LARGE = 2**17
@@ -45,12 +45,8 @@ class Known:
         return bool(inside.find_matches_as_indexes(written))
 
 
-@lru_cache(maxsize=1024)
-def known(secrets: tuple[tuple[str, str], ...]) -> Known | None:
-    """For secrets as (name, value); None where there is nothing to look for."""
-    plain = patterns(secrets)
-    if plain is None:
-        return None
+def known(plain: Patterns) -> Known:
+    """For what `plain` looks for."""
     spelled = [one for ones in plain.firsts.values() for one in ones]
     inside = tuple({_inside(one) for one in spelled})
     in_lines = any(end in one for one in inside for end in _ENDS)

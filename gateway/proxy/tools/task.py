@@ -13,7 +13,7 @@ from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc
-from gateway.protocol.mcp.rpc_scrub import Known, Search, known
+from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.upstream.outgoing import Outgoing
@@ -73,10 +73,10 @@ class ToolTask:
 
     def take(self, injected: Injected) -> None:
         """What is put into it; Denied where a value could not be kept out of the answer."""
-        for name, value in injected.secrets:
+        for name, value in injected.secrets.pairs:
             if len(value) < SHORTEST_INJECTED:
                 raise _too_short(name)
-        self._injected, self._known = injected, known(injected.secrets)
+        self._injected, self._known = injected, injected.secrets.known
 
     def message(self, values: Values) -> rpc.Message | None:
         """The message as it is sent, with what is injected; None: there is none."""

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from gateway.domain.audit.record import Named
 from gateway.domain.policies.snapshot import Agent
-from gateway.services.credentials.inject import Pairs, Secret
+from gateway.protocol.secrets import Secrets
+from gateway.services.credentials.inject import Pairs
 
 # One JSON-RPC message: a JSON object, as `protocol/mcp/rpc.py` read it.
 Message = Mapping[str, Any]
@@ -36,7 +37,7 @@ class ToolCall:
     version: str
     session: str
     env: Pairs = field(repr=False)
-    secrets: tuple[Secret, ...] = field(repr=False)
+    secrets: Secrets = field(repr=False)
     uses: tuple[Named, ...]
     request_id: str
 

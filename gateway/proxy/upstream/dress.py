@@ -13,7 +13,8 @@ from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header
 from gateway.protocol.http.upstream_request import framing, write_head
 from gateway.protocol.inject import with_headers, with_query
-from gateway.services.credentials.inject import Injected, Secret, Values
+from gateway.protocol.secrets import Secrets
+from gateway.services.credentials.inject import Injected, Values
 
 if TYPE_CHECKING:
     from gateway.proxy.metered import Metering
@@ -32,7 +33,7 @@ class Dress:
 
     values: Values
     body: bytes | None = field(repr=False)
-    secrets: tuple[Secret, ...] = field(repr=False)
+    secrets: Secrets = field(repr=False)
     may_pass_over: bool = False
     metering: "Metering | None" = None
     errand: "Errand | None" = None

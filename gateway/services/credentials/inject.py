@@ -19,6 +19,7 @@ from gateway.domain.policies.snapshot import Agent
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
+from gateway.protocol.secrets import Secret, Secrets
 from gateway.services.credentials.current import LiveCredentials, id_of
 from gateway.services.credentials.tokens import Tokens
 
@@ -28,9 +29,9 @@ SHORTEST_LOOK = 1.0
 _PLAIN = (b"Accept-Encoding", b"identity")
 
 Pairs = tuple[tuple[str, str], ...]
+# A service, and the user whose credentials are put in.
+Place = tuple[str, str | None]
 Found = Mapping[Reference, tuple[Credential, Version]]
-# A secret, and the name that stands for it where it may not be shown.
-Secret = tuple[str, str]
 
 log = structlog.get_logger()
 
@@ -58,12 +59,12 @@ class Injected:
 
     newest: Values
     previous: Values | None
-    secrets: tuple[Secret, ...] = field(repr=False)
+    secrets: Secrets
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What was made for `inject` of a `generation` of credentials; `until`: when a grace ends."""
+    """What was made for `inject` of a `generation` of credentials, and may be used `until` then."""
 
     inject: Inject
     generation: int
@@ -88,7 +89,7 @@ class Injector:
     def __init__(self, credentials: LiveCredentials, tokens: Tokens) -> None:
         self._credentials = credentials
         self._tokens = tokens
-        self._kept: dict[tuple[str, str | None], _Kept] = {}
+        self._kept: dict[Place, _Kept] = {}
         self._looked_at = -math.inf
 
     def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
@@ -118,13 +119,23 @@ class Injector:
             previous = credential.previous_at(now)
             if previous is not None and not _is_token(reference, credential):
                 older[reference] = (credential, previous)
-        injected = _injected(inject, await self._fetched(newest), older)
-        if all(_may_be_kept(credential) for credential, _ in newest.values()):
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
+        found = await self._fetched(newest)
+        place = service.place, user
+        injected = _injected(inject, found, older, self._secrets_of(place, found, older))
+        until = -math.inf
+        if all(_may_be_kept(credential) for credential, _ in found.values()):
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
-            self._kept[service.place, user] = _Kept(inject, generation, until, injected)
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[place] = _Kept(inject, generation, until, injected)
         return injected
+
+    def _secrets_of(self, place: Place, newest: Found, older: Found) -> Secrets:
+        """Those of the last time, where they are the same: to look for others is to be prepared."""
+        pairs, kept = tuple(_secrets(newest, older)), self._kept.get(place)
+        if kept is not None and kept.injected.secrets.pairs == pairs:
+            return kept.injected.secrets
+        return Secrets(pairs)
 
     async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
         """The first credential of these that is not there, even after another look; None: all are.
@@ -175,11 +186,11 @@ def _is_token(reference: Reference, credential: Credential) -> bool:
     return TYPES[credential.type].fetched and not reference.field
 
 
-def _injected(inject: Inject, newest: Found, older: Found) -> Injected:
+def _injected(inject: Inject, newest: Found, older: Found, secrets: Secrets) -> Injected:
     previous = None
     if older:
         previous = _values(inject, {**newest, **older})
-    return Injected(_values(inject, newest), previous, tuple(_secrets(newest, older)))
+    return Injected(_values(inject, newest), previous, secrets)
 
 
 def _values(inject: Inject, found: Found) -> Values:

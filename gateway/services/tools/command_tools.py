@@ -12,9 +12,9 @@ from gateway.domain.children import Program
 from gateway.domain.command_line import placeholders, rendered
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.tools import CommandTool, ToolServer, program_owner
-from gateway.protocol.scrub import patterns
+from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
-from gateway.services.tools.stderr import Secret, ToolStderr
+from gateway.services.tools.stderr import ToolStderr
 
 # Of a command that failed: the last of what it printed.
 LONGEST_TAIL = 4_096
@@ -35,7 +35,7 @@ class Order:
     key_id: str
     user: str
     env: Mapping[str, str] = field(repr=False)
-    secrets: tuple[Secret, ...] = field(repr=False)
+    secrets: Secrets = field(repr=False)
     seconds: float
 
 
@@ -115,7 +115,7 @@ def _outcome(
         most = order.tools.program.output
         return Outcome(f"The command printed more than {most} bytes.", failed=True)
     # Before anything is cut off: half a secret is not found any more.
-    known = patterns(order.secrets)
+    known = order.secrets.patterns
     shown = printed if known is None else known.replaced(printed)
     if code == 0:
         return Outcome(shown.decode(errors="replace"), failed=False)

@@ -1,12 +1,11 @@
 """What programs write to stderr: into the log, without secrets, and not more than it bears."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable
 
 import structlog
 
-from gateway.protocol.scrub import Scrubber, patterns
+from gateway.protocol.scrub import Scrubber
+from gateway.protocol.secrets import Secrets
 
 LONGEST_LINE = 2_000
 # Of one program: what is beyond is counted.
@@ -18,35 +17,29 @@ _PIECE = 8_192
 
 log = structlog.get_logger()
 
-Secret = tuple[str, str]
-
 
 class ToolStderr:
     """Reads until the program closes it. `tail`: the last of what it wrote, without secrets."""
 
-    def __init__(self, server: str, secrets: Iterable[Secret], longest_tail: int = 4_096) -> None:
+    def __init__(self, server: str, secrets: Secrets, longest_tail: int = 4_096) -> None:
         self._server = server
-        self._secrets: OrderedDict[Secret, None] = OrderedDict()
-        self._scrubber: Scrubber | None = None
+        self._secrets = secrets
+        self._scrubber = _scrubber(secrets)
         self._line = b""
         self._lines = 0
         self._window_ends = 0.0
         self._longest_tail = longest_tail
         self.tail = b""
-        self.hide(secrets)
 
-    def hide(self, secrets: Iterable[Secret]) -> None:
+    def hide(self, secrets: Secrets) -> None:
         """From now on, these too."""
-        new = [one for one in secrets if one not in self._secrets]
-        if not new:
+        all_of_them = self._secrets.and_also(secrets)
+        if all_of_them is self._secrets:
             return
         if self._scrubber is not None:
             self._take(self._scrubber.end())
-        self._secrets.update(dict.fromkeys(new))
-        while len(self._secrets) > MOST_SECRETS:
-            self._secrets.popitem(last=False)
-        known = patterns(tuple(self._secrets))
-        self._scrubber = None if known is None else Scrubber(known)
+        self._secrets = Secrets(all_of_them.pairs[-MOST_SECRETS:])
+        self._scrubber = _scrubber(self._secrets)
 
     async def read(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(_PIECE):
@@ -80,3 +73,7 @@ class ToolStderr:
         if self._lines > MOST_LINES:
             log.warning("tool_stderr_cut", tool=self._server, lines=self._lines - MOST_LINES)
             self._lines = 0
+
+
+def _scrubber(secrets: Secrets) -> Scrubber | None:
+    return None if secrets.patterns is None else Scrubber(secrets.patterns)

@@ -13,8 +13,8 @@ from gateway.domain.children import Program
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import ToolServer, program_owner
+from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
-from gateway.services.tools.stderr import Secret
 from gateway.services.tools.stdio_server import StdioServer
 
 LOOK_SECONDS = 0.5
@@ -70,7 +70,7 @@ class StdioPool:
         places.make_room = self._make_room
 
     async def server(
-        self, seat: Seat, wanted: Wanted, secrets: tuple[Secret, ...], timeouts: Timeouts
+        self, seat: Seat, wanted: Wanted, secrets: Secrets, timeouts: Timeouts
     ) -> StdioServer:
         """The server in `seat`, started if it does not run; Denied where it cannot be had."""
         held = self._seats.setdefault(seat, _Held())
@@ -111,7 +111,7 @@ class StdioPool:
             )
 
     async def _start(
-        self, seat: Seat, held: _Held, wanted: Wanted, secrets: tuple[Secret, ...]
+        self, seat: Seat, held: _Held, wanted: Wanted, secrets: Secrets
     ) -> StdioServer:
         terms = wanted.tools.program
         program = Program(

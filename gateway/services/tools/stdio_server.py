@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +16,9 @@ from gateway.children.process import Child
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.protocol.mcp.rpc_ids import Message, RpcIds, cancelled
+from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import encode
-from gateway.services.tools.stderr import Secret, ToolStderr
+from gateway.services.tools.stderr import ToolStderr
 
 # What waits for a slow caller; notifications beyond it are dropped, the response never is.
 MOST_WAITING = 2**20
@@ -70,7 +71,7 @@ class StdioServer:
     `longest`: bytes of one answer.
     """
 
-    def __init__(self, name: str, child: Child, secrets: Iterable[Secret], longest: int) -> None:
+    def __init__(self, name: str, child: Child, secrets: Secrets, longest: int) -> None:
         self.name = name
         self._child = child
         self._longest = longest
@@ -102,7 +103,7 @@ class StdioServer:
             "clientInfo": {"name": "agent-credential-gateway", "version": __version__},
         }
         request = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-        async with aclosing(self.ask(request, (), timeouts)) as said:
+        async with aclosing(self.ask(request, Secrets(), timeouts)) as said:
             async for message in said:
                 found = message.get("result")
                 if isinstance(found, dict):
@@ -113,7 +114,7 @@ class StdioServer:
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     async def ask(
-        self, request: Message, secrets: Iterable[Secret], timeouts: Timeouts
+        self, request: Message, secrets: Secrets, timeouts: Timeouts
     ) -> AsyncGenerator[Message, None]:
         """What the server says of `request`, and last the response; Denied where none comes. Where
         the iterator is closed before, the server is told that nobody waits any more."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Agent
+from gateway.protocol.secrets import Secrets
 from gateway.proxy.tools.transport import Message, ToolCall
 from gateway.proxy.tools.under_way import UnderWay
 
 
 def call(message: dict[str, Any], key_id: str = "k1", user: str = "u1") -> ToolCall:
     agent = Agent("fc", (), kind="tools")
-    return ToolCall(agent, message, key_id, user, "", "", (), (), (), "req_1")
+    return ToolCall(agent, message, key_id, user, "", "", (), Secrets(), (), "req_1")
 
 
 def asked(request_id: object, **whose: str) -> ToolCall:
