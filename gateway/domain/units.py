@@ -15,7 +15,7 @@ def duration(text: str) -> float:
     """Seconds in `2s`, `500ms`, `10m`, `24h`, `30d`, `2w`; ValueError says what is expected."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a duration such as 500ms, 30s, 10m, 24h or 30d")
+        raise ValueError(f"{text[:40]!r} is not a duration such as 500ms, 30s, 10m, 24h or 30d")
     number, unit = match.groups()
     factor = {"ms": Fraction(1, 1000), "w": Fraction(7 * 86400)}.get(unit) or SECONDS[unit]
     return float(Fraction(number) * factor)
@@ -26,5 +26,5 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     factor = _BYTES.get(match.group(2).upper()) if match else None
     if match is None or factor is None:
-        raise ValueError(f"{text!r} is not a size such as 1000, 512KB, 10MB or 1GiB")
+        raise ValueError(f"{text[:40]!r} is not a size such as 1000, 512KB, 10MB or 1GiB")
     return int(match.group(1)) * factor

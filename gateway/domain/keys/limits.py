@@ -133,7 +133,7 @@ def parse_rate(text: str) -> Rate:
     """`10/s` as a rate; ValueError says what is expected."""
     count, unit = _amount(text)
     if unit not in SECONDS:
-        raise ValueError(f"{text!r} is not a rate such as 10/s, 100/m, 1000/h or 5000/d")
+        raise ValueError(f"{text[:40]!r} is not a rate such as 10/s, 100/m, 1000/h or 5000/d")
     return Rate(count, SECONDS[unit])
 
 
@@ -141,7 +141,7 @@ def parse_quota(text: str) -> Quota:
     """`10000/d` as a quota; ValueError says what is expected."""
     count, unit = _amount(text)
     if unit not in {window.value for window in Window}:
-        raise ValueError(f"{text!r} is not a quota such as 100/h, 10000/d or 200000/month")
+        raise ValueError(f"{text[:40]!r} is not a quota such as 100/h, 10000/d or 200000/month")
     return Quota(count, Window(unit))
 
 
@@ -168,7 +168,7 @@ def parse_concurrency(text: str) -> Concurrency:
 
 def _count(text: str, what: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,9}", text, re.ASCII) or int(text) > MAX_AMOUNT:
-        raise ValueError(f"{text!r} is not {what}: a whole number of at least 1")
+        raise ValueError(f"{text[:40]!r} is not {what}: a whole number of at least 1")
     return int(text)
 
 
@@ -182,7 +182,7 @@ def parse_own(text: str) -> Limits:
     for item in filter(None, text.split(" ")):
         name, _, value = item.partition("=")
         if name in seen:
-            raise ValueError(f"the limit {name!r} is given twice")
+            raise ValueError(f"the limit {name[:40]!r} is given twice")
         seen.add(name)
         own = _with_item(own, name, value)
     return own
@@ -199,11 +199,11 @@ def _with_item(own: Limits, name: str, value: str) -> Limits:
         case "concurrency":
             return replace(own, concurrency=parse_concurrency(value))
         case _:
-            raise ValueError(f"{name!r} is not a limit: use rate, burst, quota or concurrency")
+            raise ValueError(f"{name[:40]!r} is not a limit: use rate, burst, quota or concurrency")
 
 
 def _amount(text: str) -> tuple[int, str]:
     match = _AMOUNT.fullmatch(text)
     if match is None or int(match.group(1)) > MAX_AMOUNT:
-        raise ValueError(f"{text!r} is not an amount per time such as 10/s")
+        raise ValueError(f"{text[:40]!r} is not an amount per time such as 10/s")
     return int(match.group(1)), match.group(2)

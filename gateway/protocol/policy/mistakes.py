@@ -10,9 +10,6 @@ from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.models import PolicyFile
 from gateway.protocol.policy.tree import Path, Tree
 
-# Fields of later versions: a file that uses them is not mistyped, it is ahead.
-NOT_YET = frozenset({"enforce"})
-
 _SENTENCES = {
     "string_type": "this must be text",
     "bool_type": "this must be true or false",
@@ -21,7 +18,6 @@ _SENTENCES = {
     "dict_type": "this must be a mapping of names to values",
     "model_type": "this must be a mapping of fields to values",
     "model_attributes_type": "this must be a mapping of fields to values",
-    "literal_error": "the version of the format is 1",
 }
 
 
@@ -50,8 +46,6 @@ def _problem(detail: ErrorDetails, tree: Tree) -> Problem:
 
 def _unknown(path: Path) -> str:
     name = str(path[-1])
-    if name in NOT_YET:
-        return f"this version does not support {name!r} yet"
     known = _fields_at(path[:-1])
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"

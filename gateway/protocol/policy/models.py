@@ -1,6 +1,6 @@
 """The shape of a policy file. The JSON Schema for editors is made from these very models."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import (
     ConfigDict,
@@ -27,6 +27,7 @@ from gateway.protocol.policy.values import (
     RoutePathText,
     Size,
     TokenQuotas,
+    Version,
 )
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -43,6 +44,16 @@ class RouteSection(Section):
         default=True,
         description="false: what its action would refuse is reported; the lines below decide.",
     )
+
+    @model_validator(mode="after")
+    def _a_public_one_can_be_asked_for(self) -> Self:
+        # It is compared byte for byte, and nothing but ASCII comes in a request.
+        if self.public and (" " in self.path or not self.path.isascii()):
+            raise ValueError(
+                "no request spells this, and a public route takes no spelling but its own: name it "
+                "in ASCII, without blanks"
+            )
+        return self
 
     @model_validator(mode="after")
     def _what_is_tried_out_refuses(self) -> Self:
@@ -127,7 +138,7 @@ class PolicyFile(Section):
 
     model_config = ConfigDict(title="Policies of the agent credential gateway")
 
-    version: Literal[1]
+    version: Version
     agents: dict[Name, AgentSection] = Field(default={})
     services: dict[Name, ServiceSection] = Field(default={})
     models: list[ModelSection] = Field(default=[])

@@ -15,7 +15,14 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.domain.policies.addresses import is_guarded, is_loopback
-from gateway.protocol.policy.values import Duration, FilePath, Oddity, ProxyUrl, UpstreamUrl
+from gateway.protocol.policy.values import (
+    URL_PATTERN,
+    Duration,
+    FilePath,
+    Oddity,
+    ProxyUrl,
+    UpstreamUrl,
+)
 
 
 class Section(BaseModel):
@@ -80,7 +87,7 @@ class _OneOrMore:
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         many = handler(core_schema)
-        url = {"type": "string", "pattern": "^https?://", "examples": ["http://127.0.0.1:9101"]}
+        url = {"type": "string", "pattern": URL_PATTERN, "examples": ["http://127.0.0.1:9101"]}
         one = [url, many["items"]]
         return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}]}
 

@@ -26,7 +26,9 @@ AGAIN = "(again)"
 # Where a value stands: the keys and indices that lead to it.
 Path = tuple[str | int, ...]
 
-_INTEGER = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?", re.ASCII)
+# What is a number in YAML 1.2 and none in 1.1, such as 1e3 or 08.
+_LATER_NUMBER = re.compile(r"0o[0-7]+|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 _PLAIN = {"str": "text", "int": "a number", "float": "a number", "bool": "a boolean"}
 _READ_AS = {**_PLAIN, "timestamp": "a date", "null": "nothing"}
@@ -39,7 +41,7 @@ class _Stop(Exception):
 
 @dataclass(slots=True)
 class Tree:
-    """`data`: dict, list, str, int and bool; None where nothing could be read.
+    """`data`: dict, list, str, int, float and bool; None where nothing could be read.
 
     `values` and `keys`: (line, column) of each value and of the key that names it.
     """
@@ -144,7 +146,7 @@ class _Reader:
             below = (*path, key)
             if key in made:
                 line, _ = self._tree.keys[below]
-                self._problem(event, f"{key!r} is there twice: first in line {line}")
+                self._problem(event, f"{_short(key)} is there twice: first in line {line}")
                 self._node(next(self._events), (*below, AGAIN), depth + 1)
                 continue
             self._tree.keys[below] = _mark(event)
@@ -172,8 +174,8 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Any:
         text, kind = str(event.value), self._kind(event)
-        if kind == "int" and _INTEGER.fullmatch(text):
-            return int(text)
+        if kind in ("int", "float") and _NUMBER.fullmatch(text):
+            return float(text) if "." in text else int(text)
         if kind == "bool" and text in _BOOLEANS:
             return _BOOLEANS[text]
         if kind == "null":
@@ -184,11 +186,12 @@ class _Reader:
         return text
 
     def _kind(self, event: Any) -> str:
-        """What YAML 1.1 takes an unquoted scalar for; its own text decides, never the schema."""
+        """What YAML takes an unquoted scalar for; its own text decides, never the schema."""
         if not event.implicit[0]:
             return "str"
         tag = self._resolver.resolve(yaml.ScalarNode, event.value, (True, False))
-        return str(tag).removeprefix(_TAG)
+        kind = str(tag).removeprefix(_TAG)
+        return "float" if kind == "str" and _LATER_NUMBER.fullmatch(event.value) else kind
 
     def _quote(self, event: Any, kind: str) -> None:
         read_as = _READ_AS.get(kind, "something else")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -23,6 +23,8 @@ from gateway.protocol.http.request import METHODS
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
+URL_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
@@ -84,11 +86,14 @@ def _upstream(text: str) -> Upstream:
         raise ValueError(f"the path of the upstream's URL: {problem}")
     if "*" in path or " " in path:
         raise ValueError("the path of the upstream's URL is taken as it stands, without '*'")
-    return Upstream("https" if scheme == "https" else "http", host, port, path)
+    return Upstream("https" if scheme == "https" else "http", host, port, quote(path, safe=_ASCII))
 
 
 def _url(text: str) -> tuple[str, str, int, str]:
     """Scheme, host, port and path, without a trailing slash."""
+    # The parser below drops blanks and controls, and then it would be another host.
+    if not text.isprintable() or text.startswith(" "):
+        raise ValueError(_NO_URL)
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -230,17 +235,25 @@ def _oddity(text: str) -> str:
     return text
 
 
+def _version(value: Any) -> Any:
+    # To Python, true and 1.0 are equal to 1 as well.
+    if type(value) is not int or value != 1:
+        raise ValueError("the version of the format is 1")
+    return value
+
+
 def _count(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("this must be a whole number of at least 1")
     return limits.parse_burst(str(value))
 
 
+Version = Annotated[Literal[1], BeforeValidator(_version)]
 Name = Annotated[str, *_written(_name, NAME_PATTERN, "support")]
 Duration = Annotated[float, *_written(_duration, _DURATION_PATTERN, "2s", "10m")]
 MaxAge = Annotated[float, *_written(units.duration, _DURATION_PATTERN, "10m", "0s")]
 OriginText = Annotated[
-    bytes, *_written(_origin, r"^(\*|[a-z][a-z0-9+.-]*://[^/]+)$", "https://app.example.com")
+    bytes, *_written(_origin, r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/]+)$", "https://app.example.com")
 ]
 HeaderName = Annotated[str, *_written(_header, "", "Content-Type")]
 InjectedHeader = Annotated[str, *_written(_injected_header, "", "Authorization")]
@@ -259,9 +272,9 @@ Size = Annotated[
     BeforeValidator(_size),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["10MB", "512KiB", 1000]}),
 ]
-UpstreamUrl = Annotated[Upstream, *_written(_upstream, "^https?://", "http://127.0.0.1:9101")]
+UpstreamUrl = Annotated[Upstream, *_written(_upstream, URL_PATTERN, "http://127.0.0.1:9101")]
 ProxyUrl = Annotated[
-    tuple[str, int], *_written(_proxy, "^http://", "http://proxy.example.com:3128")
+    tuple[str, int], *_written(_proxy, "^[Hh][Tt][Tt][Pp]://", "http://proxy.example.com:3128")
 ]
 FilePath = Annotated[str, *_written(_file, "", "certs/agent-ca.pem")]
 Place = Annotated[str, *_written(_place, "^/", "/srv/tools")]
@@ -298,7 +311,7 @@ _one_or_more_quotas = (
         {
             "anyOf": [
                 {"type": "string", "pattern": f"{_AMOUNT_PATTERN}([smhd]|month)$"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "array", "items": {"type": "string"}},
             ],
             "examples": ["10000/d", ["10000/d", "200000/month"]],
         }

@@ -82,6 +82,12 @@ def test_everything_that_a_file_can_say_is_understood() -> None:
     assert str(policies.origins["agents/faq"]) == "p.yaml:14:3"
 
 
+def test_a_base_path_is_sent_as_urls_are_spelled() -> None:
+    policies = read("version: 1\nagents: {a: {upstream: 'http://x/ä/(b)'}}").policies
+    assert policies is not None
+    assert policies.agents["a"].upstreams[0].base_path == "/%C3%A4/(b)"
+
+
 def test_an_agent_may_live_in_several_places() -> None:
     text = (
         "version: 1\n"
@@ -140,7 +146,10 @@ def test_every_problem_is_told_at_once() -> None:
         "p.yaml:6:16: a route's path begins with '/'",
         "p.yaml:8:13: '10/x' is not a rate such as 10/s, 100/m, 1000/h or 5000/d",
         "p.yaml:8:26: '0' is not a burst: a whole number of at least 1",
-        "p.yaml:9:1: this version does not support 'enforce' yet",
+        (
+            "p.yaml:9:1: unknown field 'enforce': there are version, agents, services, models, "
+            "tools, plans, trusted_proxies"
+        ),
     ]
 
 
@@ -171,6 +180,8 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (AGENT.format("routes: [{path: /a, methods: []}]"), "at least 1 item"),
         (AGENT.format("routes: [{path: /a, action: 'a b'}]"), "is not a name"),
         (AGENT.format("routes: [{method: GET, path: /a}]"), "did you mean 'methods'?"),
+        (AGENT.format("routes: [{path: /ä, public: true}]"), "no request spells this"),
+        (AGENT.format("routes: [{path: /a b, public: true}]"), "no request spells this"),
         ("version: 1\nagents: {'a/b': {upstream: 'http://x'}}", "'a/b' is not a name"),
         ("version: 1\nagents: {a: {upstream: 'ftp://x'}}", "is not a URL"),
         ("version: 1\nagents: {a: {upstream: 'http://x:0'}}", "is not a URL"),
@@ -185,6 +196,9 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         ("version: 1\nagents: {a: {upstream: {}}}", "'url' is missing"),
         ("version: 1\nagents: {a: {upstream: http://169.254.169.254/x}}", "allow_link_local"),
         ("version: 1\nagents: {a: {upstream: 'http://[::ffff:169.254.1.1]'}}", "allow_link_local"),
+        ('version: 1\nagents: {a: {upstream: "http://x\\ty"}}', "is not a URL"),
+        ('version: 1\nagents: {a: {upstream: "http://x/\\n"}}', "is not a URL"),
+        ("version: 1\nagents: {a: {upstream: ' http://x'}}", "is not a URL"),
         (UPSTREAM.format("url: http://x, ca: ca.pem"), "for an upstream with https"),
         (UPSTREAM.format("url: https://x, cert: c.pem"), "belong together"),
         (UPSTREAM.format("url: http://x, proxy: https://p:1"), "http://host:port"),
@@ -197,13 +211,17 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (PLAN.format("{rate: 10}"), "is not an amount per time"),
         (PLAN.format("{rate: 1.5/s}"), "is not an amount per time"),
         (PLAN.format("{rate: 99999999999/s}"), "is not an amount per time"),
-        (PLAN.format("{rate: 1/s, burst: 1.5}"), "put it in quotes"),
+        (PLAN.format("{rate: 1/s, burst: 1.5}"), "a whole number of at least 1"),
+        (PLAN.format("{rate: %s/s}" % ("9" * 5000)), "9' is not an amount per time"),
         (PLAN.format("{concurrency: 0}"), "a whole number of at least 1"),
         (PLAN.format("{concurrency: 5/s}"), "a whole number of at least 1"),
         ("version: 1\ntrusted_proxies: [10.0.0.1/8]", "has host bits set"),
         ("version: 1\ntrusted_proxies: [everyone]", "is not a network"),
         ("agents: {}", "'version' is missing"),
         ("version: '1'", "the version of the format is 1"),
+        ("version: 1.0", "the version of the format is 1"),
+        ("version: true", "the version of the format is 1"),
+        ("version: 1\nmodels: [{name: m, provider: no-one}]", "'openai', 'anthropic'"),
         ("- 1", "must be a mapping"),
         ("hello", "must be a mapping"),
     ],
@@ -227,6 +245,9 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(text: str, problem: str)
         (AGENT.format("upstream: http://y"), "'upstream' is there twice"),
         ("version: 1\nagents: {on: {upstream: 'http://x'}}", "'on' is a boolean"),
         ("version: 1\nagents: {1.10: {upstream: 'http://x'}}", "'1.10' is a number"),
+        ("version: 1\nagents: {1e3: {upstream: 'http://x'}}", "'1e3' is a number"),
+        ("version: 1\nagents: {0o17: {upstream: 'http://x'}}", "'0o17' is a number"),
+        ("version: 1\nagents: {08: {upstream: 'http://x'}}", "'08' is a number"),
         ("version: 1\nagents: {22:22: {upstream: 'http://x'}}", "'22:22' is a number"),
         ("version: 1\nagents: {2026-01-01: {upstream: 'http://x'}}", "is a date"),
         ("version: 1\nagents: {true: {upstream: 'http://x'}}", "'true' is a boolean"),
@@ -311,10 +332,20 @@ def test_the_schema_for_editors_is_the_one_of_the_code() -> None:
     assert json.loads(stored.read_text()) == json_schema(), "run: gateway policy schema"
 
 
-def test_the_schema_takes_what_the_code_takes() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        WHOLE,
+        UPSTREAM.format("url: HTTPS://X, proxy: HTTP://p.test"),
+        AGENT.format("cors: {origins: [HTTPS://App.example.com]}"),
+        PLAN.format("{quota: [], tokens: []}"),
+    ],
+)
+def test_the_schema_takes_what_the_code_takes(text: str) -> None:
+    assert read(text).policies is not None
     validator = jsonschema.Draft202012Validator(json_schema())
     validator.check_schema(json_schema())
-    validator.validate(yaml.safe_load(WHOLE))
+    validator.validate(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize(

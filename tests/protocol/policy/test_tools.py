@@ -37,7 +37,10 @@ tools:
     tools:
       - name: list_functions
         description: Lists functions.
-        input: {type: object, properties: {region: {type: string}}, required: [region]}
+        input:
+          type: object
+          properties: {region: {type: string}, south: {type: number, minimum: -90, default: 0.5}}
+          required: [region]
         argv: [cli, list, --region, "{region}", "$${HOME}"]
     inject: {env: {SECRET: "${user.aliyun.access_key_secret}"}}
 """
@@ -91,6 +94,7 @@ def test_programs_have_what_the_file_says() -> None:
     (tool,) = cloud.tools.tools
     assert (tool.name, tool.description) == ("list_functions", "Lists functions.")
     assert tool.input["required"] == ["region"]
+    assert tool.input["properties"]["south"] == {"type": "number", "minimum": -90, "default": 0.5}
     assert tool.argv == ("cli", "list", "--region", "{region}", "${HOME}")
 
 
