@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.domain.credentials import Version
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.services import SENT_WHOLE
 from gateway.domain.settings import StoreSettings
+from gateway.services.credentials.current import LiveCredentials
 from tests.cli.key_commands import PEPPER
 from tests.cli.serving import PATIENCE, refused, serving
 from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
@@ -75,6 +79,36 @@ async def test_the_check_names_every_reference_that_means_nothing(
     write(folder, SENSELESS)
     code, said = await check(folder, store, GATEWAY_REDIS_URL="redis://127.0.0.1:1")
     assert code == 1 and f"{file}:7:16: this is no reference" in said
+
+
+async def test_the_check_says_of_a_credential_what_a_gateway_would(
+    folder: Path, store: StoreSettings, vault: Vault
+) -> None:
+    login = Version(1, {"username": "u", "password": "p"})
+    await vault.write("login", type="basic", current=login)
+    await vault.write("loose", type="custom")
+    await vault.write("bait", type="canary")
+    names = ("login", "loose", "bait")
+    write(
+        folder,
+        "version: 1\nservices:\n"
+        + "".join(
+            f"  {name}: {{upstream: 'http://127.0.0.1:9', "
+            f"inject: {{credential: '${{credentials.{name}}}'}}}}\n"
+            for name in names
+        ),
+    )
+    credentials = LiveCredentials(vault.sync(), lambda: 0.0)
+    await credentials.check()
+    live = [credentials.problem_of(Reference(name), SENT_WHOLE) for name in names]
+    code, said = await check(folder, store)
+    assert live == [
+        "",
+        "a credential of type custom cannot be sent as a whole",
+        "there is no credential 'bait'",
+    ]
+    assert code == 1
+    assert [line.split(": ", 1)[1] for line in said.splitlines()] == live[1:]
 
 
 def test_a_check_without_a_vault_says_that_references_were_not_looked_up(

@@ -86,9 +86,23 @@ def _reference(text: str, at: int) -> tuple[Reference, int]:
     return Reference(name, field, kind == "user"), end + 1
 
 
-def mistake(reference: Reference, type_name: str, fields: tuple[str, ...]) -> str:
-    """Why a reference cannot mean a credential of this type with these fields; else empty."""
+def missing(reference: Reference) -> str:
+    return f"there is no credential {reference.name!r}"
+
+
+def mistake(
+    reference: Reference, type_name: str, fields: tuple[str, ...], types: tuple[str, ...] = ()
+) -> str:
+    """Why a reference cannot mean a credential of this type with these fields; else empty.
+
+    `types`: the whole credential is meant, and has to be of one of these.
+    """
     kind = TYPES[type_name]
+    if kind.decoy:
+        return missing(reference)
+    if types:
+        wrong = type_name not in types
+        return f"a credential of type {type_name} cannot be sent as a whole" if wrong else ""
     if reference.field and reference.field not in fields:
         return f"the credential {reference.name!r} has no field {reference.field!r}"
     if not reference.field and not kind.fetched and kind.main not in fields:

@@ -17,7 +17,7 @@ import structlog
 from gateway.client.sync import Report, Sync, UnavailableError
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.references import Reference, Template, mistake
+from gateway.domain.policies.references import Reference, Template, missing, mistake
 
 # Texts that were resolved, one for each reference in the policies and user.
 MOST_KEPT = 4096
@@ -192,11 +192,8 @@ class LiveCredentials:
         name = CredentialId(reference.name)
         known = self.known.get(name)
         if known is None:
-            return self.broken.get(name) or f"there is no credential {reference.name!r}"
-        if types:
-            wrong = known.type not in types
-            return f"a credential of type {known.type} cannot be sent as a whole" if wrong else ""
-        return mistake(reference, known.type, tuple(known.current.fields))
+            return self.broken.get(name) or missing(reference)
+        return mistake(reference, known.type, tuple(known.current.fields), types)
 
 
 def tell_log(report: Report) -> None:

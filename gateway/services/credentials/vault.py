@@ -20,7 +20,7 @@ from gateway.domain.credentials import (
 )
 from gateway.domain.errors import MissingError, OperationError, UsageError
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.references import mistake
+from gateway.domain.policies.references import missing, mistake
 from gateway.domain.policies.snapshot import Policies
 from gateway.store.vault import VaultStore
 
@@ -159,9 +159,9 @@ class Vault:
             view = known.get(reference.name)
             if reference.of_user or (view is not None and view.state is State.BROKEN):
                 continue
-            message = f"there is no credential {reference.name!r}"
+            message = missing(reference)
             if view is not None:
-                message = mistake(reference, view.type, view.fields)
+                message = mistake(reference, view.type, view.fields, mention.types)
             if message:
                 found.append(Problem(mention.place, message))
         return sorted(set(found))
