@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from urllib.parse import quote, unquote_to_bytes
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -14,26 +15,27 @@ from gateway.protocol.http.request import Header
 # It tells its debug log what it signs, session tokens included.
 logging.getLogger("botocore.auth").disabled = True
 
+# Signing names of those that take the path as it is; all others escape it once more.
+_ONCE = frozenset({"s3", "s3-object-lambda", "s3-outposts", "s3express"})
 _ADDED = ("x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "Authorization")
 
 
 class _AsItStands(SigV4Auth):  # type: ignore[misc]
-    """S3 takes the path as it is sent; all others escape it once more."""
-
     def _normalize_url_path(self, path: str) -> str:
         return path
 
 
 def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Header]:
-    """The headers to add."""
+    """The headers to add. What is signed is the cloud's own spelling of path and query."""
     keys = Credentials(
         fields["access_key_id"], fields["access_key_secret"], fields.get("security_token")
     )
-    kind = _AsItStands if sign.service.startswith("s3") else SigV4Auth
+    kind, path = SigV4Auth, request.path
+    if sign.service in _ONCE:
+        kind, path = _AsItStands, _spelled(path, "/")
     scheme = "https" if request.https else "http"
-    query = f"?{request.query}" if request.query else ""
     prepared = AWSRequest(
-        method=request.method, url=f"{scheme}://{request.authority}{request.path}{query}"
+        request.method, f"{scheme}://{request.authority}{path}?{_canonical(request.query)}"
     )
     prepared.headers["host"] = request.authority
     prepared.headers["x-amz-content-sha256"] = request.body_hash
@@ -44,3 +46,13 @@ def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Heade
     kind(keys, sign.service, sign.region).add_auth(prepared)
     found = ((name, prepared.headers.get(name)) for name in _ADDED)
     return [(name.encode(), value.encode()) for name, value in found if value is not None]
+
+
+def _canonical(query: str) -> str:
+    """Sorted by the signer. A plus is the space that forms make of one."""
+    items = (item.replace("+", " ").partition("=") for item in query.split("&") if item)
+    return "&".join(f"{_spelled(name)}={_spelled(value)}" for name, _, value in items)
+
+
+def _spelled(text: str, safe: str = "") -> str:
+    return quote(unquote_to_bytes(text), safe)

@@ -1,6 +1,7 @@
 """Requests are signed as clouds check it: their published examples, and botocore's own client."""
 
 import hmac
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import quote
@@ -96,3 +97,31 @@ def test_aws4_signs_what_is_sent(
     signature = sent["authorization"].partition("Signature=")[2]
     assert signature == aws_signature(request, sent, canonical, sign)
     assert quote(canonical) != path or service == "s3"
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "query", "canonical"),
+    [
+        ("s3", "/b/day=1/a+b@c:d", "", ("/b/day%3D1/a%2Bb%40c%3Ad", "")),
+        ("s3", "/b/%c3%bc%ff~%7e", "", ("/b/%C3%BC%FF~~", "")),
+        ("s3express", "/b/a%20b", "", ("/b/a%20b", "")),
+        ("s3", "/b", "delimiter=/&prefix=a:b/", ("/b", "delimiter=%2F&prefix=a%3Ab%2F")),
+        ("s3", "/b", "acl&prefix=a+b%2f%ff*", ("/b", "acl=&prefix=a%20b%2F%FF%2A")),
+        ("lambda", "/a", "t=x/y&a=1", ("/a", "a=1&t=x%2Fy")),
+        # Once more than as it came, whatever stands there.
+        ("bedrock", "/model/v1:0/invoke", "", ("/model/v1%3A0/invoke", "")),
+        ("bedrock", "/model/v1%3A0/invoke", "", ("/model/v1%253A0/invoke", "")),
+        ("s3tables", "/tables/arn%3Aaws/x", "", ("/tables/arn%253Aaws/x", "")),
+    ],
+)
+def test_aws4_signs_what_the_cloud_makes_of_a_spelling(
+    service: str, path: str, query: str, canonical: tuple[str, str]
+) -> None:
+    """The URL goes out as the caller spelled it; a cloud checks it in its own spelling."""
+    prepare(Scheme.AWS4)
+    sign = Sign(Scheme.AWS4, Reference("aws"), "eu-central-1", service)
+    request = ToSign("GET", True, "host.amazonaws.com", path, query, [], b"")
+    sent = headers_of(signed(sign, KEYS, request))
+    checked = replace(request, path=canonical[0], query=canonical[1])
+    signature = sent["authorization"].partition("Signature=")[2]
+    assert signature == aws_signature(checked, sent, canonical[0], sign)
