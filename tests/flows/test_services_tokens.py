@@ -153,3 +153,30 @@ async def test_a_secret_goes_over_tls_or_stays_on_this_machine(
     put(world, service(there, inject=INJECT))
     answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
     assert (answer.status, answer.code) == (503, "credential_unavailable")
+
+
+async def test_a_token_that_many_find_refused_is_fetched_anew_once(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    """The last to hear of it has the new one already, and would else take it from the others."""
+    hears = [asyncio.Event() for _ in range(3)]
+    waiting = iter(hears)
+
+    async def picky(request: web.Request, body: bytes) -> web.Response:
+        if request.headers["Authorization"] == "Bearer token-1-of-the-client":
+            await next(waiting).wait()
+            return web.Response(status=401)
+        return web.Response(text="fine")
+
+    there.answer = picky
+    key = await world.issue("services/crm")
+    calls = [asyncio.create_task(world.call(key, "/services/crm/x")) for _ in hears]
+    async with asyncio.timeout(20):
+        while len(there.arrived) < len(hears):
+            await asyncio.sleep(0.01)
+    for heard in hears:
+        heard.set()
+        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        calls = [call for call in calls if call not in done]
+        assert {call.result().status for call in done} == {200}
+    assert len(provider.asked) == 2

@@ -11,7 +11,7 @@ import aiohttp
 import structlog
 
 from gateway.domain.audit.record import Named
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, Template
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject
@@ -55,11 +55,12 @@ class Values:
 @dataclass(frozen=True, slots=True)
 class Injected:
     """`previous`: with the values before a rotation, while its grace lasts. `secrets`: all values
-    in both, and what is made of them."""
+    in both, and what is made of them. `tokens`: those that were fetched."""
 
     newest: Values
     previous: Values | None
     secrets: Secrets
+    tokens: tuple[tuple[CredentialId, str], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,9 @@ class Injector:
     def forget_tokens(self, injected: Injected) -> bool:
         """The service refused these values: tokens among them are fetched anew. Whether there were
         any."""
-        names = [parse_id(use.name) for use in injected.newest.uses]
-        return bool([name for name in names if self._tokens.forget(name)])
+        for name, token in injected.tokens:
+            self._tokens.forget(name, token)
+        return bool(injected.tokens)
 
 
 def _may_be_kept(credential: Credential) -> bool:
@@ -190,7 +192,8 @@ def _injected(inject: Inject, newest: Found, older: Found, secrets: Secrets) -> 
     previous = None
     if older:
         previous = _values(inject, {**newest, **older})
-    return Injected(_values(inject, newest), previous, secrets)
+    tokens = tuple((c.id, v.fields[""]) for r, (c, v) in newest.items() if _is_token(r, c))
+    return Injected(_values(inject, newest), previous, secrets, tokens)
 
 
 def _values(inject: Inject, found: Found) -> Values:

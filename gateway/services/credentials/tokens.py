@@ -64,9 +64,11 @@ class Tokens:
             raise Denied(Code.CREDENTIAL_UNAVAILABLE)
         return token.text
 
-    def forget(self, name: CredentialId) -> bool:
-        """It was refused where it was sent; whether there was one."""
-        return self._tokens.pop(name, None) is not None
+    def forget(self, name: CredentialId, text: str) -> None:
+        """This token was refused where it was sent; one that came since is kept."""
+        token = self._tokens.get(name)
+        if token is not None and token.text == text:
+            del self._tokens[name]
 
     async def close(self) -> None:
         running = [task for _, task in self._fetches.values()]
