@@ -307,7 +307,7 @@ async def test_a_plans_limits_at_an_agent_are_not_for_a_service_of_its_name(
     ("kind", "fields", "sent"),
     [
         ("api_key", {"value": "the-value"}, {"authorization": "Bearer the-value"}),
-        ("bearer", {"value": "the-value"}, {"authorization": "Bearer the-value"}),
+        ("bearer", {"value": " the-value\t"}, {"authorization": "Bearer  the-value"}),
         (
             "basic",
             {"username": "tom", "password": "päss:word"},
@@ -331,7 +331,7 @@ async def test_a_whole_credential_is_sent_as_its_type_says_and_does_not_come_bac
     assert not any(
         value.partition(" ")[2].encode() in answer.body for value in sent.values() if " " in value
     )
-    assert not any(value.encode() in answer.body for value in fields.values())
+    assert not any(value.strip().encode() in answer.body for value in fields.values())
 
 
 async def test_what_cannot_be_sent_whole_is_not_sent(world: World, there: Backend) -> None:
