@@ -1,18 +1,23 @@
 """The Redis URLs that people write, read into what redis-py's classes take."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.connection import parse_url
+from redis.exceptions import RedisError
 
 from gateway.domain.errors import UsageError
 
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
 # How the sentinels themselves are logged in to, where they ask for it.
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+# redis-py takes anything else for the first database.
+_DATABASE = re.compile(r"(/(\d+/?)?)?", re.ASCII)
 
 
 class Kind(Enum):
@@ -39,13 +44,15 @@ class StoreUrl:
 def read_url(url: str) -> StoreUrl:
     """UsageError, which never repeats the password, where the gateway cannot use it."""
     try:
-        return _read(url)
+        found = _read(url)
     except ValueError:
         raise UsageError(
             "The Redis URL is not one: use redis://host:6379/0, rediss://user:password@host:6379, "
             "unix:///path/to/socket, redis+sentinel://host1:26379,host2:26379/MASTER or "
             "redis+cluster://host1:6379,host2:6379."
         ) from None
+    _check_options(found)
+    return found
 
 
 def _read(url: str) -> StoreUrl:
@@ -77,9 +84,23 @@ def _one_node(url: str) -> dict[str, Any]:
     found: dict[str, Any] = dict(parse_url(url))
     if not (found.get("path") if parts.scheme == "unix" else parts.hostname):
         raise ValueError
-    if parts.scheme != "unix" and parts.port == 0:
+    if parts.scheme != "unix" and (parts.port == 0 or not _DATABASE.fullmatch(parts.path)):
         raise ValueError
     return found
+
+
+def _check_options(url: StoreUrl) -> None:
+    """redis-py finds out when the first command is sent, and some of its clients take what
+    connections do not."""
+    given = dict(url.options)
+    kind = given.pop("connection_class", SSLConnection if url.tls else Connection)
+    try:
+        kind(**given)
+    except (TypeError, ValueError, RedisError):
+        raise UsageError(
+            "Behind '?' in the Redis URL stands what no connection to Redis takes, or not so: db, "
+            "client_name, ssl_ca_certs, ssl_certfile and ssl_keyfile are some that are taken."
+        ) from None
 
 
 def _addresses(found: list[dict[str, Any]], port: int) -> tuple[tuple[str, int], ...]:

@@ -50,6 +50,8 @@ def test_one_node_is_read_as_redis_py_reads_it() -> None:
         "redis://:secret@",
         "redis://h:0",
         "redis://h:x",
+        "redis://h/main",
+        "redis://h/0/1",
         "unix://",
         "redis+sentinel://",
         "redis+sentinel://one",
@@ -70,5 +72,24 @@ def test_one_node_is_read_as_redis_py_reads_it() -> None:
 )
 def test_what_is_none_is_refused_without_repeating_its_password(url: str) -> None:
     with pytest.raises(UsageError, match="The Redis URL is not one") as refused:
+        read_url(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@h?max_connections=5",
+        "redis://:secret@h?single_connection_client=true",
+        "redis://h?ssl_ca_certs=/ca.pem",
+        "rediss://:secret@h?ssl_cert_reqs=perhaps",
+        "redis://:secret@h?sentinel_password=secret",
+        "redis+sentinel://:secret@one/main?secret=1",
+        "redis+cluster://:secret@one?max_connections=5",
+        "unix:///a?secret=b",
+    ],
+)
+def test_an_option_that_no_connection_takes_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match="Behind '\\?' in the Redis URL") as refused:
         read_url(url)
     assert "secret" not in str(refused.value)
