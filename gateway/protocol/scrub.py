@@ -81,7 +81,8 @@ def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
 
 def spellings(secret: str) -> Iterator[bytes]:
     """How programs spell `secret`. Blanks around it are no part of it: a header loses them."""
-    secret = secret.strip()
+    bare = secret.strip()
+    secret = bare if len(bare) >= SHORTEST else secret
     if len(secret) < SHORTEST:
         return
     raw = secret.encode()
