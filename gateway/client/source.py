@@ -71,7 +71,7 @@ async def _changes(answer: aiohttp.ClientResponse, since: int) -> Changes:
         raise _refusal(answer.status, body)
     try:
         return _told(json.loads(body), age)
-    except (LookupError, TypeError, AttributeError, ValueError):
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
         raise SourceError(
             "The gateway gave no credentials (what answers at its URL answers as no gateway does)."
         ) from None
@@ -100,7 +100,7 @@ def _refusal(status: int, body: bytes) -> SourceError:
         said = f"{error['code']}: {error['message']}"
         if "required_scope" in error:
             said += f" It needs the scope {error['required_scope']}."
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         said = f"status {status}, and no reason that could be read."
     kind = RefusedError if status in _FINAL else SourceError
     return kind(f"The gateway gave no credentials ({said})")

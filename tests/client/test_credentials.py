@@ -220,7 +220,9 @@ async def test_a_callback_that_fails_keeps_no_change_from_arriving(
     assert "no use for crm" in caplog.text
 
 
-@pytest.mark.parametrize("told", ["{}", "[]", '{"revision": 9, "credentials": [1], "removed": []}'])
+@pytest.mark.parametrize(
+    "told", ["{}", "[]", '{"revision": 9, "credentials": [1], "removed": []}', "[" * 100_000]
+)
 async def test_what_is_no_answer_of_a_gateways_is_asked_for_again(
     told: str, pulling: Pulling
 ) -> None:
