@@ -78,6 +78,9 @@ def _block(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return "unknown"
+    if isinstance(parsed, IPv6Address):
+        # A proxy in front may spell every IPv4 address so: all of them would be one block.
+        parsed = parsed.ipv4_mapped or parsed
     if not isinstance(parsed, IPv6Address):
         return str(parsed)
     return str(IPv6Address(int(parsed) >> V6_PREFIX_BITS << V6_PREFIX_BITS))

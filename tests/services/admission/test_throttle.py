@@ -69,6 +69,13 @@ def test_a_v6_network_is_one_address(throttle: FailureThrottle) -> None:
     assert not throttle.refuses("another-key0", "2001:db8:0:1::1")
 
 
+def test_a_v4_address_that_is_spelled_as_v6_is_itself(throttle: FailureThrottle) -> None:
+    for i in range(PER_ADDRESS.burst):
+        fail(throttle, 1, key=f"key{i:09d}", address="::ffff:192.0.2.1")
+    assert throttle.refuses("another-key0", "192.0.2.1")
+    assert not throttle.refuses("another-key0", "::ffff:192.0.2.2")
+
+
 def test_what_is_no_address_counts_as_one(throttle: FailureThrottle) -> None:
     for i in range(PER_ADDRESS.burst):
         fail(throttle, 1, key=f"key{i:09d}", address="")
