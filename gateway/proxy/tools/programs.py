@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from gateway.domain.errors import Code, Denied
@@ -15,6 +14,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.tools.answers import EVENTS, JSON, as_event
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
+from gateway.proxy.tools.under_way import end
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
@@ -182,9 +182,7 @@ class ProgramBody:
         """End what the program still does for this caller."""
         self.deadline.close()
         if self._next is not None:
-            self._next.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({self._next})
+            await end(self._next)
             self._next = None
         aclose = getattr(self._messages, "aclose", None)
         if aclose is not None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import Any
 
 from gateway.domain.errors import Denied
@@ -50,9 +49,7 @@ class UnderWay:
             self._forget(name, taken_back)
             waiting.cancel()
             if step is not None and not step.done():
-                step.cancel()
-                with suppress(asyncio.CancelledError, Denied):
-                    await step
+                await end(step)
             await source.aclose()
 
     def take_back(self, call: ToolCall) -> None:
@@ -68,6 +65,14 @@ class UnderWay:
         self._calls[name].remove(event)
         if not self._calls[name]:
             del self._calls[name]
+
+
+async def end(step: asyncio.Future[Any]) -> None:
+    """Cancel `step` and wait for its end. It is not awaited itself: that it was cancelled could
+    not be told from a cancellation of whoever waits."""
+    step.cancel()
+    step.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait({step})
 
 
 def _name(call: ToolCall, request_id: Any) -> Name:

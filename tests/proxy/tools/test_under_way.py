@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+import pytest
+
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Agent
 from gateway.protocol.secrets import Secrets
@@ -89,3 +91,25 @@ async def test_what_fails_is_the_response() -> None:
         "It was late.",
     )
     assert said["error"]["data"]["error"]["code"] == "upstream_timeout"
+
+
+async def test_a_cancellation_while_a_call_is_taken_back_is_not_lost() -> None:
+    ended = asyncio.Event()
+
+    async def slow_to_end() -> AsyncGenerator[Message, None]:
+        try:
+            await asyncio.Event().wait()
+            yield {}
+        finally:
+            await ended.wait()
+
+    under_way = UnderWay()
+    waiting = asyncio.create_task(all_of(under_way.told(asked(1), slow_to_end())))
+    await asyncio.sleep(0)
+    under_way.take_back(back(1))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.sleep(0.01)
+    ended.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

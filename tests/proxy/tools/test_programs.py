@@ -1,0 +1,34 @@
+"""What a program says is read until whoever reads it is cancelled, and no further."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import cast
+
+import pytest
+
+from gateway.domain.errors import Denied
+from gateway.proxy.tools.programs import ProgramBody
+from gateway.proxy.tools.task import ToolTask
+from gateway.proxy.tools.transport import Message
+
+
+async def slow_to_end(ended: asyncio.Event) -> AsyncGenerator[Message, None]:
+    try:
+        await asyncio.Event().wait()
+        yield {}
+    finally:
+        await ended.wait()
+
+
+async def test_a_cancellation_while_a_program_is_ended_is_not_lost() -> None:
+    ended = asyncio.Event()
+    body = ProgramBody(slow_to_end(ended), cast(ToolTask, None))
+    with pytest.raises(Denied):
+        await body.next_message(0.01)
+    closing = asyncio.create_task(body.close())
+    await asyncio.sleep(0.01)
+    closing.cancel()
+    await asyncio.sleep(0.01)
+    ended.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
