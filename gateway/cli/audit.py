@@ -283,7 +283,7 @@ def _row(text: str) -> tuple[str, ...]:
         named = [f"{name}@{version}" if version else name for name, version in used]
         actor = record.get("actor", "")
         told = (record["event"], actor, record["key_id"], record["consumer"], record["user"])
-        status = str(record["status"] or "")
-        return (moment(int(record["ts"])), *map(str, told), " ".join(named), status, record["code"])
-    except (ValueError, KeyError, TypeError):
+        status, code = str(record["status"] or ""), str(record["code"])
+        return (moment(int(record["ts"])), *map(str, told), " ".join(named), status, code)
+    except (ValueError, KeyError, TypeError, OverflowError):
         return ("", "no audit record", *[""] * 7)

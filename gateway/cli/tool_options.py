@@ -90,6 +90,7 @@ def _read_uids(
     if not text:
         return None
     first, last = text.partition("-")[::2]
-    if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) <= _HIGHEST_UID):
+    digits = text.isascii() and first.isdigit() and last.isdigit()
+    if not (digits and 0 < int(first) <= int(last) <= _HIGHEST_UID):
         raise click.BadParameter(f"{text!r} is not a range such as 200000-265535", param=option)
     return int(first), int(last)

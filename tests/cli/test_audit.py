@@ -66,6 +66,18 @@ def test_verify_names_the_first_bad_record(vault: VaultCommands, redis: Any) -> 
     assert entries[3][0] in said and "Traceback" not in said
 
 
+def test_a_record_that_somebody_made_up_does_not_hide_the_others(
+    vault: VaultCommands, redis: Any
+) -> None:
+    vault.set("aa", "v")
+    real = records(redis)[-1]
+    for more in ({"code": 7}, {"ts": 1e999}, {"credentials": 7}):
+        redis.xadd("gw:audit", {"record": json.dumps({**real, **more})})
+    ended = vault.gateway("audit", "tail")
+    assert ended.code == 0 and "Traceback" not in ended.said
+    assert "credential.set" in ended.out and ended.out.count("no audit record") >= 2
+
+
 def test_a_record_that_was_rewritten_is_found_with_the_right_key_alone(
     vault: VaultCommands, redis: Any
 ) -> None:

@@ -103,11 +103,14 @@ async def test_what_kubernetes_injects_is_ignored(folder: Path, settings: dict[s
         assert (await gateway.get("/readyz")).status == 200
 
 
-@pytest.mark.parametrize("workers", ["0", "-1", "1025"])
-async def test_a_number_of_workers_that_makes_no_sense_is_refused(
-    workers: str, folder: Path, settings: dict[str, str]
+@pytest.mark.parametrize(
+    ("flag", "number"),
+    [("--workers", "0"), ("--workers", "-1"), ("--workers", "1025"), ("--tool-uids", "\u00b2-5")],
+)
+async def test_a_number_that_makes_no_sense_is_refused(
+    flag: str, number: str, folder: Path, settings: dict[str, str]
 ) -> None:
-    code, said = await refused("serve", "--workers", workers, folder=folder, settings=settings)
+    code, said = await refused("serve", flag, number, folder=folder, settings=settings)
     assert code == 2
     assert one_sentence(said)
 
