@@ -81,7 +81,7 @@ async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
     assert await calls(world) == []
 
 
-@pytest.mark.parametrize("name", ["broken", "endless"])
+@pytest.mark.parametrize("name", ["broken", "endless", "stamp"])
 async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
     world: World, servers: Servers, key: Key, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +96,8 @@ async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
 
 @pytest.mark.parametrize("kind", ["json", "events"])
 @pytest.mark.parametrize(
-    ("name", "expected"), [("withhold", "hook_refused"), ("break_after", "internal")]
+    ("name", "expected"),
+    [("withhold", "hook_refused"), ("break_after", "internal"), ("look", "internal")],
 )
 async def test_a_hook_that_fails_afterwards_withholds_the_answer(
     world: World, servers: Servers, key: Key, name: str, expected: str, kind: str

@@ -6,7 +6,7 @@ A hook that fails or takes too long decides like one that refuses: nothing is do
 import asyncio
 import importlib
 import inspect
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.policies.tools import Hooks
-from gateway.hooks import After, Answer, Before, Call, Refused
+from gateway.hooks import Answer, Call, Refused
 
 log = structlog.get_logger()
 
@@ -51,8 +51,7 @@ async def run_before(hooks: Hooks, call: Call) -> Call:
     """The call to make, with the arguments that the hooks leave; Denied where one stands against
     it."""
     for name in hooks.before:
-        hook: Before = find(name)
-        changed = await _run(name, hook(call), hooks.seconds)
+        changed = await _run(name, hooks.seconds, call)
         if changed is not None:
             if not isinstance(changed, Mapping):
                 raise _failed(name, "it returned no arguments")
@@ -63,8 +62,7 @@ async def run_before(hooks: Hooks, call: Call) -> Call:
 async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
     """The answer to show; Denied where a hook stands against it."""
     for name in hooks.after:
-        hook: After = find(name)
-        changed = await _run(name, hook(call, answer), hooks.seconds)
+        changed = await _run(name, hooks.seconds, call, answer)
         if changed is not None:
             if not isinstance(changed, Answer) or (changed.result is None) == (
                 changed.error is None
@@ -74,10 +72,10 @@ async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
     return answer
 
 
-async def _run(name: str, work: Awaitable[Any], seconds: float) -> Any:
+async def _run(name: str, seconds: float, *given: Call | Answer) -> Any:
     try:
         async with asyncio.timeout(seconds):
-            return await work
+            return await find(name)(*given)
     except Refused as refused:
         raise Denied(Code.HOOK_REFUSED, str(refused)) from None
     except TimeoutError:
