@@ -143,9 +143,10 @@ LENGTHS: list[Case] = [
         Case(f"a length of {value!r}", post(b"Content-Length: " + value, body=b"hello"), REFUSED)
         for value in (
             *(b"+5", b"-5", b"5 ,5", b"5, 6", b"0x5", b"5_0", b"5.0", b"5e0", b"'5'", b"5\x00"),
-            *(b"5 5", b"", b" ", b"\xd9\xa5", b"9" * 20, b"5\x0b", b"5;"),
+            *(b"5 5", b"", b" ", b"\xd9\xa5", b"9" * 20, b"5\x0b", b"5;", b"0" * 19 + b"5"),
         )
     ],
+    Case("more zeros than int() takes", post(b"Content-Length: " + b"0" * 5000), REFUSED),
     Case("two equal lengths", post(length(5), length(5), body=b"hello"), EITHER, b"hello"),
     Case("a list of equal lengths", post(b"Content-Length: 5, 5", body=b"hello"), EITHER, b"hello"),
     Case("two lengths", post(length(5), length(6), body=b"hello!"), REFUSED),

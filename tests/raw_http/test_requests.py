@@ -67,7 +67,10 @@ async def scene(store: StoreSettings, client: Redis) -> AsyncIterator[Scene]:
         plans = {"counted": Plan("counted", Limits(quotas=(Quota(10**6, Window.DAY),)))}
         world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", agent.port)), plans=plans)
         key, bystander = await world.issue(plan="counted"), await world.issue()
+        raised: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: raised.append(told))
         yield Scene(world, agent, key, bystander, count())
+        assert not raised, "whatever is sent is answered, and is no bug"
 
 
 def check(case: Case, statuses: list[int], seen: list[Request]) -> None:

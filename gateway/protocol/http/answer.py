@@ -11,6 +11,7 @@ from http import HTTPStatus
 from operator import itemgetter
 
 from gateway.domain.errors import Code, Denied
+from gateway.protocol.http.framing import MOST_DIGITS
 from gateway.protocol.http.header_names import HOP_BY_HOP
 from gateway.protocol.http.request import Header
 
@@ -141,7 +142,7 @@ def _read_coding(head: AnswerHead, value: bytes) -> None:
 
 
 def _read_length(head: AnswerHead, value: bytes) -> None:
-    if head.content_length is not None or not value.isdigit() or len(value) > 18:
+    if head.content_length is not None or not value.isdigit() or len(value) > MOST_DIGITS:
         raise _nonsense()
     head.content_length = int(value)
 

@@ -12,6 +12,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.key import contains_key, masked
 from gateway.domain.keys.record import is_user_id
 from gateway.protocol.http.authority import parse_host
+from gateway.protocol.http.framing import MOST_DIGITS
 from gateway.protocol.http.header_names import (
     PAGE,
     Fate,
@@ -183,7 +184,7 @@ def _drop_nominated(head: RequestHead, connection: bytes) -> None:
 
 def _read_length(value: bytes) -> int:
     # RFC 9110 section 8.6: digits only; int() would take signs, blanks and underscores.
-    if not value.isdigit() or len(value) > 18:
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise refused("Content-Length is not a number of bytes.")
     return int(value)
 

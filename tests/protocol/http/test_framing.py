@@ -30,6 +30,7 @@ def test_nothing_may_stand_after_one_request() -> None:
     assert not is_one_request(HEAD + b"hello", None)
     assert not is_one_request(HEAD + b"hell", "5")
     assert not is_one_request(HEAD[:-1], None)
+    assert not is_one_request(HEAD, "0" * 5000), "int() raises for so many digits"
 
 
 class Head(NamedTuple):
