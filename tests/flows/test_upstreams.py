@@ -1,13 +1,16 @@
 """Several upstreams, TLS to them, proxies on the way, and addresses that must not be called."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -195,6 +198,41 @@ async def test_a_renewed_client_certificate_is_used_without_a_restart(
     for new, old in ((tls.cert, stranger.cert), (tls.key, stranger.key)):
         Path(new).replace(old)
     assert (await world.call(await world.issue())).body == b"known"
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["said", "not said"])
+async def test_only_the_agents_own_word_in_tls_ends_an_answer_without_a_length(
+    world: World, authority: trustme.CA, tmp_path: Path, said: bool
+) -> None:
+    """Anybody on the way can end the TCP below, and what was cut there must not look whole."""
+    read = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        await read.wait()
+        if not said:
+            below = os.dup(writer.get_extra_info("socket").fileno())
+            with socket.socket(fileno=below) as tcp:
+                tcp.shutdown(socket.SHUT_WR)
+        writer.close()
+
+    server = await asyncio.start_server(
+        serve, "127.0.0.1", 0, ssl=server_side(authority, "localhost")
+    )
+    tls = ClientTls(ca=files(tmp_path, authority, "gateway").ca)
+    world.serve(world.agent(upstream=secure(server.sockets[0].getsockname()[1], tls=tls)))
+    headers = {"Authorization": f"Bearer {(await world.issue()).text}"}
+    with closing(server):
+        async with world.session.get(f"{world.url}/agents/echo/x", headers=headers) as answer:
+            assert await answer.content.readexactly(5) == b"hello"
+            read.set()
+            whole = True
+            try:
+                await answer.read()
+            except aiohttp.ClientError:
+                whole = False
+            assert whole is said
 
 
 @asynccontextmanager

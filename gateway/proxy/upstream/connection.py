@@ -57,6 +57,7 @@ class UpstreamConnection(Stream):
         self._bodiless = False
         self._spoiled = False
         self._heard = False
+        self._said_end = False
         self._interim = 0
         self._early = b""
         self.idle_since = 0.0
@@ -183,6 +184,9 @@ class UpstreamConnection(Stream):
                 self._check_trailers(body, data)
             elif first_piece and not upgraded and len(data) <= READ_BUFFER:
                 self._only_piece = data
+        if self.transport is None:
+            # This was held back when the connection ended.
+            self._end_body()
 
     def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
         if 100 <= message.code < 200 and message.code != 101:
@@ -223,7 +227,11 @@ class UpstreamConnection(Stream):
         self.deadline.set(seconds)
 
     def eof_received(self) -> None:
-        """Returning None closes the transport; connection_lost tells what it means."""
+        """Returning None closes the transport; connection_lost tells what it means.
+
+        Over TLS it is called for the agent's own word alone: anybody can end the TCP below.
+        """
+        self._said_end = True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.deadline.close()
@@ -237,14 +245,18 @@ class UpstreamConnection(Stream):
             lost = UpstreamLostError("The agent closed the connection.")
             self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
             return
-        self._end_body(exc)
+        self._end_body()
 
-    def _end_body(self, exc: BaseException | None) -> None:
-        """The end of the connection ends a body without a length; any other one is cut by it."""
+    def _end_body(self) -> None:
+        """The agent's end of the connection ends a body without a length; any other one is cut by
+        it."""
         payload = self._payload
         if payload is None or payload.is_eof():
             return
-        if exc is None:
+        if self._said_end:
+            if self._reading_paused:
+                # The parser holds the rest until somebody reads.
+                return
             # It raises where a length or a last chunk is still owed.
             with suppress(HttpProcessingError, ValueError):
                 self._answers.feed_eof()
