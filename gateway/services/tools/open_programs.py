@@ -38,3 +38,5 @@ async def open_programs(settings: ChildSettings) -> AsyncIterator[Programs]:
     finally:
         await end(watch)
         await pool.close()
+        # Commands end with their callers' tasks, for which nobody waits once the callers are gone.
+        await places.all_free()

@@ -1,5 +1,6 @@
 """How many programs of tools run at once in this process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -18,6 +19,8 @@ class ToolPlaces:
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
+        self._free = asyncio.Event()
+        self._free.set()
         self.make_room: MakeRoom = _nothing
 
     async def take(self) -> None:
@@ -29,9 +32,16 @@ class ToolPlaces:
                     Code.BUSY, "Too many tools are running. Try again in a second.", retry_after=1
                 )
         self._taken += 1
+        self._free.clear()
 
     def give_back(self) -> None:
         self._taken -= 1
+        if not self._taken:
+            self._free.set()
+
+    async def all_free(self) -> None:
+        """Until every program is gone, those too whose callers have left already."""
+        await self._free.wait()
 
 
 async def _nothing() -> bool:
