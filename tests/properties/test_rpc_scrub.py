@@ -5,6 +5,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from gateway.protocol.secrets import Secrets
 
 SECRET = 'ghp_"5e\\cret/ö with\n<odd>&chars'
 NUMBER = "4471100817263544"
+LONG_NUMBER = "447110081726354447110081"
 
 spelled = st.sampled_from(
     [
@@ -29,7 +31,13 @@ spelled = st.sampled_from(
 )
 plain = st.text(max_size=8)
 texts = st.builds(lambda a, s, b: a + s + b, plain, spelled, plain) | plain
-leaves = texts | st.integers(-(2**80), 2**80) | st.booleans() | st.none() | st.just(int(NUMBER))
+leaves = (
+    texts
+    | st.integers(-(2**80), 2**80)
+    | st.booleans()
+    | st.none()
+    | st.sampled_from([int(NUMBER), int(LONG_NUMBER)])
+)
 values = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
 )
@@ -71,9 +79,10 @@ def escaped(text: str) -> str:
 @given(values, st.booleans())
 def test_no_text_of_a_message_holds_a_secret_in_any_spelling(value: Any, escape: bool) -> None:
     text = json.dumps({"result": value})
-    search = Search(found(SECRET, NUMBER))
+    search = Search(found(SECRET, NUMBER, LONG_NUMBER))
     shown = json.loads(search.written(decode((escaped(text) if escape else text).encode())))
     for one in strings(shown):
+        assert LONG_NUMBER[:12] not in one.replace(".", "")
         assert not found(SECRET, NUMBER).plain.matches(one.encode("utf-8", "surrogatepass"))
         joined = one.replace("\n", "").replace("\r", "")
         for spelling in (SECRET.encode().hex(), base64.b64encode(SECRET.encode()).decode()[:-4]):
@@ -88,6 +97,19 @@ def test_a_message_without_a_secret_means_what_it_meant(value: Any) -> None:
     search = Search(found("a secret of some length"))
     assert json.loads(search.written({"result": value})) == {"result": value}
     assert search.seen == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b'{"n":123456789012345678901234567890}', b'{"n":123456789012345678901234567890}'),
+        (b'{"n":-9999999999999999999}', b'{"n":-9999999999999999999}'),
+        (b'{"n":[NaN,1e999],"m":123456789012345678901234567890}', b'{"n":[null,null],"m":1'),
+        (b'{"n":[-Infinity,1.5],"s":"\\ud800"}', b'{"n":[null,1.5],"s":"\\ud800"}'),
+    ],
+)
+def test_a_number_is_shown_as_it_was_said_and_none_is_null(said: bytes, shown: bytes) -> None:
+    assert Search(found("a secret of some length")).written(decode(said)).startswith(shown)
 
 
 def test_what_was_found_is_known_by_its_name() -> None:

@@ -1,6 +1,7 @@
 """An MCP server over stdio in plain Python, so that every interpreter and every user can run it.
 
 Its tools do what tests need: `sleep` until cancelled, `crash`, `print` what is no JSON, and so on.
+With the argument `deaf` no more is read.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 cancelled: dict[Any, threading.Event] = {}
 writing = threading.Lock()
+reading = threading.Lock()
 
 
 def send(message: dict[str, Any]) -> None:
@@ -30,6 +32,8 @@ def call(request: dict[str, Any]) -> None:
     name, arguments = params["name"], params.get("arguments", {})
     meta = params.get("_meta", {})
     result = text(f"called {name}")
+    if arguments.get("deaf"):
+        reading.acquire()
     if name == "echo":
         result = text(arguments)
     elif name == "environment":
@@ -63,6 +67,16 @@ def call(request: dict[str, Any]) -> None:
     elif name == "endless_line":
         while True:
             sys.stdout.write("x" * 65_536)
+    elif name == "nest":
+        levels = arguments["levels"]
+        sys.stdout.write(f'{{"id":{request["id"]},"result":{"[" * levels}{"]" * levels}}}\n')
+        sys.stdout.flush()
+        return
+    elif name == "pour":
+        out = sys.stderr if arguments.get("to") == "stderr" else sys.stdout
+        lines = f"{arguments['line']}\n" * (1 + 2**16 // (1 + len(arguments["line"])))
+        while True:
+            out.write(lines)
     elif name == "print":
         print("Hello, I am no JSON", flush=True)
         print("[1, 2]", flush=True)
@@ -87,7 +101,8 @@ answers: list[dict[str, Any]] = []
 greeted = False
 print("serving", file=sys.stderr, flush=True)
 for line in sys.stdin:
-    message = json.loads(line)
+    with reading:
+        message = json.loads(line)
     method = message.get("method")
     if method is None:
         answers.append(message)

@@ -20,9 +20,10 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import ProgramTerms, ToolServer, Transport
 from gateway.protocol.secrets import Secrets
+from gateway.protocol.strict_json import LEVELS
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted, pause_after
-from gateway.services.tools.stdio_server import StdioServer
+from gateway.services.tools.stdio_server import MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
 
 PROGRAM = Path(__file__).parent / "mcp_program.py"
@@ -172,6 +173,14 @@ async def test_a_crash_is_told_to_who_asked_and_the_next_call_starts_it_anew(sit
     assert await site.text("pid") != before
 
 
+async def test_who_asks_what_has_just_ended_is_told_at_once(site: Site) -> None:
+    server = await site.server()
+    server.kill()
+    await server.ended()
+    with pytest.raises(Denied, match="has ended"):
+        await ask(server, "echo")
+
+
 def test_it_is_started_anew_at_once_then_after_twice_as_long_each_time() -> None:
     pauses = [pause_after(crashes) for crashes in range(10)]
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
@@ -236,6 +245,70 @@ async def test_an_answer_that_is_too_long_fails_alone(site: Site) -> None:
     with pytest.raises(Denied, match="longer than it may be"):
         await site.said("big", size=20_000)
     assert text((await sleeping)[-1]) == "slept"
+
+
+async def test_an_answer_that_holds_too_much_fails_alone(site: Site) -> None:
+    """It is short, and whoever goes through it level by level does not get to its end."""
+    for levels in (LEVELS, 900):
+        with pytest.raises(Denied, match="longer than it may be") as refused:
+            await site.said("nest", levels=levels)
+        assert refused.value.code is Code.UPSTREAM_PROTOCOL
+    assert (await site.said("nest", levels=LEVELS - 2))[-1]["result"]
+
+
+async def turns_while(site: Site, **poured: object) -> int:
+    """How often everybody else had a turn in a second, while a tool pours out lines."""
+    pouring = asyncio.create_task(site.said("pour", **poured))
+    server = await site.server()
+    await until(lambda: server.under_way > 0)
+    # Until so much is there that it need not be waited for.
+    await asyncio.sleep(0.5)
+    loop = asyncio.get_running_loop()
+    turns, ends = 0, loop.time() + 1
+    while loop.time() < ends:
+        await asyncio.sleep(0)
+        turns += 1
+    pouring.cancel()
+    await asyncio.gather(pouring, return_exceptions=True)
+    await server.close()
+    return turns
+
+
+@pytest.mark.parametrize(
+    "poured",
+    [
+        {"line": "{}"},
+        {"line": "x"},
+        {"line": '{"method": "m"}'},
+        {"line": '{"id": 1, "method": "m"}'},
+        {"line": "", "to": "stderr"},
+    ],
+    ids=["nothing", "no-json", "unasked", "asks", "stderr"],
+)
+async def test_a_tool_that_pours_out_lines_leaves_others_their_turn_and_the_log_short(
+    site: Site, poured: dict[str, object], logged: list[dict[str, Any]]
+) -> None:
+    assert await turns_while(site, **poured) > 50
+    assert len(logged) < 150
+    if poured["line"] == "x":
+        (cut,) = [one for one in logged if one["event"] == "tool_said_no_json_cut"]
+        assert cut["lines"] > 100
+
+
+async def test_what_a_server_does_not_read_is_not_piled_up(site: Site) -> None:
+    """Neither answers to what it asks, again and again, nor calls."""
+    asks = json.dumps({"id": "s" * 60_000, "method": "sampling/createMessage"})
+    server = await site.server()
+    pouring = asyncio.create_task(ask(server, "pour", line=asks, deaf=True))
+    waiting: Any = server._child.stdin.transport
+    await until(lambda: waiting.get_write_buffer_size() > MOST_WAITING)
+    for _ in range(8):
+        with pytest.raises(Denied) as late:
+            await ask(server, "echo", Timeouts(first_byte=0.2), text="x" * 2**20)
+        assert late.value.code is Code.UPSTREAM_TIMEOUT
+    assert waiting.get_write_buffer_size() < 2 * MOST_WAITING
+    pouring.cancel()
+    await asyncio.gather(pouring, return_exceptions=True)
 
 
 async def test_a_line_without_end_ends_the_program(site: Site) -> None:

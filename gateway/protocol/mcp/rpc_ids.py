@@ -62,7 +62,8 @@ class RpcIds:
         if "method" not in message:
             return self._response(message)
         if "id" in message:
-            return Said(reply=_declined(message))
+            named = isinstance(message["id"], str | int)
+            return Said(reply=_declined(message)) if named else Said()
         params = message.get("params")
         if not isinstance(params, dict):
             return Said(message, for_all=True)

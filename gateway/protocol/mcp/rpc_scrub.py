@@ -6,6 +6,7 @@ base64 and hex do, as if it were one.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +20,9 @@ from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 
 _LARGE = 2**17
 _ENDS = (rb"\n", rb"\r")
+# The shortest that 64 bits may not hold.
+_LONG_NUMBER = b"0" * 19
+_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 
 
 class NoMessageError(ValueError):
@@ -134,16 +138,28 @@ class Search:
 
 def decode(text: bytes) -> dict[str, Any]:
     """The message in `text`; NoMessageError where it is none, or holds too much."""
-    if has_too_many(text):
-        raise NoMessageError
-    try:
-        found = orjson.loads(text)
-    except ValueError:
-        try:
-            # Numbers beyond 64 bits, and halves of surrogate pairs.
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise NoMessageError from None
-    if not isinstance(found, dict) or is_too_deep(text):
+    found = None if has_too_many(text) else parsed(text)
+    if found is None or is_too_deep(text):
         raise NoMessageError
     return found
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """The JSON object that `text` is, in the words of whichever writer; None where it is none.
+    Numbers that are none are null, as they are in JSON that is written here."""
+    try:
+        # The library takes whole numbers beyond 64 bits too, and makes others of them.
+        found = None if _LONG_NUMBER in text.translate(_DIGITS_ALIKE) else orjson.loads(text)
+    except ValueError:
+        found = None
+    if found is None:
+        try:
+            found = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        except (ValueError, RecursionError):
+            return None
+    return found if isinstance(found, dict) else None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None

@@ -6,11 +6,9 @@ import structlog
 
 from gateway.protocol.scrub import Scrubber
 from gateway.protocol.secrets import Secrets
+from gateway.services.tools.line_budget import LineBudget
 
 LONGEST_LINE = 2_000
-# Of one program: what is beyond is counted.
-MOST_LINES = 100
-WINDOW_SECONDS = 60.0
 # Values that went into calls; those of the environment are among them.
 MOST_SECRETS = 256
 _PIECE = 8_192
@@ -26,8 +24,7 @@ class ToolStderr:
         self._secrets = secrets
         self._scrubber = _scrubber(secrets)
         self._line = b""
-        self._lines = 0
-        self._window_ends = 0.0
+        self._budget = LineBudget("tool_stderr_cut", server)
         self._longest_tail = longest_tail
         self.tail = b""
 
@@ -44,35 +41,27 @@ class ToolStderr:
     async def read(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(_PIECE):
             self._take(piece if self._scrubber is None else self._scrubber.feed(piece))
+            # What is there already is not waited for, and others want their turn.
+            await asyncio.sleep(0)
         if self._scrubber is not None:
             self._take(self._scrubber.end())
         if self._line:
-            self._tell(self._line)
-        self._say_how_many()
+            self._tell([self._line])
+        self._budget.end()
 
     def _take(self, shown: bytes) -> None:
         self.tail = (self.tail + shown)[-self._longest_tail :]
         *lines, self._line = (self._line + shown).split(b"\n")
-        for line in lines:
-            self._tell(line)
         if len(self._line) > LONGEST_LINE:
-            self._tell(self._line)
+            lines.append(self._line)
             self._line = b""
+        self._tell(lines)
 
-    def _tell(self, line: bytes) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._window_ends:
-            self._say_how_many()
-            self._lines, self._window_ends = 0, now + WINDOW_SECONDS
-        self._lines += 1
-        text = line.decode(errors="replace").strip()
-        if text and self._lines <= MOST_LINES:
-            log.info("tool_stderr", tool=self._server, text=text[:LONGEST_LINE])
-
-    def _say_how_many(self) -> None:
-        if self._lines > MOST_LINES:
-            log.warning("tool_stderr_cut", tool=self._server, lines=self._lines - MOST_LINES)
-            self._lines = 0
+    def _tell(self, lines: list[bytes]) -> None:
+        for line in lines[: self._budget.allow(len(lines))]:
+            text = line.decode(errors="replace").strip()
+            if text:
+                log.info("tool_stderr", tool=self._server, text=text[:LONGEST_LINE])
 
 
 def _scrubber(secrets: Secrets) -> Scrubber | None:

@@ -1,14 +1,13 @@
 """One MCP server that is a child process: several requests under way on one pair of pipes."""
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
-import orjson
 import structlog
 
 from gateway import __version__
@@ -16,8 +15,10 @@ from gateway.children.process import Child
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.protocol.mcp.rpc_ids import Message, RpcIds, cancelled
+from gateway.protocol.mcp.rpc_scrub import parsed
 from gateway.protocol.secrets import Secrets
-from gateway.protocol.strict_json import encode
+from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
+from gateway.services.tools.line_budget import LineBudget
 from gateway.services.tools.stderr import ToolStderr
 
 # What waits for a slow caller; notifications beyond it are dropped, the response never is.
@@ -27,6 +28,8 @@ MOST_UNDER_WAY = 64
 GRACE_SECONDS = 2.0
 # Between the end of its stdout and its own.
 EXIT_SECONDS = 0.5
+# Of lines that are there already, before others have their turn.
+LINES_IN_A_ROW = 64
 LATEST_HANDSHAKE = "2025-11-25"
 
 log = structlog.get_logger()
@@ -78,6 +81,7 @@ class StdioServer:
         self._ids = RpcIds()
         self._inboxes: dict[int, _Inbox] = {}
         self._stderr = ToolStderr(name, secrets)
+        self._no_json = LineBudget("tool_said_no_json_cut", name)
         self._retired = False
         self._drained = asyncio.Event()
         self._drained.set()
@@ -120,14 +124,19 @@ class StdioServer:
         the iterator is closed before, the server is told that nobody waits any more."""
         if self.under_way >= MOST_UNDER_WAY:
             raise Denied(Code.BUSY, "This tool has too many calls under way.", retry_after=1)
+        if self._running.done():
+            raise _gone()
         self._stderr.hide(secrets)
         own, sent = self._ids.sent_as(request)
         inbox = self._inboxes[own] = _Inbox()
         self._drained.clear()
-        last, patience = False, timeouts.first_byte
+        last, has_it, patience = False, False, timeouts.first_byte
         try:
             async with asyncio.timeout(patience):
+                # What it does not read must not pile up, call after call.
+                await self._drain()
                 self._send(sent)
+                has_it = True
                 await self._drain()
             while not last:
                 async with asyncio.timeout(patience):
@@ -142,7 +151,7 @@ class StdioServer:
             del self._inboxes[own]
             self._ids.forget(own)
             self.idle_since = self._loop.time()
-            if not last and request["method"] != "initialize":
+            if has_it and not last and request["method"] != "initialize":
                 self._send(cancelled(own, "Nobody waits for it any more."))
             if not self._inboxes:
                 self._drained.set()
@@ -195,14 +204,19 @@ class StdioServer:
                 self._child.kill()
             code, _, _ = await asyncio.gather(ending, self._child.discard(), stderr)
             crashed = not self._retired
-            gone = Denied(Code.UPSTREAM_UNREACHABLE, "The tool's program has ended.")
             for inbox in self._inboxes.values():
-                inbox.put(_Letter(gone, is_last=True, size=0))
+                inbox.put(_Letter(_gone(), is_last=True, size=0))
+            self._no_json.end()
             told = log.warning if crashed else log.info
             told("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
 
     async def _read(self) -> None:
-        while True:
+        for number in count(1):
+            if number % LINES_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+            if self._retired and not self._inboxes:
+                # What is still there is for nobody.
+                return
             try:
                 line = await self._child.stdout.readuntil(b"\n")
             except asyncio.IncompleteReadError:
@@ -213,18 +227,18 @@ class StdioServer:
             self._take(line)
 
     def _take(self, line: bytes) -> None:
-        message = _decoded(line)
+        message = parsed(line)
         if message is None:
-            if line.strip():
+            if line.strip() and self._no_json.allow(1):
                 # What it holds is not told: it may be a part of an answer.
                 log.warning("tool_said_no_json", tool=self.name, bytes=len(line))
             return
         said = self._ids.sort(message)
         if said.reply is not None:
-            self._send(said.reply)
+            self._reply(said.reply)
             return
         told: Message | Denied = said.message
-        if len(line) > self._longest:
+        if self._is_too_large(line):
             told = Denied(Code.UPSTREAM_PROTOCOL, "The tool's answer is longer than it may be.")
         letter = _Letter(told, said.is_last or isinstance(told, Denied), len(line))
         if said.to is not None:
@@ -233,14 +247,14 @@ class StdioServer:
             for inbox in self._inboxes.values():
                 inbox.put(letter)
 
+    def _is_too_large(self, line: bytes) -> bool:
+        return len(line) > self._longest or has_too_many(line) or is_too_deep(line)
 
-def _decoded(line: bytes) -> dict[str, Any] | None:
-    """The message in `line`; None where there is none."""
-    try:
-        found = orjson.loads(line)
-    except ValueError:
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-    return found if isinstance(found, dict) else None
+    def _reply(self, reply: Message) -> None:
+        """To a server that asks: unless it asks and asks, and reads no answer."""
+        if self._child.stdin.transport.get_write_buffer_size() < MOST_WAITING:
+            self._send(reply)
+
+
+def _gone() -> Denied:
+    return Denied(Code.UPSTREAM_UNREACHABLE, "The tool's program has ended.")

@@ -69,6 +69,8 @@ def test_what_a_subscription_hears_is_its_own() -> None:
         {"id": 1},
         {"id": 1, "result": {}, "error": {}},
         {"id": "9" * 5_000, "result": {}},
+        {"id": [[1]], "method": "ping"},
+        {"id": None, "method": "ping"},
         said("notifications/cancelled", requestId=1),
         said("notifications/progress", progressToken={"a": 1}),
     ],

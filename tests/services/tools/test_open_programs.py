@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.protocol.secrets import Secrets
 from gateway.services.tools.command_tools import Order
 from gateway.services.tools.open_programs import open_programs
 from tests.children.programs import processes, until
@@ -14,7 +15,7 @@ from tests.children.programs import processes, until
 def order(*argv: str) -> Order:
     tool = CommandTool("t", "", {"type": "object"}, argv)
     tools = ToolServer(Transport.COMMAND, tools=(tool,))
-    return Order("fc", tools, tool, {}, "key1", "u1", {}, (), 30.0)
+    return Order("fc", tools, tool, {}, "key1", "u1", {}, Secrets(), 30.0)
 
 
 async def test_a_command_whose_caller_has_left_is_waited_for_at_the_end(tmp_path: Path) -> None:
