@@ -1,57 +1,15 @@
-"""What the data plane asks for credentials: from memory, always the newest, never waiting.
+"""Credentials of a process as the data plane sees them: from memory, and without decoys."""
 
-template = references.parse("Bearer ${credentials.crm}")        # at load
-await credentials.freshen(template, user)                       # free, unless it must be fresh
-resolved = credentials.resolve(template, user)                  # Denied where it cannot be had
-resolved.newest, resolved.previous                              # texts to send; never log them
-resolved.uses                                                   # names and versions, for audit
-resolved.secrets                                                # values to scrub from answers
-"""
-
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import structlog
 
 from gateway.client.sync import Report, Sync, UnavailableError
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
+from gateway.domain.credentials import TYPES, Credential, CredentialId
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.references import Reference, Template, missing, mistake
-
-# Texts that were resolved, one for each reference in the policies and user.
-MOST_KEPT = 4096
+from gateway.domain.policies.references import Reference, missing, mistake
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """That a version of a credential was used: what an audit record names."""
-
-    name: CredentialId
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """`newest`: the text with the newest values. `previous`: with those before, where one of them
-    was rotated and its grace lasts; None: there is no other to try.
-
-    `uses`, `secrets`: of all values in both, so that an answer can be scrubbed of either.
-    """
-
-    newest: str = field(repr=False)
-    previous: str | None = field(repr=False)
-    uses: tuple[Use, ...]
-    secrets: tuple[str, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    generation: int
-    until: float
-    resolved: Resolved
 
 
 class LiveCredentials:
@@ -60,7 +18,6 @@ class LiveCredentials:
     def __init__(self, sync: Sync, wall: Callable[[], float]) -> None:
         self._sync = sync
         self._wall = wall
-        self._resolved: dict[tuple[Template, str | None], _Kept] = {}
         self._known: Mapping[CredentialId, Credential] = {}
         self._known_at = -1
 
@@ -114,15 +71,11 @@ class LiveCredentials:
         """Wait for the next change of any credential, at most so long; whether one came."""
         return await self._sync.changed(seconds)
 
-    async def freshen(self, template: Template, user: str | None = None) -> None:
-        """Ask the vault now if one of the credentials must be fresher than it is; else nothing.
+    async def freshen(self, ids: tuple[CredentialId, ...]) -> None:
+        """Ask the vault now if one of these must be fresher than it is; else nothing.
 
         Denied(credential_unavailable) where it had to be asked and did not answer.
         """
-        await self.freshen_ids(tuple(id_of(r, user) for r in template.references))
-
-    async def freshen_ids(self, ids: tuple[CredentialId, ...]) -> None:
-        """The same, for credentials by name."""
         try:
             await self._sync.freshen(ids)
         except UnavailableError as problem:
@@ -148,7 +101,7 @@ class LiveCredentials:
             return False
 
     def find(self, name: CredentialId) -> Credential:
-        """The whole credential, for what signs or fetches a token with it.
+        """The whole credential, as it is known now.
 
         Denied(credential_unavailable) where it is missing, broken or too stale. `current` and
         `previous_at(now)` have the values.
@@ -162,24 +115,6 @@ class LiveCredentials:
             denied.decoy = str(name)
             raise denied
         return found
-
-    def resolve(self, template: Template, user: str | None = None) -> Resolved:
-        """The text of `template`, for this user; Denied(credential_unavailable)."""
-        now = self._wall()
-        kept = self._resolved.get((template, user))
-        if kept is not None and kept.generation == self._sync.generation and now < kept.until:
-            return kept.resolved
-        found = {r: self.find(id_of(r, user)) for r in template.references}
-        resolved = _resolved(template, found, now)
-        if all(one.max_stale is None for one in found.values()):
-            self._keep(template, user, _Kept(self._sync.generation, _until(found, now), resolved))
-        return resolved
-
-    def _keep(self, template: Template, user: str | None, kept: "_Kept") -> None:
-        """Until something changes or a grace ends. What may get stale is looked at each time."""
-        if len(self._resolved) >= MOST_KEPT:
-            self._resolved.clear()
-        self._resolved[template, user] = kept
 
     def problem_of(self, reference: Reference, types: tuple[str, ...] = ()) -> str:
         """Why a policy cannot mean this reference; empty where it can, or where nobody knows.
@@ -212,28 +147,6 @@ def tell_log(report: Report) -> None:
         log.error("credential_broken", reason=reason)
 
 
-def _resolved(template: Template, found: Mapping[Reference, Credential], now: float) -> Resolved:
-    older = {r: one.previous_at(now) for r, one in found.items()}
-    newest = template.render(lambda r: _value(found[r], found[r].current, r))
-    previous = None
-    if any(older.values()):
-        previous = template.render(lambda r: _value(found[r], older[r] or found[r].current, r))
-    used = [(found[r], found[r].current, r) for r in found]
-    used += [(found[r], version, r) for r, version in older.items() if version is not None]
-    return Resolved(
-        newest,
-        previous,
-        tuple(dict.fromkeys(Use(one.id, version.number) for one, version, _ in used)),
-        tuple(dict.fromkeys(_value(*one) for one in used)),
-    )
-
-
-def _until(found: Mapping[Reference, Credential], now: float) -> float:
-    """When the first grace among these ends."""
-    older = (one.previous_at(now) for one in found.values())
-    return min((one.until for one in older if one and one.until), default=math.inf)
-
-
 def id_of(reference: Reference, user: str | None) -> CredentialId:
     """Whose credential is meant; Denied where it is the user's own and nobody is named."""
     if not reference.of_user:
@@ -248,15 +161,6 @@ def id_of(reference: Reference, user: str | None) -> CredentialId:
 
 def _is_decoy(credential: Credential) -> bool:
     return TYPES[credential.type].decoy
-
-
-def _value(credential: Credential, version: Version, reference: Reference) -> str:
-    value = version.fields.get(reference.field or credential.main)
-    if value is None:
-        raise _unavailable(
-            UnavailableError(f"Credential '{credential.id}' has no value for {reference}.")
-        )
-    return value
 
 
 def _unavailable(problem: UnavailableError) -> Denied:

@@ -110,7 +110,7 @@ class Injector:
         generation = self._credentials.generation
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
-        await self._credentials.freshen_ids(tuple(ids.values()))
+        await self._credentials.freshen(tuple(ids.values()))
         now = self._credentials.now()
         newest: dict[Reference, tuple[Credential, Version]] = {}
         older: dict[Reference, tuple[Credential, Version]] = {}

@@ -2,15 +2,19 @@
 
 import gc
 import weakref
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.client.sync import Sync
+from gateway.domain.audit.record import Named
+from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import parse
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent
 from gateway.services.credentials.current import LiveCredentials
-from gateway.services.credentials.inject import open_injector
+from gateway.services.credentials.inject import Injected, Injector, open_injector
 from tests.services.vaults import Vault
 
 INJECT = Inject(headers=(("X-Secret", parse("${credentials.aa}")),))
@@ -20,6 +24,27 @@ SERVICE = Agent("crm", (), kind="services", inject=INJECT)
 @pytest.fixture
 def vault(client: Redis) -> Vault:
     return Vault(client)
+
+
+@pytest.fixture
+def sync(vault: Vault) -> Sync:
+    return vault.sync()
+
+
+@pytest.fixture
+async def injector(vault: Vault, sync: Sync) -> AsyncIterator[Injector]:
+    async with open_injector(LiveCredentials(sync, lambda: vault.wall)) as made:
+        yield made
+
+
+def header(text: str) -> Inject:
+    return Inject(headers=(("X-Text", parse(text)),))
+
+
+def texts(injected: Injected) -> tuple[bytes, bytes | None]:
+    """The newest, and the one before."""
+    older = injected.previous
+    return injected.newest.headers[0][1], older.headers[0][1] if older is not None else None
 
 
 async def test_a_value_that_was_rotated_away_is_not_kept(vault: Vault) -> None:
@@ -58,3 +83,53 @@ async def test_what_looks_for_a_value_is_made_once_whatever_else_changes(vault: 
         await vault.write("bb", 2)
         await sync.check()
         assert (await injector.values(SERVICE, INJECT, None)).secrets is first
+
+
+async def test_a_text_gets_the_newest_values_and_the_ones_before_while_their_grace_lasts(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa", 2, grace=501)
+    await vault.write("bb", 7, grace=500)
+    await sync.check()
+    both = header("x ${credentials.aa} $${y} ${credentials.bb.value}")
+    injected = await injector.values(SERVICE, both, None)
+    assert texts(injected) == (b"x aa-2 ${y} bb-7", b"x aa-1 ${y} bb-7")
+    assert injected.previous is not None
+    assert injected.newest.uses == (Named("aa", 2), Named("bb", 7))
+    assert injected.previous.uses == (Named("aa", 1), Named("bb", 7))
+    assert {value for _, value in injected.secrets.pairs} == {"aa-2", "aa-1", "bb-7"}
+    assert "aa-2" not in repr(injected) and "aa-1" not in repr(injected)
+    assert texts(await injector.values(SERVICE, header("${credentials.bb}"), None))[1] is None
+
+
+async def test_a_users_own_credential_is_that_users(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    for name in ("user/u1/github", "user/u2/github", "github"):
+        await vault.write(name)
+    await sync.check()
+    inject = header("${user.github.value}")
+    for user in ("u1", "u2"):
+        assert (
+            texts(await injector.values(SERVICE, inject, user))[0]
+            == f"user/{user}/github-1".encode()
+        )
+    for nobody in (None, "", "u3"):
+        with pytest.raises(Denied) as denied:
+            await injector.values(SERVICE, inject, nobody)
+        assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
+
+
+@pytest.mark.denial("credential_unavailable")
+async def test_what_cannot_be_had_is_denied_without_telling_what_it_is(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa")
+    await vault.write("nope_bait", type="canary")
+    await sync.check()
+    for name in ("nope", "aa.nope", "nope_bait"):
+        with pytest.raises(Denied) as denied:
+            await injector.values(SERVICE, header(f"${{credentials.{name}}}"), None)
+        assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
+        assert denied.value.denial.status == 503
+        assert "nope" not in str(denied.value)
