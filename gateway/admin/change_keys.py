@@ -19,7 +19,16 @@ from gateway.admin.fields import (
     Users,
 )
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import ApiError, Call, Route, Shape, Told, bad_fields
+from gateway.admin.routing import (
+    ADMIN,
+    ApiError,
+    Call,
+    Route,
+    Shape,
+    Told,
+    bad_fields,
+    scope_denied,
+)
 from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import StoreError
@@ -181,7 +190,7 @@ def _check_powers(call: Call, items: Iterable[str]) -> None:
     powers = _powers(items)
     if powers and not call.caller.may(()):
         told = f"Keys with {powers[0]} are made and changed with gateway/admin alone."
-        raise ApiError(403, "scope_denied", told)
+        raise scope_denied(told, ADMIN)
 
 
 def may_take_over(call: Call, scopes: Iterable[str]) -> bool:

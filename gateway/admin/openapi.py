@@ -18,6 +18,7 @@ _PROBLEM = {
         "detail": {"type": "string"},
         "code": {"type": "string"},
         "request_id": {"type": "string"},
+        "required_scope": {"type": "string"},
         "errors": {
             "type": "array",
             "items": {

@@ -166,6 +166,11 @@ def no_method(allowed: Iterable[str]) -> ApiError:
     return ApiError(405, "method_not_allowed", told, allow=(*names, *others))
 
 
+def scope_denied(told: str, power: str) -> ApiError:
+    """`power`: the least of those that are enough."""
+    return ApiError(403, "scope_denied", told, facts={"required_scope": f"gateway/{power}"})
+
+
 class Api(Generic[Backend]):
     """Answers what is under PREFIX; Problem answers are made of what handlers raise."""
 
@@ -187,7 +192,7 @@ class Api(Generic[Backend]):
     ) -> Reply | Streamed:
         if not caller.may(route.powers):
             needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
-            raise ApiError(403, "scope_denied", f"This needs a key with {needed}.")
+            raise scope_denied(f"This needs a key with {needed}.", (*route.powers, ADMIN)[0])
         call = Call(caller, parts, headers, _query(route.query, query), _body(route.body, body))
         try:
             told = await route.handler(self._backend, call)
@@ -281,10 +286,9 @@ def problem_reply(problem: ApiError, request_id: str) -> Reply:
     headers: tuple[tuple[str, str], ...] = (
         ("Content-Type", "application/problem+json"),
         ("Cache-Control", "no-store"),
-        ("X-Request-Id", request_id),
     )
     if problem.allow:
         headers += (("Allow", ", ".join(problem.allow)),)
-    if problem.status == 503:
-        headers += (("Retry-After", "1"),)
+    again = problem.status == 503
+    headers += (("Retry-After", "1") if again else ("x-should-retry", "false"),)
     return Reply(problem.status, headers, orjson.dumps(told))

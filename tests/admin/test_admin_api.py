@@ -488,6 +488,18 @@ async def test_it_says_how_it_does(ask: Ask, admin: Key) -> None:
     assert (await ask(admin, "GET", "/workers")).json == {"workers": []}
 
 
+async def test_a_refusal_says_which_scope_is_missing_and_that_it_is_of_no_use_to_try_again(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    reader = await world.issue("gateway/read", consumer="ops")
+    refused = await ask(reader, "POST", "/keys", SALES)
+    assert (refused.status, refused.json["required_scope"]) == (403, "gateway/keys")
+    for answer in (refused, await ask(admin, "GET", "/keys/4xT9mQ2LrB7c")):
+        assert answer.headers["x-should-retry"] == "false"
+        named = {answer.headers["X-Request-Id"], answer.headers["request-id"]}
+        assert named == {answer.json["request_id"]}
+
+
 async def test_a_page_of_another_name_that_stands_for_this_machine_is_refused(
     ask: Ask, admin: Key
 ) -> None:
@@ -523,6 +535,7 @@ async def test_a_key_that_makes_keys_makes_and_takes_over_none_with_powers(
     ):
         answer = await ask(maker, method, path, body)
         assert (answer.status, answer.json["code"]) == (403, "scope_denied"), (method, path)
+        assert answer.json["required_scope"] == "gateway/admin", (method, path)
     assert (await ask(admin, "GET", "/keys")).status == 200
     # What is dangerous may be stopped by whoever sees it.
     assert (await ask(maker, "POST", f"/keys/{admin.id}/revoke")).status == 200
