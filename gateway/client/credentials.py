@@ -45,7 +45,8 @@ class Credentials:
         if bad or not self._names:
             raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
         self._url = url
-        self._key = key
+        # As files hold it, with a line's end.
+        self._key = key.strip()
         self._poll = poll
         self._wait = wait
         self._on_change = on_change

@@ -299,3 +299,8 @@ async def test_a_program_that_is_interrupted_on_entry_ends() -> None:
             if program.returncode is None:
                 program.kill()
     assert b"KeyboardInterrupt" in said
+
+
+async def test_a_key_is_taken_as_a_file_holds_it(pulling: Pulling) -> None:
+    async with Credentials(pulling.url, f"{pulling.key}\n", NAMES, wait=0.0) as credentials:
+        assert credentials["crm"].reveal() == "crm-1"
