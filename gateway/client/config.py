@@ -74,8 +74,17 @@ def load_config(path: str | Path, credentials: Secrets) -> Config:
 
     A `${…}` that is no reference of the gateway's stays as it is.
     """
-    text = Path(path).read_text(encoding="utf-8")
     file = str(path)
+    try:
+        return _loaded(file, Path(path).read_text(encoding="utf-8-sig"), credentials)
+    except UnicodeDecodeError:
+        what = "this is not UTF-8"
+    except RecursionError:
+        what = "this is nested too deeply, or within itself"
+    raise ConfigError([Problem(Place(file, 1, 1), what)])
+
+
+def _loaded(file: str, text: str, credentials: Secrets) -> Config:
     data, marks = _json(file, text) if file.endswith(".json") else _yaml(file, text)
     if not isinstance(data, dict):
         raise ConfigError([Problem(Place(file, 1, 1), "a config file is a mapping of names")])

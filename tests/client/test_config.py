@@ -37,7 +37,8 @@ async def test_values_are_the_newest_at_the_time_of_use(pulling: Pulling, tmp_pa
 
 
 async def test_json_does_as_well(pulling: Pulling, tmp_path: Path) -> None:
-    (tmp_path / "agent.json").write_text('{"key": "${credentials.crm}",\n "deep": [{"a": null}]}')
+    text = '\ufeff{"key": "${credentials.crm}",\n "deep": [{"a": null}]}'
+    (tmp_path / "agent.json").write_text(text)
     async with pulling.credentials() as credentials:
         config = load_config(tmp_path / "agent.json", credentials)
         assert config["key"] == "crm-1" and config["deep"][0]["a"] is None
@@ -60,11 +61,22 @@ async def test_every_reference_that_means_nothing_is_named_with_its_place(
             load_config(tmp_path / "agent.json", credentials)
 
 
-@pytest.mark.parametrize(("name", "text"), [("a.yaml", "a: ["), ("a.json", "{"), ("a.yaml", "- a")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "a: ["),
+        ("a.json", "{"),
+        ("a.yaml", "- a"),
+        ("a.yaml", "a: \udce9"),
+        ("a.yaml", "a: &a ['${credentials.crm}', *a]"),
+        ("a.yaml", "a: " + 3000 * "[" + 3000 * "]"),
+        ("a.json", '{"a": ' + 100_000 * "[" + 100_000 * "]" + "}"),
+    ],
+)
 async def test_what_is_no_config_is_refused_with_its_place(
     name: str, text: str, pulling: Pulling, tmp_path: Path
 ) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, errors="surrogateescape")
     async with pulling.credentials() as credentials:
         with pytest.raises(ConfigError, match=rf"{name}:1:\d+: |{name}:2:1: "):
             load_config(tmp_path / name, credentials)
