@@ -140,10 +140,10 @@ def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, fol
 def export(store: StoreSettings, since: str | None) -> None:
     """Write records to stdout, one JSON object a line; all of them as 'verify --file' reads."""
     # A stream's ids begin with the millisecond in which an entry was made.
-    after = "-" if since is None else f"{_since(since)}000-0"
+    start = "-" if since is None else f"{_since(since)}000-0"
 
     async def work() -> None:
-        async for _, record in _records(store, None, after):
+        async for _, record in _records(store, None, start):
             click.echo(record)
 
     asyncio.run(work())
@@ -233,7 +233,7 @@ def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
 
 
 async def _records(
-    store: StoreSettings, file: Path | None, after: str = "-"
+    store: StoreSettings, file: Path | None, start: str = "-"
 ) -> AsyncIterator[tuple[str, str]]:
     from gateway.store.audit import AuditStore
     from gateway.store.audit_file import read_lines
@@ -243,7 +243,7 @@ async def _records(
             yield line
         return
     async with open_store(store) as client:
-        async for entry in AuditStore(client, store.prefix).read(after):
+        async for entry in AuditStore(client, store.prefix).read(start):
             yield entry
 
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from gateway.domain.audit.settings import Retention
+from gateway.store.commands import command
 from gateway.store.connections.failures import translated
 
 BATCH = 500
@@ -69,35 +69,26 @@ class AuditStore:
 
     async def newest(self) -> str:
         """The id of the newest entry; empty where there is none."""
-        words = ("XREVRANGE", self._name, "+", "-", "COUNT", 1)
-        with translated():
-            entries = await self._client.execute_command(*words, **{NEVER_DECODE: True})
+        entries = await command(self._client, "XREVRANGE", self._name, "+", "-", "COUNT", 1)
         return str(entries[0][0].decode()) if entries else ""
 
     async def length(self) -> int:
         with translated():
             return int(await self._client.xlen(self._name))
 
-    async def read_back(self, before: str = "") -> AsyncIterator[tuple[str, str]]:
+    def read_back(self, before: str = "") -> AsyncIterator[tuple[str, str]]:
         """Entry ids and records from the newest (or from what is behind `before`) on backwards."""
-        end = f"({before}" if before else "+"
-        while True:
-            words = ("XREVRANGE", self._name, end, "-", "COUNT", BATCH)
-            with translated():
-                entries = await self._client.execute_command(*words, **{NEVER_DECODE: True})
-            for entry_id, fields in entries or ():
-                yield entry_id.decode(), _record(fields)
-                end = f"({entry_id.decode()}"
-            if not entries or len(entries) < BATCH:
-                return
+        return self._walk("XREVRANGE", f"({before}" if before else "+", "-")
 
-    async def read(self, after: str = "-") -> AsyncIterator[tuple[str, str]]:
-        """Entry ids and records from `after` (exclusive; `-`: the first) on, in order."""
-        start = after
+    def read(self, start: str = "-") -> AsyncIterator[tuple[str, str]]:
+        """Entry ids and records in order, from the id `start` on; `-`: from the first, `(ID`: from
+        behind ID."""
+        return self._walk("XRANGE", start, "+")
+
+    async def _walk(self, verb: str, start: str, end: str) -> AsyncIterator[tuple[str, str]]:
         while True:
-            words = ("XRANGE", self._name, start, "+", "COUNT", BATCH)
-            with translated():
-                entries = await self._client.execute_command(*words, **{NEVER_DECODE: True})
+            words = (verb, self._name, start, end, "COUNT", BATCH)
+            entries = await command(self._client, *words)
             for entry_id, fields in entries or ():
                 yield entry_id.decode(), _record(fields)
                 start = f"({entry_id.decode()}"

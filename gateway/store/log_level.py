@@ -1,8 +1,8 @@
 """`gw:log-level`: how much all workers log, while it is there; each looks at it by itself."""
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
+from gateway.store.commands import command
 from gateway.store.connections.failures import translated
 
 
@@ -15,8 +15,7 @@ class LogLevelStore:
 
     async def get(self) -> str:
         """Empty: none is set. It may have been written by hand, and be anything."""
-        with translated():
-            found = await self._client.execute_command("GET", self._name, **{NEVER_DECODE: True})
+        found = await command(self._client, "GET", self._name)
         return bytes(found or b"").decode(errors="replace")
 
     async def put(self, level: str, seconds: int | None) -> None:
