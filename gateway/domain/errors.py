@@ -4,7 +4,7 @@
 (HTTP today, JSON-RPC and problem+json beside it) renders a `Denied` and adds nothing of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -265,3 +265,8 @@ class Denied(GatewayError):
 
     def __str__(self) -> str:
         return self.message or self.denial.message
+
+
+def not_allowed(methods: Iterable[str]) -> Denied:
+    """405, with the methods that there are."""
+    return Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))

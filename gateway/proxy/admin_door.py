@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from ipaddress import ip_address
 
-from gateway.domain.errors import Code, Denied, OperationError, StoreError
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, not_allowed
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.refusal import problem
@@ -19,7 +19,7 @@ from gateway.proxy.services import read_whole
 from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admission.admit import Gatekeeper
-from gateway.services.admission.locate import Located
+from gateway.services.admission.locate import READING, Located
 from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.traffic import CONTENT_TYPE
 
@@ -82,8 +82,8 @@ class AdminDoor:
             policies, peer = self._policies(), exchange.client.hop.peer
             located = Located(None, b"", required=MAY_READ)
             await self._gatekeeper.admit(head, located, policies, peer)
-        if head.method not in ("GET", "HEAD"):
-            raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+        if head.method not in READING:
+            raise not_allowed(READING)
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))
         exchange.reply(Reply(200, headers, self._metrics()))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gateway.domain.credentials import Credential, Version
-from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError, not_allowed
 from gateway.domain.links import LINK_SECONDS, Link
 from gateway.protocol import connect_page
 from gateway.protocol.connect_page import COOKIE, HEADERS, LONGEST_FORM, STYLE, Form, read_form
@@ -12,12 +12,13 @@ from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.services import read_whole
-from gateway.services.admission.locate import CONNECT_PREFIX
+from gateway.services.admission.locate import CONNECT_PREFIX, READING
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
 from gateway.services.credentials.vault import Vault
 
 _STYLE_PATH = CONNECT_PREFIX + b"style.css"
+_METHODS = (*READING, "POST")
 _FORM = b"application/x-www-form-urlencoded"
 
 
@@ -36,8 +37,8 @@ class Connect:
 
     async def answer(self, exchange: Exchange, head: RequestHead) -> None:
         """An invalid, a used and an ended token are one and the same page."""
-        if head.method not in ("GET", "HEAD", "POST"):
-            raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD, POST"),))
+        if head.method not in _METHODS:
+            raise not_allowed(_METHODS)
         if head.target.path == _STYLE_PATH:
             kind = ("Content-Type", "text/css; charset=utf-8")
             exchange.reply(Reply(200, (kind, ("Cache-Control", "max-age=3600")), STYLE))

@@ -182,7 +182,7 @@ class Handler:
         if agent is not None:
             exchange.agent = agent.name if agent.inject is None else agent.place
             if exchange.page_fields and is_preflight(head):
-                exchange.reply(answer_preflight(agent, located.path, exchange.request_id))
+                exchange.reply(answer_preflight(agent, located.path))
                 return
         if located.public:
             passage = _STRANGER

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import not_allowed
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
@@ -19,7 +19,7 @@ Readiness = Callable[[], Awaitable[tuple[str, ...]]]
 async def answer_health(exchange: Exchange, head: RequestHead, readiness: Readiness) -> None:
     """200 while the process lives, and for `/readyz` only while it can serve; else 503."""
     if head.method not in READING:
-        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))
+        raise not_allowed(READING)
     missing = await readiness() if head.target.path == READYZ else ()
     status = {"status": "unready", "missing": missing} if missing else {"status": "ok"}
     headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))

@@ -4,7 +4,7 @@ from functools import partial
 
 import orjson
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.keys.judgement import may_act_for
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Dialect
@@ -28,7 +28,7 @@ from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper
-from gateway.services.admission.locate import Located, locate_model, locate_no_model
+from gateway.services.admission.locate import READING, Located, locate_model, locate_no_model
 from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.spend import Payer, Spender
 
@@ -54,7 +54,7 @@ class Models:
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         caller = await self._gatekeeper.recognise(head, policies, address)
         if asked.listed is not None:
-            exchange.reply(_listed(head, asked, policies, caller, exchange.request_id))
+            exchange.reply(_listed(head, asked, policies, caller))
             return None
         if head.method != "POST":
             return locate_no_model(asked)
@@ -110,11 +110,9 @@ class Models:
         )
 
 
-def _listed(
-    head: RequestHead, asked: ModelPath, policies: Policies, caller: Identity, request_id: str
-) -> Reply:
-    if head.method not in ("GET", "HEAD"):
-        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD"),))
+def _listed(head: RequestHead, asked: ModelPath, policies: Policies, caller: Identity) -> Reply:
+    if head.method not in READING:
+        raise not_allowed(READING)
     names = [
         model.name
         for model in policies.models.values()
@@ -126,9 +124,4 @@ def _listed(
     if head.user is not None and not may_act_for(caller.users, head.user):
         raise Denied(Code.USER_DENIED, key_id=caller.key_id, consumer=caller.consumer)
     told = entry(asked.listed, asked.dialect) if asked.listed else catalogue(names, asked.dialect)
-    headers = (
-        ("Content-Type", "application/json"),
-        ("X-Request-Id", request_id),
-        ("request-id", request_id),
-    )
-    return Reply(200, headers, orjson.dumps(told))
+    return Reply(200, (("Content-Type", "application/json"),), orjson.dumps(told))

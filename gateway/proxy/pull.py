@@ -51,7 +51,7 @@ class Pull:
             pulled = await self._pulled(exchange, asked, located, passage, head.user)
             if pulled.versions:
                 await self._audit.record(_event(exchange, pulled, head.user))
-            exchange.reply(_reply(pulled, asked, exchange.request_id))
+            exchange.reply(_reply(pulled, asked))
         finally:
             self._gatekeeper.give_back(passage)
 
@@ -98,14 +98,12 @@ def _event(exchange: Exchange, pulled: Pulled, user: str | None) -> AuditEvent:
     )
 
 
-def _reply(pulled: Pulled, asked: Asked, request_id: str) -> Reply:
+def _reply(pulled: Pulled, asked: Asked) -> Reply:
     tag = f'"{pulled.revision}"'
     headers = (
         ("Cache-Control", "no-store"),
         ("ETag", tag),
         ("Age", str(pulled.age)),
-        ("X-Request-Id", request_id),
-        ("request-id", request_id),
     )
     # What is not vouched for gets stale where it is kept, so that has to be told.
     if asked.since is not None and not pulled.news and pulled.vouched:

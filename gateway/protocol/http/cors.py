@@ -58,14 +58,12 @@ def answer_block(head: RequestHead, agent: Agent) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
 
 
-def answer_preflight(agent: Agent, path: bytes, request_id: str) -> Reply:
+def answer_preflight(agent: Agent, path: bytes) -> Reply:
     """What a page that is let in may send to `path` of `agent`; `page_fields` come beside it."""
     cors = agent.cors or _NOBODY
     fields = [
         ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *cors.headers))),
         ("Access-Control-Max-Age", str(int(cors.max_age))),
-        ("X-Request-Id", request_id),
-        ("request-id", request_id),
     ]
     if methods := _methods(agent, path):
         fields.append(("Access-Control-Allow-Methods", ", ".join(sorted(methods))))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.policies.tools import Transport
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header
@@ -52,13 +52,14 @@ class ToolPrograms:
         call = _call(exchange, outgoing, task, injected)
         if outgoing.head.method == "DELETE":
             if not await transport.end(call):
-                raise _not_allowed()
+                # Without sessions there is neither an end nor a stream of the program's own.
+                raise not_allowed(("POST",))
             body = ProgramBody(_nothing(), task)
             await self._forwarder.answer(exchange, outgoing, _empty(204), body)
         elif outgoing.head.method == "GET":
             listened = await transport.listen(call)
             if listened is None:
-                raise _not_allowed()
+                raise not_allowed(("POST",))
             await self._stream(exchange, outgoing, ProgramBody(listened, task))
         else:
             await self._answer(exchange, outgoing, task, await transport.ask(call))
@@ -226,8 +227,3 @@ def _head(kind: bytes, length: int | None, fields: tuple[Header, ...]) -> Answer
 
 def _empty(status: int, fields: tuple[Header, ...] = ()) -> AnswerHead:
     return AnswerHead(status, [*fields], content_length=0, bodiless=True)
-
-
-def _not_allowed() -> Denied:
-    # Without sessions there is neither a stream of the program's own nor an end.
-    return Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))

@@ -2,7 +2,7 @@
 
 from dataclasses import field
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.facts import fact
 from gateway.domain.keys.scopes import SOME, Scope
 from gateway.domain.policies.routes import Allowed, Route, RoutePath, Tried, decide
@@ -93,7 +93,7 @@ def locate_tools(
 ) -> Located:
     """Where a message to a server of tools goes. `denied`: what is wrong with the message."""
     if method not in METHODS:
-        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(METHODS)),))
+        denied = not_allowed(METHODS)
     return Located(agent, b"", denied=denied, required=scope_of(agent.name, rpc))
 
 
@@ -112,7 +112,7 @@ def locate_no_model(asked: ModelPath) -> Located:
     """What is told of a request to a model that is not made by POST."""
     denied = Denied(Code.NOT_FOUND)
     if asked.is_call:
-        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", "POST"),))
+        denied = not_allowed(("POST",))
     return Located(None, asked.path, denied=denied)
 
 
@@ -120,7 +120,7 @@ def locate_pull(head: RequestHead, asked: Pulling) -> Located:
     """What a pull of credentials needs: a scope for each name."""
     denied = None
     if head.method not in READING:
-        denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))
+        denied = not_allowed(READING)
     elif asked.of_users:
         denied = Denied(Code.SCOPE_DENIED, "Users' own credentials are never served here.")
     scopes = tuple(Scope("gateway", "credentials", name) for name in asked.names)
@@ -172,8 +172,7 @@ def _routed(
 ) -> Located:
     match decide(routes, asked, method):
         case Allowed(methods):
-            denied = Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))
-            return Located(agent, path, denied=denied)
+            return Located(agent, path, denied=not_allowed(methods))
         case None:
             return Located(agent, path, denied=Denied(Code.NOT_FOUND))
         case Tried(route, below):

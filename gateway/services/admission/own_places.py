@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.keys.scopes import Grants, Scope
 from gateway.domain.policies.snapshot import DEFAULT_ACTION, Policies
 from gateway.protocol.http.request import RequestHead
@@ -100,4 +100,4 @@ def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
 
 def _check_reading(head: RequestHead) -> None:
     if head.method not in READING:
-        raise Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(READING)),))
+        raise not_allowed(READING)
