@@ -18,6 +18,8 @@ from gateway.store.commands import command, run
 from gateway.store.connections.failures import translated
 
 BATCH = 500
+# The largest revision that a score holds exactly. What is larger somebody else has put there.
+_MOST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,9 @@ class VaultStore:
         names = (f"{self._base}revision", f"{self._base}changes")
         now, flat = await self._run("credential_changes", names, (f"{revision:d}",))
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        found = [(_id(member), int(float(score))) for member, score in pairs]
-        return Written(_number(now), tuple((i, score) for i, score in found if i is not None))
+        found = [(_id(member), float(score)) for member, score in pairs]
+        ids = ((i, int(score)) for i, score in found if i is not None and score <= _MOST)
+        return Written(_number(now), tuple(ids))
 
     async def read(self, ids: Iterable[CredentialId]) -> dict[CredentialId, bytes]:
         """The records of these ids; those that are not there are left out."""
@@ -94,7 +97,8 @@ class VaultStore:
 
 
 def _number(value: bytes | None) -> int:
-    return int(value) if value and value.isdigit() else 0
+    number = int(value) if value and value.isdigit() and len(value) <= len(str(_MOST)) else 0
+    return number if number <= _MOST else 0
 
 
 def _id(member: bytes) -> CredentialId | None:

@@ -333,3 +333,31 @@ async def test_no_value_is_in_what_it_tells(vault: Vault) -> None:
     sync = vault.sync()
     await sync.check()
     assert "aa-1" not in f"{vault.reports}{sync!r}{sync.known}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ZADD", "changes", "inf", "crm"),
+        ("ZADD", "changes", "1e300", "crm"),
+        ("SET", "revision", "9" * 40),
+        ("SET", "revision", "9" * 5000),
+        ("HSET", "gone", "crm", "9" * 5000),
+    ],
+    ids=lambda command: " ".join(command)[:20],
+)
+async def test_numbers_that_no_gateway_wrote_stop_no_other_credential(
+    command: tuple[str, ...], vault: Vault
+) -> None:
+    for name in ("crm", "other"):
+        await vault.write(name)
+    sync = vault.sync()
+    assert await sync.check()
+    verb, name, *rest = command
+    await vault.client.execute_command(verb, f"gw:cred:{{vault}}:{name}", *rest)
+    await vault.client.delete(vault.store.name(CredentialId("crm")))
+    await sync.check()
+    for running in (sync, vault.sync()):
+        await vault.write("other", number := sync.get(CredentialId("other")).current.number + 1)
+        assert await running.check()
+        assert vault.value(running, "other") == f"other-{number}"
