@@ -165,14 +165,15 @@ def _in_base64(raw: bytes) -> Iterator[bytes]:
 
 
 class Scrubber:
-    """`feed` pieces in order, then `end`; what comes out is what may be shown."""
+    """`feed` pieces in order, then `end`; what comes out is what may be shown. `seen`: what stands
+    for the secrets that were found."""
 
-    __slots__ = ("_held", "_patterns", "found")
+    __slots__ = ("_held", "_patterns", "seen")
 
     def __init__(self, patterns: Patterns) -> None:
         self._patterns = patterns
         self._held = b""
-        self.found = False
+        self.seen: set[bytes] = set()
 
     def feed(self, piece: bytes) -> bytes:
         """What of all that came can be shown by now."""
@@ -191,7 +192,7 @@ class Scrubber:
                 # It may be a part of what the unsure end becomes.
                 break
             shown += (text[at:start], known.names[number])
-            self.found = True
+            self.seen.add(known.names[number])
             at = end
             if at > hold:
                 hold = self._unsure(text, at)

@@ -140,6 +140,9 @@ async def test_what_a_command_tells_of_its_environment_comes_back_redacted(
     assert told["isError"] is (ends == 3) and shown.count("[redacted:github]") >= 5
     for spelled in (TOKEN, base64.b64encode(TOKEN.encode()).decode(), TOKEN.encode().hex()):
         assert spelled not in answer.body.decode()
+    (seen,) = await come(world, "credential.reflected", 1)
+    assert (seen["agent"], seen["tool"], seen["user"]) == ("tools/fc", "leak", "u1")
+    assert seen["credentials"] == [{"name": "user/u1/github", "version": 1}]
     if ends:
         assert shown.startswith("The command ended with exit code 3.\n\nstderr:\n[redacted:github]")
 

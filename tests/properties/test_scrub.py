@@ -135,7 +135,7 @@ def test_only_what_may_be_the_beginning_of_a_secret_waits() -> None:
     assert scrubber.feed(b"data: hello\n\n") == b"data: hello\n\n"
     assert scrubber.feed(b"data: sesame") == b"data: "
     assert scrubber.feed(b" street\n\n") == b"sesame street\n\n"
-    assert not scrubber.found
+    assert not scrubber.seen
 
 
 def test_a_longer_secret_that_begins_like_a_shorter_one_is_replaced_whole() -> None:

@@ -99,6 +99,11 @@ class Search:
         self.seen.update(plain.names[number] for number, _, _ in found)
         return plain.replaced(text)
 
+    def lines(self, text: bytes) -> bytes:
+        """As `text`, also for what comes in lines."""
+        shown = self.text(text)
+        return self._in_lines(shown) if b"\n" in shown or b"\r" in shown else shown
+
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._text(value)
@@ -115,9 +120,7 @@ class Search:
     def _text(self, text: str) -> str:
         # Halves of surrogate pairs stand in no secret, but there may be one beside them.
         spelled = text.encode("utf-8", "surrogatepass")
-        shown = self.text(spelled)
-        if b"\n" in shown or b"\r" in shown:
-            shown = self._in_lines(shown)
+        shown = self.lines(spelled)
         return text if shown is spelled else shown.decode("utf-8", "surrogatepass")
 
     def _in_lines(self, text: bytes) -> bytes:

@@ -211,6 +211,7 @@ def _call(exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Inje
         injected.secrets,
         values.uses,
         exchange.request_id,
+        task.reflected,
     )
 
 

@@ -1,6 +1,6 @@
 """One message to a server of tools: what is sent of it, and what is shown of what comes back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from gateway.crypto.sessions import Owner
@@ -137,7 +137,7 @@ class ToolTask:
         """For the record: the answer goes on, without what own code withheld."""
         self._exchange.refused(denied)
 
-    def reflected(self, seen: set[bytes]) -> None:
+    def reflected(self, seen: Set[bytes]) -> None:
         """Tell that a server sent back what it was sent, once for each credential."""
         new = seen - self._seen
         if not new or self._injected is None:

@@ -3,7 +3,7 @@
 `http` is no such transport: its bytes are forwarded as those of an agent are.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,7 +27,8 @@ class ToolCall:
     `env`: what is put into the environment of the program. `uses`: names and versions of all
     credentials that are in `env` and `message`, so that a program that was started with an older
     one can be told from one that has these. `secrets`: every value that must not be shown, with
-    the name that stands for it, for what the transport itself logs.
+    the name that stands for it, for what the transport itself logs or cuts. `reflected` is told
+    what stands for those that it has replaced by itself.
     """
 
     server: Agent
@@ -40,6 +41,7 @@ class ToolCall:
     secrets: Secrets = field(repr=False)
     uses: tuple[Named, ...]
     request_id: str
+    reflected: Callable[[Set[bytes]], None] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class CommandPrograms(_Programs):
         tools = _tools(call)
 
         async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
-            return await self._commands.run(
+            outcome = await self._commands.run(
                 Order(
                     call.server.name,
                     tools,
@@ -100,6 +100,8 @@ class CommandPrograms(_Programs):
                     call.server.timeouts.first_byte,
                 )
             )
+            call.reflected(outcome.seen)
+            return outcome
 
         stateless = call.version == STATELESS
         server = self._server(call.server.name, tools)

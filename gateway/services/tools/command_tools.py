@@ -1,7 +1,7 @@
 """Commands as tools: one child for each call, and what it printed as the answer."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from gateway.domain.children import Program
 from gateway.domain.command_line import placeholders, rendered
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.tools import CommandTool, ToolServer, program_owner
+from gateway.protocol.mcp.rpc_scrub import Search
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stderr import ToolStderr
@@ -41,10 +42,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the caller is told of a command, without secrets."""
+    """What the caller is told of a command, without secrets. `seen`: what stands for those that
+    the command printed."""
 
     text: str = field(repr=False)
     failed: bool
+    seen: Set[bytes] = frozenset()
 
 
 class CommandTools:
@@ -91,7 +94,7 @@ class CommandTools:
         finally:
             child.kill()
             code, _, _ = await asyncio.gather(child.wait(), child.discard(), reading)
-        return _outcome(order, code, printed, stderr.tail, late=late)
+        return _outcome(order, code, printed, stderr, late=late)
 
 
 async def _printed(child: Child, most: int) -> bytes | None:
@@ -107,20 +110,21 @@ async def _printed(child: Child, most: int) -> bytes | None:
 
 
 def _outcome(
-    order: Order, code: int, printed: bytes | None, stderr: bytes, *, late: bool
+    order: Order, code: int, printed: bytes | None, stderr: ToolStderr, *, late: bool
 ) -> Outcome:
     if late:
-        return Outcome(f"The command did not end within {order.seconds:g} s.", failed=True)
+        return Outcome(f"The command did not end within {order.seconds:g} s.", True, stderr.seen)
     if printed is None:
         most = order.tools.program.output
-        return Outcome(f"The command printed more than {most} bytes.", failed=True)
+        return Outcome(f"The command printed more than {most} bytes.", True, stderr.seen)
     # Before anything is cut off: half a secret is not found any more.
-    known = order.secrets.patterns
-    shown = printed if known is None else known.replaced(printed)
+    search = None if order.secrets.known is None else Search(order.secrets.known)
+    shown = printed if search is None else search.lines(printed)
+    seen = stderr.seen if search is None else stderr.seen | search.seen
     if code == 0:
-        return Outcome(shown.decode(errors="replace"), failed=False)
+        return Outcome(shown.decode(errors="replace"), failed=False, seen=seen)
     told = [f"The command ended with exit code {code}."]
-    for name, text in (("stderr", stderr), ("stdout", shown)):
+    for name, text in (("stderr", stderr.tail), ("stdout", shown)):
         if text.strip():
             told.append(f"{name}:\n{text[-LONGEST_TAIL:].decode(errors='replace').strip()}")
-    return Outcome("\n\n".join(told), failed=True)
+    return Outcome("\n\n".join(told), failed=True, seen=seen)

@@ -28,6 +28,11 @@ class ToolStderr:
         self._longest_tail = longest_tail
         self.tail = b""
 
+    @property
+    def seen(self) -> set[bytes]:
+        """What stands for those of the secrets now known that it wrote."""
+        return set() if self._scrubber is None else self._scrubber.seen
+
     def hide(self, secrets: Secrets) -> None:
         """From now on, these too."""
         all_of_them = self._secrets.and_also(secrets)

@@ -16,7 +16,9 @@ from gateway.proxy.tools.under_way import UnderWay
 
 def call(message: dict[str, Any], key_id: str = "k1", user: str = "u1") -> ToolCall:
     agent = Agent("fc", (), kind="tools")
-    return ToolCall(agent, message, key_id, user, "", "", (), Secrets(), (), "req_1")
+    unheard: set[bytes] = set()
+    told = agent, message, key_id, user, "", "", (), Secrets(), (), "req_1"
+    return ToolCall(*told, unheard.update)
 
 
 def asked(request_id: object, **whose: str) -> ToolCall:

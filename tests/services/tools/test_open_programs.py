@@ -7,15 +7,15 @@ from pathlib import Path
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
 from gateway.protocol.secrets import Secrets
-from gateway.services.tools.command_tools import Order
+from gateway.services.tools.command_tools import LONGEST_TAIL, Order
 from gateway.services.tools.open_programs import open_programs
 from tests.children.programs import processes, until
 
 
-def order(*argv: str) -> Order:
+def order(*argv: str, secrets: Secrets | None = None) -> Order:
     tool = CommandTool("t", "", {"type": "object"}, argv)
     tools = ToolServer(Transport.COMMAND, tools=(tool,))
-    return Order("fc", tools, tool, {}, "key1", "u1", {}, Secrets(), 30.0)
+    return Order("fc", tools, tool, {}, "key1", "u1", {}, secrets or Secrets(), 30.0)
 
 
 async def test_a_command_whose_caller_has_left_is_waited_for_at_the_end(tmp_path: Path) -> None:
@@ -26,3 +26,18 @@ async def test_a_command_whose_caller_has_left_is_waited_for_at_the_end(tmp_path
         await until(lambda: len(processes(mark)) > 0)
         running.cancel()
     assert running.done() and processes(mark) == {}
+
+
+async def test_what_is_cut_off_of_a_failure_takes_no_half_of_a_secret_with_it(
+    tmp_path: Path,
+) -> None:
+    """The secret came in lines, and the last of what was printed begins in the midst of them."""
+    secret = "0123456789abcdefghijklmnopqrstuvwxyz"
+    halves = secret[:18], secret[18:]
+    printed = "\n".join(halves) + "." * (LONGEST_TAIL - 20)
+    failing = order("sh", "-c", f"printf %s '{printed}'; exit 1", secrets=Secrets((("n", secret),)))
+    async with open_programs(ChildSettings(state_dir=tmp_path)) as programs:
+        programs.launcher.isolation = Isolation.NONE
+        outcome = await programs.commands.run(failing)
+    assert outcome.failed and secret[-8:] not in outcome.text
+    assert outcome.seen == {b"[redacted:n]"}
