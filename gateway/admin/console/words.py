@@ -73,7 +73,7 @@ CHINESE = MappingProxyType(
         "Requests": "请求",
         "Refused": "拒绝",
         "Failed": "失败",
-        "Tokens": "令牌数",
+        "Tokens": "Token 数",
         "last 24 hours": "最近 24 小时",
         "by hour": "按小时",
         "by day": "按天",
@@ -86,7 +86,7 @@ CHINESE = MappingProxyType(
         "of it, to be let in": "其中准入",
         "Refusals by reason": "按原因统计的拒绝",
         "Top consumers": "主要使用方",
-        "Top agents and models": "主要代理与模型",
+        "Top agents and models": "主要智能体与模型",
         "Workers": "工作进程",
         "Nothing yet.": "暂无数据。",
         "Health": "健康状况",
@@ -274,7 +274,7 @@ CHINESE = MappingProxyType(
         "deleted": "已删除",
         "version": "版本",
         "Workers, and agents that pull, take it with their next look.": (
-            "工作进程和拉取凭据的代理会在下次查看时更新。"
+            "工作进程和拉取凭据的智能体会在下次查看时更新。"
         ),
         "refused": "已拒绝",
         "No key is left that this is about.": "没有需要处理的密钥。",
@@ -283,7 +283,7 @@ CHINESE = MappingProxyType(
         "Show the next ones": "显示后续密钥",
         "The new values are in force, and the old ones have ended: workers and agents that pull "
         "take the change with their next look. End them at the provider too.": (
-            "新值已生效，旧值已结束：工作进程和拉取凭据的代理会在下次查看时更新。请同时在提供方作废旧值。"
+            "新值已生效，旧值已结束：工作进程和拉取凭据的智能体会在下次查看时更新。请同时在提供方作废旧值。"
         ),
         "Versions": "版本",
         "The one before it": "上一版本",
