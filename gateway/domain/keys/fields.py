@@ -73,10 +73,10 @@ def _scopes(items: Iterable[str]) -> str:
                 f"{item!r} is not a scope: write KIND/NAME or KIND/NAME:ACTION with a kind of "
                 f"{', '.join(scopes_grammar.KINDS)}, such as 'agents/support:chat'."
             )
-        if scope.kind == "gateway" and scope.name == scopes_grammar.ANY:
+        if scope.kind == "gateway" and scope.name not in scopes_grammar.POWERS:
             raise UsageError(
-                f"{item!r} would grant nothing: power over the gateway is named in full, "
-                "such as 'gateway/admin'."
+                f"{item!r} would grant nothing: power over the gateway is named in full, with one "
+                f"of {', '.join(scopes_grammar.POWERS)}, such as 'gateway/admin'."
             )
     return " ".join(unique)
 

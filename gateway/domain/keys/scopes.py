@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 KINDS = ("agents", "models", "services", "tools", "gateway")
+# What `gateway/…` may name.
+POWERS = ("admin", "keys", "credentials", "credentials-write", "audit", "read")
 ANY = "*"
 # Required: some action, whichever. Nothing that a key holds is spelled so.
 SOME = ""

@@ -53,6 +53,8 @@ def test_every_field_is_spelled_as_the_record_holds_it() -> None:
         KeyFields(scopes=("agents/support", "agnts/x")),
         KeyFields(scopes=("agents/a agents/b",)),
         KeyFields(scopes=("gateway/*",)),
+        KeyFields(scopes=("gateway/adm",)),
+        KeyFields(scopes=("gateway/credential:crm",)),
         KeyFields(plan="a b"),
         KeyFields(limits="rate=fast"),
         KeyFields(users=("u 1",)),
