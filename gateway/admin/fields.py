@@ -10,6 +10,7 @@ from gateway.domain.credentials import TYPES
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry, scopes
 from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.key import is_id
 from gateway.domain.units import duration
 
 T = TypeVar("T")
@@ -48,11 +49,17 @@ def _scope(text: str) -> None:
         raise ValueError(f"{text!r} is not a scope")
 
 
+def _key_id(text: str) -> None:
+    if text and not is_id(text):
+        raise ValueError("The id of a key is the 12 letters and digits behind agk_live_.")
+
+
 def _type(text: str) -> None:
     if text not in TYPES:
         raise ValueError(f"one of {', '.join(TYPES)}")
 
 
+KeyId = Annotated[str, _checked(_key_id)]
 Consumer = Annotated[str, _checked(lambda text: KeyFields(consumer=text).values())]
 Scopes = Annotated[list[str], _checked(lambda items: KeyFields(scopes=tuple(items)).values())]
 OneScope = Annotated[str, _checked(_scope)]

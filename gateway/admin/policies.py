@@ -5,6 +5,7 @@ import asyncio
 from pydantic import BaseModel
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import KeyId
 from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.read import read_policies
@@ -83,7 +84,7 @@ class CheckBody(Shape):
 class ExplainBody(Shape):
     url: str
     method: str = "GET"
-    key_id: str = ""
+    key_id: KeyId = ""
     user: str = ""
     tool: str = ""
     model: str = ""

@@ -238,6 +238,7 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             {"consumer": "a", "scopes": ["agents/*"], "plan": "gone", "expires": "2001-01-01"},
             {"plan", "expires"},
         ),
+        ("POST", "/policies/explain", {"url": "/agents/a", "key_id": "agk_live_a"}, {"key_id"}),
         ("POST", "/keys/bulk", {"act": "revoke"}, {"ids"}),
         ("GET", "/credentials/UPPER", None, {"name"}),
         ("POST", "/users/a!b/links", {"credentials": "github"}, {"user"}),

@@ -187,6 +187,9 @@ async def test_a_form_that_is_refused_loses_nothing_but_secrets(world: World, ad
     assert b'value="oss"' in refused.body
     assert b'name="field.access_key_secret"' in refused.body
     assert b"an-id-0123" not in refused.body
+    refused = await post(world, "policies", f"{csrf}&url=/x&key_id={admin.text}", cookie)
+    assert (refused.status, b'value="/x"' in refused.body) == (422, True)
+    assert admin.text.encode() not in refused.body
     refused = await post(world, "keys/bulk", f"{csrf}&act=revoke", cookie)
     assert (refused.status, b"Choose at least one key first." in refused.body) == (422, True)
     key = await world.issue("agents/*")

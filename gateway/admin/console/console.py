@@ -16,6 +16,7 @@ from gateway.admin.console.view import FIELD, Seen
 from gateway.admin.routing import ApiError, Caller
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
+from gateway.domain.keys.key import contains_key
 from gateway.protocol.connect_page import language
 from gateway.protocol.cookies import read_cookies
 from gateway.protocol.http.reply import Reply, Streamed
@@ -113,7 +114,7 @@ class Console:
         if refusal.status not in (409, 422) or place is None:
             return _message(visit, refusal)
         seen = await self._seen(visit, place, _query(visit.request), written=False)
-        kept = {name: value for name, value in form.items() if not name.startswith(FIELD)}
+        kept = {name: value for name, value in form.items() if not _is_secret(name, value)}
         return _page(visit, seen, refusal.status, refusal=refusal, sent=kept)
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
@@ -211,6 +212,11 @@ def _language(form: Mapping[str, str]) -> Reply:
         raise ApiError(400, "bad_request", "There is no such language.")
     year = 365 * 86_400
     return _see_other(back, f"{LANGUAGE}={lang}; Path={HOME}; Max-Age={year}; SameSite=Strict")
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a form's field may hold what no page shows."""
+    return name.startswith(FIELD) or contains_key(value)
 
 
 def _is_own(place: str) -> bool:

@@ -14,7 +14,8 @@ function localise(where = document) {
 }
 localise();
 for (const button of document.querySelectorAll("button[data-copies]")) {
-  button.hidden = false;
+  // Browsers have no clipboard where the console is had without TLS from another machine.
+  button.hidden = !navigator.clipboard;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
     button.textContent = button.dataset.copied;
