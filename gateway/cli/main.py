@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 import click
 
 from gateway.cli.streams import fill_standard_streams
-from gateway.domain.errors import GatewayError, UsageError
+from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
 
 # Imported on use: `gateway version` must not pay for aiohttp and pydantic.
@@ -75,6 +75,9 @@ def run() -> NoReturn:
         _exit(" ".join(problem.format_message().split()), problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)
+    except UnreachableError as problem:
+        reason = str(problem).removesuffix(".")
+        _exit(f"{reason}. Check --redis or GATEWAY_REDIS_URL, and that Redis runs.", 1)
     except GatewayError as problem:
         _exit(str(problem), 1)
     except BrokenPipeError:

@@ -11,7 +11,7 @@ import orjson
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.cli.options import json_option, store_options
-from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.errors import OperationError, UnreachableError, UsageError
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import resolved
 from gateway.store.connections.raw import ask
@@ -47,10 +47,7 @@ async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
         except ResponseError as refused:
             raise OperationError(f"(error) {refused}") from None
         except (RedisError, OSError) as problem:
-            reason = str(problem).removesuffix(".")
-            raise OperationError(
-                f"Redis could not answer: {reason}. Check --redis or GATEWAY_REDIS_URL."
-            ) from None
+            raise UnreachableError(f"Redis could not answer: {problem}") from None
 
 
 def lines(answer: Any, *, quoted: bool) -> list[str]:

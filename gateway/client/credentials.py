@@ -44,6 +44,8 @@ class Credentials:
         bad = [name for name in self._names if not is_credential_name(name)]
         if bad or not self._names:
             raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:8080")
         self._url = url
         # As files hold it, with a line's end.
         self._key = key.strip()

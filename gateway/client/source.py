@@ -52,9 +52,8 @@ class PullSource:
             ) as answer:
                 changes = await _changes(answer, since)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
-            # Its text may hold anything that the other side has sent.
             raise SourceError(
-                f"The gateway at {self._url} cannot be asked: {type(problem).__name__}."
+                f"The gateway at {self._url} cannot be asked: {_reason(problem)}."
             ) from None
         self._asked = True
         return changes
@@ -92,6 +91,16 @@ def _told(told: Any, age: float) -> Changes:
             broken[name] = f"The gateway told something of credential '{name}' that makes no sense."
     removed = tuple((parse_id(name), revision) for name in told["removed"])
     return Changes(revision, tuple(changed), removed, MappingProxyType(broken), age=age)
+
+
+def _reason(problem: Exception) -> str:
+    """Its text may hold anything that the other side has sent; a failed connection has sent
+    nothing."""
+    if isinstance(problem, TimeoutError):
+        return "no answer in time"
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return str(problem.os_error.strerror or problem.os_error)
+    return type(problem).__name__
 
 
 def _refusal(status: int, body: bytes) -> SourceError:

@@ -39,6 +39,10 @@ class StoreError(GatewayError):
     """Redis could not answer, or answered something that makes no sense."""
 
 
+class UnreachableError(StoreError):
+    """Nothing came from Redis at all."""
+
+
 class Code(StrEnum):
     KEY_MISSING = "key_missing"
     KEY_INVALID = "key_invalid"

@@ -44,7 +44,7 @@ def cannot_listen(address: Address, problem: OSError) -> OperationError:
         # The loop's own text names the address a second time.
         reason = os.strerror(problem.errno) if problem.errno else str(problem)
     kind = AddressTakenError if problem.errno == errno.EADDRINUSE else OperationError
-    return kind(f"Cannot listen on {address}: {reason}.")
+    return kind(f"Cannot listen on {address}: {reason}. See --listen and --admin-listen.")
 
 
 def address_of(sockets: tuple[socket.socket, ...]) -> Address:

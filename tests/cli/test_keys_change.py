@@ -180,4 +180,6 @@ def test_a_redis_that_is_away_is_one_sentence(store: StoreSettings, tmp_path: Pa
     for arguments in (("list",), ("show", MISSING), ("revoke", MISSING)):
         ended = Commands(away, tmp_path)(*arguments)
         assert ended.code == 1
+        assert ended.is_one_sentence()
         assert "Redis could not answer" in ended.said
+        assert "Check --redis or GATEWAY_REDIS_URL" in ended.said

@@ -67,6 +67,11 @@ def test_the_key_is_alone_on_stdout_and_the_next_step_does_not_repeat_it(keys: C
     quiet = keys(*SALES, "--quiet")
     assert key_grammar.parse(quiet.out.removesuffix("\n")) is not None
     assert "curl" not in quiet.said
+    # What is not behind /agents/ is not called there.
+    for scope in ("gateway/admin", "models/gpt-4"):
+        other = keys("create", "--consumer", "sales", "--scope", scope)
+        assert "shown once" in other.said
+        assert "curl" not in other.said
 
 
 def test_a_key_that_cannot_be_printed_is_said_to_be_lost(keys: Commands) -> None:

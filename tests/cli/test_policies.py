@@ -62,6 +62,10 @@ def test_check_of_nothing_says_what_is_missing(commands: Commands) -> None:
     ended = commands.gateway("policy", "check", "elsewhere")
     assert ended.code == 1
     assert ended.out == "elsewhere:1:1: there is no such directory: see --policies\n"
+    (commands.folder / "one.yaml").write_text("version: 1\n")
+    ended = commands.gateway("policy", "check", "one.yaml")
+    assert ended.code == 1
+    assert ended.out == "one.yaml:1:1: this is no directory: name the one that it is in\n"
 
 
 async def test_check_warns_of_living_keys_that_would_be_refused(

@@ -173,6 +173,7 @@ async def test_a_gateway_that_is_away_is_waited_for_and_then_given_up(
     async with running(pulling, tmp_path, *arguments, **nowhere) as run:
         code, said = await run.ends()
     assert code == 1 and said.startswith("gateway: ") and said.count("\n") == 1
+    assert "connect" in said.lower() and "Error" not in said
     assert "ran" not in said
 
 
@@ -197,6 +198,7 @@ async def test_a_credential_that_comes_in_time_is_waited_for(
         (("--file", "crm=no/such/folder", "--", "echo", "ran"), {}, 1),
         (("--env", "A=crm", "--", "echo", "ran"), {"GATEWAY_KEY": ""}, 2),
         (("--env", "A=crm", "--", "echo", "ran"), {"GATEWAY_KEY_FILE": "missing"}, 2),
+        (("--env", "A=crm", "--", "echo", "ran"), {"GATEWAY_URL": "127.0.0.1:8080"}, 2),
         (("--", "echo", "ran"), {}, 2),
         (("--env", "crm", "--", "echo", "ran"), {}, 2),
         (("--env", "A=Bad", "--", "echo", "ran"), {}, 2),

@@ -210,7 +210,8 @@ async def test_a_taken_port_is_told_in_one_sentence(
             "serve", flag, address, folder=folder, settings={**FREE, **settings}
         )
     assert code == 1
-    assert said.endswith(f"gateway: Cannot listen on {address}: Address already in use.\n")
+    assert f"gateway: Cannot listen on {address}: Address already in use." in said
+    assert said.endswith(" See --listen and --admin-listen.\n")
     assert "Traceback" not in said
 
 

@@ -288,7 +288,8 @@ async def test_what_keeps_all_workers_from_serving_is_said_once(
         code, said = await refused(*taken, folder=tmp_path, settings={**free, **settings})
     assert code == 1
     assert said.count("Address already in use") == 1
-    assert said.endswith(f"gateway: Cannot listen on {address}: Address already in use.\n")
+    assert f"gateway: Cannot listen on {address}: Address already in use." in said
+    assert said.endswith(" See --listen and --admin-listen.\n")
     (tmp_path / "policies" / "b.yaml").write_text("version: 1\nplans:\n  p: {rate: fast}\n")
     bad = ("serve", "--workers", "3")
     code, said = await refused(*bad, folder=tmp_path, settings={**free, **settings})

@@ -45,9 +45,12 @@ def print_issued(issued: Issued, *, as_json: bool) -> None:
 
 def explain_created(issued: Issued) -> None:
     """What to do with a new key, beside it and without repeating it."""
-    agents = [s.split(":")[0] for s in issued.record.scopes.split() if s.startswith("agents/")]
-    path = agents[0] if agents and "*" not in agents[0] else "agents/NAME"
     note(f"This is key {issued.key.id}, shown once: keep it now, Redis holds only its hash.")
+    scopes = issued.record.scopes.split()
+    agents = [s.split(":")[0] for s in scopes if s.startswith(("agents/", "*"))]
+    if not agents:
+        return
+    path = "agents/NAME" if "*" in agents[0] else agents[0]
     note("Put it into a shell variable with 'read -rs KEY', then call with:")
     click.echo(f'  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8080/{path}/', err=True)
 

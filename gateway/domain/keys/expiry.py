@@ -21,9 +21,9 @@ def parse(text: str, now: int) -> int | None:
         return None
     second = _second(text, now)
     if second <= now:
-        raise ValueError(f"{text!r} is in the past: the key would be dead at once")
+        raise ValueError(f"{text!r} is in the past: give a time to come, such as 30d")
     if second > LAST:
-        raise ValueError(f"{text!r} is too far away: leave it out for a key that never expires")
+        raise ValueError(f"{text!r} is too far away: leave it out for what never expires")
     return second
 
 

@@ -63,7 +63,10 @@ def read_listing(directory: Path, listing: Listing) -> Loaded | None:
 def _read(directory: Path, listing: Listing) -> Loaded:
     whole = Place(str(directory), 1, 1)
     if not directory.is_dir():
-        return Loaded(None, (Problem(whole, "there is no such directory: see --policies"),))
+        what = "there is no such directory: see --policies"
+        if directory.exists():
+            what = "this is no directory: name the one that it is in"
+        return Loaded(None, (Problem(whole, what),))
     if not listing:
         return Loaded(None, (Problem(whole, f"there is no *{SUFFIX} file in it"),))
     if len(listing) > MAX_FILES:

@@ -10,7 +10,7 @@ from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.domain.errors import OperationError, StoreError
+from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import Lines
 from gateway.store.connections.cluster import ClusterClient, cluster_client, masters
@@ -137,15 +137,6 @@ def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
             "address as redis+cluster://host:port."
         )
     return tuple(warnings)
-
-
-async def ping(client: Redis) -> None:
-    """StoreError with a sentence for people unless Redis answers."""
-    try:
-        with translated():
-            await client.ping()
-    except StoreError as problem:
-        raise StoreError(f"{problem} Check --redis or GATEWAY_REDIS_URL.") from None
 
 
 def _options(settings: StoreSettings) -> dict[str, Any]:

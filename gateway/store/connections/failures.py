@@ -11,7 +11,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from gateway.domain.errors import StoreError
+from gateway.domain.errors import StoreError, UnreachableError
 
 
 class StoreFullError(StoreError):
@@ -43,4 +43,4 @@ def translated() -> Iterator[None]:
         reason = str(problem).partition(", with args")[0]
         raise StoreError(f"Redis refused the command: {reason}") from None
     except (RedisError, RedisClusterException, OSError) as problem:
-        raise StoreError(f"Redis could not answer: {problem}") from None
+        raise UnreachableError(f"Redis could not answer: {problem}") from None
