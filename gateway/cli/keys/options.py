@@ -13,7 +13,7 @@ import click
 
 from gateway.cli.output import note
 from gateway.cli.vault_options import operators_acts, signing_keys
-from gateway.domain.errors import UsageError
+from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id
 from gateway.domain.policies.snapshot import DEFAULT_PLAN, Plan
@@ -84,12 +84,14 @@ async def expiry_second(keys: KeyStore, text: str | None) -> int | None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; UsageError where there is nobody to ask and no --yes."""
+    """Ask on a terminal; UsageError where there is nobody to ask and no --yes, OperationError where
+    the answer is no."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise UsageError("Nobody is here to confirm this: add --yes.")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise OperationError("Nothing was done.")
 
 
 def read_plans(directory: Path) -> Mapping[str, Plan] | None:
