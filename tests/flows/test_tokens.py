@@ -357,3 +357,16 @@ async def test_refusals_are_counted_by_their_code(world: World, provider: Backen
     await comes_to(denied, 3)
     assert (await used(world, By.CONSUMER, "outsider")).denied == 3
     assert (await used(world, By.ALL, EVERYTHING)).requests == 3
+
+
+async def test_what_no_call_can_take_is_not_believed(
+    world: World, chat: openai.AsyncOpenAI, key: Key, talker: Talker
+) -> None:
+    """Counters would overflow, and what is counted after it would not be written any more."""
+    talker.told = 2**64 - 1
+    await asks(chat)
+    talker.told = 30
+    await asks(chat, "gpt-5")
+    await comes_to(lambda: tokens_of(world, "models/gpt-5"), 30)
+    assert await tokens_of(world, "models/gpt-4") == 10, "the prompt is believed"
+    await comes_to(lambda: charged(world, key), 40)

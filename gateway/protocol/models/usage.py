@@ -14,6 +14,8 @@ from gateway.protocol.http.target import route_path
 
 # Longer answers are looked at from behind: what they took stands at the end.
 MOST_HELD, TAIL = 2**20, 2**14
+# No call takes more; counters that overflow count nothing any more.
+MOST_TOKENS = 10**9
 # As programs guess where nobody tells: of English text.
 BYTES_A_TOKEN = 4
 # What takes tokens even where the answer does not say so.
@@ -32,6 +34,7 @@ _EMBEDDINGS = b"/embeddings"
 _ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
 _END = re.compile(b"|".join(_ENDS))
 _USAGE = b'"usage"'
+_TOLD = range(MOST_TOKENS + 1)
 # Who is asked to tell at the end says in every event before that there is nothing to tell yet.
 _TELLS = re.compile(rb'"usage"(?!\s*:\s*null)')
 _DATA = b"data:"
@@ -102,7 +105,7 @@ class StreamMeter:
         self._held = b""
         # The last of an event that is too long to hold.
         self._passed = b""
-        self._usage: dict[str, Any] = {}
+        self._usage: dict[str, int] = {}
         # Events since it was told.
         self._untold = 0
         self._ended = False
@@ -163,10 +166,10 @@ class StreamMeter:
         self._guess.events += more
         self._untold += more
 
-    def _keep(self, found: dict[str, Any]) -> None:
+    def _keep(self, found: dict[str, int]) -> None:
         if found:
             self._untold = 0
-        self._usage.update((name, value) for name, value in found.items() if value is not None)
+        self._usage.update(found)
 
 
 def _end_of_events(text: bytes, since: int) -> int:
@@ -199,12 +202,11 @@ class _Guess:
         return TokensUsed(prompt, completion, prompt + completion, estimated=True)
 
 
-def told(usage: dict[str, Any]) -> TokensUsed:
+def told(usage: dict[str, int]) -> TokensUsed:
     """What a provider's `usage` says."""
 
     def number(*names: str) -> int:
-        found = (usage.get(name) for name in names)
-        return sum(value for value in found if type(value) is int and value > 0)
+        return sum(usage.get(name, 0) for name in names)
 
     prompt = number("prompt_tokens") or number(
         "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"
@@ -213,11 +215,11 @@ def told(usage: dict[str, Any]) -> TokensUsed:
     return TokensUsed(prompt, completion, number("total_tokens") or prompt + completion)
 
 
-def _in_whole(text: bytes) -> dict[str, Any]:
+def _in_whole(text: bytes) -> dict[str, int]:
     return _usage_in(_loaded(text)) if _USAGE in text else {}
 
 
-def _in_tail(text: bytes) -> dict[str, Any]:
+def _in_tail(text: bytes) -> dict[str, int]:
     _, found, rest = text.rpartition(_USAGE)
     if not found:
         return {}
@@ -226,15 +228,21 @@ def _in_tail(text: bytes) -> dict[str, Any]:
         usage, _ = json.JSONDecoder().raw_decode(after)
     except (ValueError, RecursionError):
         return {}
-    return usage if isinstance(usage, dict) else {}
+    return _numbers(usage)
 
 
-def _usage_in(data: dict[str, Any]) -> dict[str, Any]:
+def _usage_in(data: dict[str, Any]) -> dict[str, int]:
     for place in (data, data.get("response"), data.get("message")):
         usage = place.get("usage") if isinstance(place, dict) else None
         if isinstance(usage, dict):
-            return usage
+            return _numbers(usage)
     return {}
+
+
+def _numbers(usage: Any) -> dict[str, int]:
+    """What of it can be so many tokens; what is left out of it was not told."""
+    found = usage.items() if isinstance(usage, dict) else ()
+    return {name: value for name, value in found if type(value) is int and value in _TOLD}
 
 
 def _loaded(text: bytes) -> dict[str, Any]:
