@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_plus
 
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, with_form_fields
-from gateway.protocol.http.request import Header, refused
+from gateway.protocol.http.request import Header, media_type, refused
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -60,8 +60,7 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     boundary = boundary_of(headers)
     if boundary is not None:
         return with_form_fields(body, boundary, injected)
-    kinds = [value for name, value in headers if name.lower() == b"content-type"]
-    kind = kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
+    kind = media_type(headers)
     if kind not in _JSON and not kind.endswith(b"+json"):
         raise refused(_NO_JSON)
     try:

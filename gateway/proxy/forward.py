@@ -25,7 +25,7 @@ from gateway.proxy.upstream.pool import UpstreamPool
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.telemetry.traffic import Traffic
 
-_UPSTREAM_FAILED = frozenset(
+UPSTREAM_FAILED = frozenset(
     {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}
 )
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -78,7 +78,7 @@ class Forwarder:
             health.failed(self._balance.clock())
             raise Denied(Code.UPSTREAM_PROTOCOL) from cut
         except Denied as denied:
-            if denied.code in _UPSTREAM_FAILED:
+            if denied.code in UPSTREAM_FAILED:
                 health.failed(self._balance.clock())
             raise
         finally:

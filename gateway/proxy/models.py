@@ -23,6 +23,7 @@ from gateway.protocol.models.request import (
 from gateway.protocol.models.usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.forward import UPSTREAM_FAILED
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
@@ -31,8 +32,6 @@ from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import READING, Located, locate_model, locate_no_model
 from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.spend import Payer, Spender
-
-_UNREACHED = frozenset({Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_PROTOCOL})
 
 
 class Models:
@@ -82,7 +81,7 @@ class Models:
             except PassedOverError:
                 continue
             except Denied as denied:
-                if not last and denied.code in _UNREACHED and not exchange.started:
+                if not last and denied.code in UPSTREAM_FAILED and not exchange.started:
                     continue
                 raise
             return

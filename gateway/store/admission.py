@@ -33,7 +33,7 @@ BELIEVED = (
 )
 _READ = (*BELIEVED, "tag", "previous_tag")
 
-_STALE, _ADMITTED, _ADMITTED_BEYOND = 0, 1, 3
+_STALE, _ADMITTED, _EXCEEDED, _ADMITTED_BEYOND = 0, 1, 2, 3
 
 # The script has the same number; a worker that dies gives its places back after so long.
 LEASE_SECONDS = 30
@@ -231,6 +231,6 @@ def _read(reply: Any, key_id: str) -> Answer:
         return Stale(record, reply[1] + reply[2] / 1e6)
     if kind == _ADMITTED_BEYOND:
         return Charged(tuple(reply[2:]), reply[1])
-    if kind == 2:
+    if kind == _EXCEEDED:
         return Exceeded(reply[1], reply[2], tuple(reply[3:]))
     raise StoreError("Redis answered something that the admission script never says.")

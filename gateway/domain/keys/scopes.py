@@ -15,9 +15,9 @@ ANY = "*"
 # Required: some action, whichever. Nothing that a key holds is spelled so.
 SOME = ""
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-_SCOPE = re.compile(rf"({'|'.join(KINDS)})/({_NAME}|\*)(?::({_NAME}|\*))?", re.ASCII)
-_WORD = re.compile(_NAME, re.ASCII)
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_SCOPE = re.compile(rf"({'|'.join(KINDS)})/({NAME}|\*)(?::({NAME}|\*))?", re.ASCII)
+_WORD = re.compile(NAME, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

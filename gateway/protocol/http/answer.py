@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from http import HTTPStatus
-from operator import itemgetter
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.framing import MOST_DIGITS
 from gateway.protocol.http.header_names import HOP_BY_HOP
-from gateway.protocol.http.request import Header
+from gateway.protocol.http.request import NO_CONTROLS, VALUE_OF, Header
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
-_VALUE = itemgetter(1)
-_NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 
 _LIMIT_HEADERS = frozenset(
     {
@@ -68,7 +64,7 @@ def read_answer(
     headers: list[Header] = []
     head = AnswerHead(status, headers)
     connection = b""
-    if b"".join(map(_VALUE, raw_headers)).translate(None, _NO_CONTROLS):
+    if b"".join(map(VALUE_OF, raw_headers)).translate(None, NO_CONTROLS):
         raise _nonsense()
     for header in raw_headers:
         fate = _fate(header[0])

@@ -3,7 +3,7 @@
 Bytes in, facts out. Nothing here knows a socket, a key's record or a policy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from urllib.parse import unquote_to_bytes
@@ -32,8 +32,8 @@ Header = tuple[bytes, bytes]
 
 # NUL, CR, LF and other controls would let one header become two for a laxer reader.
 _CONTROLS = bytes(set(range(0x20)) - {0x09}) + b"\x7f"
-_VALUE = itemgetter(1)
-_NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
+VALUE_OF = itemgetter(1)
+NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 
 
 @dataclass(slots=True)
@@ -100,9 +100,15 @@ def read_head(
     return head
 
 
+def media_type(headers: Iterable[Header]) -> bytes:
+    """Without parameters; empty where there is not exactly one."""
+    found = [value for name, value in headers if name.lower() == b"content-type"]
+    return found[0].partition(b";")[0].strip().lower() if len(found) == 1 else b""
+
+
 def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
     """One pass over the headers: keep, act on, drop or refuse each."""
-    if b"".join(map(_VALUE, raw_headers)).translate(None, _NO_CONTROLS):
+    if b"".join(map(VALUE_OF, raw_headers)).translate(None, NO_CONTROLS):
         raise refused("A header's value holds a control character.")
     for header in raw_headers:
         found, lower = fate(header[0])

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Message = Mapping[str, Any]
+from gateway.protocol.mcp.rpc import Message
 
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
-_CANCELLED = "notifications/cancelled"
+CANCELLED = "notifications/cancelled"
 _PROGRESS = "notifications/progress"
 METHOD_NOT_FOUND = -32601
 
@@ -69,7 +69,7 @@ class RpcIds:
             return Said(message, for_all=True)
         if message["method"] == _PROGRESS:
             return self._progress(message, params)
-        if message["method"] == _CANCELLED:
+        if message["method"] == CANCELLED:
             return Said()
         meta = params.get("_meta")
         if isinstance(meta, dict) and _SUBSCRIPTION in meta:
@@ -118,4 +118,4 @@ def _declined(request: Message) -> Message:
 def cancelled(own: int, reason: str) -> Message:
     """The notification that nobody waits for the request any more."""
     params = {"requestId": own, "reason": reason}
-    return {"jsonrpc": "2.0", "method": _CANCELLED, "params": params}
+    return {"jsonrpc": "2.0", "method": CANCELLED, "params": params}

@@ -20,7 +20,7 @@ from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import METHODS
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+NAME_PATTERN = f"^{scopes.NAME}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 URL_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"

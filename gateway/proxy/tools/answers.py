@@ -9,7 +9,6 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
 from gateway.protocol.http.inflate import Inflater
-from gateway.protocol.http.request import Header
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
 from gateway.proxy.tools.task import ToolTask
@@ -18,12 +17,6 @@ from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 # Of an answer, and of one event: what is looked at is held whole.
 LONGEST = 16 * 2**20
 JSON, EVENTS = b"application/json", b"text/event-stream"
-
-
-def kind_of(headers: Iterable[Header]) -> bytes:
-    """The media type, without parameters; empty where there is not exactly one."""
-    found = [value for name, value in headers if name.lower() == b"content-type"]
-    return found[0].partition(b";")[0].strip().lower() if len(found) == 1 else b""
 
 
 async def read_all(

@@ -5,7 +5,7 @@ from aiohttp import StreamReader
 from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.answer import AnswerHead
-from gateway.protocol.http.request import Header
+from gateway.protocol.http.request import Header, media_type
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.scrub import scrubbed_headers
 from gateway.proxy.scrubbed import beside_limits, check_refused, opener, scrubbed
@@ -14,7 +14,6 @@ from gateway.proxy.tools.answers import (
     EVENTS,
     JSON,
     EventsBody,
-    kind_of,
     read_all,
     shown_json,
 )
@@ -79,7 +78,7 @@ class ToolErrand:
 
 def _checked_kind(head: AnswerHead) -> bytes:
     """The media type; Denied where the answer is no server's of tools."""
-    kind = kind_of(head.headers)
+    kind = media_type(head.headers)
     passed_on = kind in (JSON, EVENTS) or head.content_length == 0 or head.status in (202, 204)
     if 300 <= head.status < 400 or (head.status < 300 and not passed_on):
         raise Denied(Code.UPSTREAM_PROTOCOL, "The server does not answer as one of tools does.")

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
 from gateway.protocol.mcp.message import STATELESS, VERSIONS
+from gateway.protocol.mcp.rpc_ids import CANCELLED
 from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
 from gateway.proxy.tools.under_way import UnderWay
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.open_programs import Programs
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 
-_CANCELLED = "notifications/cancelled"
 # What a server says unasked, or when something changes, reaches nobody here: there is no session.
 _UNSERVED = ("listChanged", "subscribe")
 
@@ -43,7 +43,7 @@ class _Programs:
 
     def _is_taken(self, call: ToolCall) -> bool:
         """Whether nothing is owed: a notification, or a response to what was never asked."""
-        if call.message.get("method") == _CANCELLED:
+        if call.message.get("method") == CANCELLED:
             self._under_way.take_back(call)
         return "id" not in call.message or "method" not in call.message
 

@@ -6,10 +6,9 @@ from collections.abc import Awaitable
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.proxy.upstream.connection import Answer, UpstreamConnection
 from gateway.proxy.upstream.outgoing import Outgoing
-
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Call:
@@ -106,9 +105,7 @@ class Call:
         most = self._outgoing.agent.max_body
         if most is not None and self._sent > most:
             raise Denied(Code.BODY_TOO_LARGE, close=True)
-        if not self._outgoing.head.chunked or not piece:
-            return piece
-        return b"%x\r\n%b\r\n" % (len(piece), piece)
+        return chunk(piece) if self._outgoing.head.chunked else piece
 
     def _ending(self) -> bytes:
-        return _LAST_CHUNK if self._outgoing.head.chunked else b""
+        return LAST_CHUNK if self._outgoing.head.chunked else b""

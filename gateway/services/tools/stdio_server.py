@@ -14,7 +14,9 @@ from gateway import __version__
 from gateway.children.process import Child
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
-from gateway.protocol.mcp.rpc_ids import Message, RpcIds, cancelled
+from gateway.protocol.mcp.message import LATEST_HANDSHAKE
+from gateway.protocol.mcp.rpc import Message
+from gateway.protocol.mcp.rpc_ids import RpcIds, cancelled
 from gateway.protocol.mcp.rpc_scrub import parsed
 from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
@@ -30,7 +32,6 @@ GRACE_SECONDS = 2.0
 EXIT_SECONDS = 0.5
 # Of lines that are there already, before others have their turn.
 LINES_IN_A_ROW = 64
-LATEST_HANDSHAKE = "2025-11-25"
 
 log = structlog.get_logger()
 
