@@ -1,24 +1,28 @@
 """Own code before and after a call: what it sees, what it may change, and that its failure is no
 way around it."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from gateway.domain.keys.key import Key
 from gateway.services.policies.directory import read_directory
 from tests.flows import own_hooks
 from tests.flows.audit import come
-from tests.flows.services import keep
+from tests.flows.services import backend, keep
 from tests.flows.tools import (
     TOKEN,
     Servers,
     call,
     code,
     error,
+    messages,
     opened,
     put_tools,
+    request,
     said,
     send,
     servers,
@@ -115,6 +119,32 @@ async def test_a_hook_that_fails_afterwards_withholds_the_answer(
     assert (result["code"], result["decision"], result["status"]) == (expected, "denied", status)
     # Other messages are none of its business.
     assert (await send(world, key, {**call("x"), "method": "ping"}, headers=headers)).status == 200
+
+
+async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
+    world: World, key: Key
+) -> None:
+    """As a stream that is taken up again, or as the result of a task."""
+    response = json.dumps({"jsonrpc": "2.0", "id": 7, "result": {"content": ["private"]}})
+    progress = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": {}})
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        if request.method == "GET":
+            events = f"data: {progress}\n\ndata: {response}\n\n"
+            return web.Response(text=events, content_type="text/event-stream")
+        return web.Response(text=response, content_type="application/json")
+
+    async with backend() as hostile:
+        hostile.answer = answer
+        inject: dict[str, object] = {}
+        put_tools(world, f"{hostile.url}/mcp", hooks={"after": [f"{OWN}:withhold"]}, inject=inject)
+        resumed = await send(world, key, None, method="GET", headers={"Last-Event-ID": "1"})
+        first, last = messages(resumed)
+        assert first["method"] == "notifications/progress"
+        assert last["error"]["data"]["error"]["code"] == "hook_refused" and last["id"] == 7
+        result = await send(world, key, request("tasks/result", taskId="t"))
+        assert code(result) == (403, "hook_refused")
+        assert b"private" not in resumed.body + result.body
 
 
 @pytest.mark.parametrize(

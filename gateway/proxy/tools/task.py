@@ -23,6 +23,11 @@ from gateway.services.tools.hooks import run_after, run_before
 Tell = Callable[[AuditEvent], None]
 
 _LISTS = "tools/list"
+_TASK_RESULT = "tasks/result"
+_NOT_LATER = (
+    "Answers of this server are looked at as they are given, and one that is fetched later is not "
+    "shown. Make the call again."
+)
 
 
 class ToolTask:
@@ -93,7 +98,8 @@ class ToolTask:
     @property
     def looks(self) -> bool:
         """Whether what comes back is looked at at all."""
-        return self._known is not None or self._filters or bool(self.call and self._hooks.after)
+        looked_at = self._is_of_another_call or bool(self.call and self._hooks.after)
+        return self._known is not None or self._filters or looked_at
 
     @property
     def known(self) -> Known | None:
@@ -109,6 +115,8 @@ class ToolTask:
         if self._filters and isinstance(_result(shown).get("tools"), list):
             shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
         call = self.call if self.is_response(shown) and self._hooks.after else None
+        if self._is_of_another_call and self.is_response(shown):
+            raise Denied(Code.HOOK_REFUSED, _NOT_LATER)
         if self._known is None:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(self._known)
@@ -159,6 +167,13 @@ class ToolTask:
                 credentials=used,
             )
         )
+
+    @property
+    def _is_of_another_call(self) -> bool:
+        """Whether own code is to look at answers, and what comes may be one of a call that is not
+        known here: of a stream that is taken up again, or of a task."""
+        asked = self.asked.rpc
+        return bool(self._hooks.after) and (asked is None or asked.method == _TASK_RESULT)
 
     @property
     def _filters(self) -> bool:
