@@ -191,7 +191,16 @@ class ClientConnection(Stream):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered, or is on its way."""
-        return self._arrived is not None or self.arriving or self.exchange is not None
+        under_way = self._arrived is not None or self.arriving or self.exchange is not None
+        return under_way and not self._all_said
+
+    @property
+    def _all_said(self) -> bool:
+        """Whether nothing is waited for but the caller's goodbye, as it is in TLS."""
+        transport = self.transport
+        if transport is None or not transport.is_closing():
+            return False
+        return transport.get_write_buffer_size() == 0
 
     @property
     def arriving(self) -> bool:

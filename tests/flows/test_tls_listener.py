@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -180,3 +180,34 @@ async def test_who_makes_room_and_never_says_goodbye_is_not_waited_for(
                 assert await shown(world, authority) == "localhost"
                 await old.ended
             mute.close()
+
+
+@pytest.fixture
+async def mute(
+    store: StoreSettings, client: Redis, authority: trustme.CA, files: ServerTls
+) -> AsyncIterator[World]:
+    """One caller has the only place, was answered, and does not say goodbye."""
+    limits = ListenerLimits(max_connections=1)
+    async with new_world(store, client, tls=files, limits=limits) as world:
+        with socket.create_connection(world.address) as plain:
+            caller = await asyncio.to_thread(
+                trusting(authority).wrap_socket, plain, server_hostname="localhost"
+            )
+            with closing(caller):
+                caller.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                assert b"401" in await asyncio.to_thread(caller.recv, 100)
+                yield world
+
+
+async def test_who_was_answered_and_says_no_goodbye_makes_room(
+    mute: World, authority: trustme.CA
+) -> None:
+    """Anybody is answered, if only with 401: that must not be worth a place for half a minute."""
+    url = f"https://localhost:{mute.address[1]}/livez"
+    async with asyncio.timeout(5), mute.session.get(url, ssl=trusting(authority)) as answer:
+        assert answer.status == 200
+
+
+async def test_who_was_answered_and_says_no_goodbye_holds_no_stop_up(mute: World) -> None:
+    async with asyncio.timeout(5):
+        assert await mute.gateways[0].data.drain(30.0) == 0
