@@ -24,6 +24,8 @@ LINGER_SECONDS = 1.0
 # aiohttp falls back in silence to parsers in Python, which take what these refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
+# Of what follows a request that is being answered: an empty line, or a few requests in line.
+LITTLE = 16_384
 # Of requests in line, before others have their turn: fewer make a fast caller slow.
 IN_A_ROW = 128
 
@@ -254,9 +256,10 @@ class ClientConnection(Stream):
             self._framing.afresh = True
 
     def _hold(self, data: bytes) -> None:
-        """What follows a request waits until that one is answered; at most one read's worth."""
-        if data:
-            self._held += data
+        """What follows a request waits until that one is answered; at most one read's worth beyond
+        what is little. Where it is little the connection is read on: its end must be noticed."""
+        self._held += data
+        if len(self._held) > LITTLE:
             self._pause_reading_for_buffer()
 
     def _head_in_part(self, data: bytes) -> None:

@@ -432,3 +432,49 @@ async def test_a_caller_that_leaves_in_the_middle_of_its_upload_leaves_nothing(
     async with caller(world) as end:
         end.send(await head(world, "POST /agents/echo/x HTTP/1.1", framing) + b"5\r\nhello\r\n")
         await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def waited_for(world: World) -> AsyncIterator[tuple[End, asyncio.Event]]:
+    """A caller whose agent has begun an answer and goes on with it for ever; and the event of
+    the agent's seeing the end."""
+    left = asyncio.Event()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            await reader.read()
+            left.set()
+
+    async with agent_that(endless) as upstream:
+        world.serve(world.agent(upstream=upstream, timeouts=TIMEOUTS))
+        async with caller(world) as end:
+            end.send(await head(world, "GET /agents/echo/x HTTP/1.1"))
+            await end.head()
+            yield end, left
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"GET /agents/echo/y HTTP/1.1\r\nHo"])
+async def test_a_caller_that_leaves_is_noticed_though_more_came_from_it_than_its_request(
+    world: World, more: bytes
+) -> None:
+    async with waited_for(world) as (end, left):
+        end.send(more)
+        await end.writer.drain()
+        # What came is read before the end is, if anything is read at all.
+        await asyncio.sleep(0.05)
+        end.writer.close()
+        async with asyncio.timeout(BOUND):
+            await left.wait()
+
+
+async def test_what_follows_a_request_is_not_kept_in_memory_without_end(world: World) -> None:
+    much = 2**25
+    async with waited_for(world) as (end, _):
+        end.send(bytes(much))
+        waiting = [end.writer.transport.get_write_buffer_size()]
+        while len(waiting) < 2 or waiting[-1] != waiting[-2]:
+            await asyncio.sleep(0.1)
+            waiting.append(end.writer.transport.get_write_buffer_size())
+        assert waiting[-1] > much / 2, "the sockets hold some of it, and the gateway hardly any"
