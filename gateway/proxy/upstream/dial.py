@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -25,6 +25,7 @@ class Dialer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._contexts = ClientContexts()
+        self._lookups: dict[str, asyncio.Future[list[str]]] = {}
 
     async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
         """A new connection; Denied(upstream_unreachable) where none is made in time."""
@@ -68,8 +69,7 @@ class Dialer:
     async def _addresses(self, upstream: Upstream) -> list[str]:
         """What the name stands for now. The checked address is the one that is dialled, so a
         name that answers differently the next time gains nothing."""
-        found = await self._loop.getaddrinfo(upstream.host, upstream.port, type=1)
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        addresses = await self._found(upstream.host)
         if not upstream.allow_link_local:
             addresses = [address for address in addresses if not is_guarded(address)]
         if upstream.public:
@@ -77,6 +77,25 @@ class Dialer:
         if not addresses:
             raise OSError("the name stands for no address that may be called")
         return addresses
+
+    def _found(self, host: str) -> Awaitable[list[str]]:
+        """One lookup of a name at a time, for all who ask. Few threads do them, and one that waits
+        for a name server waits on when nobody does: a dead name would take them all."""
+        lookup = self._lookups.get(host)
+        if lookup is None:
+            lookup = self._lookups[host] = self._loop.create_task(self._look_up(host))
+            lookup.add_done_callback(lambda done: self._looked_up(host, done))
+        return asyncio.shield(lookup)
+
+    async def _look_up(self, host: str) -> list[str]:
+        found = await self._loop.getaddrinfo(host, 0, type=1)
+        return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+    def _looked_up(self, host: str, done: "asyncio.Future[list[str]]") -> None:
+        del self._lookups[host]
+        if not done.cancelled():
+            # Nobody may be waiting any more, and that is no mistake.
+            done.exception()
 
     async def _through(
         self, proxy: tuple[str, int], upstream: Upstream, tls: ssl.SSLContext | None, make: Make

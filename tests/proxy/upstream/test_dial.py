@@ -17,16 +17,23 @@ Resolver = Iterator[list[str]]
 
 
 class Network:
-    """Answers names as a test says, and notes who is dialled. `dead`: nobody answers there."""
+    """Answers names as a test says, and notes who is dialled. `dead`: nobody answers there.
+    `answering`: whether the name server does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: Resolver, dead: str = "") -> None:
         self.dialled: list[str] = []
         self.loop = asyncio.get_running_loop()
+        self.lookups = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self._dialer = Dialer(self.loop)
         self._answers, self._dead = answers, dead
         monkeypatch.setattr(self.loop, "getaddrinfo", self._resolve)
         monkeypatch.setattr(self.loop, "create_connection", self._connect)
 
     async def _resolve(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.lookups += 1
+        await self.answering.wait()
         return [(0, 1, 6, "", (address, port)) for address in next(self._answers)]
 
     async def _connect(self, make: Any, address: str, port: int, **_: Any) -> Any:
@@ -41,7 +48,7 @@ class Network:
         def make() -> UpstreamConnection:
             return UpstreamConnection(self.loop, [], lambda connection: None, Outbox(self.loop))
 
-        return await Dialer(self.loop).dial(upstream, 0.2, make)
+        return await self._dialer.dial(upstream, 0.2, make)
 
 
 async def test_a_name_that_stands_for_metadata_is_not_dialled(
@@ -103,3 +110,19 @@ async def test_a_name_that_cannot_be_looked_up_is_one_that_cannot_be_reached(nam
     with pytest.raises(Denied) as denied:
         await Dialer(loop).dial(Upstream("http", name, 80), 5.0, lambda: pytest.fail("dialled"))
     assert denied.value.code is Code.UPSTREAM_UNREACHABLE
+
+
+async def test_a_name_that_nobody_answers_is_looked_up_once_however_many_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The threads that look up names are few, and a lookup that began cannot be called back."""
+    network = Network(monkeypatch, cycle([["10.0.0.1"]]))
+    network.answering.clear()
+    for _ in range(2):
+        refused = await asyncio.gather(*[network.dial() for _ in range(5)], return_exceptions=True)
+        assert {type(one) for one in refused} == {Denied}
+    assert network.lookups == 1
+    network.answering.set()
+    for _ in range(2):
+        await network.dial()
+    assert network.lookups == 2, "what was found once is not believed the next time"
