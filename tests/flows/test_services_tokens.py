@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
@@ -9,7 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import web
 
+from gateway.domain.credentials import Version
 from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.test_pull import seen
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
@@ -24,6 +27,8 @@ class Provider:
     seconds: object = 3600
     only_in_body: bool = False
     broken: bool = False
+    secret: str = "client-secret-mark"
+    refused: list[str] = field(default_factory=list)
     asked: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -40,8 +45,9 @@ class Provider:
         who = base64.b64decode(proof).decode() if kind == "Basic" else ""
         if self.only_in_body:
             who = f"{form.get('client_id')}:{form.get('client_secret')}"
-        if who != "the-client:client-secret-mark":
+        if who != f"the-client:{self.secret}":
             self.asked.pop()
+            self.refused.append(who)
             return web.json_response({"error": "invalid_client"}, status=401)
         return web.json_response({"access_token": self.newest, "expires_in": self.seconds})
 
@@ -180,3 +186,45 @@ async def test_a_token_that_many_find_refused_is_fetched_anew_once(
         calls = [call for call in calls if call not in done]
         assert {call.result().status for call in done} == {200}
     assert len(provider.asked) == 2
+
+
+async def test_a_token_that_has_ended_is_sent_to_nobody(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    provider.seconds = 1
+    key = await world.issue("services/crm")
+    assert (await world.call(key, "/services/crm/x")).status == 200
+    provider.broken = True
+    await asyncio.sleep(1.1)
+    there.arrived.clear()
+    answer = await world.call(key, "/services/crm/x")
+    assert (answer.code, there.arrived) == ("credential_unavailable", [])
+
+
+async def test_a_secret_that_the_provider_does_not_take_yet_leaves_the_one_before_its_grace(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    fields = {"token_url": f"{provider.backend.url}/token", "client_id": "the-client"}
+    before = Version(1, {**fields, "client_secret": "client-secret-mark"}, until=2**40)
+    later = Version(2, {**fields, "client_secret": "later-secret"})
+    key = await world.issue("services/crm")
+    assert (await world.call(key, "/services/crm/x")).status == 200
+    vault = Vault(world.client)
+    await vault.write("idp", 2, type="oauth2", current=later, previous=before)
+    await seen(world, "idp", 2)
+    for _ in range(5):
+        assert (await world.call(key, "/services/crm/x")).status == 200
+    # Once a second at most, with its name in the head and then in the body.
+    assert provider.refused.count("the-client:later-secret") <= 2
+    assert await versions_used(world) == [1] * 6
+    provider.secret = "later-secret"
+    async with asyncio.timeout(10):
+        while (await versions_used(world))[-1] != 2:
+            assert (await world.call(key, "/services/crm/x")).status == 200
+            await asyncio.sleep(0.1)
+
+
+async def versions_used(world: World) -> list[int]:
+    entries = await world.client.xrange("gw:audit")
+    records = [json.loads(fields["record"]) for _, fields in entries]
+    return [one["credentials"][0]["version"] for one in records if one["event"] == "credential.use"]

@@ -166,9 +166,12 @@ class Injector:
         """With the token in it, where what is meant is fetched and not kept."""
         for reference, (credential, version) in found.items():
             if _is_token(reference, credential):
-                token = await self._tokens.get(credential.id, version)
-                fields = {**version.fields, "": token}
-                found[reference] = (credential, Version(version.number, fields, version.until))
+                # What the provider does not take yet leaves the one before its grace.
+                before = credential.previous_at(self._credentials.now())
+                versions = (version, before) if before is not None else (version,)
+                used, token = await self._tokens.get(credential.id, *versions)
+                fields = {**used.fields, "": token}
+                found[reference] = (credential, Version(used.number, fields, used.until))
         return found
 
     def forget_tokens(self, injected: Injected) -> bool:

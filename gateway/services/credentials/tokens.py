@@ -41,40 +41,51 @@ class _Token:
     ends_at: float = 0.0
 
 
+# A credential's name and the number of the version that a token is fetched with.
+_Of = tuple[CredentialId, int]
+
+
 class Tokens:
-    """One token for each credential, whoever asks. `clock`: monotonic seconds."""
+    """One token for each version of a credential, whoever asks. `clock`: monotonic seconds."""
 
     def __init__(self, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
         self._session = session
         self._clock = clock
-        self._tokens: dict[CredentialId, _Token] = {}
-        self._fetches: dict[CredentialId, tuple[Version, asyncio.Task[None]]] = {}
-        self._paused: dict[CredentialId, tuple[Version, float]] = {}
+        self._tokens: dict[_Of, _Token] = {}
+        self._fetches: dict[_Of, tuple[Version, asyncio.Task[None]]] = {}
+        self._paused: dict[_Of, tuple[Version, float]] = {}
 
-    async def get(self, name: CredentialId, version: Version) -> str:
-        """A token that lives; Denied(credential_unavailable) where none can be had."""
-        now = self._clock()
-        token = self._tokens.get(name)
-        if token is None or token.version is not version or now >= token.ends_at:
-            await self._fetched(name, version)
-            token = self._tokens.get(name)
-        elif now >= token.renew_at:
-            self._fetch(name, version)
-        if token is None or token.version is not version:
-            raise Denied(Code.CREDENTIAL_UNAVAILABLE)
-        return token.text
+    async def get(self, name: CredentialId, *versions: Version) -> tuple[Version, str]:
+        """A token that lives, and the version it was fetched with: the first of these for which
+        one can be had; Denied(credential_unavailable) where it cannot for any."""
+        for version in versions:
+            token = self._living(name, version)
+            if token is None:
+                await self._fetched(name, version)
+                token = self._living(name, version)
+            elif self._clock() >= token.renew_at:
+                self._fetch(name, version)
+            if token is not None:
+                return version, token.text
+        raise Denied(Code.CREDENTIAL_UNAVAILABLE)
 
     def forget(self, name: CredentialId, text: str) -> None:
         """This token was refused where it was sent; one that came since is kept."""
-        token = self._tokens.get(name)
-        if token is not None and token.text == text:
-            del self._tokens[name]
+        for of, token in tuple(self._tokens.items()):
+            if of[0] == name and token.text == text:
+                del self._tokens[of]
 
     async def close(self) -> None:
         running = [task for _, task in self._fetches.values()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    def _living(self, name: CredentialId, version: Version) -> _Token | None:
+        token = self._tokens.get((name, version.number))
+        if token is None or token.version is not version or self._clock() >= token.ends_at:
+            return None
+        return token
 
     async def _fetched(self, name: CredentialId, version: Version) -> None:
         # Shielded: whoever asked first may leave, the others still wait for it.
@@ -84,29 +95,37 @@ class Tokens:
 
     def _fetch(self, name: CredentialId, version: Version) -> "asyncio.Task[None] | None":
         """The one fetch that is under way; None: it failed a moment ago."""
-        of, task = self._fetches.get(name, (None, None))
+        key = (name, version.number)
+        of, task = self._fetches.get(key, (None, None))
         if task is not None and of is version:
             return task
-        of, until = self._paused.get(name, (None, 0.0))
+        of, until = self._paused.get(key, (None, 0.0))
         if of is version and self._clock() < until:
             return None
         task = asyncio.create_task(self._keep(name, version))
-        self._fetches[name] = (version, task)
+        self._fetches[key] = (version, task)
         return task
 
     async def _keep(self, name: CredentialId, version: Version) -> None:
+        key = (name, version.number)
         try:
             text, seconds = await self._ask(version.fields)
         except TokenError as problem:
             log.warning("token_unavailable", credential=str(name), reason=str(problem))
-            self._paused[name] = (version, self._clock() + PAUSE_SECONDS)
+            self._paused[key] = (version, self._clock() + PAUSE_SECONDS)
         else:
             now = self._clock()
             early = min(EARLIEST_SECONDS, seconds * EARLY_PART)
-            self._tokens[name] = _Token(version, text, now + seconds - early, now + seconds)
+            self._drop_older(key)
+            self._tokens[key] = _Token(version, text, now + seconds - early, now + seconds)
         finally:
-            if self._fetches.get(name, (None, None))[0] is version:
-                del self._fetches[name]
+            if self._fetches.get(key, (None, None))[0] is version:
+                del self._fetches[key]
+
+    def _drop_older(self, key: _Of) -> None:
+        for kept in (self._tokens, self._paused):
+            for of in [of for of in kept if of[0] == key[0] and of[1] < key[1]]:
+                del kept[of]
 
     async def _ask(self, fields: Mapping[str, str]) -> tuple[str, float]:
         url = _checked(fields["token_url"])
