@@ -37,6 +37,10 @@ class Step(StrEnum):
         """Where the bucket begins that this Unix time is in."""
         return int(at) // self.seconds * self.seconds
 
+    def starts(self, since: float, until: float) -> range:
+        """Where each bucket of this span begins."""
+        return range(self.start(since), int(until) + 1, self.seconds)
+
 
 _SECONDS = {Step.MINUTE: _MINUTE, Step.HOUR: _HOUR, Step.DAY: _DAY}
 _KEPT = {Step.MINUTE: 3 * _HOUR, Step.HOUR: 14 * _DAY, Step.DAY: 400 * _DAY}

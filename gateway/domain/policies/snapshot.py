@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gateway.domain.keys.limits import Limits
 from gateway.domain.policies.cors import Cors
-from gateway.domain.policies.problems import Place
+from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.routes import Route
 from gateway.domain.policies.services import Dialect, Inject
@@ -162,3 +162,13 @@ class Policies:
         object.__setattr__(self, "by_host", MappingProxyType(by_host))
         object.__setattr__(self, "oddities", oddities)
         object.__setattr__(self, "found", {})
+
+    @property
+    def everyone(self) -> tuple[Agent, ...]:
+        """Agents, services, models and servers of tools."""
+        sections = (self.agents, self.services, self.models, self.tools)
+        return tuple(one for section in sections for one in section.values())
+
+    def problem(self, agent: Agent, message: str) -> Problem:
+        """With the place at which `agent` is written."""
+        return Problem(self.origins[f"{agent.kind}/{agent.name}"], message)

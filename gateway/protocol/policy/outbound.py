@@ -4,14 +4,13 @@ from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
 from gateway.domain.policies.references import Template
 from gateway.domain.policies.services import Dialect, Inject, Sign
-from gateway.domain.policies.snapshot import Agent, Policies, Timeouts, Upstream
+from gateway.domain.policies.snapshot import Agent, Policies, Upstream
 from gateway.protocol.policy.outbound_sections import (
     InjectSection,
     ModelSection,
     ServiceSection,
     SignSection,
 )
-from gateway.protocol.policy.sections import TimeoutsSection
 
 LONGEST_PROMPT = 32 * 2**20
 
@@ -20,7 +19,7 @@ def service_of(name: str, section: ServiceSection, upstreams: tuple[Upstream, ..
     return Agent(
         name,
         upstreams,
-        timeouts=_timeouts(section.timeouts),
+        timeouts=section.timeouts.read(),
         max_body=section.max_body,
         allowed_oddities=frozenset(section.paths.allow) if section.paths else frozenset(),
         kind="services",
@@ -36,7 +35,7 @@ def model_of(section: ModelSection, upstreams: tuple[Upstream, ...]) -> Agent:
     return Agent(
         section.name,
         upstreams or (UPSTREAMS[provider],),
-        timeouts=_timeouts(section.timeouts),
+        timeouts=section.timeouts.read(),
         max_body=min(section.max_body or LONGEST_PROMPT, LONGEST_PROMPT),
         kind="models",
         inject=Inject(_proof(section.credential, dialect), body=body),
@@ -65,12 +64,8 @@ def unusable_fallbacks(policies: Policies) -> tuple[Problem, ...]:
             elif other.dialect is not model.dialect:
                 message = f"the fallback {name!r} speaks another dialect than {model.name!r}"
             if message:
-                found.append(Problem(policies.origins[f"models/{model.name}"], message))
+                found.append(policies.problem(model, message))
     return tuple(found)
-
-
-def _timeouts(section: TimeoutsSection) -> Timeouts:
-    return Timeouts(section.connect, section.first_byte, section.idle)
 
 
 def _inject(section: InjectSection, sign: SignSection | None) -> Inject:

@@ -18,7 +18,6 @@ from gateway.domain.policies.snapshot import (
     Mention,
     Plan,
     Policies,
-    Timeouts,
     Upstream,
 )
 from gateway.protocol.policy.mistakes import problems_of
@@ -182,13 +181,12 @@ def _limits(section: LimitsSection) -> Limits:
 
 
 def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
-    times = section.timeouts
     return Agent(
         name,
         tuple(_upstream(one, folder) for one in section.upstream),
         tuple(section.hosts),
         None if section.routes is None else tuple(_routes(section.routes)),
-        Timeouts(times.connect, times.first_byte, times.idle),
+        section.timeouts.read(),
         section.max_body,
         section.preserve_host,
         frozenset(section.paths.allow) if section.paths else frozenset(),

@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.domain.policies.addresses import is_guarded, is_loopback
+from gateway.domain.policies.snapshot import Timeouts
 from gateway.protocol.policy.values import (
     URL_PATTERN,
     Duration,
@@ -34,6 +35,9 @@ class TimeoutsSection(Section):
     connect: Duration = Field(default=2.0, description="To connect. Default: 2s.")
     first_byte: Duration = Field(default=60.0, description="To the answer's head. Default: 60s.")
     idle: Duration = Field(default=300.0, description="Between two bytes. Default: 300s.")
+
+    def read(self) -> Timeouts:
+        return Timeouts(self.connect, self.first_byte, self.idle)
 
 
 class PathsSection(Section):

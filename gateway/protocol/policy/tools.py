@@ -6,7 +6,7 @@ from types import MappingProxyType
 from gateway.domain.children import ChildLimits
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Timeouts, Upstream
+from gateway.domain.policies.snapshot import Agent, Upstream
 from gateway.domain.policies.tools import CommandTool, Hooks, ProgramTerms, ToolServer
 from gateway.protocol.policy.tool_sections import (
     CommandToolSection,
@@ -28,11 +28,11 @@ _READ = ("Mcp-Session-Id", "MCP-Protocol-Version")
 
 
 def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, ...]) -> Agent:
-    times, inject, hooks = section.timeouts, section.inject, section.hooks
+    inject, hooks = section.inject, section.hooks
     return Agent(
         name,
         upstreams,
-        timeouts=Timeouts(times.connect, times.first_byte, times.idle),
+        timeouts=section.timeouts.read(),
         max_body=LONGEST_MESSAGE if section.max_body is None else section.max_body,
         kind="tools",
         inject=Inject(

@@ -22,8 +22,7 @@ def upstreams_certificates_found(policies: Policies, now: float) -> Iterator[Fin
     """Each pair of files once, whoever shows it."""
     pairs = {
         (upstream.tls.cert, upstream.tls.key): f"The certificate for {upstream}"
-        for section in (policies.agents, policies.services, policies.models, policies.tools)
-        for agent in section.values()
+        for agent in policies.everyone
         for upstream in agent.upstreams
         if upstream.tls.cert
     }

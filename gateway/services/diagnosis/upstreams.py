@@ -48,10 +48,9 @@ async def upstreams_found(policies: Policies, reach: Reach) -> list[Finding]:
 def _users(policies: Policies) -> dict[Upstream, list[str]]:
     """Each upstream with the places that call it."""
     users: dict[Upstream, list[str]] = {}
-    for section in (policies.agents, policies.services, policies.models, policies.tools):
-        for agent in section.values():
-            for upstream in agent.upstreams:
-                users.setdefault(upstream, []).append(f"{agent.kind}/{agent.name}")
+    for agent in policies.everyone:
+        for upstream in agent.upstreams:
+            users.setdefault(upstream, []).append(f"{agent.kind}/{agent.name}")
     return users
 
 

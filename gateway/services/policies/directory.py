@@ -94,19 +94,14 @@ def _read(directory: Path, listing: Listing) -> Loaded:
 def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
     """Certificates and keys that upstreams name and that no connection could be made with."""
     found = []
-    for agent in (
-        *policies.agents.values(),
-        *policies.services.values(),
-        *policies.models.values(),
-        *policies.tools.values(),
-    ):
+    for agent in policies.everyone:
         for upstream in agent.upstreams:
             if upstream.tls == ClientTls():
                 continue
             try:
                 client_context(upstream.tls)
             except OperationError as problem:
-                found.append(Problem(policies.origins[f"{agent.kind}/{agent.name}"], str(problem)))
+                found.append(policies.problem(agent, str(problem)))
     return tuple(found)
 
 

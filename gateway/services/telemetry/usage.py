@@ -156,7 +156,7 @@ async def series(
     store: UsageStore, by: By, name: str, step: Step, since: float, until: float
 ) -> list[Point]:
     """The counts of `name` (EVERYTHING for `By.ALL`) in each bucket of the span, in order."""
-    starts = range(step.start(since), int(until) + 1, step.seconds)
+    starts = step.starts(since, until)
     found = await store.read([bucket_of(by, step, start) for start in starts])
     return [
         Point(start, names.get(name, Counts())) for start, names in zip(starts, found, strict=True)
@@ -167,7 +167,7 @@ async def totals(
     store: UsageStore, by: By, step: Step, since: float, until: float
 ) -> dict[str, Counts]:
     """All names of the span, with what was counted of each."""
-    starts = range(step.start(since), int(until) + 1, step.seconds)
+    starts = step.starts(since, until)
     return _summed(await store.read([bucket_of(by, step, start) for start in starts]))
 
 
@@ -184,7 +184,7 @@ async def latencies(
     store: UsageStore, step: Step, since: float, until: float
 ) -> tuple[Latency, list[Latency]]:
     """How long requests took in the whole span, and in each bucket of it, in order."""
-    starts = range(step.start(since), int(until) + 1, step.seconds)
+    starts = step.starts(since, until)
     found = [
         await store.read([bucket_of(by, step, start) for start in starts])
         for by in (By.ADMISSION, By.FIRST_BYTE)
@@ -203,7 +203,7 @@ def _quantiles(names: dict[str, Counts]) -> Quantiles | None:
 
 async def reached(store: UsageStore, key_id: str, since: float, until: float) -> dict[str, Counts]:
     """Which agents a key asked for, and how often; whole days in UTC."""
-    days = range(Step.DAY.start(since), int(until) + 1, Step.DAY.seconds)
+    days = Step.DAY.starts(since, until)
     return _summed(await store.read([key_bucket(key_id, Step.DAY, day) for day in days]))
 
 
@@ -211,7 +211,7 @@ async def key_series(
     store: UsageStore, key_id: str, step: Step, since: float, until: float
 ) -> list[Point]:
     """The counts of one key, in each bucket of the span."""
-    starts = range(step.start(since), int(until) + 1, step.seconds)
+    starts = step.starts(since, until)
     found = await store.read([key_bucket(key_id, step, start) for start in starts])
     points = []
     for start, names in zip(starts, found, strict=True):

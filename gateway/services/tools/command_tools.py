@@ -88,7 +88,7 @@ class CommandTools:
         try:
             async with asyncio.timeout(order.seconds):
                 printed = await _printed(child, order.tools.program.output)
-                code = await child.wait()
+                await child.wait()
         except TimeoutError:
             late = True
         finally:

@@ -43,7 +43,7 @@ def unusable_hooks(policies: Policies) -> tuple[Problem, ...]:
             try:
                 find(name)
             except OperationError as problem:
-                problems.append(Problem(policies.origins[f"tools/{agent.name}"], str(problem)))
+                problems.append(policies.problem(agent, str(problem)))
     return tuple(problems)
 
 

@@ -40,10 +40,10 @@ class ProgramVet:
             except OperationError as problem:
                 reason = str(problem)
             if reason:
-                return tuple(_problem(policies, server, reason) for server in servers)
+                return tuple(policies.problem(server, reason) for server in servers)
         if self._launcher.isolation is Isolation.UID:
             return tuple(
-                _problem(policies, servers[0], f"every program could read {path}: chmod 600 it")
+                policies.problem(servers[0], f"every program could read {path}: chmod 600 it")
                 for path in self._settings.hidden
                 if _is_open(path)
             )
@@ -68,10 +68,6 @@ class ProgramVet:
 def _programs(policies: Policies) -> list[Agent]:
     every = policies.tools.values()
     return [one for one in every if one.tools and one.tools.transport is not Transport.HTTP]
-
-
-def _problem(policies: Policies, server: Agent, message: str) -> Problem:
-    return Problem(policies.origins[f"tools/{server.name}"], message)
 
 
 def _is_open(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Whether the commands that policies make tools of are described as tools have to be."""
 
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.snapshot import Policies
 
 _NO_EXTRA = (
     "tools that are commands need a package that is not installed: "
@@ -18,14 +18,10 @@ def unusable_commands(policies: Policies) -> tuple[Problem, ...]:
         # Imported late: it takes a second, and is an extra.
         from gateway.services.tools.command_server import schema_mistake
     except ImportError:
-        return tuple(_problem(policies, server, _NO_EXTRA) for server in servers)
+        return tuple(policies.problem(server, _NO_EXTRA) for server in servers)
     return tuple(
-        _problem(policies, server, f"{tool.name}: {mistake}")
+        policies.problem(server, f"{tool.name}: {mistake}")
         for server in servers
         for tool in (server.tools.tools if server.tools else ())
         if (mistake := schema_mistake(tool.input))
     )
-
-
-def _problem(policies: Policies, server: Agent, message: str) -> Problem:
-    return Problem(policies.origins[f"tools/{server.name}"], message)
