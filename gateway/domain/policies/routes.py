@@ -1,6 +1,6 @@
 """Which route of an agent a request is on: first match wins, by path and method."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.domain.facts import fact
@@ -121,25 +121,6 @@ def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
         else:
             return False
     return p == len(pattern)
-
-
-def meets(one: Sequence[bytes], other: Sequence[bytes], length: int) -> Iterator[tuple[bytes, ...]]:
-    """Paths of `length` segments that both patterns match whatever the case, as little else as can
-    be: where both have a wildcard there is a `*`, which no literal matches. Literals are spelled as
-    `one` has them, if it has."""
-    if not length or not one or not other:
-        if not (length or one or other):
-            yield ()
-        return
-    first, second = one[0], other[0]
-    wild = (ONE, MANY)
-    if first not in wild and second not in wild and first.lower() != second.lower():
-        return
-    segment = next((literal for literal in (first, second) if literal not in wild), ONE)
-    for rest in (one[1:], one) if first == MANY else (one[1:],):
-        for other_rest in (other[1:], other) if second == MANY else (other[1:],):
-            for path in meets(rest, other_rest, length - 1):
-                yield (segment, *path)
 
 
 def pattern_problem(text: str) -> str:

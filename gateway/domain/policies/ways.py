@@ -1,20 +1,23 @@
 """What callers may do under two sets of policies, found by trying it: what decides a request
 decides here too, so that neither can say what the other does not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from enum import Enum, auto
-from itertools import chain, combinations_with_replacement, islice
+from itertools import combinations, islice
 
 from gateway.domain.keys.scopes import SOME, Grants, Scope
-from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide, fold, meets
+from gateway.domain.policies.meetings import meetings
+from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide, fold
 from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
 from gateway.domain.policies.tools import ToolServer, Transport
 
 # A method that no route names: what routes without methods take besides those that others name.
 OTHER = "any other"
-# Of two lines, however many `**` they hold.
+# Of two lines, however many `**` they hold; and of all lines of an agent, but for one of each two.
 MOST_MEETINGS = 200
+MOST_TRIED = 10_000
 
 
 class Open(Enum):
@@ -126,25 +129,51 @@ class _Pattern:
 
 
 def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
-    """Tried wherever two lines of either set meet: for any request, the line that took it and the
-    one that takes it now both have such a path, and no line before them has it either."""
+    """Tried wherever two lines of either set meet, one of which was moved: for any request, the
+    line that took it and the one that takes it now both have such a path, and no line before them
+    has it either."""
     if old.routes == new.routes:
         return
     every = (*(old.routes or ()), *(new.routes or ()))
     named = tuple(sorted(frozenset[str]().union(*(route.methods for route in every))))
-    patterns = [
-        *(_pattern(route, (*named, OTHER)) for route in every),
-        *(_EVERY_PATH if old.routes is None or new.routes is None else ()),
-    ]
+    anywhere = _EVERY_PATH if old.routes is None or new.routes is None else ()
+    patterns = _patterns(every, named) | dict.fromkeys(anywhere)
+    moved = _patterns(_moved(old.routes or (), new.routes or ()), named) | dict.fromkeys(anywhere)
+    pairs = [pair for pair in combinations(patterns, 2) if not moved.keys().isdisjoint(pair)]
+    pairs = [*zip(patterns, patterns, strict=True), *pairs]
     longest = max(len(pattern.segments) for pattern in patterns) + 1
-    for one, other in combinations_with_replacement(patterns, 2):
+    most = max(1, min(MOST_MEETINGS, MOST_TRIED // len(pairs)))
+    known: dict[bytes, tuple[Agent, Agent]] = {}
+    for one, other in pairs:
         within = (one.what, other.what) if one.segments != other.segments else ()
         methods = [m for m in one.methods or (*named, OTHER) if m in (other.methods or (m,))]
-        for path in _meetings(one, other, longest):
+        for path in _meetings(one, other, longest, most) if methods else ():
+            if path.raw not in known:
+                known[path.raw] = _having(old, path), _having(new, path)
+            before, after = known[path.raw]
             what = path.raw.decode() if within else one.what
             for method in methods:
-                needs = _at_route(old, path, method), _at_route(new, path, method)
+                needs = _at_route(before, path, method), _at_route(after, path, method)
                 yield Way(f"agents/{new.name}", what, *needs, method, len(named) + 1, within)
+
+
+def _moved(old: Sequence[Route], new: Sequence[Route]) -> Iterator[Route]:
+    """Lines that one set alone has, or elsewhere: without them, each request is decided alike."""
+    lines = SequenceMatcher(None, old, new, autojunk=False)
+    for kind, start, end, begin, stop in lines.get_opcodes():
+        if kind != "equal":
+            yield from (*old[start:end], *new[begin:stop])
+
+
+def _having(agent: Agent, path: RoutePath) -> Agent:
+    """`agent` as a request for `path` sees it: with no other lines than those that have it."""
+    if agent.routes is None:
+        return agent
+    return replace(agent, routes=tuple(one for one in agent.routes if one.matches_path(path)))
+
+
+def _patterns(routes: Iterable[Route], named: tuple[str, ...]) -> dict["_Pattern", None]:
+    return dict.fromkeys(_pattern(route, (*named, OTHER)) for route in routes)
 
 
 def _pattern(route: Route, methods: tuple[str, ...]) -> _Pattern:
@@ -152,7 +181,7 @@ def _pattern(route: Route, methods: tuple[str, ...]) -> _Pattern:
     return _Pattern(route.raw.decode(), route.raw, route.segments, taken)
 
 
-def _meetings(one: _Pattern, other: _Pattern, longest: int) -> Iterator[RoutePath]:
+def _meetings(one: _Pattern, other: _Pattern, longest: int, most: int) -> Iterator[RoutePath]:
     if one.segments == other.segments and MANY not in one.segments:
         yield RoutePath(one.raw, one.segments)
     spelled = [(one.segments, other.segments)]
@@ -160,8 +189,7 @@ def _meetings(one: _Pattern, other: _Pattern, longest: int) -> Iterator[RoutePat
         # A public route takes no spelling but its own.
         spelled += ((one.spelled, other.spelled), (other.spelled, one.spelled))
     for first, second in spelled:
-        found = (meets(first, second, length) for length in range(longest + 1))
-        for segments in islice(chain.from_iterable(found), MOST_MEETINGS):
+        for segments in islice(meetings(first, second, longest), most):
             raw = b"/" + b"/".join(segments)
             yield RoutePath(raw, fold(raw))
 

@@ -1,6 +1,7 @@
 """Who gains and who loses by other policies: in sentences of the routes, scopes and limits."""
 
 from itertools import product
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -91,6 +92,15 @@ def test_a_line_that_now_stands_before_another_is_seen_where_they_meet() -> None
     lines = "{path: '/*/b', action: x}", "{path: '/a/*', action: y}"
     told = change(routes(*lines), routes(*reversed(lines)), key("agents/a:x"))
     assert told.lost == ("agents/a any /a/b",)
+
+
+def test_one_line_of_many_with_wildcards_is_compared_in_a_moment() -> None:
+    lines = [f"{{path: '/**/a{i}/**/b{i}/**', action: x}}" for i in range(80)]
+    before, after = policies(routes(*lines)), policies(routes(*lines[:-1]))
+    began = process_time()
+    told = Comparison(before, after).of(key())
+    assert process_time() - began < 3
+    assert "agents/a any /**/a79/**/b79/**" in told.lost
 
 
 def test_a_line_that_is_tried_out_takes_nothing_until_it_is_enforced() -> None:

@@ -1,0 +1,75 @@
+"""Where the paths of two routes meet: requests that both would take."""
+
+from collections.abc import Iterator, Sequence
+
+from gateway.domain.policies.routes import MANY, ONE
+
+# How far two patterns have been followed: the index in the one and in the other.
+_State = tuple[int, int]
+
+
+def meetings(
+    one: Sequence[bytes], other: Sequence[bytes], longest: int
+) -> Iterator[tuple[bytes, ...]]:
+    """Paths of up to `longest` segments that both patterns match whatever the case, the shortest
+    first, each once, and as little else as can be: where both have a wildcard there is a `*`, which
+    no literal matches. Literals are spelled as `one` has them, if it has.
+
+    What cannot be finished is never begun, so a path costs no more than its length, whatever the
+    patterns are."""
+    lengths = _lengths(one, other, longest)
+    for length in range(longest + 1):
+        if lengths[0][0] >> length & 1:
+            yield from _walk(one, other, lengths, length)
+
+
+def _lengths(one: Sequence[bytes], other: Sequence[bytes], longest: int) -> list[list[int]]:
+    """From each state, with how many more segments both patterns can end: bit n for n of them."""
+    every = (1 << longest + 1) - 1
+    lengths = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
+    lengths[-1][-1] = 1
+    for i in reversed(range(len(one))):
+        for j in reversed(range(len(other))):
+            if not _segment(one[i], other[j]):
+                continue
+            for after, beyond in _following(one, other, (i, j)):
+                lengths[i][j] |= lengths[after][beyond] << 1 & every
+            if one[i] == other[j] == MANY:
+                # Both may stay where they are for as long as they like.
+                found = lengths[i][j]
+                lengths[i][j] = every & -(found & -found)
+    return lengths
+
+
+def _walk(
+    one: Sequence[bytes], other: Sequence[bytes], lengths: list[list[int]], length: int
+) -> Iterator[tuple[bytes, ...]]:
+    """The paths of this length: several states may stand behind what was written so far."""
+    waiting: list[tuple[tuple[bytes, ...], set[_State]]] = [((), {(0, 0)})]
+    while waiting:
+        path, states = waiting.pop()
+        left = length - len(path) - 1
+        if left < 0:
+            yield path
+            continue
+        following: dict[bytes, set[_State]] = {}
+        for i, j in sorted(states):
+            for after in _following(one, other, (i, j)):
+                if lengths[after[0]][after[1]] >> left & 1:
+                    following.setdefault(_segment(one[i], other[j]), set()).add(after)
+        waiting += (((*path, segment), after) for segment, after in following.items())
+
+
+def _following(one: Sequence[bytes], other: Sequence[bytes], state: _State) -> Iterator[_State]:
+    i, j = state
+    for after in (i + 1, i) if one[i] == MANY else (i + 1,):
+        for beyond in (j + 1, j) if other[j] == MANY else (j + 1,):
+            yield after, beyond
+
+
+def _segment(first: bytes, second: bytes) -> bytes:
+    """What both take there; empty: nothing."""
+    wild = (ONE, MANY)
+    if first in wild:
+        return ONE if second in wild else second
+    return first if second in wild or first.lower() == second.lower() else b""
