@@ -249,7 +249,7 @@ async def connect_proxy(*, status: bytes = b"200 OK") -> AsyncIterator[tuple[int
         head = await reader.readuntil(b"\r\n\r\n")
         heads.append(head)
         writer.write(b"HTTP/1.1 %b\r\n\r\n" % status)
-        if status.startswith(b"200"):
+        if status.startswith(b"2"):
             host, _, port = head.split(b" ")[1].partition(b":")
             inner, outer = await asyncio.open_connection(host.decode(), int(port))
             await asyncio.gather(pump(reader, outer), pump(inner, writer), return_exceptions=True)
@@ -262,13 +262,20 @@ async def connect_proxy(*, status: bytes = b"200 OK") -> AsyncIterator[tuple[int
         server.close()
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("scheme", "status"), [("http", b"200 OK"), ("https", b"200"), ("http", b"204 Opened")]
+)
 async def test_a_proxy_tunnels_and_sees_no_request(
-    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path, scheme: str
+    world: World,
+    stack: AsyncExitStack,
+    authority: trustme.CA,
+    tmp_path: Path,
+    scheme: str,
+    status: bytes,
 ) -> None:
     how = {"ssl_context": server_side(authority, "localhost")} if scheme == "https" else {}
     port = await stack.enter_async_context(agent_app(named("far"), **how))
-    proxy, heads = await stack.enter_async_context(connect_proxy())
+    proxy, heads = await stack.enter_async_context(connect_proxy(status=status))
     ca = files(tmp_path, authority, "gateway").ca if how else ""
     where = {"tls": ClientTls(ca=ca), "proxy": ("127.0.0.1", proxy)}
     upstream = secure(port, **where) if how else Upstream("http", "localhost", port, **where)  # type: ignore[arg-type]

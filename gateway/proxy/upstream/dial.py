@@ -1,6 +1,7 @@
 """New connections to upstreams: every address is looked at before it is dialled."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.upstream.connection import UpstreamConnection
 
 LONGEST_TUNNEL_HEAD = 8192
+# RFC 9110 section 9.3.6: any 2xx. Not every proxy gives a reason.
+_OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}[ \r]")
 
 Make = Callable[[], UpstreamConnection]
 
@@ -146,9 +149,8 @@ class _Tunnel(asyncio.Protocol):
         if self.opened.done():
             return
         if b"\r\n\r\n" in self._head:
-            status = self._head.split(b" ", 2)[1:2]
             # Bytes after the head would come before the upstream has heard anything.
-            if status == [b"200"] and self._head.endswith(b"\r\n\r\n"):
+            if _OPENED.match(self._head) and self._head.endswith(b"\r\n\r\n"):
                 self.opened.set_result(None)
             else:
                 self._fail("the proxy refused the tunnel")
