@@ -1,13 +1,20 @@
 #!/bin/sh
 # Everything on this machine: a gateway with its vault, a provider, an agent, and a rotation.
-#   examples/pull/demo.sh            # DEMO_PORT=8080 PROVIDER_PORT=9300, if these are taken
+#   examples/pull/demo.sh            # DEMO_PORT=8090 PROVIDER_PORT=9300, if these are taken
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-port=${DEMO_PORT:-8080}
+port=${DEMO_PORT:-8090}
 export PROVIDER_PORT="${PROVIDER_PORT:-9300}"
 python=$(command -v "${PYTHON:-python3}")
 case $python in /*) ;; *) python=$PWD/$python ;; esac
 gateway() { "$python" -m gateway "$@"; }
+is_free() { "$python" -c "import socket; socket.create_server(('127.0.0.1', $1))" 2> /dev/null; }
+
+for number in "$port" "$PROVIDER_PORT"; do
+    is_free "$number" && continue
+    echo "Port $number is taken: choose others with DEMO_PORT and PROVIDER_PORT." >&2
+    exit 1
+done
 
 work=$(mktemp -d)
 jobs=""

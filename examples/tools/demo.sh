@@ -1,14 +1,21 @@
 #!/bin/sh
 # Everything on this machine: a gateway, three kinds of tools, two users with credentials.
-#   examples/tools/demo.sh           # DEMO_PORT=8080 TOOL_PORT=9200, if these are taken
+#   examples/tools/demo.sh           # DEMO_PORT=8090 TOOL_PORT=9200, if these are taken
 # TOOL_ISOLATION=auto keeps the programs apart; it wants them where other users may read them.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-port=${DEMO_PORT:-8080}
+port=${DEMO_PORT:-8090}
 tools=${TOOL_PORT:-9200}
 python=$(command -v "${PYTHON:-python3}")
 case $python in /*) ;; *) python=$PWD/$python ;; esac
 gateway() { "$python" -m gateway "$@"; }
+is_free() { "$python" -c "import socket; socket.create_server(('127.0.0.1', $1))" 2> /dev/null; }
+
+for number in "$port" "$tools"; do
+    is_free "$number" && continue
+    echo "Port $number is taken: choose others with DEMO_PORT and TOOL_PORT." >&2
+    exit 1
+done
 
 work=$(mktemp -d)
 jobs=""
