@@ -86,7 +86,7 @@ def spellings(secret: str) -> Iterator[bytes]:
     if len(secret) < SHORTEST:
         return
     raw = secret.encode()
-    yield from (raw, *_in_latin(secret))
+    yield from (raw, *_in_latin(secret), *_in_other_lines(secret))
     yield from (raw.hex().encode(), raw.hex().upper().encode())
     yield from _in_urls(secret, raw)
     yield from _in_base64(raw)
@@ -138,6 +138,16 @@ def _in_latin(secret: str) -> Iterator[bytes]:
         yield secret.encode("latin-1")
     except UnicodeEncodeError:
         return
+
+
+def _in_other_lines(secret: str) -> Iterator[bytes]:
+    """With the ends of lines of other systems, and with none: as a shell writes what is in no
+    quotes, and as it is looked for in what comes in lines."""
+    lines = secret.splitlines()
+    if len(lines) > 1:
+        for end in ("\n", "\r\n", ""):
+            yield end.join(lines).encode()
+        yield " ".join(secret.split()).encode()
 
 
 def _in_urls(secret: str, raw: bytes) -> Iterator[bytes]:

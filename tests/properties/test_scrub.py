@@ -98,6 +98,15 @@ def test_each_spelling_is_replaced_at_each_place_where_the_stream_may_be_cut(nam
     assert in_pieces(known(SECRET), text, list(range(len(text)))) == b"before [redacted:n0] after"
 
 
+@pytest.mark.parametrize("end", ["\r\n", " ", ""])
+def test_a_secret_of_several_lines_is_replaced_however_they_end(end: str) -> None:
+    """As on another system, in no quotes in a shell, and with none."""
+    lines = ["-----BEGIN KEY-----", "MIIEvAIBADANBgkqhkiG9w0BAQ", "-----END KEY-----"]
+    text = f"before {end.join(lines)} after".encode()
+    for secret in ("\n".join(lines), "\n".join(lines) + "\n", "\r\n".join(lines)):
+        assert in_pieces(known(secret), text, [30]) == b"before [redacted:n0] after"
+
+
 @given(before=st.binary(max_size=9), after=st.binary(max_size=9))
 def test_base64_of_a_text_around_it_gives_no_more_than_its_edges(
     before: bytes, after: bytes
