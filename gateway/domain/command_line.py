@@ -99,7 +99,8 @@ def rendered(
 
 def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
     properties = schema.get("properties", {})
-    return {name: one["default"] for name, one in properties.items() if "default" in one}
+    described = {name: one for name, one in properties.items() if isinstance(one, Mapping)}
+    return {name: one["default"] for name, one in described.items() if "default" in one}
 
 
 def _text(name: str, given: Mapping[str, Any]) -> str:

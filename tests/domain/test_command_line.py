@@ -41,6 +41,12 @@ def test_each_item_of_a_command_line_stays_one(
     assert rendered(argv, arguments, TEXT) == expected
 
 
+def test_an_argument_may_be_described_as_anything() -> None:
+    anything = {"type": "object", "properties": {"a": True, "b": {"default": 1}}, "required": ["a"]}
+    assert mistake(["cli", "{a}"], anything) == ""
+    assert rendered(["cli", "{a}{b}"], {"a": "x"}, anything) == ["cli", "x1"]
+
+
 @pytest.mark.parametrize(
     ("argv", "arguments", "reason"),
     [

@@ -168,6 +168,13 @@ async def test_without_a_users_credential_nothing_runs(world: World, key: Key) -
     assert processes(mark) == {}
 
 
+async def test_arguments_that_cannot_be_checked_are_refused(world: World, key: Key) -> None:
+    nowhere = {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "required": ["a"]}
+    await serve(world, transport="command", tools=[command("x", "echo", "{a}", schema=nowhere)])
+    refused = said(await send(world, key, call("x", a="b")))["result"]
+    assert refused["isError"] and "/$defs/a', which is not in it" in refused["content"][0]["text"]
+
+
 async def test_a_scope_for_one_tool_is_for_that_tool(world: World, key: Key) -> None:
     narrow = await world.issue("tools/fc:show", users=("u1",))
     await serve(world, transport="command", tools=commands("m"))
@@ -198,14 +205,30 @@ async def test_programs_keep_no_sessions(world: World, key: Key) -> None:
     assert result["protocolVersion"] == LEGACY and result["serverInfo"]["name"] == "p"
     # Changes of the list would reach nobody.
     assert result["capabilities"] == {"tools": {}}
-    older = hello()
-    older["params"]["protocolVersion"] = "2025-06-18"
-    assert (await send(world, key, older)).json["result"]["protocolVersion"] == "2025-06-18"
     for method in ("GET", "DELETE"):
         refused = await send(world, key, None, method=method)
         assert (refused.status, refused.headers["Allow"]) == (405, "POST")
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     assert (await send(world, key, ready)).status == 202
+
+
+@pytest.mark.parametrize("transport", ["stdio", "command"])
+async def test_a_caller_is_told_a_revision_that_is_served_here(
+    world: World, key: Key, transport: str
+) -> None:
+    """The next request names it, and must not be refused."""
+    await serve_either(world, transport, "m")
+    agreed = {
+        "2024-11-05": "2025-06-18",
+        "2025-06-18": "2025-06-18",
+        "2025-09-09": "2025-06-18" if transport == "stdio" else LEGACY,
+        "9999-01-01": LEGACY,
+    }
+    for wanted, told in agreed.items():
+        greeting = hello()
+        greeting["params"]["protocolVersion"] = wanted
+        answer = await send(world, key, greeting)
+        assert answer.json["result"]["protocolVersion"] == told, wanted
 
 
 @pytest.mark.parametrize("transport", ["stdio", "command"])

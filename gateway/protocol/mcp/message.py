@@ -63,6 +63,14 @@ def read_fields(headers: Iterable[Header]) -> Fields:
     return found
 
 
+def agreed(version: str) -> str:
+    """The newest revision with a handshake that is served here and is not beyond `version`: they
+    are dates. What is right in an older one is right in the oldest here too."""
+    return max(
+        (one for one in VERSIONS if one <= version and one != STATELESS), default=VERSIONS[0]
+    )
+
+
 def version_of(fields: Fields) -> str:
     """The revision that the caller speaks; empty where it has yet to be agreed on."""
     return fields.get(_VERSION, "")

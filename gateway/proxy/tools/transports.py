@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
-from gateway.protocol.mcp.message import STATELESS, VERSIONS
+from gateway.protocol.mcp.message import STATELESS, agreed
 from gateway.protocol.mcp.rpc_ids import CANCELLED
 from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
 from gateway.proxy.tools.under_way import UnderWay
@@ -140,8 +140,7 @@ def _greeted(request: Message, greeting: Mapping[str, Any]) -> Message:
     params = request.get("params")
     wanted = params.get("protocolVersion") if isinstance(params, dict) else None
     spoken = str(greeting.get("protocolVersion", ""))
-    # Revisions are dates, and what a server of an older one says is right in the oldest here too.
-    version = max(VERSIONS[0], min(wanted, spoken) if isinstance(wanted, str) else spoken)
+    version = agreed(min(wanted, spoken) if isinstance(wanted, str) else spoken)
     offered = greeting.get("capabilities")
     capabilities = {
         name: _served(value)

@@ -32,9 +32,11 @@ from mcp.types import (
 from mcp.types.version import LATEST_HANDSHAKE_VERSION
 from pydantic import ValidationError
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from gateway import __version__
 from gateway.domain.policies.tools import CommandTool
+from gateway.protocol.mcp.message import agreed
 from gateway.services.tools.command_tools import Outcome
 
 LONGEST_REASON = 300
@@ -74,6 +76,8 @@ class CommandServer:
         except (MCPError, ValidationError) as problem:
             error = modern_error_data(problem)
             return _response(request, error=error.model_dump(mode="json", exclude_none=True))
+        if method == "initialize" and not stateless:
+            result["protocolVersion"] = agreed(result["protocolVersion"])
         return _response(request, result=result)
 
     async def _list(
@@ -129,7 +133,10 @@ def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     kind = jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
     # Nothing is fetched, whatever a schema refers to.
     validator = kind(dict(schema), registry=Registry())
-    problem = best_match(validator.iter_errors(dict(arguments)))
+    try:
+        problem = best_match(validator.iter_errors(dict(arguments)))
+    except Unresolvable as unresolvable:
+        return f"their schema refers to {unresolvable.ref!r}, which is not in it"
     return "" if problem is None else f"{problem.json_path}: {problem.message[:LONGEST_REASON]}"
 
 
