@@ -19,6 +19,10 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 # What writers of JSON escape so that it may stand in a page: Go and Rails, Gson; .NET has capitals.
 _FOR_PAGES = (("<>&", "x"), ("<>&='", "x"), ("\"<>&'+`", "X"))
 
+# What writers of URLs leave as it is: none of it, a path; JavaScript in a part and in a whole URL;
+# Go in a part of a path.
+_LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
+
 # Shorter ones are in every text: to replace them would tell where they are, and break answers.
 SHORTEST = 4
 
@@ -117,11 +121,17 @@ def _units(text: str) -> Iterator[int]:
 
 def _in_html(secret: str) -> Iterator[bytes]:
     whole = html.escape(secret)
+    yield from (html.escape(secret, quote=False).encode(), whole.encode())
+    # Most others; PHP; XML.
+    for apostrophe in ("&#39;", "&#039;", "&apos;"):
+        yield whole.replace("&#x27;", apostrophe).encode()
     by_number = whole.replace("&#x27;", "&#39;")
-    yield from (whole.encode(), by_number.encode(), html.escape(secret, quote=False).encode())
-    # Jinja's and Go's.
-    by_number = by_number.replace("&quot;", "&#34;")
-    yield from (by_number.encode(), by_number.replace("+", "&#43;").encode())
+    # Jinja's and Go's; Handlebars' and Mustache's.
+    quoted = by_number.replace("&quot;", "&#34;")
+    yield from (quoted.encode(), quoted.replace("+", "&#43;").encode())
+    yield whole.replace("`", "&#x60;").replace("=", "&#x3D;").encode()
+    slashed = by_number.replace("/", "&#x2F;")
+    yield slashed.replace("`", "&#x60;").replace("=", "&#x3D;").encode()
 
 
 def _by_number(secret: str) -> Iterator[str]:
@@ -151,7 +161,10 @@ def _in_other_lines(secret: str) -> Iterator[bytes]:
 
 
 def _in_urls(secret: str, raw: bytes) -> Iterator[bytes]:
-    for text in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+    texts = [quote(secret, safe=left) for left in _LEFT_IN_URLS]
+    # The last one: Java, and browsers in a form.
+    texts += (quote_plus(secret), quote_plus(secret, safe="*").replace("~", "%7E"))
+    for text in texts:
         for spelled in (text, _lower_escapes(text)):
             yield spelled.encode()
             # What is put into a URL that is put into a URL.

@@ -22,13 +22,18 @@ from gateway.protocol.scrub import (
     spellings,
 )
 
-SECRET = "tök/en+with=&\"<every>?%~'kind"
+SECRET = "tök/en+with=&\"<every>?%~'kind*"
 SPELLED: dict[str, Callable[[str], bytes]] = {
     "raw": str.encode,
     "latin": lambda s: s.encode("latin-1"),
     "url": lambda s: quote(s, safe="").encode(),
     "path": lambda s: quote(s).encode(),
     "form": lambda s: quote_plus(s).encode(),
+    "url of JavaScript": lambda s: quote(s, safe="!'()*").encode(),
+    "whole url of JavaScript": lambda s: quote(s, safe=";,/?:@&=+$#!'()*").encode(),
+    "path of Go": lambda s: quote(s, safe="$&+=:@").encode(),
+    "form of Java": lambda s: quote_plus(s, safe="*").replace("~", "%7E").encode(),
+    "lower url of JavaScript": lambda s: quote(s, safe="!'()*").lower().encode(),
     "lower url": lambda s: quote(s, safe="").lower().encode(),
     "url in url": lambda s: quote(quote(s, safe=""), safe="").encode(),
     "every byte": lambda s: "".join(f"%{b:02x}" for b in s.encode()).encode(),
@@ -46,6 +51,16 @@ SPELLED: dict[str, Callable[[str], bytes]] = {
     "json of Gson": lambda s: _with_units(s, "<>&='", "%04x").encode(),
     "json of .NET": lambda s: _with_units(s, "\"&'+<>`ö", "%04X").encode(),
     "html": lambda s: html.escape(s).encode(),
+    "html of PHP": lambda s: html.escape(s).replace("&#x27;", "&#039;").encode(),
+    "xml": lambda s: html.escape(s).replace("&#x27;", "&apos;").encode(),
+    "html of Handlebars": lambda s: html.escape(s).replace("=", "&#x3D;").encode(),
+    "html of Mustache": lambda s: (
+        html.escape(s)
+        .replace("&#x27;", "&#39;")
+        .replace("/", "&#x2F;")
+        .replace("=", "&#x3D;")
+        .encode()
+    ),
     "html by numbers": lambda s: _by_numbers(s).encode(),
     "html of Go": lambda s: _by_numbers(s).replace("+", "&#43;").encode(),
     "base64": lambda s: base64.b64encode(s.encode()),
