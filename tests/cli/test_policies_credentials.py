@@ -168,7 +168,7 @@ async def test_in_production_no_master_key_is_made(
     write(folder, MENTIONS)
     exposed = {**settings, "GATEWAY_LISTEN": "0.0.0.0:0", "GATEWAY_MASTER_KEY": ""}
     code, said = await refused("serve", folder=folder, settings=exposed)
-    assert code == 1 and "GATEWAY_MASTER_KEY_FILE" in said
+    assert code == 2 and "GATEWAY_MASTER_KEY_FILE" in said
     assert not list(folder.rglob("master-key"))
     again, said = await refused(
         "serve", folder=folder, settings={**settings, "GATEWAY_MASTER_KEY": ""}
