@@ -19,7 +19,7 @@ from gateway.domain.errors import GatewayError, OperationError, UsageError
 from gateway.domain.keys.views import KeyView, view
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of, change, rotations
-from gateway.services.keys.issue import Issuer
+from gateway.services.keys.issue import REFUSALS, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
 # A new secret takes its argon2, about 50 ms.
@@ -120,10 +120,7 @@ async def _claimed(
     about = " ".join((digest, following or _NOTHING, *ids))
     first, then, *theirs = (await keys.claim(name, about, "bulk")).split(" ")
     if first != digest:
-        raise OperationError(
-            "This idempotency key was used for a different request less than ten minutes ago: "
-            "choose another one."
-        )
+        raise OperationError(REFUSALS["different"])
     return theirs, None if then == _NOTHING else then
 
 
