@@ -4,7 +4,6 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -79,12 +78,14 @@ class Credentials:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
-        if self._session is not None:
-            await self._session.close()
+        try:
+            if self._running is not None:
+                self._running.cancel()
+                # Awaited itself, its end could not be told from a cancellation of whoever exits.
+                await asyncio.wait({self._running})
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
     def __getitem__(self, name: str) -> Secret:
         """UnavailableError (a LookupError) where it cannot be had now; KeyError for a name that

@@ -169,6 +169,16 @@ async def test_a_redirect_takes_the_key_nowhere(pulling: Pulling) -> None:
     assert asked == ["/v1/credentials"]
 
 
+async def test_a_cancellation_during_the_exit_is_not_lost(pulling: Pulling) -> None:
+    credentials = await pulling.credentials().__aenter__()
+    leaving = asyncio.create_task(credentials.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert credentials._session is not None and credentials._session.closed
+
+
 @pytest.mark.parametrize("names", [[], ["Crm"], ["user/u1/crm"], ["crm", "c,d"]])
 def test_names_are_checked_before_anything_is_asked(names: list[str]) -> None:
     with pytest.raises(ValueError, match="names"):
