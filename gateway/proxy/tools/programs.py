@@ -14,7 +14,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.tools.answers import EVENTS, JSON, as_event
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
-from gateway.proxy.tools.under_way import end
+from gateway.proxy.tools.under_way import stop
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
@@ -183,7 +183,7 @@ class ProgramBody:
         """End what the program still does for this caller."""
         self.deadline.close()
         if self._next is not None:
-            await end(self._next)
+            await stop(self._next)
             self._next = None
         aclose = getattr(self._messages, "aclose", None)
         if aclose is not None:

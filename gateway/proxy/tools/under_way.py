@@ -49,7 +49,7 @@ class UnderWay:
             self._forget(name, taken_back)
             waiting.cancel()
             if step is not None and not step.done():
-                await end(step)
+                await stop(step)
             await source.aclose()
 
     def take_back(self, call: ToolCall) -> None:
@@ -67,7 +67,7 @@ class UnderWay:
             del self._calls[name]
 
 
-async def end(step: asyncio.Future[Any]) -> None:
+async def stop(step: asyncio.Future[Any]) -> None:
     """Cancel `step` and wait for its end. It is not awaited itself: that it was cancelled could
     not be told from a cancellation of whoever waits."""
     step.cancel()
