@@ -93,7 +93,10 @@ def spellings(secret: str) -> Iterator[bytes]:
     yield from (raw, *_in_latin(secret), *_in_other_lines(secret))
     yield from (raw.hex().encode(), raw.hex().upper().encode())
     yield from _in_urls(secret, raw)
-    yield from _in_base64(raw)
+    for coded in _in_base64(raw):
+        # As a parameter, its + and / are escaped once more.
+        escaped = quote(coded, safe="")
+        yield from (coded, escaped.encode(), _lower_escapes(escaped).encode())
     for ascii_only in (True, False):
         text = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
         yield from (text.encode(), text.replace("/", "\\/").encode())

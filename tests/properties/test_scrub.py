@@ -122,6 +122,22 @@ def test_a_secret_of_several_lines_is_replaced_however_they_end(end: str) -> Non
         assert in_pieces(known(secret), text, [30]) == b"before [redacted:n0] after"
 
 
+@pytest.mark.parametrize("before", ["", "?", "??"])
+@pytest.mark.parametrize("escaped", [quote, lambda text, safe: _lower(quote(text, safe=safe))])
+def test_base64_in_a_url_is_found_though_its_marks_are_escaped(
+    before: str, escaped: Callable[..., str]
+) -> None:
+    secret = "~~~>>>???secret~~~>>>???"
+    text = base64.b64encode(f"{before}{secret}".encode())
+    assert b"/" in text and b"+" in text
+    shown = in_pieces(known(secret), f"x={escaped(text, safe='')}".encode(), [9])
+    assert b"[redacted:n0]" in shown and len(shown) < 40
+
+
+def _lower(text: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text)
+
+
 @given(before=st.binary(max_size=9), after=st.binary(max_size=9))
 def test_base64_of_a_text_around_it_gives_no_more_than_its_edges(
     before: bytes, after: bytes
