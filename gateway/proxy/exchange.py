@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
-from gateway.domain.errors import Denied
+from gateway.domain.errors import Code, Denied
 from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
@@ -173,6 +173,11 @@ class Exchange:
         self._waited += monotonic() - began
         self.received += len(piece)
         return piece
+
+    def cut_body(self, code: Code) -> None:
+        """Read no more of the body: the key that it came with would be refused."""
+        if not self.body_arrived:
+            self._payload.set_exception(Denied(code, close=True))
 
     def begin(self, status: int, data: bytes) -> None:
         """Write the head of the answer, and maybe more."""

@@ -198,17 +198,26 @@ class Handler:
             upgrade = upgrade and agent.inject is None
             blocks, own = self._lines(exchange, head, agent, passage, policies)
             outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
-            if agent.inject is None:
-                await self._forwarder.forward(exchange, outgoing)
-            elif agent.tools is not None:
-                await self._tools.forward(exchange, outgoing, agent.inject)
-            elif agent.dialect is not None:
-                await self._models.forward(exchange, outgoing, policies)
+            if exchange.body_arrived:
+                await self._send(exchange, outgoing, policies)
             else:
-                await self._services.forward(exchange, outgoing, agent.inject)
+                # As long as its body comes, a request would outlive the key that let it in.
+                with self._forwarder.inflight.stream(outgoing.standing, exchange.cut_body):
+                    await self._send(exchange, outgoing, policies)
         finally:
             if passage.lease is not None:
                 self._gatekeeper.give_back(passage)
+
+    async def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
+        agent = outgoing.agent
+        if agent.inject is None:
+            await self._forwarder.forward(exchange, outgoing)
+        elif agent.tools is not None:
+            await self._tools.forward(exchange, outgoing, agent.inject)
+        elif agent.dialect is not None:
+            await self._models.forward(exchange, outgoing, policies)
+        else:
+            await self._services.forward(exchange, outgoing, agent.inject)
 
     def _lines(
         self,

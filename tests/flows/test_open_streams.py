@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,8 @@ from gateway.proxy.inflight import SWEEP_SECONDS
 from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.flows.own_store import own_store
+from tests.flows.raw import read_answer
+from tests.flows.test_forwarding import agent_that
 from tests.flows.world import World, draw, listening, new_world, peppers
 
 BOUND = 2.0
@@ -136,6 +138,41 @@ async def test_a_download_is_cut_so_that_it_does_not_look_whole(live: World) -> 
         told, whole = await read_on(answer)
     assert not whole
     assert b"error" not in told
+
+
+@pytest.mark.parametrize("act", ["revoked", "narrowed"])
+async def test_an_upload_is_cut_and_its_caller_told_why(live: World, act: str) -> None:
+    """A request that is kept open by its body would be one more for a key that is closed."""
+    got = b""
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def taking(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        with closing(writer), suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                got += piece
+                if got.endswith(b"hello\r\n"):
+                    begun.set()
+        over.set()
+
+    async with agent_that(taking) as upstream, asyncio.timeout(PATIENCE):
+        live.serve(live.agent(upstream=upstream))
+        key = await live.issue("agents/echo")
+        reader, writer = await asyncio.open_connection(*live.address)
+        with closing(writer):
+            writer.write(
+                b"POST /agents/echo/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                b"Authorization: Bearer %b\r\n\r\n5\r\nhello\r\n" % key.text.encode()
+            )
+            await begun.wait()
+            await ACTS[act](live, key)
+            began = time.monotonic()
+            answer = await read_answer(reader)
+            assert time.monotonic() - began < BOUND
+            assert answer.code.startswith(("key_", "scope_"))
+            assert await reader.read() == b""
+        await over.wait()
+    assert got.endswith(b"hello\r\n"), "its end was never sent"
 
 
 async def test_a_websocket_is_closed_with_1008(live: World) -> None:
