@@ -58,6 +58,11 @@ def test_a_filter_that_means_nothing_is_exit_2(keys: Commands, arguments: tuple[
     assert keys("list", *arguments).code == 2
 
 
+def test_an_end_beyond_all_calendars_is_listed_as_the_second_that_it_is(keys: Commands) -> None:
+    keys.create("--expires", "999999999999")
+    assert "999999999999" in keys("list").out.split()
+
+
 async def test_show_tells_state_grace_limits_and_last_use(keys: Commands, client: Redis) -> None:
     keys.write_plans("  standard: {rate: 10/s, quota: 100/d, agents: {faq: {rate: 2/s}}}\n")
     key = keys.create("--plan", "standard", "--limits", "burst=30")

@@ -85,4 +85,4 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
 
 
 def _day(key: KeyView) -> str:
-    return moment(key.expires_at)[:10]
+    return moment(key.expires_at).partition(" ")[0]
