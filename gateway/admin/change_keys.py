@@ -32,7 +32,7 @@ from gateway.admin.routing import (
 from gateway.admin.times import expiry_second, seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import StoreError
-from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.policies.snapshot import DEFAULT_PLAN
@@ -90,6 +90,7 @@ async def create(backend: Backend, call: Call) -> Told:
     fields = await _fields(backend, keys, asked)
     if fields.plan is None and DEFAULT_PLAN in backend.policies().plans:
         fields = replace(fields, plan=DEFAULT_PLAN)
+    check_limits(fields, backend.policies().plans)
     issuer = Issuer(keys, backend.peppers, draw)
     issued = await issuer.create(
         fields,

@@ -489,6 +489,13 @@ async def test_it_says_how_it_does(ask: Ask, admin: Key) -> None:
     assert (await ask(admin, "GET", "/workers")).json == {"workers": []}
 
 
+async def test_limits_that_limit_nothing_make_no_key(ask: Ask, admin: Key) -> None:
+    for limits in ("burst=5", f"{admin.text}=5"):
+        refused = await ask(admin, "POST", "/keys", {**SALES, "limits": limits})
+        assert refused.status == 422
+        assert admin.text not in refused.body.decode()
+
+
 async def test_a_refusal_says_which_scope_is_missing_and_that_it_is_of_no_use_to_try_again(
     world: World, ask: Ask, admin: Key
 ) -> None:

@@ -175,6 +175,16 @@ async def test_rotate_prints_what_create_prints_and_keeps_the_old_secret(
     assert "previous_hash" not in await record(client, key.id)
 
 
+def test_a_burst_without_any_rate_is_refused(keys: Commands) -> None:
+    keys.write_plans("  default: {quota: 100/d}\n  standard: {rate: 10/s}\n")
+    refused = keys(*SALES, "--limits", "burst=5")
+    assert refused.code == 2
+    assert refused.is_one_sentence()
+    assert "'burst' means nothing without 'rate'" in refused.said
+    assert keys(*SALES, "--limits", "burst=5", "--plan", "standard").code == 0
+    assert keys(*SALES, "--limits", "rate=1/s burst=5").code == 0
+
+
 def test_rotating_says_what_still_keeps_the_key_from_working(keys: Commands) -> None:
     key = keys.create()
     keys("disable", key.id)

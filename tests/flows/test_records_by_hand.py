@@ -36,6 +36,7 @@ NEAR = {
         b"rate=9/s",
         b"rate=9/s rate=9/s",
         b"burst=1e3",
+        b"burst=9",
         b"quota=1/d",
         b"rate=\xd9\xa3/s",
     ],
@@ -73,13 +74,15 @@ def may_pass(changes: dict[str, bytes]) -> bool:
     scopes = changes.get("scopes", b"agents/*").decode("utf-8", "surrogateescape").split()
     grants = {"*", "agents/*", "agents/echo", "agents/*:*", "agents/echo:invoke"}
     expires = changes.get("expires_at", b"")
+    plan, limits = changes.get("plan", b""), changes.get("limits", b"")
     alive = expires == b"" or (expires.isdigit() and len(expires) <= 12 and int(expires) > 2e9)
     return (
         changes.get("status", b"active") == b"active"
         and "hash" not in changes
         and bool(grants & set(scopes))
-        and changes.get("plan", b"") in (b"", b"wide")
-        and LIMITS.fullmatch(changes.get("limits", b"")) is not None
+        and plan in (b"", b"wide")
+        and LIMITS.fullmatch(limits) is not None
+        and (plan == b"wide" or b"burst" not in limits)
         and alive
     )
 
@@ -115,6 +118,8 @@ async def record(world: World) -> AsyncIterator[Record]:
 @example({"scopes": b"\xff agents/*", "consumer": b"\xff"})
 @example({"plan": b"\xff"})
 @example({"limits": b"\xff"})
+@example({"limits": b"burst=9"})
+@example({"limits": b"burst=9", "plan": b"wide"})
 async def test_a_record_lets_in_exactly_whom_it_describes(
     record: Record, changes: dict[str, bytes]
 ) -> None:

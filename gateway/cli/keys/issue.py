@@ -23,7 +23,7 @@ from gateway.cli.vault_options import operator
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import GatewayError, UsageError
-from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.key import ENVS, Env
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import duration
@@ -93,7 +93,10 @@ def create(
     """Make a key and print it, this once."""
     fields = KeyFields(users=split_users(users), **named)
     fields.values()
-    fields = replace(fields, plan=choose_plan(fields.plan, read_plans(policies)))
+    plans = read_plans(policies)
+    fields = replace(fields, plan=choose_plan(fields.plan, plans))
+    if plans is not None:
+        check_limits(fields, plans)
     peppers = Peppers(read_peppers(store))
 
     async def work(keys: KeyStore) -> Issued:

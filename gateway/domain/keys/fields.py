@@ -4,15 +4,16 @@ Reading a record is lenient (what does not parse grants nothing); writing one is
 the operator is there to be told.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import limits as limits_grammar
 from gateway.domain.keys import scopes as scopes_grammar
-from gateway.domain.keys.judgement import ANY_USER
+from gateway.domain.keys.judgement import ANY_USER, limits_under
 from gateway.domain.keys.key import contains_key
 from gateway.domain.keys.record import is_user_id
+from gateway.domain.policies.snapshot import Plan
 
 LONGEST_CONSUMER = 128
 LONGEST_LABEL = 256
@@ -49,6 +50,15 @@ class KeyFields:
         if self.expires_at is not None:
             values["expires_at"] = f"{self.expires_at:d}" if self.expires_at else ""
         return values
+
+
+def check_limits(fields: KeyFields, plans: Mapping[str, Plan]) -> None:
+    """UsageError where a new key's limits make no sense under its plan, which is one of `plans`."""
+    own = _limits(fields.limits or "")
+    try:
+        limits_under(plans.get(fields.plan or ""), own)
+    except ValueError as problem:
+        raise UsageError(f"Limits: {problem}.", "limits") from None
 
 
 def _consumer(text: str) -> str:

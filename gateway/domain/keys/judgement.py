@@ -81,17 +81,26 @@ def check_sense(record: KeyRecord) -> None:
         raise MisconfiguredError(f"key {record.id}: expires_at is not a Unix time in seconds")
 
 
+def limits_under(plan: Plan | None, own: str) -> Limits:
+    """The plan's limits with each item replaced that `own` names; ValueError where they make no
+    sense."""
+    base = plan.limits if plan else NO_LIMITS
+    limits = base.overridden(limits_grammar.parse_own(own))
+    if limits.burst is not None and limits.rate is None:
+        # Whoever wrote it believes that something is limited.
+        raise ValueError("'burst' means nothing without 'rate'")
+    return limits
+
+
 def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limits, Plan | None]:
     """The record's limits over its plan's; MisconfiguredError where either cannot be read."""
     plan = plans.get(record.plan) if record.plan else None
     if record.plan and plan is None:
         raise MisconfiguredError(f"key {record.id}: no policy has the plan {record.plan!r}")
-    base = plan.limits if plan else NO_LIMITS
     try:
-        own = limits_grammar.parse_own(record.limits)
+        return limits_under(plan, record.limits), plan
     except ValueError as problem:
         raise MisconfiguredError(f"key {record.id}: limits: {problem}") from None
-    return base.overridden(own), plan
 
 
 def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:
