@@ -388,11 +388,17 @@ def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) ->
     assert told("/models/v1/models/gpt-4") == (None, None)
     assert told("/models/v1/models/gpt-4", other) == ("not_found", None)
     assert told("/models/v1/models", "") == ("key_missing", None)
+    # Who is not known learns nothing of the place.
+    assert told("/models/v1/models", "", method="DELETE") == ("key_missing", None)
+    assert told("/models/v1/models/none", "") == ("key_missing", None)
+    assert told("/models/v1/models", method="DELETE") == ("method_not_allowed", None)
+    assert told("/models/v1/models/none") == ("not_found", None)
     assert told("/models/v1/models", user="u1") == ("user_denied", None)
     assert told("/admin/v1/keys") == (None, None)
     assert told("/admin/v1/keys", method="POST") == ("scope_denied", None)
     assert told("/admin/v1/keys", other) == ("scope_denied", None)
     assert told("/admin/v1/nothing") == ("not_found", None)
+    assert told("/admin/v1/nothing", "") == ("key_missing", None)
     assert told("/metrics", other) == ("scope_denied", None)
     # The whole host is the agent's, but for what belongs to no agent.
     assert told("http://site.test/admin/v1/keys") == (None, "http://127.0.0.1:9101/admin/v1/keys")

@@ -30,7 +30,8 @@ class OwnPlace:
     """`what` is answered there. `keyless`: nobody needs a key.
 
     `located`: it is admitted as a call is, limits included. Otherwise a living key is enough, with
-    any of `powers` if there are some, and for `listed`, one of the models, its scope.
+    any of `powers` if there are some, and for `listed`, one of the models, its scope. `denied`:
+    what is wrong with the place, told only to someone with a living key.
     """
 
     what: str
@@ -38,16 +39,19 @@ class OwnPlace:
     located: Located | None = None
     powers: tuple[str, ...] = ()
     listed: Scope | None = None
+    denied: Denied | None = None
 
     def missing(self, grants: Grants) -> Denied | None:
         """What stands against a living key that has `grants`."""
+        if self.denied is not None:
+            return self.denied
         needed = [Scope("gateway", power, power) for power in self.powers]
         if needed and not any(map(grants.allow, needed)):
             names = " or ".join(f"gateway/{power}" for power in self.powers)
             required = {"required_scope": f"gateway/{self.powers[0]}"}
             return Denied(Code.SCOPE_DENIED, f"This needs a key with {names}.", fields=required)
         if self.listed is not None and not grants.allow(self.listed):
-            return Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+            return _no_model()
         return None
 
 
@@ -73,21 +77,24 @@ def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> Own
 def _catalogue(head: RequestHead, asked: ModelPath, policies: Policies) -> OwnPlace | None:
     if asked.listed is None:
         return None
-    _check_reading(head)
+    denied = None if head.method in READING else not_allowed(READING)
     if not asked.listed:
-        return OwnPlace("the list of models that the key may use")
+        return OwnPlace("the list of models that the key may use", denied=denied)
     model = policies.models.get(asked.listed)
     if model is None or model.dialect is not asked.dialect:
-        raise Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+        return OwnPlace("no model", denied=denied or _no_model())
     scope = Scope("models", model.name, DEFAULT_ACTION)
-    return OwnPlace(f"what model {model.name} is", listed=scope)
+    return OwnPlace(f"what model {model.name} is", listed=scope, denied=denied)
 
 
 def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
     path = head.target.path
     if path.startswith(_ADMIN):
-        powers = powers_at(head.method, path.decode("ascii"))
-        return OwnPlace(f"the admin API, {_ON_ADMIN}", powers=powers)
+        told = f"the admin API, {_ON_ADMIN}"
+        try:
+            return OwnPlace(told, powers=powers_at(head.method, path.decode("ascii")))
+        except Denied as denied:
+            return OwnPlace(told, denied=denied)
     if path == _METRICS:
         _check_reading(head)
         told = f"metrics, {_ON_ADMIN}; on loopback it takes no key"
@@ -101,3 +108,7 @@ def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
 def _check_reading(head: RequestHead) -> None:
     if head.method not in READING:
         raise not_allowed(READING)
+
+
+def _no_model() -> Denied:
+    return Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
