@@ -98,7 +98,8 @@ def language(accepted: str) -> str:
     """The first language of `Accept-Language` that there is; English where none is."""
     ranked = []
     for place, item in enumerate(accepted.split(",")[:20]):
-        tag, _, quality = item.strip().partition(";q=")
+        tag, _, said = item.partition(";")
+        quality = said.strip().removeprefix("q=")
         try:
             weight = float(quality) if quality else 1.0
         except ValueError:

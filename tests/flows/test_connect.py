@@ -193,6 +193,7 @@ async def test_several_fields_are_asked_for_by_type_and_what_may_is_left_empty(
         ("en-US,en", "en"),
         ("fr, zh;q=0.1", "zh-Hans"),
         ("zh;q=0, en;q=0.2", "en"),
+        ("zh ; q=0.8, en;q=0.2", "zh-Hans"),
         ("", "en"),
         ("*;q=nonsense", "en"),
     ],
