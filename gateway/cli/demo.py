@@ -22,7 +22,7 @@ from gateway.cli.options import (
 from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.snapshot import DEFAULT_PLAN, Policies, Upstream
-from gateway.domain.settings import Address, Settings, StoreSettings
+from gateway.domain.settings import LISTEN, Address, Settings, StoreSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
 @click.option(
     "--listen",
     metavar="ADDRESS",
-    default="127.0.0.1:8080",
+    default=LISTEN,
     envvar="GATEWAY_LISTEN",
     callback=read_address,
     show_default=True,

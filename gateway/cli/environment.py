@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gateway.domain.settings import LISTEN
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
@@ -75,7 +77,7 @@ VARIABLES = (
     ),
     Variable(
         "GATEWAY_URL",
-        "http://127.0.0.1:8080",
+        f"http://{LISTEN}",
         "For `gateway run` and `gateway users link`: where the gateway is. The latter finds one "
         "that runs on this machine by itself.",
     ),

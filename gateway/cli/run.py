@@ -15,6 +15,7 @@ from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.references import Reference, parse
+from gateway.domain.settings import LISTEN
 
 if TYPE_CHECKING:
     from gateway.cli.child import Wanted
@@ -62,7 +63,7 @@ The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
 @click.option(
     "--url",
     envvar="GATEWAY_URL",
-    default="http://127.0.0.1:8080",
+    default=f"http://{LISTEN}",
     show_default=True,
     help="The gateway's data listener.",
 )

@@ -26,6 +26,8 @@ from gateway.cli.vault_options import read_vault
 from gateway.domain.children import ChildSettings
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import (
+    ADMIN_LISTEN,
+    LISTEN,
     LOG_LEVELS,
     AccessLogSettings,
     Address,
@@ -55,7 +57,7 @@ option may stand there too: --listen is GATEWAY_LISTEN."""
 @click.option(
     "--listen",
     metavar="ADDRESS",
-    default="127.0.0.1:8080",
+    default=LISTEN,
     envvar="GATEWAY_LISTEN",
     callback=read_address,
     show_default=True,
@@ -64,7 +66,7 @@ option may stand there too: --listen is GATEWAY_LISTEN."""
 @click.option(
     "--admin-listen",
     metavar="ADDRESS",
-    default="127.0.0.1:8081",
+    default=ADMIN_LISTEN,
     envvar="GATEWAY_ADMIN_LISTEN",
     callback=read_address,
     show_default=True,

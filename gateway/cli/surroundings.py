@@ -9,13 +9,19 @@ from pathlib import Path
 from gateway.cli.options import check_exposure, read_keys
 from gateway.cli.privacy import is_private
 from gateway.domain.errors import UsageError
-from gateway.domain.settings import ListenerLimits, StoreSettings, parse_address
+from gateway.domain.settings import (
+    ADMIN_LISTEN,
+    LISTEN,
+    ListenerLimits,
+    StoreSettings,
+    parse_address,
+)
 from gateway.services.diagnosis.certificates import listener_found
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.machine import files_found, memory_found
 from gateway.services.diagnosis.private_files import private_file
 
-_LISTEN = (("GATEWAY_LISTEN", "127.0.0.1:8080"), ("GATEWAY_ADMIN_LISTEN", "127.0.0.1:8081"))
+_LISTEN = (("GATEWAY_LISTEN", LISTEN), ("GATEWAY_ADMIN_LISTEN", ADMIN_LISTEN))
 _YES = frozenset({"1", "true", "t", "yes", "y", "on"})
 _PEPPER = ("The pepper", "GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER")
 _MASTER_KEY = ("The master key", "GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")

@@ -18,7 +18,7 @@ from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
-from gateway.domain.settings import Address, StoreSettings, parse_address
+from gateway.domain.settings import LISTEN, StoreSettings, parse_address
 from gateway.services.audit.acts import Acts
 from gateway.services.credentials.links import Links, NewLink
 from gateway.services.credentials.vault import Vault
@@ -152,7 +152,7 @@ async def _own_place(store: StoreSettings) -> str:
     async with open_store(store) as client:
         workers = await WorkerStore(client, store.prefix).all()
     places = [one.listen for one in workers if one.host == platform.node() and one.listen]
-    address = Address("127.0.0.1", 8080)
+    address = parse_address(LISTEN)
     with suppress(ValueError):
         address = parse_address(places[0]) if places else address
     if address.host in ("0.0.0.0", "::"):  # noqa: S104

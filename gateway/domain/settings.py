@@ -33,6 +33,10 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+# Of the data listener and the admin listener, where nothing else is said.
+LISTEN, ADMIN_LISTEN = "127.0.0.1:8080", "127.0.0.1:8081"
+
+
 def parse_address(text: str) -> Address:
     """`127.0.0.1:8080` or `[::1]:8080`; ValueError says what is expected."""
     host, colon, port = text.rpartition(":")
