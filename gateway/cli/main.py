@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn, cast
 
@@ -91,7 +92,9 @@ def run() -> NoReturn:
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
-    click.echo(f"gateway: {masked(sentence)}", err=True)
+    with suppress(OSError):
+        # The code still tells.
+        click.echo(f"gateway: {masked(sentence)}", err=True)
     _leave(code)
 
 

@@ -113,6 +113,12 @@ def test_what_cannot_be_written_is_a_failure_in_one_sentence(arguments: tuple[st
     assert (ended.returncode, ended.stderr) == (1, "gateway: No space left on device.\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_wrong_usage_is_exit_2_also_where_nobody_can_be_told() -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert subprocess.run([*COMMAND, "frobnicate"], stderr=full, timeout=60).returncode == 2
+
+
 @pytest.mark.parametrize("arguments", [("version",), ("policy", "schema")])
 def test_a_reader_that_has_enough_is_no_reason_to_complain(arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
