@@ -134,6 +134,11 @@ class ModelSection(Section):
             raise ValueError("a compatible provider needs an 'upstream'")
         if provider != "compatible" and self.credential is None:
             raise ValueError("'credential' is missing: what is sent to the provider")
+        if self.credential is not None and not self.credential.references:
+            raise ValueError(
+                "'credential' is a value as it stands, which everybody reads who reads this file: "
+                "keep it in the vault, and write ${credentials.NAME}"
+            )
         if self.credential is not None and not self.allow_http:
             check_clear(self.upstream or ())
         return self

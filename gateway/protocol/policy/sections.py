@@ -75,6 +75,11 @@ class UpstreamSection(Section):
                 f"{self.url.host} is where clouds keep their credentials: if it is meant, write "
                 "{url: …, allow_link_local: true}"
             )
+        if self.public and self.proxy is not None:
+            raise ValueError(
+                "a proxy looks the name up itself, so that nobody knows what address is called: "
+                "leave out 'proxy' or 'public'"
+            )
         return self
 
 

@@ -49,6 +49,7 @@ CREDENTIAL = "credential: '${credentials.a_key}'"
             "3:5: whose model 'llama' is cannot be told by its name: add 'provider'",
         ),
         (["{name: gpt-4}"], "3:5: 'credential' is missing"),
+        (["{name: gpt-4, credential: sk-value}"], "3:5: 'credential' is a value as it stands"),
         (["{credential: a}"], "3:3: 'name' is missing"),
         (
             [f"{{name: a, provider: compatible, {CREDENTIAL}}}"],

@@ -203,6 +203,7 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (UPSTREAM.format("url: https://x, cert: c.pem"), "belong together"),
         (UPSTREAM.format("url: http://x, proxy: https://p:1"), "http://host:port"),
         (UPSTREAM.format("url: http://x, prox: http://p:1"), "did you mean 'proxy'?"),
+        (UPSTREAM.format("url: https://x, proxy: http://p:1, public: true"), "looks the name up"),
         ("version: 1\nagents: [a]", "must be a mapping"),
         (PLAN.format("{burst: 2}"), "'burst' means nothing without 'rate'"),
         (PLAN.format("{quota: [1/d, 2/d]}"), "two quotas for the same window"),
