@@ -1,6 +1,7 @@
 """Own code around calls of tools, as an operator would write it."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,20 @@ async def broken(call: Call) -> None:
 
 
 async def endless(call: Call) -> None:
+    await asyncio.sleep(3600)
+
+
+async def cancelled(call: Call) -> None:
+    raise asyncio.CancelledError
+
+
+async def exits(call: Call) -> None:
+    raise SystemExit(1)
+
+
+async def stubborn(call: Call) -> None:
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(3600)
     await asyncio.sleep(3600)
 
 

@@ -85,7 +85,7 @@ async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
     assert await calls(world) == []
 
 
-@pytest.mark.parametrize("name", ["broken", "endless", "stamp"])
+@pytest.mark.parametrize("name", ["broken", "endless", "stubborn", "cancelled", "exits", "stamp"])
 async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
     world: World, servers: Servers, key: Key, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

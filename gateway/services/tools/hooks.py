@@ -73,14 +73,27 @@ async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
 
 
 async def _run(name: str, seconds: float, *given: Call | Answer) -> Any:
+    # As a task of its own: else its cancellations are taken for the request's, and the other way
+    # round, and one that it swallows is waited for.
+    work = asyncio.create_task(_result(name, given))
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        async with asyncio.timeout(seconds):
-            return await find(name)(*given)
+        await asyncio.wait({work}, timeout=seconds)
+        if not work.done():
+            raise _failed(name, f"it took longer than {seconds:g} s")
+        if work.cancelled():
+            raise _failed(name, "it was cancelled")
+        return work.result()
+    finally:
+        work.cancel()
+
+
+async def _result(name: str, given: tuple[Call | Answer, ...]) -> Any:
+    try:
+        return await find(name)(*given)
     except Refused as refused:
         raise Denied(Code.HOOK_REFUSED, str(refused)) from None
-    except TimeoutError:
-        raise _failed(name, f"it took longer than {seconds:g} s") from None
-    except Exception as problem:  # noqa: BLE001 - own code may raise anything
+    except (Exception, SystemExit) as problem:  # noqa: BLE001 - own code may raise anything
         # Its text may quote what the call held.
         raise _failed(name, type(problem).__name__) from None
 
