@@ -12,7 +12,7 @@ from gateway.proxy.inflight import Inflight
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import scrubbed
 from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, Body, TimedBody, chunk
-from gateway.proxy.upstream.balance import Balance
+from gateway.proxy.upstream.balance import Balance, Health
 from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import (
     Answer,
@@ -68,8 +68,7 @@ class Forwarder:
                 connection = await self._pool.connect(upstream, outgoing.agent.timeouts.connect)
                 call = Call(exchange, outgoing, upstream, connection)
                 answer = await call.answer()
-            health.succeeded()
-            await self._pass_on(exchange, outgoing, call, answer)
+            await self._pass_on(exchange, outgoing, call, answer, health)
         except UpstreamLostError as lost:
             health.failed(self._balance.clock())
             raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
@@ -106,7 +105,7 @@ class Forwarder:
         raise unreachable
 
     async def _pass_on(
-        self, exchange: Exchange, outgoing: Outgoing, call: Call, answer: Answer
+        self, exchange: Exchange, outgoing: Outgoing, call: Call, answer: Answer, health: Health
     ) -> None:
         message, payload = answer
         connection = call.connection
@@ -118,6 +117,7 @@ class Forwarder:
             drop_limits=outgoing.limited and outgoing.dress is None,
             drop_cors=outgoing.agent.cors is not None,
         )
+        health.succeeded()
         if head.status == 101:
             connection.deadline.clear()
             with self._open_streams.track_inprogress():

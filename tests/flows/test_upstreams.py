@@ -17,7 +17,9 @@ from aiohttp import web
 
 from gateway.domain.errors import Code
 from gateway.domain.policies.snapshot import ClientTls, Timeouts, Upstream
+from gateway.proxy.upstream.balance import FAILURES_TO_EJECT
 from tests.flows.test_denials import check
+from tests.flows.test_forwarding import agent_that, says
 from tests.flows.world import World, listening
 
 Reply = Callable[[web.Request], Any]
@@ -106,6 +108,18 @@ async def test_a_request_that_may_have_been_heard_is_not_sent_to_another_upstrea
     answer = await world.call(await world.issue(), method="POST", data=b"pay")
     check(answer, Code.UPSTREAM_UNREACHABLE)
     assert heard == ["pay"]
+
+
+async def test_an_upstream_that_answers_nonsense_is_left_out(
+    world: World, stack: AsyncExitStack
+) -> None:
+    """That a head came is no success yet: it has to be one that can be passed on."""
+    odd = says(b"HTTP/1.1 200 OK\r\nX-A: \x01\r\nContent-Length: 0\r\n\r\n")
+    good = at(await stack.enter_async_context(agent_app(named("good"))))
+    world.serve(world.agent(upstreams=(await stack.enter_async_context(agent_that(odd)), good)))
+    key = await world.issue()
+    answers = Counter([(await world.call(key)).status for _ in range(20)])
+    assert answers == {200: 20 - FAILURES_TO_EJECT, 502: FAILURES_TO_EJECT}
 
 
 async def test_where_all_upstreams_are_down_the_caller_is_told(
