@@ -14,6 +14,9 @@ from gateway.client.source import PullSource
 from gateway.client.sync import Report, Sync
 from gateway.domain.credentials import Credential, CredentialId, is_credential_name
 
+# The gateway holds no answer back for longer, and a change should find somebody waiting.
+LONGEST_POLL = 60.0
+
 log = logging.getLogger("gateway.client")
 
 
@@ -24,8 +27,8 @@ class Credentials:
             OpenAI(api_key=credentials["openai_key"].reveal())
 
     `url` of the gateway, `key` with the scope `gateway/credentials:openai_key`. `poll`: seconds
-    between two checks, give or take a fifth. `wait`: seconds for which entry tries while the
-    gateway cannot be asked. `on_change` is told the name of what was changed or removed.
+    between two checks, give or take a fifth, and 60 at most. `wait`: seconds for which entry tries
+    while the gateway cannot be asked. `on_change` is told the name of what was changed or removed.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Credentials:
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()
         )
         source = PullSource(self._session, self._url, self._key, self._names)
-        self._sync = Sync(source, self._poll, self._tell)
+        self._sync = Sync(source, min(self._poll, LONGEST_POLL), self._tell)
         try:
             await self._sync.first(self._wait)
         except BaseException:

@@ -41,14 +41,17 @@ async def test_a_secret_is_always_the_newest(pulling: Pulling) -> None:
         assert credentials["crm"].reveal() == "crm-1"
 
 
-async def test_a_change_arrives_long_before_the_next_poll(pulling: Pulling) -> None:
-    async with pulling.credentials(poll=30.0) as credentials:
+@pytest.mark.parametrize("poll", [30.0, 86_400.0])
+async def test_a_change_arrives_long_before_the_next_poll(poll: float, pulling: Pulling) -> None:
+    async with pulling.credentials(poll=poll) as credentials:
         await asyncio.sleep(0.1)
         for version in (2, 3, 4):
             await pulling.vault.write("crm", version)
             began = time.monotonic()
             await until(lambda version=version: credentials["crm"].version == version)  # type: ignore[misc]
             assert time.monotonic() - began < 10, "the poll is held open"
+        await asyncio.sleep(1.0)
+        assert credentials.last_error == ""
 
 
 async def test_several_fields_are_asked_for_by_name(pulling: Pulling) -> None:
