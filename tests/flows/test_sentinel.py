@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.domain.errors import Code, StoreError
-from gateway.store.connections.connect import open_store, ping
+from gateway.store.commands import command
+from gateway.store.connections.connect import open_store
 from gateway.store.connections.sentinel import WATCH_SECONDS
 from gateway.store.keys import KeyStore
 from tests.flows.nodes import Node
@@ -133,5 +134,5 @@ async def test_a_master_that_no_sentinel_knows_is_named_in_one_sentence() -> Non
         settings = type(store.settings)(url=url, state_dir=store.settings.state_dir)
         async with open_store(settings) as client:
             with pytest.raises(StoreError, match="know no master named 'nobody'") as refused:
-                await ping(client)
+                await command(client, "PING")
         assert "only-for-tests" not in str(refused.value)

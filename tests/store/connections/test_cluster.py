@@ -14,7 +14,8 @@ from gateway.domain.credentials import parse_id
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
-from gateway.store.connections.connect import examine, open_store, ping
+from gateway.store.commands import command
+from gateway.store.connections.connect import examine, open_store
 from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
 from gateway.store.vault import VaultStore
@@ -66,7 +67,7 @@ async def test_a_cluster_that_is_none_is_told(store: StoreSettings) -> None:
         url = f"redis+cluster://127.0.0.1:{port}"
         async with open_store(replace(store, url=url)) as client:
             with pytest.raises(StoreError, match="Cluster mode is not enabled"):
-                await ping(client)
+                await command(client, "PING")
 
 
 @asynccontextmanager
