@@ -353,7 +353,10 @@ def test_explain_of_models_says_what_it_has_to_be_told(commands: Commands) -> No
 
 EVERYWHERE = """version: 1
 agents:
-  site: {upstream: 'http://127.0.0.1:9101', hosts: [site.test], routes: [{path: /admin/v1/keys}]}
+  site:
+    upstream: http://127.0.0.1:9101
+    hosts: [site.test]
+    routes: [{path: /admin/v1/keys}, {path: /}]
 services:
   crm: {upstream: 'http://127.0.0.1:9102/api', inject: {headers: {X: '${credentials.crm.value}'}}}
 models:
@@ -402,6 +405,7 @@ def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) ->
     assert told("/metrics", other) == ("scope_denied", None)
     # The whole host is the agent's, but for what belongs to no agent.
     assert told("http://site.test/admin/v1/keys") == (None, "http://127.0.0.1:9101/admin/v1/keys")
+    assert told("http://site.test?q=1#top") == (None, "http://127.0.0.1:9101/?q=1")
     assert told("http://site.test/livez", "") == (None, None)
     for keyless in ("/livez", "/readyz", "/connect/some-token", "/console/"):
         assert told(keyless, "") == (None, None)

@@ -239,7 +239,9 @@ def _head(question: Question) -> RequestHead:
     if parts.scheme and parts.netloc:
         headers.append((b"Host", parts.netloc.encode("ascii")))
         raw = raw.partition(b"://")[2]
-        raw = raw[len(parts.netloc) :].partition(b"#")[0] or b"/"
+        raw = raw[len(parts.netloc) :].partition(b"#")[0]
+        # Clients begin the path of a URL that has none.
+        raw = raw if raw.startswith(b"/") else b"/" + raw
     if question.user:
         headers.append((b"X-User-Id", question.user.encode("utf-8", "replace")))
     return read_head(question.method, raw, tuple(headers))
