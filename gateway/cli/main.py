@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 
 import click
 
-from gateway.cli.streams import fill_standard_streams
+from gateway.cli.streams import prepare_standard_streams
 from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
 
@@ -62,7 +62,7 @@ def root() -> None:
 
 def run() -> NoReturn:
     """Run the command line: exit 0 done, 1 refused or failed, 2 wrong usage."""
-    fill_standard_streams()
+    prepare_standard_streams()
     try:
         root.main(prog_name="gateway", standalone_mode=False)
         sys.stdout.flush()

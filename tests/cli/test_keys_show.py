@@ -1,12 +1,13 @@
 """`keys list` and `show`, and what no command ever tells."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import Commands
+from tests.cli.key_commands import COMMAND, Commands
 
 LISTED = {
     *("id", "consumer", "label", "scopes", "plan", "limits", "users", "env", "last4", "status"),
@@ -56,6 +57,19 @@ async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis)
 )
 def test_a_filter_that_means_nothing_is_exit_2(keys: Commands, arguments: tuple[str, ...]) -> None:
     assert keys("list", *arguments).code == 2
+
+
+def test_a_label_that_the_terminal_cannot_spell_is_listed_escaped(keys: Commands) -> None:
+    keys.create("--label", "caf\u00e9 \u6f22")
+    listed = subprocess.run(
+        [*COMMAND, "keys", "list"],
+        cwd=keys.folder,
+        env={**keys.environment(), "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert (listed.returncode, listed.stderr) == (0, b"")
+    assert b"caf\xe9 \\u6f22" in listed.stdout
 
 
 def test_an_end_beyond_all_calendars_is_listed_as_the_second_that_it_is(keys: Commands) -> None:
