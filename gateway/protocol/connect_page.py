@@ -48,6 +48,7 @@ _TEXTS = MappingProxyType(
             "lang": "en",
             "title": "Connect your accounts",
             "about": "For the user",
+            "stop": ".",
             "promise": "What you enter is encrypted and used for your calls alone. "
             "Nobody can see it again, not even here.",
             "is_set": "connected",
@@ -67,6 +68,7 @@ _TEXTS = MappingProxyType(
             "lang": "zh-Hans",
             "title": "连接您的账户",
             "about": "用户",
+            "stop": "。",
             "promise": "您输入的内容会被加密，只用于您自己的调用，此后没有人能再次看到它。",
             "is_set": "已连接",
             "is_missing": "未连接",

@@ -55,8 +55,8 @@ def cookie_of(answer: Answer) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
 
 
-async def called(world: World, key: Key) -> Answer:
-    return await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
+async def called(world: World, key: Key, user: str = "ann") -> Answer:
+    return await world.call(key, "/services/crm/x", headers={"X-User-Id": user})
 
 
 async def test_what_a_user_enters_is_put_into_the_users_calls_until_it_is_removed(

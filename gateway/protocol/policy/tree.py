@@ -228,4 +228,6 @@ def _syntax(file: str, problem: yaml.YAMLError) -> Problem:
     mark = getattr(problem, "problem_mark", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
     reason = getattr(problem, "problem", None) or getattr(problem, "reason", None)
+    if "cannot start any token" in str(reason):
+        reason = "tabs do not indent, and text that begins with @, % or a backtick wants quotes"
     return Problem(place, f"this is not YAML: {reason or 'it cannot be read'}")

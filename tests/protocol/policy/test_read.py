@@ -263,6 +263,8 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(text: str, problem: str)
         ("a: &a [*a]", "stands for nothing before it"),
         ("? [a]\n: 1", "a key must be plain text"),
         ("version: 1\n\tagents: {}", "this is not YAML"),
+        ("version: 1\nagents:\n\tone: {}", "tabs do not indent"),
+        ("version: @x", "begins with @"),
         ("version: 'x", "this is not YAML"),
         ("version: \x00", "this is not YAML"),
     ],
