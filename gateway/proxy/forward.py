@@ -97,11 +97,16 @@ class Forwarder:
             kept = self._pool.take(upstream, repeatable=outgoing.repeatable)
             if kept is not None:
                 return upstream, kept
+            health = self._balance.health(upstream)
+            # Or one that does not even refuse would be the least busy, and all would wait for it.
+            health.busy += 1
             try:
                 return upstream, await self._pool.connect(upstream, agent.timeouts.connect)
             except Denied as denied:
-                self._balance.health(upstream).failed(self._balance.clock())
+                health.failed(self._balance.clock())
                 unreachable = denied
+            finally:
+                health.busy -= 1
         raise unreachable
 
     async def _pass_on(

@@ -5,8 +5,8 @@ import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from gateway.proxy.upstream.balance import FAILURES_TO_EJECT
 from tests.flows.test_denials import check
 from tests.flows.test_forwarding import agent_that, says
 from tests.flows.world import World, listening
+
+PATIENCE = 10.0
 
 Reply = Callable[[web.Request], Any]
 
@@ -90,6 +92,37 @@ async def test_where_one_upstream_is_down_the_other_answers_everything(
     for method in ("GET", "POST") * 6:
         answer = await world.call(key, method=method, data=b"once" if method == "POST" else None)
         assert (answer.status, answer.body) == (200, b"alive")
+
+
+@pytest.fixture
+def mute() -> Iterator[int]:
+    """A port where connections are neither taken nor refused: all places to wait are taken."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+async def test_who_waits_for_a_connection_counts_as_busy_there(
+    world: World, stack: AsyncExitStack, mute: int
+) -> None:
+    """Else an upstream that does not even refuse would be the least busy one, for everybody."""
+    port = await stack.enter_async_context(agent_app(named("alive")))
+    timeouts = Timeouts(connect=PATIENCE)
+    world.serve(world.agent(upstreams=(at(mute), at(port)), timeouts=timeouts))
+    key = await world.issue()
+    stuck = []
+    for _ in range(10):
+        call = asyncio.create_task(world.call(key))
+        done, _ = await asyncio.wait([call], timeout=0.3)
+        stuck += [] if done else [call]
+    for call in stuck:
+        call.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+    assert len(stuck) == 1
 
 
 async def test_a_request_that_may_have_been_heard_is_not_sent_to_another_upstream(

@@ -14,8 +14,8 @@ LONGEST_EJECTION = 60.0
 class Health:
     """What this process has seen of one upstream.
 
-    `busy`: requests under way. `failures` in a row. `out_until`: not asked before this
-    (monotonic seconds), unless nobody else is left.
+    `busy`: requests under way, and those that wait for a connection. `failures` in a row.
+    `out_until`: not asked before this (monotonic seconds), unless nobody else is left.
     """
 
     busy: int = 0
