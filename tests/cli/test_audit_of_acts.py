@@ -71,6 +71,7 @@ def test_in_the_embedded_store_the_very_first_act_is_signed(
     keys = Commands(replace(store, url=None), tmp_path)
     made = keys("create", "--consumer", "sales", "--scope", "agents/*")
     assert "master-key, for development" in made.said
+    assert f"the private store in {tmp_path / '.gateway'} holds only its hash" in made.said
     verified = keys.gateway("audit", "verify", "--json")
     assert verified.code == 0 and verified.json["unsigned"] == 0
     assert (tmp_path / ".gateway" / "master-key").stat().st_mode & 0o777 == 0o600

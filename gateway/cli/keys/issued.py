@@ -11,6 +11,7 @@ import click
 from gateway.cli.output import moment, note, print_json
 from gateway.domain.errors import OperationError
 from gateway.domain.keys.views import State, view
+from gateway.domain.settings import StoreSettings
 from gateway.services.keys.issue import Issued
 
 OWNER_ONLY = 0o600
@@ -43,9 +44,11 @@ def print_issued(issued: Issued, *, as_json: bool) -> None:
         ) from None
 
 
-def explain_created(issued: Issued) -> None:
+def explain_created(issued: Issued, store: StoreSettings) -> None:
     """What to do with a new key, beside it and without repeating it."""
-    note(f"This is key {issued.key.id}, shown once: keep it now, Redis holds only its hash.")
+    # A key that was made in another store than the gateway's is found out by its first caller.
+    where = "Redis" if store.url else f"the private store in {store.state_dir}"
+    note(f"This is key {issued.key.id}, shown once: keep it now, {where} holds only its hash.")
     scopes = issued.record.scopes.split()
     agents = [s.split(":")[0] for s in scopes if s.startswith(("agents/", "*"))]
     if not agents:
