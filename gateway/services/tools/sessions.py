@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.sessions import Owner, SessionSeal
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.settings import Settings
 from gateway.store.shared_secret import shared_secret
+
+log = structlog.get_logger()
 
 
 class ToolSessions:
@@ -30,7 +33,8 @@ class ToolSessions:
         if self._made is None:
             try:
                 self._made = SessionSeal([await self._shared()])
-            except StoreError:
+            except StoreError as problem:
+                log.warning("store_unavailable", reason=str(problem))
                 raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
         return self._made
 
