@@ -14,7 +14,8 @@ log = structlog.get_logger()
 
 
 class OrphanWatch:
-    """After a swap that drops a plan or an agent: a warning for the living keys that need it."""
+    """After a swap that drops a plan, the rate of one, or an agent: a warning for the living keys
+    that need it."""
 
     def __init__(self, keys: KeyStore, stack: AsyncExitStack) -> None:
         self._keys = keys
@@ -22,10 +23,7 @@ class OrphanWatch:
         stack.callback(self._stop)
 
     def __call__(self, before: Policies, after: Policies) -> None:
-        if (
-            before.plans.keys() <= after.plans.keys()
-            and before.agents.keys() <= after.agents.keys()
-        ):
+        if _keeps(before, after):
             return
         self._stop()
         self._looking = asyncio.create_task(self._look(after))
@@ -40,3 +38,16 @@ class OrphanWatch:
                 log.warning("keys_orphaned", reason=sentence)
         except StoreError as problem:
             log.warning("keys_not_looked_at", reason=str(problem))
+
+
+def _keeps(before: Policies, after: Policies) -> bool:
+    """Whether all that keys may need is still there; a `burst` of their own needs a rate."""
+    return (
+        before.plans.keys() <= after.plans.keys()
+        and before.agents.keys() <= after.agents.keys()
+        and _with_rate(before) <= _with_rate(after)
+    )
+
+
+def _with_rate(policies: Policies) -> set[str]:
+    return {name for name, plan in policies.plans.items() if plan.limits.rate is not None}
