@@ -43,6 +43,8 @@ SECRETS = (
     *("GATEWAY_MASTER_KEY", "GATEWAY_PEPPER"),
     *("GATEWAY_REDIS_URL", "GATEWAY_VAULT_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL"),
 )
+# Half of them look up names; they cost next to nothing while they wait.
+LOOKUP_THREADS = 32
 
 EPILOG = """\b
 Example:
@@ -243,6 +245,9 @@ def run(settings: Settings, given: Handover | None = None) -> None:
 
     from gateway.app import run_gateway
 
+    # Read once, at the first look-up. Of uvloop's four, two would look up names, and two names
+    # of agents whose name server is silent would take both for as long as somebody calls them.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(LOOKUP_THREADS))
     uvloop.run(run_gateway(settings, given=given))
 
 

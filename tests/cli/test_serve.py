@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from gateway.cli.serve import LOOKUP_THREADS
 from gateway.domain.settings import StoreSettings
 from gateway.server import ONE_WISH_SECONDS
 from tests.cli.key_commands import PEPPER, Commands
@@ -217,3 +218,15 @@ async def refuses_connections(gateway: Served) -> None:
                 (await gateway.connect()).writer.close()
             except ConnectionError:
                 return
+
+
+async def test_silent_name_servers_leave_threads_for_the_names_of_others(
+    settings: dict[str, str], key: str, slow: Slow, tmp_path: Path
+) -> None:
+    """A look-up waits as long as the system's resolver does, and nobody can call it back."""
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://localhost:{slow.port}'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(text)
+    async with serving(folder=tmp_path, settings=settings) as served:
+        assert (await served.get("/agents/a/quick", key)).body == b"quick"
+        threads = list(Path(f"/proc/{served.process.pid}/task").iterdir())
+        assert len(threads) > LOOKUP_THREADS
