@@ -5,7 +5,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -245,6 +245,35 @@ async def test_a_compressed_answer_is_searched_and_a_bomb_is_not_opened(
     for coding, body in (("gzip", gzip.compress(b"0" * 40_000_000)), ("br", b"x"), ("gzip", b"x")):
         compressed(coding, body)
         assert code(await send(world, key, call("x"))) == (502, "upstream_protocol")
+
+
+async def longest_silence(work: Awaitable[object]) -> float:
+    """Seconds for which nobody else had a turn."""
+    loop, longest = asyncio.get_running_loop(), 0.0
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        before = loop.time()
+        await asyncio.sleep(0)
+        longest = max(longest, loop.time() - before)
+    await task
+    return longest
+
+
+@pytest.mark.parametrize(
+    "flood", [b"data: {}\n\n" * 200_000, b"\n" * 20_000_000], ids=["events", "lines"]
+)
+async def test_a_compressed_flood_of_events_leaves_others_their_turn(
+    world: World, hostile: Backend, key: Key, flood: bytes
+) -> None:
+    """A small piece may stand for hundreds of thousands of them."""
+    sent = gzip.compress(flood + f"data: {RESPONSE % '1'}\n\n".encode())
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        headers = {"Content-Encoding": "gzip", "Content-Type": "text/event-stream"}
+        return web.Response(body=sent, headers=headers)
+
+    hostile.answer = answer
+    assert await longest_silence(send(world, key, call("x"))) < 1.0
 
 
 async def test_what_is_no_answer_of_a_tool_server_is_none(
