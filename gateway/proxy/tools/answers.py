@@ -1,7 +1,9 @@
 """What a server of tools answers over HTTP, message by message, as JSON or as events."""
 
+import asyncio
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from aiohttp import StreamReader
 
@@ -16,6 +18,8 @@ from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 
 # Of an answer, and of one event: what is looked at is held whole.
 LONGEST = 16 * 2**20
+# Events that are looked at before others have their turn.
+AT_ONCE = 64
 JSON, EVENTS = b"application/json", b"text/event-stream"
 
 
@@ -93,6 +97,8 @@ class EventsBody:
         self._inflater = inflater
         self._task = task
         self._reader = EventReader(LONGEST)
+        self._texts: Iterator[bytes] = iter(())
+        self._events: Iterator[Event] = iter(())
         self._ended = False
 
     def is_eof(self) -> bool:
@@ -114,19 +120,25 @@ class EventsBody:
     async def readany(self) -> bytes:
         """The next events; empty at the end, CutError where it is cut or makes no sense."""
         while not self._ended:
-            piece = await self._payload.readany()
-            if not piece:
-                self._ended = True
-                break
-            shown = [await self._shown(event) for event in self._events(piece)]
-            if shown:
+            if shown := [await self._shown(event) for event in islice(self._events, AT_ONCE)]:
+                if len(shown) == AT_ONCE:
+                    await asyncio.sleep(0)
                 return b"".join(shown)
+            text = next(self._texts, None)
+            if text is None:
+                piece = await self._payload.readany()
+                self._ended = not piece
+                self._texts = iter(_opened(self._inflater, piece))
+                continue
+            self._events = self._read(text)
+            if self._inflater is not None:
+                # A small piece may stand for many texts.
+                await asyncio.sleep(0)
         return b""
 
-    def _events(self, piece: bytes) -> Iterable[Event]:
+    def _read(self, text: bytes) -> Iterator[Event]:
         try:
-            for text in _opened(self._inflater, piece):
-                yield from self._reader.feed(text)
+            yield from self._reader.feed(text)
         except EventTooLongError:
             raise CutError("An event of the server's is too long.") from None
 
