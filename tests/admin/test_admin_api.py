@@ -326,6 +326,15 @@ async def test_a_link_made_here_is_one_that_works(world: World, ask: Ask, admin:
     assert (await world.call(None, made.json["path"])).status == 200
     (row,) = (await ask(admin, "GET", "/users")).json["users"]
     assert (row["user"], row["link_seconds"] > 0) == ("ann", True)
+    # Of several, the one that ends last, whichever is found first.
+    await ask(admin, "POST", "/users/ann/links", {"credentials": "github"})
+    links = [name async for name in world.client.scan_iter(f"{world.store.prefix}link:*")]
+    assert len(links) == 2
+    for seconds in ((60, 600), (600, 60)):
+        for name, left in zip(links, seconds, strict=True):
+            await world.client.expire(name, left)
+        (row,) = (await ask(admin, "GET", "/users")).json["users"]
+        assert row["link_seconds"] > 500
 
 
 async def test_every_act_is_on_record_in_the_name_of_its_key(

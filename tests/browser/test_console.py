@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Locator, Page
 from gateway.domain.keys.key import Key
 from tests.flows.audit import come
 from tests.flows.services import Backend, backend, keep, put, service
-from tests.flows.test_connect import SERVICE
+from tests.flows.test_connect import SERVICE, new_link
 from tests.flows.tools import tools
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -430,6 +430,12 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
             await page.get_by_role("button", name="中文").click()
             assert await page.locator("html").get_attribute("lang") == "zh-Hans"
             await page.get_by_role("button", name="English").click()
+        await page.set_viewport_size({"width": 1280, "height": 900})
+        await new_link(world, user="u" * 128)
+        for path in ("users", "audit"):
+            await page.goto(f"{base}/console/{path}")
+            # However long one of them is, no column is pushed out of sight.
+            assert await page.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
         await page.goto(f"{base}/console/keys")
         # However long others are, an id is one line.
         for link in await page.locator("td.id a").all():

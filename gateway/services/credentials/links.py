@@ -43,8 +43,11 @@ class Links:
         return await self._store.remove_all_of(user)
 
     async def waiting(self) -> dict[str, int]:
-        """Users whose links are open, and for how many seconds."""
-        return {link.user: seconds for link, seconds in await self._store.all()}
+        """Users whose links are open, and for how many seconds; of several, the last to end."""
+        found: dict[str, int] = {}
+        for link, seconds in await self._store.all():
+            found[link.user] = max(seconds, found.get(link.user, 0))
+        return found
 
     async def open(self, token: str, session: str) -> Link | None:
         """The link, for a browser that holds `session` (empty: none yet); None: there is none, it

@@ -42,8 +42,8 @@ function show(record) {
     link.textContent = record.key_id;
     key.append(link);
   }
-  cell(row, record.user);
-  cell(row, named(record.credentials), "mono");
+  cell(row, record.user, "fold");
+  cell(row, named(record.credentials), "mono fold");
   cell(row, record.code, record.decision === "denied" ? "mono denied" : "mono");
   cell(row, record.count, "number");
   while (table.tBodies[0].rows.length > MOST_ROWS) table.tBodies[0].deleteRow(-1);
