@@ -6,8 +6,10 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -16,6 +18,7 @@ from gateway.protocol.strict_json import LEVELS
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
+    BOTH,
     TOKEN,
     Servers,
     call,
@@ -352,6 +355,28 @@ async def test_a_session_is_cut_when_its_key_is_revoked(
         with pytest.raises(Exception):  # noqa: B017 - a cut answer is an error of the client's
             answer = await waiting
             raise ConnectionError(answer.status)
+
+
+async def test_events_that_wait_to_be_looked_at_are_not_shown_once_the_key_is_revoked(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    last = f"data: {RESPONSE % 'the last'}\n\n".encode()
+    sent = gzip.compress(b"data: {}\n\n" * 1_000_000 + last)
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        headers = {"Content-Encoding": "gzip", "Content-Type": "text/event-stream"}
+        return web.Response(body=sent, headers=headers)
+
+    hostile.answer = answer
+    headers = {**BOTH, "X-User-Id": "u1", "Authorization": f"Bearer {key.text}"}
+    url, read, message = f"{world.url}/tools/fc/mcp", b"", call("x")
+    async with world.session.post(url, headers=headers, json=message) as response:
+        read += await response.content.readany()
+        await world.client.hset(world.record(key), "status", "revoked")  # type: ignore[misc]
+        with suppress(aiohttp.ClientPayloadError):
+            while piece := await response.content.readany():
+                read = read[-len(last) :] + piece
+    assert last not in read
 
 
 async def test_nothing_that_was_put_in_is_in_the_log(

@@ -100,9 +100,11 @@ class EventsBody:
         self._texts: Iterator[bytes] = iter(())
         self._events: Iterator[Event] = iter(())
         self._ended = False
+        self._cut: BaseException | None = None
 
     def is_eof(self) -> bool:
-        return self._payload.is_eof()
+        """Not where all has come: a little that came may stand for a lot."""
+        return self._ended
 
     def at_eof(self) -> bool:
         return self._ended
@@ -111,6 +113,8 @@ class EventsBody:
         return self._payload.exception()
 
     def set_exception(self, error: BaseException, /) -> None:
+        """End it now, whatever has come and was not looked at yet."""
+        self._cut = error
         self._payload.set_exception(error)
 
     def read_nowait(self, most: int, /) -> bytes:
@@ -120,6 +124,8 @@ class EventsBody:
     async def readany(self) -> bytes:
         """The next events; empty at the end, CutError where it is cut or makes no sense."""
         while not self._ended:
+            if self._cut is not None:
+                raise self._cut
             if shown := [await self._shown(event) for event in islice(self._events, AT_ONCE)]:
                 if len(shown) == AT_ONCE:
                     await asyncio.sleep(0)
