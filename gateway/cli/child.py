@@ -113,8 +113,6 @@ class Child:
     async def _start(self) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in OURS}
         given = {name: self._given[r] for name, r in self._wanted.variables.items()}
-        if any("\0" in value for value in given.values()):
-            raise OperationError("A value with a NUL in it cannot be put into a variable.")
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, env={**kept, **given}
@@ -133,8 +131,7 @@ class Child:
         before = dict(self._given)
         for reference in (*self._wanted.variables.values(), *self._wanted.files.values()):
             try:
-                secret = credentials[reference.name]
-                value = secret.field(reference.field) if reference.field else secret.reveal()
+                value = self._value(credentials, reference)
             except UnavailableError as problem:
                 if reference not in self._given:
                     raise OperationError(str(problem)) from None
@@ -142,6 +139,13 @@ class Child:
             else:
                 self._given[reference] = value
         return self._given != before
+
+    def _value(self, credentials: Credentials, reference: Reference) -> str:
+        secret = credentials[reference.name]
+        value = secret.field(reference.field) if reference.field else secret.reveal()
+        if "\0" in value and reference in self._wanted.variables.values():
+            raise UnavailableError("A value with a NUL in it cannot be put into a variable.")
+        return value
 
     def _write_files(self) -> None:
         for path, reference in self._wanted.files.items():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.child import Child, Wanted
+from gateway.domain.credentials import Version
 from gateway.domain.policies.references import parse
 from tests.cli.serving import environment
 from tests.client.agents import PATIENCE, Pulling, until
@@ -254,3 +255,20 @@ async def test_a_signal_that_comes_while_the_program_starts_reaches_it(
     child = Child(("sleep", "60"), Wanted({"TOKEN": reference}, {}), "restart", 5.0, print)
     async with pulling.credentials() as credentials, asyncio.timeout(PATIENCE):
         assert await child.run(credentials) == 128 + signal.SIGTERM
+
+
+async def test_a_value_that_fits_no_variable_stops_no_program(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--env", "TOKEN=crm", "--", "sh", "-c", SAYS_VARIABLE)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has crm-1")
+        nul = Version(2, {"value": "a\0b"})
+        await pulling.vault.write("crm", 2, type="custom", current=nul)
+        assert run.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while b"with a NUL in it" not in await run.process.stderr.readline():
+                pass
+        await pulling.vault.write("crm", 3, type="custom")
+        await run.says("ends")
+        await run.says("has crm-3")
