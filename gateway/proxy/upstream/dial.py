@@ -5,8 +5,6 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from gateway.crypto.tls import ClientContexts
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.addresses import is_guarded, is_public
@@ -19,8 +17,6 @@ _OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}[ \r]")
 
 Make = Callable[[], UpstreamConnection]
 
-log = structlog.get_logger()
-
 
 class Dialer:
     """Connects by name or address, over TLS, through a proxy, as an upstream asks for."""
@@ -31,20 +27,17 @@ class Dialer:
         self._lookups: dict[str, asyncio.Future[list[str]]] = {}
 
     async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
-        """A new connection; Denied(upstream_unreachable) where none is made in time."""
+        """A new connection; Denied(upstream_unreachable) where none is made in time, by the cause
+        that made it so."""
         try:
             async with asyncio.timeout(seconds):
                 tls = self._contexts.get(upstream.tls) if upstream.scheme == "https" else None
                 if upstream.proxy is not None:
                     return await self._through(upstream.proxy, upstream, tls, make)
                 return await self._directly(upstream, tls, seconds, make)
-        except OperationError as problem:
-            log.warning("upstream_files", upstream=str(upstream), reason=str(problem))
-            raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
-        except (OSError, TimeoutError, UnicodeError) as problem:
-            # A name with a part that no name can have is found to be none when it is looked up.
-            reason = str(problem) or "no connection in time"
-            log.debug("upstream_unreachable", upstream=str(upstream), reason=reason)
+        except (OperationError, OSError, TimeoutError, UnicodeError) as problem:
+            # Its files cannot be used, or nobody is there; a name with a part that no name can have
+            # is found to be none when it is looked up.
             raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
 
     async def _directly(

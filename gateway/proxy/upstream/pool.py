@@ -3,6 +3,9 @@
 import asyncio
 from collections import defaultdict
 
+import structlog
+
+from gateway.domain.errors import Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
@@ -13,6 +16,10 @@ IDLE_SECONDS = 60.0
 # sent twice takes no connection that may be dropped while the request is on its way.
 FRESH_SECONDS = 3.0
 MAX_IDLE = 256
+# Of an upstream that cannot be reached.
+SAID_AGAIN_SECONDS = 10.0
+
+log = structlog.get_logger()
 
 
 class UpstreamPool:
@@ -24,6 +31,7 @@ class UpstreamPool:
         self._idle: defaultdict[Upstream, list[UpstreamConnection]] = defaultdict(list)
         self._outbox = outbox
         self._open: set[UpstreamConnection] = set()
+        self._quiet_until: dict[Upstream, float] = {}
 
     def take(self, upstream: Upstream, *, repeatable: bool) -> UpstreamConnection | None:
         """A kept connection to `upstream`, if there is one that can be trusted to be alive."""
@@ -44,7 +52,11 @@ class UpstreamPool:
         def make() -> UpstreamConnection:
             return UpstreamConnection(self._loop, home, self._open.discard, self._outbox)
 
-        connection = await self._dialer.dial(upstream, seconds, make)
+        try:
+            connection = await self._dialer.dial(upstream, seconds, make)
+        except Denied as denied:
+            self._say_why(upstream, denied.__cause__)
+            raise
         self._open.add(connection)
         return connection
 
@@ -54,6 +66,14 @@ class UpstreamPool:
             connection.keep_idle(IDLE_SECONDS)
         else:
             connection.close()
+
+    def _say_why(self, upstream: Upstream, cause: BaseException | None) -> None:
+        """For operators: a caller is told no more than that it is so."""
+        now = self._loop.time()
+        if now >= self._quiet_until.get(upstream, 0.0):
+            self._quiet_until[upstream] = now + SAID_AGAIN_SECONDS
+            reason = str(cause or "") or "no connection in time"
+            log.warning("upstream_unreachable", upstream=str(upstream), reason=reason)
 
     def close(self) -> None:
         for connection in list(self._open):

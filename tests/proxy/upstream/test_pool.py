@@ -1,11 +1,14 @@
 """A connection to an agent is given out again only while it can carry a request."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.domain.errors import Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
@@ -34,6 +37,14 @@ async def pool() -> AsyncIterator[UpstreamPool]:
     yield made
     made.close()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port where nobody listens, and nobody will."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 async def used(pool: UpstreamPool, upstream: Upstream) -> UpstreamConnection:
@@ -66,3 +77,15 @@ async def test_what_an_agent_says_unasked_ends_its_connection(
     first = await used(pool, upstream)
     first.data_received(OK)
     assert pool.take(upstream, repeatable=True) is None
+
+
+async def test_why_an_upstream_cannot_be_reached_is_said_and_not_again_for_each_call(
+    pool: UpstreamPool, taken: int
+) -> None:
+    gone, nameless = Upstream("http", "127.0.0.1", taken), Upstream("http", "a..b", 80)
+    with capture_logs() as logs:
+        for upstream in (gone, gone, nameless, gone):
+            with pytest.raises(Denied):
+                await pool.connect(upstream, 1.0)
+    assert [entry["upstream"] for entry in logs] == [f"http://127.0.0.1:{taken}", "http://a..b"]
+    assert "Connect call failed" in logs[0]["reason"]
