@@ -21,13 +21,16 @@ EDGES = {
 }
 # Where a refusal is told in another way, and work goes on: an upstream that cannot be reached while
 # there is another one to ask; a reader of a stream whose key has died; one of several keys; a
-# record that nobody waits for.
+# record that nobody waits for; what 'explain' tells once it knows the key; an agent's own code that
+# is told of a change.
 GOES_ON = {
     ("gateway/proxy/forward.py", "_acquire"),
     ("gateway/admin/answer.py", "_caller"),
     ("gateway/admin/answer.py", "still"),
     ("gateway/services/keys/bulk.py", "rotations"),
     ("gateway/services/audit/queue.py", "_record"),
+    ("gateway/services/admission/own_places.py", "_of_operators"),
+    ("gateway/client/credentials.py", "_call_back"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

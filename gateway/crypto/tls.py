@@ -1,6 +1,7 @@
 """TLS contexts made of files in PEM, and made again when the files have changed."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,17 +53,25 @@ class _Made:
 
 
 class ClientContexts:
-    """One context for each set of files, made anew after a renewal on disk."""
+    """One context for each set of files, made anew after a renewal on disk. `on_refused` is told
+    why a new set cannot be used: the good one stays, since files are renewed one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_refused: Callable[[str], object]) -> None:
+        self._on_refused = on_refused
         self._made: dict[ClientTls, _Made] = {}
 
     def get(self, tls: ClientTls) -> ssl.SSLContext:
-        """OperationError where the files are no good."""
+        """OperationError where the files were never any good."""
         now = stamps(tls.ca, tls.cert, tls.key)
         made = self._made.get(tls)
-        if made is None or made.stamps != now:
+        if made is None:
             made = self._made[tls] = _Made(client_context(tls), now)
+        elif made.stamps != now:
+            made.stamps = now
+            try:
+                made.context = client_context(tls)
+            except OperationError as problem:
+                self._on_refused(str(problem))
         return made.context
 
 

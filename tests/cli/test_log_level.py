@@ -38,32 +38,32 @@ async def test_every_worker_follows_and_turns_back_by_itself(
     store: StoreSettings, client: Redis, tmp_path: Path
 ) -> None:
     (tmp_path / "policies").mkdir()
-    text = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:1'}}\n"
-    (tmp_path / "policies" / "a.yaml").write_text(text)
+    dead = {name: f"http://127.0.0.1:{port}" for name, port in (("a", 1), ("b", 2))}
+    agents = ", ".join(f"{name}: {{upstream: '{url}'}}" for name, url in dead.items())
+    (tmp_path / "policies" / "a.yaml").write_text(f"version: 1\nagents: {{{agents}}}\n")
     settings = {
         "GATEWAY_REDIS_URL": store.url or "",
         "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
         "GATEWAY_LOG_LEVEL": "info",
     }
     admin = await issue(client)
-    await client.hset(f"gw:key:{{{admin.id}}}", "scopes", "gateway/admin agents/a")
+    await client.hset(f"gw:key:{{{admin.id}}}", "scopes", "gateway/admin agents/*")
     async with crew(workers=2, folder=tmp_path, settings=settings) as made:
-        assert (await made.served.get("/agents/a/x", admin.text)).status == 502
-        told = await put(made, admin.text, level="debug", span="3s")
-        assert told == {"level": "debug", "own": "info"}
-        assert await changed(made, "debug") == set(made.pids)
-        await made.served.get("/agents/a/x", admin.text)
-        assert (await made.served.event("upstream_unreachable"))["level"] == "debug"
-        assert await changed(made, "info") == set(made.pids), "after three seconds"
-        await client.set("gw:log-level", "shout")
-        await put(made, admin.text, level="error")
+        told = await put(made, admin.text, level="error", span="3s")
+        assert told == {"level": "error", "own": "info"}
         assert await changed(made, "error") == set(made.pids)
+        assert (await made.served.get("/agents/a/x", admin.text)).status == 502
+        assert await changed(made, "info") == set(made.pids), "after three seconds"
+        assert (await made.served.get("/agents/b/x", admin.text)).status == 502
+        assert (await made.served.event("upstream_unreachable"))["level"] == "warning"
+        await client.set("gw:log-level", "shout")
+        await put(made, admin.text, level="debug")
+        assert await changed(made, "debug") == set(made.pids)
         assert await put(made, admin.text, level=None)
         assert await changed(made, "info") == set(made.pids)
-    quiet = [event["event"] for event in made.served.events if event.get("level") == "debug"]
-    assert "upstream_unreachable" in quiet
-    assert quiet.count("upstream_unreachable") == 1, "the first call was at the level info"
+    said = [one["upstream"] for one in made.served.events if one["event"] == "upstream_unreachable"]
+    assert said == [dead["b"]], "the first call was at the level error"
     records = [json.loads(fields["record"]) for _, fields in await client.xrange("gw:audit")]
     acts = [(one["event"], one["actor"]) for one in records if one["event"].startswith("log_")]
     actor = f"key:{admin.id}"
-    assert acts == [(f"log_level.{to}", actor) for to in ("debug", "error", "forget")]
+    assert acts == [(f"log_level.{to}", actor) for to in ("error", "debug", "forget")]

@@ -35,9 +35,12 @@ async def agent_app(reply: Reply, **how: Any) -> AsyncIterator[int]:
         yield port
 
 
-def named(name: str) -> Reply:
+def named(name: str, *, kept: bool = True) -> Reply:
     async def reply(request: web.Request) -> web.Response:
-        return web.Response(text=name)
+        answer = web.Response(text=name)
+        if not kept:
+            answer.force_close()
+        return answer
 
     return reply
 
@@ -245,6 +248,20 @@ async def test_a_renewed_client_certificate_is_used_without_a_restart(
     for new, old in ((tls.cert, stranger.cert), (tls.key, stranger.key)):
         Path(new).replace(old)
     assert (await world.call(await world.issue())).body == b"known"
+
+
+async def test_a_pair_of_which_one_half_is_renewed_leaves_the_pair_before_in_use(
+    world: World, stack: AsyncExitStack, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """Nobody can replace two files at once."""
+    context, reply = server_side(authority, "localhost", ask=True), named("known", kept=False)
+    port = await stack.enter_async_context(agent_app(reply, ssl_context=context))
+    tls, renewed = files(tmp_path, authority, "gateway"), files(tmp_path, authority, "renewed")
+    world.serve(world.agent(upstream=secure(port, tls=tls)))
+    for half in (None, (renewed.cert, tls.cert), (renewed.key, tls.key)):
+        if half is not None:
+            Path(half[0]).replace(half[1])
+        assert (await world.call(await world.issue())).body == b"known", half
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["said", "not said"])

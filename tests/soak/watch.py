@@ -66,24 +66,28 @@ class Watch:
             worker.take()
 
     async def count_tasks(self) -> int:
-        self.tasks.append(await summed(self.site.gateways, "gateway_tasks"))
+        """Once each worker is counted: what others tell comes a moment after a scrape."""
+        while len(told := await values(self.site.gateways, "gateway_tasks")) < len(self.workers):
+            await asyncio.sleep(0.1)
+        self.tasks.append(int(sum(told)))
         return self.tasks[-1]
 
     async def leases(self) -> tuple[int, int]:
         """Held by the workers, and kept in Redis."""
-        held = await summed(self.site.gateways, "gateway_leases")
+        held = int(sum(await values(self.site.gateways, "gateway_leases")))
         store = self.site.store.client
         kept = [await store.zcard(name) async for name in store.scan_iter("gw:lease:*")]
         return held, sum(kept)
 
 
-async def summed(gateways: Sequence[Gateway], metric: str) -> int:
-    total = 0.0
+async def values(gateways: Sequence[Gateway], metric: str) -> list[float]:
+    """Of every worker of these."""
+    found: list[float] = []
     for gateway in gateways:
         told = (await gateway.crew.served.get("/metrics", admin=True)).body.decode()
         rows = re.findall(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)$", told, re.MULTILINE)
-        total += sum(map(float, rows))
-    return int(total)
+        found += map(float, rows)
+    return found
 
 
 def rows(workers: Sequence[Samples], warm: float) -> Iterator[tuple[str, ...]]:

@@ -5,6 +5,8 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from gateway.crypto.tls import ClientContexts
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.addresses import is_guarded, is_public
@@ -17,13 +19,19 @@ _OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}[ \r]")
 
 Make = Callable[[], UpstreamConnection]
 
+log = structlog.get_logger()
+
+
+def _say_refused(reason: str) -> None:
+    log.warning("certificate_refused", reason=reason)
+
 
 class Dialer:
     """Connects by name or address, over TLS, through a proxy, as an upstream asks for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._contexts = ClientContexts()
+        self._contexts = ClientContexts(_say_refused)
         self._lookups: dict[str, asyncio.Future[list[str]]] = {}
 
     async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
