@@ -9,6 +9,7 @@ from typing import NoReturn, cast
 
 import click
 
+from gateway import __version__
 from gateway.cli.streams import prepare_standard_streams
 from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
@@ -56,6 +57,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
 def root() -> None:
     """The credential gateway for AI agents."""
 

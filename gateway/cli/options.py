@@ -80,11 +80,14 @@ def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSetting
     prefix = os.environ.get("GATEWAY_REDIS_PREFIX") or "gw:"
     if not _PREFIX.fullmatch(prefix):
         raise UsageError("GATEWAY_REDIS_PREFIX may hold letters, digits and the characters : . _ -")
+    timeout = seconds_of("GATEWAY_REDIS_TIMEOUT", 1.0)
+    if not timeout:
+        raise UsageError("GATEWAY_REDIS_TIMEOUT: in no time Redis answers nobody; such as 500ms.")
     return StoreSettings(
         url=url or None,
         state_dir=(state_dir or default_state_dir(Path.cwd())).absolute(),
         prefix=prefix,
-        timeout=seconds_of("GATEWAY_REDIS_TIMEOUT", 1.0),
+        timeout=timeout,
     )
 
 

@@ -55,8 +55,9 @@ class CredentialType:
     """`required` and `optional` fields; `free`: any others too. `main`: what a reference without
     a field stands for; empty: it has to name one. `one_of`: alternatives to `required`.
 
-    `fetched`: the main value is no field, but a token that is fetched with the fields. `decoy`: it
-    is there to be found by whoever looks where nobody should; its use is refused, and told.
+    `public`: fields that tell who calls, and prove nothing. `fetched`: the main value is no field,
+    but a token that is fetched with the fields. `decoy`: it is there to be found by whoever looks
+    where nobody should; its use is refused, and told.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CredentialType:
     main: str = ""
     free: bool = False
     one_of: tuple[tuple[str, ...], ...] = ()
+    public: tuple[str, ...] = ()
     fetched: bool = False
     decoy: bool = False
 
@@ -82,20 +84,28 @@ TYPES: Mapping[str, CredentialType] = MappingProxyType(
         for kind in (
             CredentialType("api_key", ("value",), main="value"),
             CredentialType("bearer", ("value",), main="value"),
-            CredentialType("basic", ("username", "password")),
+            CredentialType("basic", ("username", "password"), public=("username",)),
             CredentialType(
                 "ak_sk",
                 ("access_key_id", "access_key_secret"),
                 ("security_token", "account_id"),
+                public=("access_key_id", "account_id"),
             ),
             CredentialType("headers", (), free=True),
             CredentialType(
                 "oauth2",
                 ("token_url", "client_id", "client_secret"),
                 ("scopes",),
+                public=("token_url", "client_id", "scopes"),
                 fetched=True,
             ),
-            CredentialType("database", (), main="url", one_of=(("url",), _DATABASE)),
+            CredentialType(
+                "database",
+                (),
+                main="url",
+                one_of=(("url",), _DATABASE),
+                public=("host", "port", "username", "name"),
+            ),
             CredentialType("custom", (), main="value", free=True),
             CredentialType("canary", ("value",), main="value", decoy=True),
         )

@@ -65,8 +65,9 @@ def test_help_does_not_wait_for_what_only_serving_needs() -> None:
     assert told.stdout == "[]\n"
 
 
-def test_version_is_the_packages() -> None:
-    told = run("version")
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version_is_the_packages(asked: str) -> None:
+    told = run(asked)
     assert (told.returncode, told.stdout, told.stderr) == (0, f"{__version__}\n", "")
 
 

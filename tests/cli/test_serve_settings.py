@@ -71,16 +71,22 @@ def test_every_flag_has_its_variable() -> None:
 
 
 @pytest.mark.parametrize("flag", SETTINGS)
-async def test_a_setting_is_read_from_the_environment_and_a_flag_wins(
+async def test_a_setting_is_read_from_the_environment(
     flag: str, folder: Path, settings: dict[str, str]
 ) -> None:
-    value, variable, bad, code = SETTINGS[flag]
+    _, variable, bad, code = SETTINGS[flag]
     with_bad = {**FREE, **settings, variable: bad}
     ended, said = await refused("serve", folder=folder, settings=with_bad)
     assert ended == code
     assert one_sentence(said) or "cannot be used" in said
-    good = value.format(redis=settings["GATEWAY_REDIS_URL"])
-    async with serving(flag, good, folder=folder, settings=with_bad) as gateway:
+
+
+async def test_a_flag_wins_over_its_variable(folder: Path, settings: dict[str, str]) -> None:
+    """Each of these variables alone would keep the gateway from starting."""
+    flags = [word for flag, (good, *_) in SETTINGS.items() for word in (flag, good)]
+    flags[flags.index("{redis}")] = settings["GATEWAY_REDIS_URL"]
+    bad = {variable: bad for _, variable, bad, _ in SETTINGS.values()}
+    async with serving(*flags, folder=folder, settings={**settings, **bad}) as gateway:
         assert (await gateway.get("/readyz")).status == 200
 
 
@@ -113,6 +119,15 @@ async def test_a_number_that_makes_no_sense_is_refused(
     code, said = await refused("serve", flag, number, folder=folder, settings=settings)
     assert code == 2
     assert one_sentence(said)
+
+
+async def test_a_time_in_which_redis_cannot_answer_is_refused(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    settings |= {"GATEWAY_REDIS_TIMEOUT": "0s"}
+    code, said = await refused("serve", folder=folder, settings=settings)
+    assert code == 2
+    assert one_sentence(said) and "GATEWAY_REDIS_TIMEOUT" in said
 
 
 async def test_without_a_redis_it_starts_its_own_and_tells_how_to_reach_it(folder: Path) -> None:

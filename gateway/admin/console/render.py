@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from gateway.admin.console.words import CHINESE
+from gateway.domain.credentials import TYPES
 
 _PAGES = Environment(
     loader=PackageLoader("gateway.admin.console", "pages"),
@@ -71,19 +72,7 @@ def took(milliseconds: float) -> str:
     return f"{milliseconds:.3g} ms"
 
 
-# Parts of credentials that are no secret, so that they may be seen as they are typed.
-_PAGES.globals["PUBLIC_PARTS"] = frozenset(
-    [
-        "access_key_id",
-        "account_id",
-        "client_id",
-        "host",
-        "name",
-        "port",
-        "scopes",
-        "token_url",
-        "username",
-    ]
-)
+# They may be seen as they are typed.
+_PAGES.globals["PUBLIC_PARTS"] = frozenset(part for kind in TYPES.values() for part in kind.public)
 _PAGES.filters["utc"] = utc
 _PAGES.filters["took"] = took

@@ -25,6 +25,9 @@ from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
+# Of fields that prove nothing: shorter ones are names and numbers that stand in many a text, where
+# nothing is to be replaced.
+SHORTEST_PUBLIC = 16
 # What is compressed could not be searched for secrets on its way back.
 _PLAIN = (b"Accept-Encoding", b"identity")
 
@@ -268,15 +271,17 @@ def _unusable(reason: str) -> Denied:
 
 
 def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
-    """Every value that is used, and every one that signs."""
+    """Every value that is used, and every one that signs, but for what anybody may see."""
     found: dict[str, str] = {}
     for values in (newest, older):
         for reference, (credential, version) in values.items():
             field_name = reference.field or credential.main
             named = {field_name: version.fields.get(field_name, "")}
             # A credential without a main value is there to sign, or is sent whole.
-            for value in (named if field_name in version.fields else version.fields).values():
-                found.setdefault(value, credential.id.name)
+            used = named if field_name in version.fields else version.fields
+            for part, value in used.items():
+                if part not in TYPES[credential.type].public or len(value) >= SHORTEST_PUBLIC:
+                    found.setdefault(value, credential.id.name)
             if credential.type == "basic" and not reference.field:
                 pair = f"{version.fields['username']}:{version.fields['password']}"
                 found.setdefault(pair, credential.id.name)

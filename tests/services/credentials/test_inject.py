@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import Sync
 from gateway.domain.audit.record import Named
+from gateway.domain.credentials import Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import parse
 from gateway.domain.policies.services import Inject
@@ -133,3 +134,32 @@ async def test_what_cannot_be_had_is_denied_without_telling_what_it_is(
         assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
         assert denied.value.denial.status == 503
         assert "nope" not in str(denied.value)
+
+
+WORD, LONG = "elastic", "a-name-that-is-no-word"
+CLOUD = {"access_key_id": "AKIA" + 16 * "X", "access_key_secret": 40 * "s", "account_id": 12 * "1"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "passed_on"),
+    [
+        ("basic", {"username": WORD, "password": "p4ssword"}, {WORD}),
+        ("basic", {"username": LONG, "password": "p4ssword"}, set()),
+        ("ak_sk", CLOUD, {CLOUD["account_id"]}),
+        ("custom", {"username": WORD, "value": "p4ssword"}, set()),
+    ],
+)
+async def test_who_calls_is_looked_for_only_where_it_is_no_word_that_answers_are_full_of(
+    vault: Vault,
+    sync: Sync,
+    injector: Injector,
+    kind: str,
+    fields: dict[str, str],
+    passed_on: set[str],
+) -> None:
+    """What proves it is, always."""
+    await vault.write("aa", type=kind, current=Version(1, fields))
+    await sync.check()
+    inject = header(" ".join(f"${{credentials.aa.{name}}}" for name in fields))
+    found = await injector.values(SERVICE, inject, None)
+    assert {value for _, value in found.secrets.pairs} == set(fields.values()) - passed_on
