@@ -25,9 +25,10 @@ from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
-# Of fields that prove nothing: shorter ones are names and numbers that stand in many a text, where
-# nothing is to be replaced.
-SHORTEST_PUBLIC = 16
+# Fields that prove nothing, and are words and numbers that stand in many a text: where they are
+# shorter than this, nothing is replaced there.
+WORDS = frozenset({"account_id", "host", "name", "port", "scopes", "username"})
+SHORTEST_WORD = 16
 # What is compressed could not be searched for secrets on its way back.
 _PLAIN = (b"Accept-Encoding", b"identity")
 
@@ -270,6 +271,11 @@ def _unusable(reason: str) -> Denied:
     return Denied(Code.CREDENTIAL_UNAVAILABLE)
 
 
+def _is_word(credential: Credential, part: str, value: str) -> bool:
+    is_public = part in WORDS and part in TYPES[credential.type].public
+    return is_public and len(value) < SHORTEST_WORD
+
+
 def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
     """Every value that is used, and every one that signs, but for what anybody may see."""
     found: dict[str, str] = {}
@@ -280,7 +286,7 @@ def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
             # A credential without a main value is there to sign, or is sent whole.
             used = named if field_name in version.fields else version.fields
             for part, value in used.items():
-                if part not in TYPES[credential.type].public or len(value) >= SHORTEST_PUBLIC:
+                if not _is_word(credential, part, value):
                     found.setdefault(value, credential.id.name)
             if credential.type == "basic" and not reference.field:
                 pair = f"{version.fields['username']}:{version.fields['password']}"
