@@ -104,7 +104,9 @@ async def read_on(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
         async for piece in answer.content.iter_any():
             told += piece
     except (aiohttp.ClientError, ConnectionError):
-        return told, False
+        # aiohttp keeps to itself what came in the same moment as a cut.
+        answer.content._exception = None
+        return told + answer.content.read_nowait(), False
     return told, True
 
 
