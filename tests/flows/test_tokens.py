@@ -331,6 +331,8 @@ async def test_what_many_take_together_is_counted_to_the_token(
                 pass
     await comes_to(lambda: charged(world, key), 70 * 30)
     await comes_to(lambda: tokens_by(world, "many"), 70 * 30)
+    # Requests and their tokens are told one after the other.
+    await comes_to(lambda: requests_by(world, "many"), 70)
     counts = await used(world, By.CONSUMER, "many")
     assert (counts.prompt, counts.completion, counts.requests) == (700, 1400, 70)
     store = UsageStore(world.client, world.store.prefix)
@@ -343,6 +345,10 @@ async def test_what_many_take_together_is_counted_to_the_token(
 
 async def tokens_by(world: World, consumer: str) -> int:
     return (await used(world, By.CONSUMER, consumer)).tokens
+
+
+async def requests_by(world: World, consumer: str) -> int:
+    return (await used(world, By.CONSUMER, consumer)).requests
 
 
 async def test_refusals_are_counted_by_their_code(world: World, provider: Backend) -> None:
