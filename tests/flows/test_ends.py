@@ -89,12 +89,14 @@ async def test_an_agent_that_falls_silent_in_its_answer_is_given_up_however_the_
 async def test_who_makes_room_without_reading_what_it_is_owed_is_not_waited_for(
     store: StoreSettings, client: Redis
 ) -> None:
-    limits = ListenerLimits(max_connections=1, send_idle=60)
+    limits, asked, sent = ListenerLimits(max_connections=1, send_idle=60), 0, 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
         with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 await reader.readuntil(b"\r\n\r\n")
+                asked += 1
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20480\r\n\r\n" + b"x" * 20480)
 
     async with new_world(store, client, limits=limits) as world, agent_that(serve) as upstream:
@@ -110,9 +112,10 @@ async def test_who_makes_room_without_reading_what_it_is_owed_is_not_waited_for(
                 (old,) = connections
                 while not (old.transport and old.transport.get_write_buffer_size()):
                     await loop.sock_sendall(deaf, data)
-                    await asyncio.sleep(0.002)
-                while old.busy:
-                    await asyncio.sleep(0.01)
+                    sent += 1
+                    # One by one: more of them would not fit into what is owed.
+                    while asked < sent or old.busy:
+                        await asyncio.sleep(0.001)
             reader, writer = await asyncio.open_connection(*world.address)
             with closing(writer):
                 writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
