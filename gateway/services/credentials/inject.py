@@ -25,10 +25,10 @@ from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
-# Fields that prove nothing, and are words and numbers that stand in many a text: where they are
-# shorter than this, nothing is replaced there.
-WORDS = frozenset({"account_id", "host", "name", "port", "scopes", "username"})
-SHORTEST_WORD = 16
+# What comes along with a credential that is sent whole, or signs, and proves nothing: shorter ones
+# are names and numbers that stand in many a text, where nothing is to be replaced.
+COME_ALONG = frozenset({"account_id", "username"})
+SHORTEST_ALONG = 16
 # What is compressed could not be searched for secrets on its way back.
 _PLAIN = (b"Accept-Encoding", b"identity")
 
@@ -271,23 +271,26 @@ def _unusable(reason: str) -> Denied:
     return Denied(Code.CREDENTIAL_UNAVAILABLE)
 
 
-def _is_word(credential: Credential, part: str, value: str) -> bool:
-    is_public = part in WORDS and part in TYPES[credential.type].public
-    return is_public and len(value) < SHORTEST_WORD
+def _whole(credential: Credential, version: Version) -> Mapping[str, str]:
+    along = COME_ALONG.intersection(TYPES[credential.type].public)
+    return {
+        part: value
+        for part, value in version.fields.items()
+        if part not in along or len(value) >= SHORTEST_ALONG
+    }
 
 
 def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
-    """Every value that is used, and every one that signs, but for what anybody may see."""
+    """Every value that is put in, and every one that signs."""
     found: dict[str, str] = {}
     for values in (newest, older):
         for reference, (credential, version) in values.items():
             field_name = reference.field or credential.main
             named = {field_name: version.fields.get(field_name, "")}
             # A credential without a main value is there to sign, or is sent whole.
-            used = named if field_name in version.fields else version.fields
-            for part, value in used.items():
-                if not _is_word(credential, part, value):
-                    found.setdefault(value, credential.id.name)
+            used = named if field_name in version.fields else _whole(credential, version)
+            for value in used.values():
+                found.setdefault(value, credential.id.name)
             if credential.type == "basic" and not reference.field:
                 pair = f"{version.fields['username']}:{version.fields['password']}"
                 found.setdefault(pair, credential.id.name)

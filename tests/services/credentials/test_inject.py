@@ -11,8 +11,8 @@ from gateway.client.sync import Sync
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import Version
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.references import parse
-from gateway.domain.policies.services import Inject
+from gateway.domain.policies.references import Reference, parse
+from gateway.domain.policies.services import Inject, Scheme, Sign
 from gateway.domain.policies.snapshot import Agent
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.inject import Injected, Injector, open_injector
@@ -138,28 +138,34 @@ async def test_what_cannot_be_had_is_denied_without_telling_what_it_is(
 
 WORD, LONG = "elastic", "a-name-that-is-no-word"
 CLOUD = {"access_key_id": "AKIA-1", "access_key_secret": 40 * "s", "account_id": 12 * "1"}
+WHOLE = Inject(whole=Reference("aa"))
+SIGNED = Inject(sign=Sign(Scheme.AWS4, Reference("aa"), "eu-west-1", "s3"))
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "passed_on"),
+    ("kind", "fields", "inject", "passed_on"),
     [
-        ("basic", {"username": WORD, "password": "p4ssword"}, {WORD}),
-        ("basic", {"username": LONG, "password": "p4ssword"}, set()),
-        ("ak_sk", CLOUD, {CLOUD["account_id"]}),
-        ("custom", {"username": WORD, "value": "p4ssword"}, set()),
+        ("basic", {"username": WORD, "password": "p4ssword"}, WHOLE, {WORD}),
+        ("basic", {"username": LONG, "password": "p4ssword"}, WHOLE, set()),
+        ("basic", {"username": WORD, "password": "p4ssword"}, None, set()),
+        ("ak_sk", CLOUD, SIGNED, {CLOUD["account_id"]}),
+        ("ak_sk", CLOUD, None, set()),
     ],
 )
-async def test_who_calls_is_looked_for_only_where_it_is_no_word_that_answers_are_full_of(
+async def test_what_comes_along_and_proves_nothing_is_looked_for_where_it_is_no_common_word(
     vault: Vault,
     sync: Sync,
     injector: Injector,
     kind: str,
     fields: dict[str, str],
+    inject: Inject | None,
     passed_on: set[str],
 ) -> None:
-    """What proves it is, always."""
+    """What is put in by its name, and what proves anything, always."""
     await vault.write("aa", type=kind, current=Version(1, fields))
     await sync.check()
-    inject = header(" ".join(f"${{credentials.aa.{name}}}" for name in fields))
+    if inject is None:
+        inject = header(" ".join(f"${{credentials.aa.{name}}}" for name in fields))
     found = await injector.values(SERVICE, inject, None)
-    assert {value for _, value in found.secrets.pairs} == set(fields.values()) - passed_on
+    looked_for = {value for _, value in found.secrets.pairs}
+    assert set(fields.values()) - looked_for == passed_on
