@@ -28,7 +28,7 @@ lint: $(VENV)/test.installed ## check style, types, and which module imports whi
 	@$(BIN)/lint-imports
 
 pytest: $(VENV)/test.installed ## run the tests only (ARGS="-k name": some of them)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(ARGS) || $(BIN)/python -m tests.alone $$?
 
 bench: $(VENV)/run.installed ## measure CPU a request beside other proxies (BENCH_SECONDS=3 BENCH_ROUNDS=3)
 	@$(BIN)/python -m bench.run
