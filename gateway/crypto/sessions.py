@@ -1,11 +1,12 @@
-"""Ids of sessions, sealed: an id opens for whom it was made, and for nobody else it is one.
+"""Ids of sessions, and of events in them, sealed: an id opens for whom it was made, and for nobody
+else it is one.
 
 So no worker has to remember whose a session is, and the id that a tool server gave is not shown.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_bytes
 
 from cryptography.exceptions import InvalidTag
@@ -20,16 +21,24 @@ LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a session is: of which key at which server, on behalf of whom. `user` empty: nobody."""
+    """Whose a session is: of which key at which server, on behalf of whom. `user` empty: nobody.
+    `within`: what is sealed is no session but something in one."""
 
     place: str
     key_id: str
     user: str
+    within: str = ""
 
     @property
     def bound(self) -> bytes:
-        """None of the three holds a line feed."""
-        return "\n".join((self.place, self.key_id, self.user)).encode()
+        """None of them holds a line feed."""
+        within = (self.within,) if self.within else ()
+        return "\n".join((self.place, self.key_id, self.user, *within)).encode()
+
+    @property
+    def events(self) -> "Owner":
+        """The same, of events."""
+        return replace(self, within="event")
 
 
 class SessionSeal:

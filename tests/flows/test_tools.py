@@ -16,6 +16,7 @@ from tests.flows.tools import (
     Servers,
     call,
     client,
+    event_ids,
     messages,
     opened,
     put_tools,
@@ -87,7 +88,7 @@ async def test_a_stream_that_broke_off_is_taken_up_where_it_was(
     message = call("chatter")
     message["params"]["_meta"] = {"progressToken": 1}
     whole = await send(world, key, message, headers=headers)
-    ids = [line.removeprefix("id: ") for line in whole.body.decode().splitlines() if "id: " in line]
+    ids = event_ids(whole)
     resumed = {**BOTH, **headers, "X-User-Id": "u1", "Last-Event-ID": ids[1]}
     resumed["Authorization"] = f"Bearer {key.text}"
     url, read = f"{world.url}/tools/fc/mcp", b""

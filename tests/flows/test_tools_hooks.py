@@ -124,7 +124,7 @@ async def test_a_hook_that_fails_afterwards_withholds_the_answer(
 async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
     world: World, key: Key
 ) -> None:
-    """As a stream that is taken up again, or as the result of a task."""
+    """In a stream that is listened to, or as the result of a task."""
     response = json.dumps({"jsonrpc": "2.0", "id": 7, "result": {"content": ["private"]}})
     progress = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": {}})
 
@@ -138,13 +138,13 @@ async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
         hostile.answer = answer
         inject: dict[str, object] = {}
         put_tools(world, f"{hostile.url}/mcp", hooks={"after": [f"{OWN}:withhold"]}, inject=inject)
-        resumed = await send(world, key, None, method="GET", headers={"Last-Event-ID": "1"})
-        first, last = messages(resumed)
+        heard = await send(world, key, None, method="GET")
+        first, last = messages(heard)
         assert first["method"] == "notifications/progress"
         assert last["error"]["data"]["error"]["code"] == "hook_refused" and last["id"] == 7
         result = await send(world, key, request("tasks/result", taskId="t"))
         assert code(result) == (403, "hook_refused")
-        assert b"private" not in resumed.body + result.body
+        assert b"private" not in heard.body + result.body
 
 
 @pytest.mark.parametrize(

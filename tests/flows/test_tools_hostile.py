@@ -24,6 +24,7 @@ from tests.flows.tools import (
     call,
     client,
     code,
+    event_ids,
     messages,
     opened,
     put_tools,
@@ -194,7 +195,8 @@ async def test_events_are_searched_however_they_are_cut(
     hostile.answer = answer
     told = await send(world, key, call("x"))
     clean(told.body)
-    assert told.body.decode().count("[redacted:github]") == 6
+    # The id is sealed, whatever is in it.
+    assert told.body.decode().count("[redacted:github]") == 5 and len(event_ids(told)) == 1
     assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
 
 
@@ -207,7 +209,7 @@ async def test_tool_descriptions_and_what_comes_unasked_are_searched(
         message = {"jsonrpc": "2.0", "id": 7, "result": listed}
         if request.method == "GET":
             return web.Response(
-                text=f"data: {json.dumps(message)}\n\n", content_type="text/event-stream"
+                text=f"id: 1\ndata: {json.dumps(message)}\n\n", content_type="text/event-stream"
             )
         return web.json_response(message)
 
@@ -219,7 +221,9 @@ async def test_tool_descriptions_and_what_comes_unasked_are_searched(
         assert told.status == 200 and "[redacted:github]" in told.body.decode()
         clean(told.body)
     single = await world.issue("tools/fc:y", users=("u1",))
-    resumed = await send(world, single, None, method="GET", headers={"Last-Event-ID": "1"})
+    heard = await send(world, single, None, method="GET")
+    last = {"Last-Event-ID": event_ids(heard)[0]}
+    resumed = await send(world, single, None, method="GET", headers=last)
     assert messages(resumed)[0]["result"]["tools"] == []
     assert hostile.last.headers["last-event-id"] == ["1"]
 

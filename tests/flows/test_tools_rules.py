@@ -16,6 +16,7 @@ from tests.flows.tools import (
     client,
     code,
     error,
+    event_ids,
     hello,
     opened,
     put_tools,
@@ -194,6 +195,30 @@ async def test_a_session_is_not_shown_by_the_servers_own_name_and_ends_when_it_i
     ended = await send(world, key, None, headers=headers, method="DELETE")
     assert ended.status in (200, 204)
     assert (await send(world, key, request("ping"), headers=headers)).status == 404
+
+
+async def test_an_event_belongs_to_the_key_and_the_user_to_whom_it_was_shown(
+    store: Any, client: Any, servers: Servers
+) -> None:
+    """The server goes on from any event that it is named, whoever's stream it was in."""
+    async with new_world(store, client, gateways=2) as world:
+        put_tools(world, servers.url(), inject={})
+        keys = [await world.issue("tools/fc", users=("u1", "u2")) for _ in range(2)]
+        pairs = list(product(keys, ("u1", "u2")))
+        sessions = {pair: await opened(world, *pair, gateway=0) for pair in pairs}
+        owner = pairs[0]
+        told = await send(world, owner[0], call("whoami"), owner[1], sessions[owner])
+        first = event_ids(told)[0]
+        assert len(first) > 30
+        for pair, gateway in product(pairs, range(2)):
+            for named in (first, "1", sessions[pair]["Mcp-Session-Id"]):
+                headers = {**sessions[pair], "Last-Event-ID": named}
+                if pair == owner and named == first:
+                    continue
+                for method in ("GET", "DELETE"):
+                    refused = await send(world, pair[0], None, pair[1], headers, method, gateway)
+                    assert code(refused) == (404, "not_found"), (pair, named)
+                    assert "Last-Event-ID" in error(refused)["message"]
 
 
 async def test_a_revoked_key_has_no_session(world: World, vault: Vault) -> None:

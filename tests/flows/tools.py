@@ -125,6 +125,11 @@ def messages(answer: Answer) -> list[Any]:
     return [json.loads(line) for line in data if line]
 
 
+def event_ids(answer: Answer) -> list[str]:
+    lines = answer.body.decode().splitlines()
+    return [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+
+
 async def opened(world: World, key: Key, user: str = "u1", gateway: int = 0) -> dict[str, str]:
     """A session of this key and user, as the headers that are part of it."""
     answer = await send(world, key, hello(), user, gateway=gateway)

@@ -14,6 +14,7 @@ from gateway.protocol.mcp.rpc import Message, RequestId, Rpc, RpcDenied
 TOOLS_PREFIX = b"/tools/"
 ENDPOINT = b"/mcp"
 SESSION = b"mcp-session-id"
+LAST_EVENT = b"last-event-id"
 STATELESS = "2026-07-28"
 LATEST_HANDSHAKE = "2025-11-25"
 VERSIONS = ("2025-06-18", LATEST_HANDSHAKE, STATELESS)
@@ -22,7 +23,7 @@ UNSUPPORTED_VERSION = -32022
 METHODS = ("GET", "POST", "DELETE")
 
 _VERSION, _METHOD, _NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
-_HEADERS = frozenset({SESSION, _VERSION, _METHOD, _NAME})
+_HEADERS = frozenset({SESSION, LAST_EVENT, _VERSION, _METHOD, _NAME})
 
 # The headers of MCP that a request has, by name in lower case.
 Fields = Mapping[bytes, str]
@@ -79,6 +80,11 @@ def version_of(fields: Fields) -> str:
 def session_of(fields: Fields) -> str:
     """The session that a request is part of; empty: none."""
     return fields.get(SESSION, "")
+
+
+def last_event_of(fields: Fields) -> str:
+    """The event behind which a stream is to go on; empty: none."""
+    return fields.get(LAST_EVENT, "")
 
 
 def check_fields(fields: Fields, rpc: Rpc) -> None:
@@ -178,4 +184,10 @@ def _mismatch(header: str, rpc: Rpc) -> RpcDenied:
 def no_session(rpc_id: RequestId) -> RpcDenied:
     """What any session is told to be that is not the caller's."""
     said = "There is no such session: begin a new one with 'initialize'."
+    return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)
+
+
+def no_event(rpc_id: RequestId) -> RpcDenied:
+    """What any event is told to be that was not in a stream of the caller's."""
+    said = "There is no such event: make the call again, or listen without 'Last-Event-ID'."
     return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)

@@ -15,6 +15,7 @@ from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
+from gateway.services.tools.sessions import ToolSessions
 
 # Of an answer, and of one event: what is looked at is held whole.
 LONGEST = 16 * 2**20
@@ -92,10 +93,17 @@ async def as_event(
 class EventsBody:
     """Stands in for the reader of an event stream: what it gives was looked at."""
 
-    def __init__(self, payload: StreamReader, inflater: Inflater | None, task: ToolTask) -> None:
+    def __init__(
+        self,
+        payload: StreamReader,
+        inflater: Inflater | None,
+        task: ToolTask,
+        sessions: ToolSessions,
+    ) -> None:
         self._payload = payload
         self._inflater = inflater
         self._task = task
+        self._sessions = sessions
         self._reader = EventReader(LONGEST)
         self._texts: Iterator[bytes] = iter(())
         self._events: Iterator[Event] = iter(())
@@ -149,8 +157,8 @@ class EventsBody:
             raise CutError("An event of the server's is too long.") from None
 
     async def _shown(self, event: Event) -> bytes:
-        rest = tuple(map(self._searched, event.rest))
-        if not event.data:
+        rest = tuple([await self._sealed(self._searched(line)) for line in event.rest])
+        if not event.data or not self._task.looks:
             return Event(event.data, rest).encode()
         try:
             message = decode(event.data)
@@ -158,6 +166,14 @@ class EventsBody:
             # No client takes it for a message either.
             return Event(self._searched(event.data), rest).encode()
         return await as_event(message, self._task, rest)
+
+    async def _sealed(self, line: bytes) -> bytes:
+        """Whoever names an event may be shown what comes behind it: servers ask no more."""
+        name, _, value = line.partition(b":")
+        if name != b"id" or not (told := value.removeprefix(b" ")) or b"\0" in told:
+            return line
+        sealed = await self._sessions.seal(told.decode("latin-1"), self._task.owner.events)
+        return b"id: " + sealed.encode("ascii")
 
     def _searched(self, text: bytes) -> bytes:
         if self._task.known is None:

@@ -8,11 +8,12 @@ from gateway.protocol.mcp.rpc import RequestId, Rpc
 @dataclass(slots=True)
 class Asked:
     """`rpc`: the message of a POST. `version`: of MCP, empty before one was agreed on. `session`:
-    as the server knows it; empty: none."""
+    as the server knows it, `last_event` likewise; empty: none."""
 
     rpc: Rpc | None = None
     version: str = ""
     session: str = ""
+    last_event: str = ""
 
     @property
     def id(self) -> RequestId:

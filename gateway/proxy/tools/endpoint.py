@@ -24,7 +24,7 @@ from gateway.services.admission.locate import Located, locate_tools
 from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
-_NOT_PASSED = frozenset({mcp.SESSION, b"origin", b"content-type"})
+_NOT_PASSED = frozenset({mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type"})
 
 
 class Tools:
@@ -81,13 +81,17 @@ class Tools:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             asked.rpc = rpc.read(exchange.held)
             mcp.check_fields(fields, asked.rpc)
-        sealed = mcp.session_of(fields)
-        if sealed:
-            owner = Owner(agent.place, whole_key(token).id, head.user or "")
+        owner = Owner(agent.place, whole_key(token).id, head.user or "")
+        if sealed := mcp.session_of(fields):
             session = await self._sessions.open(sealed, owner)
             if session is None:
                 raise mcp.no_session(asked.id)
             asked.session = session
+        if sealed := mcp.last_event_of(fields):
+            event = await self._sessions.open(sealed, owner.events)
+            if event is None:
+                raise mcp.no_event(asked.id)
+            asked.last_event = event
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
         """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:
@@ -129,6 +133,8 @@ def _sent(head: RequestHead, asked: Asked) -> list[Header]:
     headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
     if asked.session:
         headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
+    if asked.last_event:
+        headers.append((b"Last-Event-ID", asked.last_event.encode("latin-1")))
     if asked.rpc is not None:
         headers.append((b"Content-Type", b"application/json"))
     return headers

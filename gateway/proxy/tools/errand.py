@@ -49,7 +49,8 @@ class ToolErrand:
         kind = _checked_kind(head)
         if any(name.lower() == mcp.SESSION for name, _ in head.headers):
             head.headers = [await self._sealed(header) for header in head.headers]
-        if kind not in (JSON, EVENTS) or head.bodiless or not self._task.looks:
+        looks = kind == EVENTS or (kind == JSON and self._task.looks)
+        if head.bodiless or not looks:
             return scrubbed(outgoing, dress, head, call, payload)
         check_refused(dress, head)
         outgoing = beside_limits(outgoing, head)
@@ -58,7 +59,7 @@ class ToolErrand:
             head.headers = scrubbed_headers(head.headers, self._task.known.plain)
         length, head.content_length = head.content_length, None
         if kind == EVENTS:
-            return outgoing, EventsBody(payload, inflater, self._task)
+            return outgoing, EventsBody(payload, inflater, self._task, self._sessions)
         whole = None
         if length is not None and inflater is None:
             whole = call.connection.take_whole(length)

@@ -1,4 +1,5 @@
-"""Sessions at servers of tools, under ids that are good for whoever opened them alone."""
+"""Sessions at servers of tools, and events in them, under ids that are good for whoever opened
+them alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
