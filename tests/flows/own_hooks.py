@@ -59,5 +59,13 @@ async def break_after(call: Call, answer: Answer) -> None:
     raise KeyError(str(answer.result))
 
 
+async def no_json(call: Call) -> dict[str, Any]:
+    return {"regions": {"eu"}}
+
+
+async def no_json_after(call: Call, answer: Answer) -> Answer:
+    return Answer(result={"content": [{"eu"}]})
+
+
 def not_async(call: Call) -> None:
     return None

@@ -85,7 +85,9 @@ async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
     assert await calls(world) == []
 
 
-@pytest.mark.parametrize("name", ["broken", "endless", "stubborn", "cancelled", "exits", "stamp"])
+@pytest.mark.parametrize(
+    "name", ["broken", "endless", "stubborn", "cancelled", "exits", "stamp", "no_json"]
+)
 async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
     world: World, servers: Servers, key: Key, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,7 +103,12 @@ async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
 @pytest.mark.parametrize("kind", ["json", "events"])
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("withhold", "hook_refused"), ("break_after", "internal"), ("look", "internal")],
+    [
+        ("withhold", "hook_refused"),
+        ("break_after", "internal"),
+        ("look", "internal"),
+        ("no_json_after", "internal"),
+    ],
 )
 async def test_a_hook_that_fails_afterwards_withholds_the_answer(
     world: World, servers: Servers, key: Key, name: str, expected: str, kind: str

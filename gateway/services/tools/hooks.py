@@ -17,6 +17,7 @@ from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.policies.tools import Hooks
 from gateway.hooks import Answer, Call, Refused
+from gateway.protocol import strict_json
 
 log = structlog.get_logger()
 
@@ -55,6 +56,7 @@ async def run_before(hooks: Hooks, call: Call) -> Call:
         if changed is not None:
             if not isinstance(changed, Mapping):
                 raise _failed(name, "it returned no arguments")
+            _check_json(name, changed)
             call = replace(call, arguments=dict(changed))
     return call
 
@@ -68,6 +70,7 @@ async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
                 changed.error is None
             ):
                 raise _failed(name, "it returned no answer")
+            _check_json(name, changed.result, changed.error)
             answer = changed
     return answer
 
@@ -96,6 +99,14 @@ async def _result(name: str, given: tuple[Call | Answer, ...]) -> Any:
     except (Exception, SystemExit) as problem:  # noqa: BLE001 - own code may raise anything
         # Its text may quote what the call held.
         raise _failed(name, type(problem).__name__) from None
+
+
+def _check_json(name: str, *returned: Mapping[str, Any] | None) -> None:
+    try:
+        for one in returned:
+            strict_json.encode(one)
+    except (TypeError, ValueError, RecursionError):
+        raise _failed(name, "what it returned cannot be written as JSON") from None
 
 
 def _failed(name: str, reason: str) -> Denied:
