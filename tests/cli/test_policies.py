@@ -168,6 +168,22 @@ def test_show_tells_what_is_loaded_and_where_it_is_written(commands: Commands) -
     assert told["plans"][0]["agents"]["support"]["rate"] == "5/d"
 
 
+def test_show_tells_which_pages_may_call_an_agent(commands: Commands) -> None:
+    def told() -> object:
+        return commands.gateway("policy", "show", "--json").json["agents"][0]["cors"]
+
+    assert told() is None
+    cors = "cors: {origins: [https://app.test], headers: [X-Mine], max_age: 5m}"
+    text = POLICIES.replace("  support:\n", f"  support:\n    {cors}\n", 1)
+    (commands.folder / "policies" / "a.yaml").write_text(text)
+    assert told() == {
+        "origins": ["https://app.test"],
+        "headers": ["X-Mine"],
+        "credentials": False,
+        "max_age": 300,
+    }
+
+
 def test_rules_that_are_tried_out_are_shown_and_explained_as_such(commands: Commands) -> None:
     text = POLICIES.replace("{path: /admin, action: admin}", "{path: /admin, enforce: false}")
     text = text.replace("{rate: 10/s, burst: 2, ", "{enforce: false, rate: 10/s, burst: 2, ")

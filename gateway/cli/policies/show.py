@@ -14,6 +14,7 @@ from gateway.cli.options import (
     policies_option,
 )
 from gateway.cli.output import print_json, print_table
+from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.policies.tools import ToolServer, Transport
@@ -76,7 +77,9 @@ def schema() -> None:
 def _whole(found: Policies) -> dict[str, object]:
     return {
         "revision": found.revision,
-        "agents": [_agent(found, agent) for agent in found.agents.values()],
+        "agents": [
+            {**_agent(found, agent), "cors": _cors(agent.cors)} for agent in found.agents.values()
+        ],
         "services": [_service(found, service) for service in found.services.values()],
         "models": [_model(found, model) for model in found.models.values()],
         "tools": [_tools(found, tools) for tools in found.tools.values()],
@@ -106,6 +109,17 @@ def _agent(found: Policies, agent: Agent) -> dict[str, object]:
         "preserve_host": agent.preserve_host,
         "allowed_oddities": sorted(agent.allowed_oddities),
         "origin": _origin(found, agent.kind, agent.name),
+    }
+
+
+def _cors(cors: Cors | None) -> dict[str, object] | None:
+    if cors is None:
+        return None
+    return {
+        "origins": sorted(origin.decode() for origin in cors.origins),
+        "headers": list(cors.headers),
+        "credentials": cors.credentials,
+        "max_age": cors.max_age,
     }
 
 
