@@ -19,7 +19,7 @@ from tests.cli.crews import Crew, SlowAgent, crew, issue, slow_agent
 from tests.cli.serving import PATIENCE, Connection
 from tests.flows.world import PEPPER, Answer
 
-WORKERS = 4
+WORKERS = 2
 GATEWAYS = 2
 
 
@@ -103,10 +103,10 @@ async def test_quotas_are_exact_to_the_request(fleet: Fleet, client: Redis) -> N
     # A month does not end between two requests as an hour does.
     for fields in ({"limits": "quota=150/month"}, {"plan": "own"}):
         key = await issue(client, **fields)
-        answers = await fleet.ask(key.text, 20)
+        answers = await fleet.ask(key.text, 40)
         assert by_outcome(answers) == {
             "admitted": 150,
-            "quota_exhausted": 20 * everywhere - 150,
+            "quota_exhausted": 40 * everywhere - 150,
         }
 
 
