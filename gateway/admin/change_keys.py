@@ -90,7 +90,7 @@ async def create(backend: Backend, call: Call) -> Told:
     fields = await _fields(backend, keys, asked)
     if fields.plan is None and DEFAULT_PLAN in backend.policies().plans:
         fields = replace(fields, plan=DEFAULT_PLAN)
-    check_limits(fields, backend.policies().plans)
+    check_limits(fields.plan or "", fields.limits or "", backend.policies().plans)
     issuer = Issuer(keys, backend.peppers, draw)
     issued = await issuer.create(
         fields,
@@ -108,7 +108,9 @@ async def update(backend: Backend, call: Call) -> Told:
     await _check_powers_of(keys, call)
     _check_powers(call, asked.scopes or ())
     fields = await _fields(backend, keys, asked)
-    changed, revision = await lifecycle.update(keys, call.parts["id"], fields, _expected(call))
+    changed, revision = await lifecycle.update(
+        keys, call.parts["id"], fields, _expected(call), plans=backend.policies().plans
+    )
     return Told(view(changed, await keys.now()), headers=(("ETag", f'"{revision}"'),))
 
 

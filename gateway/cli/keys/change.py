@@ -102,12 +102,14 @@ def update(
     """Change what is given, and nothing else, from the next request on."""
     fields = KeyFields(scopes=scopes or None, users=split_users(users), **named)
     fields.values()
+    touches_limits = fields.plan is not None or fields.limits is not None
+    plans = read_plans(policies) if touches_limits else None
     if fields.plan:
-        choose_plan(fields.plan, read_plans(policies))
+        choose_plan(fields.plan, plans)
 
     async def work(keys: KeyStore) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
-        record, _ = await lifecycle.update(keys, key_id, whole)
+        record, _ = await lifecycle.update(keys, key_id, whole, plans=plans)
         return view(record, await keys.now())
 
     print_key(facts(with_keys(store, work)), as_json=as_json)

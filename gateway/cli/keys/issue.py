@@ -96,7 +96,7 @@ def create(
     plans = read_plans(policies)
     fields = replace(fields, plan=choose_plan(fields.plan, plans))
     if plans is not None:
-        check_limits(fields, plans)
+        check_limits(fields.plan or "", fields.limits or "", plans)
     peppers = Peppers(read_peppers(store))
 
     async def work(keys: KeyStore) -> Issued:

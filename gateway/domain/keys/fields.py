@@ -52,11 +52,11 @@ class KeyFields:
         return values
 
 
-def check_limits(fields: KeyFields, plans: Mapping[str, Plan]) -> None:
-    """UsageError where a new key's limits make no sense under its plan, which is one of `plans`."""
-    own = _limits(fields.limits or "")
+def check_limits(plan: str, limits: str, plans: Mapping[str, Plan]) -> None:
+    """UsageError where a key's own limits make no sense under its plan, one of `plans` or none."""
+    own = _limits(limits)
     try:
-        limits_under(plans.get(fields.plan or ""), own)
+        limits_under(plans.get(plan), own)
     except ValueError as problem:
         raise UsageError(f"Limits: {problem}.", "limits") from None
 

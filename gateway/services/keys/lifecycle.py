@@ -1,11 +1,13 @@
 """The life of a key after it was made: revoke, disable, enable, update, delete."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.domain.errors import ChangedError, MissingError, StoreError, UsageError
-from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
+from gateway.domain.policies.snapshot import Plan
 from gateway.store.keys import ChangeVerdict, KeyStore
 
 WAIT_MS = 500
@@ -88,13 +90,25 @@ async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
 
 
 async def update(
-    keys: KeyStore, key_id: str, fields: KeyFields, expected: str = ""
+    keys: KeyStore,
+    key_id: str,
+    fields: KeyFields,
+    expected: str = "",
+    *,
+    plans: Mapping[str, Plan] | None = None,
 ) -> tuple[KeyRecord, str]:
     """Set the given fields and return the record and its revision; MissingError where there is no
-    such key, ChangedError where it is at none of the `expected` revisions, if any are given."""
+    such key, ChangedError where it is at none of the `expected` revisions, if any are given,
+    UsageError where its limits would make no sense under its plan. `plans` None: they are not
+    known."""
     values = fields.values()
     if not values:
         raise UsageError("Nothing to change was given: see 'gateway keys update --help'.")
+    if plans is not None and values.keys() & {"plan", "limits"}:
+        before = await keys.get(key_id)
+        if before is not None:
+            after = {"plan": before.plan, "limits": before.limits, **values}
+            check_limits(after["plan"], after["limits"], plans)
     _check_unchanged(await keys.update(key_id, values, expected))
     record, revision = await keys.revised(key_id)
     if record is None:

@@ -17,6 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.limits import parse_own
+from gateway.domain.policies.snapshot import Plan
 from gateway.services.keys import lifecycle
 from gateway.store.keys import KeyStore, NewSecret
 
@@ -91,6 +93,24 @@ async def test_an_update_of_nothing_or_of_no_key_is_refused(keys: KeyStore) -> N
         await lifecycle.update(keys, ID, KeyFields())
     with pytest.raises(OperationError, match=f"no key {MISSING}"):
         await lifecycle.update(keys, MISSING, KeyFields(label="x"))
+
+
+async def test_an_update_that_would_close_the_key_by_its_limits_is_refused(keys: KeyStore) -> None:
+    """Its own are read over those of its plan, whichever of the two is given."""
+    plans = {"fast": Plan("fast", parse_own("rate=9/s")), "free": Plan("free", parse_own(""))}
+
+    async def updated(**fields: str) -> str:
+        record, _ = await lifecycle.update(keys, ID, KeyFields(**fields), plans=plans)
+        return record.limits
+
+    with pytest.raises(UsageError, match="'burst' means nothing without 'rate'"):
+        await updated(limits="burst=5")
+    assert await updated(limits="burst=5", plan="fast") == "burst=5"
+    for plan in ("free", ""):
+        with pytest.raises(UsageError, match="'burst' means nothing without 'rate'"):
+            await updated(plan=plan)
+    assert await updated(label="others are not looked at") == "burst=5"
+    assert await updated(plan="", limits="rate=2/s burst=5") == "rate=2/s burst=5"
 
 
 async def test_a_deletion_is_told_once(keys: KeyStore) -> None:
