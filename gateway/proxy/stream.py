@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -97,7 +98,25 @@ class Stream(BaseProtocol):
         """Pass on what was received through the tunnel."""
         self._on_received(data)
 
+    def take_unread(self) -> tuple[bytes, bool]:
+        """What came over TLS while nobody read, and whether the other end's own word followed it:
+        uvloop forgets both when the TCP below ends."""
+        tls = None
+        if self.transport is not None:
+            tls = self.transport.get_extra_info("ssl_object")
+        if tls is None:
+            return b"", False
+        pieces = []
+        try:
+            while piece := tls.read(READ_BUFFER):
+                pieces.append(piece)
+        except ssl.SSLError:
+            return b"".join(pieces), False
+        return b"".join(pieces), True
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        if self.peer is not None and (unread := self.take_unread()[0]):
+            self.relay(unread)
         super().connection_lost(exc)
         if self.lost is not None and not self.lost.done():
             self.lost.set_result(None)

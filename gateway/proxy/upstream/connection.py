@@ -235,6 +235,8 @@ class UpstreamConnection(Stream):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.deadline.close()
+        unread, said_end = self.take_unread() if self.peer is None else (b"", False)
+        self._said_end = self._said_end or said_end
         super().connection_lost(exc)
         self._on_end(self)
         if self in self.home:
@@ -245,7 +247,10 @@ class UpstreamConnection(Stream):
             lost = UpstreamLostError("The agent closed the connection.")
             self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
             return
-        self._end_body()
+        if unread:
+            self.data_received(unread)
+        else:
+            self._end_body()
 
     def _end_body(self) -> None:
         """The agent's end of the connection ends a body without a length; any other one is cut by
@@ -253,10 +258,10 @@ class UpstreamConnection(Stream):
         payload = self._payload
         if payload is None or payload.is_eof():
             return
+        if self._reading_paused:
+            # The parser holds the rest until somebody reads.
+            return
         if self._said_end:
-            if self._reading_paused:
-                # The parser holds the rest until somebody reads.
-                return
             # It raises where a length or a last chunk is still owed.
             with suppress(HttpProcessingError, ValueError):
                 self._answers.feed_eof()
