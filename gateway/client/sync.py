@@ -18,6 +18,8 @@ JITTER = 0.2
 FIRST_RETRY = 0.5
 # Two checks are never nearer to each other, whatever a credential's `max_stale` wishes.
 SHORTEST_PAUSE = 0.5
+# Nor without any such wish: each may be charged to a key's limits.
+SHORTEST_POLL = 0.1
 # A check in time: with the longest jitter, and for an answer that takes a while.
 ON_TIME = 1 + 2 * JITTER
 ANSWER_SECONDS = 5.0
@@ -85,7 +87,7 @@ class Sync:
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._source = source
-        self._poll = poll
+        self._poll = max(SHORTEST_POLL, poll)
         self.tell = tell
         self._clock = clock
         self._draw = draw

@@ -6,7 +6,7 @@ import orjson
 
 from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
@@ -76,8 +76,11 @@ class Pull:
 
     async def _still_stands(self, located: Located, passage: Passage, user: str | None) -> None:
         """A key that was revoked while the answer was held back gets none."""
-        record = await self._keys.get(passage.key_id)
-        now = await self._keys.now()
+        try:
+            record = await self._keys.get(passage.key_id)
+            now = await self._keys.now()
+        except StoreError:
+            raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
         for scope in located.scopes:
             standing = Standing(passage.key_id, passage.proven, scope, user)
             code = standing.lost(record, now)

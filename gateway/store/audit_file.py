@@ -123,7 +123,7 @@ class AuditFile:
             number = int(old[-1].suffix[1:]) + 1 if old else 1
             self._path.rename(f"{self._path}.{number:09d}")
             # One more was made just now.
-            for one in old[: len(old) + 1 - self._keep] if self._keep else ():
+            for one in old[: max(0, len(old) + 1 - self._keep)] if self._keep else ():
                 one.unlink(missing_ok=True)
             return True
         return False

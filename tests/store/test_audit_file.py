@@ -64,6 +64,16 @@ def test_a_full_file_is_rotated_and_its_chain_goes_on_in_the_next(path: Path) ->
     assert wheres[-1].startswith("audit.jsonl line ")
 
 
+@pytest.mark.parametrize("keep", [1, 2, 4, 10])
+def test_as_many_files_are_kept_as_there_may_be(path: Path, keep: int) -> None:
+    writer = Writer("a", AuditFile(AuditFileSettings(path, 2000, keep=keep)))
+    kept = set()
+    for _ in range(80):
+        writer.write()
+        kept.add(len(rotated(path)))
+    assert kept == set(range(keep + 1))
+
+
 def test_the_oldest_files_go_and_what_is_left_is_a_chain(path: Path) -> None:
     writer = Writer("a", AuditFile(AuditFileSettings(path, 4000, keep=3)))
     for _ in range(100):

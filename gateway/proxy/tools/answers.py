@@ -142,6 +142,8 @@ class EventsBody:
             if text is None:
                 piece = await self._payload.readany()
                 self._ended = not piece
+                if self._ended and self._inflater is not None and not self._inflater.whole:
+                    raise CutError("The compressed answer was cut.")
                 self._texts = iter(_opened(self._inflater, piece))
                 continue
             self._events = self._read(text)

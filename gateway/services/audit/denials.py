@@ -78,7 +78,7 @@ class DenialAudit:
     def _event(self, handled: Handled) -> AuditEvent | None:
         """What is to be written now; None: it is counted, and told later."""
         if not handled.key_id:
-            self._fold((_DENIED, "", handled.code), handled).count += 1
+            self._fold((_DENIED, "", handled.code), handled)[0].count += 1
             return None
         if handled.code not in _LIMITS:
             return _told(_DENIED, handled)
@@ -86,21 +86,21 @@ class DenialAudit:
 
     def _first(self, event: str, handled: Handled) -> AuditEvent | None:
         """Of one key and code in a minute, the first; the others are counted."""
-        fold = event, handled.key_id, handled.code
-        known = fold in self._folds
-        folded = self._fold(fold, handled)
+        folded, known = self._fold((event, handled.key_id, handled.code), handled)
         if known:
             folded.count += 1
             return None
         return _told(event, handled)
 
-    def _fold(self, fold: Fold, handled: Handled) -> _Folded:
+    def _fold(self, fold: Fold, handled: Handled) -> tuple[_Folded, bool]:
+        """Where it is counted, and whether another one was before."""
         if fold not in self._folds and len(self._folds) >= MOST_FOLDS:
             fold = fold[0], "", handled.code
         found = self._folds.get(fold)
-        if found is None:
-            found = self._folds[fold] = _Folded(handled, self._loop.time() + FOLD_SECONDS)
-        return found
+        if found is not None:
+            return found, True
+        found = self._folds[fold] = _Folded(handled, self._loop.time() + FOLD_SECONDS)
+        return found, False
 
     async def fold_on(self) -> None:
         """Never ends by itself."""

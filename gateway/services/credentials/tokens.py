@@ -186,7 +186,7 @@ def _read(body: bytes) -> tuple[str, float]:
         told: Any = json.loads(body)
         text, kind = told["access_token"], told.get("token_type", "Bearer")
         seconds = float(told.get("expires_in", UNTOLD_SECONDS))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise TokenError("The token's URL answers something that is no token.") from None
     if not isinstance(text, str) or not text or str(kind).lower() != "bearer" or not seconds > 0:
         raise TokenError("The token's URL answers something that is no bearer token.")
