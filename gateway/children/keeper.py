@@ -37,6 +37,7 @@ NOT_STARTED = 127
 def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
+    _close_others(control.fileno())
     order = json.loads(_line(control))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -55,6 +56,15 @@ def main() -> int:
     finally:
         _end_all()
         _remove(folder)
+
+
+def _close_others(kept: int) -> None:
+    """Whatever the gateway was given by others, and copies of the child's own pipes: uvloop closes
+    nothing in what it starts."""
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 (pathlib costs a third of the start)
+        if (descriptor := int(name)) > 2 and descriptor != kept:
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 def _line(control: socket.socket) -> bytes:

@@ -25,6 +25,16 @@ PROGRAM = (Path(__file__).parents[1] / "services" / "mcp_program.py").read_text(
 ONE, TWO = "token-of-the-user-u1", "token-of-the-user-u2"
 
 
+HELD = """
+import os
+for one in sorted(map(int, os.listdir("/proc/self/fd"))):
+    try:
+        print(one, os.readlink(f"/proc/self/fd/{one}"))
+    except FileNotFoundError:
+        pass
+"""
+
+
 def escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
@@ -49,6 +59,7 @@ class Site:
         thief = [python(), "-c", escaped(THIEF), *(f"{{{name}}}" for name in given)]
         tools = [
             {"name": "steal", "input": text_of(*given), "argv": thief},
+            {"name": "hold", "argv": [python(), "-c", escaped(HELD)]},
             {"name": "sleep", "argv": ["sh", "-c", "sleep 2; echo slept", self.mark]},
         ]
         sections = {
@@ -103,6 +114,25 @@ def site(store: StoreSettings, tmp_path: Path) -> Site:
     made = Site(VaultCommands(store, tmp_path), tmp_path, os.urandom(8).hex())
     made.prepare()
     return made
+
+
+@pytest.mark.parametrize("isolation", [Isolation.UID, Isolation.BUBBLEWRAP])
+async def test_a_tool_has_its_three_descriptors_and_none_that_the_gateway_was_given(
+    site: Site, isolation: Isolation
+) -> None:
+    """A listener's socket would do to answer callers in the gateway's place, and read their keys.
+    On the event loop of production, whose children get what others close."""
+    needs(isolation)
+    kept = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(kept, True)
+    try:
+        async with site.serving("--workers", "2", GATEWAY_TOOL_ISOLATION=isolation.value) as served:
+            held = text(await site.call(served, "programs", "hold"))
+            served.stop()
+            await served.ends()
+    finally:
+        os.close(kept)
+    assert [line.split()[0] for line in held.splitlines()] == ["0", "1", "2"], held
 
 
 @pytest.mark.parametrize("isolation", [Isolation.UID, Isolation.BUBBLEWRAP])
