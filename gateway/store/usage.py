@@ -4,6 +4,8 @@ counted of it. In a cluster all buckets of one owner share a slot."""
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 from importlib.resources import files
 from typing import Any
 
@@ -14,12 +16,40 @@ from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
 from gateway.store.connections.failures import translated
-from gateway.store.connections.line import pack
+from gateway.store.connections.line import ReplyError, pack
 
 _ADD = files("gateway.store").joinpath("scripts/usage.lua").read_text()
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)
 
+# Redis says so before it runs anything, and may take the same a moment later.
+_NOT_NOW = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+)
+
 Named = Mapping[str, Counts]
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdded:
+    """`unsure`: may have been added; told again with the same number, they are added once.
+    `lost`: Redis never takes them, because their names hold something else, for instance."""
+
+    unsure: tuple[Bucket, ...]
+    lost: tuple[Bucket, ...]
+
+
+class _Outcome(Enum):
+    ADDED = auto()
+    UNSURE = auto()
+    LOST = auto()
 
 
 class UsageWriter:
@@ -30,15 +60,18 @@ class UsageWriter:
         self._worker = worker
         self._prefix = prefix
 
-    async def add(self, counted: Mapping[Bucket, Named], number: int) -> list[Bucket]:
-        """What could not be added, or may have been: told again with the same `number`, it is
-        added once."""
-        done = await asyncio.gather(
+    async def add(self, counted: Mapping[Bucket, Named], number: int) -> NotAdded:
+        """What could not be added, or may have been."""
+        outcomes = await asyncio.gather(
             *(self._add(bucket, names, number) for bucket, names in counted.items())
         )
-        return [bucket for bucket, ok in zip(counted, done, strict=True) if not ok]
+        told = list(zip(counted, outcomes, strict=True))
+        return NotAdded(
+            tuple(bucket for bucket, outcome in told if outcome is _Outcome.UNSURE),
+            tuple(bucket for bucket, outcome in told if outcome is _Outcome.LOST),
+        )
 
-    async def _add(self, bucket: Bucket, names: Named, number: int) -> bool:
+    async def _add(self, bucket: Bucket, names: Named, number: int) -> _Outcome:
         pairs: list[str] = []
         for name, counts in names.items():
             for what in COUNTED:
@@ -47,10 +80,15 @@ class UsageWriter:
         key = _name(self._prefix, bucket)
         command = pack("EVAL", _ADD, 1, key, self._worker, number, bucket.kept, *pairs)
         try:
-            await self._lines.call(command, bucket.owner)
+            try:
+                await self._lines.call(command, bucket.owner)
+            except ReplyError as error:
+                await self._lines.repeat(error, command, bucket.owner)
+        except ReplyError as error:
+            return _Outcome.UNSURE if error.kind in _NOT_NOW else _Outcome.LOST
         except StoreError:
-            return False
-        return True
+            return _Outcome.UNSURE
+        return _Outcome.ADDED
 
     async def close(self) -> None:
         await self._lines.close()

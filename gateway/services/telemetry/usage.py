@@ -131,14 +131,16 @@ class UsageBook:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was counted; what Redis does not take is told again the next time."""
+        """Write what was counted; what Redis does not take now is told again the next time."""
         if self._counted and not self._unsure:
             self._number += 1
             names = list(self._counted)[:MOST_AT_ONCE]
             self._unsure.append((self._number, {name: self._counted.pop(name) for name in names}))
         for number, counted in self._unsure[:1]:
             left = await self._writer.add(counted, number)
-            self._unsure = [(number, {bucket: counted[bucket] for bucket in left})] if left else []
+            again = {bucket: counted[bucket] for bucket in left.unsure}
+            self._unsure = [(number, again)] if again else []
+            self._lost += len(left.lost)
         if self._lost:
             log.warning("usage_not_counted", buckets=self._lost)
             self._lost = 0

@@ -13,11 +13,13 @@ from redis.asyncio import Redis
 from gateway.domain.credentials import parse_id
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
+from gateway.domain.usage import By, Counts, Step, bucket_of
 from gateway.store.audit import AuditStore
 from gateway.store.commands import command
-from gateway.store.connections.connect import examine, open_store
+from gateway.store.connections.connect import examine, open_lines, open_store
 from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
+from gateway.store.usage import NotAdded, UsageStore, UsageWriter
 from gateway.store.vault import VaultStore
 from tests.flows.clusters import ClusterStore, cluster_store, run
 from tests.flows.nodes import PASSWORD, start_node
@@ -95,6 +97,20 @@ async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redi
     assert [one for one, _ in (await vault.written_since(0)).ids] == [crm, erp]
     assert await vault.delete(crm, 1)
     assert await vault.get(crm) is None
+
+
+async def test_counts_follow_their_slot(cluster: ClusterStore, root: Redis) -> None:
+    writer = UsageWriter(open_lines(cluster.settings), "worker")
+    bucket = bucket_of(By.ALL, Step.DAY, 1_800_000_000)
+    try:
+        assert await writer.add({bucket: {"": Counts(requests=1)}}, 1) == NotAdded((), ())
+        owner = await cluster.holder(slot_of(bucket.owner))
+        other = next(node for node in cluster.nodes[:3] if node is not owner)
+        await cluster.move(slot_of(bucket.owner), owner, other)
+        assert await writer.add({bucket: {"": Counts(requests=1)}}, 2) == NotAdded((), ())
+    finally:
+        await writer.close()
+    assert await UsageStore(root).read([bucket]) == [{"": Counts(requests=2)}]
 
 
 async def test_names_that_move_while_they_are_looked_for_are_all_found(

@@ -1,0 +1,53 @@
+"""What is used is counted for as long as it can be, whatever becomes of one bucket."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from gateway.domain.settings import StoreSettings
+from gateway.domain.usage import By, Step, TokensUsed
+from gateway.services.telemetry.usage import EVERYTHING, UsageBook, series
+from gateway.store.connections.connect import open_lines
+from gateway.store.usage import UsageStore, UsageWriter
+
+NOW = 1_800_000_000.0
+DAY = Step.DAY.start(NOW)
+
+
+@pytest.fixture
+async def book(store: StoreSettings) -> AsyncIterator[UsageBook]:
+    writer = UsageWriter(open_lines(store), "worker")
+    yield UsageBook(writer, lambda: NOW)
+    await writer.close()
+
+
+async def tokens(client: Redis) -> int:
+    (point,) = await series(UsageStore(client), By.ALL, EVERYTHING, Step.DAY, NOW, NOW)
+    return point.counts.tokens
+
+
+async def test_a_bucket_that_takes_no_counts_is_lost_alone_and_said(
+    book: UsageBook, client: Redis
+) -> None:
+    await client.set(f"gw:usage:{{consumer}}:day:{DAY}", "no hash")
+    with capture_logs() as logs:
+        for told in (1, 2):
+            book.spend("AAAAAAAAAAAA", "acme", "a", TokensUsed(1, 0, 1))
+            await book.flush()
+            assert await tokens(client) == told
+    assert [(one["event"], one["buckets"]) for one in logs] == [("usage_not_counted", 1)] * 2
+
+
+async def test_what_a_full_redis_refuses_is_told_again(book: UsageBook, client: Redis) -> None:
+    await client.config_set("maxmemory", 1)
+    try:
+        book.spend("AAAAAAAAAAAA", "acme", "a", TokensUsed(1, 0, 1))
+        await book.flush()
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert await tokens(client) == 0
+    await book.flush()
+    await book.flush()
+    assert await tokens(client) == 1
