@@ -1,13 +1,13 @@
 """Calls to services: what only the gateway knows goes in, and its use is recorded before."""
 
 import asyncio
+from dataclasses import replace
 
 from gateway.crypto.signing import prepare
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
 from gateway.protocol.inject import with_fields
-from gateway.protocol.secrets import Secrets
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.metered import Metering
@@ -68,21 +68,23 @@ class Services:
         else:
             return
         try:
-            dress = Dress(other[0], body, other[1], may_pass_over, metering, errand)
+            if errand is not None:
+                errand.check(other)
+            dress = Dress(other.newest, body, other.secrets, may_pass_over, metering, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
 
     async def _other(
         self, injected: Injected, outgoing: Outgoing, inject: Inject
-    ) -> tuple[Values, Secrets] | None:
+    ) -> Injected | None:
         """What to try once the newest was refused: what was before it, or a new token."""
         if injected.previous is not None:
-            return injected.previous, injected.secrets
+            return replace(injected, newest=injected.previous, previous=None)
         if not self._injector.forget_tokens(injected):
             return None
         again = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
-        return again.newest, injected.secrets.and_also(again.secrets)
+        return replace(again, secrets=injected.secrets.and_also(again.secrets))
 
     async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
         values = dress.values

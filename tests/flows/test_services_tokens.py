@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -13,6 +14,7 @@ from aiohttp import web
 from gateway.domain.credentials import Version
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_pull import seen
+from tests.flows.tools import call, put_tools, said, send
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
@@ -228,3 +230,44 @@ async def versions_used(world: World) -> list[int]:
     entries = await world.client.xrange("gw:audit")
     records = [json.loads(fields["record"]) for _, fields in entries]
     return [one["credentials"][0]["version"] for one in records if one["event"] == "credential.use"]
+
+
+@pytest.mark.parametrize("events", [False, True])
+async def test_a_tool_shows_neither_a_token_that_it_refused_nor_the_one_that_came_after(
+    events: bool, world: World, provider: Provider, there: Backend
+) -> None:
+    valid, refused = "token-1-of-the-client", ""
+
+    async def echo(request: web.Request, body: bytes) -> web.Response:
+        nonlocal refused
+        sent = request.headers["Authorization"]
+        if sent != f"Bearer {valid}":
+            refused = sent
+            return web.Response(status=401)
+        told = {"jsonrpc": "2.0", "id": 7, "result": {"sent": sent, "before": refused}}
+        headers = {"X-Sent": sent}
+        if events:
+            headers["Content-Type"] = "text/event-stream"
+            return web.Response(text=f"data: {json.dumps(told)}\n\n", headers=headers)
+        return web.json_response(told, headers=headers)
+
+    there.answer = echo
+    put_tools(world, f"{there.url}/mcp", inject=INJECT)
+    key = await world.issue("tools/fc")
+    assert (await send(world, key, call("x"), None)).status == 200
+    valid = "token-2-of-the-client"
+    answer = await send(world, key, call("x"), None)
+    assert answer.status == 200 and refused == "Bearer token-1-of-the-client"
+    hidden = "Bearer [redacted:idp]"
+    assert said(answer)["result"] == {"sent": hidden, "before": hidden}
+    assert answer.headers["X-Sent"] == hidden
+    async with asyncio.timeout(10):
+        while not (found := await reflections(world)):
+            await asyncio.sleep(0.01)
+    assert [one["name"] for one in found[0]["credentials"]] == ["idp"]
+
+
+async def reflections(world: World) -> list[dict[str, Any]]:
+    entries = await world.client.xrange("gw:audit")
+    records = [json.loads(fields["record"]) for _, fields in entries]
+    return [one for one in records if one["event"] == "credential.reflected"]
