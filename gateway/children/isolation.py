@@ -36,14 +36,14 @@ def _why_no_sandbox() -> str:
     program = find_bubblewrap()
     if program is None:
         return "bubblewrap (bwrap) is not installed"
-    with tempfile.TemporaryDirectory() as folder:
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
             tried = subprocess.run(
                 wrapped(program, ["/bin/true"], folder),
                 capture_output=True,
                 text=True,
                 timeout=_TRIAL_SECONDS,
             )
-        except (OSError, subprocess.TimeoutExpired) as problem:
-            return f"bubblewrap does not run: {problem}"
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"bubblewrap does not run: {problem}"
     return "" if tried.returncode == 0 else tried.stderr.strip() or "bubblewrap fails"

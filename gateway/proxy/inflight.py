@@ -80,7 +80,7 @@ class Inflight:
             code = standing.lost(record, now)
             if code is not None:
                 log.info("stream_cut", key_id=key_id, code=code)
-                cut(code)
+                _end(cut, code)
 
     def _cut_unchecked(self) -> None:
         """The store, or in a cluster this key's part of it, has been away for too long."""
@@ -90,4 +90,12 @@ class Inflight:
             log.warning("streams_cut", reason="the store has been away for too long")
         for key_id in late:
             for cut in list(self._open.get(key_id, ())):
-                cut(Code.STORE_UNAVAILABLE)
+                _end(cut, Code.STORE_UNAVAILABLE)
+
+
+def _end(cut: Cut, code: Code) -> None:
+    """One stream that cannot be ended as it should keeps no other from its end."""
+    try:
+        cut(code)
+    except Exception:
+        log.exception("stream_not_cut", code=code)

@@ -1,8 +1,34 @@
-"""The end of tasks that go on by themselves."""
+"""Tasks that go on by themselves, from their beginning to their end; and work that takes turns."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import TypeVar
+
+import structlog
 
 AGAIN_SECONDS = 0.1
+# A hundred records to open, or buckets of counts to read, take the event loop some milliseconds.
+IN_ONE_TURN = 100
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+    """Run `work`, which never ends by itself, until `end`. Where it fails, nobody awaits it: then
+    what it did is done no more, and the log says so."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_say_why)
+    return task
+
+
+def _say_why(task: "asyncio.Task[None]") -> None:
+    problem = None if task.cancelled() else task.exception()
+    if problem is not None:
+        # Not its text: what was at hand where it failed may be a secret.
+        name = task.get_coro().__qualname__  # type: ignore[union-attr]
+        log.error("background_task_ended", task=name, error=type(problem).__name__)
 
 
 async def end(*tasks: "asyncio.Task[None]") -> None:
@@ -17,3 +43,11 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
             if not task.cancelled():
                 # What it ended with was of interest while it ran.
                 task.exception()
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items; other work has its turn after each IN_ONE_TURN of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % IN_ONE_TURN == 0:
+            await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
 from gateway.store.connections.failures import translated
 from gateway.store.connections.line import ReplyError, pack
+from gateway.store.tasks import in_turns
 
 _ADD = files("gateway.store").joinpath("scripts/usage.lua").read_text()
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)
@@ -108,7 +109,7 @@ class UsageStore:
             pipeline.execute_command("HGETALL", _name(self._prefix, bucket), **{NEVER_DECODE: True})
         with translated():
             answers = await pipeline.execute()
-        return [_named(answer) for answer in answers]
+        return [_named(answer) async for answer in in_turns(answers)]
 
 
 def _name(prefix: str, bucket: Bucket) -> str:

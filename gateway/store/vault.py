@@ -80,10 +80,11 @@ class VaultStore:
 
     async def last_versions(self, ids: Sequence[CredentialId]) -> list[int | None]:
         """Of each id the version that it had when it was deleted; None: it was not."""
-        if not ids:
-            return []
-        values = await self._command("HMGET", f"{self._base}gone", *map(str, ids))
-        return [None if value is None else _number(value) for value in values]
+        found: list[bytes | None] = []
+        for start in range(0, len(ids), BATCH):
+            batch = map(str, ids[start : start + BATCH])
+            found += await self._command("HMGET", f"{self._base}gone", *batch)
+        return [None if value is None else _number(value) for value in found]
 
     def _keys(self, credential: CredentialId) -> tuple[str, ...]:
         rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone"))

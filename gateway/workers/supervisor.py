@@ -14,6 +14,7 @@ from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
+from gateway.store.tasks import background
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
@@ -96,7 +97,7 @@ class Supervisor:
         """Until SIGTERM or SIGINT: keep all slots filled, the first one with `first`."""
         self._slots = [Slot(self._crew, first if n == 0 else None) for n in range(self._workers)]
         for slot in self._slots:
-            self._tasks.add(asyncio.create_task(slot.keep()))
+            self._tasks.add(background(slot.keep()))
         await self._stopped.wait()
         for task in self._tasks:
             task.cancel()

@@ -133,3 +133,12 @@ def test_a_sandbox_that_does_not_come_up_is_none(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OperationError, match="No permissions to create"):
         find_isolation(Isolation.BUBBLEWRAP)
+
+
+def test_where_no_folder_can_be_made_for_its_trial_there_is_no_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs(Isolation.BUBBLEWRAP)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(OperationError, match=r"bubblewrap does not run: .*No such file"):
+        find_isolation(Isolation.BUBBLEWRAP)

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import hash_key
 from gateway.domain.errors import Code
+from gateway.domain.settings import StoreSettings
 from gateway.proxy.inflight import SWEEP_SECONDS, Inflight
 from gateway.services.admission.standing import Standing
 from gateway.store.connections.connect import open_store
@@ -50,6 +51,26 @@ async def test_a_slow_store_makes_no_look_rarer() -> None:
             with suppress(asyncio.CancelledError):
                 await watching
         assert (looks[-1] - looks[0]) / TURNS < SWEEP_SECONDS + DELAY
+
+
+async def test_a_stream_that_cannot_be_ended_keeps_no_other_from_its_end(
+    store: StoreSettings, client: Redis
+) -> None:
+    inflight = Inflight(KeyStore(client), time.monotonic, 60.0)
+    cut = asyncio.Queue[Code]()
+
+    def broken(code: Code) -> None:
+        raise OSError
+
+    # No record: the key is not known any more.
+    standing = Standing(KEY_ID, PHC, None, None)
+    with inflight.stream(standing, broken), inflight.stream(standing, cut.put_nowait):
+        watching = asyncio.create_task(inflight.watch())
+        async with asyncio.timeout(10):
+            await cut.get()
+            await cut.get()
+        assert not watching.done()
+        watching.cancel()
 
 
 async def read(client: Redis) -> int:

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.app.background import in_background
 from gateway.store.tasks import end
@@ -38,6 +39,22 @@ async def test_a_loop_that_failed_long_ago_hinders_no_end(
     await asyncio.sleep(0)
     await end(task)
     assert task.done() and not caplog.records
+
+
+async def test_work_that_fails_is_said_at_once_without_what_it_knew() -> None:
+    async def broken() -> None:
+        raise OSError("a secret")
+
+    with capture_logs() as logs:
+        async with AsyncExitStack() as stack:
+            in_background(broken(), stack)
+            in_background(asyncio.sleep(60), stack)
+            await asyncio.sleep(0.01)
+            (told,) = logs
+        assert logs == [told]
+    assert (told["event"], told["log_level"]) == ("background_task_ended", "error")
+    assert (told["error"], "broken" in told["task"]) == ("OSError", True)
+    assert "secret" not in str(told)
 
 
 async def test_nothing_to_end_is_no_mistake() -> None:

@@ -11,7 +11,7 @@ from gateway.domain.errors import DENIALS, Code
 from gateway.domain.keys.key import masked
 from gateway.domain.traffic import Handled
 from gateway.services.audit.queue import AuditQueue
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -42,7 +42,7 @@ async def open_denials(
 ) -> AsyncIterator["DenialAudit"]:
     """What was folded is put into the queue at its end."""
     denials = DenialAudit(queue, on_canary)
-    folding = asyncio.create_task(denials.fold_on())
+    folding = background(denials.fold_on())
     try:
         yield denials
     finally:

@@ -17,7 +17,7 @@ from gateway.store.audit_file import AuditFile
 from gateway.store.audit_line import AuditLine
 from gateway.store.connections.connect import open_lines
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 SYNC_SECONDS = 1.0
 
@@ -56,7 +56,7 @@ async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
     audit = Audit(line or AuditStore(client, prefix, retention), keys, file, on_failure=_say)
     syncing = None
     if file is not None and wanted is not None and wanted.sync is Sync.SECOND:
-        syncing = asyncio.create_task(_sync_on(file))
+        syncing = background(_sync_on(file))
     try:
         yield audit
     finally:

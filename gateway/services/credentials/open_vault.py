@@ -1,6 +1,5 @@
 """The credentials of a gateway, from its vault, for as long as it runs."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +20,7 @@ from gateway.services.credentials.vault import Vault
 from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 from gateway.store.vault import VaultStore
 
 _NO_KEY = (
@@ -69,7 +68,7 @@ async def _kept(
     sync.tell = tell_log
     credentials = LiveCredentials(sync, time.time)
     watch = CredentialWatch(credentials, traffic)
-    running = {asyncio.create_task(sync.run()), asyncio.create_task(watch.watch())}
+    running = background(sync.run()), background(watch.watch())
     try:
         yield credentials
     finally:

@@ -22,6 +22,7 @@ from gateway.domain.errors import MissingError, OperationError, UsageError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.references import missing, mistake
 from gateway.domain.policies.snapshot import Policies
+from gateway.store.tasks import in_turns
 from gateway.store.vault import VaultStore
 
 # A record that changes between every read and its write is being written by a machine.
@@ -134,8 +135,7 @@ class Vault:
     async def names(self) -> list[CredentialId]:
         """Of every credential, shared ones first; none is opened for it. One that is deleted at
         this moment may be among them."""
-        found = [i for i, _ in (await self._store.written_since(0)).ids]
-        return sorted(found, key=_order)
+        return sorted(await self._written(), key=_order)
 
     async def all(self) -> list[CredentialView]:
         """Every credential, in the order of the names, shared ones first."""
@@ -145,7 +145,8 @@ class Vault:
         """Of these, in this order; those that are not there are left out."""
         now = await self._store.now()
         records = await self._store.read(ids)
-        return [self._view(name, records[name], now) for name in ids if name in records]
+        there = (name for name in ids if name in records)
+        return [self._view(name, records[name], now) async for name in in_turns(there)]
 
     async def problems(self, policies: Policies) -> list[Problem]:
         """Every reference in `policies` that means no credential. What cannot be opened here is
@@ -178,7 +179,7 @@ class Vault:
         """
         if not self._envelope.keys.ids:
             raise OperationError("There is no master key: set GATEWAY_MASTER_KEY_FILE.")
-        for name, _ in (await self._store.written_since(0)).ids:
+        for name in await self._written():
             result = await self._rewrap(name)
             if result is not None:
                 yield result
@@ -204,6 +205,12 @@ class Vault:
             name, "refused", f"Credential '{name}' changes all the time: run it again."
         )
 
+    async def _written(self) -> list[CredentialId]:
+        """Every credential, the one that was written last at the end; none that is deleted."""
+        ids = [name for name, _ in (await self._store.written_since(0)).ids]
+        deleted = await self._store.last_versions(ids)
+        return [name for name, version in zip(ids, deleted, strict=True) if version is None]
+
     async def _read(self, name: CredentialId) -> bytes:
         record = await self._store.get(name)
         if record is None:
@@ -227,8 +234,7 @@ class Vault:
 
     async def _check_keys(self) -> None:
         """A vault is never filled with what its own gateways could not read."""
-        ids = [name for name, _ in (await self._store.written_since(0)).ids]
-        records = await self._store.read(ids[-SAMPLE:])
+        records = await self._store.read((await self._written())[-SAMPLE:])
         needed = frozenset[str]().union(*map(master_ids, records.values()))
         if needed and not needed & set(self._envelope.keys.ids):
             given = ", ".join(self._envelope.keys.ids) or "none"

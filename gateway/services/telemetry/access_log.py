@@ -11,7 +11,7 @@ import structlog
 
 from gateway.domain.traffic import Handled
 from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 FLUSH_SECONDS = 0.2
 STUCK_SECONDS = 1.0
@@ -37,7 +37,7 @@ class AccessLog:
         self._rest: list[bytes] = []
         self._dropped = 0
         self._turn = asyncio.Lock()
-        self._writing = asyncio.create_task(self._write_on())
+        self._writing = background(self._write_on())
 
     def add(self, batch: Sequence[Handled]) -> None:
         taken = batch[: max(0, MAX_WAITING - len(self._waiting))]

@@ -29,7 +29,7 @@ from gateway.domain.usage import (
     key_bucket,
 )
 from gateway.store.connections.connect import open_lines
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end, in_turns
 from gateway.store.usage import UsageStore, UsageWriter
 
 FLUSH_SECONDS = 1.0
@@ -51,7 +51,7 @@ async def open_usage(store: StoreSettings) -> AsyncIterator["UsageBook"]:
     """What was counted is written at its end."""
     writer = UsageWriter(open_lines(store), token_hex(6), store.prefix)
     book = UsageBook(writer)
-    flushing = asyncio.create_task(book.flush_on())
+    flushing = background(book.flush_on())
     try:
         yield book
     finally:
@@ -170,7 +170,7 @@ async def totals(
 ) -> dict[str, Counts]:
     """All names of the span, with what was counted of each."""
     starts = step.starts(since, until)
-    return _summed(await store.read([bucket_of(by, step, start) for start in starts]))
+    return await _summed(await store.read([bucket_of(by, step, start) for start in starts]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ async def latencies(
         await store.read([bucket_of(by, step, start) for start in starts])
         for by in (By.ADMISSION, By.FIRST_BYTE)
     ]
-    whole = [_quantiles(_summed(buckets)) for buckets in found]
+    whole = [_quantiles(await _summed(buckets)) for buckets in found]
     points = [
         Latency(start, _quantiles(admission), _quantiles(first_byte))
         for start, admission, first_byte in zip(starts, *found, strict=True)
@@ -206,7 +206,7 @@ def _quantiles(names: dict[str, Counts]) -> Quantiles | None:
 async def reached(store: UsageStore, key_id: str, since: float, until: float) -> dict[str, Counts]:
     """Which agents a key asked for, and how often; whole days in UTC."""
     days = Step.DAY.starts(since, until)
-    return _summed(await store.read([key_bucket(key_id, Step.DAY, day) for day in days]))
+    return await _summed(await store.read([key_bucket(key_id, Step.DAY, day) for day in days]))
 
 
 async def key_series(
@@ -224,9 +224,9 @@ async def key_series(
     return points
 
 
-def _summed(found: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
+async def _summed(found: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
     total: dict[str, Counts] = {}
-    for names in found:
+    async for names in in_turns(found):
         for name, counts in names.items():
             total.setdefault(name, Counts()).add(counts)
     return total

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import StoreError
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 # A server that is restarted, or a proxy that closes what is idle, is back within it.
 PATIENCE = 0.25
@@ -60,7 +60,7 @@ class Multiplexer:
         self._patience: asyncio.TimerHandle | None = None
         self._closed = False
         self._wait_for(timeout)
-        self._connecting = asyncio.create_task(self._keep_connected())
+        self._connecting = background(self._keep_connected())
 
     @property
     def connected(self) -> bool:

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.store.connections.urls import StoreUrl
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 # After a failover on purpose the old master serves on for seconds: only the sentinels know better.
 WATCH_SECONDS = 0.25
@@ -111,7 +111,7 @@ async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator
     sentinels = sentinels_of(url, options["socket_timeout"])
     pool = master_pool(sentinels, url, options)
     client: Redis = Redis.from_pool(pool)
-    watching = asyncio.create_task(_follow(pool))
+    watching = background(_follow(pool))
     try:
         yield client
     finally:
@@ -138,7 +138,7 @@ class MasterLine(Multiplexer):
         self._pool = master_pool(self._sentinels, url, options)
         self._latest: Connection | None = None
         super().__init__(self._new_connection, timeout=timeout, prepare=prepare)
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = background(self._watch())
 
     def _new_connection(self) -> Connection:
         self._latest = self._pool.make_connection()

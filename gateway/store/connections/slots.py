@@ -17,7 +17,7 @@ from gateway.domain.errors import StoreError
 from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 SLOTS = 16384
 # Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.
@@ -47,7 +47,7 @@ class ClusterLines:
         self._stale = asyncio.Event()
         self._stale.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looking = asyncio.create_task(self._keep_looking())
+        self._looking = background(self._keep_looking())
 
     def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
         owner = self._owners[slot_of(key_id)]

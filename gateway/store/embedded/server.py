@@ -15,7 +15,7 @@ from gateway.domain.errors import OperationError
 from gateway.store.embedded import process as server_process
 from gateway.store.embedded.engine import Engine, find_engine
 from gateway.store.state_dir import prepare, socket_path
-from gateway.store.tasks import end
+from gateway.store.tasks import background, end
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
@@ -45,7 +45,7 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
     """
     store = _Store(prepare(state_dir), engine)
     await store.open()
-    watching = asyncio.create_task(store.watch())
+    watching = background(store.watch())
     try:
         yield Embedded(store.socket, store.is_owner)
     finally:
