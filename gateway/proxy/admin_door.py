@@ -81,7 +81,8 @@ class AdminDoor:
         if not self._keyless:
             policies, peer = self._policies(), exchange.client.hop.peer
             located = Located(None, b"", required=MAY_READ)
-            await self._gatekeeper.admit(head, located, policies, peer)
+            passage = await self._gatekeeper.admit(head, located, policies, peer)
+            self._gatekeeper.give_back(passage)
         if head.method not in READING:
             raise not_allowed(READING)
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))

@@ -228,7 +228,10 @@ class ClientConnection(Stream):
     def leave(self) -> bool:
         """Cut what runs; whether the caller is told why, which takes a moment."""
         if self.go_away is None:
-            self.abort()
+            if self.exchange is not None and self.exchange.started:
+                self.exchange.abort()
+            else:
+                self.abort()
             return False
         self.go_away()
         return True

@@ -130,6 +130,9 @@ async def test_beyond_loopback_metrics_are_for_keys_that_may_read(
         assert await status("") == 401
         assert await status(other.text) == 403
         assert await status(reader.text) == 200
+        # Each ends with its answer, as any call.
+        single = await world.issue("gateway/read", limits="concurrency=1")
+        assert [await status(single.text) for _ in range(3)] == [200] * 3
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -196,6 +199,47 @@ async def test_a_consumer_that_is_no_text_is_logged_and_stops_no_line(
         await world.call(key)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["consumer"] for line in lines] == ["\udcff sales"] * 2
+
+
+async def test_a_stream_that_the_end_of_a_drain_cuts_is_told_as_cut(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=True)
+
+    async def ticks(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"tick")
+        await asyncio.sleep(60)
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/ticks", ticks)
+    async with (
+        listening(app) as port,
+        new_world(store, client, access_log=settings) as world,
+    ):
+        world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)))
+        headers = {"Authorization": f"Bearer {(await world.issue()).text}"}
+        async with world.session.get(f"{world.url}/agents/echo/ticks", headers=headers) as answer:
+            assert await answer.content.readany() == b"tick"
+            assert await world.gateways[0].drain(0.1) == 1
+    line = json.loads(path.read_text())
+    assert (line["status"], line["cut"]) == (200, True)
+
+
+async def test_a_key_that_makes_no_sense_is_told_with_its_consumer(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    path = tmp_path / "access.log"
+    settings = AccessLogSettings(path, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        key = await world.issue()
+        await client.hset(world.record(key), "limits", "rate=fast")
+        assert (await world.call(key)).code == Code.KEY_MISCONFIGURED
+    line = json.loads(path.read_text())
+    assert (line["key_id"], line["consumer"]) == (key.id, "sales")
 
 
 async def test_a_log_that_was_rotated_away_is_made_anew(

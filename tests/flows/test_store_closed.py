@@ -10,7 +10,10 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from gateway.domain.errors import Code
+from gateway.store.connections.connect import open_store
+from gateway.store.keys import KeyStore
 from tests.flows.own_store import OwnStore, own_store
+from tests.flows.relays import relayed
 from tests.flows.test_denials import check
 from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, loaded, opened
 from tests.flows.test_store_wire import RECOVERY, refused_in_time
@@ -96,6 +99,23 @@ async def test_a_password_set_for_everybody_holds_from_the_next_connection_on() 
         await refused_in_time(scene)
         await store.client.config_set("requirepass", "")
         await scene.healed(RECOVERY)
+
+
+async def test_connections_that_the_store_has_closed_fail_no_act_of_an_operator() -> None:
+    """Nothing is repeated, so that a closed one has to be known before it is used."""
+    async with (
+        own_store() as store,
+        # Over TCP, as most stores are reached.
+        relayed(store),
+        open_store(store.settings) as client,
+    ):
+        keys = KeyStore(client)
+        # Several are in the pool.
+        await asyncio.gather(*(keys.now() for _ in range(5)))
+        await thrown_out(store.client)
+        await asyncio.sleep(0)
+        for _ in range(10):
+            assert await keys.get("abcdefghijkl") is None
 
 
 async def test_a_store_with_no_room_for_a_connection_is_one_that_is_away(scene: Scene) -> None:

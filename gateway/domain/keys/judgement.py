@@ -16,6 +16,10 @@ _LAST: Mapping[type, int] = {Tokens: 1, Concurrency: 2}
 class MisconfiguredError(GatewayError):
     """A record that makes no sense; `str()` says why, for the operator's log only."""
 
+    def __init__(self, record: KeyRecord, reason: str) -> None:
+        super().__init__(f"key {record.id}: {reason}")
+        self.record = record
+
 
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
@@ -76,9 +80,16 @@ def may_act_for(users: str, user: str) -> bool:
 
 
 def check_sense(record: KeyRecord) -> None:
-    """MisconfiguredError if a number in the record is none."""
+    """MisconfiguredError if a number or a limit in the record is none, whatever its plan says."""
     if record.expires_at and unix_time(record.expires_at) is None:
-        raise MisconfiguredError(f"key {record.id}: expires_at is not a Unix time in seconds")
+        raise MisconfiguredError(record, "expires_at is not a Unix time in seconds")
+    try:
+        if record.plan:
+            limits_grammar.parse_own(record.limits)
+        else:
+            limits_under(None, record.limits)
+    except ValueError as problem:
+        raise MisconfiguredError(record, f"limits: {problem}") from None
 
 
 def limits_under(plan: Plan | None, own: str) -> Limits:
@@ -96,11 +107,11 @@ def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limi
     """The record's limits over its plan's; MisconfiguredError where either cannot be read."""
     plan = plans.get(record.plan) if record.plan else None
     if record.plan and plan is None:
-        raise MisconfiguredError(f"key {record.id}: no policy has the plan {record.plan!r}")
+        raise MisconfiguredError(record, f"no policy has the plan {record.plan!r}")
     try:
         return limits_under(plan, record.limits), plan
     except ValueError as problem:
-        raise MisconfiguredError(f"key {record.id}: limits: {problem}") from None
+        raise MisconfiguredError(record, f"limits: {problem}") from None
 
 
 def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:

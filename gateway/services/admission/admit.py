@@ -96,9 +96,8 @@ class Gatekeeper:
                 return outcome
             return await self._admit(token, digest, outcome, head, located, policies, address)
         except MisconfiguredError as problem:
-            key_id = whole_key(token).id
-            log.warning("key_misconfigured", key_id=key_id, reason=str(problem))
-            raise Denied(Code.KEY_MISCONFIGURED, key_id=key_id) from None
+            log.warning("key_misconfigured", key_id=problem.record.id, reason=str(problem))
+            raise _by(problem.record, Denied(Code.KEY_MISCONFIGURED)) from None
         except StoreError as problem:
             self._say_store_is_away(str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.domain.errors import Code
-from gateway.domain.keys.judgement import dead, may_act_for
+from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope, parse_all
 from gateway.services.admission.authenticate import live_hashes
@@ -19,11 +19,16 @@ class Standing:
     user: str | None
 
     def lost(self, record: KeyRecord | None, now: float) -> Code | None:
-        """Why a request like it would be refused now; limits are left aside, it has paid."""
+        """Why a request like it would be refused now; what limits allow is left aside, it has paid.
+        A plan that is gone is seen by the next request."""
         if record is None:
             return Code.KEY_INVALID
         if (code := dead(record, now)) is not None:
             return code
+        try:
+            check_sense(record)
+        except MisconfiguredError:
+            return Code.KEY_MISCONFIGURED
         if all(candidate.phc != self.proven for candidate in live_hashes(record, now)):
             return Code.KEY_INVALID
         if self.scope is not None and not parse_all(record.scopes).allow(self.scope):

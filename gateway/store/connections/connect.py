@@ -9,6 +9,7 @@ from urllib.parse import quote
 from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings
@@ -144,6 +145,9 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
     # whose replies were lost left the counter at eleven).
     return {
         "retry": Retry(NoBackoff(), 0),
+        # With them redis-py no longer looks whether a connection of its pool was closed meanwhile,
+        # and without a repetition its next command fails.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "socket_connect_timeout": settings.timeout,
         "socket_timeout": settings.timeout,
     }
