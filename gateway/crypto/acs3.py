@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote_to_bytes
 
 Header = tuple[bytes, bytes]
 
@@ -36,7 +36,7 @@ def signed(
     canonical = "\n".join(
         (
             method,
-            quote(unquote(path), safe="/" + _UNRESERVED),
+            _spelled(path, "/"),
             _canonical_query(query),
             "".join(f"{name}:{named[name]}\n" for name in sorted(named)),
             names,
@@ -62,9 +62,11 @@ def _signed_of(headers: Iterable[Header]) -> dict[str, str]:
 
 
 def _canonical_query(query: str) -> str:
-    items = [item.partition("=")[::2] for item in query.split("&") if item]
-    spelled = (
-        (quote(unquote_plus(name), safe=_UNRESERVED), quote(unquote_plus(value), safe=_UNRESERVED))
-        for name, value in items
-    )
-    return "&".join(f"{name}={value}" for name, value in sorted(spelled))
+    """A plus is the space that forms make of one."""
+    items = (item.replace("+", " ").partition("=") for item in query.split("&") if item)
+    spelled = sorted((_spelled(name), _spelled(value)) for name, _, value in items)
+    return "&".join(f"{name}={value}" for name, value in spelled)
+
+
+def _spelled(text: str, safe: str = "") -> str:
+    return quote(unquote_to_bytes(text), safe + _UNRESERVED)

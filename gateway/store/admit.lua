@@ -104,14 +104,17 @@ local function count_quota(key, state, amount)
   state.used = state.used + amount
 end
 
--- Told twice, because the first answer was lost, it is counted once.
+-- Told twice, because the first answer was lost, it is counted once. What makes no sense ends it
+-- before anything is marked or charged.
 local function count_tokens()
-  if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', MARK_SECONDS) then return 0 end
+  local states = {}
   for i = 2, #KEYS do
     local window = ARGV[i + 1]
     local ends = window_end(window)
-    count_quota(KEYS[i], {used = quota_used(KEYS[i], window, ends), ends = ends}, ARGV[2])
+    states[i] = {used = quota_used(KEYS[i], window, ends), ends = ends}
   end
+  if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', MARK_SECONDS) then return 0 end
+  for i = 2, #KEYS do count_quota(KEYS[i], states[i], ARGV[2]) end
   return 1
 end
 

@@ -54,6 +54,29 @@ def test_acs3_signs_the_token_the_type_and_every_request_anew() -> None:
     assert first["x-acs-signature-nonce"] != second["x-acs-signature-nonce"]
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "canonical"),
+    [
+        ("/a%d6%d0", "name=%D6%D0+%2b&b", ("/a%D6%D0", "b=&name=%D6%D0%20%2B")),
+        ("/%e4%b8%ad", "n=%FF%2f*", ("/%E4%B8%AD", "n=%FF%2F%2A")),
+    ],
+)
+def test_acs3_signs_the_bytes_that_are_meant_whatever_they_spell(
+    path: str, query: str, canonical: tuple[str, str]
+) -> None:
+    """A parameter in GBK is no UTF-8."""
+    now = datetime(2023, 10, 26, 10, 22, 32, tzinfo=UTC)
+    found = acs3.signed(KEYS, "GET", "h.aliyuncs.com", path, query, [], NOTHING, now, "n")
+    sent = {**headers_of(found), "host": "h.aliyuncs.com"}
+    names = ["host", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce"]
+    lines = "".join(f"{name}:{sent[name]}\n" for name in names)
+    text = "\n".join(("GET", *canonical, lines, ";".join(names), NOTHING))
+    checked = f"ACS3-HMAC-SHA256\n{sha256(text.encode()).hexdigest()}"
+    secret = KEYS["access_key_secret"].encode()
+    expected = hmac.digest(secret, checked.encode(), "sha256").hex()
+    assert sent["authorization"].endswith(f"Signature={expected}")
+
+
 def aws_signature(request: ToSign, sent: dict[str, str], path: str, sign: Sign) -> str:
     """AWS' rules once more, as short as they can be said."""
     given = {n.decode().lower(): v.decode() for n, v in request.headers}

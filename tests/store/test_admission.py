@@ -1,6 +1,7 @@
 """One round trip: compare what is believed, check all limits, charge them all."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from unittest.mock import ANY
@@ -10,7 +11,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.judgement import NamedLimit
-from gateway.domain.keys.limits import Concurrency, Quota, Rate, Window
+from gateway.domain.keys.limits import Concurrency, Quota, Rate, Tokens, Window
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import PREPARE, Admission, Charged, Exceeded, Stale, with_lease
@@ -321,3 +322,22 @@ async def test_what_is_tried_out_is_still_asked_of_a_master_alone(
             await charge(admission, spent)
     finally:
         await client.replicaof("NO", "ONE")
+
+
+async def test_tokens_are_charged_to_every_counter_or_to_none_and_once(
+    admission: Admission, client: Redis
+) -> None:
+    limits = tuple(
+        NamedLimit(name, name, Tokens(100, window))
+        for name, window in (("hour", Window.HOUR), ("day", Window.DAY))
+    )
+    hour, day = (f"gw:quota:{{{ID}}}:{one.counter}" for one in limits)
+    await client.set(day, "no number")
+    await client.pexpireat(day, (int(time.time()) // 86400 + 1) * 86_400_000 + 1000)
+    with pytest.raises(StoreError, match="makes no sense"):
+        await admission.count_tokens(ID, limits, 7, "request")
+    assert await client.get(hour) is None
+    await client.delete(day)
+    for _ in range(2):
+        await admission.count_tokens(ID, limits, 7, "request")
+    assert await client.mget(hour, day) == ["7", "7"]
