@@ -49,6 +49,8 @@ class LivePolicies:
         self._settling = Settling(listing, is_written)
         # Good files, refused for what they alone do not tell; and when that was last asked.
         self._held_up: tuple[Loaded, float] | None = None
+        # From reading to taking: a set that waits in its vet is never put over a newer one.
+        self._turn = asyncio.Lock()
 
     async def watch(self) -> None:
         """Reload whenever the files have changed and rest. Never ends by itself.
@@ -63,14 +65,16 @@ class LivePolicies:
             if not self._settling.due(listing, loop.time()):
                 await self._ask_again(loop.time())
                 continue
-            loaded = await asyncio.to_thread(read_listing, self._directory, listing)
-            if loaded is not None:
-                self._settling.tried(listing)
-                await self._consider(loaded, "change")
+            async with self._turn:
+                loaded = await asyncio.to_thread(read_listing, self._directory, listing)
+                if loaded is not None:
+                    self._settling.tried(listing)
+                    await self._consider(loaded, "change")
 
     async def reload(self, reason: str) -> Loaded:
         """Read the files now. A bad set leaves the last good one in force."""
-        return await self._consider(await self._read(), reason)
+        async with self._turn:
+            return await self._consider(await self._read(), reason)
 
     async def candidate(self) -> Loaded:
         """What a reload would take now; nothing is taken."""
@@ -90,17 +94,16 @@ class LivePolicies:
 
     async def _ask_again(self, now: float) -> None:
         """A credential that was missing may have been set: then nobody touches the files again."""
-        held_up = self._held_up
-        if held_up is None or now - held_up[1] < AGAIN_SECONDS:
-            return
-        loaded = await self._vetted(held_up[0])
-        if self._held_up is not held_up:
-            return
-        if loaded.policies is None:
-            self._held_up = (held_up[0], now)
-            return
-        self._held_up = None
-        self._take(loaded, "what was missing is there")
+        async with self._turn:
+            if self._held_up is None or now - self._held_up[1] < AGAIN_SECONDS:
+                return
+            read, _ = self._held_up
+            loaded = await self._vetted(read)
+            if loaded.policies is None:
+                self._held_up = (read, now)
+                return
+            self._held_up = None
+            self._take(loaded, "what was missing is there")
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:

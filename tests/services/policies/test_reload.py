@@ -220,3 +220,30 @@ async def test_a_set_is_taken_once_what_was_missing_is_there(
     replace(file, text(3))
     await until(lambda: port(live) == 3)
     assert asked == before + 1
+
+
+async def test_a_set_that_waits_in_its_vet_is_never_put_over_a_newer_one(
+    file: Path, live: LivePolicies
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def vet(policies: Policies) -> tuple[Problem, ...]:
+        if policies.agents["a"].upstreams[0].port == 2:
+            asked.set()
+            await go_on.wait()
+        return ()
+
+    live.vet = vet
+    taken: list[int] = []
+    live.after_swap = lambda before, after: taken.append(after.agents["a"].upstreams[0].port)
+    replace(file, text(2))
+    await asked.wait()
+    replace(file, text(3))
+    reloading = asyncio.create_task(live.reload("SIGHUP"))
+    # Time enough to be taken, were it not waiting for its turn.
+    await asyncio.wait({reloading}, timeout=0.3)
+    go_on.set()
+    await reloading
+    await until(lambda: len(taken) >= 2)
+    assert taken[:2] == [2, 3]
+    assert port(live) == 3
