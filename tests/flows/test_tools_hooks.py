@@ -149,9 +149,65 @@ async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
         first, last = messages(heard)
         assert first["method"] == "notifications/progress"
         assert last["error"]["data"]["error"]["code"] == "hook_refused" and last["id"] == 7
-        result = await send(world, key, request("tasks/result", taskId="t"))
-        assert code(result) == (403, "hook_refused")
-        assert b"private" not in heard.body + result.body
+        for method in ("tasks/result", "tasks/get", "tasks/list"):
+            result = await send(world, key, request(method, taskId="t"))
+            assert code(result) == (403, "hook_refused"), method
+            assert b"private" not in heard.body + result.body
+
+
+@pytest.mark.parametrize("message", [call("x"), request("tasks/get", taskId="t")])
+async def test_an_answer_that_is_no_message_is_no_way_around_a_hook(
+    world: World, key: Key, message: dict[str, object]
+) -> None:
+    """By its type, or by what it says; what says nothing needs no look."""
+    given = (200, "", "")
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        status, kind, body = given
+        return web.Response(status=status, text=body, content_type=kind)
+
+    async with backend() as hostile:
+        hostile.answer = answer
+        inject: dict[str, object] = {}
+        put_tools(world, f"{hostile.url}/mcp", hooks={"after": [f"{OWN}:look"]}, inject=inject)
+        for given in (
+            (400, "application/problem+json", '{"detail": "private"}'),
+            (500, "text/plain", "private"),
+            (202, "text/plain", "private"),
+            (202, "application/x-ndjson", '{"result": "private"}'),
+            (400, "application/json", '{"detail": "private"}'),
+            (200, "application/json", '{"content": ["private"]}'),
+            (400, "text/event-stream", 'data: {"content": ["private"]}\n\n'),
+            (200, "text/event-stream", "data: private\n\n"),
+        ):
+            told = await send(world, key, message)
+            assert b"private" not in told.body, given
+            if given[1] != "text/event-stream":
+                assert code(told) == (502, "upstream_protocol")
+        given = (400, "text/plain", "")
+        assert (await send(world, key, message)).status == 400
+        given = (400, "text/plain", "no list")
+        assert (await send(world, key, request("tools/list"))).body == b"no list"
+
+
+async def test_what_a_task_came_to_is_not_told_beside_a_hook(world: World, key: Key) -> None:
+    """In what comes unasked, to whoever listens and in the answer to a call."""
+    params = {"taskId": "t", "status": "completed", "result": {"content": ["private"]}}
+    told = {"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": params}
+    result = {"jsonrpc": "2.0", "id": 7, "result": {"content": []}}
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        events = f"data: {json.dumps(told)}\n\ndata: {json.dumps(result)}\n\n"
+        return web.Response(text=events, content_type="text/event-stream")
+
+    async with backend() as hostile:
+        hostile.answer = answer
+        inject: dict[str, object] = {}
+        put_tools(world, f"{hostile.url}/mcp", hooks={"after": [f"{OWN}:stamp"]}, inject=inject)
+        for message in (None, call("x"), request("subscriptions/listen", notifications={})):
+            method = "POST" if message else "GET"
+            shown, *_ = messages(await send(world, key, message, method=method))
+            assert shown["params"] == {"taskId": "t", "status": "completed"}
 
 
 @pytest.mark.parametrize(

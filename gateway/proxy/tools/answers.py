@@ -166,7 +166,7 @@ class EventsBody:
             message = decode(event.data)
         except NoMessageError:
             # No client takes it for a message either.
-            return Event(self._searched(event.data), rest).encode()
+            return Event(self._unread(event.data), rest).encode()
         return await as_event(message, self._task, rest)
 
     async def _sealed(self, line: bytes) -> bytes:
@@ -176,6 +176,15 @@ class EventsBody:
             return line
         sealed = await self._sessions.seal(told.decode("latin-1"), self._task.owner.events)
         return b"id: " + sealed.encode("ascii")
+
+    def _unread(self, data: bytes) -> bytes:
+        """What is shown of what is no message: nothing, where own code was to look at it."""
+        try:
+            self._task.check_unread()
+        except Denied as denied:
+            self._task.withheld(denied)
+            return b""
+        return self._searched(data)
 
     def _searched(self, text: bytes) -> bytes:
         if self._task.known is None:

@@ -51,6 +51,9 @@ class ToolErrand:
             head.headers = [await self._sealed(header) for header in head.headers]
         looks = kind == EVENTS or (kind == JSON and self._task.looks)
         if head.bodiless or not looks:
+            if not head.bodiless and head.content_length != 0:
+                check_refused(dress, head)
+                self._task.check_unread()
             return scrubbed(outgoing, dress, head, call, payload)
         check_refused(dress, head)
         outgoing = beside_limits(outgoing, head)

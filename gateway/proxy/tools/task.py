@@ -23,7 +23,9 @@ from gateway.services.tools.hooks import run_after, run_before
 Tell = Callable[[AuditEvent], None]
 
 _LISTS = "tools/list"
-_TASK_RESULT = "tasks/result"
+# Any of them may hold what the call of the task came to.
+_TASKS = "tasks/"
+_NO_ANSWER = "What is no JSON-RPC message cannot be looked at, and is not shown."
 _NOT_LATER = (
     "Answers of this server are looked at as they are given, and one that is fetched later is not "
     "shown. Make the call again."
@@ -98,8 +100,12 @@ class ToolTask:
     @property
     def looks(self) -> bool:
         """Whether what comes back is looked at at all."""
-        looked_at = self._is_of_another_call or bool(self.call and self._hooks.after)
-        return self._known is not None or self._filters or looked_at
+        return self._known is not None or self._filters or bool(self._hooks.after)
+
+    def check_unread(self) -> None:
+        """Denied where own code is to look at the answer, and it is none that can be looked at."""
+        if self._hooks.after and (self.call is not None or self._is_of_task):
+            raise Denied(Code.UPSTREAM_PROTOCOL, _NO_ANSWER)
 
     @property
     def known(self) -> Known | None:
@@ -109,14 +115,15 @@ class ToolTask:
     async def shown(self, message: Mapping[str, Any]) -> bytes:
         """What is shown of one message of the server's, as JSON.
 
-        Denied where own code withholds it; RecursionError where it has too many levels.
+        Denied where own code withholds it, or has nothing to look at; RecursionError where it has
+        too many levels.
         """
         shown: Mapping[str, Any] = message
         if self._filters and isinstance(_result(shown).get("tools"), list):
             shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
         call = self.call if self.is_response(shown) and self._hooks.after else None
-        if self._is_of_another_call and self.is_response(shown):
-            raise Denied(Code.HOOK_REFUSED, _NOT_LATER)
+        if self._hooks.after:
+            shown = self._of_now(shown)
         if self._known is None:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(self._known)
@@ -168,12 +175,19 @@ class ToolTask:
             )
         )
 
+    def _of_now(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The message without what comes of a call that is not known here: one of a stream that is
+        taken up again, or of a task."""
+        if self.is_response(message):
+            if self.asked.rpc is None or self._is_of_task:
+                raise Denied(Code.HOOK_REFUSED, _NOT_LATER)
+        elif "method" not in message:
+            self.check_unread()
+        return mcp.without_outcome(message)
+
     @property
-    def _is_of_another_call(self) -> bool:
-        """Whether own code is to look at answers, and what comes may be one of a call that is not
-        known here: of a stream that is taken up again, or of a task."""
-        asked = self.asked.rpc
-        return bool(self._hooks.after) and (asked is None or asked.method == _TASK_RESULT)
+    def _is_of_task(self) -> bool:
+        return self.asked.rpc is not None and self.asked.rpc.method.startswith(_TASKS)
 
     @property
     def _filters(self) -> bool:
