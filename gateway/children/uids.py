@@ -6,6 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
+from gateway.domain.children import UIDS
 from gateway.domain.errors import OperationError
 
 # Far above what people, services and containers are given, and below what is 32 bits signed.
@@ -22,7 +23,7 @@ class Uids:
     """
 
     def __init__(self, directory: Path, span: tuple[int, int] | None) -> None:
-        self._path = directory / f"tool-uids{'' if span is None else f'-{span[0]}'}"
+        self._path = directory / (UIDS if span is None else f"{UIDS}-{span[0]}")
         self._span = span
         self._known: dict[str, int] = {}
         self._read = 0

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+# What the files with their user ids are called in a state directory, or begin with.
+UIDS = "tool-uids"
+
 
 class Isolation(StrEnum):
     """What keeps a child from the gateway and from other children: a Unix user of its own, a

@@ -4,8 +4,10 @@ import hashlib
 import os
 import secrets
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
+from gateway.domain.children import UIDS
 from gateway.domain.errors import OperationError
 
 PRIVATE = 0o700
@@ -14,7 +16,7 @@ KEY_BYTES = 32
 LONGEST_SOCKET = 100
 # Not the environment's: what it says differs between a login, a service and sudo.
 SHORT = Path("/tmp")  # noqa: S108 (in a directory of ours, mode 0700)
-# What the gateway makes in a state directory.
+# What the gateway makes in a state directory, beside its children's user ids.
 OWN = frozenset({"pepper", "master-key", "store", "store.lock", "store.sock"})
 PEPPER, MASTER_KEY = "pepper", "master-key"
 
@@ -54,7 +56,8 @@ def socket_path(folder: Path) -> Path:
 
 def _close_to_others(folder: Path) -> None:
     """Not where others have files: their programs would fail for a typing mistake here."""
-    if {path.name for path in folder.iterdir()} - OWN:
+    others = {path.name for path in folder.iterdir()} - OWN
+    if not all(name.startswith(UIDS) for name in others):
         raise OperationError(
             f"The state directory {folder} is open to other users and holds files that are not "
             "the gateway's: choose a directory of its own with --state-dir."
@@ -73,17 +76,26 @@ def own_key(folder: Path, name: str) -> str:
     Written whole under another name and linked, so that two starts at once share one.
     """
     path = prepare(folder) / name
-    if not path.exists():
-        draft = folder / f".{name}-{secrets.token_hex(8)}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        if not path.exists():
+            _make_key(path)
+        return path.read_text(encoding="ascii").strip()
+    except OSError as problem:
+        raise OperationError(
+            f"The key {path} cannot be kept: {problem.strerror}. Choose another directory with "
+            "--state-dir."
+        ) from None
+
+
+def _make_key(path: Path) -> None:
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text(encoding="ascii").strip()
+    finally:
+        draft.unlink()

@@ -16,8 +16,8 @@ log = structlog.get_logger()
 
 
 def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-    """Run `work`, which never ends by itself, until `end`. Where it fails, nobody awaits it: then
-    what it did is done no more, and the log says so."""
+    """Run `work` until it ends or is ended. Where it fails, nobody awaits it: what it did is done
+    no more, and the log says so."""
     task = asyncio.create_task(work)
     task.add_done_callback(_say_why)
     return task

@@ -107,7 +107,9 @@ class Supervisor:
         self._crew.reload()
 
     def _roll_soon(self) -> None:
-        task = asyncio.create_task(self._roll())
+        if self._stopped.is_set():
+            return
+        task = background(self._roll())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -214,12 +214,15 @@ async def test_after_sigterm_what_runs_in_any_worker_is_finished(
                 await asyncio.sleep(0.01)
         made.served.stop()
         await refuses_connections(made)
+        # It is too late to replace anybody.
+        made.served.stop(signal.SIGUSR2)
         agent.go_on.set()
         answers = [await connection.answer() for connection in kept]
         assert [(answer.status, answer.body) for answer in answers] == [(200, b"finished")] * 2
         assert await made.served.ends() == 0
         cut = [e["connections_cut"] for e in made.served.events if "connections_cut" in e]
         assert cut == [0, 0]
+        assert "rolling_restart_begun" not in [e["event"] for e in made.served.events]
 
 
 async def refuses_connections(made: Crew) -> None:
