@@ -191,13 +191,13 @@ def _in_base64(raw: bytes) -> Iterator[bytes]:
 
 
 class Scrubber:
-    """`feed` pieces in order, then `end`; what comes out is what may be shown. `seen`: what stands
-    for the secrets that were found."""
+    """`feed` pieces in order, then `end`; what comes out is what may be shown. `patterns`: others
+    may be looked for from any piece on. `seen`: what stands for the secrets that were found."""
 
-    __slots__ = ("_held", "_patterns", "seen")
+    __slots__ = ("_held", "patterns", "seen")
 
     def __init__(self, patterns: Patterns) -> None:
-        self._patterns = patterns
+        self.patterns = patterns
         self._held = b""
         self.seen: set[bytes] = set()
 
@@ -210,7 +210,7 @@ class Scrubber:
         return self._take(self._held, final=True)
 
     def _take(self, text: bytes, *, final: bool) -> bytes:
-        known = self._patterns
+        known = self.patterns
         shown: list[bytes] = []
         at, hold = 0, len(text) if final else self._unsure(text, 0)
         for number, start, end in known.matches(text):
@@ -228,7 +228,7 @@ class Scrubber:
 
     def _unsure(self, text: bytes, start: int) -> int:
         """Where the earliest part of `text` begins that may become a spelling of a secret."""
-        known = self._patterns
+        known = self.patterns
         # As good as every event of a stream ends in a line break, and few secrets have one.
         if text and text[-1] not in known.inner:
             return len(text)

@@ -26,6 +26,7 @@ class Secrets:
         """For messages of tools; None where there is nothing to look for."""
         return None if self.patterns is None else known(self.patterns)
 
-    def and_also(self, others: "Secrets") -> "Secrets":
-        new = tuple(one for one in others.pairs if one not in self.pairs)
+    def and_also(self, others: tuple[Secret, ...]) -> "Secrets":
+        """Itself where these are among them."""
+        new = tuple(one for one in others if one not in self.pairs)
         return Secrets(self.pairs + new) if new else self

@@ -14,6 +14,7 @@ from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.dress import Dress, limits_beside
 from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.services.credentials.inject import Injected
 
 _DRAFT_LIMITS = frozenset({b"ratelimit", b"ratelimit-policy"})
 _REFUSALS = frozenset({401, 403})
@@ -45,7 +46,7 @@ def scrubbed(
         raise PassedOverError("Another one should be asked.")
     check_refused(dress, head)
     outgoing = beside_limits(outgoing, head)
-    known = dress.secrets.patterns
+    known = dress.injected.secrets.patterns
     if known is None:
         return outgoing, payload
     head.headers = scrubbed_headers(head.headers, known)
@@ -58,14 +59,14 @@ def scrubbed(
         text = known.replaced(came_whole)
         head.content_length = len(text)
         return outgoing, WholeBody(text)
-    body = ScrubbedBody(payload, known, undo)
+    body = ScrubbedBody(payload, dress.injected, known, undo)
     head.content_length = body.whole()
     return outgoing, body
 
 
 def check_refused(dress: Dress, head: AnswerHead) -> None:
     """RefusedCredentialError where the answer means that what was put into the call is no good."""
-    if head.status in _REFUSALS and dress.secrets.pairs:
+    if head.status in _REFUSALS and dress.values.uses:
         raise RefusedCredentialError("The service refused the credential.")
 
 
@@ -91,11 +92,18 @@ def opener(head: AnswerHead) -> Inflater | None:
 
 
 class ScrubbedBody:
-    """Stands in for the reader of a body: what it gives has no secret in it."""
+    """Stands in for the reader of a body: what it gives has no secret in it, nor one that was put
+    into another call meanwhile."""
 
-    def __init__(self, payload: StreamReader, known: Patterns, inflater: Inflater | None) -> None:
+    def __init__(
+        self,
+        payload: StreamReader,
+        injected: Injected,
+        known: Patterns,
+        inflater: Inflater | None,
+    ) -> None:
         self._payload = payload
-        self._known = known
+        self._injected = injected
         self._scrubber = Scrubber(known)
         self._inflater = inflater
         self._ended = False
@@ -118,7 +126,7 @@ class ScrubbedBody:
         if self._inflater is not None or not self._payload.is_eof():
             return None
         self._ended = True
-        self._read = self._known.replaced(self._payload.read_nowait(-1))
+        self._read = self._scrubber.patterns.replaced(self._payload.read_nowait(-1))
         return len(self._read)
 
     def read_nowait(self, most: int) -> bytes:
@@ -126,7 +134,7 @@ class ScrubbedBody:
         if self._read is not None:
             read, self._read = self._read, b""
             return read
-        return self._scrubber.feed(self._opened(self._payload.read_nowait(most)))
+        return self._shown(self._opened(self._payload.read_nowait(most)))
 
     async def readany(self) -> bytes:
         """The next piece; empty at the end, CutError where it is cut."""
@@ -137,10 +145,16 @@ class ScrubbedBody:
                 if not piece:
                     return self._end()
                 text = self._opened(piece)
-            shown = self._scrubber.feed(text)
+            shown = self._shown(text)
             if shown:
                 return shown
         return b""
+
+    def _shown(self, text: bytes) -> bytes:
+        known = self._injected.secrets.patterns
+        if known is not None:
+            self._scrubber.patterns = known
+        return self._scrubber.feed(text)
 
     def _opened(self, piece: bytes) -> bytes:
         if self._inflater is None:
@@ -155,4 +169,4 @@ class ScrubbedBody:
         self._ended = True
         if self._inflater is not None and not self._inflater.whole:
             raise CutError("The compressed answer was cut.")
-        return self._scrubber.end()
+        return self._shown(b"") + self._scrubber.end()

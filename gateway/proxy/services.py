@@ -57,7 +57,7 @@ class Services:
         elif outgoing.head.has_body:
             body = await _held(exchange, outgoing, inject)
         try:
-            dress = Dress(injected.newest, body, injected.secrets, may_pass_over, metering, errand)
+            dress = Dress(injected, body, may_pass_over, metering, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             other = None
@@ -70,7 +70,7 @@ class Services:
         try:
             if errand is not None:
                 errand.check(other)
-            dress = Dress(other.newest, body, other.secrets, may_pass_over, metering, errand)
+            dress = Dress(other, body, may_pass_over, metering, errand)
             await self._send(exchange, outgoing, dress)
         except RefusedCredentialError:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
@@ -83,8 +83,7 @@ class Services:
             return replace(injected, newest=injected.previous, previous=None)
         if not self._injector.forget_tokens(injected):
             return None
-        again = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
-        return replace(again, secrets=injected.secrets.and_also(again.secrets))
+        return await self._injector.values(outgoing.agent, inject, outgoing.head.user)
 
     async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
         values = dress.values

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tests.flows.raw import exchange as raw_exchange
 from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.tools import BOTH, call, tools
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
@@ -124,6 +125,48 @@ async def test_an_event_is_passed_on_as_soon_as_it_is_there(world: World, there:
         assert first == b"data: [redacted:crm]\n\n"
         go_on.set()
         assert await answer.content.read() == b"data: more\n\n"
+
+
+async def test_a_stream_and_later_calls_show_no_value_that_a_rotation_parts_from_them(
+    world: World, there: Backend
+) -> None:
+    """The server tells all who listen of each call, and each call of the one before."""
+    listeners: list[asyncio.Queue[str]] = []
+    told, tool = "nothing", {"jsonrpc": "2.0", "method": "notifications/message"}
+
+    async def remember(request: web.Request, body: bytes) -> web.StreamResponse:
+        nonlocal told
+        if request.method == "GET":
+            queue: asyncio.Queue[str] = asyncio.Queue()
+            listeners.append(queue)
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            while True:
+                event = json.dumps({**tool, "params": {"data": await queue.get()}})
+                await response.write(f"data: {event}\n\n".encode())
+        for queue in listeners:
+            queue.put_nowait(request.headers["X-Token"])
+        before, told = told, request.headers["X-Token"]
+        return web.json_response({"jsonrpc": "2.0", "id": 7, "result": {"before": before}})
+
+    there.answer = remember
+    put(world, service(there, inject=INJECT) + tools(f"{there.url}/mcp", inject=INJECT)[11:])
+    key = await world.issue("services/crm", "tools/fc")
+    headers = {"Authorization": f"Bearer {key.text}", "Accept": "text/event-stream"}
+    vault = Vault(world.client)
+    for path, first in (("/services/crm/x", 2), ("/tools/fc/mcp", 6)):
+        listeners.clear()
+        async with world.session.get(world.url + path, headers=headers) as stream:
+            for number in range(first, first + 4):
+                value = f"value-number-{number}-of-crm"
+                await keep(world, vault, "crm", "api_key", number, value=value)
+                sent = json.dumps(call("x")).encode()
+                answer = await world.call(key, path, "POST", BOTH, sent)
+                assert answer.json["result"]["before"] in ("[redacted:crm]", "nothing")
+                assert there.last.headers["x-token"] == [value]
+                async with asyncio.timeout(10):
+                    event = await stream.content.readuntil(b"\n\n")
+                assert b"[redacted:crm]" in event and b"value" not in event
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

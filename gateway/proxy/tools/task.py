@@ -46,7 +46,6 @@ class ToolTask:
         self._exchange = exchange
         self._tell = tell
         self._hooks = agent.tools.hooks if agent.tools is not None else Hooks()
-        self._known: Known | None = None
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
         self._key_id = outgoing.passage.key_id
@@ -80,10 +79,10 @@ class ToolTask:
 
     def take(self, injected: Injected) -> None:
         """What is put into it; Denied where a value could not be kept out of the answer."""
-        for name, value in injected.secrets.pairs:
+        for name, value in injected.hidden.own:
             if len(value) < SHORTEST_INJECTED:
                 raise _too_short(name)
-        self._injected, self._known = injected, injected.secrets.known
+        self._injected = injected
 
     def message(self, values: Values) -> rpc.Message | None:
         """The message as it is sent, with what is injected; None: there is none."""
@@ -100,7 +99,7 @@ class ToolTask:
     @property
     def looks(self) -> bool:
         """Whether what comes back is looked at at all."""
-        return self._known is not None or self._filters or bool(self._hooks.after)
+        return self.known is not None or self._filters or bool(self._hooks.after)
 
     def check_unread(self) -> None:
         """Denied where own code is to look at the answer, and it is none that can be looked at."""
@@ -109,8 +108,8 @@ class ToolTask:
 
     @property
     def known(self) -> Known | None:
-        """What must not come back; None: there is nothing."""
-        return self._known
+        """What must not come back, by now; None: there is nothing."""
+        return None if self._injected is None else self._injected.secrets.known
 
     async def shown(self, message: Mapping[str, Any]) -> bytes:
         """What is shown of one message of the server's, as JSON.
@@ -124,9 +123,10 @@ class ToolTask:
         call = self.call if self.is_response(shown) and self._hooks.after else None
         if self._hooks.after:
             shown = self._of_now(shown)
-        if self._known is None:
+        known = self.known
+        if known is None:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
-        search = Search(self._known)
+        search = Search(known)
         if call is None:
             written = search.written(shown)
         else:

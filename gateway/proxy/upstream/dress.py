@@ -13,7 +13,6 @@ from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header
 from gateway.protocol.http.upstream_request import framing, write_head
 from gateway.protocol.inject import with_headers, with_query
-from gateway.protocol.secrets import Secrets
 from gateway.services.credentials.inject import Injected, Values
 
 if TYPE_CHECKING:
@@ -27,16 +26,20 @@ _LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelim
 
 @dataclass(slots=True)
 class Dress:
-    """`body`: held whole, with what is put into it; None: there is none, or it streams.
-    `secrets`: what must not come back. `may_pass_over`: somebody else can be asked where this one
-    has too much to do, or has broken. `metering`: what counts what the answer takes."""
+    """`injected`: its newest values are put in, and its secrets must not come back. `body`: held
+    whole, with what is put into it; None: there is none, or it streams. `may_pass_over`: somebody
+    else can be asked where this one has too much to do, or has broken. `metering`: what counts
+    what the answer takes."""
 
-    values: Values
+    injected: Injected
     body: bytes | None = field(repr=False)
-    secrets: Secrets = field(repr=False)
     may_pass_over: bool = False
     metering: "Metering | None" = None
     errand: "Errand | None" = None
+
+    @property
+    def values(self) -> Values:
+        return self.injected.newest
 
 
 class Errand(Protocol):

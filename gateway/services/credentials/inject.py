@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import aiohttp
 import structlog
@@ -21,6 +22,7 @@ from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secret, Secrets
 from gateway.services.credentials.current import LiveCredentials, id_of
+from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
 from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
@@ -58,13 +60,18 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """`previous`: with the values before a rotation, while its grace lasts. `secrets`: all values
+    """`previous`: with the values before a rotation, while its grace lasts. `hidden`: all values
     in both, and what is made of them. `tokens`: those that were fetched."""
 
     newest: Values
     previous: Values | None
-    secrets: Secrets
+    hidden: Hidden
     tokens: tuple[tuple[CredentialId, str], ...] = field(repr=False)
+
+    @property
+    def secrets(self) -> Secrets:
+        """What must not come back now; a stream asks again."""
+        return self.hidden.secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +85,29 @@ class _Kept:
 
 
 @asynccontextmanager
-async def open_injector(credentials: LiveCredentials) -> AsyncIterator["Injector"]:
+async def open_injector(
+    credentials: LiveCredentials, remembered: float = REMEMBERED_SECONDS
+) -> AsyncIterator["Injector"]:
     """Until the context ends; what it fetches is fetched without cookies."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         tokens = Tokens(session, time.monotonic)
         try:
-            yield Injector(credentials, tokens)
+            yield Injector(credentials, tokens, remembered)
         finally:
             await tokens.close()
 
 
 class Injector:
-    """Finds values in memory; Denied(credential_unavailable) where one cannot be had."""
+    """Finds values in memory; Denied(credential_unavailable) where one cannot be had.
+    `remembered`: for how many seconds what was rotated away is looked for."""
 
-    def __init__(self, credentials: LiveCredentials, tokens: Tokens) -> None:
+    def __init__(self, credentials: LiveCredentials, tokens: Tokens, remembered: float) -> None:
         self._credentials = credentials
+        self._remembered = remembered
         self._tokens = tokens
         self._kept: dict[Place, _Kept] = {}
+        # As long as one is kept, or a stream is open that was begun there.
+        self._lately: WeakValueDictionary[Place, Lately] = WeakValueDictionary()
         self._looked_at = -math.inf
 
     def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
@@ -126,21 +139,22 @@ class Injector:
                 older[reference] = (credential, previous)
         found = await self._fetched(newest)
         place = service.place, user
-        injected = _injected(inject, found, older, self._secrets_of(place, found, older))
+        injected = _injected(inject, found, older, self._hidden(place, found, older))
         until = -math.inf
         if all(_may_be_kept(credential) for credential, _ in found.values()):
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
+        self._kept.pop(place, None)
         if len(self._kept) >= MOST_KEPT:
-            self._kept.clear()
+            del self._kept[next(iter(self._kept))]
         self._kept[place] = _Kept(inject, generation, until, injected)
         return injected
 
-    def _secrets_of(self, place: Place, newest: Found, older: Found) -> Secrets:
-        """Those of the last time, where they are the same: to look for others is to be prepared."""
-        pairs, kept = tuple(_secrets(newest, older)), self._kept.get(place)
-        if kept is not None and kept.injected.secrets.pairs == pairs:
-            return kept.injected.secrets
-        return Secrets(pairs)
+    def _hidden(self, place: Place, newest: Found, older: Found) -> Hidden:
+        pairs, lately = tuple(_secrets(newest, older)), self._lately.get(place)
+        if lately is None:
+            lately = self._lately[place] = Lately(self._remembered)
+        lately.put_in(pairs)
+        return Hidden(pairs, lately)
 
     async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
         """The first credential of these that is not there, even after another look; None: all are.
@@ -195,12 +209,12 @@ def _is_token(reference: Reference, credential: Credential) -> bool:
     return TYPES[credential.type].fetched and not reference.field
 
 
-def _injected(inject: Inject, newest: Found, older: Found, secrets: Secrets) -> Injected:
+def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> Injected:
     previous = None
     if older:
         previous = _values(inject, {**newest, **older})
     tokens = tuple((c.id, v.fields[""]) for r, (c, v) in newest.items() if _is_token(r, c))
-    return Injected(_values(inject, newest), previous, secrets, tokens)
+    return Injected(_values(inject, newest), previous, hidden, tokens)
 
 
 def _values(inject: Inject, found: Found) -> Values:

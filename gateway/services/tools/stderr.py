@@ -35,7 +35,7 @@ class ToolStderr:
 
     def hide(self, secrets: Secrets) -> None:
         """From now on, these too."""
-        all_of_them = self._secrets.and_also(secrets)
+        all_of_them = self._secrets.and_also(secrets.pairs)
         if all_of_them is self._secrets:
             return
         if self._scrubber is not None:

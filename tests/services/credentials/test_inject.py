@@ -1,5 +1,6 @@
 """What is put into calls is prepared once, and does not outlive the credential that it is of."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from gateway.domain.policies.references import Reference, parse
 from gateway.domain.policies.services import Inject, Scheme, Sign
 from gateway.domain.policies.snapshot import Agent
 from gateway.services.credentials.current import LiveCredentials
-from gateway.services.credentials.inject import Injected, Injector, open_injector
+from gateway.services.credentials.inject import MOST_KEPT, Injected, Injector, open_injector
 from tests.services.vaults import Vault
 
 INJECT = Inject(headers=(("X-Secret", parse("${credentials.aa}")),))
@@ -48,28 +49,88 @@ def texts(injected: Injected) -> tuple[bytes, bytes | None]:
     return injected.newest.headers[0][1], older.headers[0][1] if older is not None else None
 
 
-async def test_a_value_that_was_rotated_away_is_not_kept(vault: Vault) -> None:
+async def values(injector: Injector) -> list[str]:
+    found = await injector.values(SERVICE, INJECT, None)
+    return [value for _, value in found.secrets.pairs]
+
+
+async def test_a_value_that_was_rotated_away_is_looked_for_for_a_while_and_then_not_kept(
+    vault: Vault,
+) -> None:
     await vault.write("aa", 1)
     sync = vault.sync()
     await sync.check()
     credentials = LiveCredentials(sync, lambda: vault.wall)
-    async with open_injector(credentials) as injector:
+    async with open_injector(credentials, remembered=0.3) as injector:
         injected = await injector.values(SERVICE, INJECT, None)
-        patterns, left = injected.secrets.patterns, weakref.ref(injected.secrets)
+        patterns = injected.secrets.patterns
         assert patterns is not None and patterns.replaced(b"<aa-1>") == b"<[redacted:aa]>"
         assert injector.kept(SERVICE, INJECT, None) is injected
         await vault.write("aa", 2, grace=510)
         await sync.check()
         assert injector.kept(SERVICE, INJECT, None) is None
-        found = await injector.values(SERVICE, INJECT, None)
-        assert [value for _, value in found.secrets.pairs] == ["aa-2", "aa-1"]
+        assert await values(injector) == ["aa-2", "aa-1"]
         vault.wall = 510.0
         assert injector.kept(SERVICE, INJECT, None) is None, "its grace has ended"
-        found = await injector.values(SERVICE, INJECT, None)
-        assert [value for _, value in found.secrets.pairs] == ["aa-2"]
+        # Servers remember.
+        assert await values(injector) == ["aa-2", "aa-1"]
+        left = weakref.ref((await injector.values(SERVICE, INJECT, None)).secrets)
         del injected, patterns
-        gc.collect()
-        assert left() is None
+        async with asyncio.timeout(10):
+            while left() is not None:
+                await asyncio.sleep(0.02)
+                gc.collect()
+        assert await values(injector) == ["aa-2"]
+
+
+async def test_a_call_looks_for_what_was_put_into_later_ones_at_its_place_and_no_other(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa", 1)
+    await sync.check()
+    early = await injector.values(SERVICE, INJECT, None)
+    others = Agent("other", (), kind="services", inject=INJECT)
+    elsewhere = await injector.values(others, INJECT, None)
+    users = await injector.values(SERVICE, INJECT, "u1")
+    for number in range(2, 22):
+        await vault.write("aa", number)
+        await sync.check()
+        late = await injector.values(SERVICE, INJECT, None)
+        assert {value for _, value in late.hidden.own} == {f"aa-{number}"}
+    looked_for = [value for _, value in early.secrets.pairs]
+    assert looked_for == [*(f"aa-{number}" for number in range(21, 12, -1)), "aa-1"], "its own"
+    assert [value for _, value in late.secrets.pairs] == looked_for[:-1]
+    for far in (elsewhere, users):
+        assert [value for _, value in far.secrets.pairs] == ["aa-1"]
+
+
+async def test_what_looks_for_two_that_take_turns_is_made_once(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa", 1)
+    await vault.write("bb", 1)
+    await sync.check()
+    inject = header("${credentials.bb}")
+    await injector.values(SERVICE, INJECT, None)
+    both = (await injector.values(SERVICE, inject, None)).secrets
+    for one in (INJECT, inject, INJECT):
+        assert (await injector.values(SERVICE, one, None)).secrets is both
+
+
+async def test_a_place_that_an_open_call_is_of_is_known_however_many_others_there_are(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa", 1)
+    await sync.check()
+    early = await injector.values(SERVICE, INJECT, None)
+    for number in range(MOST_KEPT):
+        await injector.values(SERVICE, INJECT, f"u{number}")
+    assert injector.kept(SERVICE, INJECT, None) is None
+    assert injector.kept(SERVICE, INJECT, "u0") is not None
+    await vault.write("aa", 2)
+    await sync.check()
+    await injector.values(SERVICE, INJECT, None)
+    assert [value for _, value in early.secrets.pairs] == ["aa-2", "aa-1"]
 
 
 async def test_what_looks_for_a_value_is_made_once_whatever_else_changes(vault: Vault) -> None:
