@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.flows.services import backend
 from tests.flows.tools import (
     LEGACY,
+    TOKEN,
     Servers,
     call,
     code,
@@ -104,6 +106,24 @@ async def test_a_message_arrives_as_it_was_decided_on(world: World, vault: Vault
     odd = _call('"name":"who\\u0061mi"').replace(b":1,", b':"\\u0061",').replace(b"/", b"\\/")
     answer = await send(world, key, odd, headers=headers)
     assert answer.status == 200 and said(answer)["id"] == "a"
+
+
+async def test_what_the_gateway_fills_in_is_given_by_nobody_else(
+    world: World, vault: Vault
+) -> None:
+    """Nor under names that a server which ignores case takes for it, nor in a header."""
+    key = await world.issue("tools/fc", users=("u1",))
+    async with backend() as server:
+        inject = {"arguments": {"access_key": "${user.github.value}"}}
+        put_tools(world, f"{server.url}/mcp", inject=inject)
+        given = {"access_key": "a", "Access_Key": "b", "acce\u017fs_\u212aey": "c", "region": "eu"}
+        headers = {"Mcp-Param-Access_Key": "b", "MCP-PARAM-access-KEY": "b"}
+        headers["Mcp-Param-Region"] = "eu"
+        await send(world, key, call("x", **given), headers=headers)
+        sent = json.loads(server.last.body)["params"]["arguments"]
+        assert sent == {"access_key": TOKEN + "u1", "region": "eu"}
+        passed = [name for name in server.last.headers if name.startswith("mcp-param-")]
+        assert passed == ["mcp-param-region"]
 
 
 async def test_a_message_that_is_too_long_is_refused(

@@ -45,7 +45,7 @@ class Site:
 
     async def server(self, seat: Seat = SEAT, **changes: Any) -> StdioServer:
         wanted = Wanted(replace(self.tools, **changes), self.env)
-        return await self.pool.server(seat, wanted, Secrets((("token", SECRET),)), PATIENT)
+        return await self.pool.server(seat, wanted, Secrets((("token", SECRET),)))
 
     async def said(self, name: str, seat: Seat = SEAT, **arguments: Any) -> list[dict[str, Any]]:
         """All messages of one call."""

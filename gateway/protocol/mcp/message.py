@@ -22,6 +22,8 @@ HEADER_MISMATCH = -32020
 UNSUPPORTED_VERSION = -32022
 METHODS = ("GET", "POST", "DELETE")
 
+# Its value repeats an argument of the call.
+_PARAM = "mcp-param-"
 _VERSION, _METHOD, _NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
 _HEADERS = frozenset({SESSION, LAST_EVENT, _VERSION, _METHOD, _NAME})
 
@@ -110,6 +112,11 @@ def check_fields(fields: Fields, rpc: Rpc) -> None:
     meant = rpc.params.get(member) if member else None
     if (name or (needed and meant is not None)) and _decoded(name) != meant:
         raise _mismatch("Mcp-Name", rpc)
+
+
+def argument_headers(names: Iterable[str]) -> frozenset[bytes]:
+    """The headers that repeat these arguments, in lower case and with hyphens alone."""
+    return frozenset((_PARAM + name.casefold()).replace("_", "-").encode() for name in names)
 
 
 def scope_of(server: str, rpc: Rpc | None) -> Scope:

@@ -33,7 +33,7 @@ def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, .
         name,
         upstreams,
         timeouts=section.timeouts.read(),
-        max_body=LONGEST_MESSAGE if section.max_body is None else section.max_body,
+        max_body=min(section.max_body or LONGEST_MESSAGE, LONGEST_MESSAGE),
         kind="tools",
         inject=Inject(
             tuple(inject.headers.items()),

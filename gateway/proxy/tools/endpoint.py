@@ -11,7 +11,6 @@ from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc
-from gateway.protocol.policy.tools import LONGEST_MESSAGE
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.services import Services, read_whole
 from gateway.proxy.tools.asked import Asked
@@ -61,8 +60,9 @@ class Tools:
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             await self._gatekeeper.identify(head, policies, address)
-            most = agent.max_body or LONGEST_MESSAGE
-            exchange.held = await read_whole(exchange, most, expects=b"expect" in head.fields)
+            assert agent.max_body is not None  # noqa: S101 (each server of tools has one)
+            expects = b"expect" in head.fields
+            exchange.held = await read_whole(exchange, agent.max_body, expects=expects)
         elif head.method == "POST":
             exchange.held = exchange.buffered_body()
         try:
@@ -108,7 +108,7 @@ class Tools:
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:
-            outgoing.head.headers = _sent(outgoing.head, asked)
+            outgoing.head.headers = _sent(outgoing.head, asked, inject)
             await self._services.forward(exchange, outgoing, inject, errand=errand)
             return
         injected = await self._injector.values(agent, inject, user)
@@ -127,10 +127,11 @@ def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) ->
         raise Denied(Code.ORIGIN_DENIED)
 
 
-def _sent(head: RequestHead, asked: Asked) -> list[Header]:
+def _sent(head: RequestHead, asked: Asked, inject: Inject) -> list[Header]:
     """The headers for the server: with the session by its own name, and without what is between the
-    caller and the gateway."""
-    headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
+    caller and the gateway, or repeats an argument that is put in."""
+    not_passed = _NOT_PASSED | mcp.argument_headers(name for name, _ in inject.arguments)
+    headers = [header for header in head.headers if _plain(header[0]) not in not_passed]
     if asked.session:
         headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
     if asked.last_event:
@@ -138,6 +139,11 @@ def _sent(head: RequestHead, asked: Asked) -> list[Header]:
     if asked.rpc is not None:
         headers.append((b"Content-Type", b"application/json"))
     return headers
+
+
+def _plain(header: bytes) -> bytes:
+    """To many servers an underscore in a header is a hyphen."""
+    return header.lower().replace(b"_", b"-")
 
 
 def _missing(name: CredentialId, *, decoy: bool) -> Denied:

@@ -92,7 +92,9 @@ class ToolTask:
         if not self.tool or not (values.arguments or self._hooks.before):
             return asked.message
         given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
-        arguments = dict(given)
+        # Some servers ignore case.
+        filled_in = {name.casefold() for name, _ in values.arguments}
+        arguments = {name: given[name] for name in given if name.casefold() not in filled_in}
         arguments.update(values.arguments)
         return mcp.with_arguments(asked.message, arguments)
 

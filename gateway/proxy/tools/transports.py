@@ -62,7 +62,7 @@ class StdioTools(_Programs):
         stateless = call.version == STATELESS
         seat = Seat(agent.name, call.key_id, call.user, stateless)
         wanted = Wanted(tools, dict(call.env))
-        server = await self._pool.server(seat, wanted, call.secrets, agent.timeouts)
+        server = await self._pool.server(seat, wanted, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
             return ToolAnswer(_once(_greeted(call.message, server.greeting)))
         asked = server.ask(call.message, call.secrets, agent.timeouts)

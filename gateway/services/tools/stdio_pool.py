@@ -69,9 +69,7 @@ class StdioPool:
         self._is_closed = False
         places.make_room = self._make_room
 
-    async def server(
-        self, seat: Seat, wanted: Wanted, secrets: Secrets, timeouts: Timeouts
-    ) -> StdioServer:
+    async def server(self, seat: Seat, wanted: Wanted, secrets: Secrets) -> StdioServer:
         """The server in `seat`, started if it does not run; Denied where it cannot be had."""
         held = self._seats.setdefault(seat, _Held())
         async with held.lock:

@@ -77,6 +77,11 @@ def test_an_mcp_server_at_a_url_has_what_the_file_says() -> None:
     assert policies.origins["tools/fc"].line == 3
 
 
+def test_a_message_is_held_whole_and_has_a_longest_length_whatever_the_file_says() -> None:
+    fc = read(ALL.replace("max_body: 1MB", "max_body: 1GB")).tools["fc"]
+    assert fc.max_body == 4 * 2**20
+
+
 def test_programs_have_what_the_file_says() -> None:
     policies = read(ALL)
     files, cloud = policies.tools["files"], policies.tools["cloud"]
