@@ -43,7 +43,8 @@ from gateway.services.keys.lifecycle import KeyChange
 from gateway.store.keys import KeyStore
 
 WRITE = ("keys",)
-_TAG = re.compile(r'"([0-9a-f]{40})"')
+# Weak ones never match (RFC 9110 section 13.1.1).
+_TAG = re.compile(r'(?<!W/)"([0-9a-f]{40})"')
 
 
 class IssuedShape(BaseModel):

@@ -29,6 +29,7 @@ PREFIX = "/admin/v1"
 ADMIN = "admin"
 JSON = "application/json"
 LONGEST_BODY = 512 * 1024
+_NO_REVISION = f"If-Match is not compared here: leave it out, or see {PREFIX}/openapi.json."
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 Backend = TypeVar("Backend")
@@ -193,6 +194,8 @@ class Api(Generic[Backend]):
         if not caller.may(route.powers):
             needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
             raise scope_denied(f"This needs a key with {needed}.", (*route.powers, ADMIN)[0])
+        if b"if-match" in headers and route.method != "GET" and "If-Match" not in route.headers:
+            raise ApiError(400, "bad_request", _NO_REVISION)
         call = Call(caller, parts, headers, _query(route.query, query), _body(route.body, body))
         try:
             told = await route.handler(self._backend, call)
@@ -291,4 +294,5 @@ def problem_reply(problem: ApiError, request_id: str) -> Reply:
         headers += (("Allow", ", ".join(problem.allow)),)
     again = problem.status == 503
     headers += (("Retry-After", "1") if again else ("x-should-retry", "false"),)
-    return Reply(problem.status, headers, orjson.dumps(told))
+    denied = problem.code if problem.status == 403 else ""
+    return Reply(problem.status, headers, orjson.dumps(told), denied)

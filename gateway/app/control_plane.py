@@ -56,7 +56,8 @@ async def open_admin_door(
         async def answer(request: AdminRequest) -> Reply | Streamed | None:
             return await api(request) or await console(request)
 
-        yield AdminDoor(metrics, base.gatekeeper, base.policies, answer, keyless=keyless)
+        denied = plane.denials.count
+        yield AdminDoor(metrics, base.gatekeeper, base.policies, answer, denied, keyless=keyless)
 
 
 def _backend(

@@ -25,7 +25,7 @@ from gateway.proxy.tools.programs import ToolPrograms
 from gateway.proxy.tools.transports import program_transports
 from gateway.proxy.upstream.balance import Balance
 from gateway.proxy.upstream.pool import UpstreamPool
-from gateway.services.audit.denials import open_denials
+from gateway.services.audit.denials import DenialAudit, open_denials
 from gateway.services.audit.queue import AuditQueue
 from gateway.services.audit.reflections import Reflections
 from gateway.services.credentials.inject import open_injector
@@ -44,11 +44,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DataPlane:
-    """`journal`: of all that was handled. `outbox`: where what is written to callers goes.
-    `programs`: those that are tools."""
+    """`journal`: of all that was handled. `denials`: for the audit. `outbox`: where what is written
+    to callers goes. `programs`: those that are tools."""
 
     handler: Handler
     journal: Journal
+    denials: DenialAudit
     outbox: Outbox
     programs: Programs
 
@@ -62,7 +63,8 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         queue = AuditQueue(base.audit, base.traffic.audit_lost.inc)
         stack.push_async_callback(queue.close)
         tracing = await _tracing(base, stack)
-        journal = await _journal(base, queue, tracing, stack)
+        denials = await stack.enter_async_context(open_denials(queue, base.traffic.canaries.inc))
+        journal = await _journal(base, denials, ToolResults(queue), tracing, stack)
         outbox = Outbox(asyncio.get_running_loop())
         forwarder = _forwarder(base, outbox, stack)
         injector = await stack.enter_async_context(open_injector(base.credentials))
@@ -90,7 +92,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             Connect(base.links, base.vault_for, base.credentials),
             None if tracing is None else tracing.flags,
         )
-        yield DataPlane(handler, journal, outbox, programs)
+        yield DataPlane(handler, journal, denials, outbox, programs)
 
 
 async def _tracing(base: Foundation, stack: AsyncExitStack) -> "Tracing | None":
@@ -106,12 +108,13 @@ async def _tracing(base: Foundation, stack: AsyncExitStack) -> "Tracing | None":
 
 
 async def _journal(
-    base: Foundation, queue: AuditQueue, tracing: "Tracing | None", stack: AsyncExitStack
+    base: Foundation,
+    denials: DenialAudit,
+    results: ToolResults,
+    tracing: "Tracing | None",
+    stack: AsyncExitStack,
 ) -> Journal:
-    traffic = base.traffic
-    denials = await stack.enter_async_context(open_denials(queue, traffic.canaries.inc))
-    results = ToolResults(queue)
-    readers = [traffic.count, base.usage.count, denials.count, results.count]
+    readers = [base.traffic.count, base.usage.count, denials.count, results.count]
     if tracing is not None:
         readers.append(tracing.count)
     if base.worker is not None:

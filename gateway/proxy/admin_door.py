@@ -1,6 +1,6 @@
 """The admin listener: `/metrics`, and what answers for operators."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from ipaddress import ip_address
@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from gateway.domain.errors import Code, Denied, OperationError, StoreError, not_allowed
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.snapshot import Policies
+from gateway.domain.traffic import Handled
 from gateway.protocol.http.refusal import problem
 from gateway.protocol.http.reply import Reply, Streamed, encode, encode_head
 from gateway.protocol.http.request import RequestHead
@@ -21,6 +22,7 @@ from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import READING, Located
 from gateway.services.admission.passage import Identity
+from gateway.services.audit.acts import asked_by
 from gateway.services.telemetry.traffic import CONTENT_TYPE
 
 METRICS = b"/metrics"
@@ -29,7 +31,8 @@ MAY_READ = Scope("gateway", "read", "read")
 
 class AdminDoor:
     """`metrics`: all of them in Prometheus' text format. `keyless`: it is on loopback, where
-    reading them takes no key. `answer`: whatever else there is."""
+    reading them takes no key. `answer`: whatever else there is. `on_denied` hears of who was not
+    let in."""
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class AdminDoor:
         gatekeeper: Gatekeeper,
         policies: Callable[[], Policies],
         answer: AnswerAdmin,
+        on_denied: Callable[[Sequence[Handled]], object],
         *,
         keyless: bool,
     ) -> None:
@@ -44,18 +48,23 @@ class AdminDoor:
         self._gatekeeper = gatekeeper
         self._policies = policies
         self._answer_admin = answer
+        self._on_denied = on_denied
         self._keyless = keyless
         self._ids = Ids()
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request."""
         request_id = exchange.request_id = self._ids.request_id()
+        asked_by.set(request_id)
         try:
             await self._answer(exchange, request_id)
         except Denied as denied:
+            exchange.refused(denied)
             if denied.close:
                 exchange.close_after()
             exchange.reply(problem(denied, request_id))
+        if exchange.code:
+            self._on_denied((exchange.handled(),))
 
     async def _answer(self, exchange: Exchange, request_id: str) -> None:
         head = read_exchange(exchange)
@@ -75,6 +84,7 @@ class AdminDoor:
         if isinstance(reply, Streamed):
             await _stream(exchange, reply)
         else:
+            exchange.code = reply.denied
             exchange.reply(reply)
 
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
@@ -121,7 +131,9 @@ class AdminDoor:
 
     async def _identify(self, head: RequestHead, exchange: Exchange) -> Identity:
         peer = exchange.client.hop.peer
-        return await self._gatekeeper.recognise(head, self._policies(), peer)
+        identity = await self._gatekeeper.recognise(head, self._policies(), peer)
+        exchange.key_id, exchange.consumer = identity.key_id, identity.consumer
+        return identity
 
     def refuse(self, connection: ClientConnection, denied: Denied) -> None:
         """Answer what could not be read as a request; the connection ends with it."""

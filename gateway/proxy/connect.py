@@ -13,6 +13,7 @@ from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.services import read_whole
 from gateway.services.admission.locate import CONNECT_PREFIX, READING
+from gateway.services.audit.acts import asked_by
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
 from gateway.services.credentials.vault import Vault
@@ -37,6 +38,7 @@ class Connect:
 
     async def answer(self, exchange: Exchange, head: RequestHead) -> None:
         """An invalid, a used and an ended token are one and the same page."""
+        asked_by.set(exchange.request_id)
         if head.method not in _METHODS:
             raise not_allowed(_METHODS)
         if head.target.path == _STYLE_PATH:

@@ -8,11 +8,13 @@ from gateway.protocol.http.answer import REASONS
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`headers` as (name, value); length and connection are added in `encode`."""
+    """`headers` as (name, value); length and connection are added in `encode`. `denied`: the code
+    with which whoever asked was not let in."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    denied: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,15 @@
 """What is done to keys, credentials, users and policies: on record first, in the doer's name."""
 
-from gateway.domain.audit.record import AuditEvent, Named
+from contextlib import suppress
+from contextvars import ContextVar
+
+from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent, Named
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Denied, StoreError
 from gateway.services.audit.writing import Audit
+
+# The request that asked for what is done; empty: a command did.
+asked_by: ContextVar[str] = ContextVar("asked_by", default="")
 
 
 class Acts:
@@ -21,14 +27,19 @@ class Acts:
         consumer: str = "",
         user: str = "",
         credentials: tuple[Named, ...] = (),
+        decision: str = ALLOWED,
+        code: str = "",
     ) -> None:
         """StoreError where it cannot be written: then what it is about must not be done."""
         act = AuditEvent(
             event,
+            request_id=asked_by.get(),
             key_id=key_id,
             consumer=consumer,
             user=user,
             credentials=credentials,
+            decision=decision,
+            code=code,
             actor=self.actor,
         )
         try:
@@ -43,3 +54,9 @@ class Acts:
         """The same, of one version of a credential."""
         named = (Named(str(name), version),)
         await self.record(event, user=name.owner, credentials=named)
+
+    async def not_done(self, event: str, code: str, *, key_id: str, consumer: str) -> None:
+        """What was recorded before it was tried came to nothing, and why. That it cannot be written
+        changes nothing any more."""
+        with suppress(StoreError):
+            await self.record(event, key_id=key_id, consumer=consumer, decision=DENIED, code=code)
