@@ -170,11 +170,45 @@ def test_what_holds_no_secret_is_passed_on_byte_for_byte(text: bytes, cuts: list
     assert in_pieces(known("a secret of some length"), text, cuts) == text
 
 
-def test_only_what_may_be_the_beginning_of_a_secret_waits() -> None:
-    scrubber = Scrubber(known("sesame-open"))
-    assert scrubber.feed(b"data: hello\n\n") == b"data: hello\n\n"
-    assert scrubber.feed(b"data: sesame") == b"data: "
-    assert scrubber.feed(b" street\n\n") == b"sesame street\n\n"
+PEM = "-----BEGIN KEY-----\nMIIEvAIBADANBgkqhkiG9w0BAQ\n-----END KEY-----\n"
+APART = "a line\n\nand one more"
+
+
+@pytest.mark.parametrize("secret", ["sk-live-Zq81xBmT40", PEM, APART])
+def test_how_much_of_an_echo_waits_tells_nothing_of_how_near_a_guess_is(secret: str) -> None:
+    """Or it would be found letter by letter, in whichever spelling."""
+    found, bare = known(secret), secret.strip()
+    for spelling in (bare, bare.encode().hex(), quote(bare, safe=""), json.dumps(bare)[1:-1]):
+        near = spelling.encode()[:-1]
+        far = bytes(c if c in b"\r\n" else c ^ 1 for c in near)
+        for size in range(1, len(near) + 1):
+            for before in (b"", b"^", b"x" * found.longest):
+                shown = [
+                    len(Scrubber(found).feed(before + guess)) for guess in (near[:size], far[:size])
+                ]
+                assert shown[0] == shown[1], (before, near[:size])
+    assert Scrubber(found).feed(b"x" * found.longest) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("secret", "at_once"),
+    [
+        (
+            "sesame-open",
+            {b"data: ses\n", b"data: ses\r", b'data: {"a": 1}\n\n', b"data: 1\r\n\r\n"},
+        ),
+        (PEM, {b'data: {"a": 1}\n\n', b"data: 1\r\n\r\n"}),
+        (APART, set()),
+    ],
+)
+def test_what_ends_as_no_secret_goes_on_does_not_wait(secret: str, at_once: set[bytes]) -> None:
+    """Lines, and where the secret has several, events."""
+    ended = {b"data: ses\n", b"data: ses\r", b'data: {"a": 1}\n\n', b"data: 1\r\n\r\n"}
+    scrubber = Scrubber(known(secret))
+    for text in ended:
+        before = scrubber.end()
+        assert before in (b"", *ended)
+        assert scrubber.feed(text) == (text if text in at_once else b"")
     assert not scrubber.seen
 
 

@@ -51,8 +51,7 @@ class Known:
 
 def known(plain: Patterns) -> Known:
     """For what `plain` looks for."""
-    spelled = [one for ones in plain.firsts.values() for one in ones]
-    inside = tuple({_inside(one) for one in spelled})
+    inside = tuple({_inside(one) for one in plain.spelled})
     in_lines = any(end in one for one in inside for end in _ENDS)
     automaton = BytesAhoCorasick(inside, implementation=Implementation.ContiguousNFA)
     return Known(plain, inside, automaton, in_lines)
