@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from gateway.store.connections.connect import open_store
 if TYPE_CHECKING:
     from gateway.domain.audit.anchor import ChainEnd
     from gateway.services.audit.verify import Verdict
+    from gateway.store.audit import AuditStore
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
 _MISSING_IN_FILE = "If older files were taken away, or this is a part of an export: add --partial."
@@ -250,23 +251,46 @@ async def _records(
 async def _tail(
     store: StoreSettings, file: Path | None, count: int, *, follow: bool, as_json: bool
 ) -> None:
-    kept: deque[str] = deque(maxlen=count)
-    last = "-"
-    async for where, record in _records(store, file):
-        kept.append(record)
-        last = f"({where}"
-    _show(kept, as_json=as_json)
-    if not kept and not as_json:
+    from gateway.store.audit import AuditStore
+
+    if file is not None:
+        kept = deque[str](maxlen=count)
+        async for _, record in _records(store, file):
+            kept.append(record)
+        _show_latest(kept, as_json=as_json)
+        return
+    async with open_store(store) as client:
+        audit = AuditStore(client, store.prefix)
+        latest, behind = await _latest(audit, count)
+        _show_latest(latest, as_json=as_json)
+        while follow:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            news = [entry async for entry in audit.read(behind)]
+            if news:
+                behind = f"({news[-1][0]}"
+                _show([record for _, record in news], as_json=as_json)
+
+
+async def _latest(audit: "AuditStore", count: int) -> tuple[list[str], str]:
+    """So many of the latest records, in order, and from where on newer ones are read."""
+    found: list[str] = []
+    behind = "-"
+    async for entry, record in audit.read_back():
+        if behind == "-":
+            behind = f"({entry}"
+        if len(found) == count:
+            break
+        found.append(record)
+    return found[::-1], behind
+
+
+def _show_latest(records: Sequence[str], *, as_json: bool) -> None:
+    _show(records, as_json=as_json)
+    if not records and not as_json:
         note("There are no records yet: acts, uses of credentials and refusals make them.")
-    while follow:
-        await asyncio.sleep(FOLLOW_SECONDS)
-        news = [entry async for entry in _records(store, None, last)]
-        if news:
-            last = f"({news[-1][0]}"
-            _show([record for _, record in news], as_json=as_json)
 
 
-def _show(records: "deque[str] | list[str]", *, as_json: bool) -> None:
+def _show(records: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         for record in records:
             click.echo(record)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from redis import Redis
 
 from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import COMMAND
 from tests.cli.vault_commands import OTHER_MASTER, VaultCommands
 
 
@@ -76,6 +78,33 @@ def test_a_record_that_somebody_made_up_does_not_hide_the_others(
     ended = vault.gateway("audit", "tail")
     assert ended.code == 0 and "Traceback" not in ended.said
     assert "credential.set" in ended.out and ended.out.count("no audit record") >= 2
+
+
+def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
+    vault: VaultCommands, redis: Any
+) -> None:
+    vault.set("aa", "v")
+    record = json.dumps(records(redis)[0])
+    for number in range(1200):
+        redis.xadd("gw:audit", {"record": json.dumps({"number": number})})
+    redis.config_resetstat()
+    ended = vault.gateway("audit", "tail", "-n", "2", "--json")
+    assert [json.loads(line)["number"] for line in ended.out.splitlines()] == [1198, 1199]
+    assert vault.gateway("audit", "tail", "-n", "0", "--json").out == ""
+    assert "cmdstat_xrange" not in redis.info("commandstats")
+    assert redis.info("commandstats")["cmdstat_xrevrange"]["calls"] == 2
+    words = [*COMMAND, "audit", "tail", "-n", "1", "--follow", "--json"]
+    with subprocess.Popen(
+        words, cwd=vault.folder, env=vault.environment(), stdout=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline()) == {"number": 1199}
+        before = redis.info("stats")["total_connections_received"]
+        for _ in range(2):
+            redis.xadd("gw:audit", {"record": record})
+            assert following.stdout.readline().strip() == record
+        assert redis.info("stats")["total_connections_received"] == before
+        following.terminate()
 
 
 def test_a_record_that_was_rewritten_is_found_with_the_right_key_alone(
