@@ -15,8 +15,7 @@ from gateway.services.audit.writing import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
 from gateway.store.audit_line import AuditLine
-from gateway.store.connections.connect import open_lines
-from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.connections.connect import open_line
 from gateway.store.tasks import background, end
 
 SYNC_SECONDS = 1.0
@@ -46,13 +45,9 @@ async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
     wanted, retention = settings.audit.file, settings.audit.retention
     file = AuditFile(wanted, _say_trouble) if wanted is not None else None
     prefix = settings.store.prefix
-    lines = open_lines(settings.store)
-    line = None
-    if isinstance(lines, Multiplexer):
-        line = AuditLine(lines, prefix, retention)
-    else:
-        # A cluster's or a sentinel's way to the stream may change between two commands.
-        await lines.close()
+    own = open_line(settings.store)
+    # In a cluster the stream may move to another node: the client follows it.
+    line = AuditLine(own, prefix, retention) if own is not None else None
     audit = Audit(line or AuditStore(client, prefix, retention), keys, file, on_failure=_say)
     syncing = None
     if file is not None and wanted is not None and wanted.sync is Sync.SECOND:

@@ -61,12 +61,23 @@ async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
 
 def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Lines:
     """For the hot path, to be closed by whoever asked for it. `settings` has a URL."""
-    url = read_url(settings.url or "")
-    if url.kind is Kind.SENTINEL:
-        return MasterLine(url, _plain(settings), settings.timeout, prepare)
     cluster = cluster_of(settings)
     if cluster is not None:
         return ClusterLines(cluster, timeout=settings.timeout, prepare=prepare)
+    return _line(settings, prepare)
+
+
+def open_line(settings: StoreSettings) -> Multiplexer | None:
+    """As `open_lines`, to the one Redis that takes all writes; None where the URL names a cluster,
+    in which there are several."""
+    is_cluster = read_url(settings.url or "").kind is Kind.CLUSTER
+    return None if is_cluster else _line(settings)
+
+
+def _line(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Multiplexer:
+    url = read_url(settings.url or "")
+    if url.kind is Kind.SENTINEL:
+        return MasterLine(url, _plain(settings), settings.timeout, prepare)
     return Multiplexer(connection_factory(settings), timeout=settings.timeout, prepare=prepare)
 
 
