@@ -16,7 +16,7 @@ from redis.client import NEVER_DECODE
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
-from gateway.domain.keys.record import REVOKED, KeyRecord, field_names, from_fields
+from gateway.domain.keys.record import ALWAYS_WRITTEN, REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.commands import command, run
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import StoreFullError, translated
@@ -159,7 +159,7 @@ class KeyStore:
         ends = "" if copy.removed_at is None else f"{copy.removed_at:d}"
         pairs = [part for name in field_names() for part in (name, getattr(record, name))]
         names = self.name(record.id), self._named("used", record.id)
-        arguments = [f"{overwrite:d}", f"{only_tell:d}", ends, *pairs]
+        arguments = [f"{overwrite:d}", f"{only_tell:d}", ends, " ".join(ALWAYS_WRITTEN), *pairs]
         verdict: bytes = await self._run("put", names, arguments)
         return cast(PutVerdict, verdict.decode())
 

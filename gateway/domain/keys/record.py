@@ -11,6 +11,18 @@ REVOKED = "revoked"
 CANARY = "canary"
 DISABLED = "disabled"
 
+# Fields that are written even when empty, so that HSET by hand prints 0 for a key that is there.
+ALWAYS_WRITTEN = (
+    "status",
+    "consumer",
+    "label",
+    "scopes",
+    "plan",
+    "limits",
+    "users",
+    "expires_at",
+)
+
 _UNIX = re.compile(r"\d{1,12}", re.ASCII)
 _USER = re.compile(r"[A-Za-z0-9._@-]{1,128}", re.ASCII)
 

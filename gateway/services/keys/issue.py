@@ -16,7 +16,7 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
-from gateway.domain.keys.record import CANARY, KeyRecord
+from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord
 from gateway.store.keys import KeyStore, NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * 86400
@@ -118,8 +118,8 @@ def _complete(fields: KeyFields) -> dict[str, str]:
         raise UsageError("A key needs a consumer, whose key it is: add --consumer, such as sales.")
     if "scopes" not in values:
         values |= KeyFields(scopes=()).values()
-    # Written even when empty, so that HSET by hand prints 0 for a key that is there.
-    return dict.fromkeys(("label", "plan", "limits", "users", "expires_at"), "") | values
+    # The store makes it active.
+    return {name: "" for name in ALWAYS_WRITTEN if name != "status"} | values
 
 
 def _issued(verdict: SecretVerdict, key: Key, record: KeyRecord) -> Issued:

@@ -1,18 +1,18 @@
 -- KEYS: record, used. ARGV: '1' to replace what is there, '1' to only tell, the second in which Redis
--- is to remove it ('': never), then pairs of field and value, all of them.
+-- is to remove it ('': never), the fields that are written even when empty, with spaces between, then
+-- pairs of field and value, all of them.
 -- Returns the verdict: made, same, replaced, taken, revoked, ended, strange.
 local record, used = KEYS[1], KEYS[2]
 local overwrite, only_tell, ends = ARGV[1] == '1', ARGV[2] == '1', ARGV[3]
--- Written even when empty, so that HSET by hand prints 0 for a key that is there.
-local ALWAYS = {status = 1, consumer = 1, label = 1, scopes = 1, plan = 1, limits = 1, users = 1,
-                expires_at = 1}
+local always = {}
+for name in string.gmatch(ARGV[4], '%S+') do always[name] = true end
 
 if ends ~= '' and tonumber(redis.call('TIME')[1]) >= tonumber(ends) then return 'ended' end
 local kind = redis.call('TYPE', record).ok
 if kind ~= 'none' and kind ~= 'hash' then return 'strange' end
 
 local new, old = {}, {}
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   new[ARGV[i]] = ARGV[i + 1]
   old[ARGV[i]] = redis.call('HGET', record, ARGV[i]) or ''
 end
@@ -44,7 +44,7 @@ if only_tell then return verdict end
 
 local set, drop = {}, {}
 for name, value in pairs(new) do
-  if value ~= '' or ALWAYS[name] then
+  if value ~= '' or always[name] then
     set[#set + 1], set[#set + 2] = name, value
   else
     drop[#drop + 1] = name
