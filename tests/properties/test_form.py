@@ -43,6 +43,31 @@ def test_any_bytes_are_a_form_or_refused(body: bytes) -> None:
             continue
 
 
+Y = b'Content-Disposition: form-data; name="y"'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        Y + b'\r\nContent-Disposition: attachment; name="model"',
+        b'Content-Disposition: attachment; name="model"\r\n' + Y,
+        Y + b'\r\n ; name="model"',
+        b'X-A: b\r\n Content-Disposition: form-data; name="model"\r\n' + Y,
+        b' Content-Disposition: form-data; name="model"\r\n' + Y,
+        b'Content-Disposition : form-data; name="model"\r\n' + Y,
+        Y + b"\r\nno line of a head",
+        Y + b"\r\nX: \x00",
+        b'Content-Disposition: attachment; name="y"',
+        b"X-A: b",
+    ],
+)
+def test_a_part_whose_name_two_readers_could_tell_differently_is_refused(head: bytes) -> None:
+    """Starlette's took the second of two names, Werkzeug's those of lines that are none."""
+    part = b"--%b\r\n%b\r\n\r\ndear\r\n" % (BOUNDARY, head)
+    with pytest.raises(Denied):
+        field(part + written([("model", b"cheap")]), BOUNDARY, "model")
+
+
 @pytest.mark.parametrize(
     "inside",
     [

@@ -114,7 +114,11 @@ class _Fate(Enum):
 
 
 _PASSED = _Fate.PASSED
-_FATES = dict.fromkeys(HOP_BY_HOP | {b"x-request-id", b"request-id", b"alt-svc"}, _Fate.DROPPED)
+# Agents share an origin with each other and with the page where users enter their credentials: a
+# worker of one would see what is entered there, and nobody clears what another one keeps.
+_OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed", b"clear-site-data"}
+_OURS = {b"x-request-id", b"request-id"}
+_FATES = dict.fromkeys(HOP_BY_HOP | _OURS | _OF_THE_ORIGIN, _Fate.DROPPED)
 _FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
 _FATES |= {
     b"content-length": _Fate.LENGTH,

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from gateway.protocol.http.request import Header, refused
 
 _KIND = re.compile(rb"multipart/form-data\s*;\s*boundary=(\"?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1")
-_DISPOSITION = re.compile(rb"content-disposition:\s*form-data\s*;(.*)", re.IGNORECASE)
+# Without blanks before the colon, and not folded: readers differ in what they make of those.
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
+_DISPOSITION = re.compile(rb"form-data[ \t]*;(.*)", re.IGNORECASE)
 _NAME = re.compile(rb"(?:^|;)\s*name=\"([^\"\\\r\n]*)\"\s*(?=;|$)", re.IGNORECASE)
 _ANY_NAME = re.compile(rb"(?:^|;)\s*name\*?\s*=", re.IGNORECASE)
 _NO_FORM = "The body is no multipart form that can be read in one way only."
@@ -83,11 +85,13 @@ def _parts(body: bytes, boundary: bytes) -> list[Part]:
 
 
 def _name(head: bytes) -> bytes:
-    matches = [_DISPOSITION.fullmatch(line) for line in head.split(b"\r\n")]
-    told = [match[1] for match in matches if match is not None]
-    if len(told) != 1 or len(_ANY_NAME.findall(told[0])) != 1:
+    lines = [_LINE.fullmatch(line) for line in head.split(b"\r\n")]
+    # Some take the first of two, whatever it says, and some the last.
+    told = [line[2] for line in lines if line and line[1].lower() == b"content-disposition"]
+    disposition = _DISPOSITION.fullmatch(told[0]) if len(told) == 1 and all(lines) else None
+    if disposition is None or len(_ANY_NAME.findall(disposition[1])) != 1:
         raise refused(_NO_FORM)
-    match = _NAME.search(told[0])
-    if match is None:
+    name = _NAME.search(disposition[1])
+    if name is None:
         raise refused(_NO_FORM)
-    return match[1]
+    return name[1]
