@@ -22,6 +22,7 @@ from gateway.domain.policies.tools import ProgramTerms, ToolServer, Transport
 from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import LEVELS
 from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.stderr import ToolStderr
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted, pause_after
 from gateway.services.tools.stdio_server import MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
@@ -355,6 +356,23 @@ async def test_stderr_is_logged_without_what_is_secret(
     told = next(one["text"] for one in logged if one.get("text", "").startswith("a "))
     assert told == "a [redacted:token] b [redacted:other] c [redacted:token]"
     assert SECRET not in str(logged) and argument not in str(logged)
+
+
+async def test_half_a_secret_on_stderr_waits_for_its_other_half_whatever_comes_between(
+    logged: list[dict[str, Any]],
+) -> None:
+    """A call that brings secrets of its own, for instance."""
+    stream = asyncio.StreamReader()
+    stderr = ToolStderr("t", Secrets((("token", SECRET),)))
+    reading = asyncio.create_task(stderr.read(stream))
+    for number, half in enumerate((SECRET[:9], SECRET[9:] + " an-argu", "ment-of-it\n")):
+        stream.feed_data(half.encode())
+        await until(lambda: not stream._buffer)  # type: ignore[attr-defined]
+        stderr.hide(Secrets((("other", "an-argument-of-it"), (f"more{number}", f"{number}" * 9))))
+    stream.feed_eof()
+    await reading
+    assert [one["text"] for one in logged] == ["[redacted:token] [redacted:other]"]
+    assert stderr.tail == b"[redacted:token] [redacted:other]\n"
 
 
 async def test_a_flood_on_stderr_is_counted(site: Site, logged: list[dict[str, Any]]) -> None:

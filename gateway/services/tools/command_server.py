@@ -3,8 +3,10 @@
 Imported where a policy has such tools: the package is an extra, and takes a second to load.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -40,6 +42,8 @@ from gateway.protocol.mcp.message import agreed
 from gateway.services.tools.command_tools import Outcome
 
 LONGEST_REASON = 300
+# Of an array that does not fit, each item is a mistake: among the first, the best one is told.
+MOST_MISTAKES = 64
 
 # Runs a tool with arguments that fit its schema.
 Run = Callable[[CommandTool, Mapping[str, Any]], Awaitable[Outcome]]
@@ -103,7 +107,8 @@ class CommandServer:
                 ErrorData(code=INVALID_PARAMS, message=f"Unknown tool: {params.name}")
             )
         arguments = params.arguments or {}
-        reason = misfit(tool.input, arguments)
+        # A long array takes seconds.
+        reason = await asyncio.to_thread(misfit, tool.input, arguments)
         outcome = (
             Outcome(f"The arguments do not fit: {reason}", failed=True)
             if reason
@@ -134,7 +139,7 @@ def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     # Nothing is fetched, whatever a schema refers to.
     validator = kind(dict(schema), registry=Registry())
     try:
-        problem = best_match(validator.iter_errors(dict(arguments)))
+        problem = best_match(islice(validator.iter_errors(dict(arguments)), MOST_MISTAKES))
     except Unresolvable as unresolvable:
         return f"their schema refers to {unresolvable.ref!r}, which is not in it"
     return "" if problem is None else f"{problem.json_path}: {problem.message[:LONGEST_REASON]}"

@@ -30,7 +30,7 @@ class ToolStderr:
 
     @property
     def seen(self) -> set[bytes]:
-        """What stands for those of the secrets now known that it wrote."""
+        """What stands for the secrets that it wrote."""
         return set() if self._scrubber is None else self._scrubber.seen
 
     def hide(self, secrets: Secrets) -> None:
@@ -38,10 +38,12 @@ class ToolStderr:
         all_of_them = self._secrets.and_also(secrets.pairs)
         if all_of_them is self._secrets:
             return
-        if self._scrubber is not None:
-            self._take(self._scrubber.end())
         self._secrets = Secrets(all_of_them.pairs[-MOST_SECRETS:])
-        self._scrubber = _scrubber(self._secrets)
+        if self._scrubber is None:
+            self._scrubber = _scrubber(self._secrets)
+        elif self._secrets.patterns is not None:
+            # It goes on with what it holds back.
+            self._scrubber.patterns = self._secrets.patterns
 
     async def read(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(_PIECE):

@@ -1,0 +1,54 @@
+"""The gateway as an MCP server for commands: what checks arguments, and what that costs others."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gateway.domain.policies.tools import CommandTool
+from gateway.services.tools.command_server import CommandServer, misfit
+from gateway.services.tools.command_tools import Outcome
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "region": {"type": "string", "pattern": "^[a-z]+$"},
+        "ids": {"type": "array", "items": {"type": "string"}},
+        "either": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["name"]}]},
+    },
+    "required": ["region"],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"region": "eu"}, ""),
+        ({}, "$: 'region' is a required property"),
+        ({"region": "EU"}, "$.region: 'EU' does not match '^[a-z]+$'"),
+        ({"ids": ["a", 1]}, "$: 'region' is a required property"),
+        ({"region": "eu", "ids": ["a", 1]}, "$.ids[1]: 1 is not of type 'string'"),
+        ({"region": "eu", "either": {}}, "$.either: 'name' is a required property"),
+    ],
+)
+def test_the_mistake_that_matters_most_is_told(arguments: dict[str, Any], told: str) -> None:
+    assert misfit(SCHEMA, arguments) == told
+
+
+async def test_arguments_that_take_long_to_check_leave_others_their_turn() -> None:
+    server = CommandServer("fc", (CommandTool("x", "", SCHEMA, ("true",)),))
+
+    async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
+        return Outcome("ran", failed=False)
+
+    arguments = {"region": "eu", "ids": [*["a"] * 100_000, *[1] * 10_000]}
+    params = {"name": "x", "arguments": arguments}
+    request = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
+    answering = asyncio.create_task(server.answer(request, "", run, stateless=False))
+    turns = 0
+    while not answering.done():
+        turns += 1
+        await asyncio.sleep(0.001)
+    assert "$.ids[1000" in answering.result()["result"]["content"][0]["text"]
+    assert turns > 20
