@@ -71,4 +71,7 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
         raise refused(_NO_JSON) from None
     if not isinstance(found, dict):
         raise refused(_NO_JSON)
-    return strict_json.encode(found | dict(injected))
+    # One that differs in its case only is the same to some.
+    names = {name.casefold() for name, _ in injected}
+    kept = {name: value for name, value in found.items() if name.casefold() not in names}
+    return strict_json.encode(kept | dict(injected))

@@ -74,7 +74,7 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
             "X_Token": "mine",
             "Content-Type": "application/json",
         },
-        data='{"secret": "mine", "n": 12345678901234567890123}',
+        data='{"secret": "mine", "SECRET": "", "\\u017fecret": "", "n": 12345678901234567890123}',
     )
     assert answer.status == 200
     arrived = there.last
@@ -84,6 +84,14 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     assert b"mine" not in arrived.body and "x_token" not in arrived.headers
     assert json.loads(arrived.body) == {"secret": "crm-secret-1", "n": 12345678901234567890123}
     assert arrived.headers["content-length"] == [str(len(arrived.body))]
+    part = '--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    sent = [("secret", "mine"), ("Secret", "mine"), ("\u017fecret", "mine"), ("more", "kept")]
+    form = "".join(part % field for field in sent) + "--B--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    answer = await world.call(key, "/services/crm/x", "POST", headers, form)
+    assert answer.status == 200
+    ours = [("secret", "crm-secret-1"), ("more", "kept")]
+    assert there.last.body.decode() == "".join(part % field for field in ours) + "--B--\r\n"
 
 
 @pytest.mark.parametrize(

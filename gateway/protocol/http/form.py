@@ -51,11 +51,14 @@ def _is_like(part: bytes, name: str) -> bool:
 
 
 def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, str]]) -> bytes:
-    """The form with these fields in place of those of the same names."""
+    """The form with these fields in place of those of the same names, in whatever case."""
     line = b"--" + boundary + b"\r\n"
-    names = {name.encode() for name, _ in fields}
+    parts = _parts(body, boundary)
+    names = [name.casefold() for name, _ in fields]
     kept = [
-        line + head + value for part, head, value in _parts(body, boundary) if part not in names
+        line + head + value
+        for part, head, value in parts
+        if not any(_is_like(part, name) for name in names)
     ]
     form = b'Content-Disposition: form-data; name="%b"\r\n\r\n%b'
     ours = [line + form % (name.encode(), value.encode()) for name, value in fields]
