@@ -15,7 +15,6 @@ ID_LENGTH = 12
 SECRET_LENGTH = 32
 CHECK_LENGTH = 6
 KEY_PREFIX = "agk_"
-KEY_LENGTH = len("agk_live_") + ID_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH
 
 Env = Literal["live", "test"]
 ENVS: tuple[Env, ...] = ("live", "test")
@@ -23,7 +22,6 @@ ENVS: tuple[Env, ...] = ("live", "test")
 _GRAMMAR = r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}"
 _KEY = re.compile(_GRAMMAR, re.ASCII)
 _ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
-SCANNER_PATTERN = r"\bagk_(live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b"
 # Whatever stands around it, another key that is none included.
 _ANYWHERE = re.compile(rf"(?=({_GRAMMAR}))", re.ASCII)
 # Looser than the grammar: a key that was mistyped still holds most of its secret.

@@ -34,8 +34,8 @@ async def resolved(settings: StoreSettings) -> AsyncIterator[StoreSettings]:
         check_url(settings.url)
         yield settings
         return
-    async with embedded(settings.state_dir) as store:
-        yield replace(settings, url=f"unix://{quote(str(store.socket))}")
+    async with embedded(settings.state_dir) as socket:
+        yield replace(settings, url=f"unix://{quote(str(socket))}")
 
 
 @asynccontextmanager

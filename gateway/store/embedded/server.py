@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -26,17 +25,10 @@ RETRY_SECONDS = 2.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A running store. `started_here`: by this context, and not found running."""
-
-    socket: Path
-    started_here: bool
-
-
 @asynccontextmanager
-async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterator[Embedded]:
-    """The store of `state_dir`: the one that runs there, or one started for this context.
+async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterator[Path]:
+    """The socket of `state_dir`'s store: of the one that runs there, or one that is started for
+    this context.
 
     Never two on one directory: whoever holds the lock has the server. Where its owner ends while
     others need it, one of those starts it anew on the same files; so does the owner where it died.
@@ -47,7 +39,7 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
     await store.open()
     watching = background(store.watch())
     try:
-        yield Embedded(store.socket, store.is_owner)
+        yield store.socket
     finally:
         await end(watching)
         await store.close()
@@ -71,10 +63,6 @@ class _Store:
         self._engine = engine
         self._lock: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
-
-    @property
-    def is_owner(self) -> bool:
-        return self._server is not None
 
     async def open(self) -> None:
         """Own the server or find one that answers."""

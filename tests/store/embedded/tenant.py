@@ -11,8 +11,8 @@ from gateway.store.embedded.server import embedded
 
 
 async def main() -> None:
-    async with embedded(Path(sys.argv[1])) as store:
-        print(store.socket, flush=True)
+    async with embedded(Path(sys.argv[1])) as socket:
+        print(socket, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

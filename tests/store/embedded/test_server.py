@@ -111,26 +111,25 @@ async def tenant(state: Path, **environment: str) -> AsyncIterator[Tenant]:
 
 
 async def test_it_is_private_durable_and_never_evicts(state: Path, engine: Engine) -> None:
-    async with embedded(state, engine) as store:
-        assert store.started_here
-        async with client(store.socket) as redis:
+    async with embedded(state, engine) as socket:
+        async with client(socket) as redis:
             told = await redis.config_get("port", "appendonly", "maxmemory-policy", "unixsocket")
             assert told == {
                 "port": "0",
                 "appendonly": "yes",
                 "maxmemory-policy": "noeviction",
-                "unixsocket": str(store.socket),
+                "unixsocket": str(socket),
             }
             assert (await redis.info())["tcp_port"] == 0
-        assert store.socket.parent == state
-        assert [mode(state), mode(state / "store"), mode(store.socket)] == [0o700] * 3
+        assert socket.parent == state
+        assert [mode(state), mode(state / "store"), mode(socket)] == [0o700] * 3
 
 
 async def test_what_was_written_is_there_the_next_time(state: Path, engine: Engine) -> None:
-    async with embedded(state, engine) as store, client(store.socket) as redis:
+    async with embedded(state, engine) as socket, client(socket) as redis:
         await redis.set("kept", "yes")
     assert running_socket(state) is None
-    async with embedded(state, engine) as store, client(store.socket) as redis:
+    async with embedded(state, engine) as socket, client(socket) as redis:
         assert await redis.get("kept") == "yes"
 
 
@@ -182,11 +181,11 @@ async def test_after_a_hard_kill_the_next_start_waits_for_the_old_server(
 
 
 async def enter(state: Path, engine: Engine) -> str | None:
-    async with embedded(state, engine) as store:
+    async with embedded(state, engine) as socket:
         async with asyncio.timeout(PATIENCE):
             while True:
                 try:
-                    async with client(store.socket) as redis:
+                    async with client(socket) as redis:
                         return await redis.get("kept")
                 except RedisError:
                     await asyncio.sleep(0.02)
@@ -209,9 +208,9 @@ async def test_where_the_owner_ends_a_guest_goes_on_with_the_same_data(
 ) -> None:
     async with tenant(state) as owner:
         socket = await owner.socket()
-        async with embedded(state, engine) as store:
-            assert not store.started_here
-            first = await pid(socket)
+        first = await pid(socket)
+        async with embedded(state, engine) as found:
+            assert (found, await pid(found)) == (socket, first)
             async with client(socket) as redis:
                 await redis.set("kept", "yes")
             if hard:
@@ -225,13 +224,13 @@ async def test_where_the_owner_ends_a_guest_goes_on_with_the_same_data(
 
 
 async def test_a_server_that_dies_is_started_anew(state: Path, engine: Engine) -> None:
-    async with embedded(state, engine) as store:
-        async with client(store.socket) as redis:
+    async with embedded(state, engine) as socket:
+        async with client(socket) as redis:
             await redis.set("kept", "yes")
-        first = await pid(store.socket)
+        first = await pid(socket)
         os.kill(first, signal.SIGKILL)
-        await another_pid(store.socket, than=first)
-        async with client(store.socket) as redis:
+        await another_pid(socket, than=first)
+        async with client(socket) as redis:
             assert await redis.get("kept") == "yes"
 
 
@@ -239,14 +238,14 @@ async def test_an_overlong_path_gets_a_short_socket_that_every_process_finds(
     state: Path, engine: Engine
 ) -> None:
     deep = state / ("x" * 120)
-    async with embedded(deep, engine) as store:
+    async with embedded(deep, engine) as socket:
         try:
-            assert len(os.fsencode(store.socket)) < 100
-            assert mode(store.socket.parent) == 0o700
+            assert len(os.fsencode(socket)) < 100
+            assert mode(socket.parent) == 0o700
             async with tenant(deep, TMPDIR=str(state), XDG_RUNTIME_DIR=str(state)) as other:
-                assert await other.socket() == store.socket
+                assert await other.socket() == socket
         finally:
-            short = store.socket.parent
+            short = socket.parent
     short.rmdir()
 
 
@@ -256,8 +255,8 @@ async def test_a_short_directory_of_somebody_else_is_not_used(
     state: Path, engine: Engine, link: bool
 ) -> None:
     deep = state / ("x" * 120)
-    async with embedded(deep, engine) as store:
-        short = store.socket.parent
+    async with embedded(deep, engine) as socket:
+        short = socket.parent
     short.rmdir()
     if link:
         (state / "elsewhere").mkdir()
