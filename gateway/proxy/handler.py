@@ -102,24 +102,7 @@ class Handler:
             # A head that cannot be read is refused as its sender reads refusals.
             exchange.asked = Asked()
         try:
-            head = self._read(exchange)
-            exchange.user = head.user or ""
-            if self._trace_flags is not None:
-                exchange.trace = self._traced(head, self._trace_flags)
-            if head.target.path in HEALTH_PATHS:
-                exchange.unseen = True
-                await health.answer_health(exchange, head, self._readiness)
-            elif head.target.path.startswith(CONNECT_PREFIX):
-                await self._connect.answer(exchange, head)
-            elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
-                await self._pull.answer(exchange, head, self._policies())
-            elif head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
-                await self._ask_model(exchange, head, self._policies())
-            elif head.target.path.startswith(TOOLS_PREFIX) and not self._is_an_agents(head):
-                await self._ask_tool(exchange, head, self._policies())
-            else:
-                exchange.asked = None
-                await self._forward(exchange, head, self._policies())
+            await self._dispatch(exchange)
         except Denied as denied:
             exchange.refused(denied)
             if exchange.started:
@@ -135,6 +118,27 @@ class Handler:
         finally:
             if not exchange.unseen:
                 self._observe(exchange.handled())
+
+    async def _dispatch(self, exchange: Exchange) -> None:
+        """To whoever answers at this path; Denied where nobody may."""
+        head = self._read(exchange)
+        exchange.user = head.user or ""
+        if self._trace_flags is not None:
+            exchange.trace = self._traced(head, self._trace_flags)
+        if head.target.path in HEALTH_PATHS:
+            exchange.unseen = True
+            await health.answer_health(exchange, head, self._readiness)
+        elif head.target.path.startswith(CONNECT_PREFIX):
+            await self._connect.answer(exchange, head)
+        elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
+            await self._pull.answer(exchange, head, self._policies())
+        elif head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
+            await self._ask_model(exchange, head, self._policies())
+        elif head.target.path.startswith(TOOLS_PREFIX) and not self._is_an_agents(head):
+            await self._ask_tool(exchange, head, self._policies())
+        else:
+            exchange.asked = None
+            await self._forward(exchange, head, self._policies())
 
     def _read(self, exchange: Exchange) -> RequestHead:
         """Denied where the shape of the request is refused."""
