@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.credentials import Version
+from gateway.services.credentials import tokens
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_pull import seen
 from tests.flows.tools import call, put_tools, said, send
@@ -61,7 +62,11 @@ async def there() -> AsyncIterator[Backend]:
 
 
 @pytest.fixture
-async def provider(world: World, there: Backend) -> AsyncIterator[Provider]:
+async def provider(
+    world: World, there: Backend, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Provider]:
+    """Its tokens are old enough to be refused from the first moment on."""
+    monkeypatch.setattr(tokens, "YOUNG_SECONDS", 0.0)
     async with backend() as made:
         found = Provider(made)
         made.answer = found.answer
@@ -124,6 +129,26 @@ async def test_a_token_that_is_refused_is_fetched_anew_and_tried_once(
     there.arrived.clear()
     answer = await world.call(key, "/services/crm/x")
     assert answer.code == "upstream_auth_failed" and len(there.arrived) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_asks_for_what_is_forbidden_has_no_tokens_fetched(
+    status: int,
+    world: World,
+    provider: Provider,
+    there: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens, "YOUNG_SECONDS", 60.0)
+
+    async def forbidden(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(status=status)
+
+    there.answer = forbidden
+    key = await world.issue("services/crm")
+    codes = [(await world.call(key, "/services/crm/x")).code for _ in range(5)]
+    assert codes == ["upstream_auth_failed"] * 5
+    assert len(provider.asked) == 1 and len(there.arrived) == 5
 
 
 async def test_without_a_token_nothing_is_sent_and_the_provider_is_not_flooded(

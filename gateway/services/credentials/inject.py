@@ -193,11 +193,10 @@ class Injector:
         return found
 
     def forget_tokens(self, injected: Injected) -> bool:
-        """The service refused these values: tokens among them are fetched anew. Whether there were
-        any."""
-        for name, token in injected.tokens:
-            self._tokens.forget(name, token)
-        return bool(injected.tokens)
+        """The service refused these values: tokens among them are fetched anew, unless they were a
+        moment ago. Whether there may be others now."""
+        others = [self._tokens.forget(name, token) for name, token in injected.tokens]
+        return any(others)
 
 
 def _may_be_kept(credential: Credential) -> bool:

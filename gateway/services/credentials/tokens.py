@@ -25,6 +25,9 @@ EARLY_PART = 0.2
 EARLIEST_SECONDS = 60.0
 # After a failure nobody asks again for so long: an identity provider under load is not helped.
 PAUSE_SECONDS = 1.0
+# A token that is younger is not what a service refuses: it is what the call asks for. Else whoever
+# asks for what is forbidden would have everybody's token fetched anew, call after call.
+YOUNG_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -37,6 +40,7 @@ class TokenError(GatewayError):
 class _Token:
     version: Version
     text: str = field(repr=False)
+    fetched_at: float = 0.0
     renew_at: float = 0.0
     ends_at: float = 0.0
 
@@ -69,11 +73,15 @@ class Tokens:
                 return version, token.text
         raise Denied(Code.CREDENTIAL_UNAVAILABLE)
 
-    def forget(self, name: CredentialId, text: str) -> None:
-        """This token was refused where it was sent; one that came since is kept."""
+    def forget(self, name: CredentialId, text: str) -> bool:
+        """This token was refused where it was sent; one that came since is kept. Whether there may
+        be another one now."""
         for of, token in tuple(self._tokens.items()):
             if of[0] == name and token.text == text:
+                if self._clock() < token.fetched_at + YOUNG_SECONDS:
+                    return False
                 del self._tokens[of]
+        return True
 
     async def close(self) -> None:
         running = [task for _, task in self._fetches.values()]
@@ -117,7 +125,7 @@ class Tokens:
             now = self._clock()
             early = min(EARLIEST_SECONDS, seconds * EARLY_PART)
             self._drop_older(key)
-            self._tokens[key] = _Token(version, text, now + seconds - early, now + seconds)
+            self._tokens[key] = _Token(version, text, now, now + seconds - early, now + seconds)
         finally:
             if self._fetches.get(key, (None, None))[0] is version:
                 del self._fetches[key]

@@ -1,0 +1,48 @@
+"""Which tokens are fetched anew, by a clock that a test sets."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.domain.credentials import CredentialId, Version
+from gateway.services.credentials.tokens import YOUNG_SECONDS, Tokens
+from tests.flows.services import Backend, backend
+
+NAME = CredentialId("idp")
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Backend]:
+    async with backend() as made:
+
+        async def answer(request: web.Request, body: bytes) -> web.Response:
+            token = f"token-{len(made.arrived)}"
+            return web.json_response({"access_token": token, "expires_in": 3600})
+
+        made.answer = answer
+        yield made
+
+
+async def test_a_token_that_is_refused_is_fetched_anew_once_it_is_no_longer_young(
+    provider: Backend,
+) -> None:
+    """Once in ten seconds at most, whatever callers ask for that is forbidden."""
+    now = 0.0
+    fields = {"token_url": f"{provider.url}/token", "client_id": "a", "client_secret": "b"}
+    version = Version(1, fields)
+    async with aiohttp.ClientSession() as session:
+        tokens = Tokens(session, lambda: now)
+        for _ in range(100):
+            _, text = await tokens.get(NAME, version)
+            tokens.forget(NAME, text)
+            now += 0.3
+        assert len(provider.arrived) == 3
+        _, text = await tokens.get(NAME, version)
+        now += YOUNG_SECONDS
+        assert tokens.forget(NAME, text)
+        assert tokens.forget(NAME, text), "somebody else has had it fetched anew"
+        _, later = await tokens.get(NAME, version)
+        assert later != text and not tokens.forget(NAME, later)
+        await tokens.close()
