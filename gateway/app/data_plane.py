@@ -11,6 +11,7 @@ import structlog
 
 from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
+from gateway.domain.credentials import parse_id
 from gateway.proxy.connect import Connect
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
@@ -68,7 +69,11 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         outbox = Outbox(asyncio.get_running_loop())
         forwarder = _forwarder(base, outbox, stack)
         injector = await stack.enter_async_context(open_injector(base.credentials))
-        programs = await stack.enter_async_context(open_programs(base.settings.children))
+        programs = await stack.enter_async_context(
+            open_programs(
+                base.settings.children, lambda name: parse_id(name) in base.credentials.known
+            )
+        )
         services = Services(injector, base.audit, forwarder)
         sessions = open_tool_sessions(base.settings, base.client)
         tools = Tools(

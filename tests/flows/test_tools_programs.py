@@ -197,6 +197,23 @@ async def test_a_rotated_credential_is_in_a_new_program_from_the_next_call_on(
     assert said(await send(world, key, call("pid")))["result"] != before
 
 
+async def test_a_credential_that_is_gone_takes_the_programs_with_it_that_have_it(
+    world: World, key: Key
+) -> None:
+    """The one under way ends with its call."""
+    mark = os.urandom(8).hex()
+    await serve_stdio(world, mark)
+    sleeping = asyncio.create_task(send(world, key, call("sleep", seconds=2)))
+    for user in ("u1", "u2"):
+        assert (await send(world, key, call("echo"), user)).status == 200
+    assert len(processes(mark)) == 2
+    await Vault(world.client).delete("user/u1/github", 1)
+    await until(lambda: len(processes(mark)) == 1)
+    assert "result" in said(await sleeping)
+    assert (await send(world, key, call("echo"), "u2")).status == 200
+    assert len(processes(mark)) == 1
+
+
 async def test_programs_keep_no_sessions(world: World, key: Key) -> None:
     await serve_stdio(world)
     greeted = await send(world, key, hello())

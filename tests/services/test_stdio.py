@@ -86,7 +86,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 async def sites(folder: Path, most: int) -> AsyncIterator[Site]:
     launcher = launcher_of(Isolation.NONE, folder)
-    pool = StdioPool(launcher, ToolPlaces(most), time.monotonic)
+    pool = StdioPool(launcher, ToolPlaces(most), time.monotonic, lambda _: True)
     watch = asyncio.create_task(pool.watch())
     one = Site(pool, folder.name + os.urandom(4).hex())
     try:

@@ -61,7 +61,7 @@ class StdioTools(_Programs):
         agent, tools = call.server, _tools(call)
         stateless = call.version == STATELESS
         seat = Seat(agent.name, call.key_id, call.user, stateless)
-        wanted = Wanted(tools, dict(call.env))
+        wanted = Wanted(tools, dict(call.env), tuple(use.name for use in call.uses))
         server = await self._pool.server(seat, wanted, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
             return ToolAnswer(_once(_greeted(call.message, server.greeting)))

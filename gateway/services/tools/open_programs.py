@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,11 +26,14 @@ class Programs:
 
 
 @asynccontextmanager
-async def open_programs(settings: ChildSettings) -> AsyncIterator[Programs]:
-    """All of them are gone when the context ends."""
+async def open_programs(
+    settings: ChildSettings, is_known: Callable[[str], bool]
+) -> AsyncIterator[Programs]:
+    """All of them are gone when the context ends, and those that were given a credential that
+    `is_known` no more before."""
     launcher = Launcher(settings)
     places = ToolPlaces(settings.most)
-    pool = StdioPool(launcher, places, time.monotonic)
+    pool = StdioPool(launcher, places, time.monotonic, is_known)
     watch = asyncio.create_task(pool.watch())
     try:
         vet = ProgramVet(settings, launcher)

@@ -38,10 +38,12 @@ class Seat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What has to run in a seat. Where it is another than what runs, that is replaced."""
+    """What has to run in a seat. Where it is another than what runs, that is replaced.
+    `credentials`: the names of those that it was given."""
 
     tools: ToolServer
     env: Mapping[str, str] = field(repr=False)
+    credentials: tuple[str, ...] = field(default=(), compare=False)
 
 
 class _Held:
@@ -57,12 +59,20 @@ class _Held:
 
 
 class StdioPool:
-    """Opened for the life of the process; `watch` runs beside it, `close` ends all."""
+    """Opened for the life of the process; `watch` runs beside it, `close` ends all. `is_known`:
+    whether there is a credential of that name."""
 
-    def __init__(self, launcher: Launcher, places: ToolPlaces, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        places: ToolPlaces,
+        clock: Callable[[], float],
+        is_known: Callable[[str], bool],
+    ) -> None:
         self._launcher = launcher
         self._places = places
         self._clock = clock
+        self._is_known = is_known
         self._seats: dict[Seat, _Held] = {}
         self._running: set[StdioServer] = set()
         self._beside_us: set[asyncio.Task[None]] = set()
@@ -172,7 +182,7 @@ class StdioPool:
         return dict(Counter(server.name for server in self._running))
 
     async def watch(self) -> None:
-        """End what nobody has used for long. Never ends by itself."""
+        """End what nobody has used for long, or was given what is gone. Never ends by itself."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = asyncio.get_running_loop().time()
@@ -183,11 +193,14 @@ class StdioPool:
                 if server is None:
                     if self._clock() > held.not_before + LONGEST_PAUSE:
                         del self._seats[seat]
-                elif not server.is_open:
+                elif not server.is_open or self._was_given_what_is_gone(held):
                     self._leave(held, server)
                 elif not server.under_way and now - server.idle_since > _idle(held):
                     held.server = None
                     self._beside(server.close())
+
+    def _was_given_what_is_gone(self, held: _Held) -> bool:
+        return held.wanted is not None and not all(map(self._is_known, held.wanted.credentials))
 
     async def _make_room(self) -> bool:
         """End the one that has been idle for longest."""

@@ -20,7 +20,7 @@ def order(*argv: str, secrets: Secrets | None = None) -> Order:
 
 async def test_a_command_whose_caller_has_left_is_waited_for_at_the_end(tmp_path: Path) -> None:
     mark = os.urandom(8).hex()
-    async with open_programs(ChildSettings(state_dir=tmp_path)) as programs:
+    async with open_programs(ChildSettings(state_dir=tmp_path), lambda _: True) as programs:
         programs.launcher.isolation = Isolation.NONE
         running = asyncio.create_task(programs.commands.run(order("sh", "-c", "sleep 60", mark)))
         await until(lambda: len(processes(mark)) > 0)
@@ -36,7 +36,7 @@ async def test_what_is_cut_off_of_a_failure_takes_no_half_of_a_secret_with_it(
     halves = secret[:18], secret[18:]
     printed = "\n".join(halves) + "." * (LONGEST_TAIL - 20)
     failing = order("sh", "-c", f"printf %s '{printed}'; exit 1", secrets=Secrets((("n", secret),)))
-    async with open_programs(ChildSettings(state_dir=tmp_path)) as programs:
+    async with open_programs(ChildSettings(state_dir=tmp_path), lambda _: True) as programs:
         programs.launcher.isolation = Isolation.NONE
         outcome = await programs.commands.run(failing)
     assert outcome.failed and secret[-8:] not in outcome.text
