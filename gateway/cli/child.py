@@ -54,6 +54,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._changed = asyncio.Event()
         self._given: dict[Reference, str] = {}
+        # What a file holds that was never written is not ours to remove.
+        self._written: set[Path] = set()
         self._unwritten = False
         self._stopping: signal.Signals | None = None
 
@@ -72,7 +74,7 @@ class Child:
             await self._start()
             return await self._follow(credentials)
         finally:
-            for path in self._wanted.files:
+            for path in self._written:
                 path.unlink(missing_ok=True)
 
     async def _follow(self, credentials: Credentials) -> int:
@@ -153,6 +155,7 @@ class Child:
                 _replace(path, self._given[reference])
             except OSError as problem:
                 raise OperationError(f"{path} cannot be written: {problem.strerror}.") from None
+            self._written.add(path)
 
     def _wrote_files(self) -> bool:
         """False: a file stays as it is for now, and so does the program."""

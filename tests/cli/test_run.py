@@ -220,6 +220,21 @@ async def test_what_cannot_be_is_refused_in_one_sentence(
     assert "ran" not in said
 
 
+async def test_a_file_that_was_never_written_stays_as_it_is(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("somebody's")
+    arguments = ("--wait", "1s", "--file", "other=token", "--", "echo", "ran")
+    async with running(pulling, tmp_path, *arguments) as run:
+        assert (await run.ends())[0] == 1
+    assert file.read_text() == "somebody's"
+    arguments = ("--file", "crm.nope=token", "--", "echo", "ran")
+    async with running(pulling, tmp_path, *arguments) as run:
+        assert (await run.ends())[0] == 1
+    assert file.read_text() == "somebody's"
+
+
 async def test_a_file_that_cannot_be_written_any_more_leaves_the_program_with_what_it_has(
     pulling: Pulling, tmp_path: Path
 ) -> None:
