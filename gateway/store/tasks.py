@@ -7,8 +7,6 @@ from typing import TypeVar
 import structlog
 
 AGAIN_SECONDS = 0.1
-# A hundred records to open, or buckets of counts to read, take the event loop some milliseconds.
-IN_ONE_TURN = 100
 
 T = TypeVar("T")
 
@@ -45,9 +43,9 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
                 task.exception()
 
 
-async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items; other work has its turn after each IN_ONE_TURN of them."""
+async def in_turns(items: Iterable[T], each: int) -> AsyncIterator[T]:
+    """The items; other work has its turn after each `each` of them."""
     for number, item in enumerate(items, 1):
         yield item
-        if number % IN_ONE_TURN == 0:
+        if number % each == 0:
             await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.background import in_background
-from gateway.store.tasks import end
+from gateway.store.tasks import end, in_turns
 
 
 async def deaf(times: int, heard: list[int]) -> None:
@@ -59,3 +59,19 @@ async def test_work_that_fails_is_said_at_once_without_what_it_knew() -> None:
 
 async def test_nothing_to_end_is_no_mistake() -> None:
     await end()
+
+
+async def test_work_in_turns_lets_others_have_theirs() -> None:
+    turns: list[int] = []
+    done = 0
+
+    async def other() -> None:
+        while True:
+            turns.append(done)
+            await asyncio.sleep(0)
+
+    async with AsyncExitStack() as stack:
+        in_background(other(), stack)
+        found = [done := item async for item in in_turns(range(1, 31), 10)]
+        assert found == list(range(1, 31))
+        assert turns == [10, 20, 30]

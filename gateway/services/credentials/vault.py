@@ -29,6 +29,8 @@ from gateway.store.vault import VaultStore
 ATTEMPTS = 5
 # So many records tell whether the given keys are those of this vault.
 SAMPLE = 20
+# So many are opened before other work has its turn: some milliseconds.
+IN_ONE_TURN = 100
 
 
 # Of an act: its event, such as `credential.set`, the credential and the version that it makes.
@@ -146,7 +148,7 @@ class Vault:
         now = await self._store.now()
         records = await self._store.read(ids)
         there = (name for name in ids if name in records)
-        return [self._view(name, records[name], now) async for name in in_turns(there)]
+        return [self._view(name, records[name], now) async for name in in_turns(there, IN_ONE_TURN)]
 
     async def problems(self, policies: Policies) -> list[Problem]:
         """Every reference in `policies` that means no credential. What cannot be opened here is

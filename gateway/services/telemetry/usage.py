@@ -30,7 +30,7 @@ from gateway.domain.usage import (
 )
 from gateway.store.connections.connect import open_lines
 from gateway.store.tasks import background, end, in_turns
-from gateway.store.usage import UsageStore, UsageWriter
+from gateway.store.usage import IN_ONE_TURN, UsageStore, UsageWriter
 
 FLUSH_SECONDS = 1.0
 # Buckets in one flush, and those that wait while Redis is away; what is beyond is not counted.
@@ -226,7 +226,7 @@ async def key_series(
 
 async def _summed(found: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
     total: dict[str, Counts] = {}
-    async for names in in_turns(found):
+    async for names in in_turns(found, IN_ONE_TURN):
         for name, counts in names.items():
             total.setdefault(name, Counts()).add(counts)
     return total
