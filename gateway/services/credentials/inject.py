@@ -3,7 +3,7 @@
 import math
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
@@ -20,24 +20,20 @@ from gateway.domain.policies.snapshot import Agent
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
-from gateway.protocol.secrets import Secret, Secrets
+from gateway.protocol.secrets import Secrets
 from gateway.services.credentials.current import LiveCredentials, id_of
 from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
+from gateway.services.credentials.looked_for import Found, looked_for
 from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
-# What comes along with a credential that is sent whole, or signs, and proves nothing: shorter ones
-# are names and numbers that stand in many a text, where nothing is to be replaced.
-COME_ALONG = frozenset({"account_id", "username"})
-SHORTEST_ALONG = 16
 # What is compressed could not be searched for secrets on its way back.
 _PLAIN = (b"Accept-Encoding", b"identity")
 
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are put in.
 Place = tuple[str, str | None]
-Found = Mapping[Reference, tuple[Credential, Version]]
 
 log = structlog.get_logger()
 
@@ -150,7 +146,7 @@ class Injector:
         return injected
 
     def _hidden(self, place: Place, newest: Found, older: Found) -> Hidden:
-        pairs, lately = tuple(_secrets(newest, older)), self._lately.get(place)
+        pairs, lately = looked_for(newest, older), self._lately.get(place)
         if lately is None:
             lately = self._lately[place] = Lately(self._remembered)
         lately.put_in(pairs)
@@ -282,29 +278,3 @@ def _header(name: str, text: str) -> bytes:
 def _unusable(reason: str) -> Denied:
     log.warning("credential_unavailable", reason=reason)
     return Denied(Code.CREDENTIAL_UNAVAILABLE)
-
-
-def _whole(credential: Credential, version: Version) -> Mapping[str, str]:
-    along = COME_ALONG.intersection(TYPES[credential.type].public)
-    return {
-        part: value
-        for part, value in version.fields.items()
-        if part not in along or len(value) >= SHORTEST_ALONG
-    }
-
-
-def _secrets(newest: Found, older: Found) -> Iterable[Secret]:
-    """Every value that is put in, and every one that signs."""
-    found: dict[str, str] = {}
-    for values in (newest, older):
-        for reference, (credential, version) in values.items():
-            field_name = reference.field or credential.main
-            named = {field_name: version.fields.get(field_name, "")}
-            # A credential without a main value is there to sign, or is sent whole.
-            used = named if field_name in version.fields else _whole(credential, version)
-            for value in used.values():
-                found.setdefault(value, credential.id.name)
-            if credential.type == "basic" and not reference.field:
-                pair = f"{version.fields['username']}:{version.fields['password']}"
-                found.setdefault(pair, credential.id.name)
-    return ((name, value) for value, name in found.items())

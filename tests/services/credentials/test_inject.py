@@ -230,3 +230,31 @@ async def test_what_comes_along_and_proves_nothing_is_looked_for_where_it_is_no_
     found = await injector.values(SERVICE, inject, None)
     looked_for = {value for _, value in found.secrets.pairs}
     assert set(fields.values()) - looked_for == passed_on
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "looked_for"),
+    [
+        (
+            "headers",
+            {"Authorization": "Bearer tok-abcdefgh", "Cookie": 'lang=en; sid="s3cret-id="; a=b'},
+            {"tok-abcdefgh", "s3cret-id="},
+        ),
+        ("headers", {"Cookie": "sid=12345678", "X-Cookie": "sid=87654321"}, {"12345678"}),
+        ("headers", {"authorization": "Token short", "X-Key": "Basic  YTpwNA=="}, {"YTpwNA=="}),
+        ("api_key", {"value": "ApiKey abcd-efgh"}, {"abcd-efgh"}),
+        ("api_key", {"value": "three words altogether"}, set()),
+    ],
+)
+async def test_what_proves_as_much_as_a_whole_header_is_looked_for_alone(
+    vault: Vault,
+    sync: Sync,
+    injector: Injector,
+    kind: str,
+    fields: dict[str, str],
+    looked_for: set[str],
+) -> None:
+    await vault.write("aa", type=kind, current=Version(1, fields))
+    await sync.check()
+    found = await injector.values(SERVICE, WHOLE, None)
+    assert {value for _, value in found.secrets.pairs} == {*fields.values(), *looked_for}

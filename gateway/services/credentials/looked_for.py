@@ -1,0 +1,41 @@
+"""Which values of the credentials of a call must not come back out of it."""
+
+from collections.abc import Mapping
+
+from gateway.domain.credentials import TYPES, Credential, Version
+from gateway.domain.policies.references import Reference
+from gateway.protocol.secrets import Secret, parts
+
+# What comes along with a credential that is sent whole, or signs, and proves nothing: shorter ones
+# are names and numbers that stand in many a text, where nothing is to be replaced.
+COME_ALONG = frozenset({"account_id", "username"})
+SHORTEST_ALONG = 16
+
+Found = Mapping[Reference, tuple[Credential, Version]]
+
+
+def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
+    """Every value that is put in, and every one that signs."""
+    found: dict[str, str] = {}
+    for values in (newest, older):
+        for reference, (credential, version) in values.items():
+            field_name = reference.field or credential.main
+            named = {field_name: version.fields.get(field_name, "")}
+            # A credential without a main value is there to sign, or is sent whole.
+            used = named if field_name in version.fields else _whole(credential, version)
+            for part, value in used.items():
+                for one in (value, *parts(part, value)):
+                    found.setdefault(one, credential.id.name)
+            if credential.type == "basic" and not reference.field:
+                pair = f"{version.fields['username']}:{version.fields['password']}"
+                found.setdefault(pair, credential.id.name)
+    return tuple((name, value) for value, name in found.items())
+
+
+def _whole(credential: Credential, version: Version) -> Mapping[str, str]:
+    along = COME_ALONG.intersection(TYPES[credential.type].public)
+    return {
+        part: value
+        for part, value in version.fields.items()
+        if part not in along or len(value) >= SHORTEST_ALONG
+    }
