@@ -121,6 +121,7 @@ class Forwarder:
             method=outgoing.head.method,
             drop_limits=outgoing.limited and outgoing.dress is None,
             drop_cors=outgoing.agent.cors is not None,
+            drop_cookies=outgoing.dress is not None and bool(outgoing.dress.values.uses),
         )
         health.succeeded()
         if head.status == 101:

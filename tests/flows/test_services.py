@@ -13,6 +13,7 @@ from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_pull import seen
+from tests.flows.tools import call
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
@@ -92,6 +93,47 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     assert answer.status == 200
     ours = [("secret", "crm-secret-1"), ("more", "kept")]
     assert there.last.body.decode() == "".join(part % field for field in ours) + "--B--\r\n"
+
+
+async def test_a_session_that_was_opened_with_a_credential_is_nobodys_cookie(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    """Many servers let it count before the credential of the next call, which may be another
+    user's. Where nothing is put in, cookies are between the caller and who it calls."""
+
+    async def logged_in(request: web.Request, body: bytes) -> web.Response:
+        said = {"jsonrpc": "2.0", "id": 7, "result": {}}
+        return web.json_response(said, headers={"Set-Cookie": "sid=of-u1; Path=/", "X-A": "b"})
+
+    there.answer = logged_in
+    one = {"upstream": there.url}
+    kept = {**one, "inject": {"headers": {"Cookie": "sid=${credentials.crm}"}}}
+    model = {"name": "m", "provider": "openai", "credential": "${credentials.crm}"}
+    sections = {
+        "services": {"crm": {**one, "inject": TOKEN}, "open": one, "kept": kept},
+        "models": [{**model, "upstream": f"{there.url}/v1"}],
+        "tools": {"fc": {"transport": "http", "upstream": f"{there.url}/mcp", "inject": TOKEN}},
+        "agents": {"plain": one},
+    }
+    put(world, json.dumps({"version": 1, **sections}))
+    key = await world.issue("services/*", "models/*", "tools/*", "agents/*")
+    headers = {"Cookie": "sid=of-another", "Content-Type": "application/json"}
+    headers["Accept"] = "application/json, text/event-stream"
+    message = {**call("x"), "model": "m", "messages": []}
+    passed = {
+        "/services/crm/x": None,
+        "/services/kept/x": ["sid=crm-secret-1"],
+        "/services/open/x": ["sid=of-another"],
+        "/models/v1/chat/completions": None,
+        "/tools/fc/mcp": None,
+        "/agents/plain/x": ["sid=of-another"],
+    }
+    for path, cookies in passed.items():
+        answer = await world.call(key, path, "POST", headers, json.dumps(message).encode())
+        assert answer.status == 200, (path, answer.body)
+        assert there.last.headers.get("cookie") == cookies, path
+        assert ("Set-Cookie" in answer.headers) is (cookies == ["sid=of-another"]), path
+        assert answer.headers["X-A"] == "b"
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,13 @@ def read_answer(
     method: str,
     drop_limits: bool,
     drop_cors: bool = False,
+    drop_cookies: bool = False,
 ) -> AnswerHead:
     """The facts of an answer; Denied(upstream_protocol) where it is ambiguous.
 
     `drop_limits`: the gateway sends its own rate-limit headers, so the agent's would mislead.
     `drop_cors`: it says itself which pages may read the answer, and browsers fail on two.
+    `drop_cookies`: a session that was opened with its credential is not its caller's.
     """
     if not 101 <= status <= 599:
         raise _nonsense()
@@ -81,7 +83,7 @@ def read_answer(
         elif fate is _Fate.LIMITS and not drop_limits:
             headers.append(header)
             head.limited = True
-        elif fate is _Fate.CORS and not drop_cors:
+        elif (fate is _Fate.CORS and not drop_cors) or (fate is _Fate.COOKIE and not drop_cookies):
             headers.append(header)
     if connection:
         tokens = {token.strip() for token in connection.lower().split(b",")}
@@ -109,6 +111,7 @@ class _Fate(Enum):
     CONNECTION = auto()
     LIMITS = auto()
     CORS = auto()
+    COOKIE = auto()
     DROPPED = auto()
     REFUSED = auto()
 
@@ -124,6 +127,8 @@ _FATES |= {
     b"content-length": _Fate.LENGTH,
     b"transfer-encoding": _Fate.CODING,
     b"connection": _Fate.CONNECTION,
+    b"set-cookie": _Fate.COOKIE,
+    b"set-cookie2": _Fate.COOKIE,
 }
 
 

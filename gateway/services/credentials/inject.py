@@ -30,6 +30,8 @@ MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
 # What is compressed could not be searched for secrets on its way back.
 _PLAIN = (b"Accept-Encoding", b"identity")
+# A session counts before a credential with many servers, and may be another user's.
+_COOKIE = frozenset({b"cookie"})
 
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are put in.
@@ -40,9 +42,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is put into one request. `names`: of the headers, as they are compared; `signing`:
-    fields of the credential that signs it; `uses`: the names and versions of all that is in
-    here."""
+    """What is put into one request. `names`: of the caller's headers that go for it, as they are
+    compared; `signing`: fields of the credential that signs it; `uses`: the names and versions of
+    all that is in here."""
 
     headers: tuple[Header, ...] = field(repr=False)
     names: frozenset[bytes]
@@ -223,7 +225,7 @@ def _values(inject: Inject, found: Found) -> Values:
     headers.append(_PLAIN)
     return Values(
         tuple(headers),
-        names_of(headers),
+        names_of(headers) | (_COOKIE if found else frozenset()),
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
