@@ -349,6 +349,27 @@ async def test_what_was_read_as_json_is_sent_as_json(
     assert one.last.headers["content-type"] == ["application/json"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "v1/batches",
+        "v1/fine_tuning/jobs",
+        "v1/organization/admin_api_keys",
+        "v1/load_lora_adapter",
+        "v1/deployments/dear/chat/completions",
+        "anthropic/v1/messages/batches",
+    ],
+)
+async def test_a_scope_for_one_model_does_nothing_else_with_the_providers_secret(
+    path: str, world: World, key: Key, one: Backend
+) -> None:
+    """There the body's model decides nothing: a batch has models of its own, a key all of them."""
+    body = json.dumps({"model": "gpt-4", "requests": [{"params": {"model": "dear"}}]}).encode()
+    refused = await world.call(key, f"/models/{path}", "POST", data=body)
+    assert (refused.status, refused.code) == (404, "not_found")
+    assert one.arrived == []
+
+
 async def test_the_list_is_not_told_on_behalf_of_somebody_whom_the_key_may_not_act_for(
     world: World, key: Key
 ) -> None:

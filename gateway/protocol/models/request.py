@@ -15,16 +15,22 @@ from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, 
 MODELS_PREFIX = b"/models/"
 _ANTHROPIC = b"/models/anthropic"
 _LIST = b"/v1/models"
-# What is called with POST alone; of anything else nobody knows whether it is there.
+# What is asked of the one model that the body names, by POST alone. Elsewhere a provider lets the
+# same secret begin batches of other models, train new ones and make keys, whatever a body says.
 _CALLS = frozenset(
     {
         b"/chat/completions",
         b"/completions",
         b"/responses",
+        b"/responses/compact",
+        b"/responses/input_tokens",
         b"/embeddings",
         b"/moderations",
+        b"/rerank",
+        b"/score",
         b"/images/generations",
         b"/images/edits",
+        b"/images/variations",
         b"/audio/speech",
         b"/audio/transcriptions",
         b"/audio/translations",

@@ -104,6 +104,8 @@ def locate_model(asked: ModelPath, name: str, policies: Policies) -> Located:
         denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
     elif model.dialect is not asked.dialect and model.dialect is not None:
         denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
+    elif not asked.is_call:
+        denied = Denied(Code.NOT_FOUND, "No model is called at this path.")
     scope = Scope("models", name, DEFAULT_ACTION)
     return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope)
 
