@@ -34,6 +34,8 @@ _MISSING_IN_STREAM = (
 )
 COLUMNS = ("TIME", "EVENT", "ACTOR", "KEY", "CONSUMER", "USER", "CREDENTIALS", "STATUS", "CODE")
 FOLLOW_SECONDS = 0.5
+# Of the stream, whatever is in it.
+_START = "-"
 
 file_option = click.option(
     "--file",
@@ -141,7 +143,7 @@ def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, fol
 def export(store: StoreSettings, since: str | None) -> None:
     """Write records to stdout, one JSON object a line; all of them as 'verify --file' reads."""
     # A stream's ids begin with the millisecond in which an entry was made.
-    start = "-" if since is None else f"{_since(since)}000-0"
+    start = _START if since is None else f"{_since(since)}000-0"
 
     async def work() -> None:
         async for _, record in _records(store, None, start):
@@ -234,7 +236,7 @@ def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
 
 
 async def _records(
-    store: StoreSettings, file: Path | None, start: str = "-"
+    store: StoreSettings, file: Path | None, start: str = _START
 ) -> AsyncIterator[tuple[str, str]]:
     from gateway.store.audit import AuditStore
     from gateway.store.audit_file import read_lines
@@ -257,12 +259,16 @@ async def _tail(
         kept = deque[str](maxlen=count)
         async for _, record in _records(store, file):
             kept.append(record)
-        _show_latest(kept, as_json=as_json)
+        _show(kept, as_json=as_json)
+        if not kept:
+            _note_none(as_json=as_json)
         return
     async with open_store(store) as client:
         audit = AuditStore(client, store.prefix)
         latest, behind = await _latest(audit, count)
-        _show_latest(latest, as_json=as_json)
+        _show(latest, as_json=as_json)
+        if behind == _START:
+            _note_none(as_json=as_json)
         while follow:
             await asyncio.sleep(FOLLOW_SECONDS)
             news = [entry async for entry in audit.read(behind)]
@@ -274,9 +280,9 @@ async def _tail(
 async def _latest(audit: "AuditStore", count: int) -> tuple[list[str], str]:
     """So many of the latest records, in order, and from where on newer ones are read."""
     found: list[str] = []
-    behind = "-"
+    behind = _START
     async for entry, record in audit.read_back():
-        if behind == "-":
+        if behind == _START:
             behind = f"({entry}"
         if len(found) == count:
             break
@@ -284,9 +290,8 @@ async def _latest(audit: "AuditStore", count: int) -> tuple[list[str], str]:
     return found[::-1], behind
 
 
-def _show_latest(records: Sequence[str], *, as_json: bool) -> None:
-    _show(records, as_json=as_json)
-    if not records and not as_json:
+def _note_none(*, as_json: bool) -> None:
+    if not as_json:
         note("There are no records yet: acts, uses of credentials and refusals make them.")
 
 

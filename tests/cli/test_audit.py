@@ -90,7 +90,7 @@ def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
     redis.config_resetstat()
     ended = vault.gateway("audit", "tail", "-n", "2", "--json")
     assert [json.loads(line)["number"] for line in ended.out.splitlines()] == [1198, 1199]
-    assert vault.gateway("audit", "tail", "-n", "0", "--json").out == ""
+    assert "no records" not in vault.gateway("audit", "tail", "-n", "0").said
     assert "cmdstat_xrange" not in redis.info("commandstats")
     assert redis.info("commandstats")["cmdstat_xrevrange"]["calls"] == 2
     words = [*COMMAND, "audit", "tail", "-n", "1", "--follow", "--json"]
