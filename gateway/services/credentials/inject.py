@@ -137,7 +137,10 @@ class Injector:
                 older[reference] = (credential, previous)
         found = await self._fetched(newest)
         place = service.place, user
-        injected = _injected(inject, found, older, self._hidden(place, found, older))
+        # What is shared goes into calls for all users, and a server tells one of another's.
+        shared = not any(reference.of_user for reference in references)
+        hidden = self._hidden((service.place, None if shared else user), found, older)
+        injected = _injected(inject, found, older, hidden)
         until = -math.inf
         if all(_may_be_kept(credential) for credential, _ in found.values()):
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)

@@ -92,6 +92,9 @@ async def test_a_call_looks_for_what_was_put_into_later_ones_at_its_place_and_no
     others = Agent("other", (), kind="services", inject=INJECT)
     elsewhere = await injector.values(others, INJECT, None)
     users = await injector.values(SERVICE, INJECT, "u1")
+    await vault.write("user/u1/aa")
+    await sync.check()
+    of_user = await injector.values(SERVICE, header("${user.aa.value}"), "u1")
     for number in range(2, 22):
         await vault.write("aa", number)
         await sync.check()
@@ -100,8 +103,9 @@ async def test_a_call_looks_for_what_was_put_into_later_ones_at_its_place_and_no
     looked_for = [value for _, value in early.secrets.pairs]
     assert looked_for == [*(f"aa-{number}" for number in range(21, 12, -1)), "aa-1"], "its own"
     assert [value for _, value in late.secrets.pairs] == looked_for[:-1]
-    for far in (elsewhere, users):
-        assert [value for _, value in far.secrets.pairs] == ["aa-1"]
+    assert users.secrets.pairs == early.secrets.pairs, "what is shared is put in for all users"
+    assert [value for _, value in elsewhere.secrets.pairs] == ["aa-1"]
+    assert [value for _, value in of_user.secrets.pairs] == ["user/u1/aa-1"]
 
 
 async def test_what_looks_for_two_that_take_turns_is_made_once(
