@@ -133,7 +133,8 @@ async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
 ) -> None:
     """In a stream that is listened to, or as the result of a task."""
     response = json.dumps({"jsonrpc": "2.0", "id": 7, "result": {"content": ["private"]}})
-    progress = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": {}})
+    params = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "t"}}}
+    progress = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
 
     async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
         if request.method == "GET":
@@ -149,13 +150,14 @@ async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
         first, last = messages(heard)
         assert first["method"] == "notifications/progress"
         assert last["error"]["data"]["error"]["code"] == "hook_refused" and last["id"] == 7
+        ((_, related),) = first["params"]["_meta"].items()
         for method in ("tasks/result", "tasks/get", "tasks/list"):
-            result = await send(world, key, request(method, taskId="t"))
+            result = await send(world, key, request(method, **related))
             assert code(result) == (403, "hook_refused"), method
             assert b"private" not in heard.body + result.body
 
 
-@pytest.mark.parametrize("message", [call("x"), request("tasks/get", taskId="t")])
+@pytest.mark.parametrize("message", [call("x"), request("tasks/list")])
 async def test_an_answer_that_is_no_message_is_no_way_around_a_hook(
     world: World, key: Key, message: dict[str, object]
 ) -> None:
@@ -207,7 +209,7 @@ async def test_what_a_task_came_to_is_not_told_beside_a_hook(world: World, key: 
         for message in (None, call("x"), request("subscriptions/listen", notifications={})):
             method = "POST" if message else "GET"
             shown, *_ = messages(await send(world, key, message, method=method))
-            assert shown["params"] == {"taskId": "t", "status": "completed"}
+            assert shown["params"] == {"taskId": shown["params"]["taskId"], "status": "completed"}
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from itertools import product
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.flows.audit import come
-from tests.flows.services import keep
+from tests.flows.services import backend, keep
 from tests.flows.tools import (
     TOKEN,
     Servers,
@@ -18,6 +19,7 @@ from tests.flows.tools import (
     error,
     event_ids,
     hello,
+    messages,
     opened,
     put_tools,
     request,
@@ -219,6 +221,85 @@ async def test_an_event_belongs_to_the_key_and_the_user_to_whom_it_was_shown(
                     refused = await send(world, pair[0], None, pair[1], headers, method, gateway)
                     assert code(refused) == (404, "not_found"), (pair, named)
                     assert "Last-Event-ID" in error(refused)["message"]
+
+
+RELATED = "io.modelcontextprotocol/related-task"
+
+
+async def test_a_task_belongs_to_the_key_and_the_user_whose_call_it_is(
+    store: Any, client: Any
+) -> None:
+    """The server shows any task to whoever names it; what it is named, callers do not learn."""
+    task = {"taskId": "task-\u00fc\u4f60", "status": "working"}
+    status = {"method": "notifications/tasks/status", "params": task}
+    log = {"method": "notifications/message", "params": {"_meta": {RELATED: task}}}
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        asked = json.loads(body)
+        results = {"tools/call": {"task": task}, "tasks/list": {"tasks": [task]}, "tasks/get": task}
+        result = results.get(asked["method"], {"content": [], "_meta": {RELATED: task}})
+        last = {"jsonrpc": "2.0", "id": asked.get("id"), "result": result}
+        heard = {"method": "notifications/subscriptions/acknowledged", "params": asked["params"]}
+        streams = {"tools/call": (status, log, last), "subscriptions/listen": (heard,)}
+        if asked["method"] not in streams or "_meta" in asked["params"]:
+            return web.json_response(last)
+        events = "".join(f"data: {json.dumps(one)}\n\n" for one in streams[asked["method"]])
+        return web.Response(text=events, content_type="text/event-stream")
+
+    def naming(task_id: object) -> list[dict[str, Any]]:
+        methods = ("tasks/get", "tasks/result", "tasks/cancel", "tasks/update")
+        asked = [request(method, taskId=task_id) for method in methods]
+        asked.append(call("x"))
+        asked[-1]["params"]["_meta"] = {RELATED: {"taskId": task_id}}
+        wanted = {"taskIds": [task_id]}
+        return [*asked, request("subscriptions/listen", notifications=wanted)]
+
+    async with new_world(store, client, gateways=2) as world, backend() as server:
+        server.answer = answer
+        put_tools(world, f"{server.url}/mcp", inject={})
+        keys = [await world.issue("tools/fc", users=("u1", "u2")) for _ in range(2)]
+        pairs = list(product(keys, ("u1", "u2")))
+        owner = pairs[0]
+        first, second, last = messages(await send(world, owner[0], call("x"), owner[1]))
+        sealed = last["result"]["task"]["taskId"]
+        assert sealed.isascii() and len(sealed) > 30
+        assert first["params"]["taskId"] == second["params"]["_meta"][RELATED]["taskId"] == sealed
+        for pair, gateway in product(pairs, range(2)):
+            for named in (sealed, task["taskId"], sealed[:-2] + "AA", 7, ""):
+                if pair == owner and named == sealed:
+                    continue
+                for asked in naming(named):
+                    refused = await send(world, pair[0], asked, pair[1], gateway=gateway)
+                    assert code(refused) == (404, "not_found"), (pair, asked)
+                    assert "no such task" in error(refused)["message"]
+        for asked, meant in zip(naming(sealed), naming(task["taskId"]), strict=True):
+            told = await send(world, owner[0], asked, owner[1], gateway=1)
+            assert json.loads(server.last.body) == meant and told.status == 200
+            assert sealed in told.body.decode() and "task-" not in told.body.decode()
+        listed = await send(world, owner[0], request("tasks/list"), owner[1])
+        assert listed.json["result"]["tasks"] == [{**task, "taskId": sealed}]
+        for odd in ({"taskid": sealed}, {"TaskId": "x"}, {"Notifications": {"taskIds": ["x"]}}):
+            refused = await send(world, owner[0], request("tasks/get", **odd), owner[1])
+            assert code(refused) == (400, "bad_request"), odd
+
+
+async def test_a_callers_own_tasks_are_named_as_it_names_them(world: World, vault: Vault) -> None:
+    """A server may ask for what takes long, too: that is a task of the caller's."""
+    asks = {"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"taskId": "mine"}}
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        return web.Response(text=f"data: {json.dumps(asks)}\n\n", content_type="text/event-stream")
+
+    key = await world.issue("tools/fc", users=("u1",))
+    async with backend() as server:
+        server.answer = answer
+        put_tools(world, f"{server.url}/mcp")
+        (asked,) = messages(await send(world, key, None, method="GET"))
+        assert asked == asks
+        status = {"method": "notifications/tasks/status", "params": {"taskId": "mine"}}
+        for said in ({"id": 1, "result": {"taskId": "mine"}}, status):
+            await send(world, key, {"jsonrpc": "2.0", **said})
+            assert json.loads(server.last.body) == {"jsonrpc": "2.0", **said}
 
 
 async def test_a_revoked_key_has_no_session(world: World, vault: Vault) -> None:

@@ -14,6 +14,7 @@ from gateway.protocol.http.inflate import Inflater
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
 from gateway.proxy.tools.task import ToolTask
+from gateway.proxy.tools.task_ids import seal_tasks
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 from gateway.services.tools.sessions import ToolSessions
 
@@ -21,6 +22,8 @@ from gateway.services.tools.sessions import ToolSessions
 LONGEST = 16 * 2**20
 # Events that are looked at before others have their turn.
 AT_ONCE = 64
+# What is spelled in another way is not sealed, and opens nothing.
+_TASK_ID = b"taskId"
 JSON, EVENTS = b"application/json", b"text/event-stream"
 
 
@@ -61,13 +64,15 @@ def _opened(inflater: Inflater | None, piece: bytes) -> Iterable[bytes]:
         raise CutError("The answer is not compressed as it says.") from None
 
 
-async def shown_json(text: bytes, task: ToolTask) -> bytes:
+async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> bytes:
     """The one message of an answer; Denied(upstream_protocol) where it is none. A server that has
     nothing to say may say that in JSON."""
     if text.strip() in (b"", b"null"):
         return text
     try:
-        return await task.shown(decode(text))
+        message = decode(text)
+        await seal_tasks(message, sessions, task.owner)
+        return await task.shown(message)
     except (NoMessageError, RecursionError):
         said = "The server answered something that is no JSON-RPC message."
         raise Denied(Code.UPSTREAM_PROTOCOL, said) from None
@@ -160,13 +165,14 @@ class EventsBody:
 
     async def _shown(self, event: Event) -> bytes:
         rest = tuple([await self._sealed(self._searched(line)) for line in event.rest])
-        if not event.data or not self._task.looks:
+        if not event.data or not (self._task.looks or _TASK_ID in event.data):
             return Event(event.data, rest).encode()
         try:
             message = decode(event.data)
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._unread(event.data), rest).encode()
+        await seal_tasks(message, self._sessions, self._task.owner)
         return await as_event(message, self._task, rest)
 
     async def _sealed(self, line: bytes) -> bytes:

@@ -17,6 +17,7 @@ from gateway.proxy.tools.asked import Asked
 from gateway.proxy.tools.errand import ToolErrand
 from gateway.proxy.tools.programs import ToolPrograms
 from gateway.proxy.tools.task import Tell, ToolTask
+from gateway.proxy.tools.task_ids import open_tasks
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper, presented_token, whole_key
 from gateway.services.admission.locate import Located, locate_tools
@@ -92,6 +93,8 @@ class Tools:
             if event is None:
                 raise mcp.no_event(asked.id)
             asked.last_event = event
+        if asked.rpc is not None and agent.tools and agent.tools.transport is Transport.HTTP:
+            await open_tasks(asked.rpc, self._sessions, owner)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
         """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:

@@ -49,7 +49,7 @@ class ToolErrand:
         kind = _checked_kind(head)
         if any(name.lower() == mcp.SESSION for name, _ in head.headers):
             head.headers = [await self._sealed(header) for header in head.headers]
-        looks = kind == EVENTS or (kind == JSON and self._task.looks)
+        looks = kind == EVENTS or (kind == JSON and (self._task.looks or self._task.may_be_task))
         if head.bodiless or not looks:
             if not head.bodiless and head.content_length != 0:
                 check_refused(dress, head)
@@ -69,7 +69,7 @@ class ToolErrand:
         if whole is None:
             idle = outgoing.agent.timeouts.idle
             whole = await read_all(call.connection, payload, inflater, idle)
-        text = await shown_json(whole, self._task)
+        text = await shown_json(whole, self._task, self._sessions)
         head.content_length = len(text)
         return outgoing, WholeBody(text)
 

@@ -12,7 +12,7 @@ from gateway.domain.policies.tools import SHORTEST_INJECTED, Hooks
 from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
-from gateway.protocol.mcp import rpc
+from gateway.protocol.mcp import rpc, task_ids
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.tools.asked import Asked
@@ -102,6 +102,12 @@ class ToolTask:
     def looks(self) -> bool:
         """Whether what comes back is looked at at all."""
         return self.known is not None or self._filters or bool(self._hooks.after)
+
+    @property
+    def may_be_task(self) -> bool:
+        """Whether the answer may be a task, or of one."""
+        asked = self.asked.rpc
+        return asked is not None and (self._is_of_task or task_ids.may_be_told(asked.params))
 
     def check_unread(self) -> None:
         """Denied where own code is to look at the answer, and it is none that can be looked at."""

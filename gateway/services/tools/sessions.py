@@ -1,5 +1,5 @@
-"""Sessions at servers of tools, and events in them, under ids that are good for whoever opened
-them alone."""
+"""Sessions at servers of tools, events in them, and tasks, under ids that are good for whoever
+opened or began them alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -29,6 +29,14 @@ class ToolSessions:
     async def open(self, sealed: str, owner: Owner) -> str | None:
         """The session of that id; None: `owner` has none. Denied(store_unavailable)."""
         return (await self._seal()).open(sealed, owner)
+
+    async def seal_task(self, task: str, owner: Owner) -> str:
+        """As `seal`, and the same each time."""
+        return (await self._seal()).seal_task(task, owner)
+
+    async def open_task(self, sealed: str, owner: Owner) -> str | None:
+        """The task of that id; None: `owner` has none. Denied(store_unavailable)."""
+        return (await self._seal()).open_task(sealed, owner)
 
     async def _seal(self) -> SessionSeal:
         if self._made is None:

@@ -1,0 +1,82 @@
+"""Where the ids of a server's tasks stand in messages of MCP.
+
+Clients have tasks too, which a server asks them for: those ids are their own, and no business of
+the gateway's.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gateway.domain.errors import Code
+from gateway.protocol.mcp.rpc import Message, Rpc, RpcDenied
+from gateway.protocol.strict_json import look_alike
+
+# Where an id stands: in what, and under which name or number there.
+Place = tuple[Any, Any]
+
+_ID, _IDS, _WANTED = "taskId", "taskIds", "notifications"
+_SPELLED = frozenset({"taskid", "taskids", _WANTED})
+# What tells how a task goes on: of whoever sends it.
+_TOLD = "notifications/tasks"
+# What tells a caller of which tasks it will hear.
+_HEARD = "notifications/subscriptions/acknowledged"
+_RELATED = "io.modelcontextprotocol/related-task"
+_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+
+
+def named_in(rpc: Rpc) -> Iterator[Place]:
+    """Where a caller's message names tasks of the server's; RpcDenied where some readers would
+    find one that others do not."""
+    related = list(_related(rpc.params, rpc.message.get("result")))
+    own = {} if rpc.method.startswith(_TOLD) else rpc.params
+    wanted = own.get(_WANTED)
+    for one in (*related, *_objects((own, wanted))):
+        if look_alike(one.keys() - {_ID, _IDS}, _SPELLED) or one.keys() & {"taskid", "taskids"}:
+            said = "A name in the message looks like another one's."
+            raise RpcDenied(Code.BAD_REQUEST, said, rpc_id=rpc.id)
+    yield from ((one, _ID) for one in (*related, own) if _ID in one)
+    yield from _listed(wanted)
+
+
+def told_in(message: Message) -> Iterator[Place]:
+    """Where a server's message names tasks of its own."""
+    result, params, method = message.get("result"), message.get("params"), message.get("method")
+    found = [*_related(params, result), *_objects((result,))]
+    if isinstance(result, dict):
+        listed = result.get("tasks")
+        found += _objects((result.get("task"), *(listed if isinstance(listed, list) else ())))
+    if isinstance(method, str) and method.startswith(_TOLD):
+        found += _objects((params,))
+    yield from ((one, _ID) for one in found if isinstance(one.get(_ID), str))
+    if method == _HEARD and isinstance(params, dict):
+        yield from _listed(params.get(_WANTED))
+
+
+def may_be_told(params: Mapping[str, Any]) -> bool:
+    """Whether what is asked with these may be answered with a task: the caller takes one, or it is
+    a part of one."""
+    meta = params.get("_meta")
+    meta = meta if isinstance(meta, dict) else {}
+    client = meta.get(_CAPABILITIES)
+    takes_one = "task" in params or (isinstance(client, dict) and bool(client.get("extensions")))
+    return takes_one or _RELATED in meta
+
+
+def no_task(rpc: Rpc) -> RpcDenied:
+    """What any task is told to be that is not the caller's."""
+    return RpcDenied(Code.NOT_FOUND, "There is no such task: make the call again.", rpc_id=rpc.id)
+
+
+def _listed(holder: Any) -> Iterator[Place]:
+    listed = holder.get(_IDS) if isinstance(holder, dict) else None
+    if isinstance(listed, list):
+        yield from ((listed, number) for number in range(len(listed)))
+
+
+def _related(*holders: Any) -> Iterator[dict[str, Any]]:
+    metas = _objects(one.get("_meta") for one in _objects(holders))
+    return _objects(meta.get(_RELATED) for meta in metas)
+
+
+def _objects(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    return (one for one in values if isinstance(one, dict))
