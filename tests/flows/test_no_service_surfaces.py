@@ -86,6 +86,7 @@ class Echo:
 
     async def __call__(self, request: web.Request, body: bytes) -> web.StreamResponse:
         service, _, path = request.path.strip("/").partition("/")
+        path = request.query.get("how", path)
         self.rotated |= self.marks["new"] in str(request.headers)
         known = [name for name in KNOWN[service] if name != "new" or self.rotated]
         text = told({name: self.marks[name] for name in known})
@@ -124,7 +125,8 @@ def paths() -> list[tuple[str, str]]:
     found = [("/services/all/x", ""), ("/services/all/x", '{"a": 1}'), ("/services/all/x", "{")]
     for service in ("all", "aws", "acs", "idp"):
         found += [(f"/services/{service}/{rest}", "") for rest in RESTS]
-    found += [(f"/models/v1/{rest}", '{"model": "m"}') for rest in RESTS]
+    model = "/models/v1/chat/completions?how="
+    found += [(model + rest.replace("?", "&"), '{"model": "m"}') for rest in RESTS]
     return [*found, ("/services/nobody/x", ""), ("/services/all/x%2e%2e/", "")]
 
 
