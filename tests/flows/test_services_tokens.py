@@ -65,8 +65,8 @@ async def there() -> AsyncIterator[Backend]:
 async def provider(
     world: World, there: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Provider]:
-    """Its tokens are old enough to be refused from the first moment on."""
-    monkeypatch.setattr(tokens, "YOUNG_SECONDS", 0.0)
+    """Each of its tokens that is refused is fetched anew."""
+    monkeypatch.setattr(tokens, "BETWEEN_REFUSALS", 0.0)
     async with backend() as made:
         found = Provider(made)
         made.answer = found.answer
@@ -132,14 +132,14 @@ async def test_a_token_that_is_refused_is_fetched_anew_and_tried_once(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_who_asks_for_what_is_forbidden_has_no_tokens_fetched(
+async def test_who_asks_for_what_is_forbidden_has_one_token_fetched_and_no_more(
     status: int,
     world: World,
     provider: Provider,
     there: Backend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tokens, "YOUNG_SECONDS", 60.0)
+    monkeypatch.setattr(tokens, "BETWEEN_REFUSALS", 60.0)
 
     async def forbidden(request: web.Request, body: bytes) -> web.Response:
         return web.Response(status=status)
@@ -148,7 +148,7 @@ async def test_who_asks_for_what_is_forbidden_has_no_tokens_fetched(
     key = await world.issue("services/crm")
     codes = [(await world.call(key, "/services/crm/x")).code for _ in range(5)]
     assert codes == ["upstream_auth_failed"] * 5
-    assert len(provider.asked) == 1 and len(there.arrived) == 5
+    assert len(provider.asked) == 2 and len(there.arrived) == 6
 
 
 async def test_without_a_token_nothing_is_sent_and_the_provider_is_not_flooded(

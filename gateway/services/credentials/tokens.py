@@ -3,6 +3,7 @@ fetched anew before they expire."""
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,9 +26,9 @@ EARLY_PART = 0.2
 EARLIEST_SECONDS = 60.0
 # After a failure nobody asks again for so long: an identity provider under load is not helped.
 PAUSE_SECONDS = 1.0
-# A token that is younger is not what a service refuses: it is what the call asks for. Else whoever
-# asks for what is forbidden would have everybody's token fetched anew, call after call.
-YOUNG_SECONDS = 10.0
+# What a service refuses may be what the call asks for, and not the token: whoever asks for what is
+# forbidden must not have everybody's fetched anew, call after call.
+BETWEEN_REFUSALS = 2.0
 
 log = structlog.get_logger()
 
@@ -40,7 +41,6 @@ class TokenError(GatewayError):
 class _Token:
     version: Version
     text: str = field(repr=False)
-    fetched_at: float = 0.0
     renew_at: float = 0.0
     ends_at: float = 0.0
 
@@ -58,6 +58,8 @@ class Tokens:
         self._tokens: dict[_Of, _Token] = {}
         self._fetches: dict[_Of, tuple[Version, asyncio.Task[None]]] = {}
         self._paused: dict[_Of, tuple[Version, float]] = {}
+        # When one of a name was last forgotten because it was refused.
+        self._refused_at: dict[CredentialId, float] = {}
 
     async def get(self, name: CredentialId, *versions: Version) -> tuple[Version, str]:
         """A token that lives, and the version it was fetched with: the first of these for which
@@ -75,12 +77,16 @@ class Tokens:
 
     def forget(self, name: CredentialId, text: str) -> bool:
         """This token was refused where it was sent; one that came since is kept. Whether there may
-        be another one now."""
-        for of, token in tuple(self._tokens.items()):
-            if of[0] == name and token.text == text:
-                if self._clock() < token.fetched_at + YOUNG_SECONDS:
-                    return False
-                del self._tokens[of]
+        be another one now: not where the last one that was refused was so a moment ago."""
+        now = self._clock()
+        found = [of for of, one in self._tokens.items() if of[0] == name and one.text == text]
+        if not found:
+            return True
+        if now < self._refused_at.get(name, -math.inf) + BETWEEN_REFUSALS:
+            return False
+        self._refused_at[name] = now
+        for of in found:
+            del self._tokens[of]
         return True
 
     async def close(self) -> None:
@@ -125,7 +131,7 @@ class Tokens:
             now = self._clock()
             early = min(EARLIEST_SECONDS, seconds * EARLY_PART)
             self._drop_older(key)
-            self._tokens[key] = _Token(version, text, now, now + seconds - early, now + seconds)
+            self._tokens[key] = _Token(version, text, now + seconds - early, now + seconds)
         finally:
             if self._fetches.get(key, (None, None))[0] is version:
                 del self._fetches[key]
