@@ -35,10 +35,6 @@ _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 # What tells a caller no more than that a server is there, and which tools it may call.
 _OPEN = frozenset({"initialize", "ping", "server/discover", "tools/list", "logging/setLevel"})
-# What is told of a task that goes on, and all that it says beside what its call came to.
-_TASK_TOLD = "notifications/tasks"
-_TASK = frozenset({"taskId", "status", "statusMessage", "createdAt", "lastUpdatedAt", "_meta"})
-_TASK |= {"ttl", "ttlMs", "pollInterval", "pollIntervalMs"}
 _TOOLS_CHANGED = frozenset({"toolsListChanged"})
 
 
@@ -168,14 +164,6 @@ def _without(tool: dict[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
 def with_arguments(message: Message, arguments: Mapping[str, Any]) -> Message:
     """The call with these arguments in place of all that the caller sent."""
     return {**message, "params": {**message["params"], "arguments": arguments}}
-
-
-def without_outcome(message: Message) -> Message:
-    """The message without what the call of a task came to, where it tells how the task goes on."""
-    method, params = message.get("method"), message.get("params")
-    if not (isinstance(method, str) and method.startswith(_TASK_TOLD) and isinstance(params, dict)):
-        return message
-    return {**message, "params": {name: params[name] for name in params if name in _TASK}}
 
 
 def _decoded(value: str) -> str | None:

@@ -12,7 +12,7 @@ from gateway.domain.policies.tools import SHORTEST_INJECTED, Hooks
 from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
-from gateway.protocol.mcp import rpc, task_ids
+from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.tools.asked import Asked
@@ -107,7 +107,7 @@ class ToolTask:
     def may_be_task(self) -> bool:
         """Whether the answer may be a task, or of one."""
         asked = self.asked.rpc
-        return asked is not None and (self._is_of_task or task_ids.may_be_told(asked.params))
+        return asked is not None and (self._is_of_task or tasks.may_be_told(asked.params))
 
     def check_unread(self) -> None:
         """Denied where own code is to look at the answer, and it is none that can be looked at."""
@@ -191,7 +191,7 @@ class ToolTask:
                 raise Denied(Code.HOOK_REFUSED, _NOT_LATER)
         elif "method" not in message:
             self.check_unread()
-        return mcp.without_outcome(message)
+        return tasks.without_outcome(message)
 
     @property
     def _is_of_task(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway.crypto.sessions import Owner
-from gateway.protocol.mcp import task_ids
+from gateway.protocol.mcp import tasks
 from gateway.protocol.mcp.rpc import Message, Rpc
 from gateway.services.tools.sessions import ToolSessions
 
@@ -14,17 +14,17 @@ _AT_ONCE = 64
 async def open_tasks(rpc: Rpc, sessions: ToolSessions, owner: Owner) -> None:
     """Change the message into one for the server; RpcDenied(not_found) where it names a task that
     is not the caller's."""
-    for holder, place in task_ids.named_in(rpc):
+    for holder, place in tasks.named_in(rpc):
         sealed = holder[place]
         task = await sessions.open_task(sealed, owner) if isinstance(sealed, str) else None
         if task is None:
-            raise task_ids.no_task(rpc)
+            raise tasks.no_task(rpc)
         holder[place] = task
 
 
 async def seal_tasks(message: Message, sessions: ToolSessions, owner: Owner) -> None:
     """Change what a server said into what its caller is told."""
-    for number, (holder, place) in enumerate(task_ids.told_in(message), 1):
+    for number, (holder, place) in enumerate(tasks.told_in(message), 1):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
         if isinstance(holder[place], str):

@@ -1,4 +1,4 @@
-"""Where the ids of a server's tasks stand in messages of MCP.
+"""Tasks in messages of MCP: where the ids of a server's stand, and what is told of one.
 
 Clients have tasks too, which a server asks them for: those ids are their own, and no business of
 the gateway's.
@@ -18,6 +18,9 @@ _ID, _IDS, _WANTED = "taskId", "taskIds", "notifications"
 _SPELLED = frozenset({"taskid", "taskids", _WANTED})
 # What tells how a task goes on: of whoever sends it.
 _TOLD = "notifications/tasks"
+# All that is told of a task beside what its call came to.
+_STANDING = frozenset({_ID, "status", "statusMessage", "createdAt", "lastUpdatedAt", "_meta"})
+_STANDING |= {"ttl", "ttlMs", "pollInterval", "pollIntervalMs"}
 # What tells a caller of which tasks it will hear.
 _HEARD = "notifications/subscriptions/acknowledged"
 _RELATED = "io.modelcontextprotocol/related-task"
@@ -60,6 +63,14 @@ def may_be_told(params: Mapping[str, Any]) -> bool:
     client = meta.get(_CAPABILITIES)
     takes_one = "task" in params or (isinstance(client, dict) and bool(client.get("extensions")))
     return takes_one or _RELATED in meta
+
+
+def without_outcome(message: Message) -> Message:
+    """The message without what the call of a task came to, where it tells how the task goes on."""
+    method, params = message.get("method"), message.get("params")
+    if not (isinstance(method, str) and method.startswith(_TOLD) and isinstance(params, dict)):
+        return message
+    return {**message, "params": {name: params[name] for name in params if name in _STANDING}}
 
 
 def no_task(rpc: Rpc) -> RpcDenied:
