@@ -27,6 +27,12 @@ _RELATED = "io.modelcontextprotocol/related-task"
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
 
+def may_be_named_in(body: bytes) -> bool:
+    """False only where a caller's message names no task, whoever reads it: to go through one takes
+    as long as to read it."""
+    return b"task" in body.lower() or b"\\" in body or not body.isascii()
+
+
 def named_in(rpc: Rpc) -> Iterator[Place]:
     """Where a caller's message names tasks of the server's; RpcDenied where some readers would
     find one that others do not."""

@@ -71,7 +71,8 @@ async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> byt
         return text
     try:
         message = decode(text)
-        await seal_tasks(message, sessions, task.owner)
+        if _TASK_ID in text:
+            await seal_tasks(message, sessions, task.owner)
         return await task.shown(message)
     except (NoMessageError, RecursionError):
         said = "The server answered something that is no JSON-RPC message."
@@ -172,7 +173,8 @@ class EventsBody:
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._unread(event.data), rest).encode()
-        await seal_tasks(message, self._sessions, self._task.owner)
+        if _TASK_ID in event.data:
+            await seal_tasks(message, self._sessions, self._task.owner)
         return await as_event(message, self._task, rest)
 
     async def _sealed(self, line: bytes) -> bytes:

@@ -10,7 +10,7 @@ from gateway.protocol.http.cors import is_preflight, page_fields
 from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp
-from gateway.protocol.mcp import rpc
+from gateway.protocol.mcp import rpc, tasks
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.services import Services, read_whole
 from gateway.proxy.tools.asked import Asked
@@ -93,7 +93,7 @@ class Tools:
             if event is None:
                 raise mcp.no_event(asked.id)
             asked.last_event = event
-        if asked.rpc is not None and agent.tools and agent.tools.transport is Transport.HTTP:
+        if asked.rpc is not None and _may_name_tasks(agent, exchange.held):
             await open_tasks(asked.rpc, self._sessions, owner)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
@@ -120,6 +120,12 @@ class Tools:
         await self._programs.serve(exchange, outgoing, task, injected)
 
 
+def _may_name_tasks(agent: Agent, body: bytes | None) -> bool:
+    """Programs of this machine's own run for one caller each, who sees no task of another."""
+    over_http = agent.tools is not None and agent.tools.transport is Transport.HTTP
+    return over_http and body is not None and tasks.may_be_named_in(body)
+
+
 def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) -> None:
     """A page that was led here by its own name for this machine is stopped before all else."""
     origin = head.fields.get(b"origin")
@@ -133,8 +139,10 @@ def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) ->
 def _sent(head: RequestHead, asked: Asked, inject: Inject) -> list[Header]:
     """The headers for the server: with the session by its own name, and without what is between the
     caller and the gateway, or repeats an argument that is put in."""
-    not_passed = _NOT_PASSED | mcp.argument_headers(name for name, _ in inject.arguments)
-    headers = [header for header in head.headers if _plain(header[0]) not in not_passed]
+    headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
+    if inject.arguments:
+        repeated = mcp.argument_headers(name for name, _ in inject.arguments)
+        headers = [header for header in headers if _plain(header[0]) not in repeated]
     if asked.session:
         headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
     if asked.last_event:
