@@ -31,6 +31,7 @@ GOES_ON = {
     ("gateway/services/audit/queue.py", "_record"),
     ("gateway/services/admission/own_places.py", "_of_operators"),
     ("gateway/client/credentials.py", "_call_back"),
+    ("gateway/proxy/inflight.py", "_end"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

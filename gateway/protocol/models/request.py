@@ -56,7 +56,7 @@ class ModelPath:
     @property
     def is_call(self) -> bool:
         """Whether it is a path that models are known to be called at."""
-        return self.path in _CALLS
+        return self.path.removesuffix(b"/") in _CALLS
 
 
 @dataclass(frozen=True, slots=True)
