@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -135,13 +137,30 @@ async def test_beyond_loopback_metrics_are_for_keys_that_may_read(
         assert [await status(single.text) for _ in range(3)] == [200] * 3
 
 
+@dataclass(frozen=True)
+class Log:
+    """The access log of a world."""
+
+    store: StoreSettings
+    client: Redis
+    path: Path
+
+    def world(self, *, as_json: bool = True) -> AbstractAsyncContextManager[World]:
+        settings = AccessLogSettings(self.path, as_json=as_json)
+        return new_world(self.store, self.client, access_log=settings)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+
+@pytest.fixture
+def log(store: StoreSettings, client: Redis, tmp_path: Path) -> Log:
+    return Log(store, client, tmp_path / "access.log")
+
+
 @pytest.mark.parametrize("as_json", [True, False])
-async def test_one_line_is_written_for_each_request(
-    store: StoreSettings, client: Redis, tmp_path: Path, as_json: bool
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=as_json)
-    async with new_world(store, client, access_log=settings) as world:
+async def test_one_line_is_written_for_each_request(log: Log, as_json: bool) -> None:
+    async with log.world(as_json=as_json) as world:
         raw, segments = parse_path("/hello")
         world.serve(world.agent(routes=(Route(raw, segments, "invoke"),)))
         key = await world.issue()
@@ -149,7 +168,7 @@ async def test_one_line_is_written_for_each_request(
         bad = await world.call(key, "/agents/echo/none?token=hush")
         await world.call(None, f"/agents/echo/{key.text}")
         await exchange(world.address, b"GET /\xff HTTP/1.1\r\n\r\n")
-    text = path.read_text()
+    text = log.path.read_text()
     assert len(text.splitlines()) == 4
     assert key.text not in text
     assert "hush" not in text
@@ -157,7 +176,7 @@ async def test_one_line_is_written_for_each_request(
     if not as_json:
         assert f" {key.id} sales echo POST /agents/echo/hello 200 ok 5>" in text
         return
-    first, second, third, fourth = map(json.loads, text.splitlines())
+    first, second, third, fourth = log.lines()
     assert (first["key_id"], first["consumer"], first["agent"]) == (key.id, "sales", "echo")
     assert (first["status"], first["code"], first["received"]) == (200, "", 5)
     assert first["sent"] > len(good.body)
@@ -168,45 +187,32 @@ async def test_one_line_is_written_for_each_request(
     assert (fourth["status"], fourth["code"]) == (400, Code.BAD_REQUEST)
 
 
-async def test_a_key_in_the_path_is_masked_however_it_is_spelled(
-    store: StoreSettings, client: Redis, tmp_path: Path
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=True)
-    async with new_world(store, client, access_log=settings) as world:
+async def test_a_key_in_the_path_is_masked_however_it_is_spelled(log: Log) -> None:
+    async with log.world() as world:
         key = await world.issue()
         once = key.text.replace("a", "%61").replace("_", "%5f")
         spelled = "".join(f"%{ord(c):02x}" for c in key.text)
         for text in (once, spelled, once.replace("%", "%25"), "x" + key.text + "_y"):
             head = f"GET /agents/echo/{text} HTTP/1.1\r\nHost: x\r\n\r\n"
             await exchange(world.address, head.encode())
-    lines = path.read_text().splitlines()
+    lines = log.path.read_text().splitlines()
     assert len(lines) == 4
     for line in lines:
         assert unquote(unquote(line)).count(key.text[22:40]) == 0
 
 
-async def test_a_consumer_that_is_no_text_is_logged_and_stops_no_line(
-    store: StoreSettings, client: Redis, tmp_path: Path
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=True)
-    async with new_world(store, client, access_log=settings) as world:
+async def test_a_consumer_that_is_no_text_is_logged_and_stops_no_line(log: Log) -> None:
+    async with log.world() as world:
         key = await world.issue()
-        await client.hset(world.record(key), "consumer", b"\xff sales")
+        await log.client.hset(world.record(key), "consumer", b"\xff sales")
         await world.call(key)
         await asyncio.sleep(2 * FLUSH_SECONDS)
         await world.call(key)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = log.lines()
     assert [line["consumer"] for line in lines] == ["\udcff sales"] * 2
 
 
-async def test_a_stream_that_the_end_of_a_drain_cuts_is_told_as_cut(
-    store: StoreSettings, client: Redis, tmp_path: Path
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=True)
-
+async def test_a_stream_that_the_end_of_a_drain_cuts_is_told_as_cut(log: Log) -> None:
     async def ticks(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -218,44 +224,36 @@ async def test_a_stream_that_the_end_of_a_drain_cuts_is_told_as_cut(
     app.router.add_get("/ticks", ticks)
     async with (
         listening(app) as port,
-        new_world(store, client, access_log=settings) as world,
+        log.world() as world,
     ):
         world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)))
         headers = {"Authorization": f"Bearer {(await world.issue()).text}"}
         async with world.session.get(f"{world.url}/agents/echo/ticks", headers=headers) as answer:
             assert await answer.content.readany() == b"tick"
             assert await world.gateways[0].drain(0.1) == 1
-    line = json.loads(path.read_text())
+    (line,) = log.lines()
     assert (line["status"], line["cut"]) == (200, True)
 
 
-async def test_a_key_that_makes_no_sense_is_told_with_its_consumer(
-    store: StoreSettings, client: Redis, tmp_path: Path
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=True)
-    async with new_world(store, client, access_log=settings) as world:
+async def test_a_key_that_makes_no_sense_is_told_with_its_consumer(log: Log) -> None:
+    async with log.world() as world:
         key = await world.issue()
-        await client.hset(world.record(key), "limits", "rate=fast")
+        await log.client.hset(world.record(key), "limits", "rate=fast")
         assert (await world.call(key)).code == Code.KEY_MISCONFIGURED
-    line = json.loads(path.read_text())
+    (line,) = log.lines()
     assert (line["key_id"], line["consumer"]) == (key.id, "sales")
 
 
-async def test_a_log_that_was_rotated_away_is_made_anew(
-    store: StoreSettings, client: Redis, tmp_path: Path
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=True)
-    async with new_world(store, client, access_log=settings) as world:
+async def test_a_log_that_was_rotated_away_is_made_anew(log: Log) -> None:
+    async with log.world() as world:
         key = await world.issue()
         await world.call(key)
         async with asyncio.timeout(10):
-            while not path.exists():
+            while not log.path.exists():
                 await asyncio.sleep(0.01)
-        path.rename(tmp_path / "access.log.1")
+        log.path.rename(log.path.with_name("access.log.1"))
         await world.call(key)
-    assert len(path.read_text().splitlines()) == 1
+    assert len(log.path.read_text().splitlines()) == 1
 
 
 async def test_a_log_that_cannot_be_written_holds_nobody_up(
@@ -266,14 +264,10 @@ async def test_a_log_that_cannot_be_written_holds_nobody_up(
         assert (await world.call(await world.issue())).status == 200
 
 
-async def test_a_bug_is_written_down_under_the_id_that_the_caller_was_told(
-    store: StoreSettings, client: Redis, tmp_path: Path
-) -> None:
-    path = tmp_path / "access.log"
-    settings = AccessLogSettings(path, as_json=True)
-    async with new_world(store, client, access_log=settings) as world:
+async def test_a_bug_is_written_down_under_the_id_that_the_caller_was_told(log: Log) -> None:
+    async with log.world() as world:
         world.policies = "nonsense"  # type: ignore[assignment]
         answer = await world.call(None)
-    line = json.loads(path.read_text())
+    (line,) = log.lines()
     assert (line["status"], line["code"]) == (500, Code.INTERNAL)
     assert line["request_id"] == answer.headers["X-Request-Id"]
