@@ -1,11 +1,9 @@
 """`gateway audit`: who did what with which credential."""
 
 import asyncio
-import json
 import math
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,7 @@ import click
 
 from gateway.cli.audit_options import read_audit
 from gateway.cli.options import json_already_option, json_option, store_options
-from gateway.cli.output import moment, note, print_json, print_table
+from gateway.cli.output import note, print_json
 from gateway.cli.vault_options import known_master_keys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys.expiry import parse_since
@@ -24,7 +22,6 @@ from gateway.store.connections.connect import open_store
 if TYPE_CHECKING:
     from gateway.domain.audit.anchor import ChainEnd
     from gateway.services.audit.verify import Verdict
-    from gateway.store.audit import AuditStore
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
 _MISSING_IN_FILE = "If older files were taken away, or this is a part of an export: add --partial."
@@ -32,8 +29,6 @@ _MISSING_IN_STREAM = (
     "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
     "GATEWAY_AUDIT_AGE."
 )
-COLUMNS = ("TIME", "EVENT", "ACTOR", "KEY", "CONSUMER", "USER", "CREDENTIALS", "STATUS", "CODE")
-FOLLOW_SECONDS = 0.5
 # Of the stream, whatever is in it.
 _START = "-"
 
@@ -133,7 +128,14 @@ def anchor(store: StoreSettings, file: Path | None, out: Path | None, partial: b
 @store_options
 def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, follow: bool) -> None:
     """Show the latest records."""
-    asyncio.run(_tail(store, file, count, follow=follow and file is None, as_json=as_json))
+    from gateway.cli.audit_tail import show_tail, show_tail_of_file
+
+    if file is None:
+        asyncio.run(show_tail(store, count, follow=follow, as_json=as_json))
+    elif follow:
+        raise UsageError("--follow is of the stream: 'tail -F' follows a file.")
+    else:
+        show_tail_of_file(file, count, as_json=as_json)
 
 
 @audit.command(epilog="\b\nExample:\n  gateway audit export --since 2h > audit.jsonl")
@@ -248,71 +250,3 @@ async def _records(
     async with open_store(store) as client:
         async for entry in AuditStore(client, store.prefix).read(start):
             yield entry
-
-
-async def _tail(
-    store: StoreSettings, file: Path | None, count: int, *, follow: bool, as_json: bool
-) -> None:
-    from gateway.store.audit import AuditStore
-
-    if file is not None:
-        kept = deque[str](maxlen=count)
-        async for _, record in _records(store, file):
-            kept.append(record)
-        _show(kept, as_json=as_json)
-        if not kept:
-            _note_none(as_json=as_json)
-        return
-    async with open_store(store) as client:
-        audit = AuditStore(client, store.prefix)
-        latest, behind = await _latest(audit, count)
-        _show(latest, as_json=as_json)
-        if behind == _START:
-            _note_none(as_json=as_json)
-        while follow:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            news = [entry async for entry in audit.read(behind)]
-            if news:
-                behind = f"({news[-1][0]}"
-                _show([record for _, record in news], as_json=as_json)
-
-
-async def _latest(audit: "AuditStore", count: int) -> tuple[list[str], str]:
-    """So many of the latest records, in order, and from where on newer ones are read."""
-    found: list[str] = []
-    behind = _START
-    async for entry, record in audit.read_back():
-        if behind == _START:
-            behind = f"({entry}"
-        if len(found) == count:
-            break
-        found.append(record)
-    return found[::-1], behind
-
-
-def _note_none(*, as_json: bool) -> None:
-    if not as_json:
-        note("There are no records yet: acts, uses of credentials and refusals make them.")
-
-
-def _show(records: Sequence[str], *, as_json: bool) -> None:
-    if as_json:
-        for record in records:
-            click.echo(record)
-        return
-    rows = [_row(record) for record in records]
-    print_table(COLUMNS, rows)
-
-
-def _row(text: str) -> tuple[str, ...]:
-    try:
-        record = json.loads(text)
-        # 0: of no version in particular.
-        used = ((one["name"], one["version"]) for one in record["credentials"])
-        named = [f"{name}@{version}" if version else name for name, version in used]
-        actor = record.get("actor", "")
-        told = (record["event"], actor, record["key_id"], record["consumer"], record["user"])
-        status, code = str(record["status"] or ""), str(record["code"])
-        return (moment(int(record["ts"])), *map(str, told), " ".join(named), status, code)
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return ("", "no audit record", *[""] * 7)

@@ -80,6 +80,19 @@ def test_a_record_that_somebody_made_up_does_not_hide_the_others(
     assert "credential.set" in ended.out and ended.out.count("no audit record") >= 2
 
 
+def test_the_latest_of_a_file_are_shown_and_none_follow(vault: VaultCommands) -> None:
+    file = vault.folder / "audit.jsonl"
+    file.write_text("".join(f'{{"number":{number}}}\n' for number in range(5)))
+    tail = ("audit", "tail", "--file", str(file))
+    shown = vault.gateway(*tail, "-n", "2", "--json").out
+    assert [json.loads(line)["number"] for line in shown.splitlines()] == [3, 4]
+    assert "no records" not in vault.gateway(*tail, "-n", "0").said
+    refused = vault.gateway(*tail, "--follow")
+    assert refused.code == 2 and "tail -F" in refused.said and refused.is_one_sentence()
+    file.write_text("")
+    assert "no records" in vault.gateway(*tail).said
+
+
 def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
     vault: VaultCommands, redis: Any
 ) -> None:
