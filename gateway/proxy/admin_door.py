@@ -84,7 +84,7 @@ class AdminDoor:
         if isinstance(reply, Streamed):
             await _stream(exchange, reply)
         else:
-            exchange.code = reply.denied
+            exchange.code = reply.denied or exchange.code
             exchange.reply(reply)
 
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
@@ -108,6 +108,7 @@ class AdminDoor:
             except Denied as denied:
                 if denied.denial.status == 503:
                     raise
+                exchange.refused(denied)
                 return None
 
         async def read_body(most: int) -> bytes:

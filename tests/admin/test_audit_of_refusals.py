@@ -33,6 +33,29 @@ async def test_what_a_key_may_not_do_to_keys_is_a_denial_on_record(
     assert len(await records(world, "request.denied")) == 3
 
 
+async def test_a_key_that_may_not_sign_in_to_the_console_is_a_denial_on_record(
+    world: World, admin: Key
+) -> None:
+    async def sign_in(key: Key) -> int:
+        url = f"http://{world.gateways[0].admin.address}/console/login"
+        async with world.session.post(
+            url, data={"key": key.text}, headers={"Origin": url.removesuffix("/console/login")}
+        ) as answer:
+            return answer.status
+
+    closed, caller, decoy = [await world.issue(consumer=name) for name in ("a", "b", "c")]
+    await world.client.hset(world.record(closed), "status", "revoked")
+    await world.client.hset(world.record(decoy), "status", "canary")
+    assert [await sign_in(key) for key in (closed, caller, decoy)] == [401, 403, 401]
+    found = await come(world, "request.denied", 2)
+    assert [told(one) for one in found] == [
+        (closed.id, "a", "key_revoked"),
+        (caller.id, "b", "scope_denied"),
+    ]
+    (used,) = await come(world, "canary.key", 1)
+    assert used["key_id"] == decoy.id
+
+
 @pytest.mark.parametrize(
     ("act", "before", "code"),
     [

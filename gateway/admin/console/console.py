@@ -126,7 +126,7 @@ class Console:
             self._failures.count("", visit.request.address)
             return _login(visit, "This key cannot sign in.", 401)
         if not menu_of(Caller(identity.key_id, identity.consumer, identity.grants)):
-            return _login(visit, "This key cannot sign in.", 403)
+            return replace(_login(visit, "This key cannot sign in.", 403), denied="scope_denied")
         if visit.token:
             await self._sessions.end(visit.token)
         token = await self._sessions.begin(identity)
