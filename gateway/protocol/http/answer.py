@@ -117,9 +117,9 @@ class _Fate(Enum):
 
 
 _PASSED = _Fate.PASSED
-# Agents share an origin with each other and with the page where users enter their credentials: a
-# worker of one would see what is entered there, and nobody clears what another one keeps.
-_OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed", b"clear-site-data"}
+# Agents share an origin with the page where users enter their credentials: a worker of one, allowed
+# for all of it, would see what is entered there.
+_OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed"}
 _OURS = {b"x-request-id", b"request-id"}
 _FATES = dict.fromkeys(HOP_BY_HOP | _OURS | _OF_THE_ORIGIN, _Fate.DROPPED)
 _FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
