@@ -113,7 +113,10 @@ async def test_connections_that_the_store_has_closed_fail_no_act_of_an_operator(
         # Several are in the pool.
         await asyncio.gather(*(keys.now() for _ in range(5)))
         await thrown_out(store.client)
-        await asyncio.sleep(0)
+        pool = client.connection_pool._available_connections
+        async with asyncio.timeout(RECOVERY):
+            while not all(one._reader.at_eof() for one in pool):
+                await asyncio.sleep(0.01)
         for _ in range(10):
             assert await keys.get("abcdefghijkl") is None
 
