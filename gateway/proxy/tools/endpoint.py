@@ -82,7 +82,16 @@ class Tools:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             asked.rpc = rpc.read(exchange.held)
             mcp.check_fields(fields, asked.rpc)
-        owner = Owner(agent.place, whole_key(token).id, head.user or "")
+        names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
+        if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
+            owner = Owner(agent.place, whole_key(token).id, head.user or "")
+            await self._open(asked, fields, owner)
+            if asked.rpc is not None and names_tasks:
+                await open_tasks(asked.rpc, self._sessions, owner)
+
+    async def _open(self, asked: Asked, fields: mcp.Fields, owner: Owner) -> None:
+        """The session that the request is part of, and the event behind which it goes on; RpcDenied
+        where they are not the caller's."""
         if sealed := mcp.session_of(fields):
             session = await self._sessions.open(sealed, owner)
             if session is None:
@@ -93,8 +102,6 @@ class Tools:
             if event is None:
                 raise mcp.no_event(asked.id)
             asked.last_event = event
-        if asked.rpc is not None and _may_name_tasks(agent, exchange.held):
-            await open_tasks(asked.rpc, self._sessions, owner)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
         """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:
