@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.crypto.envelope import MasterKeys, master_key_id
+from gateway.domain.audit.record import Seal
 
 _INFO = b"agent-credential-gateway audit chain"
 # Without a master key a hash finds mistakes, not forgers; `verify` says so.
@@ -30,6 +32,19 @@ def audit_keys(masters: MasterKeys) -> AuditKeys:
     found = {master_key_id(key): _derived(key) for key in masters.keys}
     current = next(iter(found), UNSIGNED)
     return AuditKeys(current, MappingProxyType({**found, UNSIGNED: b"unsigned"}))
+
+
+def sealed_with(key: bytes) -> Seal:
+    """What makes the hashes of a chain. The key is taken in once, which takes as long as a record;
+    the standard library's HMAC took twice as long for each."""
+    prepared = HMAC(key, SHA256())
+
+    def seal(text: bytes) -> str:
+        one = prepared.copy()
+        one.update(text)
+        return one.finalize().hex()
+
+    return seal
 
 
 def _derived(master: bytes) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.crypto.audit_key import sealed_with
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import AuditEvent, Chain
 from gateway.domain.audit.settings import AuditFileSettings, Sync
@@ -26,7 +27,7 @@ class Writer:
     """A chain of its own."""
 
     def __init__(self, name: str, file: AuditFile) -> None:
-        self._chain, self._file = Chain(name, KEY, "signer"), file
+        self._chain, self._file = Chain(name, sealed_with(KEY), "signer"), file
 
     def write(self, count: int = 1) -> None:
         event = AuditEvent("credential.use")

@@ -1,7 +1,7 @@
 """Audit records: who did what with which credential, chained so that none can be changed unseen."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ ALLOWED, DENIED = "allowed", "denied"
 SHADOW = "shadow"
 # The last record of a chain whose writer ended well.
 END = "audit.end"
+
+# The HMAC of a text, in hexadecimal digits.
+Seal = Callable[[bytes], str]
 
 _json = orjson.dumps
 # In the order of the names, as `digest` has them. Most of a record is what the last one of the same
@@ -54,16 +57,15 @@ class AuditEvent:
 
 
 class Chain:
-    """Records of one writer, each of which names the hash of the one before it. `signer`: which
-    `key` its hashes are made with."""
+    """Records of one writer, each of which names the hash of the one before it. `seal` makes the
+    hashes, under the key of `signer`."""
 
-    def __init__(self, name: str, key: bytes, signer: str) -> None:
+    def __init__(self, name: str, seal: Seal, signer: str) -> None:
         self.name = name
         self.seq = 0
+        self._seal = seal
         self._signer = signer
-        self._prev, self._prev_ts = GENESIS, 0.0
-        # Preparing it takes as long as a record.
-        self._seal = hmac.new(key, digestmod="sha256")
+        self._prev, self._prev_ts = GENESIS.encode(), _json(0.0)
 
     def add(self, event: AuditEvent, ts: float) -> bytes:
         """The next record, as JSON. TypeError or ValueError where none can be made of `event`: then
@@ -73,21 +75,11 @@ class Chain:
             (e.actor, e.agent, self.name, e.code, e.consumer, e.count, e.credentials),
             (e.decision, e.event, e.key_id, self._signer, e.status, e.tool, e.user),
         )
-        text = _RECORD % (
-            begin,
-            _json(e.latency_ms),
-            self._prev.encode(),
-            _json(self._prev_ts),
-            _json(e.request_id),
-            self.seq + 1,
-            middle,
-            _json(ts),
-            end,
-        )
-        seal = self._seal.copy()
-        seal.update(text)
-        self.seq, self._prev, self._prev_ts = self.seq + 1, seal.hexdigest(), ts
-        return b'%b,"hash":"%b"}' % (text[:-1], self._prev.encode())
+        latency, request_id, now = _json(e.latency_ms), _json(e.request_id), _json(ts)
+        seq, prev, prev_ts = self.seq + 1, self._prev, self._prev_ts
+        text = _RECORD % (begin, latency, prev, prev_ts, request_id, seq, middle, now, end)
+        self.seq, self._prev, self._prev_ts = seq, self._seal(text).encode(), now
+        return b'%b,"hash":"%b"}' % (text[:-1], self._prev)
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from gateway.crypto.audit_key import AuditKeys
+from gateway.crypto.audit_key import AuditKeys, sealed_with
 from gateway.domain.audit.record import END, AuditEvent, Chain
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.store.audit_file import AuditFile
@@ -39,6 +39,7 @@ class Audit:
         self._store = store
         self._file = file
         self._keys = keys
+        self._seal = sealed_with(keys.signing)
         self._wall = wall
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
@@ -101,7 +102,7 @@ class Audit:
         await self._store.append(records)
 
     def _new_chain(self) -> Chain:
-        return Chain(secrets.token_hex(6), self._keys.signing, self._keys.current)
+        return Chain(secrets.token_hex(6), self._seal, self._keys.current)
 
     def _linked(self, batch: list[Waiting]) -> tuple[list[bytes], list[Waiting]]:
         """The records, and who waits for them. An event of which none can be made fails alone:

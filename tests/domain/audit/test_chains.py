@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.crypto.audit_key import sealed_with
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import (
     END,
@@ -20,10 +21,11 @@ from gateway.domain.audit.record import (
 )
 
 KEYS = {"signer": b"k" * 32, "": b"unsigned"}
+SEALS = {signer: sealed_with(key) for signer, key in KEYS.items()}
 
 
 def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) -> list[str]:
-    made = Chain(name, KEYS["signer"], "signer")
+    made = Chain(name, SEALS["signer"], "signer")
     events = [
         AuditEvent(
             END if end and seq == length else "credential.read",
@@ -112,7 +114,7 @@ def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_ther
 
 
 def unsigned(event: str, **changes: Any) -> str:
-    record = json.loads(Chain("a", KEYS[""], "").add(AuditEvent(event), 1.0)) | changes
+    record = json.loads(Chain("a", SEALS[""], "").add(AuditEvent(event), 1.0)) | changes
     return json.dumps({**record, "hash": digest(record, KEYS[""])})
 
 
@@ -228,7 +230,7 @@ def test_a_record_is_spelled_as_its_hash_has_it_whatever_is_in_it(
     credentials = tuple(Named(name, version) for name, version in names)
     event = AuditEvent(*texts[:7], credentials, *texts[7:9], numbers[0], times[0], texts[9])
     event.count = numbers[1]  # type: ignore[misc]
-    made = Chain("a", KEYS["signer"], "signer")
+    made = Chain("a", SEALS["signer"], "signer")
     chains = Chains(KEYS, signed=True, gone_before=-math.inf)
     for ts in times[1:]:
         record = made.add(event, ts)
