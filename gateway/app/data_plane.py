@@ -68,7 +68,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         journal = await _journal(base, denials, ToolResults(queue), tracing, stack)
         outbox = Outbox(asyncio.get_running_loop())
         forwarder = _forwarder(base, outbox, stack)
-        injector = await stack.enter_async_context(open_injector(base.credentials))
+        injector = await stack.enter_async_context(open_injector(base.credentials, base.audit))
         programs = await stack.enter_async_context(
             open_programs(
                 base.settings.children, lambda name: parse_id(name) in base.credentials.known

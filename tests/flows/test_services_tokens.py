@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.domain.credentials import Version
 from gateway.services.credentials import tokens
+from tests.flows.audit import records
 from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.test_pull import seen
 from tests.flows.tools import call, put_tools, said, send
@@ -88,6 +89,24 @@ async def test_a_token_is_fetched_once_for_all_who_wait_for_it(
     assert provider.asked == [{"grant_type": "client_credentials", "scope": "read write"}]
     sent = {one.headers["authorization"][0] for one in there.arrived}
     assert sent == {"Bearer token-1-of-the-client"}
+
+
+async def test_that_a_secret_is_sent_for_a_token_is_on_record_or_it_is_not_sent(
+    world: World, provider: Provider, there: Backend
+) -> None:
+    key = await world.issue("services/crm")
+    await world.client.set("gw:audit", "no stream")
+    answer = await world.call(key, "/services/crm/x")
+    assert (answer.status, answer.code) == (503, "audit_unavailable")
+    assert provider.backend.arrived == [] and there.arrived == []
+    await world.client.delete("gw:audit")
+    async with asyncio.timeout(20):
+        while (await world.call(key, "/services/crm/x")).status != 200:
+            await asyncio.sleep(0.1)
+    (fetched,), (used,) = [await records(world, f"credential.{act}") for act in ("token", "use")]
+    assert fetched["seq"] < used["seq"]
+    assert fetched["credentials"] == used["credentials"] == [{"name": "idp", "version": 1}]
+    assert "client-secret-mark" not in json.dumps(fetched)
 
 
 async def test_a_provider_that_wants_the_secret_in_the_body_gets_it_there(

@@ -6,9 +6,12 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from gateway.client.sync import Report, Sync
+from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.credentials import Credential, Version, parse_id
+from gateway.services.audit.writing import Audit
 from gateway.services.credentials.source import VaultSource
+from gateway.store.audit import AuditStore
 from gateway.store.vault import VaultStore
 
 MASTER = b"m" * 32
@@ -38,6 +41,10 @@ class Vault:
         made = replace(Credential(found, "api_key", current, previous), **more)  # type: ignore[arg-type]
         before = await self.store.get(found)
         assert await self.store.put(found, self.envelope.seal(made), before)
+
+    def audit(self) -> Audit:
+        """Of a gateway at this vault."""
+        return Audit(AuditStore(self.client), audit_keys(self.envelope.keys))
 
     async def delete(self, name: str, number: int = 1) -> None:
         assert await self.store.delete(parse_id(name), number)

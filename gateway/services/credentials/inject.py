@@ -21,6 +21,7 @@ from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secrets
+from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials, id_of
 from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
 from gateway.services.credentials.looked_for import Found, looked_for
@@ -84,11 +85,11 @@ class _Kept:
 
 @asynccontextmanager
 async def open_injector(
-    credentials: LiveCredentials, remembered: float = REMEMBERED_SECONDS
+    credentials: LiveCredentials, audit: Audit, remembered: float = REMEMBERED_SECONDS
 ) -> AsyncIterator["Injector"]:
-    """Until the context ends; what it fetches is fetched without cookies."""
+    """Until the context ends; what it fetches is fetched without cookies, and on record."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        tokens = Tokens(session, time.monotonic)
+        tokens = Tokens(session, audit, time.monotonic)
         try:
             yield Injector(credentials, tokens, remembered)
         finally:

@@ -13,9 +13,11 @@ from urllib.parse import quote_plus, urlsplit
 import aiohttp
 import structlog
 
+from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.domain.policies.addresses import is_guarded, is_loopback
+from gateway.services.audit.writing import Audit
 
 ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 256 * 1024
@@ -45,25 +47,40 @@ class _Token:
     ends_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """`until`: when it may be tried again. `code`: of the refusal until then."""
+
+    version: Version
+    until: float
+    code: Code
+
+
 # A credential's name and the number of the version that a token is fetched with.
 _Of = tuple[CredentialId, int]
 
 
 class Tokens:
-    """One token for each version of a credential, whoever asks. `clock`: monotonic seconds."""
+    """One token for each version of a credential, whoever asks; each fetch is on record before the
+    secret is sent. `clock`: monotonic seconds."""
 
-    def __init__(self, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, audit: Audit, clock: Callable[[], float]
+    ) -> None:
         self._session = session
+        self._audit = audit
         self._clock = clock
         self._tokens: dict[_Of, _Token] = {}
         self._fetches: dict[_Of, tuple[Version, asyncio.Task[None]]] = {}
-        self._paused: dict[_Of, tuple[Version, float]] = {}
+        self._failed: dict[_Of, _Failure] = {}
         # When one of a name was last forgotten because it was refused.
         self._refused_at: dict[CredentialId, float] = {}
 
     async def get(self, name: CredentialId, *versions: Version) -> tuple[Version, str]:
         """A token that lives, and the version it was fetched with: the first of these for which
-        one can be had; Denied(credential_unavailable) where it cannot for any."""
+        one can be had. Where it cannot for any, Denied(credential_unavailable), or
+        Denied(audit_unavailable) where that stood against it."""
+        code = Code.CREDENTIAL_UNAVAILABLE
         for version in versions:
             token = self._living(name, version)
             if token is None:
@@ -73,7 +90,9 @@ class Tokens:
                 self._fetch(name, version)
             if token is not None:
                 return version, token.text
-        raise Denied(Code.CREDENTIAL_UNAVAILABLE)
+            failure = self._failed.get((name, version.number))
+            code = failure.code if failure is not None else code
+        raise Denied(code)
 
     def forget(self, name: CredentialId, text: str) -> bool:
         """This token was refused where it was sent; one that came since is kept. Whether there may
@@ -113,8 +132,8 @@ class Tokens:
         of, task = self._fetches.get(key, (None, None))
         if task is not None and of is version:
             return task
-        of, until = self._paused.get(key, (None, 0.0))
-        if of is version and self._clock() < until:
+        failure = self._failed.get(key)
+        if failure is not None and failure.version is version and self._clock() < failure.until:
             return None
         task = asyncio.create_task(self._keep(name, version))
         self._fetches[key] = (version, task)
@@ -123,13 +142,19 @@ class Tokens:
     async def _keep(self, name: CredentialId, version: Version) -> None:
         key = (name, version.number)
         try:
+            used = (Named(str(name), version.number),)
+            await self._audit.record(
+                AuditEvent("credential.token", user=name.owner, credentials=used)
+            )
             text, seconds = await self._ask(version.fields)
-        except TokenError as problem:
+        except (TokenError, Denied) as problem:
             log.warning("token_unavailable", credential=str(name), reason=str(problem))
-            self._paused[key] = (version, self._clock() + PAUSE_SECONDS)
+            code = problem.code if isinstance(problem, Denied) else Code.CREDENTIAL_UNAVAILABLE
+            self._failed[key] = _Failure(version, self._clock() + PAUSE_SECONDS, code)
         else:
             now = self._clock()
             early = min(EARLIEST_SECONDS, seconds * EARLY_PART)
+            self._failed.pop(key, None)
             self._drop_older(key)
             self._tokens[key] = _Token(version, text, now + seconds - early, now + seconds)
         finally:
@@ -137,7 +162,7 @@ class Tokens:
                 del self._fetches[key]
 
     def _drop_older(self, key: _Of) -> None:
-        for kept in (self._tokens, self._paused):
+        for kept in (self._tokens, self._failed):
             for of in [of for of in kept if of[0] == key[0] and of[1] < key[1]]:
                 del kept[of]
 

@@ -35,7 +35,7 @@ def sync(vault: Vault) -> Sync:
 
 @pytest.fixture
 async def injector(vault: Vault, sync: Sync) -> AsyncIterator[Injector]:
-    async with open_injector(LiveCredentials(sync, lambda: vault.wall)) as made:
+    async with open_injector(LiveCredentials(sync, lambda: vault.wall), vault.audit()) as made:
         yield made
 
 
@@ -61,7 +61,7 @@ async def test_a_value_that_was_rotated_away_is_looked_for_for_a_while_and_then_
     sync = vault.sync()
     await sync.check()
     credentials = LiveCredentials(sync, lambda: vault.wall)
-    async with open_injector(credentials, remembered=0.3) as injector:
+    async with open_injector(credentials, vault.audit(), remembered=0.3) as injector:
         injected = await injector.values(SERVICE, INJECT, None)
         patterns = injected.secrets.patterns
         assert patterns is not None and patterns.replaced(b"<aa-1>") == b"<[redacted:aa]>"
@@ -143,7 +143,7 @@ async def test_what_looks_for_a_value_is_made_once_whatever_else_changes(vault: 
     await vault.write("bb", 1)
     sync = vault.sync()
     await sync.check()
-    async with open_injector(LiveCredentials(sync, lambda: vault.wall)) as injector:
+    async with open_injector(LiveCredentials(sync, lambda: vault.wall), vault.audit()) as injector:
         first = (await injector.values(SERVICE, INJECT, None)).secrets
         assert injector.kept(SERVICE, INJECT, None) is None
         await vault.write("bb", 2)

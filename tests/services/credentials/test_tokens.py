@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, Version
 from gateway.services.credentials.tokens import BETWEEN_REFUSALS, Tokens
 from tests.flows.services import Backend, backend
+from tests.services.vaults import Vault
 
 NAME = CredentialId("idp")
 
@@ -26,14 +28,14 @@ async def provider() -> AsyncIterator[Backend]:
 
 
 async def test_a_token_that_is_refused_is_fetched_anew_but_not_call_after_call(
-    provider: Backend,
+    provider: Backend, client: Redis
 ) -> None:
     """Whatever callers ask for that is forbidden."""
     now = 0.0
     fields = {"token_url": f"{provider.url}/token", "client_id": "a", "client_secret": "b"}
     version = Version(1, fields)
     async with aiohttp.ClientSession() as session:
-        tokens = Tokens(session, lambda: now)
+        tokens = Tokens(session, Vault(client).audit(), lambda: now)
         for _ in range(100):
             _, text = await tokens.get(NAME, version)
             tokens.forget(NAME, text)
