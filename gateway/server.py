@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
-import structlog
-
 from gateway.crypto.tls import load_chain, server_context, stamps
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits, ServerTls
+from gateway.log import log
 from gateway.proxy.accepting import Acceptor
 from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
@@ -32,8 +31,6 @@ ACCEPT_TURNS = 3
 LAST_REQUEST_SECONDS = 0.5
 # Process groups and `timeout` deliver one wish to stop twice.
 ONE_WISH_SECONDS = 1.0
-
-log = structlog.get_logger()
 
 
 class Certificate:

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import structlog
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
@@ -11,12 +10,11 @@ from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.admin.times import seconds
 from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView, State, view
+from gateway.log import log
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import KeyFilter, no_key, page
 
 READ = ("read", "keys")
-
-log = structlog.get_logger()
 
 
 class KeyPage(BaseModel):

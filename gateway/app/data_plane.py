@@ -7,11 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
 from gateway.domain.credentials import parse_id
+from gateway.log import log
 from gateway.proxy.connect import Connect
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
@@ -39,8 +38,6 @@ from gateway.services.tools.sessions import open_tool_sessions
 
 if TYPE_CHECKING:
     from gateway.services.telemetry.tracing import Tracing
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
 from redis.asyncio import Redis
 
 from gateway.app.background import in_background
@@ -16,6 +15,7 @@ from gateway.crypto.tags import Peppers
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings
+from gateway.log import log
 from gateway.services.admission.admit import Clocks, Gatekeeper
 from gateway.services.admission.authenticate import Authenticator, Slot
 from gateway.services.admission.leases import Leases
@@ -37,8 +37,6 @@ from gateway.store.log_level import LogLevelStore
 from gateway.store.workers import WorkerStore
 from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

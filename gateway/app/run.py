@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-import structlog
-
 from gateway.app.background import in_background
 from gateway.app.gateway import Gateway, open_gateway
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, StoreSettings
+from gateway.log import log
 from gateway.server import stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
 from gateway.services.policies.directory import list_directory, read_directory
@@ -23,8 +22,6 @@ from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.store.connections.connect import resolved
 from gateway.workers.handover import Handover
-
-log = structlog.get_logger()
 
 
 async def run_gateway(
@@ -61,10 +58,10 @@ async def run_gateway(
         if on_ready is not None:
             await on_ready(gateway, store)
         await stopped.wait()
-        told = log if gateway.worker is None else log.bind(worker=os.getpid())
-        told.info("draining", seconds=settings.drain)
+        who = {} if gateway.worker is None else {"worker": os.getpid()}
+        log.info("draining", seconds=settings.drain, **who)
         cut = await gateway.drain(settings.drain)
-        told.info("stopped", connections_cut=cut)
+        log.info("stopped", connections_cut=cut, **who)
 
 
 def _spare_the_collector() -> None:

@@ -36,6 +36,7 @@ from gateway.domain.settings import (
     Settings,
     StoreSettings,
 )
+from gateway.log import log
 from gateway.workers.handover import Handover, take
 
 # What no program that is started from here has to know.
@@ -217,9 +218,7 @@ def serve(
 
 
 def _warn(sentence: str) -> None:
-    import structlog
-
-    structlog.get_logger().warning("master_key", reason=sentence)
+    log.warning("master_key", reason=sentence)
 
 
 def asks_for_traces() -> bool:

@@ -4,11 +4,10 @@ import traceback
 from collections.abc import Callable
 from time import time
 
-import structlog
-
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.traffic import Handled, Trace, unreadable
+from gateway.log import log
 from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.cors import (
     Fields,
@@ -56,8 +55,6 @@ from gateway.services.admission.passage import Passage
 
 _STRANGER = Passage(key_id="", consumer="", proven="", identity=b"", limits=b"")
 _CONNECT = CONNECT_PREFIX.decode()
-
-log = structlog.get_logger()
 
 
 class Handler:

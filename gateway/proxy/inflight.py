@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import structlog
-
 from gateway.domain.errors import Code, StoreError
 from gateway.domain.keys.record import KeyRecord
+from gateway.log import log
 from gateway.services.admission.standing import Standing
 from gateway.store.keys import KeyStore
 
@@ -18,8 +17,6 @@ BATCH = 100
 
 # Ends a stream, and says why where that can be said.
 Cut = Callable[[Code], None]
-
-log = structlog.get_logger()
 
 
 class Inflight:
@@ -99,4 +96,4 @@ def _end(cut: Cut, code: Code) -> None:
         cut(code)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the others are to end
         # Without its text and its traceback: what is at hand in a stream may be a secret.
-        log.error("stream_not_cut", code=code, error=type(problem).__name__)  # noqa: TRY400
+        log.error("stream_not_cut", code=code, error=type(problem).__name__)

@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import TypeVar
 
-import structlog
+from gateway.log import log
 
 AGAIN_SECONDS = 0.1
 
 T = TypeVar("T")
-
-log = structlog.get_logger()
 
 
 def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":

@@ -2,8 +2,7 @@
 
 import asyncio
 
-import structlog
-
+from gateway.log import log
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess
 
@@ -13,8 +12,6 @@ STABLE_SECONDS = 30.0
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 30.0
 RETRY_SECONDS = 10.0
-
-log = structlog.get_logger()
 
 
 def pause_after(failures: int) -> float:
@@ -66,7 +63,7 @@ class Slot:
         try:
             worker = self._crew.start()
         except OSError as problem:
-            log.error("worker_not_started", reason=problem.strerror)  # noqa: TRY400
+            log.error("worker_not_started", reason=problem.strerror)
             return None
         try:
             if await worker.until_ready(READY_SECONDS):

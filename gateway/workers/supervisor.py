@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import structlog
-
 from gateway.domain.settings import Settings, StoreSettings
+from gateway.log import log
 from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
@@ -21,8 +20,6 @@ from gateway.workers.slot import READY_SECONDS, Slot
 
 # Beyond the drain, for a worker's own end.
 END_SECONDS = 10.0
-
-log = structlog.get_logger()
 
 
 async def supervise(settings: Settings, workers: int) -> int:

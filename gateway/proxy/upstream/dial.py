@@ -5,12 +5,11 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from gateway.crypto.tls import ClientContexts
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.addresses import is_guarded, is_public
 from gateway.domain.policies.snapshot import Upstream
+from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
 
 LONGEST_TUNNEL_HEAD = 8192
@@ -18,8 +17,6 @@ LONGEST_TUNNEL_HEAD = 8192
 _OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}[ \r]")
 
 Make = Callable[[], UpstreamConnection]
-
-log = structlog.get_logger()
 
 
 def _say_refused(reason: str) -> None:

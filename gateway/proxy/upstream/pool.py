@@ -3,10 +3,9 @@
 import asyncio
 from collections import defaultdict
 
-import structlog
-
 from gateway.domain.errors import Denied
 from gateway.domain.policies.snapshot import Upstream
+from gateway.log import log
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
@@ -18,8 +17,6 @@ FRESH_SECONDS = 3.0
 MAX_IDLE = 256
 # Of an upstream that cannot be reached.
 SAID_AGAIN_SECONDS = 10.0
-
-log = structlog.get_logger()
 
 
 class UpstreamPool:

@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from gateway.crypto.proofs import TokenDigest
 from gateway.domain.errors import DENIALS, Code, Denied, StoreError
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
@@ -16,6 +14,7 @@ from gateway.domain.keys.key import Key, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
 from gateway.domain.keys.scopes import Grants
 from gateway.domain.policies.snapshot import Policies
+from gateway.log import log
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Authenticator, Candidate, live_hashes
@@ -37,8 +36,6 @@ from gateway.store.admission import (
 # A record that changes between every read and its charge is being written by a machine.
 ATTEMPTS = 4
 REMEMBERED = 65_536
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import structlog
-
 from gateway.crypto.argon2 import Argon2Pool, acceptable
 from gateway.crypto.tags import Peppers, TagVerdict
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.keys.judgement import previous_lives
 from gateway.domain.keys.key import Key
 from gateway.domain.keys.record import KeyRecord
+from gateway.log import log
 from gateway.services.admission.throttle import Failures, FailureThrottle
 
 # Each takes a connection; under a new pepper every key's first use is a tag to write. What finds no
 # room is written when another process first sees the key.
 WRITERS, WAITING = 4, 10_000
 END_SECONDS = 2.0
-
-log = structlog.get_logger()
 
 
 class Slot(StrEnum):

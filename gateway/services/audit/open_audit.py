@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.settings import Sync
 from gateway.domain.settings import Settings
+from gateway.log import log
 from gateway.services.audit.writing import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
@@ -19,8 +19,6 @@ from gateway.store.connections.connect import open_line
 from gateway.store.tasks import background, end
 
 SYNC_SECONDS = 1.0
-
-log = structlog.get_logger()
 
 
 def _say(reason: str, records: int) -> None:

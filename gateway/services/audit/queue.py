@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Denied
+from gateway.log import log
 from gateway.services.audit.writing import Audit
 
 QUIET_SECONDS = 1.0
 # A store that stands still for minutes must not fill the memory with what it did not take.
 MOST_WAITING = 10_000
-
-log = structlog.get_logger()
 
 
 class AuditQueue:

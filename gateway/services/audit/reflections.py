@@ -1,12 +1,9 @@
 """Servers that send back the credentials they are given: counted, and on record."""
 
-import structlog
-
 from gateway.domain.audit.record import AuditEvent
+from gateway.log import log
 from gateway.services.audit.queue import AuditQueue
 from gateway.services.telemetry.traffic import Traffic
-
-log = structlog.get_logger()
 
 
 class Reflections:

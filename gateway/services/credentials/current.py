@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from gateway.client.sync import Report, Sync, UnavailableError
 from gateway.domain.credentials import TYPES, Credential, CredentialId
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, missing, mistake
-
-log = structlog.get_logger()
+from gateway.log import log
 
 
 class LiveCredentials:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import aiohttp
-import structlog
 
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
@@ -17,6 +16,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, Template
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject
 from gateway.domain.policies.snapshot import Agent
+from gateway.log import log
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
@@ -37,8 +37,6 @@ _COOKIE = frozenset({b"cookie"})
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are put in.
 Place = tuple[str, str | None]
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 import aiohttp
-import structlog
 
 from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.domain.policies.addresses import is_guarded, is_loopback
+from gateway.log import log
 from gateway.services.audit.writing import Audit
 
 ANSWER_SECONDS = 10.0
@@ -31,8 +31,6 @@ PAUSE_SECONDS = 1.0
 # What a service refuses may be what the call asks for, and not the token: whoever asks for what is
 # forbidden must not have everybody's fetched anew, call after call.
 BETWEEN_REFUSALS = 2.0
-
-log = structlog.get_logger()
 
 
 class TokenError(GatewayError):

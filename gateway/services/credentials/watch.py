@@ -5,9 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-import structlog
-
 from gateway.domain.credentials import Credential, CredentialId
+from gateway.log import log
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.vault import State, state_of
 from gateway.services.telemetry.traffic import Traffic
@@ -15,8 +14,6 @@ from gateway.services.telemetry.traffic import Traffic
 LOOK_SECONDS = 2.0
 # An expiry that comes is said once a day, one that is past once an hour.
 SAID_AGAIN = {State.EXPIRING: 86_400.0, State.EXPIRED: 3_600.0}
-
-log = structlog.get_logger()
 
 
 class CredentialWatch:

@@ -3,14 +3,11 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-import structlog
-
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
+from gateway.log import log
 from gateway.services.policies.orphans import orphans
 from gateway.store.keys import KeyStore
-
-log = structlog.get_logger()
 
 
 class OrphanWatch:

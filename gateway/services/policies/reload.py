@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-import structlog
-
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
+from gateway.log import log
 from gateway.protocol.policy.read import Loaded
 from gateway.services.policies.directory import (
     Listing,
@@ -27,8 +26,6 @@ Adapt = Callable[[Policies], Policies]
 AfterSwap = Callable[[Policies, Policies], None]
 # What stands against a set that the files alone do not tell, such as credentials that are missing.
 Vet = Callable[[Policies], Awaitable[tuple[Problem, ...]]]
-
-log = structlog.get_logger()
 
 
 class LivePolicies:

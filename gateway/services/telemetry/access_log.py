@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import structlog
-
 from gateway.domain.traffic import Handled
+from gateway.log import log
 from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
 from gateway.store.tasks import background, end
 
@@ -18,8 +17,6 @@ STUCK_SECONDS = 1.0
 MAX_WAITING = 50_000
 # What a pipe takes as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
 PIPE_BYTES = 4096
-
-log = structlog.get_logger()
 
 
 class AccessLog:

@@ -8,16 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-import structlog
-
 from gateway import __version__
 from gateway.domain.errors import StoreError
 from gateway.domain.workers import WorkerRecord
+from gateway.log import log
 from gateway.store.workers import WorkerStore
 
 BEAT_SECONDS = 5.0
-
-log = structlog.get_logger()
 
 
 class Heartbeat:

@@ -9,14 +9,13 @@ import structlog
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import LOG_LEVELS
+from gateway.log import log
 
 if TYPE_CHECKING:
     # Every command sets its level, and most need no Redis for it.
     from gateway.store.log_level import LogLevelStore
 
 LOOK_SECONDS = 2.0
-
-log = structlog.get_logger()
 
 
 def log_from(level: str) -> None:

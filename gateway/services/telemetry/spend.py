@@ -3,18 +3,15 @@
 import asyncio
 from dataclasses import dataclass
 
-import structlog
-
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.judgement import NamedLimit
 from gateway.domain.usage import TokensUsed
+from gateway.log import log
 from gateway.services.telemetry.usage import UsageBook
 from gateway.store.admission import Admission
 
 RETRY_SECONDS, GIVE_UP_SECONDS = 0.25, 30.0
 CLOSE_SECONDS = 5.0
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
-import structlog
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
@@ -32,13 +31,12 @@ from opentelemetry.trace import (
 from gateway import __version__
 from gateway.domain.keys.record import well_formed
 from gateway.domain.traffic import Handled, Trace
+from gateway.log import log
 
 SERVICE = "agent-credential-gateway"
 END_SECONDS = 5.0
 SAID_AGAIN = 60.0
 SAMPLED, DROPPED = "01", "00"
-
-log = structlog.get_logger()
 
 
 class _Given(RandomIdGenerator):

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 from secrets import token_hex
 
-import structlog
-
 from gateway.domain.keys.record import well_formed
 from gateway.domain.latency import Quantiles, in_bins, quantiles
 from gateway.domain.settings import StoreSettings
@@ -28,6 +26,7 @@ from gateway.domain.usage import (
     buckets,
     key_bucket,
 )
+from gateway.log import log
 from gateway.store.connections.connect import open_lines
 from gateway.store.tasks import background, end, in_turns
 from gateway.store.usage import IN_ONE_TURN, UsageStore, UsageWriter
@@ -39,7 +38,6 @@ MOST_AT_ONCE, MOST_WAITING = 2_000, 20_000
 MOST_NAMES = 5_000
 EVERYTHING = ""
 
-log = structlog.get_logger()
 
 Waiting = dict[Bucket, dict[str, Counts]]
 _ALIKE = attrgetter("key_id", "consumer", "agent", "code", "status")

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from gateway.children.process import Child, Launcher
 from gateway.domain.children import Program
 from gateway.domain.command_line import placeholders, rendered
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.tools import CommandTool, ToolServer, program_owner
+from gateway.log import log
 from gateway.protocol.mcp.rpc_scrub import Search
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
@@ -20,8 +19,6 @@ from gateway.services.tools.stderr import ToolStderr
 # Of a command that failed: the last of what it printed.
 LONGEST_TAIL = 4_096
 _PIECE = 2**16
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

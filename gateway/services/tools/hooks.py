@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.policies.tools import Hooks
 from gateway.hooks import Answer, Call, Refused
+from gateway.log import log
 from gateway.protocol import strict_json
-
-log = structlog.get_logger()
 
 
 def find(name: str) -> Any:

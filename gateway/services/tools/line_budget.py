@@ -2,12 +2,10 @@
 
 import asyncio
 
-import structlog
+from gateway.log import log
 
 MOST_LINES = 100
 WINDOW_SECONDS = 60.0
-
-log = structlog.get_logger()
 
 
 class LineBudget:

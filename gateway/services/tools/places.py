@@ -3,11 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from gateway.domain.errors import Code, Denied
-
-log = structlog.get_logger()
+from gateway.log import log
 
 # Makes room by ending one that nobody uses; False: there is none.
 MakeRoom = Callable[[], Awaitable[bool]]

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import structlog
-
 from gateway.children.isolation import find_isolation
 from gateway.children.process import Launcher
 from gateway.domain.children import ChildSettings, Isolation
@@ -13,13 +11,12 @@ from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.policies.tools import Transport
+from gateway.log import log
 
 _UNGUARDED = (
     "nothing would keep this program from the gateway's files and memory: install bubblewrap "
     "(bwrap), or run the gateway as root, which gives each program a user id of its own"
 )
-
-log = structlog.get_logger()
 
 
 class ProgramVet:

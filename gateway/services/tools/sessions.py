@@ -3,15 +3,13 @@ opened or began them alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import structlog
 from redis.asyncio import Redis
 
 from gateway.crypto.sessions import Owner, SessionSeal
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.settings import Settings
+from gateway.log import log
 from gateway.store.shared_secret import shared_secret
-
-log = structlog.get_logger()
 
 
 class ToolSessions:

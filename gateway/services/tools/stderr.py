@@ -2,8 +2,7 @@
 
 import asyncio
 
-import structlog
-
+from gateway.log import log
 from gateway.protocol.scrub import Scrubber
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.line_budget import LineBudget
@@ -12,8 +11,6 @@ LONGEST_LINE = 2_000
 # Values that went into calls; those of the environment are among them.
 MOST_SECRETS = 256
 _PIECE = 8_192
-
-log = structlog.get_logger()
 
 
 class ToolStderr:

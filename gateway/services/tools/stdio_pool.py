@@ -6,13 +6,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import structlog
-
 from gateway.children.process import Launcher
 from gateway.domain.children import Program
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import ToolServer, program_owner
+from gateway.log import log
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stdio_server import StdioServer
@@ -22,8 +21,6 @@ LOOK_SECONDS = 0.5
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 # Who served for so long is no case of what crashes again and again.
 PROVEN_SECONDS = 60.0
-
-log = structlog.get_logger()
 
 
 class Seat(NamedTuple):

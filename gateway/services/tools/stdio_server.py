@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import structlog
-
 from gateway import __version__
 from gateway.children.process import Child
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
+from gateway.log import log
 from gateway.protocol.mcp.message import LATEST_HANDSHAKE
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.mcp.rpc_ids import RpcIds, cancelled
@@ -32,8 +31,6 @@ GRACE_SECONDS = 2.0
 EXIT_SECONDS = 0.5
 # Of lines that are there already, before others have their turn.
 LINES_IN_A_ROW = 64
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
 from gateway.domain.errors import StoreError
+from gateway.log import log
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
 from gateway.store.tasks import background, end
 
@@ -30,8 +30,6 @@ LONGEST_RETRY = 0.25
 # The last thing asked of a new connection: a server that connects but runs no script is not back.
 PROBE = pack("EVAL", "return 1", 0)
 ASKING = pack("ASKING")
-
-log = structlog.get_logger()
 
 
 class Multiplexer:

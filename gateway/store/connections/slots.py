@@ -10,10 +10,10 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
-import structlog
 from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.domain.errors import StoreError
+from gateway.log import log
 from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
@@ -26,8 +26,6 @@ LOOK_PAUSE, LONGEST_PAUSE = 0.25, 1.0
 AGAIN_PAUSE = 0.02
 # The node refused before it looked at the command: it or another one may take it in a moment.
 _NOT_YET = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
-
-log = structlog.get_logger()
 
 
 class ClusterLines:

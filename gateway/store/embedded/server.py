@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import structlog
-
 from gateway.domain.errors import OperationError
+from gateway.log import log
 from gateway.store.embedded import process as server_process
 from gateway.store.embedded.engine import Engine, find_engine
 from gateway.store.state_dir import prepare, socket_path
@@ -21,8 +20,6 @@ POLL_SECONDS = 0.02
 # A server that is gone is missed for at most so long.
 WATCH_SECONDS = 0.1
 RETRY_SECONDS = 2.0
-
-log = structlog.get_logger()
 
 
 @asynccontextmanager
