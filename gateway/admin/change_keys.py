@@ -35,7 +35,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
-from gateway.domain.policies.snapshot import DEFAULT_PLAN
+from gateway.domain.policies.plans import DEFAULT_PLAN
 from gateway.services.keys import lifecycle
 from gateway.services.keys.find import one
 from gateway.services.keys.issue import Issued, Issuer

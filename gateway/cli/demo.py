@@ -21,7 +21,8 @@ from gateway.cli.options import (
 )
 from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.policies.snapshot import DEFAULT_PLAN, Policies, Upstream
+from gateway.domain.policies.plans import DEFAULT_PLAN
+from gateway.domain.policies.snapshot import Policies, Upstream
 from gateway.domain.settings import LISTEN, Address, Settings, StoreSettings
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.policies.snapshot import Policies
+from gateway.domain.errors import UsageError
 from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
 from gateway.store.state_dir import KEY_BYTES, own_pepper
@@ -34,20 +33,6 @@ policies_option = click.option(
     show_default=True,
     help="The directory with the policy files.",
 )
-
-
-def loaded_policies(directory: Path) -> Policies:
-    """The policies of `directory`; OperationError where they have problems."""
-    # Imported late: most commands need no policies, and pydantic takes its time.
-    from gateway.services.policies.directory import read_directory
-
-    loaded = read_directory(directory)
-    if loaded.policies is None:
-        count = len(loaded.problems)
-        first = loaded.problems[0]
-        more = f" ({count - 1} more: see 'gateway policy check')" if count > 1 else ""
-        raise OperationError(f"The policies cannot be used: {first}{more}")
-    return loaded.policies
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:

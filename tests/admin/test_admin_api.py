@@ -16,7 +16,7 @@ from gateway.admin.routing import ADMIN, Route
 from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW
 from gateway.domain.keys.key import Key
 from gateway.domain.keys.limits import Limits
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files

@@ -17,7 +17,7 @@ from gateway.admin.console.words import CHINESE
 from gateway.domain.keys.key import Key, checksum, parse
 from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.credentials.vault import State as CredentialState

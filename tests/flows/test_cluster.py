@@ -13,7 +13,8 @@ from aiohttp import web
 from gateway.domain.errors import Code
 from gateway.domain.keys.key import Key
 from gateway.domain.keys.limits import Concurrency, Limits
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Upstream
 from gateway.store.connections.connect import open_store
 from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore

@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
 from gateway.domain.keys.limits import Concurrency, Limits, Quota, Window
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission import leases
 from tests.flows.test_denials import check

@@ -6,8 +6,9 @@ from aiohttp import web
 from gateway.domain.errors import Code
 from gateway.domain.keys.limits import Limits, Rate
 from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.snapshot import Upstream
 from tests.flows.test_denials import check, routes
 from tests.flows.world import Answer, World, listening
 

@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 from gateway.domain.errors import DENIALS, Code
 from gateway.domain.keys.key import compose
 from gateway.domain.keys.limits import Limits, Quota, Rate, Window
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import Plan, Timeouts, Upstream
+from gateway.domain.policies.snapshot import Timeouts, Upstream
 from gateway.domain.settings import StoreSettings
 from tests.flows.raw import exchange
 from tests.flows.world import Answer, World, new_world

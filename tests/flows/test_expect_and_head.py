@@ -7,7 +7,8 @@ import pytest
 
 from gateway.domain.errors import Code
 from gateway.domain.keys.limits import Limits, Rate
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Upstream
 from tests.flows.raw import read_answer
 from tests.flows.test_denials import check, routes
 from tests.flows.test_forwarding import agent_that

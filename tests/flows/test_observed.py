@@ -15,8 +15,9 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
 from gateway.domain.keys.limits import Concurrency, Limits, Quota, Window
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import AccessLogSettings, Address, StoreSettings
 from gateway.services.telemetry.access_log import FLUSH_SECONDS
 from tests.flows.raw import exchange

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.keys.limits import Limits, Quota, Window
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings, VaultSettings
 from tests.flows.own_store import OwnStore, own_store
 from tests.flows.world import MASTER, Answer, World, new_world

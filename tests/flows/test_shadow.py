@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.keys.limits import Concurrency, Limits, Quota, Rate, Window
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import Plan
 from gateway.domain.settings import AccessLogSettings, StoreSettings
 from tests.flows.audit import come, metric
 from tests.flows.world import World, new_world

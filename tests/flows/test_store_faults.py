@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from gateway.domain.errors import Code
 from gateway.domain.keys.key import Key
 from gateway.domain.keys.limits import Limits, Quota, Window
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Upstream
 from tests.flows.own_store import OwnStore, own_store
 from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, listening, new_world

@@ -19,7 +19,8 @@ from gateway.crypto.tags import Peppers
 from gateway.domain.audit.settings import AuditSettings
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import Key
-from gateway.domain.policies.snapshot import Agent, Plan, Policies, Upstream
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Agent, Policies, Upstream
 from gateway.domain.settings import (
     AccessLogSettings,
     Address,

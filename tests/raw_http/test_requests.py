@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 
 from gateway.domain.keys.key import Key
 from gateway.domain.keys.limits import Limits, Quota, Window
-from gateway.domain.policies.snapshot import Plan, Upstream
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.world import World, new_world
 from tests.raw_http.cases import GROUPS, HIDDEN, ODD_BYTES, PLACES, Case, Verdict

@@ -10,7 +10,7 @@ from gateway.domain.keys.judgement import MisconfiguredError
 from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import KeyView
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 from gateway.store.keys import LastUsed
 
 TIMES = {"expires_at", "grace_until", "created_at", "rotated_at", "revoked_at"}

@@ -16,7 +16,7 @@ from gateway.cli.vault_options import operators_acts, signing_keys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id
-from gateway.domain.policies.snapshot import DEFAULT_PLAN, Plan
+from gateway.domain.policies.plans import DEFAULT_PLAN, Plan
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.audited import AuditedKeys
 from gateway.store.connections.connect import open_store

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.options import json_option, loaded_policies, store_options
+from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
+from gateway.cli.policies.loaded import loaded_policies
 from gateway.cli.vault_options import running_store
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.diff import KeyChange, Structure

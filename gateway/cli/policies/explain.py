@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from gateway.cli.keys.options import KEY_ID
-from gateway.cli.options import json_option, loaded_policies, policies_option, store_options
+from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import print_facts, print_json, printable
+from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.explain import Explainer, Explanation, Question

@@ -10,10 +10,10 @@ from gateway.cli.keys.facts import limit_facts
 from gateway.cli.options import (
     json_already_option,
     json_option,
-    loaded_policies,
     policies_option,
 )
 from gateway.cli.output import print_json, print_table
+from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent, Policies

@@ -13,7 +13,7 @@ from gateway.domain.keys import scopes as scopes_grammar
 from gateway.domain.keys.judgement import ANY_USER, limits_under
 from gateway.domain.keys.key import contains_key
 from gateway.domain.keys.record import is_user_id
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 
 LONGEST_CONSUMER = 128
 LONGEST_LABEL = 256

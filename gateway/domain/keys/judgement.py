@@ -7,7 +7,7 @@ from gateway.domain.errors import Code, GatewayError
 from gateway.domain.keys import limits as limits_grammar
 from gateway.domain.keys.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate, Tokens
 from gateway.domain.keys.record import ACTIVE, CANARY, REVOKED, KeyRecord, unix_time
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 
 ANY_USER = "*"
 _LAST: Mapping[type, int] = {Tokens: 1, Concurrency: 2}

@@ -8,7 +8,8 @@ from gateway.domain.keys.judgement import enforced_limits, refused_by
 from gateway.domain.keys.limits import NO_LIMITS, Limits
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import SOME, Grants, Scope, parse_all
-from gateway.domain.policies.snapshot import Plan, Policies
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.policies.ways import OTHER, Way, changed_ways, is_open
 
 NONE = "none"

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 from typing import Any, Literal
 
-from gateway.domain.keys.limits import Limits
 from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.routes import Route
@@ -16,7 +16,6 @@ from gateway.domain.policies.tools import ToolServer
 
 Network = IPv4Network | IPv6Network
 DEFAULT_ACTION = "invoke"
-DEFAULT_PLAN = "default"
 
 # What an agent's `paths.allow` may name, spelled as in the policy file.
 PATH_ODDITIES = ("//", ";", "\\", "%2F", "%5C", "%3B", "%3F", "%23")
@@ -109,17 +108,6 @@ class Agent:
     def __post_init__(self) -> None:
         place = self.name if self.inject is None else f"{self.kind}/{self.name}"
         object.__setattr__(self, "place", place)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Named limits. `agents`: further limits for calls to single agents, counted besides.
-    `enforced` False: all of them are counted, and what they would refuse is reported and let in."""
-
-    name: str
-    limits: Limits
-    agents: Mapping[str, Limits] = field(default_factory=lambda: MappingProxyType({}))
-    enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

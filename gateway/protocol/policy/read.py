@@ -10,16 +10,10 @@ from pydantic import ValidationError
 
 from gateway.domain.keys.limits import Concurrency, Limits
 from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import (
-    Agent,
-    ClientTls,
-    Mention,
-    Plan,
-    Policies,
-    Upstream,
-)
+from gateway.domain.policies.snapshot import Agent, ClientTls, Mention, Policies, Upstream
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,

@@ -14,7 +14,8 @@ from gateway.domain.keys.limit_headers import LimitFields, limit_fields
 from gateway.domain.keys.limits import Tokens
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Grants, Scope, parse_all
-from gateway.domain.policies.snapshot import Plan, Policies
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Candidate, Slot

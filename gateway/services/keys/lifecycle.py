@@ -7,7 +7,7 @@ from types import MappingProxyType
 from gateway.domain.errors import ChangedError, MissingError, StoreError, UsageError
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 from gateway.store.keys import ChangeVerdict, KeyStore
 
 WAIT_MS = 500

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.limits import parse_own
-from gateway.domain.policies.snapshot import Plan
+from gateway.domain.policies.plans import Plan
 from gateway.services.keys import lifecycle
 from gateway.store.keys import KeyStore, NewSecret
 

@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from gateway.domain.keys.limits import Limits, Rate
-from gateway.domain.policies.snapshot import Plan, Policies
+from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.snapshot import Policies
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.store.keys import KeyStore
 
