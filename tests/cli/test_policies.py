@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cli.options import loaded_policies
 from gateway.cli.policies.explain import ask
+from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.explain import Question
 from tests.cli.key_commands import REPOSITORY, Commands
