@@ -8,42 +8,56 @@ from importlib import import_module
 from typing import NoReturn, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from gateway import __version__
 from gateway.cli.streams import prepare_standard_streams
 from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
 
-# Imported on use: `gateway version` must not pay for aiohttp and pydantic.
+# Where in this package each one is, and what it is for. Imported on use: `gateway --help` must not
+# pay for aiohttp and pydantic.
 COMMANDS = {
-    "serve": "gateway.cli.serve:serve",
-    "demo": "gateway.cli.demo:demo",
-    "keys": "gateway.cli.keys.group:keys",
-    "credentials": "gateway.cli.credentials.group:credentials",
-    "users": "gateway.cli.users:users",
-    "run": "gateway.cli.run:run",
-    "policy": "gateway.cli.policies.group:policy",
-    "audit": "gateway.cli.audit:audit",
-    "redis": "gateway.cli.redis:redis",
-    "doctor": "gateway.cli.doctor:doctor",
-    "version": "gateway.cli.version:version",
+    "serve": ("serve:serve", "Run the gateway, until SIGTERM or Ctrl-C."),
+    "demo": ("demo:demo", "Try it out: a gateway, two small agents and a key for them."),
+    "keys": ("keys.group:keys", "Make, find, change, close and move the keys of callers."),
+    "credentials": (
+        "credentials.group:credentials",
+        "Keep, rotate and remove outbound credentials.",
+    ),
+    "users": ("users:users", "Let users bring credentials of their own."),
+    "run": ("run:run", "Run a program with credentials from the gateway."),
+    "policy": ("policies.group:policy", "Check, show, compare and explain the policies."),
+    "audit": ("audit:audit", "Look at the audit records, and prove that none was changed."),
+    "redis": ("redis:redis", "Send one raw command to the store in use."),
+    "doctor": ("doctor:doctor", "Look at all that a gateway stands on."),
+    "version": ("version:version", "Print the version."),
 }
 
 EPILOG = "\b\nExample:\n  gateway demo\n  gateway keys create --consumer sales --scope 'agents/*'"
 
 
 class LazyGroup(click.Group):
-    """Finds commands by name in COMMANDS and suggests near misses."""
+    """Finds commands by name in COMMANDS, lists them without importing any, and suggests near
+    misses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        target = COMMANDS.get(cmd_name)
-        if target is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = target.partition(":")
-        return cast(click.Command, getattr(import_module(module), attribute))
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(import_module(f"gateway.cli.{module}"), attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        items = [CompletionItem(name, help=about) for name, (_, about) in COMMANDS.items()]
+        items = [item for item in items if item.value.startswith(incomplete)]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

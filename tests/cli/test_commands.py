@@ -42,21 +42,36 @@ def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
             assert parameter.help, f"{name} {parameter.opts[0]} has no help"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    whole = {**os.environ, **(env or {})}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=whole
+    )
 
 
-def test_help_lists_every_command() -> None:
-    told = run("--help")
-    assert told.returncode == 0
-    for name in ("serve", "demo", "version", "redis", "keys", "policy"):
-        assert re.search(rf"(?m)^  {name} ", told.stdout), name
-
-
-def test_help_does_not_wait_for_what_only_serving_needs() -> None:
+def test_help_lists_every_command_and_imports_none() -> None:
     script = (
-        "import sys; from gateway.cli.main import root; "
-        "import gateway.cli.serve, gateway.cli.keys.group;"
+        "import sys; from gateway.cli.main import COMMANDS, root; "
+        "root.main(['--help'], standalone_mode=False); "
+        "print([m for m in sys.modules if m.startswith('gateway.services') or m == 'redis'])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    for name in root.list_commands(click.Context(root)):
+        assert re.search(rf"(?m)^  {name} +[A-Z][^.]+\.$", told.stdout), name
+    assert told.stdout.endswith("\n[]\n")
+
+
+def test_completion_offers_commands_and_options() -> None:
+    words = {"COMP_WORDS": "gateway ", "COMP_CWORD": "1", "_GATEWAY_COMPLETE": "bash_complete"}
+    offered = [run(env=words | more).stdout for more in ({}, {"COMP_WORDS": "gateway --v"})]
+    assert "plain,keys\n" in offered[0] and offered[1] == "plain,--version\n"
+
+
+def test_commands_do_not_wait_for_what_only_serving_needs() -> None:
+    script = (
+        "import sys; import gateway.cli.serve, gateway.cli.keys.group;"
         "print([m for m in ('aiohttp', 'pydantic', 'uvloop') if m in sys.modules])"
     )
     told = subprocess.run(
