@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gateway.domain.errors import Code, GatewayError
 from gateway.domain.keys import limits as limits_grammar
@@ -105,13 +106,18 @@ def limits_under(plan: Plan | None, own: str) -> Limits:
 
 def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limits, Plan | None]:
     """The record's limits over its plan's; MisconfiguredError where either cannot be read."""
-    plan = plans.get(record.plan) if record.plan else None
-    if record.plan and plan is None:
-        raise MisconfiguredError(record, f"no policy has the plan {record.plan!r}")
+    plan = _plan_of(record, plans)
     try:
         return limits_under(plan, record.limits), plan
     except ValueError as problem:
         raise MisconfiguredError(record, f"limits: {problem}") from None
+
+
+def _plan_of(record: KeyRecord, plans: Mapping[str, Plan]) -> Plan | None:
+    plan = plans.get(record.plan) if record.plan else None
+    if record.plan and plan is None:
+        raise MisconfiguredError(record, f"no policy has the plan {record.plan!r}")
+    return plan
 
 
 def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:
@@ -131,16 +137,28 @@ def binding_limits(
     """Every counter that a call to `agent` is checked and charged against, those of tokens (which
     bind a call `of_model` only) and then of concurrency last: they have no place in the headers
     that name the others in order."""
-    limits, plan = effective_limits(record, plans)
+    plan = _plan_of(record, plans)
+    at = agent if plan is not None and agent in plan.agents else None
+    try:
+        return _bound(plan, record.limits, at, of_model)
+    except ValueError as problem:
+        raise MisconfiguredError(record, f"limits: {problem}") from None
+
+
+# Keys of one plan share what is made of it: a third of what is remembered of a key.
+@lru_cache(maxsize=1024)
+def _bound(
+    plan: Plan | None, own: str, agent: str | None, of_model: bool
+) -> tuple[NamedLimit, ...]:
+    limits = limits_under(plan, own)
     named = list(_named(limits, "", ""))
     if of_model:
         named.extend(_named_tokens(limits))
-    if plan is not None and agent is not None and agent in plan.agents:
+    if plan is not None and agent is not None:
         named.extend(_named(plan.agents[agent], "agent-", f"agent:{agent}"))
     if plan is not None and not plan.enforced:
-        # What the key sets itself no plan can let be.
-        own = {one.label for one in _named(enforced_limits(record, plans), "", "")}
-        named = [replace(one, enforced=one.label in own) for one in named]
+        enforced = {one.label for one in _named(_own_alone(own, limits), "", "")}
+        named = [replace(one, enforced=one.label in enforced) for one in named]
     return tuple(sorted(named, key=lambda one: _LAST.get(type(one.limit), 0)))
 
 
@@ -149,8 +167,13 @@ def enforced_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> Limits:
     limits, plan = effective_limits(record, plans)
     if plan is None or plan.enforced:
         return limits
-    own = limits_grammar.parse_own(record.limits)
-    return replace(own, burst=limits.burst if own.rate else None)
+    return _own_alone(record.limits, limits)
+
+
+def _own_alone(own: str, limits: Limits) -> Limits:
+    """Of the `limits` of a key, what it sets itself: no plan can let that be."""
+    found = limits_grammar.parse_own(own)
+    return replace(found, burst=limits.burst if found.rate else None)
 
 
 def _named_tokens(limits: Limits) -> Iterator[NamedLimit]:

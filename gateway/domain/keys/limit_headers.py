@@ -2,9 +2,9 @@
 
 import math
 from calendar import monthrange
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import truediv
 
 from gateway.domain.keys.judgement import NamedLimit
@@ -70,14 +70,15 @@ class LimitFields:
         self._template = (_LINES % (policy.replace("%", "%%"), self.state)).encode("ascii")
 
 
-def limit_fields(limits: Sequence[NamedLimit]) -> LimitFields:
+@lru_cache(maxsize=1024)
+def limit_fields(limits: tuple[NamedLimit, ...]) -> LimitFields:
     """The fields about rates and quotas; tokens, and how many are under way, are in none."""
-    limits = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
+    told = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
     return LimitFields(
-        quantities=tuple(quantity(named) for named in limits),
-        policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in limits),
-        state=", ".join(f'"{n.label}";r=%d;t=%d' for n in limits),
-        months=sum(_width(named) == "%d" for named in limits),
+        quantities=tuple(quantity(named) for named in told),
+        policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in told),
+        state=", ".join(f'"{n.label}";r=%d;t=%d' for n in told),
+        months=sum(_width(named) == "%d" for named in told),
     )
 
 

@@ -7,6 +7,7 @@ action means `:*`; `*` alone is everything but `gateway/…`, which must be name
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 KINDS = ("agents", "models", "services", "tools", "gateway")
 # What `gateway/…` may name.
@@ -77,6 +78,8 @@ class Grants:
         return any(scope.grants(required) for scope in self.scopes)
 
 
+# Of a hundred thousand keys hardly a hundred differ in this.
+@lru_cache(maxsize=1024)
 def parse_all(text: str) -> Grants:
     """The grants of a record's `scopes` field: space-separated, bad items left out."""
     return from_items(text.split())

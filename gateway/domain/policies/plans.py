@@ -18,3 +18,7 @@ class Plan:
     limits: Limits
     agents: Mapping[str, Limits] = field(default_factory=lambda: MappingProxyType({}))
     enforced: bool = True
+
+    def __hash__(self) -> int:
+        # A mapping has none.
+        return hash(self.name)

@@ -157,11 +157,11 @@ class Gatekeeper:
         door = self._beliefs.door(belief, located)
         denied = belief.denial(door, located, head)
         if denied is not None:
-            command = door.check
+            command = door.check or belief.pack_check(door, self._admission)
         elif belief.takes_touch(self._clocks.monotonic):
-            command = door.charge_and_touch
+            command = belief.pack_touch(door, self._admission)
         else:
-            command = door.charge
+            command = door.charge or belief.pack_charge(door, self._admission)
         record, lease = belief.record, None
         if denied is None and door.leases:
             answer, lease = await self._run_with_lease(record.id, command, door)

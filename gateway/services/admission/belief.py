@@ -27,16 +27,17 @@ TOUCH_SECONDS = 60.0
 _SCOPE_DENIED = DENIALS[Code.SCOPE_DENIED].name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Door:
-    """One key at one agent's action: packed commands and header lines, made once.
+    """One key at one agent's action: packed commands and header lines, each made once.
 
     `missing`: the first scope that the key lacks; None: none, or the place needs one unknown.
+    `leases`: the sets in which a call takes a place while it is under way; where there are any, a
+    lease is put behind the command that charges. `tokens`: those of the limits that are charged
+    once it is known what the call took. `tried`: the code with which a line that is tried out would
+    refuse this key; empty: none would.
     `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
-    on the live record. `leases`: the sets in which a call takes a place while it is under way;
-    where there are any, a lease is put behind `charge` and `charge_and_touch`. `tokens`: those
-    of the limits that are charged once it is known what the call took. `tried`: the code with which
-    a line that is tried out would refuse this key; empty: none would.
+    on the live record. It and `charge` are empty until they were needed: many keys come once.
     """
 
     allowed: bool
@@ -45,11 +46,10 @@ class Door:
     leases: tuple[str, ...]
     tokens: tuple[NamedLimit, ...]
     limit_fields: LimitFields
-    check: bytes
-    charge: bytes
-    charge_and_touch: bytes
     identity: bytes
     tried: str = ""
+    check: bytes = b""
+    charge: bytes = b""
 
 
 @dataclass(slots=True)
@@ -74,6 +74,25 @@ class Belief:
             self.doors.clear()
         door = self.doors[located.place] = self._door(located, admission)
         return door
+
+    def pack_check(self, door: Door, admission: Admission) -> bytes:
+        door.check = self._packed(admission, ())
+        return door.check
+
+    def pack_charge(self, door: Door, admission: Admission) -> bytes:
+        door.charge = self._packed(admission, door.limits)
+        return door.charge
+
+    def pack_touch(self, door: Door, admission: Admission) -> bytes:
+        """As `pack_charge`, and that the key was used is noted. Once a minute: it is not kept."""
+        return self._packed(admission, door.limits, self.proven.slot)
+
+    def _packed(
+        self, admission: Admission, limits: tuple[NamedLimit, ...], touch: str = ""
+    ) -> bytes:
+        record, slot = self.record, self.proven.slot
+        until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
+        return admission.pack_charge(record, limits, valid_until=until, touch=touch)
 
     def denial(self, door: Door, located: Located, head: RequestHead) -> Denied | None:
         """What stands against the request before its limits, in the contract's order."""
@@ -100,25 +119,17 @@ class Belief:
     def _door(self, located: Located, admission: Admission) -> Door:
         # A plan's limits at single agents are for agents, whatever services are called.
         agent = located.agent.name if located.agent and located.agent.inject is None else ""
-        record, slot = self.record, self.proven.slot
+        record = self.record
         of_model = located.agent is not None and located.agent.dialect is not None
         limits = binding_limits(record, self.plans, agent, of_model=of_model)
-        until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
         needed = located.scopes
-
-        def pack(limits: tuple[NamedLimit, ...], touch: str) -> bytes:
-            return admission.pack_charge(record, limits, valid_until=until, touch=touch)
-
         return Door(
             allowed=bool(needed) and all(map(self.grants.allow, needed)),
             missing=next((scope for scope in needed if not self.grants.allow(scope)), None),
             limits=limits,
             leases=admission.lease_names(record.id, limits),
             tokens=tuple(named for named in limits if isinstance(named.limit, Tokens)),
-            limit_fields=limit_fields([named for named in limits if named.enforced]),
-            check=pack((), ""),
-            charge=pack(limits, ""),
-            charge_and_touch=pack(limits, slot),
+            limit_fields=limit_fields(tuple(named for named in limits if named.enforced)),
             identity=identity_block(
                 [
                     ("X-Gateway-Key-Id", record.id),
