@@ -11,6 +11,7 @@ from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
 from gateway.domain.credentials import parse_id
 from gateway.log import log
+from gateway.proxy.aside import Aside
 from gateway.proxy.connect import Connect
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
@@ -72,6 +73,8 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             )
         )
         services = Services(injector, base.audit, forwarder)
+        aside = Aside()
+        stack.callback(aside.close)
         sessions = open_tool_sessions(base.settings, base.client)
         tools = Tools(
             base.gatekeeper,
@@ -80,6 +83,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             ToolPrograms(program_transports(programs), forwarder, sessions),
             sessions,
             Reflections(queue, base.traffic).tell,
+            aside,
         )
         handler = Handler(
             base.policies,
@@ -89,7 +93,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             journal.add,
             Pull(base.credentials, base.gatekeeper, base.keys, base.audit),
             services,
-            Models(base.gatekeeper, services, spender),
+            Models(base.gatekeeper, services, spender, aside),
             tools,
             Connect(base.links, base.vault_for, base.credentials),
             None if tracing is None else tracing.flags,

@@ -10,10 +10,11 @@ from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
 from gateway.protocol.http.reply import Reply
-from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.models.request import (
     ModelPath,
+    Prompt,
     catalogue,
     entry,
     read_path,
@@ -22,6 +23,7 @@ from gateway.protocol.models.request import (
 )
 from gateway.protocol.models.usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
+from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import UPSTREAM_FAILED
 from gateway.proxy.metered import Metering
@@ -37,7 +39,10 @@ from gateway.services.telemetry.spend import Payer, Spender
 class Models:
     """Answers what is asked of the catalogue, and finds the model that a request is for."""
 
-    def __init__(self, gatekeeper: Gatekeeper, services: Services, spender: Spender) -> None:
+    def __init__(
+        self, gatekeeper: Gatekeeper, services: Services, spender: Spender, aside: Aside
+    ) -> None:
+        self._aside = aside
         self._spender = spender
         self._gatekeeper = gatekeeper
         self._services = services
@@ -61,10 +66,7 @@ class Models:
             read_prompt(b"")
         expects = b"expect" in head.fields
         body = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
-        prompt = read_prompt(body, head.headers)
-        telling = None
-        if asked.dialect is Dialect.OPENAI:
-            telling = asked_to_tell(asked.path, body, prompt.members)
+        prompt, telling = await self._aside.read(partial(_read, asked, head.headers), body)
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
         return locate_model(asked, prompt.model, policies)
@@ -107,6 +109,14 @@ class Models:
         await self._services.forward(
             exchange, asked, model.inject, may_pass_over=not last, metering=metering
         )
+
+
+def _read(asked: ModelPath, headers: list[Header], body: bytes) -> tuple[Prompt, bytes | None]:
+    """And the body as it has to be sent to be told the usage; None: as it is."""
+    prompt = read_prompt(body, headers)
+    if asked.dialect is not Dialect.OPENAI:
+        return prompt, None
+    return prompt, asked_to_tell(asked.path, body, prompt.members)
 
 
 def _listed(head: RequestHead, asked: ModelPath, policies: Policies, caller: Identity) -> Reply:

@@ -11,6 +11,7 @@ from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
+from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.services import Services, read_whole
 from gateway.proxy.tools.asked import Asked
@@ -38,7 +39,9 @@ class Tools:
         programs: ToolPrograms,
         sessions: ToolSessions,
         tell: Tell,
+        aside: Aside,
     ) -> None:
+        self._aside = aside
         self._programs = programs
         self._tell = tell
         self._gatekeeper = gatekeeper
@@ -80,7 +83,7 @@ class Tools:
         if exchange.held is not None:
             if agent.max_body is not None and len(exchange.held) > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            asked.rpc = rpc.read(exchange.held)
+            asked.rpc = await self._aside.read(rpc.read, exchange.held)
             mcp.check_fields(fields, asked.rpc)
         names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):

@@ -19,6 +19,6 @@ async def test_a_seal_that_cannot_be_had_is_a_refusal_and_its_reason_is_logged(
         with pytest.raises(Denied) as denied:
             await use
         assert denied.value.code is Code.STORE_UNAVAILABLE
-    assert "gw:tools:seal was not made by a gateway" in capsys.readouterr().err
+    assert "gw:tools:seal was not made by a gateway" in "".join(capsys.readouterr())
     await client.delete("gw:tools:seal")
     assert await sessions.open(await sessions.seal("s", owner), owner) == "s"
