@@ -1,7 +1,7 @@
 """The life of one request, top to bottom."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import time
 
 from gateway.domain.errors import Code, Denied
@@ -116,26 +116,26 @@ class Handler:
             if not exchange.unseen:
                 self._observe(exchange.handled())
 
-    async def _dispatch(self, exchange: Exchange) -> None:
+    def _dispatch(self, exchange: Exchange) -> Awaitable[None]:
         """To whoever answers at this path; Denied where nobody may."""
+        # A plain function, as `_send` is: each coroutine on the way is entered at every wake-up.
         head = self._read(exchange)
         exchange.user = head.user or ""
         if self._trace_flags is not None:
             exchange.trace = self._traced(head, self._trace_flags)
         if head.target.path in HEALTH_PATHS:
             exchange.unseen = True
-            await health.answer_health(exchange, head, self._readiness)
-        elif head.target.path.startswith(CONNECT_PREFIX):
-            await self._connect.answer(exchange, head)
-        elif head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
-            await self._pull.answer(exchange, head, self._policies())
-        elif head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
-            await self._ask_model(exchange, head, self._policies())
-        elif head.target.path.startswith(TOOLS_PREFIX) and not self._is_an_agents(head):
-            await self._ask_tool(exchange, head, self._policies())
-        else:
-            exchange.asked = None
-            await self._forward(exchange, head, self._policies())
+            return health.answer_health(exchange, head, self._readiness)
+        if head.target.path.startswith(CONNECT_PREFIX):
+            return self._connect.answer(exchange, head)
+        if head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
+            return self._pull.answer(exchange, head, self._policies())
+        if head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
+            return self._ask_model(exchange, head, self._policies())
+        if head.target.path.startswith(TOOLS_PREFIX) and not self._is_an_agents(head):
+            return self._ask_tool(exchange, head, self._policies())
+        exchange.asked = None
+        return self._forward(exchange, head, self._policies())
 
     def _read(self, exchange: Exchange) -> RequestHead:
         """Denied where the shape of the request is refused."""
@@ -209,16 +209,15 @@ class Handler:
             if passage.lease is not None:
                 self._gatekeeper.give_back(passage)
 
-    async def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
+    def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> Awaitable[None]:
         agent = outgoing.agent
         if agent.inject is None:
-            await self._forwarder.forward(exchange, outgoing)
-        elif agent.tools is not None:
-            await self._tools.forward(exchange, outgoing, agent.inject)
-        elif agent.dialect is not None:
-            await self._models.forward(exchange, outgoing, policies)
-        else:
-            await self._services.forward(exchange, outgoing, agent.inject)
+            return self._forwarder.forward(exchange, outgoing)
+        if agent.tools is not None:
+            return self._tools.forward(exchange, outgoing, agent.inject)
+        if agent.dialect is not None:
+            return self._models.forward(exchange, outgoing, policies)
+        return self._services.forward(exchange, outgoing, agent.inject)
 
     def _lines(
         self,
