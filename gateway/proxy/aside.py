@@ -1,14 +1,15 @@
-"""Reading what is large beside the event loop, so that others have their turn meanwhile."""
+"""Reading and searching what is large beside the event loop, so that others have their turn."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 # What is shorter takes less than a few milliseconds at worst.
 LARGE = 2**18
 
 Found = TypeVar("Found")
+Given = TypeVarTuple("Given")
 
 
 class Aside:
@@ -18,12 +19,12 @@ class Aside:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "aside")
 
-    async def read(self, how: Callable[[bytes], Found], body: bytes) -> Found:
-        """`how(body)`, and whatever it raises."""
-        if len(body) < LARGE:
-            return how(body)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, how, body)
+    async def do(self, size: int, work: Callable[[*Given], Found], *given: *Given) -> Found:
+        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes."""
+        if size < LARGE:
+            return work(*given)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
     def close(self) -> None:
-        """Nobody waits for what is still read."""
+        """Nobody waits for what is still done."""
         self._thread.shutdown(wait=False, cancel_futures=True)

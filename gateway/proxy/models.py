@@ -66,7 +66,7 @@ class Models:
             read_prompt(b"")
         expects = b"expect" in head.fields
         body = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
-        prompt, telling = await self._aside.read(partial(_read, asked, head.headers), body)
+        prompt, telling = await self._aside.do(len(body), _read, asked, head.headers, body)
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
         return locate_model(asked, prompt.model, policies)

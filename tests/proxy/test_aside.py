@@ -22,16 +22,16 @@ async def test_others_have_their_turn_while_a_large_body_is_read(aside: Aside) -
     turn = threading.Event()
     asyncio.get_running_loop().call_soon(turn.set)
     # Where it were read on the loop, nobody would end its wait.
-    assert await aside.read(lambda body: turn.wait(20), bytes(LARGE))
+    assert await aside.do(LARGE, turn.wait, 20)
 
 
 async def test_a_small_one_is_read_at_once(aside: Aside) -> None:
-    thread = await aside.read(lambda body: threading.current_thread(), bytes(LARGE - 1))
+    thread = await aside.do(LARGE - 1, threading.current_thread)
     assert thread is threading.main_thread()
 
 
 @pytest.mark.parametrize("size", [0, LARGE])
 async def test_what_is_refused_is_refused_of_any_size(aside: Aside, size: int) -> None:
     with pytest.raises(Denied) as denied:
-        await aside.read(read_prompt, b"{" + bytes(size))
+        await aside.do(size, read_prompt, b"{" + bytes(size))
     assert denied.value.code is Code.BAD_REQUEST

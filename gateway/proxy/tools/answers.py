@@ -70,22 +70,25 @@ async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> byt
     if text.strip() in (b"", b"null"):
         return text
     try:
-        message = decode(text)
+        message = await task.aside.do(len(text), decode, text)
         if _TASK_ID in text:
             await seal_tasks(message, sessions, task.owner)
-        return await task.shown(message)
+        return await task.shown(message, len(text))
     except (NoMessageError, RecursionError):
         said = "The server answered something that is no JSON-RPC message."
         raise Denied(Code.UPSTREAM_PROTOCOL, said) from None
 
 
 async def as_event(
-    message: rpc.Message, task: ToolTask, rest: tuple[bytes, ...] = (b"event: message",)
+    message: rpc.Message,
+    task: ToolTask,
+    rest: tuple[bytes, ...] = (b"event: message",),
+    size: int = 0,
 ) -> bytes:
     """What is shown of `message`, as an event with the lines of `rest`; CutError where nothing can
     be."""
     try:
-        data = await task.shown(message)
+        data = await task.shown(message, size)
     except RecursionError:
         raise CutError("A message of the server's has too many levels.") from None
     except Denied as denied:
@@ -169,13 +172,13 @@ class EventsBody:
         if not event.data or not (self._task.looks or _TASK_ID in event.data):
             return Event(event.data, rest).encode()
         try:
-            message = decode(event.data)
+            message = await self._task.aside.do(len(event.data), decode, event.data)
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._unread(event.data), rest).encode()
         if _TASK_ID in event.data:
             await seal_tasks(message, self._sessions, self._task.owner)
-        return await as_event(message, self._task, rest)
+        return await as_event(message, self._task, rest, len(event.data))
 
     async def _sealed(self, line: bytes) -> bytes:
         """Whoever names an event may be shown what comes behind it: servers ask no more."""

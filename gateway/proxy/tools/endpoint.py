@@ -81,9 +81,10 @@ class Tools:
         fields = mcp.read_fields(head.headers)
         asked.version = mcp.version_of(fields)
         if exchange.held is not None:
-            if agent.max_body is not None and len(exchange.held) > agent.max_body:
+            size = len(exchange.held)
+            if agent.max_body is not None and size > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            asked.rpc = await self._aside.read(rpc.read, exchange.held)
+            asked.rpc = await self._aside.do(size, rpc.read, exchange.held)
             mcp.check_fields(fields, asked.rpc)
         names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
@@ -117,7 +118,7 @@ class Tools:
             missing = await self._injector.missing(inject, user)
             if missing is not None:
                 raise _missing(missing, decoy=self._injector.is_decoy(missing))
-        task = ToolTask(exchange, outgoing, asked, self._tell)
+        task = ToolTask(exchange, outgoing, asked, self._tell, self._aside)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:

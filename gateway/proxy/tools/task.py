@@ -14,6 +14,7 @@ from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc_scrub import Known, Search
+from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.upstream.outgoing import Outgoing
@@ -36,9 +37,12 @@ class ToolTask:
     """`tell` hears of what was reflected. `tool`: the one that is called; empty: none is. `call`:
     as own code is shown it; None: there is no own code, or nothing for it."""
 
-    def __init__(self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell) -> None:
+    def __init__(
+        self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell, aside: Aside
+    ) -> None:
         agent, head = outgoing.agent, outgoing.head
         self.asked = asked
+        self.aside = aside
         self.user = head.user or ""
         self.request_id = exchange.request_id
         self._agent = agent
@@ -119,8 +123,8 @@ class ToolTask:
         """What must not come back, by now; None: there is nothing."""
         return None if self._injected is None else self._injected.secrets.known
 
-    async def shown(self, message: Mapping[str, Any]) -> bytes:
-        """What is shown of one message of the server's, as JSON.
+    async def shown(self, message: Mapping[str, Any], size: int = 0) -> bytes:
+        """What is shown of one message of the server's, as JSON. `size`: in bytes, as it came.
 
         Denied where own code withholds it, or has nothing to look at; RecursionError where it has
         too many levels.
@@ -136,9 +140,10 @@ class ToolTask:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(known)
         if call is None:
-            written = search.written(shown)
+            written = await self.aside.do(size, search.written, shown)
         else:
-            written = strict_json.encode(await self._looked_at(call, search.message(shown)))
+            found = await self.aside.do(size, search.message, shown)
+            written = strict_json.encode(await self._looked_at(call, found))
         self.reflected(search.seen)
         return written
 
