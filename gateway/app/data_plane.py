@@ -72,9 +72,9 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
                 base.settings.children, lambda name: parse_id(name) in base.credentials.known
             )
         )
-        services = Services(injector, base.audit, forwarder)
         aside = Aside()
         stack.callback(aside.close)
+        services = Services(injector, base.audit, forwarder, aside)
         sessions = open_tool_sessions(base.settings, base.client)
         tools = Tools(
             base.gatekeeper,

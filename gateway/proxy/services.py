@@ -8,6 +8,7 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
 from gateway.protocol.inject import with_fields
+from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.metered import Metering
@@ -24,7 +25,10 @@ LONGEST_HELD = 8 * 2**20
 class Services:
     """Forwards admitted calls; each use of a credential has its audit record first."""
 
-    def __init__(self, injector: Injector, audit: Audit, forwarder: Forwarder) -> None:
+    def __init__(
+        self, injector: Injector, audit: Audit, forwarder: Forwarder, aside: Aside
+    ) -> None:
+        self._aside = aside
         self._injector = injector
         self._audit = audit
         self._forwarder = forwarder
@@ -90,7 +94,8 @@ class Services:
         if dress.errand is not None:
             dress.body = dress.errand.body(values)
         elif dress.body is not None and values.body:
-            dress.body = with_fields(dress.body, outgoing.head.headers, values.body)
+            given = dress.body, outgoing.head.headers, values.body
+            dress.body = await self._aside.do(len(dress.body), with_fields, *given)
         await self.record(exchange, outgoing, values, dress.errand)
         outgoing.dress = dress
         await self._forwarder.forward(exchange, outgoing)
