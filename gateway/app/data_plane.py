@@ -11,12 +11,12 @@ from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
 from gateway.domain.credentials import parse_id
 from gateway.log import log
-from gateway.proxy.aside import Aside
 from gateway.proxy.connect import Connect
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.health import Readiness
 from gateway.proxy.inflight import Inflight
+from gateway.proxy.large import Large
 from gateway.proxy.models import Models
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pull import Pull
@@ -72,9 +72,9 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
                 base.settings.children, lambda name: parse_id(name) in base.credentials.known
             )
         )
-        aside = Aside()
-        stack.callback(aside.close)
-        services = Services(injector, base.audit, forwarder, aside)
+        large = Large(base.settings.limits.max_held)
+        stack.callback(large.close)
+        services = Services(injector, base.audit, forwarder, large)
         sessions = open_tool_sessions(base.settings, base.client)
         tools = Tools(
             base.gatekeeper,
@@ -83,7 +83,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             ToolPrograms(program_transports(programs), forwarder, sessions),
             sessions,
             Reflections(queue, base.traffic).tell,
-            aside,
+            large,
         )
         handler = Handler(
             base.policies,
@@ -93,7 +93,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             journal.add,
             Pull(base.credentials, base.gatekeeper, base.keys, base.audit),
             services,
-            Models(base.gatekeeper, services, spender, aside),
+            Models(base.gatekeeper, services, spender, large),
             tools,
             Connect(base.links, base.vault_for, base.credentials),
             None if tracing is None else tracing.flags,

@@ -80,6 +80,13 @@ _SIZES = (
         "16MiB",
         "The largest WebSocket message, either way.",
     ),
+    _Option(
+        "max_held",
+        "--max-held",
+        "GATEWAY_MAX_HELD",
+        "512MiB",
+        "What a process holds of bodies that are read whole, and half of it for one key; then 503.",
+    ),
 )
 _COUNTS = (
     _Option(

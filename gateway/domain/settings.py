@@ -57,7 +57,8 @@ class ListenerLimits:
     two pieces of a body; `keep_alive` the silence between two requests; `send_idle` how long a
     caller may take nothing of what it is sent. `body_rate`: bytes a second that a body has to
     come with on the whole, `body_idle` seconds aside. `max_message`: of a WebSocket, over all its
-    fragments, in either direction. `max_connections`: of one process at one address.
+    fragments, in either direction. `max_connections`: of one process at one address. `max_held`: of
+    one process, of the bodies that are held whole.
     """
 
     max_line: int = 8190
@@ -70,6 +71,7 @@ class ListenerLimits:
     body_rate: float = 16.0
     max_message: int = 2**24
     max_connections: int = 10_000
+    max_held: int = 2**29
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import Header
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
+from gateway.proxy.large import Holding
 from gateway.proxy.tools.asked import Asked
 from gateway.services.admission.passage import Passage
 
@@ -34,10 +35,11 @@ class Exchange:
     `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `limits`: header lines about
     what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
-    be read to know where it goes. `hide_usage`: the gateway has put into it that the answer is to
-    end with its usage. `asked`: what it asks of a server of tools. `tool`: which one was called,
-    once that is on record. `user`: for whom it is. `shadow`: the code with which a rule that is
-    tried out would have refused it. `trace`: its place in one, if somebody traces.
+    be read to know where it goes; `holding`: how much of bodies is in memory for it. `hide_usage`:
+    the gateway has put into it that the answer is to end with its usage. `asked`: what it asks of a
+    server of tools. `tool`: which one was called, once that is on record. `user`: for whom it is.
+    `shadow`: the code with which a rule that is tried out would have refused it. `trace`: its place
+    in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -48,6 +50,7 @@ class Exchange:
     answered: float | None = None
     page_fields: Fields = ()
     held: bytes | None = None
+    holding: Holding | None = None
     hide_usage = False
     asked: Asked | None = None
     trace: Trace | None = None

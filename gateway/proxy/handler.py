@@ -113,6 +113,8 @@ class Handler:
             exchange.code, exchange.status = Code.INTERNAL, 500
             raise
         finally:
+            if exchange.holding is not None:
+                exchange.holding.end()
             if not exchange.unseen:
                 self._observe(exchange.handled())
 

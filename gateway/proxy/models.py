@@ -23,9 +23,9 @@ from gateway.protocol.models.request import (
 )
 from gateway.protocol.models.usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
-from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import UPSTREAM_FAILED
+from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import PassedOverError
 from gateway.proxy.services import Services, read_whole
@@ -40,9 +40,9 @@ class Models:
     """Answers what is asked of the catalogue, and finds the model that a request is for."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, services: Services, spender: Spender, aside: Aside
+        self, gatekeeper: Gatekeeper, services: Services, spender: Spender, large: Large
     ) -> None:
-        self._aside = aside
+        self._large = large
         self._spender = spender
         self._gatekeeper = gatekeeper
         self._services = services
@@ -64,9 +64,10 @@ class Models:
             return locate_no_model(asked)
         if not head.has_body:
             read_prompt(b"")
+        exchange.holding = self._large.holding(caller.key_id)
         expects = b"expect" in head.fields
         body = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
-        prompt, telling = await self._aside.do(len(body), _read, asked, head.headers, body)
+        prompt, telling = await self._large.do(len(body), _read, asked, head.headers, body)
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
         return locate_model(asked, prompt.model, policies)

@@ -8,9 +8,9 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
 from gateway.protocol.inject import with_fields
-from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.proxy.upstream.dress import Dress, Errand
@@ -26,9 +26,9 @@ class Services:
     """Forwards admitted calls; each use of a credential has its audit record first."""
 
     def __init__(
-        self, injector: Injector, audit: Audit, forwarder: Forwarder, aside: Aside
+        self, injector: Injector, audit: Audit, forwarder: Forwarder, large: Large
     ) -> None:
-        self._aside = aside
+        self._large = large
         self._injector = injector
         self._audit = audit
         self._forwarder = forwarder
@@ -59,6 +59,8 @@ class Services:
         if errand is not None:
             errand.check(injected)
         elif outgoing.head.has_body:
+            if exchange.holding is None and not exchange.body_arrived:
+                exchange.holding = self._large.holding(exchange.key_id)
             body = await _held(exchange, outgoing, inject)
         try:
             dress = Dress(injected, body, may_pass_over, metering, errand)
@@ -95,7 +97,7 @@ class Services:
             dress.body = dress.errand.body(values)
         elif dress.body is not None and values.body:
             given = dress.body, outgoing.head.headers, values.body
-            dress.body = await self._aside.do(len(dress.body), with_fields, *given)
+            dress.body = await self._large.do(len(dress.body), with_fields, *given)
         await self.record(exchange, outgoing, values, dress.errand)
         outgoing.dress = dress
         await self._forwarder.forward(exchange, outgoing)
@@ -145,7 +147,8 @@ async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes
 
 
 async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
-    """The whole body; Denied(body_too_large) where it is longer than `most`."""
+    """The whole body; Denied(body_too_large) where it is longer than `most`, Denied(busy) where too
+    much is held already."""
     if expects:
         exchange.expect_continue()
     pieces = bytearray()
@@ -153,4 +156,6 @@ async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
         pieces += piece
         if len(pieces) > most:
             raise Denied(Code.BODY_TOO_LARGE, close=True)
+        if exchange.holding is not None:
+            exchange.holding.take(len(piece))
     return bytes(pieces)

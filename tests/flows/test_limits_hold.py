@@ -8,15 +8,17 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
+from gateway.domain.keys.key import Key
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.leftovers import descriptors, nothing_left
 from tests.flows.raw import read_answer
+from tests.flows.services import backend, put
 from tests.flows.sockets import End
 from tests.flows.test_denials import check
 from tests.flows.test_forwarding import agent_that
 from tests.flows.test_streams import resident
-from tests.flows.world import World, new_world
+from tests.flows.world import Answer, World, new_world
 
 LIMITS = ListenerLimits(head=0.5, body_idle=0.5, keep_alive=0.8, send_idle=0.5, body_rate=2000)
 TIMEOUTS = Timeouts(connect=0.5, first_byte=5, idle=5)
@@ -250,6 +252,40 @@ async def test_a_thousand_idle_connections_are_closed_and_their_descriptors_are_
             # The gateway's own lines to Redis may have been opened meanwhile.
             while descriptors() > before + 10:
                 await asyncio.sleep(0.01)
+
+
+async def test_bodies_that_are_held_whole_take_so_much_memory_and_half_of_it_for_one_key(
+    store: StoreSettings, client: Redis
+) -> None:
+    """A plan binds nobody before its bodies are read."""
+    limits = ListenerLimits(max_held=400_000)
+    body = b'{"model":"local","x":"%b"}' % (b"x" * 150_000)
+    async with (
+        new_world(store, client, limits=limits) as world,
+        backend() as there,
+        nothing_left(world),
+        callers(world, 3) as ends,
+    ):
+        model = f"{{name: local, provider: compatible, upstream: '{there.url}'}}"
+        put(world, f"version: 1\nmodels:\n  - {model}\n")
+        one, other = await world.issue("models/*"), await world.issue("models/*")
+
+        async def asks(end: End, key: Key, sent: bytes) -> Answer:
+            line = "POST /models/v1/completions HTTP/1.1"
+            fields = ("Host: x", f"X-API-Key: {key.text}", f"Content-Length: {len(body)}", "\r\n")
+            end.send("\r\n".join((line, *fields)).encode() + sent)
+            return await read_answer(end.reader)
+
+        half = body[:-10]
+        asked = {asyncio.create_task(asks(end, one, half)): end for end in ends[:2]}
+        (refused,), (waits,) = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        check(refused.result(), Code.BUSY)
+        assert (await asks(ends[2], other, body)).status == 200
+        asked[waits].send(body[-10:])
+        assert (await waits).status == 200
+        assert (await asks(ends[2], one, body)).status == 200, "what was held is given back"
+        for end in ends:
+            end.writer.close()
 
 
 async def test_where_there_are_too_many_connections_an_idle_one_makes_room(

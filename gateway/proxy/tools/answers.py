@@ -13,6 +13,7 @@ from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongE
 from gateway.protocol.http.inflate import Inflater
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
+from gateway.proxy.large import Holding
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.task_ids import seal_tasks
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
@@ -28,10 +29,14 @@ JSON, EVENTS = b"application/json", b"text/event-stream"
 
 
 async def read_all(
-    connection: UpstreamConnection, payload: StreamReader, inflater: Inflater | None, idle: float
+    connection: UpstreamConnection,
+    payload: StreamReader,
+    inflater: Inflater | None,
+    idle: float,
+    holding: Holding,
 ) -> bytes:
-    """The whole body; Denied(upstream_protocol) where it is too long or broken, CutError where it
-    is cut. `idle`: the longest silence in seconds."""
+    """The whole body; Denied(upstream_protocol) where it is too long or broken, Denied(busy) where
+    too much is held already, CutError where it is cut. `idle`: the longest silence in seconds."""
     read = bytearray()
     while True:
         connection.deadline.set(idle)
@@ -43,6 +48,7 @@ async def read_all(
             read += text
             if len(read) > LONGEST:
                 raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
+            holding.take(len(text))
     error = payload.exception()
     if error is not None:
         raise error
@@ -70,7 +76,7 @@ async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> byt
     if text.strip() in (b"", b"null"):
         return text
     try:
-        message = await task.aside.do(len(text), decode, text)
+        message = await task.large.do(len(text), decode, text)
         if _TASK_ID in text:
             await seal_tasks(message, sessions, task.owner)
         return await task.shown(message, len(text))
@@ -172,7 +178,7 @@ class EventsBody:
         if not event.data or not (self._task.looks or _TASK_ID in event.data):
             return Event(event.data, rest).encode()
         try:
-            message = await self._task.aside.do(len(event.data), decode, event.data)
+            message = await self._task.large.do(len(event.data), decode, event.data)
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._unread(event.data), rest).encode()

@@ -11,8 +11,8 @@ from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
-from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.large import Large
 from gateway.proxy.services import Services, read_whole
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.tools.errand import ToolErrand
@@ -39,9 +39,9 @@ class Tools:
         programs: ToolPrograms,
         sessions: ToolSessions,
         tell: Tell,
-        aside: Aside,
+        large: Large,
     ) -> None:
-        self._aside = aside
+        self._large = large
         self._programs = programs
         self._tell = tell
         self._gatekeeper = gatekeeper
@@ -63,7 +63,8 @@ class Tools:
         token = presented_token(head)
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
-            await self._gatekeeper.identify(head, policies, address)
+            caller = await self._gatekeeper.recognise(head, policies, address)
+            exchange.holding = self._large.holding(caller.key_id)
             assert agent.max_body is not None  # noqa: S101 (each server of tools has one)
             expects = b"expect" in head.fields
             exchange.held = await read_whole(exchange, agent.max_body, expects=expects)
@@ -84,7 +85,7 @@ class Tools:
             size = len(exchange.held)
             if agent.max_body is not None and size > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            asked.rpc = await self._aside.do(size, rpc.read, exchange.held)
+            asked.rpc = await self._large.do(size, rpc.read, exchange.held)
             mcp.check_fields(fields, asked.rpc)
         names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
@@ -118,7 +119,7 @@ class Tools:
             missing = await self._injector.missing(inject, user)
             if missing is not None:
                 raise _missing(missing, decoy=self._injector.is_decoy(missing))
-        task = ToolTask(exchange, outgoing, asked, self._tell, self._aside)
+        task = ToolTask(exchange, outgoing, asked, self._tell, self._large)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:

@@ -68,7 +68,8 @@ class ToolErrand:
             whole = call.connection.take_whole(length)
         if whole is None:
             idle = outgoing.agent.timeouts.idle
-            whole = await read_all(call.connection, payload, inflater, idle)
+            holding = self._task.holding
+            whole = await read_all(call.connection, payload, inflater, idle, holding)
         text = await shown_json(whole, self._task, self._sessions)
         head.content_length = len(text)
         return outgoing, WholeBody(text)

@@ -14,8 +14,8 @@ from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc_scrub import Known, Search
-from gateway.proxy.aside import Aside
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.large import Holding, Large
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected, Values
@@ -38,11 +38,11 @@ class ToolTask:
     as own code is shown it; None: there is no own code, or nothing for it."""
 
     def __init__(
-        self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell, aside: Aside
+        self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell, large: Large
     ) -> None:
         agent, head = outgoing.agent, outgoing.head
         self.asked = asked
-        self.aside = aside
+        self.large = large
         self.user = head.user or ""
         self.request_id = exchange.request_id
         self._agent = agent
@@ -60,6 +60,14 @@ class ToolTask:
     def owner(self) -> Owner:
         """Whose a session is that this opens."""
         return Owner(self._agent.place, self._key_id, self.user)
+
+    @property
+    def holding(self) -> Holding:
+        """What is in memory for it."""
+        exchange = self._exchange
+        if exchange.holding is None:
+            exchange.holding = self.large.holding(self._key_id)
+        return exchange.holding
 
     def _call(self) -> Call | None:
         hooks, rpc = self._hooks, self.asked.rpc
@@ -140,9 +148,9 @@ class ToolTask:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(known)
         if call is None:
-            written = await self.aside.do(size, search.written, shown)
+            written = await self.large.do(size, search.written, shown)
         else:
-            found = await self.aside.do(size, search.message, shown)
+            found = await self.large.do(size, search.message, shown)
             written = strict_json.encode(await self._looked_at(call, found))
         self.reflected(search.seen)
         return written

@@ -12,7 +12,6 @@ from gateway.domain.errors import DENIALS, Code, Denied, StoreError
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys.key import Key, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
-from gateway.domain.keys.scopes import Grants
 from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 from gateway.protocol.http.request import RequestHead
@@ -99,15 +98,10 @@ class Gatekeeper:
             self._say_store_is_away(str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
 
-    async def identify(self, head: RequestHead, policies: Policies, address: str) -> Grants:
-        """What the key of a request may do, where its body has yet to tell what it is for.
-
-        Denied as by `admit`, where its key is none or does not live; nothing is charged.
-        """
-        return (await self.recognise(head, policies, address)).grants
-
     async def recognise(self, head: RequestHead, policies: Policies, address: str) -> Identity:
-        """The same, and whose key it is."""
+        """Whose the key of a request is and what it may do, where its body has yet to tell what it
+        is for. Denied as by `admit`, where its key is none or does not live; nothing is charged.
+        """
         identified = Denied(Code.NOT_FOUND)
         try:
             await self.admit(head, Located(None, b"", denied=identified), policies, address)

@@ -1,0 +1,79 @@
+"""What is large: so much of it is held in memory at once, and it is read beside the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple
+
+from gateway.domain.errors import Code, Denied
+
+# What is shorter takes less than a few milliseconds at worst.
+LARGE = 2**18
+
+_FULL = "Too much of large bodies is under way. Try again in a second."
+
+Found = TypeVar("Found")
+Given = TypeVarTuple("Given")
+
+
+class Large:
+    """`most`: bytes that are held whole by all requests of this process, and half of it by those of
+    one key: its plan does not bind it before its bodies are read.
+
+    There is one thread, since only one can run Python at a time: what is large takes turns with
+    what is large, and keeps no other work from its threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._by_key: dict[str, int] = {}
+        self._thread = ThreadPoolExecutor(1, "large")
+
+    def holding(self, key_id: str) -> "Holding":
+        """For what one request of this key will hold."""
+        return Holding(self, key_id)
+
+    def take(self, key_id: str, size: int) -> None:
+        """Denied(busy) where there is no room for so much more now."""
+        of_key = self._by_key.get(key_id, 0) + size
+        if self._held + size > self._most or of_key > self._most // 2:
+            raise Denied(Code.BUSY, _FULL, retry_after=1)
+        self._held += size
+        self._by_key[key_id] = of_key
+
+    def give_back(self, key_id: str, size: int) -> None:
+        self._held -= size
+        left = self._by_key.pop(key_id, 0) - size
+        if left > 0:
+            self._by_key[key_id] = left
+
+    async def do(self, size: int, work: Callable[[*Given], Found], *given: *Given) -> Found:
+        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes."""
+        if size < LARGE:
+            return work(*given)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+
+    def close(self) -> None:
+        """Nobody waits for what is still done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class Holding:
+    """What one request holds, until it has ended."""
+
+    __slots__ = ("_key_id", "_large", "_size")
+
+    def __init__(self, large: Large, key_id: str) -> None:
+        self._large = large
+        self._key_id = key_id
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """As `Large.take`."""
+        self._large.take(self._key_id, size)
+        self._size += size
+
+    def end(self) -> None:
+        self._large.give_back(self._key_id, self._size)
+        self._size = 0
