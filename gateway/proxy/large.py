@@ -35,18 +35,14 @@ class Large:
         return Holding(self, key_id)
 
     def take(self, key_id: str, size: int) -> None:
-        """Denied(busy) where there is no room for so much more now."""
+        """Denied(busy) where there is no room for so much more; below zero, it is given back."""
         of_key = self._by_key.get(key_id, 0) + size
-        if self._held + size > self._most or of_key > self._most // 2:
+        if size > 0 and (self._held + size > self._most or of_key > self._most // 2):
             raise Denied(Code.BUSY, _FULL, retry_after=1)
         self._held += size
         self._by_key[key_id] = of_key
-
-    def give_back(self, key_id: str, size: int) -> None:
-        self._held -= size
-        left = self._by_key.pop(key_id, 0) - size
-        if left > 0:
-            self._by_key[key_id] = left
+        if not of_key:
+            del self._by_key[key_id]
 
     async def do(self, size: int, work: Callable[[*Given], Found], *given: *Given) -> Found:
         """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes."""
@@ -75,5 +71,4 @@ class Holding:
         self._size += size
 
     def end(self) -> None:
-        self._large.give_back(self._key_id, self._size)
-        self._size = 0
+        self.take(-self._size)

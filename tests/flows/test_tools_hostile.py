@@ -12,8 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.domain.keys.key import Key
+from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
@@ -33,7 +35,7 @@ from tests.flows.tools import (
     send,
     servers,
 )
-from tests.flows.world import World
+from tests.flows.world import World, new_world
 from tests.services.vaults import Vault
 
 __all__ = ["servers"]
@@ -252,6 +254,36 @@ async def test_a_compressed_answer_is_searched_and_a_bomb_is_not_opened(
     for coding, body in (("gzip", gzip.compress(b"0" * 40_000_000)), ("br", b"x"), ("gzip", b"x")):
         compressed(coding, body)
         assert code(await send(world, key, call("x"))) == (502, "upstream_protocol")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_what_is_held_of_an_answer_is_held_in_the_room_of_its_caller(
+    store: StoreSettings, client: Redis, kind: str
+) -> None:
+    limits = ListenerLimits(max_held=200_000)
+    async with new_world(store, client, limits=limits) as world, backend() as server:
+        await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
+        key = await world.issue("tools/fc", users=("u1",))
+        put_tools(world, f"{server.url}/mcp")
+        size = 150_000
+
+        async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Type": kind})
+            await response.prepare(request)
+            await response.write(b"data: " if "event" in kind else b"")
+            await response.write((RESPONSE % ("1" * size)).encode())
+            await response.write(b"\n\n")
+            return response
+
+        server.answer = answer
+        if kind == "application/json":
+            assert code(await send(world, key, call("x"))) == (503, "busy")
+        else:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await send(world, key, call("x"))
+        size = 90_000
+        for _ in range(3):
+            assert (await send(world, key, call("x"))).status == 200
 
 
 async def longest_silence(work: Awaitable[object]) -> float:

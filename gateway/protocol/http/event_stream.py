@@ -44,6 +44,11 @@ class EventReader:
         self._after_cr = False
         self._mark = _MARK
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory for what has begun."""
+        return self._held
+
     def feed(self, piece: bytes) -> Iterator[Event]:
         """The events that `piece` ends; EventTooLongError where one is too long."""
         if self._after_cr and piece:

@@ -120,6 +120,7 @@ class EventsBody:
         self._task = task
         self._sessions = sessions
         self._reader = EventReader(LONGEST)
+        self._held = 0
         self._texts: Iterator[bytes] = iter(())
         self._events: Iterator[Event] = iter(())
         self._ended = False
@@ -172,6 +173,12 @@ class EventsBody:
             yield from self._reader.feed(text)
         except EventTooLongError:
             raise CutError("An event of the server's is too long.") from None
+        more = self._reader.held - self._held
+        try:
+            self._task.holding.take(more)
+        except Denied as denied:
+            raise CutError(str(denied)) from None
+        self._held += more
 
     async def _shown(self, event: Event) -> bytes:
         rest = tuple([await self._sealed(self._searched(line)) for line in event.rest])
