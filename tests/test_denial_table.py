@@ -22,8 +22,9 @@ EDGES = {
 # Where a refusal is told in another way, and work goes on: an upstream that cannot be reached while
 # there is another one to ask; a reader of a stream whose key has died; one of several keys; a
 # record that nobody waits for; what 'explain' tells once it knows the key; an agent's own code that
-# is told of a change.
+# is told of a change; a token that could not be fetched, which whoever waits for it is told.
 GOES_ON = {
+    ("gateway/services/credentials/tokens.py", "_keep"),
     ("gateway/proxy/forward.py", "_acquire"),
     ("gateway/admin/answer.py", "_caller"),
     ("gateway/admin/answer.py", "still"),
