@@ -20,8 +20,10 @@ from gateway.domain.keys.key import Key, compose
 from gateway.domain.keys.limits import Limits, Rate
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
+from gateway.services.keys.issue import Issuer
+from gateway.store.keys import KeyStore
 from tests.flows.test_denials import check
-from tests.flows.world import World, new_world
+from tests.flows.world import World, new_world, peppers
 
 ONE_AT_A_TIME = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -164,6 +166,17 @@ async def test_a_record_of_another_type_is_no_record(
         case _:
             await client.xadd(name, {"hash": "x"})
     for _ in range(2):
+        check(await world.call(key), Code.KEY_INVALID)
+
+
+async def test_an_old_secret_in_its_grace_does_not_outlive_the_hash(world: World) -> None:
+    """Whoever takes the hash away means the key: no secret opens a record without one."""
+    key = await world.issue()
+    issuer = Issuer(KeyStore(world.client, world.store.prefix), peppers(world), draw)
+    await issuer.rotate(key.id, 3600)
+    assert (await world.call(key)).status == 200
+    for unusable in ("", "junk"):
+        await world.client.hset(world.record(key), "hash", unusable)
         check(await world.call(key), Code.KEY_INVALID)
 
 

@@ -14,7 +14,7 @@ from gateway.protocol.policy.outbound_sections import ModelSection, ServiceSecti
 from gateway.protocol.policy.sections import PathsSection, Section, TimeoutsSection, Upstreams
 from gateway.protocol.policy.tool_sections import ToolSection
 from gateway.protocol.policy.values import (
-    Burst,
+    Count,
     HeaderName,
     HostName,
     MaxAge,
@@ -108,9 +108,9 @@ class AgentSection(Section):
 
 class LimitsSection(Section):
     rate: RateText | None = Field(default=None, description="Steady requests a s, m, h or d.")
-    burst: Burst | None = Field(default=None, description="Most at once. Default: rate's number.")
+    burst: Count | None = Field(default=None, description="Most at once. Default: rate's number.")
     quota: Quotas = Field(default=(), description="Requests in a calendar window in UTC.")
-    concurrency: Burst | None = Field(default=None, description="Requests under way at a time.")
+    concurrency: Count | None = Field(default=None, description="Requests under way at a time.")
 
     @model_validator(mode="after")
     def _burst_is_of_a_rate(self) -> Self:

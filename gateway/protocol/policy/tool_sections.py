@@ -14,7 +14,7 @@ from gateway.protocol.policy.sections import (
 )
 from gateway.protocol.policy.values import (
     ArgumentText,
-    Burst,
+    Count,
     Duration,
     EnvName,
     FieldName,
@@ -81,8 +81,8 @@ class ProgramSection(Section):
     cpu: Duration | None = Field(
         default=None, description="Work of a process, in whole seconds. Left out: no limit."
     )
-    processes: Burst = Field(default=128, description="With threads. Default: 128.")
-    files: Burst = Field(default=1024, description="Open at once in a process. Default: 1024.")
+    processes: Count = Field(default=128, description="With threads. Default: 128.")
+    files: Count = Field(default=1024, description="Open at once in a process. Default: 1024.")
     file_size: Size = Field(default=2**30, description="The largest file. Default: 1GiB.")
     readable: list[Place] = Field(
         default=[], description="More places that it may read beside the system: /srv/tools."

@@ -243,9 +243,10 @@ def _version(value: Any) -> Any:
 
 
 def _count(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("this must be a whole number of at least 1")
-    return limits.parse_burst(str(value))
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= limits.MAX_AMOUNT:
+        raise ValueError(f"this must be a whole number of at least 1, at most {limits.MAX_AMOUNT}")
+    return value
 
 
 Version = Annotated[Literal[1], BeforeValidator(_version)]
@@ -299,7 +300,7 @@ QuotaText = Annotated[
 TokensText = Annotated[
     limits.Tokens, *_written(limits.parse_tokens, f"{_AMOUNT_PATTERN}([smhd]|month)$", "100000/d")
 ]
-Burst = Annotated[
+Count = Annotated[
     int,
     BeforeValidator(_count),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": limits.MAX_AMOUNT}),

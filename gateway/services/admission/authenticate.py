@@ -41,11 +41,14 @@ WriteTag = Callable[[str, str, str, Slot], Awaitable[None]]
 
 
 def live_hashes(record: KeyRecord, now: float) -> list[Candidate]:
-    """The hashes that a secret may match now; unusable ones are as good as absent."""
+    """The hashes that a secret may match now. An old secret lives beside the new one, never alone:
+    whoever takes the hash away means the key."""
+    if not acceptable(record.hash):
+        return []
     found = [Candidate(Slot.CURRENT, record.hash, record.tag)]
-    if previous_lives(record, now):
+    if previous_lives(record, now) and acceptable(record.previous_hash):
         found.append(Candidate(Slot.PREVIOUS, record.previous_hash, record.previous_tag))
-    return [candidate for candidate in found if acceptable(candidate.phc)]
+    return found
 
 
 class Authenticator:

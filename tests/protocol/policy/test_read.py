@@ -145,7 +145,7 @@ def test_every_problem_is_told_at_once() -> None:
         "p.yaml:4:5: unknown field 'upstrem': did you mean 'upstream'?",
         "p.yaml:6:16: a route's path begins with '/'",
         "p.yaml:8:13: '10/x' is not a rate such as 10/s, 100/m, 1000/h or 5000/d",
-        "p.yaml:8:26: '0' is not a burst: a whole number of at least 1",
+        "p.yaml:8:26: this must be a whole number of at least 1, at most 1000000000",
         (
             "p.yaml:9:1: unknown field 'enforce': there are version, agents, services, models, "
             "tools, plans, trusted_proxies"
@@ -214,7 +214,8 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (PLAN.format("{rate: 99999999999/s}"), "is not an amount per time"),
         (PLAN.format("{rate: 1/s, burst: 1.5}"), "a whole number of at least 1"),
         (PLAN.format("{rate: %s/s}" % ("9" * 5000)), "9' is not an amount per time"),
-        (PLAN.format("{concurrency: 0}"), "a whole number of at least 1"),
+        (PLAN.format("{concurrency: 0}"), "this must be a whole number of at least 1"),
+        (PLAN.format("{concurrency: 1000000001}"), "at most 1000000000"),
         (PLAN.format("{concurrency: 5/s}"), "a whole number of at least 1"),
         ("version: 1\ntrusted_proxies: [10.0.0.1/8]", "has host bits set"),
         ("version: 1\ntrusted_proxies: [everyone]", "is not a network"),

@@ -11,6 +11,7 @@ from gateway.services.admission.standing import Standing
 
 NOW = 1000
 PHC = hash_key("one")
+NEW = hash_key("two")
 STANDING = Standing("abcdefghijkl", PHC, Scope("agents", "echo", "chat"), "u1")
 
 
@@ -34,8 +35,9 @@ def record(**fields: str) -> KeyRecord:
         ({"limits": "burst=3", "plan": "of a rate, it may be"}, None),
         ({"scopes": "agents/echo:other"}, Code.SCOPE_DENIED),
         ({"users": "u2"}, Code.USER_DENIED),
-        ({"hash": "", "previous_hash": PHC, "previous_expires_at": "1001"}, None),
-        ({"hash": "", "previous_hash": PHC, "previous_expires_at": "1000"}, Code.KEY_INVALID),
+        ({"hash": NEW, "previous_hash": PHC, "previous_expires_at": "1001"}, None),
+        ({"hash": NEW, "previous_hash": PHC, "previous_expires_at": "1000"}, Code.KEY_INVALID),
+        ({"hash": "", "previous_hash": PHC, "previous_expires_at": "1001"}, Code.KEY_INVALID),
     ],
 )
 def test_it_is_lost_with_what_it_stands_on(fields: dict[str, str], code: Code | None) -> None:
