@@ -16,6 +16,8 @@ from gateway.domain.errors import UsageError
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
 # How the sentinels themselves are logged in to, where they ask for it.
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+# RFC 3986 section 3.2: one of these ends the authority.
+_SEPARATOR = re.compile(r"[/?#]")
 # redis-py takes anything else for the first database.
 _DATABASE = re.compile(r"(/(\d+/?)?)?", re.ASCII)
 
@@ -62,8 +64,10 @@ def _read(url: str) -> StoreUrl:
         return StoreUrl(Kind.NODE, _one_node(url))
     if plain not in ("redis", "rediss") or not colon:
         raise ValueError
-    parts = urlsplit(f"{plain}://{rest}")
-    login, at, hosts = parts.netloc.rpartition("@")
+    # Newer Pythons refuse brackets, as of IPv6, unless they stand around all of the authority.
+    authority = _SEPARATOR.split(rest, 1)[0]
+    parts = urlsplit(f"{plain}://nodes{rest.removeprefix(authority)}")
+    login, at, hosts = authority.rpartition("@")
     query = f"?{parts.query}" if parts.query else ""
     found = [_one_node(f"{plain}://{login}{at}{host}/{query}") for host in hosts.split(",")]
     path = unquote(parts.path.strip("/"))
