@@ -60,17 +60,25 @@ def mistake(argv: Sequence[str], schema: Mapping[str, Any]) -> str:
             return "the program itself is no argument: write its name"
     except ValueError as problem:
         return str(problem)
-    properties, required = schema.get("properties", {}), schema.get("required", ())
+    properties = schema.get("properties", names)
     for name in names:
-        described = properties.get(name) if isinstance(properties, Mapping) else None
-        if described is None:
+        if not isinstance(properties, Mapping) or name not in properties:
             return f"'input' describes no argument {name!r} under 'properties'"
-        if name not in required and not (isinstance(described, Mapping) and "default" in described):
-            return (
-                f"the argument {name!r} may be missing: name it under 'required', or give it a "
-                "'default'"
-            )
     return ""
+
+
+def completed(argv: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """`schema` with what `argv` says besides, where that is no mistake: an argument that stands
+    there is required if it has no default, and text if none is described."""
+    names = dict.fromkeys(placeholders(argv))
+    found = {"type": "object", **schema}
+    if names:
+        found.setdefault("properties", {name: {"type": "string"} for name in names})
+    required, defaults = found.get("required", []), _defaults(found)
+    besides = [name for name in names if name not in defaults]
+    if besides and isinstance(required, list):
+        found["required"] = list(dict.fromkeys((*required, *besides)))
+    return found
 
 
 def rendered(

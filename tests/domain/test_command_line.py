@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.command_line import mistake, rendered
+from gateway.domain.command_line import completed, mistake, rendered
 
 
 def schema(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,6 @@ def test_what_cannot_stand_in_a_command_line_is_refused(
     [
         (["{a}"], "the program itself is no argument"),
         (["cli", "{nobody}"], "describes no argument 'nobody'"),
-        (["cli", "{c}"], "'c' may be missing"),
         (["cli", "{a b}"], "a brace as {{ or }}"),
         (["cli", "{a"], "a brace as {{ or }}"),
         (["cli", "a}"], "a brace as {{ or }}"),
@@ -83,6 +82,32 @@ def test_a_template_that_cannot_work_is_found_before_it_runs(argv: list[str], re
     described = schema("a", a={}, b={"default": 1}, c={"type": "string"})
     found = mistake(argv, described)
     assert reason in found and bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("argv", "described", "expected"),
+    [
+        (["cli"], {"type": "object"}, {"type": "object"}),
+        (["cli"], {}, {"type": "object"}),
+        (
+            ["cli", "{a}"],
+            {},
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+        ),
+        (["cli", "{a}{b}"], TEXT, TEXT),
+        (["cli", "{b}"], {"properties": TEXT["properties"]}, {**TEXT, "required": None}),
+        (["cli", "{a}"], {"properties": TEXT["properties"]}, TEXT),
+        (["cli", "{a}"], schema("c", a={}, c={}), schema("c", "a", a={}, c={})),
+        (["cli", "{a}"], {"type": "object", "required": 5, "properties": {"a": {}}}, None),
+    ],
+)
+def test_an_argument_without_a_default_is_required_where_it_stands_in_the_line(
+    argv: list[str], described: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
+    """`expected` None: as it is described, for others to find fault with."""
+    wanted = described if expected is None else expected
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    assert completed(argv, described) == wanted
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40))

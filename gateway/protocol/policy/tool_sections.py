@@ -41,7 +41,9 @@ class CommandToolSection(Section):
     name: Name = Field(description="Also the last part of the scope that it needs.")
     description: str = Field(default="", description="For the model that calls it.")
     input: dict[str, Any] = Field(
-        default={"type": "object"}, description="JSON Schema of its arguments."
+        default={"type": "object"},
+        description="JSON Schema of its arguments. Those in `argv` that have no default are "
+        "required, and text if none is described.",
     )
     argv: list[ArgumentText] = Field(
         min_length=1, description="Program and arguments; {name} is an argument of the tool."

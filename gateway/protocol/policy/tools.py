@@ -4,6 +4,7 @@ import math
 from types import MappingProxyType
 
 from gateway.domain.children import ChildLimits
+from gateway.domain.command_line import completed
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent, Upstream
@@ -60,7 +61,7 @@ def _cors(origins: list[bytes]) -> Cors | None:
 
 
 def _command(section: CommandToolSection) -> CommandTool:
-    schema = MappingProxyType(section.input)
+    schema = MappingProxyType(completed(section.argv, section.input))
     return CommandTool(section.name, section.description, schema, tuple(section.argv))
 
 

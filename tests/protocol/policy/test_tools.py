@@ -151,7 +151,9 @@ MISTAKES = {
     "{transport: http, upstream: 'http://127.0.0.1', program: {idle: 1s}}": "'program' is for",
     "{transport: stdio, command: [x], program: {readable: [here]}}": "not a whole path",
     "{transport: stdio, command: [x], program: {processes: 0}}": "at least 1",
-    "{transport: command, tools: [{name: a, argv: [x, '{b}']}]}": "describes no argument 'b'",
+    "{transport: command, tools: [{name: a, argv: [x, '{b}'], input: {properties: {}}}]}": (
+        "describes no argument 'b'"
+    ),
     "{transport: pigeon}": "'http', 'stdio' or 'command'",
 }
 
