@@ -7,11 +7,12 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.protocol.http.answer import AnswerHead, read_answer, write_answer
 from gateway.protocol.http.events import is_event_stream
+from gateway.proxy.body import Body
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import scrubbed
-from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, Body, TimedBody, chunk
+from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, TimedBody, chunk
 from gateway.proxy.upstream.balance import Balance, Health
 from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import (
@@ -133,12 +134,12 @@ class Forwarder:
         if outgoing.dress is not None:
             dress = outgoing.dress
             if dress.errand is None:
-                outgoing, body = scrubbed(outgoing, dress, head, call, payload)
+                outgoing, body = scrubbed(outgoing, dress, head, payload)
             else:
                 outgoing, body = await dress.errand.shown(outgoing, dress, head, call, payload)
             if dress.metering is not None:
                 body = dress.metering.wrap(head, body)
-        chunked, begun = _begin(exchange, outgoing, head, call, body)
+        chunked, begun = _begin(exchange, outgoing, head, body)
         if begun is not None:
             events = is_event_stream(head.headers)
             stream = AnswerStream(
@@ -152,7 +153,7 @@ class Forwarder:
         """Answer with what somebody else than an upstream says, as its answer would be passed
         on."""
         exchange.answered = self._balance.clock()
-        chunked, begun = _begin_with(exchange, outgoing, head, body)
+        chunked, begun = _begin(exchange, outgoing, head, body)
         if begun is not None:
             stream = AnswerStream(exchange, body, body, chunked=chunked, events=True, begun=begun)
             await self._run(stream, outgoing)
@@ -191,30 +192,16 @@ class Forwarder:
 
 
 def _begin(
-    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, call: Call, payload: Body
+    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: Body
 ) -> tuple[bool, bytes | None]:
-    """Write the head with what is there of the body, small answers whole in one write.
+    """Write the head with what can be read of the body without waiting, small answers whole in one
+    write.
 
     Whether the body is chunked for the caller, and what of it was written; None: all of it.
     """
     if outgoing.upgrade:
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
         exchange.close_after()
-    length = head.content_length
-    if not head.bodiless and length is not None and outgoing.dress is None:
-        # The body, where it came with the head.
-        body = call.connection.take_whole(length)
-        if body is not None:
-            chunked, framing = _framing(exchange, head)
-            exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
-            return chunked, None
-    return _begin_with(exchange, outgoing, head, payload)
-
-
-def _begin_with(
-    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: Body
-) -> tuple[bool, bytes | None]:
-    """As `_begin`, with what can be read of `payload` without waiting."""
     chunked, framing = _framing(exchange, head)
     if head.bodiless:
         exchange.begin(head.status, write_answer(head, outgoing.own, framing))

@@ -9,7 +9,7 @@ from gateway.domain.usage import TokensUsed
 from gateway.protocol.http.answer import AnswerHead, read_answer
 from gateway.protocol.http.events import is_event_stream
 from gateway.protocol.models.usage import Meter, StreamMeter, WholeMeter
-from gateway.proxy.streaming import Body
+from gateway.proxy.body import Body
 from gateway.proxy.upstream.connection import UpstreamConnection
 
 # What a caller began and left is paid for all the same; providers tell how much at the end.

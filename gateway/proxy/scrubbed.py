@@ -3,14 +3,11 @@
 import zlib
 from dataclasses import replace
 
-from aiohttp import StreamReader
-
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
-from gateway.proxy.streaming import Body, WholeBody
-from gateway.proxy.upstream.call import Call
+from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.dress import Dress, limits_beside
 from gateway.proxy.upstream.outgoing import Outgoing
@@ -35,7 +32,7 @@ class RefusedCredentialError(GatewayError):
 
 
 def scrubbed(
-    outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: StreamReader
+    outgoing: Outgoing, dress: Dress, head: AnswerHead, payload: Body
 ) -> tuple[Outgoing, Body]:
     """Changes `head` into what may be shown; what its caller is told of limits, and its body.
 
@@ -52,11 +49,10 @@ def scrubbed(
     head.headers = scrubbed_headers(head.headers, known)
     if head.bodiless:
         return outgoing, payload
-    undo, length = opener(head), head.content_length
-    came_whole = None if length is None else call.connection.take_whole(length)
+    undo = opener(head)
     # What is replaced has another length.
-    if came_whole is not None and undo is None:
-        text = known.replaced(came_whole)
+    if undo is None and isinstance(payload, WholeBody):
+        text = known.replaced(payload.take())
         head.content_length = len(text)
         return outgoing, WholeBody(text)
     body = ScrubbedBody(payload, dress.injected, known, undo)
@@ -97,7 +93,7 @@ class ScrubbedBody:
 
     def __init__(
         self,
-        payload: StreamReader,
+        payload: Body,
         injected: Injected,
         known: Patterns,
         inflater: Inflater | None,

@@ -4,28 +4,13 @@ from typing import Protocol
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.events import ends_at_boundary, error_event
+from gateway.proxy.body import Body
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.upstream.connection import CutError
 
 LAST_CHUNK = b"0\r\n\r\n"
 _TAIL = 4
-
-
-class Body(Protocol):
-    """What of a reader of a body is needed to pass it on."""
-
-    def is_eof(self) -> bool: ...
-
-    def at_eof(self) -> bool: ...
-
-    def exception(self) -> BaseException | None: ...
-
-    def set_exception(self, error: BaseException, /) -> None: ...
-
-    def read_nowait(self, most: int, /) -> bytes: ...
-
-    async def readany(self) -> bytes: ...
 
 
 class Timed(Protocol):
@@ -37,32 +22,6 @@ class Timed(Protocol):
 
 class TimedBody(Body, Timed, Protocol):
     """A body that ends itself."""
-
-
-class WholeBody:
-    """Stands in for the reader of a body that is here."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-
-    def is_eof(self) -> bool:
-        return True
-
-    def at_eof(self) -> bool:
-        return not self._text
-
-    def exception(self) -> BaseException | None:
-        return None
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """It cannot be cut any more."""
-
-    def read_nowait(self, most: int, /) -> bytes:
-        text, self._text = self._text, b""
-        return text
-
-    async def readany(self) -> bytes:
-        return self.read_nowait(-1)
 
 
 class AnswerStream:

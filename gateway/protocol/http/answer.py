@@ -32,6 +32,9 @@ _STATUS_LINES = {
     for status in range(101, 600)
 }
 
+# RFC 9110 sections 15.3.5 and 15.4.5: whatever their headers say.
+BODILESS = frozenset({204, 304})
+
 
 @dataclass(slots=True)
 class AnswerHead:
@@ -90,7 +93,7 @@ def read_answer(
         head.headers = [h for h in headers if h[0].lower() not in tokens]
     if head.chunked and head.content_length is not None:
         raise _nonsense()
-    head.bodiless = method == "HEAD" or status in (204, 304)
+    head.bodiless = method == "HEAD" or status in BODILESS
     return head
 
 

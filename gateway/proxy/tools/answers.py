@@ -5,14 +5,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from aiohttp import StreamReader
-
 from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
 from gateway.protocol.http.inflate import Inflater
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
+from gateway.proxy.body import Body
 from gateway.proxy.large import Holding
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.task_ids import seal_tasks
@@ -30,7 +29,7 @@ JSON, EVENTS = b"application/json", b"text/event-stream"
 
 async def read_all(
     connection: UpstreamConnection,
-    payload: StreamReader,
+    payload: Body,
     inflater: Inflater | None,
     idle: float,
     holding: Holding,
@@ -110,7 +109,7 @@ class EventsBody:
 
     def __init__(
         self,
-        payload: StreamReader,
+        payload: Body,
         inflater: Inflater | None,
         task: ToolTask,
         sessions: ToolSessions,

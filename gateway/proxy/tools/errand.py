@@ -1,15 +1,13 @@
 """A message to a server of tools that is called over HTTP."""
 
-from aiohttp import StreamReader
-
 from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header, media_type
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.scrub import scrubbed_headers
+from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.scrubbed import beside_limits, check_refused, opener, scrubbed
-from gateway.proxy.streaming import Body, WholeBody
 from gateway.proxy.tools.answers import (
     EVENTS,
     JSON,
@@ -43,7 +41,7 @@ class ToolErrand:
         return None if message is None else strict_json.encode(message)
 
     async def shown(
-        self, outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: StreamReader
+        self, outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: Body
     ) -> tuple[Outgoing, Body]:
         """As `scrubbed`; message by message, where it answers with messages."""
         kind = _checked_kind(head)
@@ -54,19 +52,18 @@ class ToolErrand:
             if not head.bodiless and head.content_length != 0:
                 check_refused(dress, head)
                 self._task.check_unread()
-            return scrubbed(outgoing, dress, head, call, payload)
+            return scrubbed(outgoing, dress, head, payload)
         check_refused(dress, head)
         outgoing = beside_limits(outgoing, head)
         inflater = opener(head)
         if self._task.known is not None:
             head.headers = scrubbed_headers(head.headers, self._task.known.plain)
-        length, head.content_length = head.content_length, None
+        head.content_length = None
         if kind == EVENTS:
             return outgoing, EventsBody(payload, inflater, self._task, self._sessions)
-        whole = None
-        if length is not None and inflater is None:
-            whole = call.connection.take_whole(length)
-        if whole is None:
+        if inflater is None and isinstance(payload, WholeBody):
+            whole = payload.take()
+        else:
             idle = outgoing.agent.timeouts.idle
             holding = self._task.holding
             whole = await read_all(call.connection, payload, inflater, idle, holding)

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from aiohttp import StreamReader
 from aiohttp.http import HttpResponseParser, RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.protocol.http.answer import BODILESS
+from gateway.protocol.http.framing import MOST_DIGITS
 from gateway.protocol.http.trailers import are_malformed
+from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.stream import READ_BUFFER, Stream
@@ -20,7 +22,7 @@ _HEAD_END = b"\r\n\r\n"
 # RFC 9110 section 15.2 allows any number of interim answers; a flood of them is an attack.
 MAX_INTERIM = 16
 
-Answer = tuple[RawResponseMessage, StreamReader]
+Answer = tuple[RawResponseMessage, Body]
 
 
 class UpstreamLostError(GatewayError):
@@ -47,13 +49,13 @@ class UpstreamConnection(Stream):
         self.reused = False
         self._on_end = on_end
         self._idle = True
-        self._answers = self._parser_for(bodiless=False)
-        self._parser = self._answers
+        # It is fed whole heads and nothing else, so that nothing of one answer is left in it for
+        # the next.
+        self._heads = self._parser_for(bodiless=True)
+        self._answers: HttpResponseParser | None = None
         self._answer: asyncio.Future[Answer] = loop.create_future()
-        self._payload: StreamReader | None = None
+        self._payload: Body | None = None
         self._message: RawResponseMessage | None = None
-        self._only_piece = b""
-        self._parser_clean = True
         self._bodiless = False
         self._spoiled = False
         self._heard = False
@@ -100,13 +102,9 @@ class UpstreamConnection(Stream):
 
         The final answer's head and its body, which may still be on its way then.
         """
-        if bodiless or not self._parser_clean:
-            # A used parser may hold the beginning of an answer that nobody asked for.
-            self._answers = self._parser_for(bodiless=bodiless)
-            self._parser = self._answers
-        self._parser_clean = False
+        # A used parser may hold the beginning of an answer that nobody asked for.
+        self._answers = None
         self._bodiless = bodiless
-        self._only_piece = b""
         self._idle = False
         self._answer = self._loop.create_future()
         self._message = self._payload = None
@@ -131,23 +129,6 @@ class UpstreamConnection(Stream):
         """Whether the final answer's head is there."""
         return self._answer.done()
 
-    def take_whole(self, length: int) -> bytes | None:
-        """The body, if the answer came in one piece that holds it and nothing else.
-
-        Then nothing of it is left in the parser, so that this one may read the next answer too.
-        """
-        piece, self._only_piece = self._only_piece, b""
-        head, end, body = piece.partition(_HEAD_END)
-        # The parser ends a head at a bare LF too, and then this is some other empty line.
-        if not end or head.count(b"\n") != head.count(b"\r\n") or head.endswith(b"\n"):
-            return None
-        if len(body) != length:
-            # More than was asked for is the beginning of what belongs to nobody.
-            self._spoiled = self._spoiled or len(body) > length
-            return None
-        self._parser_clean = True
-        return body
-
     def take_early(self) -> bytes:
         """What the agent sent after its 101, for the tunnel that it opened."""
         early, self._early = self._early, b""
@@ -168,6 +149,44 @@ class UpstreamConnection(Stream):
             return
         first_piece = not self._heard
         self._heard = self._heard or bool(data)
+        if first_piece and not self._bodiless and len(data) <= READ_BUFFER:
+            whole = self._read_whole(data)
+            if whole is not None:
+                self._take(*whole)
+                return
+        self._read_on(data, first_piece=first_piece)
+
+    def _read_whole(self, data: bytes) -> Answer | None:
+        """What `data` is, where that is one answer to its last byte: most are. None: it may be
+        anything else."""
+        head, end, body = data.partition(_HEAD_END)
+        # The parser ends a head at a bare LF too, and then this is some other empty line.
+        if not end or head.count(b"\n") != head.count(b"\r\n"):
+            return None
+        try:
+            messages, _, _ = self._heads.feed_data(head + end)
+        except HttpProcessingError:
+            # The other parser says the same, and that ends the connection.
+            return None
+        if len(messages) != 1:
+            return None
+        message, _ = messages[0]
+        length = message.headers.get("Content-Length", "")
+        if message.code in BODILESS:
+            whole = not body
+        else:
+            whole = length == str(len(body)) and not message.chunked and message.code >= 200
+        if whole:
+            return message, WholeBody(body)
+        # More than was asked for is the beginning of what belongs to nobody.
+        told = length.isdecimal() and len(length) <= MOST_DIGITS
+        self._spoiled = self._spoiled or (told and int(length) < len(body))
+        return None
+
+    def _read_on(self, data: bytes, *, first_piece: bool) -> None:
+        """The next piece of an answer that comes in several, or that is not as it should be."""
+        if self._answers is None:
+            self._answers = self._parser = self._parser_for(bodiless=self._bodiless)
         try:
             messages, upgraded, tail = self._answers.feed_data(data)
         except HttpProcessingError:
@@ -179,16 +198,13 @@ class UpstreamConnection(Stream):
         if upgraded:
             self._early += tail
         body = self._payload
-        if body is not None and body.is_eof():
-            if self._message is not None and self._message.chunked:
-                self._check_trailers(body, data)
-            elif first_piece and not upgraded and len(data) <= READ_BUFFER:
-                self._only_piece = data
+        if body is not None and body.is_eof() and self._message is not None:
+            self._check_trailers(self._message, body, data)
         if self.transport is None:
             # This was held back when the connection ended.
             self._end_body()
 
-    def _take(self, message: RawResponseMessage, payload: StreamReader) -> None:
+    def _take(self, message: RawResponseMessage, payload: Body) -> None:
         if 100 <= message.code < 200 and message.code != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:
@@ -214,8 +230,8 @@ class UpstreamConnection(Stream):
                     self._take(message, payload)
         return self._message is not None
 
-    def _check_trailers(self, body: StreamReader, end: bytes) -> None:
-        if are_malformed(end):
+    def _check_trailers(self, message: RawResponseMessage, body: Body, end: bytes) -> None:
+        if message.chunked and are_malformed(end):
             self._spoiled = True
             body.set_exception(CutError("The answer's trailers are malformed."))
 
@@ -261,7 +277,7 @@ class UpstreamConnection(Stream):
         if self._reading_paused:
             # The parser holds the rest until somebody reads.
             return
-        if self._said_end:
+        if self._said_end and self._answers is not None:
             # It raises where a length or a last chunk is still owed.
             with suppress(HttpProcessingError, ValueError):
                 self._answers.feed_eof()

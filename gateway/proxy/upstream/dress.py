@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from aiohttp import StreamReader
-
 from gateway.crypto.signing import OURS, signed
 from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies.services import Sign
@@ -13,11 +11,11 @@ from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header
 from gateway.protocol.http.upstream_request import framing, write_head
 from gateway.protocol.inject import with_headers, with_query
+from gateway.proxy.body import Body
 from gateway.services.credentials.inject import Injected, Values
 
 if TYPE_CHECKING:
     from gateway.proxy.metered import Metering
-    from gateway.proxy.streaming import Body
     from gateway.proxy.upstream.call import Call
     from gateway.proxy.upstream.outgoing import Outgoing
 
@@ -65,7 +63,7 @@ class Errand(Protocol):
         dress: Dress,
         head: AnswerHead,
         call: "Call",
-        payload: StreamReader,
+        payload: Body,
     ) -> "tuple[Outgoing, Body]":
         """As `scrubbed`: what the caller is shown of the answer."""
 

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from aiohttp import StreamReader
 
+from gateway.domain.errors import Denied
+from gateway.proxy.body import Body
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 
@@ -20,11 +21,28 @@ CHUNKED = (
 )
 
 
-async def received(answer: bytes, *, said_end: bool) -> StreamReader:
-    """The body of an answer whose connection ended before anybody read of it."""
+class Open(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = False
+
+    def is_closing(self) -> bool:
+        return self._ended
+
+    def abort(self) -> None:
+        self._ended = True
+
+
+def connected() -> UpstreamConnection:
     loop = asyncio.get_running_loop()
     connection = UpstreamConnection(loop, [], lambda _: None, Outbox(loop))
-    connection.connection_made(asyncio.Transport())
+    connection.connection_made(Open())
+    return connection
+
+
+async def received(answer: bytes, *, said_end: bool) -> Body:
+    """The body of an answer whose connection ended before anybody read of it."""
+    connection = connected()
     arrived = connection.expect_answer(bodiless=False)
     connection.data_received(HEAD + answer)
     if said_end:
@@ -33,7 +51,7 @@ async def received(answer: bytes, *, said_end: bool) -> StreamReader:
     return (await arrived)[1]
 
 
-async def read(body: StreamReader) -> bytes:
+async def read(body: Body) -> bytes:
     """All of it; CutError where it was cut."""
     whole = b""
     while piece := await body.readany():
@@ -60,3 +78,64 @@ async def test_an_answer_that_its_connection_cuts_is_no_whole_one(
 async def test_an_end_that_the_agent_did_not_make_ends_no_answer_without_a_length() -> None:
     with pytest.raises(CutError):
         await read(await received(UNSIZED, said_end=False))
+
+
+WHOLE = HEAD + b"Content-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "reusable"),
+    [
+        (WHOLE, b"ok", True),
+        (HEAD + b"Content-Length: 0\r\n\r\n", b"", True),
+        (HEAD + b"Content-Length: 02\r\n\r\nok", b"ok", True),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", b"", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE, b"ok", True),
+        (b"\r\n" + WHOLE, b"ok", True),
+        (HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
+        (WHOLE + WHOLE, b"ok", False),
+        (HEAD + b"Content-Length: 2\n\r\nokok\r\n\r\n", None, False),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok", None, False),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", None, False),
+        (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", None, False),
+        (HEAD + b"Content-Length: 2, 2\r\n\r\nok", None, False),
+        (HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nok", None, False),
+    ],
+)
+@pytest.mark.parametrize("cut", [None, 1, 20, -1], ids=str)
+async def test_an_answer_is_the_same_in_one_piece_and_in_two(
+    answer: bytes, body: bytes | None, reusable: bool, cut: int | None
+) -> None:
+    """`body` None: it is no answer at all."""
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=False)
+    pieces = [answer] if cut is None else [answer[:cut], answer[cut:]]
+    for piece in pieces:
+        connection.data_received(piece)
+    if body is None:
+        with pytest.raises((Denied, CutError)):
+            await read((await arrived)[1])
+    else:
+        assert await read((await arrived)[1]) == body
+    assert connection.reusable is reusable
+
+
+async def test_answers_in_one_piece_and_in_several_follow_each_other() -> None:
+    connection = connected()
+    for pieces in ([WHOLE], [WHOLE[:30], WHOLE[30:]], [WHOLE], [WHOLE[:-1], WHOLE[-1:]]):
+        arrived = connection.expect_answer(bodiless=False)
+        for piece in pieces:
+            connection.data_received(piece)
+        assert await read((await arrived)[1]) == b"ok"
+        assert connection.reusable
+
+
+async def test_the_beginning_of_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=False)
+    connection.data_received(WHOLE + b"HTTP/1.1 200")
+    assert await read((await arrived)[1]) == b"ok"
+    assert not connection.reusable
