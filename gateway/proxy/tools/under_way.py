@@ -24,13 +24,14 @@ class UnderWay:
     async def told(
         self, call: ToolCall, source: AsyncGenerator[Message, None]
     ) -> AsyncGenerator[Message, None]:
-        """What `source` gives, to its end; what fails, and that the call was taken back, as the
-        response. `source` is closed in any case."""
+        """What `source` gives, to its end; that the call was taken back, or failed once something
+        was said, as the response. Denied where it failed before. `source` is closed in any case."""
         name = _name(call, call.message["id"])
         taken_back = asyncio.Event()
         self._calls[name].append(taken_back)
         waiting = asyncio.create_task(taken_back.wait())
         step = None
+        begun = False
         try:
             while True:
                 step = asyncio.ensure_future(anext(source, None))
@@ -42,8 +43,11 @@ class UnderWay:
                 message = step.result()
                 if message is None:
                     return
+                begun = True
                 yield message
         except Denied as denied:
+            if not begun:
+                raise
             yield _response(call, rpc.rpc_error(denied, call.request_id))
         finally:
             self._forget(name, taken_back)

@@ -81,12 +81,22 @@ async def test_of_two_calls_with_one_id_neither_is_taken_back() -> None:
     assert (await waiting[1])[-1]["error"]
 
 
-async def test_what_fails_is_the_response() -> None:
+async def test_what_fails_before_anything_was_said_is_a_refusal() -> None:
     async def fails() -> AsyncGenerator[Message, None]:
-        raise Denied(Code.UPSTREAM_TIMEOUT, "It was late.")
+        raise Denied(Code.BUSY)
         yield {}
 
-    (said,) = await all_of(UnderWay().told(asked("a"), fails()))
+    with pytest.raises(Denied) as refused:
+        await all_of(UnderWay().told(asked("a"), fails()))
+    assert refused.value.code is Code.BUSY
+
+
+async def test_what_fails_later_is_the_response() -> None:
+    async def fails() -> AsyncGenerator[Message, None]:
+        yield {"method": "notifications/message"}
+        raise Denied(Code.UPSTREAM_TIMEOUT, "It was late.")
+
+    _, said = await all_of(UnderWay().told(asked("a"), fails()))
     assert (said["id"], said["error"]["code"], said["error"]["message"]) == (
         "a",
         504,
