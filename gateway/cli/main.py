@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gateway import __version__
+from gateway.cli.options import taking_all
 from gateway.cli.streams import prepare_standard_streams
 from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
@@ -48,7 +49,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return cast(click.Command, getattr(import_module(f"gateway.cli.{module}"), attribute))
+        found = getattr(import_module(f"gateway.cli.{module}"), attribute)
+        return taking_all(cast(click.Command, found))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -34,6 +34,25 @@ policies_option = click.option(
     help="The directory with the policy files.",
 )
 
+# Where they mean something, a command has them itself.
+_TAKEN_BY_ALL = (
+    click.Option(["--json"], is_flag=True, expose_value=False, hidden=True, help="No effect here."),
+    click.Option(["--redis"], expose_value=False, hidden=True, help="No effect here."),
+    click.Option(["--policies"], expose_value=False, hidden=True, help="No effect here."),
+)
+
+
+def taking_all(command: click.Command) -> click.Command:
+    """`command`, and those in it, with `--json`, `--redis` and `--policies` also where they mean
+    nothing: a script may say them to every command. Hidden there, so that help promises nothing."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            taking_all(one)
+        return command
+    known = {name for parameter in command.params for name in parameter.opts}
+    command.params += [option for option in _TAKEN_BY_ALL if option.opts[0] not in known]
+    return command
+
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--redis` and `--state-dir`; the command receives them as `store: StoreSettings`."""

@@ -90,15 +90,31 @@ def test_version_is_told_to_programs_too() -> None:
     assert json.loads(run("version", "--json").stdout) == {"version": __version__}
 
 
-# They go on until they are ended; `serve` and `demo` have --log-format.
-RUN_ON = {"gateway serve", "gateway demo", "gateway run"}
+LEAVES = [name for name, command in COMMANDS.items() if not isinstance(command, click.Group)]
+FOR_ALL = ("--json", "--redis", "redis://127.0.0.1:1", "--policies", "nowhere")
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in RUN_ON])
-def test_every_command_that_ends_takes_json(name: str) -> None:
-    command = COMMANDS[name]
-    if not isinstance(command, click.Group):
-        assert any("--json" in one.opts for one in command.params)
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_takes_json_redis_and_policies(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What is given is read before the help is printed: an unknown option would be refused.
+    arguments = [*name.split()[1:], *FOR_ALL, "--help"]
+    root.main(arguments, prog_name="gateway", standalone_mode=False)
+    assert f"Usage: {name} " in capsys.readouterr().out
+
+
+def test_help_leaves_out_what_has_no_effect_on_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root.main(["credentials", "list", "--help"], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "--redis" in told and "--policies" not in told
+
+
+def test_what_has_no_effect_is_not_looked_at() -> None:
+    told = run("version", *FOR_ALL[1:])
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{__version__}\n", "")
 
 
 @pytest.mark.parametrize(

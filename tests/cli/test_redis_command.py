@@ -48,6 +48,8 @@ def test_scripts_that_used_redis_cli_get_the_same(
 def test_what_follows_the_dashes_belongs_to_redis(commands: Commands) -> None:
     assert ask(commands, "SET", "k", "--json").out == "OK\n"
     assert ask(commands, "GET", "k").out == "--json\n"
+    assert ask(commands, "SET", "k", "--policies").out == "OK\n"
+    assert ask(commands, "GET", "k").out == "--policies\n"
     assert ask(commands, "SET", "k", "--").out == "OK\n"
     assert ask(commands, "GET", "k").out == "--\n"
 

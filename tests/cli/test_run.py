@@ -148,6 +148,14 @@ async def test_the_program_gets_what_it_was_given_and_not_the_key(
     assert pulling.key not in said
 
 
+async def test_what_follows_the_dashes_belongs_to_the_program(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--json", "--env", "A=crm", "--", "echo", "--json", "--redis", "--policies")
+    async with running(pulling, tmp_path, *arguments) as run:
+        assert await run.ends() == (0, "--json --redis --policies\n")
+
+
 async def test_no_value_is_among_the_arguments_of_a_process_or_in_what_is_said(
     pulling: Pulling, tmp_path: Path
 ) -> None:

@@ -23,7 +23,8 @@ ENVIRONMENT = """
 """
 COMMANDS = """\
 `gateway COMMAND --help` says the same. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
-Where a command takes `--json`, it prints JSON on stdout, and everything else goes to stderr.
+With `--json` a command prints JSON on stdout, and everything else goes to stderr. Every command
+takes `--json`, `--redis` and `--policies`; help leaves out which of them have no effect there.
 """
 
 
