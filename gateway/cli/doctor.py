@@ -16,7 +16,7 @@ from gateway.cli.output import print_json, printable
 from gateway.cli.policies.in_use import orphaned, with_credentials
 from gateway.cli.privacy import keep_private
 from gateway.cli.surroundings import surroundings
-from gateway.cli.vault_options import check_vault, running_store
+from gateway.cli.vault_options import check_vault, existing_store
 from gateway.domain.errors import StoreError, UsageError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
@@ -56,7 +56,7 @@ def doctor(store: StoreSettings, policies: Path, as_json: bool, no_upstreams: bo
     # What is made private when a store is opened has to be looked at before.
     state = tuple(state_found(store.state_dir)) if store.url is None else ()
     found = asyncio.run(_look(store))
-    usable = running_store(store) if found.answered else None
+    usable = existing_store(store) if found.answered else None
     more = (
         *_vault(store, usable),
         *_policies(store, usable, policies, connect=not no_upstreams),

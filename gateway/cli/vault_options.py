@@ -4,9 +4,7 @@ import os
 import pwd
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 
 from gateway.cli.audit_options import operators_file
 from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
@@ -14,7 +12,7 @@ from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
 from gateway.store.connections.connect import check_url, open_store
-from gateway.store.embedded.server import running_socket
+from gateway.store.embedded.server import has_store
 from gateway.store.state_dir import MASTER_KEY, own_key
 
 if TYPE_CHECKING:
@@ -61,32 +59,22 @@ def with_vault(store: StoreSettings, warn: Warn, work: Callable[["Vault"], Await
 def check_vault(
     store: StoreSettings | None, work: Callable[["Vault"], Awaitable[list[T]]]
 ) -> list[T]:
-    """The same for a look that makes nothing; empty where neither store nor vault runs."""
-    url = _vault_url(store)
-    if url is None:
+    """The same for a look that makes nothing; empty where there is neither store nor vault."""
+    if not may_ask_vault(store):
         return []
+    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
     place = store or read_store_settings(url, None)
-    return _run(place, VaultSettings(check_url(url), known_master_keys(place)), work)
+    return _run(place, VaultSettings(url and check_url(url), known_master_keys(place)), work)
 
 
 def may_ask_vault(store: StoreSettings | None) -> bool:
     """Whether there is a vault to look at."""
-    return _vault_url(store) is not None
+    return store is not None or bool(os.environ.get("GATEWAY_VAULT_REDIS_URL"))
 
 
-def _vault_url(store: StoreSettings | None) -> str | None:
-    return os.environ.get("GATEWAY_VAULT_REDIS_URL") or (store.url if store else None)
-
-
-def running_store(store: StoreSettings) -> StoreSettings | None:
-    """The store, if one is given or runs; None where it would have to be started.
-
-    A look starts no store of its own: it must be cheap, and leave no trace.
-    """
-    if store.url is not None:
-        return store
-    socket = running_socket(store.state_dir)
-    return None if socket is None else replace(store, url=f"unix://{quote(str(socket))}")
+def existing_store(store: StoreSettings) -> StoreSettings | None:
+    """The store, if one is given or lies in the state directory; a look makes none."""
+    return store if store.url is not None or has_store(store.state_dir) else None
 
 
 def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE
 from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.current import LiveCredentials
+from gateway.store.embedded.process import answers
 from tests.cli.key_commands import PEPPER
 from tests.cli.serving import PATIENCE, refused, serving
 from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
@@ -120,6 +122,25 @@ def test_a_check_without_a_vault_says_that_references_were_not_looked_up(
         ended = commands.gateway("policy", "check", GATEWAY_REDIS_URL="")
         assert ended.code == 0
         assert ("The credentials were not looked at" in ended.said) is told
+
+
+def test_a_look_finds_the_embedded_store_that_does_not_run_and_makes_none(
+    folder: Path, store: StoreSettings
+) -> None:
+    with TemporaryDirectory() as state:
+        own = {"GATEWAY_REDIS_URL": "", "GATEWAY_STATE_DIR": f"{state}/own"}
+        commands = VaultCommands(store, folder)
+        write(folder, MISSING)
+        assert commands.gateway("policy", "check", **own).code == 0
+        assert not list(Path(state).iterdir())
+        key = ("--consumer", "sales", "--scope", "agents/*", "--plan", "")
+        assert commands.gateway("keys", "create", *key, **own).code == 0
+        assert commands("set", "crm", "--type", "api_key", value="secret-1", **own).code == 0
+        checked = commands.gateway("policy", "check", **own)
+        assert checked.code == 1 and "'nope'" in checked.out and "'crm' has no" in checked.out
+        assert not answers(Path(state) / "own" / "store.sock")
+        told = commands.gateway("policy", "diff", "-", "-", **own)
+        assert "1 living keys" in told.out and not told.said
 
 
 async def test_a_gateway_does_not_start_with_them(

@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.embedded.server import running_socket
+from gateway.store.embedded.process import answers
+from gateway.store.state_dir import socket_path
 from tests.cli.key_commands import COMMAND, Commands, Ended
 
 
@@ -105,7 +106,7 @@ def test_the_embedded_store_runs_for_as_long_as_the_command(commands: Commands) 
         state = Path(folder) / "state"
         own = replace(commands, store=replace(commands.store, url=None), folder=Path(folder))
         assert own.gateway("redis", "--state-dir", str(state), "--", "SET", "k", "v").out == "OK\n"
-        assert running_socket(state) is None
+        assert not answers(socket_path(state))
         assert own.gateway("redis", "--state-dir", str(state), "--", "GET", "k").out == "v\n"
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from gateway.cli.serve import serve
 from gateway.domain.settings import StoreSettings
-from gateway.store.embedded.server import embedded, running_socket
+from gateway.store.embedded.process import answers
+from gateway.store.embedded.server import embedded
+from gateway.store.state_dir import socket_path
 from tests.cli.key_commands import PEPPER
 from tests.cli.serving import PATIENCE, refused, serving, start
 from tests.cli.vault_commands import VaultCommands
@@ -139,11 +141,11 @@ async def test_without_a_redis_it_starts_its_own_and_tells_how_to_reach_it(folde
             told = next(event for event in gateway.events if event["event"] == "embedded_store")
             assert told["directory"] == state
             assert told["reach"] == f"redis-cli -s {state}/store.sock"
-            assert running_socket(Path(state)) == Path(state) / "store.sock"
+            assert answers(socket_path(Path(state)))
             assert (await gateway.get("/readyz")).status == 200
             gateway.stop()
             assert await gateway.ends() == 0
-        assert running_socket(Path(state)) is None
+        assert not answers(socket_path(Path(state)))
 
 
 async def test_a_crashed_store_costs_a_moment_and_no_restart(folder: Path) -> None:

@@ -7,7 +7,7 @@ import click
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.policies.in_use import orphaned, with_credentials
-from gateway.cli.vault_options import may_ask_vault, running_store
+from gateway.cli.vault_options import existing_store, may_ask_vault
 from gateway.domain.policies.problems import Problem
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
@@ -33,7 +33,7 @@ def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path |
     where = directory or policies
     loaded = read_directory(where)
     warnings = [str(warning) for warning in loaded.warnings]
-    reachable = running_store(store)
+    reachable = existing_store(store)
     if loaded.policies is not None:
         if loaded.policies.mentions and not may_ask_vault(reachable):
             note("The credentials were not looked at: give --redis. This is what the files say.")

@@ -10,8 +10,8 @@ import click
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
-from gateway.cli.vault_options import running_store
-from gateway.domain.errors import StoreError
+from gateway.cli.vault_options import existing_store
+from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies.diff import KeyChange, Structure
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
@@ -45,7 +45,7 @@ def diff_policies(
     Both are directories, or '-' for no policies at all. Every living key is looked at, where Redis
     can be reached; a route that is gone, a scope it now needs or a stricter limit is a loss.
     """
-    told = asyncio.run(_ask(running_store(store), _read(old), _read(new)))
+    told = asyncio.run(_ask(existing_store(store), _read(old), _read(new)))
     if as_json:
         print_json(asdict(told))
     else:
@@ -65,7 +65,7 @@ async def _ask(store: StoreSettings | None, old: Policies, new: Policies) -> Pol
     try:
         async with open_store(store) as client:
             return await diff(old, new, KeyStore(client, store.prefix))
-    except StoreError as problem:
+    except (StoreError, OperationError) as problem:
         note(f"The living keys were not looked at: {problem} This is what the files say.")
         return await diff(old, new, None)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.cli.output import note
 from gateway.cli.vault_options import check_vault
-from gateway.domain.errors import StoreError
+from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
@@ -21,7 +21,7 @@ def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:
         return loaded
     try:
         problems = check_vault(store, lambda vault: vault.problems(policies))
-    except StoreError as problem:
+    except (StoreError, OperationError) as problem:
         note(f"The credentials were not looked at: {problem}")
         return loaded
     return replace(loaded, policies=None, problems=tuple(problems)) if problems else loaded
@@ -33,7 +33,7 @@ def orphaned(store: StoreSettings | None, policies: Policies) -> Orphans:
         return Orphans()
     try:
         return asyncio.run(_ask(store, policies))
-    except StoreError as problem:
+    except (StoreError, OperationError) as problem:
         note(f"The living keys were not looked at: {problem}")
         return Orphans()
 

@@ -42,12 +42,9 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
         await store.close()
 
 
-def running_socket(state_dir: Path) -> Path | None:
-    """The socket of a server that runs on `state_dir` now."""
-    if not state_dir.is_dir():
-        return None
-    path = socket_path(state_dir)
-    return path if server_process.answers(path) else None
+def has_store(state_dir: Path) -> bool:
+    """Whether there is one in `state_dir`, running or not."""
+    return _data(state_dir).is_dir()
 
 
 class _Store:
@@ -56,7 +53,7 @@ class _Store:
     def __init__(self, state_dir: Path, engine: Engine | None) -> None:
         self.socket = socket_path(state_dir)
         self._lock_file = state_dir / "store.lock"
-        self._data = state_dir / "store"
+        self._data = _data(state_dir)
         self._engine = engine
         self._lock: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -113,6 +110,10 @@ class _Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _data(state_dir: Path) -> Path:
+    return state_dir / "store"
 
 
 def _locked(path: Path) -> int | None:

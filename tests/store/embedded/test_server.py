@@ -20,7 +20,9 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import OperationError
 from gateway.store.embedded.engine import Engine
-from gateway.store.embedded.server import embedded, running_socket
+from gateway.store.embedded.process import answers
+from gateway.store.embedded.server import embedded
+from gateway.store.state_dir import socket_path
 
 REPOSITORY = Path(__file__).parents[3]
 TENANT = Path(__file__).with_name("tenant.py")
@@ -128,7 +130,7 @@ async def test_it_is_private_durable_and_never_evicts(state: Path, engine: Engin
 async def test_what_was_written_is_there_the_next_time(state: Path, engine: Engine) -> None:
     async with embedded(state, engine) as socket, client(socket) as redis:
         await redis.set("kept", "yes")
-    assert running_socket(state) is None
+    assert not answers(socket_path(state))
     async with embedded(state, engine) as socket, client(socket) as redis:
         assert await redis.get("kept") == "yes"
 
@@ -220,7 +222,7 @@ async def test_where_the_owner_ends_a_guest_goes_on_with_the_same_data(
             await another_pid(socket, than=first)
             async with client(socket) as redis:
                 assert await redis.get("kept") == "yes"
-    assert running_socket(state) is None
+    assert not answers(socket_path(state))
 
 
 async def test_a_server_that_dies_is_started_anew(state: Path, engine: Engine) -> None:
