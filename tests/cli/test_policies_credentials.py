@@ -83,6 +83,31 @@ async def test_the_check_names_every_reference_that_means_nothing(
     assert code == 1 and f"{file}:7:16: this is no reference" in said
 
 
+async def test_the_check_shows_at_once_what_is_wrong_with_files_hooks_and_references(
+    folder: Path, store: StoreSettings, vault: Vault
+) -> None:
+    hooks = "hooks: {before: ['nowhere.hooks:look']}"
+    write(
+        folder,
+        MISSING
+        + "plans: {p: {rate: 1/week}}\n"
+        + f"tools: {{t: {{transport: http, upstream: 'http://127.0.0.1:9', {hooks}}}}}\n",
+    )
+    file = folder / "policies" / "a.yaml"
+    (file.parent / "b.yaml").write_text("nothing: [\n")
+    code, said = await check(folder, store)
+    assert code == 1
+    found = [line.removeprefix(f"{file.parent}/") for line in said.splitlines()]
+    assert [line.split(": ", 1)[0] for line in found] == [
+        "a.yaml:7:16",
+        "a.yaml:8:16",
+        "a.yaml:9:19",
+        "a.yaml:10:9",
+        "b.yaml:2:1",
+    ]
+    assert "no credential 'nope'" in found[0] and "hook 'nowhere.hooks:look'" in found[3]
+
+
 async def test_the_check_says_of_a_credential_what_a_gateway_would(
     folder: Path, store: StoreSettings, vault: Vault
 ) -> None:

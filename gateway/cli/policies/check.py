@@ -34,10 +34,9 @@ def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path |
     loaded = read_directory(where)
     warnings = [str(warning) for warning in loaded.warnings]
     reachable = existing_store(store)
-    if loaded.policies is not None:
-        if loaded.policies.mentions and not may_ask_vault(reachable):
-            note("The credentials were not looked at: give --redis. This is what the files say.")
-        loaded = with_credentials(reachable, loaded)
+    if loaded.readable is not None and loaded.readable.mentions and not may_ask_vault(reachable):
+        note("The credentials were not looked at: give --redis. This is what the files say.")
+    loaded = with_credentials(reachable, loaded)
     if loaded.policies is not None:
         warnings += orphaned(reachable, loaded.policies).sentences
     if as_json:

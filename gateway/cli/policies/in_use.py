@@ -15,8 +15,8 @@ from gateway.store.keys import KeyStore
 
 
 def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:
-    """`loaded`, or the problems of its references, where the vault can be asked."""
-    policies = loaded.policies
+    """`loaded`, with the problems of its references too, where the vault can be asked."""
+    policies = loaded.readable
     if policies is None or not policies.mentions:
         return loaded
     try:
@@ -24,7 +24,9 @@ def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:
     except (StoreError, OperationError) as problem:
         note(f"The credentials were not looked at: {problem}")
         return loaded
-    return replace(loaded, policies=None, problems=tuple(problems)) if problems else loaded
+    if not problems:
+        return loaded
+    return replace(loaded, policies=None, problems=tuple(sorted({*loaded.problems, *problems})))
 
 
 def orphaned(store: StoreSettings | None, policies: Policies) -> Orphans:

@@ -33,11 +33,16 @@ from gateway.protocol.policy.tree import Path, Tree, read_tree
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`policies` None: there are `problems`. `warnings`: what is odd, yet means something."""
+    """`policies` None: there are `problems`. `warnings`: what is odd, yet means something.
+
+    `readable`: what makes sense by itself, so that what else is wrong with it can be told too;
+    None: nothing was read.
+    """
 
     policies: Policies | None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    readable: Policies | None = None
 
 
 def read_policies(files: Mapping[str, bytes]) -> Loaded:
@@ -52,15 +57,22 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
             parsed.append((tree.file, PolicyFile.model_validate(tree.data)))
         except ValidationError as error:
             problems += problems_of(error, tree)
+            parsed.append((tree.file, _sound_sections(tree, error)))
     places, twice = _places(trees)
     mentioned, senseless = mentions(trees)
-    if problems or twice or senseless:
-        return Loaded(None, tuple(sorted({*problems, *twice, *senseless})))
     built = _build(parsed, _revision(files), places, mentioned)
-    wrong = unusable_fallbacks(built)
+    wrong = {*problems, *twice, *senseless} or set(unusable_fallbacks(built))
     if wrong:
-        return Loaded(None, wrong)
-    return Loaded(built, warnings=(*_unbound(trees, places), *shadows(trees)))
+        return Loaded(None, tuple(sorted(wrong)), readable=built)
+    return Loaded(built, (), (*_unbound(trees, places), *shadows(trees)), built)
+
+
+def _sound_sections(tree: Tree, error: ValidationError) -> PolicyFile:
+    """What is left of a file without the sections in which `error` is."""
+    data = tree.data if isinstance(tree.data, dict) else {}
+    spoiled = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+    rest = {name: value for name, value in data.items() if name not in spoiled}
+    return PolicyFile.model_validate({"version": 1, **rest})
 
 
 def _build(

@@ -81,14 +81,13 @@ def _read(directory: Path, listing: Listing) -> Loaded:
             reason = problem.strerror or "it is no file"
             unread.append(Problem(Place(str(path), 1, 1), f"this cannot be read: {reason}"))
     loaded = read_policies(contents)
-    if unread:
-        return Loaded(None, tuple(sorted((*unread, *loaded.problems))))
-    found = loaded.policies
+    found = loaded.readable or Policies()
     checks = (_unusable_files, unusable_hooks, unusable_commands)
-    unusable = tuple(one for check in checks for one in check(found)) if found else ()
-    if unusable:
-        return Loaded(None, unusable)
-    return Loaded(loaded.policies, loaded.problems, loaded.warnings + _misnamed(directory))
+    unusable = (one for check in checks for one in check(found))
+    problems = tuple(sorted({*unread, *loaded.problems, *unusable}))
+    policies = None if problems else loaded.policies
+    warnings = loaded.warnings + _misnamed(directory)
+    return Loaded(policies, problems, warnings, found)
 
 
 def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
