@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from gateway.domain import units
 from gateway.domain.keys import limits, scopes
 from gateway.domain.policies.cors import ANY_ORIGIN
-from gateway.domain.policies.references import Reference, Template
+from gateway.domain.policies.references import OPEN, Reference, Template
 from gateway.domain.policies.references import parse as parse_template
 from gateway.domain.policies.routes import pattern_problem
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
@@ -91,6 +91,8 @@ def _upstream(text: str) -> Upstream:
 
 def _url(text: str) -> tuple[str, str, int, str]:
     """Scheme, host, port and path, without a trailing slash."""
+    if OPEN in text:
+        raise ValueError("no reference is resolved in a URL: 'inject' says where credentials go")
     # The parser below drops blanks and controls, and then it would be another host.
     if not text.isprintable() or text.startswith(" "):
         raise ValueError(_NO_URL)

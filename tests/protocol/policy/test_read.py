@@ -367,3 +367,23 @@ def test_the_schema_takes_what_the_code_takes(text: str) -> None:
 def test_the_schema_refuses_what_the_code_refuses(text: str) -> None:
     assert told(text)
     assert not jsonschema.Draft202012Validator(json_schema()).is_valid(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("reference", ["${credentials.a.b}", "${user.a}", "${a", "$${a}"])
+@pytest.mark.parametrize(
+    "section",
+    [
+        "agents: {a: {upstream: '%s'}}",
+        "models: [{name: gpt-4, upstream: '%s'}]",
+        "services: {a: {upstream: '%s'}}",
+        "services: {a: {upstream: [{url: '%s'}]}}",
+        "tools: {a: {transport: http, upstream: '%s'}}",
+    ],
+)
+def test_a_reference_is_never_sent_on_in_the_path_of_an_upstream(
+    section: str, reference: str
+) -> None:
+    problems = told("version: 1\n" + section % f"http://127.0.0.1:1/{reference}/x")
+    column = section.index("'") + 1
+    sentence = "no reference is resolved in a URL: 'inject' says where credentials go"
+    assert f"p.yaml:2:{column}: {sentence}" in problems
