@@ -56,8 +56,9 @@ class CredentialType:
     a field stands for; empty: it has to name one. `one_of`: alternatives to `required`.
 
     `public`: fields that tell who calls, and prove nothing. `fetched`: the main value is no field,
-    but a token that is fetched with the fields. `decoy`: it is there to be found by whoever looks
-    where nobody should; its use is refused, and told.
+    but a token that is fetched with the fields. `pull_only`: it is for agents that pull it, and is
+    put into no call. `decoy`: it is there to be found by whoever looks where nobody should; its use
+    is refused, and told.
     """
 
     name: str
@@ -68,6 +69,7 @@ class CredentialType:
     one_of: tuple[tuple[str, ...], ...] = ()
     public: tuple[str, ...] = ()
     fetched: bool = False
+    pull_only: bool = False
     decoy: bool = False
 
     @property
@@ -105,6 +107,7 @@ TYPES: Mapping[str, CredentialType] = MappingProxyType(
                 main="url",
                 one_of=(("url",), _DATABASE),
                 public=("host", "port", "username", "name"),
+                pull_only=True,
             ),
             CredentialType("custom", (), main="value", free=True),
             CredentialType("canary", ("value",), main="value", decoy=True),

@@ -100,6 +100,11 @@ def mistake(
     kind = TYPES[type_name]
     if kind.decoy:
         return missing(reference)
+    if kind.pull_only:
+        return (
+            f"the credential {reference.name!r} of type {type_name} is pulled by agents, and put "
+            "into no call"
+        )
     if types:
         wrong = type_name not in types
         return f"a credential of type {type_name} cannot be sent as a whole" if wrong else ""

@@ -266,6 +266,9 @@ def _text(template: Template, found: Found) -> str:
 
 
 def _value(reference: Reference, credential: Credential, version: Version) -> str:
+    if TYPES[credential.type].pull_only:
+        # Nobody knows a user's own before the user comes.
+        raise _unusable(f"Credential '{credential.id}' is pulled by agents, and put into no call.")
     value = version.fields.get(reference.field or credential.main)
     if value is None:
         raise _unusable(f"Credential '{credential.id}' has no value for {reference}.")

@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import Credential, CredentialId, Version
-from gateway.domain.policies.references import parse
+from gateway.domain.policies.references import Reference, parse
 from gateway.services.credentials.current import LiveCredentials
 from tests.services.vaults import Vault
 
@@ -28,3 +28,17 @@ async def test_a_policy_is_told_what_its_references_cannot_mean(
     assert problem("${credentials.nope}") == "there is no credential 'nope'"
     assert problem("${credentials.aa.nope}") == "the credential 'aa' has no field 'nope'"
     assert "such as ${credentials.crm.password}" in problem("${credentials.crm}")
+
+
+async def test_a_policy_names_no_credential_that_is_for_pulling(client: Redis) -> None:
+    vault = Vault(client)
+    database = Version(1, {"url": "postgresql://u:p@h/d"})
+    await vault.write("db", type="database", current=database)
+    sync = vault.sync()
+    await sync.check()
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    for field in ("", "url", "nope"):
+        told = credentials.problem_of(Reference("db", field))
+        assert told == (
+            "the credential 'db' of type database is pulled by agents, and put into no call"
+        )

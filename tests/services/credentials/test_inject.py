@@ -201,6 +201,19 @@ async def test_what_cannot_be_had_is_denied_without_telling_what_it_is(
         assert "nope" not in str(denied.value)
 
 
+async def test_what_is_for_pulling_is_put_into_no_call(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    database = Version(1, {"url": "postgresql://u:p@h/d"})
+    for name in ("db", "user/u1/db"):
+        await vault.write(name, type="database", current=database)
+    await sync.check()
+    for name in ("credentials.db", "user.db.url"):
+        with pytest.raises(Denied) as denied:
+            await injector.values(SERVICE, header(f"${{{name}}}"), "u1")
+        assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
+
+
 WORD, LONG = "elastic", "a-name-that-is-no-word"
 CLOUD = {"access_key_id": "AKIA-1", "access_key_secret": 40 * "s", "account_id": 12 * "1"}
 WHOLE = Inject(whole=Reference("aa"))
