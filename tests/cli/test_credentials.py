@@ -103,6 +103,7 @@ def test_a_value_is_in_no_output_and_not_in_redis(vault: VaultCommands, redis: A
          ["host", "name", "password", "port", "username"]),
         ("custom", "anything\nat all", ["value"]),
         ("custom", '{"a": "1", "b": "2"}', ["a", "b"]),
+        ("custom", '{"no json', ["value"]),
     ],
 )  # fmt: skip
 def test_every_type_takes_its_value_from_stdin(
@@ -110,6 +111,21 @@ def test_every_type_takes_its_value_from_stdin(
 ) -> None:
     made = vault("set", "aa", "--type", kind, "--json", value=value)
     assert made.json["fields"] == fields
+
+
+def test_numbers_and_booleans_become_the_text_that_json_has_for_them(
+    vault: VaultCommands, redis: Any
+) -> None:
+    given = '{"value": 5, "part": -1.5, "on": true, "off": false, "text": "5"}'
+    vault.set("num", given, kind="custom")
+    kept = ENVELOPE.open(CredentialId("num"), redis.get("gw:cred:{vault}:item:num"))
+    assert kept.current.fields == {
+        "value": "5",
+        "part": "-1.5",
+        "on": "true",
+        "off": "false",
+        "text": "5",
+    }
 
 
 def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
@@ -128,6 +144,9 @@ def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
         (("set", "aa", "--type", "basic"), '{"username": "u"}'),
         (("set", "aa", "--type", "basic"), '{"username": "u", "password": {"deep": "p"}}'),
         (("set", "aa", "--type", "basic"), '{"username": "u", "username": "v", "password": "p"}'),
+        (("set", "aa", "--type", "custom"), '{"value": 5, "c": null}'),
+        (("set", "aa", "--type", "custom"), '{"value": ["a"]}'),
+        (("set", "aa", "--type", "custom"), '{"value": {"deep": "p"}}'),
         (("set", "aa", "--type", "database"), '{"host": "h", "port": 5432,}'),
         (("set", "aa", "--type", "database"), '{"url": "a", "url": "b"}'),
         (("set", "aa", "--type", "api_key", "--from-file", "missing"), ""),

@@ -1,5 +1,6 @@
 """Values of credentials: from stdin, a file or a prompt, never from an argument."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,41 +96,41 @@ def _text(from_file: Path | None) -> str:
 
 def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
     found = _object(text)
-    if kind.is_single:
-        only = kind.required[0]
-        return {only: found[only]} if found and found.keys() == {only} else {only: text}
+    if kind.is_single and (found is None or found.keys() != set(kind.required)):
+        return {kind.required[0]: text}
+    if found is not None:
+        return {name: _as_text(kind, value) for name, value in found.items()}
     # A database's address begins with no brace: what does is fields that somebody misspelled.
-    if found is None and kind.main and (kind.free or not text.lstrip().startswith("{")):
+    if kind.main and (kind.free or not text.lstrip().startswith("{")):
         return {kind.main: text}
-    if found is None:
-        names = kind.required or (kind.one_of[-1] if kind.one_of else ("X-Header",))
-        spelled = ", ".join(f'"{name}": "…"' for name in names)
-        raise UsageError(
-            f"A credential of type {kind.name} has several fields: give a JSON object such as "
-            f"{{{spelled}}}, with text as values."
-        )
-    return found
+    names = kind.required or (kind.one_of[-1] if kind.one_of else ("X-Header",))
+    spelled = ", ".join(f'"{name}": "…"' for name in names)
+    raise UsageError(
+        f"A credential of type {kind.name} has several fields: give a JSON object such as "
+        f"{{{spelled}}}, with text as values."
+    )
 
 
-def _object(text: str) -> dict[str, str] | None:
-    """A JSON object of texts; numbers and lists of words as texts. None: it is something else."""
+def _object(text: str) -> dict[str, Any] | None:
+    """A JSON object; None: it is something else."""
     if not text.lstrip().startswith("{"):
         return None
     try:
         pairs = strict_json.read(text)
     except ValueError:
         return None
-    if not isinstance(pairs, dict):
-        return None
-    made = {name: _as_text(value) for name, value in pairs.items()}
-    return None if None in made.values() else {n: v for n, v in made.items() if v is not None}
+    return pairs if isinstance(pairs, dict) else None
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(kind: CredentialType, value: Any) -> str:
+    """Numbers and booleans as JSON has them; lists of words, such as scopes, with blanks."""
     if isinstance(value, str):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    if isinstance(value, list) and not kind.free and all(isinstance(word, str) for word in value):
         return " ".join(value)
-    return None
+    raise UsageError(
+        f"A field of a credential of type {kind.name} is a text, a number, true or false: null, "
+        "a list or an object is none of them."
+    )
