@@ -13,12 +13,12 @@ from gateway.domain.credentials import (
     Credential,
     CredentialId,
     Version,
-    check_fields,
     parse_id,
 )
 from gateway.domain.errors import UsageError
 from gateway.domain.keys.reach import places_of
 from gateway.domain.links import check_user, read_wanted
+from gateway.services.credentials.usable import check_usable
 from gateway.services.credentials.vault import CredentialView
 
 
@@ -70,7 +70,7 @@ class SetBody(Shape):
     def _are_of_its_type(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         if "type" in info.data:
             try:
-                check_fields(info.data["type"], fields)
+                check_usable(info.data["type"], fields)
             except ValueError as problem:
                 raise told(problem) from None
         return fields

@@ -225,6 +225,12 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             {"type": "ak_sk", "fields": {"value": "x"}, "expires": "soon"},
             {"fields", "expires"},
         ),
+        (
+            "PUT",
+            "/credentials/crm",
+            {"type": "headers", "fields": {"Transfer-Encoding": "x"}},
+            {"fields"},
+        ),
         ("GET", "/keys?limit=0&colour=red", None, {"limit", "colour"}),
         (
             "GET",

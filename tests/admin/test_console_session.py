@@ -187,6 +187,10 @@ async def test_a_form_that_is_refused_loses_nothing_but_secrets(world: World, ad
     assert b'value="oss"' in refused.body
     assert b'name="field.access_key_secret"' in refused.body
     assert b"an-id-0123" not in refused.body
+    body = f"{csrf}&name=idp&type=oauth2&field.token_url=http://idp.example.com/token"
+    body += "&field.client_id=a&field.client_secret=b"
+    refused = await post(world, "credentials?type=oauth2", body, cookie)
+    assert (refused.status, b"no https URL" in refused.body) == (422, True)
     refused = await post(world, "policies", f"{csrf}&url=/x&key_id={admin.text}", cookie)
     assert (refused.status, b'value="/x"' in refused.body) == (422, True)
     assert admin.text.encode() not in refused.body

@@ -95,7 +95,8 @@ def test_a_value_is_in_no_output_and_not_in_redis(vault: VaultCommands, redis: A
         ("ak_sk", '{"access_key_id": "a", "access_key_secret": "s", "account_id": "1"}',
          ["access_key_id", "access_key_secret", "account_id"]),
         ("headers", '{"X-Token": "t"}', ["X-Token"]),
-        ("oauth2", '{"token_url": "u", "client_id": "c", "client_secret": "s", "scopes": ["a"]}',
+        ("oauth2",
+         '{"token_url": "https://u", "client_id": "c", "client_secret": "s", "scopes": ["a"]}',
          ["client_id", "client_secret", "scopes", "token_url"]),
         ("database", "postgresql://u:p@h/d", ["url"]),
         ("database",
@@ -111,6 +112,27 @@ def test_every_type_takes_its_value_from_stdin(
 ) -> None:
     made = vault("set", "aa", "--type", kind, "--json", value=value)
     assert made.json["fields"] == fields
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("https://idp.example.com/token", 0),
+        ("http://127.0.0.1:9000/token", 0),
+        ("http://localhost/token", 0),
+        ("http://idp.example.com/token", 2),
+        ("https://169.254.169.254/token", 2),
+        ("https:///token", 2),
+        ("idp.example.com", 2),
+    ],
+)
+def test_a_token_is_only_fetched_where_its_secret_may_go(
+    url: str, code: int, vault: VaultCommands
+) -> None:
+    given = json.dumps({"token_url": url, "client_id": "c", "client_secret": SECRET})
+    ended = vault("set", "idp", "--type", "oauth2", value=given)
+    assert ended.code == code
+    assert code == 0 or (ended.is_one_sentence() and "token_url" in ended.said)
 
 
 def test_numbers_and_booleans_become_the_text_that_json_has_for_them(
@@ -147,6 +169,9 @@ def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
         (("set", "aa", "--type", "custom"), '{"value": 5, "c": null}'),
         (("set", "aa", "--type", "custom"), '{"value": ["a"]}'),
         (("set", "aa", "--type", "custom"), '{"value": {"deep": "p"}}'),
+        (("set", "aa", "--type", "headers"), '{"X-Token": "t", "Content-Length": "1"}'),
+        (("set", "aa", "--type", "headers"), '{"host": "elsewhere"}'),
+        (("rotate", "own_headers"), '{"Connection": "close"}'),
         (("set", "aa", "--type", "database"), '{"host": "h", "port": 5432,}'),
         (("set", "aa", "--type", "database"), '{"url": "a", "url": "b"}'),
         (("set", "aa", "--type", "api_key", "--from-file", "missing"), ""),
@@ -164,6 +189,8 @@ def test_what_cannot_be_is_refused_in_one_sentence(
 ) -> None:
     kept = Credential(CredentialId("kept"), "api_key", Version(1, {"value": SECRET}))
     redis.set("gw:cred:{vault}:item:kept", ENVELOPE.seal(kept))
+    own = Credential(CredentialId("own_headers"), "headers", Version(1, {"X-Token": SECRET}))
+    redis.set("gw:cred:{vault}:item:own_headers", ENVELOPE.seal(own))
     before = {name: redis.dump(name) for name in redis.keys("*")}
     ended = vault(*words, value=value)
     assert ended.code in (1, 2) and ended.is_one_sentence(), ended

@@ -5,19 +5,18 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 import aiohttp
 
 from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.errors import Code, Denied, GatewayError
-from gateway.domain.policies.addresses import is_guarded, is_loopback
 from gateway.log import log
 from gateway.services.audit.writing import Audit
+from gateway.services.credentials.usable import is_token_url
 
 ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 256 * 1024
@@ -165,7 +164,9 @@ class Tokens:
                 del kept[of]
 
     async def _ask(self, fields: Mapping[str, str]) -> tuple[str, float]:
-        url = _checked(fields["token_url"])
+        url = fields["token_url"]
+        if not is_token_url(url):
+            raise TokenError("The credential's token_url is no https URL that may be called.")
         form = {"grant_type": "client_credentials"}
         if fields.get("scopes"):
             form["scope"] = fields["scopes"]
@@ -200,18 +201,6 @@ class Tokens:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             # Its text may hold anything that the other side has sent.
             raise TokenError(f"The token's URL fails: {type(problem).__name__}.") from None
-
-
-def _checked(url: str) -> str:
-    """A secret goes over TLS, or stays on this machine."""
-    host = ""
-    with suppress(ValueError):
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-        if safe and host and not is_guarded(host):
-            return url
-    raise TokenError("The credential's token_url is no https URL that may be called.")
 
 
 def _basic(name: str, secret: str) -> dict[str, str]:

@@ -16,12 +16,12 @@ from gateway.domain.credentials import (
     Credential,
     CredentialId,
     Version,
-    check_fields,
 )
 from gateway.domain.errors import MissingError, OperationError, UsageError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.references import missing, mistake
 from gateway.domain.policies.snapshot import Policies
+from gateway.services.credentials.usable import check_usable
 from gateway.store.tasks import in_turns
 from gateway.store.vault import VaultStore
 
@@ -267,7 +267,7 @@ class Vault:
 
 def _check(credential: Credential) -> None:
     try:
-        check_fields(credential.type, credential.current.fields)
+        check_usable(credential.type, credential.current.fields)
     except ValueError as problem:
         sentence = str(problem)
         raise UsageError(f"{sentence[0].upper()}{sentence[1:]}.") from None
