@@ -44,7 +44,8 @@ class Reloadable(Protocol):
 
 @dataclass(slots=True)
 class Backend:
-    """`live` None: the policies do not come from files. `clock`: Unix seconds."""
+    """`live` None: the policies do not come from files. `clock`: Unix seconds. `url`:
+    where users reach the data listener."""
 
     client: Redis
     prefix: str
@@ -59,6 +60,7 @@ class Backend:
     credentials: LiveCredentials
     vault_for: Callable[[str], Vault]
     links: Links
+    url: Callable[[], str]
     usage: UsageStore
     workers: WorkerStore
     ready: Callable[[], Awaitable[tuple[str, ...]]]

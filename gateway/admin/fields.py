@@ -1,9 +1,9 @@
 """Fields of bodies that are checked as their text is, all of them before anything is done."""
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.domain.credentials import TYPES
@@ -59,6 +59,12 @@ def _type(text: str) -> None:
         raise ValueError(f"one of {', '.join(TYPES)}")
 
 
+def _joined(value: Any) -> Any:
+    """A list of words as the text that says the same."""
+    is_list = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    return ",".join(value) if is_list else value
+
+
 KeyId = Annotated[str, _checked(_key_id)]
 Consumer = Annotated[str, _checked(lambda text: KeyFields(consumer=text).values())]
 Scopes = Annotated[list[str], _checked(lambda items: KeyFields(scopes=tuple(items)).values())]
@@ -68,6 +74,11 @@ Limits = Annotated[str, _checked(lambda text: KeyFields(limits=text).values())]
 Users = Annotated[list[str], _checked(lambda items: KeyFields(users=tuple(items)).values())]
 Label = Annotated[str, _checked(lambda text: KeyFields(label=text).values())]
 CredentialType = Annotated[str, _checked(_type)]
+Wanted = Annotated[
+    str,
+    BeforeValidator(_joined),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
 Expiry = Annotated[str, _checked(_expiry)]
 # `24h`; `0` is none.
 Span = Annotated[str, _checked(_span)]

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
-from gateway.admin.fields import CredentialType, Expiry, Span, told
+from gateway.admin.fields import CredentialType, Expiry, Span, Wanted, told
 from gateway.admin.routing import Call, Route, Shape, Told, bad_field
 from gateway.admin.times import expiry_second, seconds
 from gateway.domain.credentials import (
@@ -42,8 +42,10 @@ class Removed(BaseModel):
 
 
 class LinkShape(BaseModel):
-    """`path`: behind the address of the data listener; it works once, for 15 minutes."""
+    """`url`: what the user opens; it works once, for 15 minutes. `path`: behind another address of
+    the data listener."""
 
+    url: str = Field(repr=False)
     path: str = Field(repr=False)
     user: str
     credentials: list[str]
@@ -87,7 +89,9 @@ class RotateBody(Shape):
 
 
 class LinkBody(Shape):
-    credentials: str
+    """`credentials`: such as `["github", "aliyun:ak_sk"]`, or `github,aliyun:ak_sk`."""
+
+    credentials: Wanted
 
 
 def name_of(call: Call) -> CredentialId:
@@ -164,7 +168,8 @@ async def link(backend: Backend, call: Call) -> Told:
         raise bad_field("credentials", str(problem)) from None
     made = await backend.links.make(user, wanted, backend.acts(call.caller.actor))
     shape = LinkShape(
-        path=f"/connect/{made.token}",
+        url=made.url(backend.url()),
+        path=made.path,
         user=user,
         credentials=[one.name for one in made.wanted],
         expires_at=made.expires_at,

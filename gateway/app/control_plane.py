@@ -1,7 +1,7 @@
 """What operators reach: metrics, the admin API and the console."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from redis.asyncio import Redis
@@ -33,9 +33,14 @@ from gateway.store.workers import WorkerStore
 
 @asynccontextmanager
 async def open_admin_door(
-    base: Foundation, plane: DataPlane, readiness: Readiness, live: Reloadable | None
+    base: Foundation,
+    plane: DataPlane,
+    readiness: Readiness,
+    live: Reloadable | None,
+    url: Callable[[], str],
 ) -> AsyncIterator[AdminDoor]:
-    """`live`: where the policies come from, if they are read from files."""
+    """`live`: where the policies come from, if they are read from files. `url`: where users reach
+    the data listener."""
     settings = base.settings
 
     def metrics() -> bytes:
@@ -49,7 +54,7 @@ async def open_admin_door(
             client = await stack.enter_async_context(open_store(settings.admin_store))
             links = Links(LinkStore(client, settings.store.prefix), draw)
             workers = WorkerStore(client, settings.store.prefix)
-        backend = _backend(base, plane, readiness, live, client, links, workers)
+        backend = _backend(base, plane, readiness, live, url, client, links, workers)
         keyless = settings.admin_listen.is_loopback
         api, console = AdminApi(backend, keyless=keyless), Console(backend)
 
@@ -65,6 +70,7 @@ def _backend(
     plane: DataPlane,
     readiness: Readiness,
     live: Reloadable | None,
+    url: Callable[[], str],
     client: Redis,
     links: Links,
     workers: WorkerStore,
@@ -90,6 +96,7 @@ def _backend(
         base.credentials,
         base.vault_for,
         links,
+        url,
         UsageStore(client, prefix),
         workers,
         readiness,

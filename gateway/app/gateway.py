@@ -12,7 +12,7 @@ from gateway.app.data_plane import DataPlane, open_data_plane
 from gateway.app.foundation import Foundation, open_foundation
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
-from gateway.domain.settings import Settings
+from gateway.domain.settings import Settings, data_url
 from gateway.proxy.admin_door import AdminDoor
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks
 from gateway.services.credentials.current import LiveCredentials
@@ -66,10 +66,13 @@ async def open_gateway(
     async def readiness() -> tuple[str, ...]:
         return await _missing(gateway, base.admission)
 
+    def url() -> str:
+        return settings.url or data_url(gateway.data.address, tls=settings.tls is not None)
+
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(open_foundation(settings, policies, given))
         plane = await stack.enter_async_context(open_data_plane(base, readiness))
-        door = await stack.enter_async_context(open_admin_door(base, plane, readiness, live))
+        door = await stack.enter_async_context(open_admin_door(base, plane, readiness, live, url))
         gateway = Gateway(
             *_listeners(base, plane, door, stack),
             policies,

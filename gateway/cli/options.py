@@ -156,6 +156,13 @@ def read_address(_: click.Context, option: click.Parameter, text: str) -> Addres
         raise click.BadParameter(str(problem), param=option) from None
 
 
+def web_url(source: str, url: str) -> str:
+    """UsageError unless `url`, which `source` gave, is one that browsers take."""
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{source} begins with http:// or https://.")
+    return url
+
+
 def parse_keys(source: str, text: str) -> tuple[bytes, ...]:
     found = []
     for item in text.replace(",", " ").split():

@@ -19,6 +19,7 @@ from gateway.cli.options import (
     read_duration,
     read_peppers,
     store_options,
+    web_url,
 )
 from gateway.cli.privacy import keep_private
 from gateway.cli.tool_options import tool_options, with_hidden
@@ -202,6 +203,7 @@ def serve(
         traces=asks_for_traces(),
         children=children,
         admin_store=read_admin_store(store),
+        url=web_url("GATEWAY_URL", url) if (url := os.environ.get("GATEWAY_URL")) else "",
     )
     settings = with_hidden(settings)
     if given is not None or not (workers > 1 or max_requests):

@@ -5,20 +5,18 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
 
 from gateway.cli.keys.options import confirm
-from gateway.cli.options import json_option, store_options
+from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.vault_options import operators_acts, signing_keys, with_vault
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
-from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_wanted
-from gateway.domain.settings import LISTEN, StoreSettings, parse_address
+from gateway.domain.settings import LISTEN, StoreSettings, data_url, parse_address
 from gateway.services.audit.acts import Acts
 from gateway.services.credentials.links import Links, NewLink
 from gateway.services.credentials.vault import Vault
@@ -63,14 +61,13 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     check_user(user)
     wanted = read_wanted(credentials)
     url = url or asyncio.run(_own_place(store))
-    if not url.startswith(("http://", "https://")):
-        raise UsageError("--url begins with http:// or https://.")
+    url = web_url("--url", url)
 
     async def work(links: Links, acts: Acts) -> NewLink:
         return await links.make(user, wanted, acts)
 
     made = _with_links(store, work)
-    address = f"{url.rstrip('/')}/connect/{made.token}"
+    address = made.url(url)
     if as_json:
         names = [one.name for one in made.wanted]
         told = {"url": address, "user": user, "credentials": names, "expires_at": made.expires_at}
@@ -155,10 +152,7 @@ async def _own_place(store: StoreSettings) -> str:
     address = parse_address(LISTEN)
     with suppress(ValueError):
         address = parse_address(places[0]) if places else address
-    if address.host in ("0.0.0.0", "::"):  # noqa: S104
-        address = replace(address, host="127.0.0.1")
-    scheme = "https" if os.environ.get("GATEWAY_TLS_CERT") else "http"
-    return f"{scheme}://{address}"
+    return data_url(address, tls=bool(os.environ.get("GATEWAY_TLS_CERT")))
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:

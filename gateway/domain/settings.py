@@ -37,6 +37,13 @@ class Address:
 LISTEN, ADMIN_LISTEN = "127.0.0.1:8080", "127.0.0.1:8081"
 
 
+def data_url(listen: Address, *, tls: bool) -> str:
+    """Where the data listener is reached from its own machine."""
+    everywhere = listen.host in ("0.0.0.0", "::")  # noqa: S104
+    address = replace(listen, host="127.0.0.1") if everywhere else listen
+    return f"{'https' if tls else 'http'}://{address}"
+
+
 def parse_address(text: str) -> Address:
     """`127.0.0.1:8080` or `[::1]:8080`; ValueError says what is expected."""
     host, colon, port = text.rpartition(":")
@@ -141,7 +148,8 @@ class Settings:
     `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
     a worker is replaced; 0: never. `children`: how programs of tools run.
-    `traces`: whether somebody is named who takes them.
+    `traces`: whether somebody is named who takes them. `url`: where users reach the data listener;
+    empty: where it listens.
     """
 
     listen: Address
@@ -161,3 +169,4 @@ class Settings:
     audit: AuditSettings = field(default_factory=AuditSettings)
     traces: bool = False
     children: ChildSettings = field(default_factory=ChildSettings)
+    url: str = ""

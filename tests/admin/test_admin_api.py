@@ -307,6 +307,15 @@ async def test_containing_a_key_closes_it_and_tells_what_it_reached(
     assert (await world.call(key)).code == "key_revoked"
 
 
+async def test_what_a_user_is_asked_for_is_a_list_or_a_text(ask: Ask, admin: Key) -> None:
+    for wanted in (["github", "aliyun:ak_sk"], "github,aliyun:ak_sk"):
+        made = await ask(admin, "POST", "/users/ann/links", {"credentials": wanted})
+        assert made.json["credentials"] == ["github", "aliyun"]
+    for wrong in ([], ["a b!"], [5], 5):
+        refused = await ask(admin, "POST", "/users/ann/links", {"credentials": wrong})
+        assert {error["field"] for error in refused.json["errors"]} == {"credentials"}
+
+
 async def test_credentials_go_in_and_do_not_come_out(world: World, ask: Ask, admin: Key) -> None:
     value = "a-value-that-nobody-sees-again"
     body = {"type": "api_key", "fields": {"value": value}, "expires": "30d"}
@@ -329,6 +338,7 @@ async def test_credentials_go_in_and_do_not_come_out(world: World, ask: Ask, adm
 
 async def test_a_link_made_here_is_one_that_works(world: World, ask: Ask, admin: Key) -> None:
     made = await ask(admin, "POST", "/users/ann/links", {"credentials": "github"})
+    assert made.json["url"] == world.url + made.json["path"]
     assert (await world.call(None, made.json["path"])).status == 200
     (row,) = (await ask(admin, "GET", "/users")).json["users"]
     assert (row["user"], row["link_seconds"] > 0) == ("ann", True)

@@ -124,6 +124,15 @@ async def test_a_key_that_may_not_look_at_tools_makes_no_link_on_their_page(
     assert [name async for name in world.client.scan_iter("*link*")] == []
 
 
+async def test_a_link_for_a_user_is_shown_whole(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    form = f"csrf={csrf_of(await get(world, 'users', cookie))}&user=u1&credentials=github"
+    page = (await post(world, "users", form, cookie)).body.decode()
+    link = re.search(rf'id="link">{world.url}(/connect/\w+)<', page)
+    assert link is not None
+    assert (await world.call(None, link[1])).status == 200
+
+
 async def test_what_a_key_may_not_do_its_session_may_not(world: World, admin: Key) -> None:
     reader = await world.issue("gateway/read")
     cookie = await sign_in(world, reader)

@@ -28,7 +28,7 @@ def test_no_secret_is_in_a_repr() -> None:
     contained = ContainBody(fields={"value": SECRET})
     rotated = BulkResult(id="a", consumer="c", outcome="rotated", key=SECRET)
     issued = IssuedShape(id="a", key=SECRET, consumer="c", scopes=(), plan=None, expires_at=None)
-    link = LinkShape(path=f"/connect/{SECRET}", user="u", credentials=[], expires_at=1)
+    link = LinkShape(url=SECRET, path=SECRET, user="u", credentials=[], expires_at=1)
     request = AdminRequest(
         "GET",
         "/",

@@ -217,8 +217,9 @@ async def test_a_link_made_here_opens_the_connect_page(page: Page, world: World)
         await page.get_by_label("User", exact=True).fill("ann")
         await page.get_by_label("Credentials that the user is asked for").fill("crm")
         await page.get_by_role("button", name="Make a link for a user").click()
-        path = await page.locator("#link").inner_text()
-        assert (await world.call(None, path)).status == 200
+        url = await page.locator("#link").inner_text()
+        assert url.startswith(f"{world.url}/connect/")
+        assert (await world.call(None, url.removeprefix(world.url))).status == 200
 
 
 async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
@@ -232,8 +233,8 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
     row = page.get_by_role("row").filter(has_text="ann")
     assert await row.get_by_text("not connected").count() == 1
     await row.get_by_role("button", name="Make a link").click()
-    path = await page.locator("#link").inner_text()
-    opened = await world.call(None, path)
+    url = await page.locator("#link").inner_text()
+    opened = await world.call(None, url.removeprefix(world.url))
     assert opened.status == 200
     assert b"crm" in opened.body
     assert b"github" not in opened.body
@@ -241,7 +242,7 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
     await go(page, "Tools")
     await page.get_by_role("link", name="fc", exact=True).click()
     await page.get_by_text("connected", exact=True).wait_for()
-    assert path not in await page.content()
+    assert url not in await page.content()
 
 
 async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, admin: Key) -> None:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import aiohttp
 import click
 import pytest
 
@@ -14,7 +15,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.embedded.process import answers
 from gateway.store.embedded.server import embedded
 from gateway.store.state_dir import socket_path
-from tests.cli.key_commands import PEPPER
+from tests.cli.key_commands import PEPPER, Commands
 from tests.cli.serving import PATIENCE, refused, serving, start
 from tests.cli.vault_commands import VaultCommands
 
@@ -218,6 +219,24 @@ async def test_beyond_loopback_a_key_that_was_made_opens_no_vault(
     assert one_sentence(said.splitlines(keepends=True)[-1])
     assert "GATEWAY_MASTER_KEY_FILE" in said
     assert "--embedded" in said
+
+
+async def test_links_for_users_begin_where_users_reach_the_gateway(
+    store: StoreSettings, folder: Path, settings: dict[str, str]
+) -> None:
+    key = Commands(store, folder).create("--scope", "gateway/credentials-write")
+    given = {**FREE, **settings, "GATEWAY_URL": "https://agents.example.com/"}
+    async with (
+        serving(folder=folder, settings=given) as gateway,
+        aiohttp.ClientSession(headers={"X-API-Key": key.text}) as session,
+    ):
+        links = "http://{}:{}/admin/v1/users/ann/links".format(*gateway.admin)
+        async with session.post(links, json={"credentials": ["github"]}) as answer:
+            told = await answer.json()
+    assert told["url"] == f"https://agents.example.com{told['path']}"
+    wrong = {**given, "GATEWAY_URL": "agents.example.com"}
+    code, said = await refused("serve", folder=folder, settings=wrong)
+    assert code == 2 and "GATEWAY_URL" in said
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--admin-listen"])

@@ -160,8 +160,8 @@ CHINESE = MappingProxyType(
         "Credentials that the user is asked for": "需要用户提供的凭据",
         "Link open for": "链接剩余",
         "seconds": "秒",
-        "Send this to that user alone; it works once, for 15 minutes, behind the gateway's address:": (
-            "仅发送给该用户；15 分钟内有效且只能使用一次，接在网关地址之后："
+        "Send this to that user alone; it works once, for 15 minutes:": (
+            "仅发送给该用户；15 分钟内有效且只能使用一次："
         ),
         "Event": "事件",
         "Decision": "结果",

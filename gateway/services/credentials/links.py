@@ -22,6 +22,14 @@ class NewLink:
     wanted: tuple[Wanted, ...]
     expires_at: int
 
+    @property
+    def path(self) -> str:
+        return f"/connect/{self.token}"
+
+    def url(self, data_listener: str) -> str:
+        """What the user opens, where the data listener is reached at this URL."""
+        return data_listener.rstrip("/") + self.path
+
 
 class Links:
     """`draw(n)` gives n base62 characters from a CSPRNG."""
