@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from gateway.domain.errors import UsageError
 from gateway.domain.links import Link, Wanted
+from gateway.domain.policies.tools import SHORTEST_INJECTED
 
 LONGEST_FORM = 128 * 1024
 MOST_ITEMS = 32
@@ -63,6 +64,9 @@ _TEXTS = MappingProxyType(
             "removed": "{name} was removed.",
             "away": "It could not be saved just now. Try again in a moment.",
             "bad": "{name} was not saved: a field is empty or cannot be used.",
+            "short": "{name} was not saved: a value has fewer than {shortest} characters, and "
+            "could not be kept out of answers.",
+            "gone": "{name} is not there any more.",
         },
         "zh": {
             "lang": "zh-Hans",
@@ -82,6 +86,8 @@ _TEXTS = MappingProxyType(
             "removed": "{name} 已移除。",
             "away": "暂时无法保存，请稍后再试。",
             "bad": "{name} 未保存：有字段为空或无法使用。",
+            "short": "{name} 未保存：有值少于 {shortest} 个字符，无法防止它出现在返回结果中。",
+            "gone": "{name} 已不存在。",
         },
     }
 )
@@ -111,7 +117,7 @@ def language(accepted: str) -> str:
 
 
 def sentence(lang: str, key: str, name: str = "") -> str:
-    return _TEXTS[lang][key].format(name=name)
+    return _TEXTS[lang][key].format(name=name, shortest=SHORTEST_INJECTED)
 
 
 def page(

@@ -2,8 +2,16 @@
 
 from collections.abc import Callable
 
-from gateway.domain.credentials import Credential, Version
-from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError, not_allowed
+from gateway.domain.credentials import Credential, CredentialId, Version
+from gateway.domain.errors import (
+    Code,
+    Denied,
+    MissingError,
+    OperationError,
+    StoreError,
+    UsageError,
+    not_allowed,
+)
 from gateway.domain.links import LINK_SECONDS, Link
 from gateway.protocol import connect_page
 from gateway.protocol.connect_page import COOKIE, HEADERS, LONGEST_FORM, STYLE, Form, read_form
@@ -16,6 +24,7 @@ from gateway.services.admission.locate import CONNECT_PREFIX, READING
 from gateway.services.audit.acts import asked_by
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
+from gateway.services.credentials.looked_for import is_too_short
 from gateway.services.credentials.vault import Vault
 
 _STYLE_PATH = CONNECT_PREFIX + b"style.css"
@@ -88,12 +97,12 @@ class Connect:
         vault, named = self._vault_for(f"user:{link.user}"), link.id_of(form.wanted)
         try:
             if form.remove:
-                await vault.delete(named)
-                await self._credentials.check()
-                return connect_page.sentence(lang, "removed", name), ""
+                return connect_page.sentence(lang, await self._remove(vault, named), name), ""
             made = Credential(
                 named, form.wanted.type, Version(1, form.fields), created_by=f"user:{link.user}"
             )
+            if is_too_short(made):
+                return "", connect_page.sentence(lang, "short", name)
             await vault.set(made)
         except (UsageError, OperationError):
             return "", connect_page.sentence(lang, "bad", name)
@@ -102,6 +111,16 @@ class Connect:
         # This worker knows at once; the others within their poll.
         await self._credentials.check()
         return connect_page.sentence(lang, "saved", name), ""
+
+    async def _remove(self, vault: Vault, named: CredentialId) -> str:
+        """What became of it: another page of the same user may have been first."""
+        try:
+            await vault.delete(named)
+        except MissingError:
+            return "gone"
+        finally:
+            await self._credentials.check()
+        return "removed"
 
     async def _present(self, link: Link) -> list[str]:
         known = self._credentials.known

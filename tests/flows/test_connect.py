@@ -25,6 +25,8 @@ from tests.flows.services import backend, put
 from tests.flows.world import MASTER, Answer, World, new_world
 
 VALUE = "a-secret-of-ann-0123456789"
+KEY_PAIR = "field.access_key_id=12345678&field.access_key_secret=12345678"
+CLIENT = "field.token_url=https://idp.example.com&field.client_id=a&field.client_secret=b"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SERVICE = """version: 1
 services:
@@ -177,13 +179,44 @@ async def test_several_fields_are_asked_for_by_type_and_what_may_is_left_empty(
     page = (await get(world, path)).body.decode()
     for name in ("access_key_id", "access_key_secret", "security_token", "account_id", "value"):
         assert f'name="field.{name}"' in page
-    missing = await post(world, path, "name=aliyun&field.access_key_id=AK")
+    missing = await post(world, path, "name=aliyun&field.access_key_id=AKID-of-ann")
     assert missing.status == 422
     cookie = cookie_of(missing)
-    body = "name=aliyun&field.access_key_id=AK&field.access_key_secret=s3cret-of-ann"
+    body = "name=aliyun&field.access_key_id=AKID-of-ann&field.access_key_secret=s3cret-of-ann"
     saved = await post(world, path, body, Cookie=cookie)
     assert saved.status == 200
     assert saved.body.decode().count("is-set") == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fields", "status"),
+    [
+        ("api_key", "field.value=1234567", 422),
+        ("api_key", "field.value=12345678", 200),
+        ("custom", "field.value=1234567", 422),
+        ("basic", "field.username=ann&field.password=1234567", 422),
+        ("basic", "field.username=ann&field.password=12345678", 200),
+        ("ak_sk", "field.access_key_id=AK&field.access_key_secret=12345678", 422),
+        ("ak_sk", f"{KEY_PAIR}&field.account_id=1", 200),
+        ("oauth2", f"{CLIENT}&field.scopes=c", 200),
+    ],
+)
+async def test_what_tools_could_not_be_called_with_is_not_taken(
+    world: World, wanted: str, fields: str, status: int
+) -> None:
+    answer = await post(world, await new_link(world, f"crm:{wanted}"), f"name=crm&{fields}")
+    assert answer.status == status
+    assert (b"fewer than 8 characters" in answer.body) == (status == 422)
+    assert (b"crm is connected." in answer.body) == (status == 200)
+
+
+async def test_what_is_removed_twice_is_not_there_any_more(world: World) -> None:
+    path = await new_link(world)
+    saved = await post(world, path, f"name=crm&field.value={VALUE}")
+    for said in (b"crm was removed.", b"crm is not there any more."):
+        page = await post(world, path, "name=crm&action=remove", Cookie=cookie_of(saved))
+        assert said in page.body
+        assert b"is-set" not in page.body
 
 
 @pytest.mark.parametrize(

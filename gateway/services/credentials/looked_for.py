@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gateway.domain.credentials import TYPES, Credential, Version
 from gateway.domain.policies.references import Reference
+from gateway.domain.policies.tools import SHORTEST_INJECTED
 from gateway.protocol.secrets import Secret, parts
 
 # What comes along with a credential that is sent whole, or signs, and proves nothing: shorter ones
@@ -19,10 +20,7 @@ def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
     found: dict[str, str] = {}
     for values in (newest, older):
         for reference, (credential, version) in values.items():
-            field_name = reference.field or credential.main
-            named = {field_name: version.fields.get(field_name, "")}
-            # A credential without a main value is there to sign, or is sent whole.
-            used = named if field_name in version.fields else _whole(credential, version)
+            used = _used(reference.field or credential.main, credential, version)
             for part, value in used.items():
                 for one in (value, *parts(part, value)):
                     found.setdefault(one, credential.id.name)
@@ -30,6 +28,20 @@ def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
                 pair = f"{version.fields['username']}:{version.fields['password']}"
                 found.setdefault(pair, credential.id.name)
     return tuple((name, value) for value, name in found.items())
+
+
+def is_too_short(credential: Credential) -> bool:
+    """Whether a value that it is put in with could not be kept out of what tools answer. Of one
+    that is fetched nothing goes in but its token."""
+    used = _used(credential.main, credential, credential.current)
+    short = any(len(value) < SHORTEST_INJECTED for value in used.values())
+    return short and not TYPES[credential.type].fetched
+
+
+def _used(name: str, credential: Credential, version: Version) -> Mapping[str, str]:
+    # A credential without a main value is there to sign, or is sent whole.
+    value = version.fields.get(name)
+    return _whole(credential, version) if value is None else {name: value}
 
 
 def _whole(credential: Credential, version: Version) -> Mapping[str, str]:
