@@ -146,6 +146,14 @@ class Exchange:
             "" if rpc is None else rpc.tool,
         )
 
+    def let_go(self) -> None:
+        """It has ended: of its body nothing stays, though the connection may keep the rest."""
+        self.held = None
+        if self.asked is not None:
+            self.asked.rpc = None
+        if self.holding is not None:
+            self.holding.end()
+
     def close_after(self) -> None:
         """The connection ends with this answer."""
         self.client.closing = True

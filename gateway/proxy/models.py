@@ -4,7 +4,7 @@ from functools import partial
 
 import orjson
 
-from gateway.domain.errors import Code, Denied, not_allowed
+from gateway.domain.errors import Code, Denied, let_go, not_allowed
 from gateway.domain.keys.judgement import may_act_for
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Dialect
@@ -85,6 +85,7 @@ class Models:
                 continue
             except Denied as denied:
                 if not last and denied.code in UPSTREAM_FAILED and not exchange.started:
+                    let_go(denied)
                     continue
                 raise
             return
