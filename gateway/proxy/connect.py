@@ -11,7 +11,7 @@ from gateway.protocol.cookies import read_cookies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.services import read_whole
+from gateway.proxy.uploads import read_whole
 from gateway.services.admission.locate import CONNECT_PREFIX, READING
 from gateway.services.audit.acts import asked_by
 from gateway.services.credentials.current import LiveCredentials

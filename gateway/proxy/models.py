@@ -28,7 +28,8 @@ from gateway.proxy.forward import UPSTREAM_FAILED
 from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import PassedOverError
-from gateway.proxy.services import Services, read_whole
+from gateway.proxy.services import Services
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import READING, Located, locate_model, locate_no_model
@@ -40,9 +41,15 @@ class Models:
     """Answers what is asked of the catalogue, and finds the model that a request is for."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, services: Services, spender: Spender, large: Large
+        self,
+        gatekeeper: Gatekeeper,
+        services: Services,
+        spender: Spender,
+        large: Large,
+        uploads: Uploads,
     ) -> None:
         self._large = large
+        self._uploads = uploads
         self._spender = spender
         self._gatekeeper = gatekeeper
         self._services = services
@@ -64,9 +71,7 @@ class Models:
             return locate_no_model(asked)
         if not head.has_body:
             read_prompt(b"")
-        exchange.holding = self._large.holding(caller.key_id)
-        expects = b"expect" in head.fields
-        body = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
+        body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
         prompt, telling = await self._large.do(len(body), _read, asked, head.headers, body)
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)

@@ -13,6 +13,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import RefusedCredentialError
+from gateway.proxy.uploads import read_whole
 from gateway.proxy.upstream.dress import Dress, Errand
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.audit.writing import Audit
@@ -144,18 +145,3 @@ async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes
     if most is not None and len(body) > most:
         raise Denied(Code.BODY_TOO_LARGE, close=True)
     return body
-
-
-async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
-    """The whole body; Denied(body_too_large) where it is longer than `most`, Denied(busy) where too
-    much is held already."""
-    if expects:
-        exchange.expect_continue()
-    pieces = bytearray()
-    while piece := await exchange.read_body():
-        pieces += piece
-        if len(pieces) > most:
-            raise Denied(Code.BODY_TOO_LARGE, close=True)
-        if exchange.holding is not None:
-            exchange.holding.take(len(piece))
-    return bytes(pieces)

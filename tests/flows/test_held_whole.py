@@ -15,7 +15,7 @@ from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.services import keep, put
 from tests.flows.sockets import End
 from tests.flows.test_forwarding import agent_that
-from tests.flows.test_limits_hold import caller
+from tests.flows.test_limits_hold import caller, sending
 from tests.flows.world import World, new_world
 from tests.services.vaults import Vault
 
@@ -136,3 +136,15 @@ async def test_what_was_held_is_gone_with_its_request_and_waits_for_no_collector
             async with asyncio.timeout(BOUND):
                 while left() > SIZE / 4:
                     await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("plane", PATHS)
+async def test_a_body_is_read_no_further_once_its_key_is_revoked(world: World, plane: str) -> None:
+    """However slowly it comes: what is held of it is given back."""
+    async with answering(world), caller(world) as end:
+        key = await world.issue("*")
+        end.send(begins(key, plane, BODY[:200_000], len(BODY)))
+        await asyncio.sleep(0.3)
+        await world.client.hset(world.record(key), "status", "revoked")
+        async with sending(end, b"x", every=0.1), asyncio.timeout(BOUND):
+            assert (await end.head()).startswith(b"HTTP/1.1 401 ")

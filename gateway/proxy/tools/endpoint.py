@@ -13,12 +13,13 @@ from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Large
-from gateway.proxy.services import Services, read_whole
+from gateway.proxy.services import Services
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.tools.errand import ToolErrand
 from gateway.proxy.tools.programs import ToolPrograms
 from gateway.proxy.tools.task import Tell, ToolTask
 from gateway.proxy.tools.task_ids import open_tasks
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper, presented_token, whole_key
 from gateway.services.admission.locate import Located, locate_tools
@@ -40,8 +41,10 @@ class Tools:
         sessions: ToolSessions,
         tell: Tell,
         large: Large,
+        uploads: Uploads,
     ) -> None:
         self._large = large
+        self._uploads = uploads
         self._programs = programs
         self._tell = tell
         self._gatekeeper = gatekeeper
@@ -64,10 +67,8 @@ class Tools:
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             caller = await self._gatekeeper.recognise(head, policies, address)
-            exchange.holding = self._large.holding(caller.key_id)
             assert agent.max_body is not None  # noqa: S101 (each server of tools has one)
-            expects = b"expect" in head.fields
-            exchange.held = await read_whole(exchange, agent.max_body, expects=expects)
+            exchange.held = await self._uploads.read(exchange, head, caller, agent.max_body)
         elif head.method == "POST":
             exchange.held = exchange.buffered_body()
         try:
