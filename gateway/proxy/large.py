@@ -9,6 +9,9 @@ from gateway.domain.errors import Code, Denied
 
 # What is shorter takes less than a few milliseconds at worst.
 LARGE = 2**18
+# Of what one request holds; one that streams has as much in its buffers. Where others hold all that
+# may be held, what is small has its room.
+FREE = 2**16
 
 _FULL = "Too much of large bodies is under way. Try again in a second."
 
@@ -66,9 +69,10 @@ class Holding:
         self._size = 0
 
     def take(self, size: int) -> None:
-        """As `Large.take`."""
-        self._large.take(self._key_id, size)
-        self._size += size
+        """As `Large.take`, beyond what is free."""
+        size += self._size
+        self._large.take(self._key_id, max(size, FREE) - max(self._size, FREE))
+        self._size = size
 
     def end(self) -> None:
         self.take(-self._size)

@@ -6,12 +6,14 @@ import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
+from gateway.proxy.large import Large
 from tests.flows.services import keep, put
 from tests.flows.sockets import End
 from tests.flows.test_forwarding import agent_that
@@ -43,6 +45,11 @@ def uncollected() -> Iterator[Callable[[], int]]:
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+def large(world: World) -> Large:
+    handler: Any = world.gateways[0].data._callbacks.serve
+    return cast(Large, handler.__self__._models._large)
 
 
 @asynccontextmanager
@@ -148,3 +155,25 @@ async def test_a_body_is_read_no_further_once_its_key_is_revoked(world: World, p
         await world.client.hset(world.record(key), "status", "revoked")
         async with sending(end, b"x", every=0.1), asyncio.timeout(BOUND):
             assert (await end.head()).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("plane", PATHS)
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_small_body_is_taken_where_others_hold_all_that_may_be_held(
+    store: StoreSettings, client: Redis, plane: str, pieces: int
+) -> None:
+    limits = ListenerLimits(max_held=400_000)
+    async with (
+        new_world(store, client, limits=limits) as world,
+        answering(world, WHOLE),
+        caller(world) as small,
+    ):
+        for other in ("one", "another"):
+            large(world).take(other, 200_000)
+        body = json.dumps({**json.loads(BODY), "params": {"name": "x"}}).encode()
+        step = len(body) // pieces + 1
+        small.send(begins(await world.issue("*"), plane, body[:step], len(body)))
+        for at in range(step, len(body), step):
+            await asyncio.sleep(0.1)
+            small.send(body[at : at + step])
+        assert (await small.head()).startswith(b"HTTP/1.1 200 ")

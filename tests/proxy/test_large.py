@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.models.request import read_prompt
-from gateway.proxy.large import LARGE, Large
+from gateway.proxy.large import FREE, LARGE, Holding, Large
 
 
 @pytest.fixture
@@ -37,13 +37,20 @@ async def test_what_is_refused_is_refused_of_any_size(large: Large, size: int) -
     assert denied.value.code is Code.BAD_REQUEST
 
 
+def holding(large: Large, key_id: str) -> Holding:
+    """One whose free part is taken."""
+    made = large.holding(key_id)
+    made.take(FREE)
+    return made
+
+
 def test_all_keys_together_have_so_much_room_and_each_has_half(large: Large) -> None:
-    first, more, other, late = (large.holding(key) for key in ("a", "a", "b", "c"))
+    first, more, other, late = (holding(large, key) for key in ("a", "a", "b", "c"))
     first.take(30)
     more.take(20)
-    for holding, size in ((more, 1), (other, 51)):
+    for full, size in ((more, 1), (other, 51)):
         with pytest.raises(Denied) as denied:
-            holding.take(size)
+            full.take(size)
         assert denied.value.code is Code.BUSY and denied.value.retry_after == 1
     other.take(50)
     with pytest.raises(Denied):
@@ -51,8 +58,18 @@ def test_all_keys_together_have_so_much_room_and_each_has_half(large: Large) -> 
     first.end()
     first.end()
     late.take(30)
-    for holding in (more, other, late):
-        holding.end()
+    for one in (more, other, late):
+        one.end()
     # All of it is there again.
-    first.take(50)
-    other.take(50)
+    first.take(FREE + 50)
+    other.take(FREE + 50)
+
+
+def test_what_is_small_has_room_where_others_hold_all_of_it(large: Large) -> None:
+    for key in ("a", "b"):
+        holding(large, key).take(50)
+    small = large.holding("a")
+    small.take(FREE)
+    with pytest.raises(Denied):
+        small.take(1)
+    small.end()
