@@ -277,7 +277,10 @@ async def test_what_is_held_of_an_answer_is_held_in_the_room_of_its_caller(
 
         server.answer = answer
         if kind == "application/json":
-            assert code(await send(world, key, call("x"))) == (503, "busy")
+            refused = await send(world, key, call("x"))
+            # What was done is not to be done again in a second.
+            assert code(refused) == (502, "upstream_protocol")
+            assert "Retry-After" not in refused.headers
         else:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await send(world, key, call("x"))
