@@ -69,8 +69,6 @@ class Models:
             return None
         if head.method != "POST":
             return locate_no_model(asked)
-        if not head.has_body:
-            read_prompt(b"")
         body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
         prompt, telling = await self._large.do(len(body), _read, asked, head.headers, body)
         exchange.held, exchange.hide_usage = telling or body, telling is not None

@@ -20,6 +20,8 @@ class Uploads:
         self, exchange: Exchange, head: RequestHead, caller: Identity, most: int
     ) -> bytes:
         """As `read_whole`; Denied too where the key would be refused before all has come."""
+        # Whatever becomes of it, it is on record whose it was.
+        exchange.key_id, exchange.consumer = caller.key_id, caller.consumer
         if exchange.body_arrived:
             # It is in a buffer that every request has: one that is small is never kept out.
             return await read_whole(exchange, most, expects=False)

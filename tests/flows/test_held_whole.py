@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.proxy.large import Large
+from tests.flows.audit import come
 from tests.flows.services import keep, put
 from tests.flows.sockets import End
 from tests.flows.test_forwarding import agent_that
@@ -177,3 +178,22 @@ async def test_a_small_body_is_taken_where_others_hold_all_that_may_be_held(
             await asyncio.sleep(0.1)
             small.send(body[at : at + step])
         assert (await small.head()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("plane", PATHS)
+async def test_it_is_on_record_whose_body_found_no_room(
+    store: StoreSettings, client: Redis, plane: str
+) -> None:
+    limits = ListenerLimits(max_held=400_000)
+    async with (
+        new_world(store, client, limits=limits) as world,
+        answering(world),
+        caller(world) as end,
+    ):
+        key = await world.issue("*")
+        large(world).take(key.id, 200_000)
+        end.send(begins(key, plane, BODY[:200_000], len(BODY)))
+        assert (await end.head()).startswith(b"HTTP/1.1 503 ")
+        (denied,) = await come(world, "request.denied", 1)
+        assert (denied["key_id"], denied["consumer"]) == (key.id, "sales")
+        assert denied["code"] == "busy"
