@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
+from weakref import WeakValueDictionary
 
 from gateway.domain.errors import Code, Denied
 
@@ -24,7 +25,7 @@ class Large:
     one key: its plan does not bind it before its bodies are read.
 
     There is one thread, since only one can run Python at a time: what is large takes turns with
-    what is large, and keeps no other work from its threads.
+    what is large, one of each key, and keeps no other work from its threads.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,6 +33,9 @@ class Large:
         self._held = 0
         self._by_key: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, "large")
+        self._free = asyncio.Lock()
+        # As long as somebody waits for one.
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
 
     def holding(self, key_id: str) -> "Holding":
         """For what one request of this key will hold."""
@@ -47,11 +51,23 @@ class Large:
         if not of_key:
             del self._by_key[key_id]
 
-    async def do(self, size: int, work: Callable[[*Given], Found], *given: *Given) -> Found:
-        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes."""
+    async def do(
+        self, key_id: str, size: int, work: Callable[[*Given], Found], *given: *Given
+    ) -> Found:
+        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes.
+        `key_id`: whose it is; empty: not known yet."""
         if size < LARGE:
             return work(*given)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+        turn = self._turns.setdefault(key_id, asyncio.Lock())
+        async with turn, self._free:
+            loop = asyncio.get_running_loop()
+            working = loop.run_in_executor(self._thread, work, *given)
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                # The thread cannot be told: until it is done, what it was given is held.
+                await asyncio.wait([working])
+                raise
 
     def close(self) -> None:
         """Nobody waits for what is still done."""

@@ -70,7 +70,9 @@ class Models:
         if head.method != "POST":
             return locate_no_model(asked)
         body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
-        prompt, telling = await self._large.do(len(body), _read, asked, head.headers, body)
+        prompt, telling = await self._large.do(
+            caller.key_id, len(body), _read, asked, head.headers, body
+        )
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
         return locate_model(asked, prompt.model, policies)

@@ -98,7 +98,7 @@ class Services:
             dress.body = dress.errand.body(values)
         elif dress.body is not None and values.body:
             given = dress.body, outgoing.head.headers, values.body
-            dress.body = await self._large.do(len(dress.body), with_fields, *given)
+            dress.body = await self._large.do(exchange.key_id, len(dress.body), with_fields, *given)
         await self.record(exchange, outgoing, values, dress.errand)
         outgoing.dress = dress
         await self._forwarder.forward(exchange, outgoing)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -22,18 +23,75 @@ async def test_others_have_their_turn_while_a_large_body_is_read(large: Large) -
     turn = threading.Event()
     asyncio.get_running_loop().call_soon(turn.set)
     # Where it were read on the loop, nobody would end its wait.
-    assert await large.do(LARGE, turn.wait, 20)
+    assert await large.do("a", LARGE, turn.wait, 20)
 
 
 async def test_a_small_one_is_read_at_once(large: Large) -> None:
-    thread = await large.do(LARGE - 1, threading.current_thread)
+    thread = await large.do("a", LARGE - 1, threading.current_thread)
     assert thread is threading.main_thread()
+
+
+async def test_one_that_has_much_to_read_keeps_others_waiting_for_one_of_it(large: Large) -> None:
+    done: list[str] = []
+    begun, more = threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        more.wait(20)
+
+    flood = [asyncio.create_task(large.do("a", LARGE, first))]
+    flood += [asyncio.create_task(large.do("a", LARGE, done.append, "a")) for _ in range(9)]
+    async with asyncio.timeout(20):
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        other = asyncio.create_task(large.do("b", LARGE, done.append, "b"))
+        await asyncio.sleep(0.05)
+        more.set()
+        await other
+        assert done.count("a") <= 1
+        await asyncio.gather(*flood)
+
+
+async def test_what_its_caller_left_is_not_read_and_not_kept(large: Large) -> None:
+    class Body(bytearray):
+        """Something that a weak reference can be to."""
+
+    begun, more = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        more.wait(20)
+
+    async with asyncio.timeout(20):
+        reads = asyncio.create_task(large.do("a", LARGE, slow))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        bodies = [Body(b"x") for _ in range(9)]
+        kept = [weakref.ref(body) for body in bodies]
+        waiting = [
+            asyncio.create_task(large.do(f"{number % 3}", LARGE, body.clear))
+            for number, body in enumerate(bodies)
+        ]
+        await asyncio.sleep(0.05)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        assert all(bodies), "none was read"
+        del bodies, waiting, task
+        assert not [one for one in kept if one() is not None]
+        reads.cancel()
+        await asyncio.sleep(0.05)
+        assert not reads.done(), "what a thread has in hand is held"
+        more.set()
+        await asyncio.wait([reads])
+        assert reads.cancelled()
+        assert await large.do("a", LARGE, len, b"xx") == 2
 
 
 @pytest.mark.parametrize("size", [0, LARGE])
 async def test_what_is_refused_is_refused_of_any_size(large: Large, size: int) -> None:
     with pytest.raises(Denied) as denied:
-        await large.do(size, read_prompt, b"{" + bytes(size))
+        await large.do("a", size, read_prompt, b"{" + bytes(size))
     assert denied.value.code is Code.BAD_REQUEST
 
 

@@ -87,7 +87,7 @@ async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> byt
     if text.strip() in (b"", b"null"):
         return text
     try:
-        message = await task.large.do(len(text), decode, text)
+        message = await task.beside(len(text), decode, text)
         if _TASK_ID in text:
             await seal_tasks(message, sessions, task.owner)
         return await task.shown(message, len(text))
@@ -196,7 +196,7 @@ class EventsBody:
         if not event.data or not (self._task.looks or _TASK_ID in event.data):
             return Event(event.data, rest).encode()
         try:
-            message = await self._task.large.do(len(event.data), decode, event.data)
+            message = await self._task.beside(len(event.data), decode, event.data)
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._unread(event.data), rest).encode()

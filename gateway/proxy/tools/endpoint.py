@@ -86,7 +86,7 @@ class Tools:
             size = len(exchange.held)
             if agent.max_body is not None and size > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            asked.rpc = await self._large.do(size, rpc.read, exchange.held)
+            asked.rpc = await self._large.do(exchange.key_id, size, rpc.read, exchange.held)
             asked.id = asked.rpc.id
             mcp.check_fields(fields, asked.rpc)
         names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)

@@ -1,6 +1,6 @@
 """One message to a server of tools: what is sent of it, and what is shown of what comes back."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Any
 
 from gateway.crypto.sessions import Owner
@@ -15,7 +15,7 @@ from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.large import Holding, Large
+from gateway.proxy.large import Found, Given, Holding, Large
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected, Values
@@ -42,7 +42,7 @@ class ToolTask:
     ) -> None:
         agent, head = outgoing.agent, outgoing.head
         self.asked = asked
-        self.large = large
+        self._large = large
         self.user = head.user or ""
         self.request_id = exchange.request_id
         self._agent = agent
@@ -66,8 +66,14 @@ class ToolTask:
         """What is in memory for it."""
         exchange = self._exchange
         if exchange.holding is None:
-            exchange.holding = self.large.holding(self._key_id)
+            exchange.holding = self._large.holding(self._key_id)
         return exchange.holding
+
+    def beside(
+        self, size: int, work: Callable[[*Given], Found], *given: *Given
+    ) -> Awaitable[Found]:
+        """As `Large.do`, in the turn of the caller."""
+        return self._large.do(self._key_id, size, work, *given)
 
     def _call(self) -> Call | None:
         hooks, rpc = self._hooks, self.asked.rpc
@@ -148,9 +154,9 @@ class ToolTask:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(known)
         if call is None:
-            written = await self.large.do(size, search.written, shown)
+            written = await self.beside(size, search.written, shown)
         else:
-            found = await self.large.do(size, search.message, shown)
+            found = await self.beside(size, search.message, shown)
             written = strict_json.encode(await self._looked_at(call, found))
         self.reflected(search.seen)
         return written
