@@ -289,6 +289,33 @@ async def test_what_is_held_of_an_answer_is_held_in_the_room_of_its_caller(
             assert (await send(world, key, call("x"))).status == 200
 
 
+async def test_a_call_is_held_as_what_it_is_once_it_is_read(
+    store: StoreSettings, client: Redis
+) -> None:
+    """Many small objects take thirty times the memory of their text, for as long as it lasts."""
+    limits = ListenerLimits(max_held=12_000_000)
+    async with new_world(store, client, limits=limits) as world, backend() as server:
+        key = await world.issue("tools/fc", users=("u1",))
+        put_tools(world, f"{server.url}/mcp", inject={})
+        goes_on = asyncio.Event()
+
+        async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+            await goes_on.wait()
+            return web.Response(text=RESPONSE % "fine", content_type="application/json")
+
+        server.answer = answer
+        dear, light = call("x", a=[{"a": 1}] * 20_000), call("x", a="x" * 160_000)
+        first = asyncio.create_task(send(world, key, dear))
+        async with asyncio.timeout(10):
+            while not server.arrived:
+                await asyncio.sleep(0.01)
+        assert code(await send(world, key, dear)) == (503, "busy")
+        goes_on.set()
+        for sent in (light, dear):
+            assert (await send(world, key, sent)).status == 200
+        assert (await first).status == 200
+
+
 async def longest_silence(work: Awaitable[object]) -> float:
     """Seconds for which nobody else had a turn."""
     loop, longest = asyncio.get_running_loop(), 0.0

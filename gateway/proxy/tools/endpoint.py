@@ -6,6 +6,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.policies.tools import Transport
+from gateway.protocol import strict_json
 from gateway.protocol.http.cors import is_preflight, page_fields
 from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
@@ -82,14 +83,15 @@ class Tools:
     ) -> None:
         fields = mcp.read_fields(head.headers)
         asked.version = mcp.version_of(fields)
-        if exchange.held is not None:
-            size = len(exchange.held)
+        body, exchange.held = exchange.held, None
+        names_tasks = _may_name_tasks(agent, body)
+        if body is not None:
+            size = len(body)
             if agent.max_body is not None and size > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            asked.rpc = await self._large.do(exchange.key_id, size, rpc.read, exchange.held)
-            asked.id = asked.rpc.id
-            mcp.check_fields(fields, asked.rpc)
-        names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
+            read, asked.weight = await self._large.do(exchange.key_id, size, _message, body)
+            asked.rpc, asked.id = read, read.id
+            mcp.check_fields(fields, read)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
             owner = Owner(agent.place, whole_key(token).id, head.user or "")
             await self._open(asked, fields, owner)
@@ -122,6 +124,7 @@ class Tools:
             if missing is not None:
                 raise _missing(missing, decoy=self._injector.is_decoy(missing))
         task = ToolTask(exchange, outgoing, asked, self._tell, self._large)
+        task.holding.take(asked.weight)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:
@@ -132,6 +135,11 @@ class Tools:
         errand.check(injected)
         await self._services.record(exchange, outgoing, injected.newest, errand)
         await self._programs.serve(exchange, outgoing, task, injected)
+
+
+def _message(body: bytes) -> tuple[rpc.Rpc, int]:
+    """And what it weighs: dicts of a few bytes of text take many times as much."""
+    return rpc.read(body), strict_json.weight(body)
 
 
 def _may_name_tasks(agent: Agent, body: bytes | None) -> bool:
