@@ -15,6 +15,7 @@ from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.proxy.large import Large
 from tests.flows.audit import come
+from tests.flows.leftovers import nothing_left
 from tests.flows.services import keep, put
 from tests.flows.sockets import End
 from tests.flows.test_forwarding import agent_that
@@ -197,3 +198,26 @@ async def test_it_is_on_record_whose_body_found_no_room(
         (denied,) = await come(world, "request.denied", 1)
         assert (denied["key_id"], denied["consumer"]) == (key.id, "sales")
         assert denied["code"] == "busy"
+
+
+async def test_what_a_model_does_not_take_is_gone_with_its_caller(world: World) -> None:
+    """What a caller has left is read on for a while, for what the answer says it took: not where
+    the request itself still lies with us."""
+    over = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await over.wait()
+
+    async with agent_that(deaf) as upstream:
+        url = f"http://{upstream.authority}"
+        model = {"name": "local", "provider": "compatible", "upstream": url}
+        put(world, json.dumps({"version": 1, "models": [model]}))
+        key = await world.issue("*")
+        body = json.dumps({"model": "local", "x": "x" * 16_000_000}).encode()
+        async with nothing_left(world), caller(world) as end:
+            end.send(begins(key, "models", body, len(body)))
+            await end.writer.drain()
+            await asyncio.sleep(0.5)
+        over.set()
