@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
+from gateway.proxy.large import LARGE
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
@@ -343,6 +344,23 @@ async def test_a_compressed_flood_of_events_leaves_others_their_turn(
 
     hostile.answer = answer
     assert await longest_silence(send(world, key, call("x"))) < 1.0
+
+
+async def test_an_answer_that_is_long_to_search_leaves_others_their_turn(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    """One that is shorter than what is long to read."""
+    digits = ",".join("1" * 120_000)
+    told = json.dumps(TOKEN)
+    sent = f'{{"jsonrpc":"2.0","id":7,"result":{{"token":{told},"x":[{digits}]}}}}'
+    assert len(sent) < LARGE
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=sent, content_type="application/json")
+
+    hostile.answer = answer
+    silences = [await longest_silence(send(world, key, call("x"))) for _ in range(3)]
+    assert min(silences) < 0.1
 
 
 async def test_what_is_no_answer_of_a_tool_server_is_none(

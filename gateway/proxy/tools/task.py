@@ -26,6 +26,8 @@ Tell = Callable[[AuditEvent], None]
 _LISTS = "tools/list"
 # Any of them may hold what the call of the task came to.
 _TASKS = "tasks/"
+# To search a message for secrets, value by value, takes so many times as long as to read it.
+_SEARCHED = 16
 _NO_ANSWER = "What is no JSON-RPC message cannot be looked at, and is not shown."
 _NOT_LATER = (
     "Answers of this server are looked at as they are given, and one that is fetched later is not "
@@ -154,9 +156,9 @@ class ToolTask:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(known)
         if call is None:
-            written = await self.beside(size, search.written, shown)
+            written = await self.beside(_SEARCHED * size, search.written, shown)
         else:
-            found = await self.beside(size, search.message, shown)
+            found = await self.beside(_SEARCHED * size, search.message, shown)
             written = strict_json.encode(await self._looked_at(call, found))
         self.reflected(search.seen)
         return written
