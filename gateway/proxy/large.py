@@ -14,6 +14,7 @@ LARGE = 2**18
 # may be held, what is small has its room.
 FREE = 2**16
 
+_NEVER = "This takes more memory than one key may have here."
 _FULL = "Too much of large bodies is under way. Try again in a second."
 
 Found = TypeVar("Found")
@@ -30,6 +31,7 @@ class Large:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.most_of_one = most // 2
         self._held = 0
         self._by_key: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, "large")
@@ -44,7 +46,7 @@ class Large:
     def take(self, key_id: str, size: int) -> None:
         """Denied(busy) where there is no room for so much more; below zero, it is given back."""
         of_key = self._by_key.get(key_id, 0) + size
-        if size > 0 and (self._held + size > self._most or of_key > self._most // 2):
+        if size > 0 and (self._held + size > self._most or of_key > self.most_of_one):
             raise Denied(Code.BUSY, _FULL, retry_after=1)
         self._held += size
         self._by_key[key_id] = of_key
@@ -85,8 +87,11 @@ class Holding:
         self._size = 0
 
     def take(self, size: int) -> None:
-        """As `Large.take`, beyond what is free."""
+        """As `Large.take`, beyond what is free; Denied(body_too_large) where it would find no room
+        at any time."""
         size += self._size
+        if size - FREE > self._large.most_of_one:
+            raise Denied(Code.BODY_TOO_LARGE, _NEVER, close=True)
         self._large.take(self._key_id, max(size, FREE) - max(self._size, FREE))
         self._size = size
 

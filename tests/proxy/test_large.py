@@ -106,10 +106,9 @@ def test_all_keys_together_have_so_much_room_and_each_has_half(large: Large) -> 
     first, more, other, late = (holding(large, key) for key in ("a", "a", "b", "c"))
     first.take(30)
     more.take(20)
-    for full, size in ((more, 1), (other, 51)):
-        with pytest.raises(Denied) as denied:
-            full.take(size)
-        assert denied.value.code is Code.BUSY and denied.value.retry_after == 1
+    with pytest.raises(Denied) as denied:
+        more.take(1)
+    assert denied.value.code is Code.BUSY and denied.value.retry_after == 1
     other.take(50)
     with pytest.raises(Denied):
         late.take(1)
@@ -131,3 +130,13 @@ def test_what_is_small_has_room_where_others_hold_all_of_it(large: Large) -> Non
     with pytest.raises(Denied):
         small.take(1)
     small.end()
+
+
+def test_what_never_has_room_is_not_to_come_again(large: Large) -> None:
+    full = holding(large, "a")
+    full.take(50)
+    for never in (full, large.holding("b")):
+        with pytest.raises(Denied) as denied:
+            never.take(FREE + 51)
+        assert denied.value.code is Code.BODY_TOO_LARGE and denied.value.retry_after == 0
+        assert denied.value.close
