@@ -197,7 +197,8 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
             _row(
                 503,
                 Code.BUSY,
-                "Too many new keys are being verified. Try again in a second.",
+                "Too much is under way: new keys that are verified, large bodies, or tools. Try "
+                "again in a second.",
                 retry=True,
             ),
             _row(
