@@ -158,7 +158,8 @@ async def test_anthropics_client_calls_its_own_dialect(
 
 
 async def test_the_list_is_of_what_the_key_may_use(world: World, chat: openai.AsyncOpenAI) -> None:
-    assert [model.id async for model in chat.models.list()] == ["gpt-4", "qwen-max", "local"]
+    names = [model.id async for model in chat.models.list()]
+    assert names == ["gpt-4", "qwen-max", "claude-x", "local"]
     assert (await chat.models.retrieve("gpt-4")).id == "gpt-4"
     few = await world.issue("models/qwen-max", "agents/*")
     client = chat.with_options(api_key=few.text)
