@@ -238,7 +238,7 @@ async def test_a_caller_is_told_a_revision_that_is_served_here(
     agreed = {
         "2024-11-05": "2025-06-18",
         "2025-06-18": "2025-06-18",
-        "2025-09-09": "2025-06-18" if transport == "stdio" else LEGACY,
+        "2025-09-09": "2025-06-18",
         "9999-01-01": LEGACY,
     }
     for wanted, told in agreed.items():

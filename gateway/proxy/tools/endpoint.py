@@ -86,6 +86,8 @@ class Tools:
             if agent.max_body is not None and size > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             asked.rpc = await self._large.do(size, rpc.read, exchange.held)
+        mcp.check_version(fields, asked.id)
+        if asked.rpc is not None:
             mcp.check_fields(fields, asked.rpc)
         names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
