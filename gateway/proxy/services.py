@@ -126,7 +126,7 @@ class Services:
             )
         )
         if errand is not None:
-            exchange.tool = errand.tool
+            exchange.tool, exchange.uses = errand.tool, values.uses
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:
