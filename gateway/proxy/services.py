@@ -111,7 +111,10 @@ class Services:
         self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: Errand | None
     ) -> None:
         """What is about to be done with which credentials; Denied(audit_unavailable)."""
-        if not (values.uses or (errand is not None and errand.on_record)):
+        calls = errand is not None and errand.on_record
+        # What goes into arguments goes into nothing else that is sent to a server of tools.
+        uses = values.uses if errand is None or calls else values.uses_beside
+        if not (uses or calls):
             return
         await self._audit.record(
             AuditEvent(
@@ -122,11 +125,11 @@ class Services:
                 agent=outgoing.agent.place,
                 user=outgoing.head.user or "",
                 tool="" if errand is None else errand.tool,
-                credentials=values.uses,
+                credentials=uses,
             )
         )
         if errand is not None:
-            exchange.tool, exchange.uses = errand.tool, values.uses
+            exchange.tool, exchange.uses = errand.tool, uses
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

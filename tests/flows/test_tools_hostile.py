@@ -20,6 +20,7 @@ from gateway.protocol.strict_json import LEVELS
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
+    BEARER,
     BOTH,
     TOKEN,
     Servers,
@@ -138,6 +139,24 @@ async def test_each_call_is_on_record_before_it_is_made(
     assert TOKEN not in json.dumps(record)
     # What opens a session uses the credential too.
     assert len(await records(world, "credential.use")) == 2
+
+
+async def test_what_goes_into_arguments_is_on_record_with_calls_alone(
+    world: World, servers: Servers, key: Key
+) -> None:
+    """Nothing of it is sent with other messages."""
+    await keep(world, Vault(world.client), "shared", "api_key", value="a value for all users")
+    argument = {"access_key": "${credentials.shared.value}"}
+    both = [{"name": "user/u1/github", "version": 1}, {"name": "shared", "version": 1}]
+    for inject, beside in ((BEARER, both[:1]), ({}, [])):
+        await world.client.delete("gw:audit")
+        put_tools(world, servers.url("json"), inject={**inject, "arguments": argument})
+        answer = await send(world, key, call("whoami"), headers=await opened(world, key))
+        assert said(answer)["result"]["structuredContent"]["key_length"] == 21
+        (made,), (result,) = await records(world, "tool.call"), await recorded(world, "tool.result")
+        assert made["credentials"] == result["credentials"] == [*beside, both[1]]
+        used = await records(world, "credential.use")
+        assert [one["credentials"] for one in used] == ([beside] * 2 if beside else [])
 
 
 def escaped(text: str) -> str:

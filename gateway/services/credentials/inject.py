@@ -3,9 +3,9 @@
 import math
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -43,7 +43,8 @@ Place = tuple[str, str | None]
 class Values:
     """What is put into one request. `names`: of the caller's headers that go for it, as they are
     compared; `signing`: fields of the credential that signs it; `uses`: the names and versions of
-    all that is in here."""
+    all that is in here; `uses_beside`: without those that go into `arguments` alone, and so into
+    nothing but calls of tools."""
 
     headers: tuple[Header, ...] = field(repr=False)
     names: frozenset[bytes]
@@ -51,6 +52,7 @@ class Values:
     body: Pairs = field(repr=False)
     signing: Mapping[str, str] | None = field(repr=False)
     uses: tuple[Named, ...]
+    uses_beside: tuple[Named, ...]
     arguments: Pairs = field(default=(), repr=False)
     env: Pairs = field(default=(), repr=False)
 
@@ -231,10 +233,15 @@ def _values(inject: Inject, found: Found) -> Values:
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
-        tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found.values())),
+        _uses(found.values()),
+        _uses(found[one] for one in replace(inject, arguments=()).references),
         tuple((name, _text(template, found)) for name, template in inject.arguments),
         tuple((name, _text(template, found)) for name, template in inject.env),
     )
+
+
+def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
+    return tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found))
 
 
 def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
