@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from gateway.services.audit.verify import Verdict
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
-_MISSING_IN_FILE = "If older files were taken away, or this is a part of an export: add --partial."
+_MISSING_IN_FILE = (
+    "If the stream had dropped its oldest records before this was exported, older files were taken "
+    "away, or this is a part of an export: add --partial."
+)
 _MISSING_IN_STREAM = (
-    "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
-    "GATEWAY_AUDIT_AGE."
+    "If the gateway keeps fewer records than this command was told: give it the gateway's "
+    "GATEWAY_AUDIT_RECORDS and GATEWAY_AUDIT_AGE."
 )
 # Of the stream, whatever is in it.
 _START = "-"
@@ -42,8 +45,9 @@ file_option = click.option(
 partial_option = click.option(
     "--partial",
     is_flag=True,
-    help="What is here is not all: chains may begin before it, and a record that a full disk or a "
-    "loss of power left in part is counted.",
+    help="What is here is not all, such as an export of a stream that has dropped its oldest "
+    "records: chains may begin before it, and a record that a full disk or a loss of power left in "
+    "part is counted.",
 )
 
 unsigned_option = click.option(
@@ -161,7 +165,10 @@ def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, fol
 @json_already_option
 @store_options
 def export(store: StoreSettings, since: str | None) -> None:
-    """Write records to stdout, one JSON object a line; all of them as 'verify --file' reads."""
+    """Write records to stdout, one JSON object a line.
+
+    'verify --file' reads them, with --partial where the oldest are not among them.
+    """
     # A stream's ids begin with the millisecond in which an entry was made.
     start = _START if since is None else f"{_since(since)}000-0"
 

@@ -310,6 +310,29 @@ def test_what_retention_dropped_is_said_and_is_no_alarm(
     assert "1 chains begin before what is here" in ended.said
 
 
+def test_whoever_verifies_what_retention_trimmed_is_told_what_to_say(
+    vault: VaultCommands, redis: Any, tmp_path: Path
+) -> None:
+    """Of the stream the gateway's settings, of an export that it is no whole one."""
+    for name in ("aa", "bb"):
+        vault.set(name, "v")
+    path = tmp_path / "anchor.json"
+    assert vault.gateway("audit", "anchor", "--out", str(path)).code == 0
+    redis.xtrim("gw:audit", maxlen=1, approximate=False)
+    file = tmp_path / "export.jsonl"
+    file.write_text(vault.gateway("audit", "export").out)
+    for place, advice in (((), "GATEWAY_AUDIT_RECORDS"), (("--file", str(file)), "--partial")):
+        ended = vault.gateway("audit", "verify", *place)
+        assert ended.code == 1 and "are missing" in ended.said and advice in ended.said
+    assert vault.gateway("audit", "verify", GATEWAY_AUDIT_RECORDS="1").code == 0
+    assert vault.gateway("audit", "verify", "--file", str(file), "--partial").code == 0
+    # All that is left is of a chain that the anchor knows nothing of.
+    redis.delete("gw:audit")
+    vault.set("cc", "v")
+    ended = vault.gateway("audit", "verify", "--anchor", str(path))
+    assert ended.code == 1 and "GATEWAY_AUDIT_RECORDS" in ended.said
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

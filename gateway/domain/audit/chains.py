@@ -107,7 +107,7 @@ class Chains:
                 told = f"it ends with number {chain.seq}, and the anchor has number {end.seq}"
                 return (f"chain {end.chain}", told), passed
             if chain is None and not self._may_be_gone(end.ts):
-                told = f"it is gone, and the anchor has {end.seq} records of it"
+                told = f"it is missing, and the anchor has {end.seq} records of it"
                 return (f"chain {end.chain}", told), passed
             passed += 1
         return None, passed
