@@ -90,6 +90,30 @@ async def test_a_streamed_answer_is_searched_across_its_pieces(
     assert answer.body == expected
 
 
+@pytest.mark.parametrize("piece", [40, 10_000])
+async def test_what_is_folded_at_some_width_is_found_across_its_lines(
+    piece: int, world: World, there: Backend
+) -> None:
+    text = (
+        base64.encodebytes(b"x" * 51 + SECRET.encode())
+        + f"{SECRET[:9]}\r\n{SECRET[9:]}.\n".encode()
+    )
+
+    async def fold(request: web.Request, body: bytes) -> web.StreamResponse:
+        if piece > len(text):
+            return web.Response(body=text)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for at in range(0, len(text), piece):
+            await response.write(text[at : at + piece])
+            await asyncio.sleep(0.01)
+        return response
+
+    there.answer = fold
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert answer.body == b"eHh4" * 17 + MARKER + b"\n" + MARKER + b".\n"
+
+
 async def test_what_holds_no_secret_is_passed_on_byte_for_byte(
     world: World, there: Backend
 ) -> None:

@@ -2,6 +2,7 @@
 shown, and that it tried is on record."""
 
 import asyncio
+import base64
 import gzip
 import json
 import zlib
@@ -219,6 +220,25 @@ async def test_events_are_searched_however_they_are_cut(
     # The id is sealed, whatever is in it.
     assert told.body.decode().count("[redacted:github]") == 5 and len(event_ids(told)) == 1
     assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_what_is_no_message_is_searched_across_its_lines(
+    world: World, hostile: Backend, key: Key, status: int
+) -> None:
+    folded = base64.encodebytes(b"x" * 51 + TOKEN.encode()).decode().strip()
+    told = web.Response(text=folded, status=500)
+    if status == 200:
+        lines = "\n".join(f"data: {line}" for line in folded.splitlines())
+        told = web.Response(text=f"{lines}\n\n", content_type="text/event-stream")
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return told
+
+    hostile.answer = answer
+    shown = await send(world, key, call("x"))
+    assert shown.status == status
+    assert shown.body.decode().removeprefix("data: ").rstrip() == "eHh4" * 17 + "[redacted:github]"
 
 
 async def test_tool_descriptions_and_what_comes_unasked_are_searched(
