@@ -33,6 +33,8 @@ SHORTEST_LOOK = 1.0
 _PLAIN = (b"Accept-Encoding", b"identity")
 # A session counts before a credential with many servers, and may be another user's.
 _COOKIE = frozenset({b"cookie"})
+# Two parts of an echo hold half a secret each.
+_PARTS = frozenset({b"range", b"if-range"})
 
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are put in.
@@ -229,7 +231,9 @@ def _values(inject: Inject, found: Found) -> Values:
     headers.append(_PLAIN)
     return Values(
         tuple(headers),
-        names_of(headers) | (_COOKIE if found else frozenset()),
+        names_of(headers)
+        | (_COOKIE if found else frozenset())
+        | (_PARTS if inject.puts_in else frozenset()),
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
