@@ -241,18 +241,33 @@ def picky(valid: str) -> Any:
 
 
 @pytest.mark.denial("upstream_auth_failed")
-@pytest.mark.parametrize("status", [401, 403])
 async def test_a_service_that_refuses_the_credential_is_told_apart_from_a_refused_key(
-    status: int, world: World, vault: Vault, there: Backend
+    world: World, vault: Vault, there: Backend
 ) -> None:
     async def refuse(request: web.Request, body: bytes) -> web.Response:
-        return web.Response(status=status, text="crm-secret-1 is wrong")
+        return web.Response(status=401, text="crm-secret-1 is wrong")
 
     there.answer = refuse
     put(world, service(there, inject=TOKEN))
     answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
     assert (answer.status, answer.code) == (502, "upstream_auth_failed")
     assert b"crm-secret" not in answer.body and len(there.arrived) == 1
+
+
+async def test_what_a_credential_may_not_do_is_the_services_own_answer(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    async def forbid(request: web.Request, body: bytes) -> web.Response:
+        text = f"{request.headers['X-Token']} may not read this"
+        return web.Response(status=403, text=text, headers={"X-Why": "owner"})
+
+    there.answer = forbid
+    put(world, service(there, inject=TOKEN))
+    await vault.write("crm", 2, grace=int(time.time()) + 60)
+    await seen(world, "crm", 2)
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert (answer.status, answer.body) == (403, b"[redacted:crm] may not read this")
+    assert answer.headers["X-Why"] == "owner" and len(there.arrived) == 1
 
 
 async def test_after_a_rotation_what_was_before_is_tried_once(

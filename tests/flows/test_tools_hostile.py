@@ -392,6 +392,19 @@ async def test_a_server_that_refuses_the_credential_is_told_apart_and_the_one_be
     clean(told.body)
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+async def test_what_the_credential_may_not_do_is_the_servers_own_answer(
+    world: World, hostile: Backend, key: Key, kind: str
+) -> None:
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=RESPONSE % escaped(TOKEN), status=403, content_type=kind)
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert told.status == 403
+    clean(told.body)
+
+
 async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_asked_for_them(
     world: World, hostile: Backend, key: Key
 ) -> None:
