@@ -113,6 +113,8 @@ async def test_the_cloud_finds_the_signature_right(
     assert arrived.headers[token] == ["sts-1"]
     assert token in arrived.headers["authorization"][0]
     assert arrived.headers["range"] == ["bytes=1-7"]
+    look_alike = {"X_Amz_Date" if scheme == "aws4" else "X_Acs_Date": "old"}
+    assert (await world.call(key, "/services/crm/x", headers=look_alike)).code == "bad_request"
 
 
 async def test_a_body_that_comes_in_pieces_is_held_until_it_can_be_signed(

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import aiohttp
 
+from gateway.crypto.signing import OURS
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
@@ -222,8 +223,10 @@ def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> In
 
 def _values(inject: Inject, found: Found) -> Values:
     signing = None
+    ours: frozenset[bytes] = frozenset()
     if inject.sign is not None:
         signing = _signing(*found[inject.sign.credential])
+        ours = OURS[inject.sign.scheme]
     named = [(name, _text(template, found)) for name, template in inject.headers]
     if inject.whole is not None:
         named += _as_its_type_says(*found[inject.whole])
@@ -232,6 +235,7 @@ def _values(inject: Inject, found: Found) -> Values:
     return Values(
         tuple(headers),
         names_of(headers)
+        | ours
         | (_COOKIE if found else frozenset())
         | (_PARTS if inject.puts_in else frozenset()),
         tuple((name, _text(template, found)) for name, template in inject.query),
