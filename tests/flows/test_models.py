@@ -342,12 +342,14 @@ async def test_what_was_read_as_json_is_sent_as_json(
 ) -> None:
     body = b'{"model": "gpt-4", "x": "&model=other&"}'
     lines = f"Content-Type: {kind}\r\n" if kind else ""
+    lines += "Content-Encoding: gzip\r\n"
     head = (
         f"POST /models/v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-API-Key: {key.text}\r\n"
         f"{lines}Content-Length: {len(body)}\r\n\r\n"
     )
     assert (await exchange(world.address, head.encode() + body)).status == 200
     assert one.last.headers["content-type"] == ["application/json"]
+    assert "content-encoding" not in one.last.headers
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,9 @@ async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_aske
     hostile.answer = answer
     inject = {"arguments": {"token": "${user.github.value}"}}
     put_tools(world, f"{hostile.url}/mcp", inject=inject)
-    told = await send(world, key, call("x", token="mine", a=1))
+    gzip_too = {"Content-Encoding": "gzip"}
+    told = await send(world, key, call("x", token="mine", a=1), headers=gzip_too)
+    assert "content-encoding" not in hostile.last.headers
     assert json.loads(hostile.last.body)["params"]["arguments"] == {"token": TOKEN, "a": 1}
     assert said(told)["result"]["arguments"] == {"token": "[redacted:github]", "a": 1}
     listed = said(await send(world, key, request("tools/list")))["result"]["tools"][0]

@@ -25,7 +25,9 @@ from gateway.services.admission.locate import Located, locate_tools
 from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
-_NOT_PASSED = frozenset({mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type"})
+_NOT_PASSED = frozenset(
+    {mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
+)
 
 
 class Tools:

@@ -3,7 +3,7 @@
 import math
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
@@ -36,6 +36,8 @@ _PLAIN = (b"Accept-Encoding", b"identity")
 _COOKIE = frozenset({b"cookie"})
 # Two parts of an echo hold half a secret each.
 _PARTS = frozenset({b"range", b"if-range"})
+# A body that takes a field was read as it is.
+_CODING = frozenset({b"content-encoding"})
 
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are put in.
@@ -223,10 +225,8 @@ def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> In
 
 def _values(inject: Inject, found: Found) -> Values:
     signing = None
-    ours: frozenset[bytes] = frozenset()
     if inject.sign is not None:
         signing = _signing(*found[inject.sign.credential])
-        ours = OURS[inject.sign.scheme]
     named = [(name, _text(template, found)) for name, template in inject.headers]
     if inject.whole is not None:
         named += _as_its_type_says(*found[inject.whole])
@@ -234,10 +234,7 @@ def _values(inject: Inject, found: Found) -> Values:
     headers.append(_PLAIN)
     return Values(
         tuple(headers),
-        names_of(headers)
-        | ours
-        | (_COOKIE if found else frozenset())
-        | (_PARTS if inject.puts_in else frozenset()),
+        names_of(headers).union(*_beside(inject)),
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
@@ -250,6 +247,18 @@ def _values(inject: Inject, found: Found) -> Values:
 
 def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
     return tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found))
+
+
+def _beside(inject: Inject) -> Iterator[frozenset[bytes]]:
+    """Names of the caller's headers that go for more than one that is put in."""
+    if inject.references:
+        yield _COOKIE
+    if inject.puts_in:
+        yield _PARTS
+    if inject.body:
+        yield _CODING
+    if inject.sign is not None:
+        yield OURS[inject.sign.scheme]
 
 
 def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
