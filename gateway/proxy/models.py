@@ -132,7 +132,8 @@ def _listed(head: RequestHead, asked: ModelPath, policies: Policies, caller: Ide
     names = [
         model.name
         for model in policies.models.values()
-        if model.dialect is asked.dialect
+        # OpenAI's list is of all there is; Anthropic's clients know no other's.
+        if asked.dialect in (Dialect.OPENAI, model.dialect)
         and caller.grants.allow(Scope("models", model.name, DEFAULT_ACTION))
     ]
     if asked.listed and asked.listed not in names:

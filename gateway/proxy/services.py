@@ -7,7 +7,7 @@ from gateway.crypto.signing import prepare
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
-from gateway.protocol.inject import with_fields
+from gateway.protocol.inject import check_look_alikes, with_fields
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.large import Large
@@ -56,6 +56,7 @@ class Services:
         injected = self._injector.kept(agent, inject, user)
         if injected is None:
             injected = await self._injector.values(agent, inject, user)
+        check_look_alikes(outgoing.head.headers, injected.newest.names)
         body = None
         if errand is not None:
             errand.check(injected)
@@ -112,7 +113,10 @@ class Services:
         self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: Errand | None
     ) -> None:
         """What is about to be done with which credentials; Denied(audit_unavailable)."""
-        if not (values.uses or (errand is not None and errand.on_record)):
+        calls = errand is not None and errand.on_record
+        # What goes into arguments goes into nothing else that is sent to a server of tools.
+        uses = values.uses if errand is None or calls else values.uses_beside
+        if not (uses or calls):
             return
         await self._audit.record(
             AuditEvent(
@@ -123,11 +127,11 @@ class Services:
                 agent=outgoing.agent.place,
                 user=outgoing.head.user or "",
                 tool="" if errand is None else errand.tool,
-                credentials=values.uses,
+                credentials=uses,
             )
         )
         if errand is not None:
-            exchange.tool = errand.tool
+            exchange.tool, exchange.uses = errand.tool, uses
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

@@ -2,6 +2,7 @@
 shown, and that it tried is on record."""
 
 import asyncio
+import base64
 import gzip
 import json
 import zlib
@@ -21,6 +22,7 @@ from gateway.proxy.large import LARGE
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
+    BEARER,
     BOTH,
     TOKEN,
     Servers,
@@ -141,6 +143,24 @@ async def test_each_call_is_on_record_before_it_is_made(
     assert len(await records(world, "credential.use")) == 2
 
 
+async def test_what_goes_into_arguments_is_on_record_with_calls_alone(
+    world: World, servers: Servers, key: Key
+) -> None:
+    """Nothing of it is sent with other messages."""
+    await keep(world, Vault(world.client), "shared", "api_key", value="a value for all users")
+    argument = {"access_key": "${credentials.shared.value}"}
+    both = [{"name": "user/u1/github", "version": 1}, {"name": "shared", "version": 1}]
+    for inject, beside in ((BEARER, both[:1]), ({}, [])):
+        await world.client.delete("gw:audit")
+        put_tools(world, servers.url("json"), inject={**inject, "arguments": argument})
+        answer = await send(world, key, call("whoami"), headers=await opened(world, key))
+        assert said(answer)["result"]["structuredContent"]["key_length"] == 21
+        (made,), (result,) = await records(world, "tool.call"), await recorded(world, "tool.result")
+        assert made["credentials"] == result["credentials"] == [*beside, both[1]]
+        used = await records(world, "credential.use")
+        assert [one["credentials"] for one in used] == ([beside] * 2 if beside else [])
+
+
 def escaped(text: str) -> str:
     return "".join(f"\\u{ord(c):04x}" for c in text)
 
@@ -201,6 +221,25 @@ async def test_events_are_searched_however_they_are_cut(
     # The id is sealed, whatever is in it.
     assert told.body.decode().count("[redacted:github]") == 5 and len(event_ids(told)) == 1
     assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_what_is_no_message_is_searched_across_its_lines(
+    world: World, hostile: Backend, key: Key, status: int
+) -> None:
+    folded = base64.encodebytes(b"x" * 51 + TOKEN.encode()).decode().strip()
+    told = web.Response(text=folded, status=500)
+    if status == 200:
+        lines = "\n".join(f"data: {line}" for line in folded.splitlines())
+        told = web.Response(text=f"{lines}\n\n", content_type="text/event-stream")
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return told
+
+    hostile.answer = answer
+    shown = await send(world, key, call("x"))
+    assert shown.status == status
+    assert shown.body.decode().removeprefix("data: ").rstrip() == "eHh4" * 17 + "[redacted:github]"
 
 
 async def test_tool_descriptions_and_what_comes_unasked_are_searched(
@@ -401,6 +440,19 @@ async def test_a_server_that_refuses_the_credential_is_told_apart_and_the_one_be
     clean(told.body)
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+async def test_what_the_credential_may_not_do_is_the_servers_own_answer(
+    world: World, hostile: Backend, key: Key, kind: str
+) -> None:
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=RESPONSE % escaped(TOKEN), status=403, content_type=kind)
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert told.status == 403
+    clean(told.body)
+
+
 async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_asked_for_them(
     world: World, hostile: Backend, key: Key
 ) -> None:
@@ -416,7 +468,9 @@ async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_aske
     hostile.answer = answer
     inject = {"arguments": {"token": "${user.github.value}"}}
     put_tools(world, f"{hostile.url}/mcp", inject=inject)
-    told = await send(world, key, call("x", token="mine", a=1))
+    gzip_too = {"Content-Encoding": "gzip"}
+    told = await send(world, key, call("x", token="mine", a=1), headers=gzip_too)
+    assert "content-encoding" not in hostile.last.headers
     assert json.loads(hostile.last.body)["params"]["arguments"] == {"token": TOKEN, "a": 1}
     assert said(told)["result"]["arguments"] == {"token": "[redacted:github]", "a": 1}
     listed = said(await send(world, key, request("tools/list")))["result"]["tools"][0]

@@ -27,7 +27,9 @@ from gateway.services.admission.locate import Located, locate_tools
 from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
-_NOT_PASSED = frozenset({mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type"})
+_NOT_PASSED = frozenset(
+    {mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
+)
 
 
 class Tools:
@@ -91,7 +93,9 @@ class Tools:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             read, asked.weight = await self._large.do(exchange.key_id, size, _message, body)
             asked.rpc, asked.id = read, read.id
-            mcp.check_fields(fields, read)
+        mcp.check_version(fields, asked.id)
+        if asked.rpc is not None:
+            mcp.check_fields(fields, asked.rpc)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
             owner = Owner(agent.place, whole_key(token).id, head.user or "")
             await self._open(asked, fields, owner)

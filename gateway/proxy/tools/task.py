@@ -110,7 +110,7 @@ class ToolTask:
         if asked is None:
             return None
         if not self.tool or not (values.arguments or self._hooks.before):
-            return asked.message
+            return mcp.to_server(asked)
         given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
         # Some servers ignore case.
         filled_in = {name.casefold() for name, _ in values.arguments}
@@ -121,7 +121,7 @@ class ToolTask:
     @property
     def looks(self) -> bool:
         """Whether what comes back is looked at at all."""
-        return self.known is not None or self._filters or bool(self._hooks.after)
+        return self.known is not None or self._filters or self._greets or bool(self._hooks.after)
 
     @property
     def may_be_task(self) -> bool:
@@ -146,6 +146,8 @@ class ToolTask:
         too many levels.
         """
         shown: Mapping[str, Any] = message
+        if self._greets:
+            mcp.check_greeting(shown)
         if self._filters and isinstance(_result(shown).get("tools"), list):
             shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
         call = self.call if self.is_response(shown) and self._hooks.after else None
@@ -213,6 +215,10 @@ class ToolTask:
         elif "method" not in message:
             self.check_unread()
         return tasks.without_outcome(message)
+
+    @property
+    def _greets(self) -> bool:
+        return self.asked.rpc is not None and self.asked.rpc.method == mcp.GREETING
 
     @property
     def _is_of_task(self) -> bool:

@@ -28,3 +28,16 @@ async def test_a_policy_is_told_what_its_references_cannot_mean(
     assert problem("${credentials.nope}") == "there is no credential 'nope'"
     assert problem("${credentials.aa.nope}") == "the credential 'aa' has no field 'nope'"
     assert "such as ${credentials.crm.password}" in problem("${credentials.crm}")
+
+
+async def test_a_broken_credential_stands_against_no_policy(client: Redis) -> None:
+    """Or what needs others would wait for it."""
+    vault = Vault(client)
+    await vault.write("aa")
+    await vault.write("bb")
+    await client.set("gw:cred:{vault}:item:bb", b"garbage")
+    sync = vault.sync()
+    await sync.check()
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    assert [str(name) for name in credentials.broken] == ["bb"]
+    assert credentials.problem_of(parse("${credentials.bb}").references[0]) == ""
