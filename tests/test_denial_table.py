@@ -22,7 +22,8 @@ EDGES = {
 # Where a refusal is told in another way, and work goes on: an upstream that cannot be reached while
 # there is another one to ask; a reader of a stream whose key has died; one of several keys; a
 # record that nobody waits for; what 'explain' tells once it knows the key; an agent's own code that
-# is told of a change; a token that could not be fetched, which whoever waits for it is told.
+# is told of a change; a token that could not be fetched, which whoever waits for it is told; what
+# is left of an answer whose caller has left.
 GOES_ON = {
     ("gateway/services/credentials/tokens.py", "_keep"),
     ("gateway/proxy/forward.py", "_acquire"),
@@ -33,6 +34,7 @@ GOES_ON = {
     ("gateway/services/admission/own_places.py", "_of_operators"),
     ("gateway/client/credentials.py", "_call_back"),
     ("gateway/proxy/inflight.py", "_end"),
+    ("gateway/proxy/metered.py", "read_on"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

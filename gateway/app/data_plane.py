@@ -24,6 +24,7 @@ from gateway.proxy.services import Services
 from gateway.proxy.tools.endpoint import Tools
 from gateway.proxy.tools.programs import ToolPrograms
 from gateway.proxy.tools.transports import program_transports
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.balance import Balance
 from gateway.proxy.upstream.pool import UpstreamPool
 from gateway.services.audit.denials import DenialAudit, open_denials
@@ -74,6 +75,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         )
         large = Large(base.settings.limits.max_held)
         stack.callback(large.close)
+        uploads = Uploads(large, forwarder.inflight)
         services = Services(injector, base.audit, forwarder, large)
         sessions = open_tool_sessions(base.settings, base.client)
         tools = Tools(
@@ -84,6 +86,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             sessions,
             Reflections(queue, base.traffic).tell,
             large,
+            uploads,
         )
         handler = Handler(
             base.policies,
@@ -93,7 +96,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             journal.add,
             Pull(base.credentials, base.gatekeeper, base.keys, base.audit),
             services,
-            Models(base.gatekeeper, services, spender, large),
+            Models(base.gatekeeper, services, spender, large, uploads),
             tools,
             Connect(base.links, base.vault_for, base.credentials),
             None if tracing is None else tracing.flags,

@@ -44,7 +44,7 @@ async def run_gateway(
         settings = replace(settings, store=store)
         opened = open_gateway(settings, lambda: live.current, given, live)
         gateway = await stack.enter_async_context(opened)
-        await _vet(live, gateway)
+        await _vet(live, gateway, lenient=given is not None and given.successor)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = OrphanWatch(gateway.keys, stack)
         live.tried = lambda taken: gateway.traffic.policies_tried(taken=taken)
@@ -65,20 +65,31 @@ async def run_gateway(
 
 
 def _spare_the_collector() -> None:
-    """Requests leave no cycles behind; looking for some after every 700 objects took 4 % of a
-    request, and a look at all that is remembered of keys stops the process for milliseconds."""
+    """Requests leave no cycles behind, and connections none that hold a body; looking for some
+    after every 700 objects took 4 % of a request, and a look at all that is remembered of keys
+    stops the process for milliseconds."""
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _vet(live: LivePolicies, gateway: Gateway) -> None:
+async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
     """From now on no policies are taken whose credentials are missing, or whose programs cannot be
-    kept apart; OperationError if these are such."""
+    kept apart; OperationError if these are such.
+
+    `lenient`: a credential that was there once may be missing. Whoever needs it is refused, as by
+    the process that this one stands in for; else the end of one process would be the end of all.
+    """
 
     async def vet(policies: Policies) -> tuple[Problem, ...]:
         missing = await missing_credentials(gateway.credentials, policies)
         return (*missing, *await gateway.programs.vet.problems(policies))
 
-    problems = await vet(live.current)
+    problems = await gateway.programs.vet.problems(live.current)
+    missing = await missing_credentials(gateway.credentials, live.current)
+    if lenient:
+        for problem in missing:
+            log.error("policy_problem", place=str(problem.place), message=problem.message)
+    else:
+        problems = (*missing, *problems)
     if problems:
         raise OperationError(
             "The policies cannot be used:\n" + "\n".join(str(problem) for problem in problems)

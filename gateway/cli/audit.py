@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from gateway.services.audit.verify import Verdict
 
 EPILOG = "\b\nExample:\n  gateway audit verify"
-_MISSING_IN_FILE = "If older files were taken away, or this is a part of an export: add --partial."
+_MISSING_IN_FILE = (
+    "If the stream had dropped its oldest records before this was exported, older files were taken "
+    "away, or this is a part of an export: add --partial."
+)
 _MISSING_IN_STREAM = (
-    "If the gateway keeps fewer records, give this command its GATEWAY_AUDIT_RECORDS and "
-    "GATEWAY_AUDIT_AGE."
+    "If the gateway keeps fewer records than this command was told: give it the gateway's "
+    "GATEWAY_AUDIT_RECORDS and GATEWAY_AUDIT_AGE."
 )
 # Of the stream, whatever is in it.
 _START = "-"
@@ -42,8 +45,16 @@ file_option = click.option(
 partial_option = click.option(
     "--partial",
     is_flag=True,
-    help="What is here is not all: chains may begin before it, and a record that a full disk or a "
-    "loss of power left in part is counted.",
+    help="What is here is not all, such as an export of a stream that has dropped its oldest "
+    "records: chains may begin before it, and a record that a full disk or a loss of power left in "
+    "part is counted.",
+)
+
+unsigned_option = click.option(
+    "--allow-unsigned",
+    is_flag=True,
+    help="Take acts on keys that nobody signed, because no master key was there. Whoever can write "
+    "records can make such ones.",
 )
 
 
@@ -63,17 +74,24 @@ def audit() -> None:
     help="What 'gateway audit anchor' wrote: find chains that do not go as far any more.",
 )
 @partial_option
+@unsigned_option
 @json_option
 @store_options
 def verify(
-    store: StoreSettings, as_json: bool, file: Path | None, anchor: Path | None, partial: bool
+    store: StoreSettings,
+    as_json: bool,
+    file: Path | None,
+    anchor: Path | None,
+    partial: bool,
+    allow_unsigned: bool,
 ) -> None:
     """Check every record against its chain; exit 1 and name the first that is not as written.
 
     Found are records that were changed, dropped, reordered or made up. A chain that was cut at its
     end while its writer ran is found with an anchor alone; chains without an end are counted.
     """
-    verdict, _ = asyncio.run(_verified(store, file, anchor, partial=partial))
+    look = _verified(store, file, anchor, partial=partial, allow_unsigned=allow_unsigned)
+    verdict, _ = asyncio.run(look)
     if as_json:
         print_json(asdict(verdict))
     elif verdict.bad is not None:
@@ -97,15 +115,19 @@ def verify(
 )
 @file_option
 @partial_option
+@unsigned_option
 @json_already_option
 @store_options
-def anchor(store: StoreSettings, file: Path | None, out: Path | None, partial: bool) -> None:
+def anchor(
+    store: StoreSettings, file: Path | None, out: Path | None, partial: bool, allow_unsigned: bool
+) -> None:
     """State, signed, how far each chain goes: keep it where the records are not.
 
     'gateway audit verify --anchor FILE' finds later what was cut off since. All records are
     verified first; there is no anchor of bad ones.
     """
-    verdict, text = asyncio.run(_verified(store, file, None, partial=partial))
+    look = _verified(store, file, None, partial=partial, allow_unsigned=allow_unsigned)
+    verdict, text = asyncio.run(look)
     if not verdict.signed:
         raise OperationError("No master key is given: an anchor that nobody signed proves nothing.")
     if verdict.bad is not None:
@@ -143,7 +165,10 @@ def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, fol
 @json_already_option
 @store_options
 def export(store: StoreSettings, since: str | None) -> None:
-    """Write records to stdout, one JSON object a line; all of them as 'verify --file' reads."""
+    """Write records to stdout, one JSON object a line.
+
+    'verify --file' reads them, with --partial where the oldest are not among them.
+    """
     # A stream's ids begin with the millisecond in which an entry was made.
     start = _START if since is None else f"{_since(since)}000-0"
 
@@ -162,7 +187,12 @@ def _since(text: str) -> int:
 
 
 async def _verified(
-    store: StoreSettings, file: Path | None, anchor: Path | None, *, partial: bool
+    store: StoreSettings,
+    file: Path | None,
+    anchor: Path | None,
+    *,
+    partial: bool,
+    allow_unsigned: bool,
 ) -> tuple["Verdict", str]:
     """What was found, and an anchor of what was read."""
     from gateway.crypto.audit_key import audit_keys
@@ -180,7 +210,7 @@ async def _verified(
         may_be_torn=partial,
         anchor={} if anchor is None else _read_anchor(anchor, keys.by_id),
     )
-    verdict = await verify(_records(store, file), chains)
+    verdict = await verify(_records(store, file), chains, allow_unsigned=allow_unsigned)
     made = write_anchor(chains.ends, round(time.time(), 3), keys.current, keys.signing)
     return verdict, made
 
@@ -213,8 +243,9 @@ def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
     """What has to be known of a verdict beside it, a sentence each."""
     if verdict.unsigned:
         yield (
-            f"{verdict.unsigned} records of acts on keys are not signed: they were done where no "
-            "master key is. Give the operators of keys one, to have them signed."
+            f"{verdict.unsigned} records of acts on keys are not signed. Give the master key to "
+            "whoever works on keys, to have them signed; if you know that these were done without "
+            "it, --allow-unsigned takes them."
         )
     if verdict.late:
         yield (

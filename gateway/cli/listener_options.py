@@ -85,7 +85,7 @@ _SIZES = (
         "--max-held",
         "GATEWAY_MAX_HELD",
         "512MiB",
-        "What a process holds of bodies that are read whole, and half of it for one key; then 503.",
+        "What a process holds of bodies, answers and events that it reads whole; half for one key.",
     ),
 )
 _COUNTS = (

@@ -20,9 +20,8 @@ FIRST_RETRY = 0.5
 SHORTEST_PAUSE = 0.5
 # Nor without any such wish: each may be charged to a key's limits.
 SHORTEST_POLL = 0.1
-# A check in time: with the longest jitter, and for an answer that takes a while.
-ON_TIME = 1 + 2 * JITTER
-ANSWER_SECONDS = 5.0
+# For whoever cannot ask at each use, a `max_stale` of 0 is one of so many seconds.
+FRESH_SECONDS = 2.0
 
 
 class SourceError(Exception):
@@ -142,7 +141,7 @@ class Sync:
         if known is None:
             raise UnavailableError(self._why_not(credential))
         most = known.max_stale
-        if most is not None and self.age(credential) > (most or self._on_time):
+        if most is not None and self.age(credential) > (most or self._freshness):
             raise UnavailableError(
                 f"Credential '{credential}' was last confirmed {self.age(credential):.0f} s ago "
                 f"and may be {most} s stale: {self._reason(credential)}"
@@ -210,14 +209,17 @@ class Sync:
         return max(0.0, self._draw(1 - JITTER, 1 + JITTER) * cadence - spent)
 
     def _cadence(self) -> float:
-        """Often enough that no credential gets stale while all is well."""
-        wishes = (one.max_stale / 3 for one in self._known.values() if one.max_stale)
+        """Often enough that no credential gets stale while all is well. What must be fresh is
+        looked at when it is used, but for agents that pull, who hand it out by themselves."""
+        least = FRESH_SECONDS if self._source.waits else self._poll * 3
+        told = (one.max_stale for one in self._known.values() if one.max_stale is not None)
+        wishes = ((most or least) / 3 for most in told)
         return min(self._poll, max(SHORTEST_PAUSE, min(wishes, default=self._poll)))
 
     @property
-    def _on_time(self) -> float:
-        """How old the last check is while all goes well; less than nothing once one has failed."""
-        return -1.0 if self._failures else self._poll * ON_TIME + ANSWER_SECONDS
+    def _freshness(self) -> float:
+        """How old a check may be that vouches for what must be fresh: none, once one has failed."""
+        return -1.0 if self._failures else FRESH_SECONDS
 
     async def _check(self, wait: float) -> bool:
         began = self._clock()

@@ -14,6 +14,15 @@ class GatewayError(Exception):
     """Base of every error this package raises on purpose; `str()` is one public sentence."""
 
 
+def let_go(error: BaseException | None) -> None:
+    """Forget the way that `error` came, once it is dealt with. What keeps the error (a reader does,
+    and whoever waits for an answer) is at hand on that way itself, beside bodies that are held: all
+    of it would stay in memory until the collector comes by."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class UsageError(GatewayError):
     """The operator asked for something that cannot mean anything (exit code 2). `about`: which part
     of it; empty: all of it together."""
@@ -188,7 +197,8 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(
             _row(
                 503,
                 Code.BUSY,
-                "Too many new keys are being verified. Try again in a second.",
+                "Too much is under way: new keys that are verified, large bodies, or tools. Try "
+                "again in a second.",
                 retry=True,
             ),
             _row(

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gateway.domain.audit.record import Named
 from gateway.domain.errors import Denied
 
 
@@ -24,7 +25,7 @@ class Handled(NamedTuple):
     `shadow`: the code with which a rule that is tried out would have refused it.
     `decoy`: what was used that nobody was given: `key:<id>`, or the name of a credential.
     `user`: for whom it is. `wanted`: the tool that it asks for; `tool`: the same, once that it is
-    called is on record.
+    called is on record, and `uses`: the credentials that it was called with.
     `trace` None: nobody traces.
     A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
     """
@@ -50,6 +51,7 @@ class Handled(NamedTuple):
     shadow: str = ""
     trace: Trace | None = None
     wanted: str = ""
+    uses: tuple[Named, ...] = ()
 
 
 def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_plus
 
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, with_form_fields
-from gateway.protocol.http.request import Header, media_type, refused
+from gateway.protocol.http.request import LOOKS_LIKE_ANOTHER, Header, media_type, refused
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -30,7 +30,14 @@ def with_headers(
 
 
 def names_of(headers: Iterable[Header]) -> frozenset[bytes]:
-    return frozenset(_plain(name) for name, _ in headers)
+    """As they are compared, and as they are."""
+    return frozenset(one for name, _ in headers for one in (_plain(name), name.lower()))
+
+
+def check_look_alikes(headers: Iterable[Header], names: frozenset[bytes]) -> None:
+    """Denied(bad_request) where another reader could take a header for one of these `names`."""
+    if any(_plain(name) in names and name.lower() not in names for name, _ in headers):
+        raise refused(LOOKS_LIKE_ANOTHER)
 
 
 @lru_cache(maxsize=1024)

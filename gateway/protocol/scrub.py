@@ -1,7 +1,8 @@
 """Secrets in a stream of bytes are replaced, however the stream is cut into pieces.
 
 A secret is looked for as it is and in the spellings that programs give to what they echo: base64
-at each of its three alignments, URL-encoded, hex, JSON, HTML. The end of what came is held back
+at each of its three alignments, URL-encoded, hex, JSON, HTML; and in all of them as if what came
+were one line, because base64 and hex are folded at some width. The end of what came is held back
 until more comes, as far as any secret could reach: how much that is does not depend on what stands
 there, or a caller who has guesses echoed piece by piece would learn from it how good they are.
 """
@@ -27,10 +28,10 @@ _LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
 # Shorter ones are in every text: to replace them would tell where they are, and break answers.
 SHORTEST = 4
 
-
-# As good as every event of a stream ends in one of these. Few secrets have a line break in them,
-# and those that do, as private keys, hardly an empty line.
-_ENDS = ((b"\n", b"\r"), (b"\n\n", b"\r\n\r\n"))
+# As good as every event of a stream ends in one of these: few secrets have a brace in them, and
+# those of several lines, as private keys, hardly an empty one.
+_OBJECT_ENDS = (b"}\n", b"}\r")
+_EMPTY_LINES = (b"\n\n", b"\r\r", b"\n\r")
 
 # The number of a spelling, and where in a text it begins and ends.
 Match = tuple[int, int, int]
@@ -39,8 +40,9 @@ Match = tuple[int, int, int]
 @dataclass(frozen=True, slots=True)
 class Patterns:
     """`found`: looks for all `spelled` at once, and of two that begin at one place takes the
-    longer one. `names`: what stands for each. `longest`: the length of the longest one. `ends`:
-    ends of lines, or empty lines, that none of them reaches across."""
+    longer one; none has an end of a line in it. `names`: what stands for each. `longest`: the
+    length of the longest one. `ends`: ends of objects, and empty lines, that none of them is looked
+    for across in a stream."""
 
     found: BytesAhoCorasick = field(repr=False)
     spelled: Sequence[bytes] = field(repr=False)
@@ -49,8 +51,11 @@ class Patterns:
     ends: tuple[bytes, ...]
 
     def matches(self, text: bytes) -> Sequence[Match]:
-        """Where secrets are, in order; none overlaps another."""
-        return self.found.find_matches_as_indexes(text)
+        """Where secrets are, in order, whatever ends of lines they are split by; none overlaps
+        another."""
+        bare = text.replace(b"\n", b"").replace(b"\r", b"")
+        found = self.found.find_matches_as_indexes(bare)
+        return list(_with_line_ends(text, found)) if found and len(bare) < len(text) else found
 
     def replaced(self, whole: bytes) -> bytes:
         """`whole`, with every secret in it replaced."""
@@ -62,13 +67,30 @@ class Patterns:
         return b"".join((*shown, whole[at:])) if shown else whole
 
 
+def _with_line_ends(text: bytes, found: Sequence[Match]) -> Iterator[Match]:
+    """Where in `text` is what was `found` in it without the ends of its lines."""
+    ends = re.finditer(rb"[\r\n]+|\Z", text)
+    end, skipped = next(ends), 0
+
+    def place(bare: int) -> int:
+        nonlocal end, skipped
+        while end.start() - skipped <= bare and end[0]:
+            skipped += len(end[0])
+            end = next(ends)
+        return bare + skipped
+
+    for number, start, last in found:
+        yield number, place(start), place(last - 1) + 1
+
+
 def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
     """For secrets as (name, value); None where there is nothing to look for."""
     names: dict[bytes, bytes] = {}
     for name, value in secrets:
         for spelling in spellings(value):
-            if len(spelling) >= SHORTEST:
-                names.setdefault(spelling, f"[redacted:{name}]".encode())
+            bare = spelling.translate(None, b"\r\n")
+            if len(bare) >= SHORTEST:
+                names.setdefault(bare, f"[redacted:{name}]".encode())
     if not names:
         return None
     longest_first = sorted(names, key=len, reverse=True)
@@ -79,16 +101,15 @@ def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
         tuple(longest_first),
         tuple(names[one] for one in longest_first),
         len(longest_first[0]),
-        _ends_beside(longest_first),
+        _ends_beside("\0".join(value.strip() for _, value in secrets).encode()),
     )
 
 
-def _ends_beside(spelled: Sequence[bytes]) -> tuple[bytes, ...]:
-    for ends in _ENDS:
-        # One that begins with a line break could begin within an empty line.
-        if not any(end in one or one[:1] in b"\r\n" for one in spelled for end in ends):
-            return ends
-    return ()
+def _ends_beside(secrets: bytes) -> tuple[bytes, ...]:
+    return (
+        *(() if b"}" in secrets else _OBJECT_ENDS),
+        *(() if any(end in secrets for end in _EMPTY_LINES) else _EMPTY_LINES),
+    )
 
 
 def spellings(secret: str) -> Iterator[bytes]:
@@ -162,12 +183,10 @@ def _in_latin(secret: str) -> Iterator[bytes]:
 
 
 def _in_other_lines(secret: str) -> Iterator[bytes]:
-    """With the ends of lines of other systems, and with none: as a shell writes what is in no
-    quotes, and as it is looked for in what comes in lines."""
+    """Whatever ends its lines, and as a shell writes what is in no quotes."""
     lines = secret.splitlines()
     if len(lines) > 1:
-        for end in ("\n", "\r\n", ""):
-            yield end.join(lines).encode()
+        yield "".join(lines).encode()
         yield " ".join(secret.split()).encode()
 
 
@@ -213,6 +232,14 @@ class Scrubber:
         """What of all that came can be shown by now."""
         return self._take(self._held + piece, final=False)
 
+    def whole_lines(self) -> bytes:
+        """What was held back in lines that have ended, where what follows is none of theirs."""
+        held = self._held
+        ended = max(held.rfind(b"\n"), held.rfind(b"\r")) + 1
+        shown = self._take(held[:ended], final=True)
+        self._held = held[ended:]
+        return shown
+
     def end(self) -> bytes:
         """What was held back: nothing follows that could make a secret of it."""
         return self._take(self._held, final=True)
@@ -236,12 +263,23 @@ class Scrubber:
     def _unsure(self, text: bytes) -> int:
         """Where the end of `text` begins that a spelling may reach into which is not all there."""
         known = self.patterns
-        earliest = max(0, len(text) - known.longest + 1)
+        if text.endswith(known.ends):
+            return len(text)
+        at, reach = len(text), known.longest - 1
+        # Two bytes may end a line behind each of a spelling's; empty lines without end do not wait.
+        earliest = max(0, at - 3 * reach)
+        while reach and at > earliest:
+            before = max(earliest, at - reach)
+            reach = text.count(b"\n", before, at) + text.count(b"\r", before, at)
+            at = before
         for end in known.ends:
-            found = text.rfind(end, earliest)
+            found = text.rfind(end, at)
             if found >= 0:
-                earliest = found + len(end)
-        return earliest
+                at = found + len(end)
+        # No spelling begins with these.
+        while text[at : at + 1] in (b"\n", b"\r"):
+            at += 1
+        return at
 
 
 def scrubbed_headers(

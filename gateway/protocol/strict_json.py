@@ -15,8 +15,9 @@ _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 _STEPS = [1 if byte in b"[{" else -1 for byte in range(256)]
 
-# Each takes up to half a microsecond of everybody's time, and a hundred bytes of memory.
+# Each takes up to half a microsecond of everybody's time, and so many bytes of memory.
 MOST_VALUES = 500_000
+_VALUE_BYTES = 100
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _TOO_MANY = re.compile(
     rb"(?:(?:[^\"\[{,]++|%b)*+[\[{,]){%d}+" % (_TEXT, MOST_VALUES + 1), re.DOTALL
@@ -37,8 +38,17 @@ def has_too_many(data: bytes) -> bool:
     # counted too, which takes far less time.
     if len(data) <= MOST_VALUES:
         return False
-    marks = data.count(b",") + data.count(b"[") + data.count(b"{")
-    return marks > MOST_VALUES and _TOO_MANY.match(data) is not None
+    return _marks(data) > MOST_VALUES and _TOO_MANY.match(data) is not None
+
+
+def weight(data: bytes) -> int:
+    """About how many bytes of memory `data` takes once it is read: at most, but for a few."""
+    return len(data) + _VALUE_BYTES * _marks(data)
+
+
+def _marks(data: bytes) -> int:
+    """At least as many as it has values, but for one."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def read(data: bytes | str) -> Any:

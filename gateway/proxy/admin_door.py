@@ -16,8 +16,8 @@ from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import read_exchange
 from gateway.proxy.ids import Ids
-from gateway.proxy.services import read_whole
 from gateway.proxy.streaming import LAST_CHUNK, chunk
+from gateway.proxy.uploads import read_whole
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import READING, Located

@@ -330,3 +330,5 @@ class ClientConnection(Stream):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._callbacks.bug(self, error)
             self._finish()
+        # One that was cancelled keeps all that was at hand where it was, a body that came too.
+        self._task = None

@@ -19,7 +19,7 @@ from gateway.protocol.cookies import read_cookies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.services import read_whole
+from gateway.proxy.uploads import read_whole
 from gateway.services.admission.locate import CONNECT_PREFIX, READING
 from gateway.services.audit.acts import asked_by
 from gateway.services.credentials.current import LiveCredentials
@@ -60,7 +60,7 @@ class Connect:
         try:
             link = await self._links.open(token, session)
             if link is None:
-                exchange.reply(_page(404, connect_page.page(lang, None)))
+                _refuse(exchange, lang)
             elif head.method == "POST":
                 await self._take(exchange, head, lang, token, session, link)
             else:
@@ -82,7 +82,7 @@ class Connect:
         form = read_form_or_deny(body, link)
         used = await self._links.use(token, session)
         if used is None:
-            exchange.reply(_page(404, connect_page.page(lang, None)))
+            _refuse(exchange, lang)
             return
         said, problem = await self._do(lang, link, form)
         place = f"Path=/connect/{token}; Max-Age={LINK_SECONDS}"
@@ -125,6 +125,12 @@ class Connect:
     async def _present(self, link: Link) -> list[str]:
         known = self._credentials.known
         return [one.name for one in link.wanted if link.id_of(one) in known]
+
+
+def _refuse(exchange: Exchange, lang: str) -> None:
+    """A page for people, and a refusal as any other to whoever counts them."""
+    exchange.refused(Denied(Code.NOT_FOUND))
+    exchange.reply(_page(404, connect_page.page(lang, None)))
 
 
 def read_form_or_deny(body: bytes, link: Link) -> Form:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
+from gateway.domain.audit.record import Named
 from gateway.domain.errors import Code, Denied
 from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
@@ -37,9 +38,9 @@ class Exchange:
     what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
     be read to know where it goes; `holding`: how much of bodies is in memory for it. `hide_usage`:
     the gateway has put into it that the answer is to end with its usage. `asked`: what it asks of a
-    server of tools. `tool`: which one was called, once that is on record. `user`: for whom it is.
-    `shadow`: the code with which a rule that is tried out would have refused it. `trace`: its place
-    in one, if somebody traces.
+    server of tools. `tool`: which one was called, once that is on record, and `uses`: with which
+    credentials. `user`: for whom it is. `shadow`: the code with which a rule that is tried out
+    would have refused it. `trace`: its place in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -54,6 +55,7 @@ class Exchange:
     hide_usage = False
     asked: Asked | None = None
     trace: Trace | None = None
+    uses: tuple[Named, ...] = ()
     limits = b""
     _waited = 0.0
 
@@ -144,7 +146,16 @@ class Exchange:
             self.shadow,
             self.trace,
             "" if rpc is None else rpc.tool,
+            self.uses,
         )
+
+    def let_go(self) -> None:
+        """It has ended: of its body nothing stays, though the connection may keep the rest."""
+        self.held = None
+        if self.asked is not None:
+            self.asked.rpc = None
+        if self.holding is not None:
+            self.holding.end()
 
     def close_after(self) -> None:
         """The connection ends with this answer."""

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from time import time
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, let_go
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
@@ -101,6 +101,7 @@ class Handler:
         try:
             await self._dispatch(exchange)
         except Denied as denied:
+            let_go(denied)
             exchange.refused(denied)
             if exchange.started:
                 exchange.abort()
@@ -113,10 +114,9 @@ class Handler:
             exchange.code, exchange.status = Code.INTERNAL, 500
             raise
         finally:
-            if exchange.holding is not None:
-                exchange.holding.end()
             if not exchange.unseen:
                 self._observe(exchange.handled())
+            exchange.let_go()
 
     def _dispatch(self, exchange: Exchange) -> Awaitable[None]:
         """To whoever answers at this path; Denied where nobody may."""

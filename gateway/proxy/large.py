@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
+from weakref import WeakValueDictionary
 
 from gateway.domain.errors import Code, Denied
 
-# What is shorter takes less than a few milliseconds at worst.
+# What is shorter is read in 20 milliseconds at worst.
 LARGE = 2**18
+# Of what one request holds; one that streams has as much in its buffers. Where others hold all that
+# may be held, what is small has its room.
+FREE = 2**16
 
+_NEVER = "This takes more memory than one key may have here."
 _FULL = "Too much of large bodies is under way. Try again in a second."
 
 Found = TypeVar("Found")
@@ -21,14 +26,18 @@ class Large:
     one key: its plan does not bind it before its bodies are read.
 
     There is one thread, since only one can run Python at a time: what is large takes turns with
-    what is large, and keeps no other work from its threads.
+    what is large, one of each key, and keeps no other work from its threads.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.most_of_one = most // 2
         self._held = 0
         self._by_key: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, "large")
+        self._free = asyncio.Lock()
+        # As long as somebody waits for one.
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
 
     def holding(self, key_id: str) -> "Holding":
         """For what one request of this key will hold."""
@@ -37,18 +46,30 @@ class Large:
     def take(self, key_id: str, size: int) -> None:
         """Denied(busy) where there is no room for so much more; below zero, it is given back."""
         of_key = self._by_key.get(key_id, 0) + size
-        if size > 0 and (self._held + size > self._most or of_key > self._most // 2):
+        if size > 0 and (self._held + size > self._most or of_key > self.most_of_one):
             raise Denied(Code.BUSY, _FULL, retry_after=1)
         self._held += size
         self._by_key[key_id] = of_key
         if not of_key:
             del self._by_key[key_id]
 
-    async def do(self, size: int, work: Callable[[*Given], Found], *given: *Given) -> Found:
-        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes."""
+    async def do(
+        self, key_id: str, size: int, work: Callable[[*Given], Found], *given: *Given
+    ) -> Found:
+        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes.
+        `key_id`: whose it is; empty: not known yet."""
         if size < LARGE:
             return work(*given)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+        turn = self._turns.setdefault(key_id, asyncio.Lock())
+        async with turn, self._free:
+            loop = asyncio.get_running_loop()
+            working = loop.run_in_executor(self._thread, work, *given)
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                # The thread cannot be told: until it is done, what it was given is held.
+                await asyncio.wait([working])
+                raise
 
     def close(self) -> None:
         """Nobody waits for what is still done."""
@@ -66,9 +87,13 @@ class Holding:
         self._size = 0
 
     def take(self, size: int) -> None:
-        """As `Large.take`."""
-        self._large.take(self._key_id, size)
-        self._size += size
+        """As `Large.take`, beyond what is free; Denied(body_too_large) where it would find no room
+        at any time."""
+        size += self._size
+        if size - FREE > self._large.most_of_one:
+            raise Denied(Code.BODY_TOO_LARGE, _NEVER, close=True)
+        self._large.take(self._key_id, max(size, FREE) - max(self._size, FREE))
+        self._size = size
 
     def end(self) -> None:
         self.take(-self._size)

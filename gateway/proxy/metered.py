@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, let_go
 from gateway.domain.usage import TokensUsed
 from gateway.protocol.http.answer import AnswerHead, read_answer
 from gateway.protocol.http.events import is_event_stream
@@ -60,11 +59,12 @@ class Metering:
         """The caller has left: read what is left for what it says of itself, for a while."""
         connection.deadline.set(READ_ON_SECONDS)
         try:
-            with suppress(TimeoutError, GatewayError, ConnectionError):
-                async with asyncio.timeout(READ_ON_SECONDS):
-                    body = self._body or await self._await_body(connection)
-                    while await body.readany():
-                        pass
+            async with asyncio.timeout(READ_ON_SECONDS):
+                body = self._body or await self._await_body(connection)
+                while await body.readany():
+                    pass
+        except (TimeoutError, GatewayError, ConnectionError) as cut:
+            let_go(cut)
         finally:
             self.settle()
             connection.drop()

@@ -4,7 +4,7 @@ from functools import partial
 
 import orjson
 
-from gateway.domain.errors import Code, Denied, not_allowed
+from gateway.domain.errors import Code, Denied, let_go, not_allowed
 from gateway.domain.keys.judgement import may_act_for
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Dialect
@@ -28,7 +28,8 @@ from gateway.proxy.forward import UPSTREAM_FAILED
 from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import PassedOverError
-from gateway.proxy.services import Services, read_whole
+from gateway.proxy.services import Services
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import READING, Located, locate_model, locate_no_model
@@ -40,9 +41,15 @@ class Models:
     """Answers what is asked of the catalogue, and finds the model that a request is for."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, services: Services, spender: Spender, large: Large
+        self,
+        gatekeeper: Gatekeeper,
+        services: Services,
+        spender: Spender,
+        large: Large,
+        uploads: Uploads,
     ) -> None:
         self._large = large
+        self._uploads = uploads
         self._spender = spender
         self._gatekeeper = gatekeeper
         self._services = services
@@ -62,12 +69,10 @@ class Models:
             return None
         if head.method != "POST":
             return locate_no_model(asked)
-        if not head.has_body:
-            read_prompt(b"")
-        exchange.holding = self._large.holding(caller.key_id)
-        expects = b"expect" in head.fields
-        body = await read_whole(exchange, LONGEST_PROMPT, expects=expects)
-        prompt, telling = await self._large.do(len(body), _read, asked, head.headers, body)
+        body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
+        prompt, telling = await self._large.do(
+            caller.key_id, len(body), _read, asked, head.headers, body
+        )
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
         return locate_model(asked, prompt.model, policies)
@@ -85,6 +90,7 @@ class Models:
                 continue
             except Denied as denied:
                 if not last and denied.code in UPSTREAM_FAILED and not exchange.started:
+                    let_go(denied)
                     continue
                 raise
             return
@@ -126,7 +132,8 @@ def _listed(head: RequestHead, asked: ModelPath, policies: Policies, caller: Ide
     names = [
         model.name
         for model in policies.models.values()
-        if model.dialect is asked.dialect
+        # OpenAI's list is of all there is; Anthropic's clients know no other's.
+        if asked.dialect in (Dialect.OPENAI, model.dialect)
         and caller.grants.allow(Scope("models", model.name, DEFAULT_ACTION))
     ]
     if asked.listed and asked.listed not in names:

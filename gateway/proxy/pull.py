@@ -70,6 +70,10 @@ class Pull:
                 break
             waited = True
             await self._credentials.changed(min(left, LOOK_SECONDS))
+        if waited and not pulled.news:
+            # What must be fresh was so when it was asked for.
+            await self._credentials.try_freshen(ids)
+            pulled = pull(self._credentials, ids, asked.since)
         if waited and pulled.news:
             await self._still_stands(located, passage, user)
         return pulled

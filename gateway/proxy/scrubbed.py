@@ -14,7 +14,8 @@ from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
 
 _DRAFT_LIMITS = frozenset({b"ratelimit", b"ratelimit-policy"})
-_REFUSALS = frozenset({401, 403})
+# Clouds say 403 of a key that does not sign.
+_REFUSALS, _SIGNED_REFUSALS = (401,), (401, 403)
 _CODING = b"content-encoding"
 _PLAIN = frozenset({b"", b"identity"})
 _COMPRESSED = (
@@ -62,7 +63,9 @@ def scrubbed(
 
 def check_refused(dress: Dress, head: AnswerHead) -> None:
     """RefusedCredentialError where the answer means that what was put into the call is no good."""
-    if head.status in _REFUSALS and dress.values.uses:
+    values = dress.values
+    refusals = _REFUSALS if values.signing is None else _SIGNED_REFUSALS
+    if values.uses and head.status in refusals:
         raise RefusedCredentialError("The service refused the credential.")
 
 

@@ -7,12 +7,13 @@ from gateway.crypto.signing import prepare
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
-from gateway.protocol.inject import with_fields
+from gateway.protocol.inject import check_look_alikes, with_fields
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import RefusedCredentialError
+from gateway.proxy.uploads import read_whole
 from gateway.proxy.upstream.dress import Dress, Errand
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.audit.writing import Audit
@@ -55,6 +56,7 @@ class Services:
         injected = self._injector.kept(agent, inject, user)
         if injected is None:
             injected = await self._injector.values(agent, inject, user)
+        check_look_alikes(outgoing.head.headers, injected.newest.names)
         body = None
         if errand is not None:
             errand.check(injected)
@@ -97,7 +99,7 @@ class Services:
             dress.body = dress.errand.body(values)
         elif dress.body is not None and values.body:
             given = dress.body, outgoing.head.headers, values.body
-            dress.body = await self._large.do(len(dress.body), with_fields, *given)
+            dress.body = await self._large.do(exchange.key_id, len(dress.body), with_fields, *given)
         await self.record(exchange, outgoing, values, dress.errand)
         outgoing.dress = dress
         await self._forwarder.forward(exchange, outgoing)
@@ -111,7 +113,10 @@ class Services:
         self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: Errand | None
     ) -> None:
         """What is about to be done with which credentials; Denied(audit_unavailable)."""
-        if not (values.uses or (errand is not None and errand.on_record)):
+        calls = errand is not None and errand.on_record
+        # What goes into arguments goes into nothing else that is sent to a server of tools.
+        uses = values.uses if errand is None or calls else values.uses_beside
+        if not (uses or calls):
             return
         await self._audit.record(
             AuditEvent(
@@ -122,11 +127,11 @@ class Services:
                 agent=outgoing.agent.place,
                 user=outgoing.head.user or "",
                 tool="" if errand is None else errand.tool,
-                credentials=values.uses,
+                credentials=uses,
             )
         )
         if errand is not None:
-            exchange.tool = errand.tool
+            exchange.tool, exchange.uses = errand.tool, uses
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:
@@ -144,18 +149,3 @@ async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes
     if most is not None and len(body) > most:
         raise Denied(Code.BODY_TOO_LARGE, close=True)
     return body
-
-
-async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
-    """The whole body; Denied(body_too_large) where it is longer than `most`, Denied(busy) where too
-    much is held already."""
-    if expects:
-        exchange.expect_continue()
-    pieces = bytearray()
-    while piece := await exchange.read_body():
-        pieces += piece
-        if len(pieces) > most:
-            raise Denied(Code.BODY_TOO_LARGE, close=True)
-        if exchange.holding is not None:
-            exchange.holding.take(len(piece))
-    return bytes(pieces)

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, let_go
 from gateway.protocol.http.events import ends_at_boundary, error_event
 from gateway.proxy.body import Body
 from gateway.proxy.deadline import Deadline
@@ -53,7 +53,8 @@ class AnswerStream:
         """
         try:
             await self._relay(idle)
-        except (CutError, ConnectionError):
+        except (CutError, ConnectionError) as cut:
+            let_go(cut)
             # Only chunks can be left without an end; a length could be filled by the last word.
             if self._cut_for is not None and self._events and self._chunked:
                 self._say_why(self._cut_for)

@@ -17,7 +17,8 @@ class Handover:
     """`data`, `admin`: descriptors of listening sockets; `line`: of the line to the supervisor.
 
     `seat`: a number that no other living worker has. `metrics`: a directory that all share.
-    `store`: the URL of the supervisor's embedded store, if it has one.
+    `store`: the URL of the supervisor's embedded store, if it has one. `successor`: others have
+    served before it.
     """
 
     data: tuple[int, ...]
@@ -26,6 +27,7 @@ class Handover:
     seat: int
     metrics: str
     store: str | None
+    successor: bool
 
     @property
     def descriptors(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 from gateway.workers.handover import READY, SPENT, Handover
 
@@ -76,6 +77,8 @@ def spawner(
     """Starts workers by running this very command again, so that files it reads, and its code,
     are those of the moment. Each in a session of its own: Ctrl-C is for the supervisor."""
 
+    started = count()
+
     def spawn(seat: int) -> WorkerProcess:
         line, theirs = socket.socketpair()
         with theirs:
@@ -86,6 +89,7 @@ def spawner(
                 seat,
                 metrics,
                 store,
+                successor=next(started) > 0,
             )
             process = subprocess.Popen(
                 [sys.executable, *sys.orig_argv[1:]],

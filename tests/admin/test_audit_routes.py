@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.crypto.audit_key import audit_keys
+from gateway.crypto.audit_key import AuditKeys, audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import AuditEvent
@@ -26,9 +26,11 @@ KEYS = audit_keys(MasterKeys((MASTER,)))
 LONG = 15.0
 
 
-async def write(world: World, *consumers: str, event: str = "credential.use") -> None:
+async def write(
+    world: World, *consumers: str, event: str = "credential.use", keys: AuditKeys = KEYS
+) -> None:
     """Records of these, in a chain of their own."""
-    audit = Audit(AuditStore(world.client, world.store.prefix), KEYS)
+    audit = Audit(AuditStore(world.client, world.store.prefix), keys)
     await asyncio.gather(*(audit.record(AuditEvent(event, consumer=one)) for one in consumers))
     await audit.close()
 
@@ -175,6 +177,18 @@ async def test_verifying_names_the_first_bad_record(world: World, ask: Ask, admi
     assert "number 3" in bad["reason"]
     two = await asyncio.gather(*(ask(admin, "GET", "/audit/verify") for _ in range(2)))
     assert sorted(one.status for one in two) in ([200, 200], [200, 409])
+
+
+async def test_acts_that_nobody_signed_are_counted_and_not_ok(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    for event in ("key.create", "key.revoke"):
+        await write(world, "sales", event=event, keys=audit_keys(MasterKeys(())))
+    await write(world, "one")
+    told = (await ask(admin, "GET", "/audit/verify")).json
+    first = (await world.client.xrange(f"{world.store.prefix}audit"))[0][0]
+    assert (told["ok"], told["bad"], told["unsigned"]) == (False, first, 4)
+    assert "not signed" in told["reason"] and told["records"] == 6
 
 
 async def test_where_the_stream_cannot_be_read_it_is_said_at_once(

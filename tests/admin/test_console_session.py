@@ -14,14 +14,19 @@ from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
+from gateway.crypto.audit_key import audit_keys
+from gateway.crypto.envelope import MasterKeys
+from gateway.domain.audit.record import AuditEvent
 from gateway.domain.keys.key import Key, checksum, parse
 from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
+from gateway.services.audit.writing import Audit
 from gateway.services.credentials.vault import State as CredentialState
 from gateway.services.keys.bulk import Act
+from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
 from tests.flows.test_attacks import wrong
 from tests.flows.world import Answer, World, new_world
@@ -312,6 +317,17 @@ async def test_pages_are_framed_by_nobody_and_run_nothing_in_line(world: World, 
         assert "unsafe" not in policy
         assert page.headers["Cache-Control"] == "no-store"
         assert not re.search(rb"<script(?! src)|style=|\son\w+=|https?://", page.body)
+
+
+async def test_the_page_of_the_audit_tells_of_acts_that_nobody_signed(
+    world: World, admin: Key
+) -> None:
+    audit = Audit(AuditStore(world.client, world.store.prefix), audit_keys(MasterKeys(())))
+    await audit.record(AuditEvent("key.create", consumer="made-up"))
+    await audit.close()
+    page = (await get(world, "audit/verify", await sign_in(world, admin))).body.decode()
+    assert "or are not signed" in page and "it is not signed" in page
+    assert "Acts on keys that nobody signed: 2<" in page
 
 
 async def test_whoever_is_not_signed_in_sees_nothing_else(world: World, admin: Key) -> None:

@@ -299,7 +299,7 @@ async def test_the_audit_is_followed_paused_verified_and_exported(page: Page, wo
     await world.client.delete(name)
     await world.client.xadd(name, {"record": edited}, id=entry)
     await page.get_by_role("button", name="Verify").click()
-    await page.get_by_text("Records were changed, dropped or made up.").wait_for()
+    await page.get_by_text("Records were changed, dropped or made up").wait_for()
     assert entry in await page.get_by_role("status").first.inner_text()
 
 

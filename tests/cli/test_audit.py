@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from gateway.domain.audit.record import digest
 from gateway.domain.settings import StoreSettings
 from tests.cli.key_commands import COMMAND
 from tests.cli.vault_commands import OTHER_MASTER, VaultCommands
@@ -136,6 +137,53 @@ def test_a_record_that_was_rewritten_is_found_with_the_right_key_alone(
     assert other.code == 1 and "not given" in other.json["reason"]
 
 
+def resigned(record: Any, **changes: Any) -> str:
+    """The record of an act as anybody can make it, who knows what makes unsigned ones."""
+    forged = {**record, "signer": "", **changes}
+    return json.dumps({**forged, "hash": digest(forged, b"unsigned")})
+
+
+@pytest.mark.parametrize("forgery", ["an act made up", "a chain rewritten"])
+def test_an_act_on_a_key_that_anybody_could_have_made_is_bad_but_where_it_is_meant(
+    forgery: str, vault: VaultCommands, redis: Any
+) -> None:
+    made = vault.gateway("keys", "create", "--consumer", "sales", "--scope", "agents/*")
+    assert made.code == 0 and vault.gateway("audit", "verify").code == 0
+    (first, fields), (last, end) = redis.xrange("gw:audit")
+    act, its_end = json.loads(fields["record"]), json.loads(end["record"])
+    if forgery == "an act made up":
+        text = resigned(act, actor="operator:innocent", event="key.revoke", chain="abcdefabcdef")
+        bad = redis.xadd("gw:audit", {"record": text})
+    else:
+        redis.delete("gw:audit")
+        text = resigned(act, actor="operator:innocent")
+        bad = redis.xadd("gw:audit", {"record": text}, id=first)
+        text = resigned(its_end, prev=json.loads(text)["hash"])
+        redis.xadd("gw:audit", {"record": text}, id=last)
+    ended = vault.gateway("audit", "verify", "--json")
+    assert ended.code == 1 and not ended.json["ok"] and ended.json["bad"] == bad
+    assert "not signed" in ended.json["reason"] and "--allow-unsigned" in ended.said
+    assert vault.gateway("audit", "anchor").code == 1
+    for words in ("verify", "anchor"):
+        assert vault.gateway("audit", words, "--allow-unsigned").code == 0
+    told = vault.gateway("audit", "verify", "--allow-unsigned", "--json")
+    assert told.json["unsigned"] == (1 if forgery == "an act made up" else 2)
+
+
+def test_acts_without_the_master_key_hide_nothing_worse(vault: VaultCommands, redis: Any) -> None:
+    create = ("keys", "create", "--consumer", "sales", "--scope", "agents/*")
+    assert vault.gateway(*create, GATEWAY_MASTER_KEY="").code == 0
+    assert "no master key" in vault.gateway("audit", "verify", GATEWAY_MASTER_KEY="").said.lower()
+    assert vault.gateway("audit", "verify", "--allow-unsigned").code == 0
+    for name in ("aa", "bb"):
+        vault.set(name, "v")
+    entries = redis.xrange("gw:audit")
+    redis.xdel("gw:audit", entries[2][0])
+    for more in ((), ("--allow-unsigned",)):
+        ended = vault.gateway("audit", "verify", *more, "--json")
+        assert ended.code == 1 and ended.json["bad"] == entries[3][0]
+
+
 def test_an_export_begins_where_it_is_asked_to(vault: VaultCommands) -> None:
     vault.set("aa", "v")
     whole = vault.gateway("audit", "export").out
@@ -260,6 +308,29 @@ def test_what_retention_dropped_is_said_and_is_no_alarm(
     assert ended.code == 0
     assert "1 chains of the anchor cannot be compared" in ended.said
     assert "1 chains begin before what is here" in ended.said
+
+
+def test_whoever_verifies_what_retention_trimmed_is_told_what_to_say(
+    vault: VaultCommands, redis: Any, tmp_path: Path
+) -> None:
+    """Of the stream the gateway's settings, of an export that it is no whole one."""
+    for name in ("aa", "bb"):
+        vault.set(name, "v")
+    path = tmp_path / "anchor.json"
+    assert vault.gateway("audit", "anchor", "--out", str(path)).code == 0
+    redis.xtrim("gw:audit", maxlen=1, approximate=False)
+    file = tmp_path / "export.jsonl"
+    file.write_text(vault.gateway("audit", "export").out)
+    for place, advice in (((), "GATEWAY_AUDIT_RECORDS"), (("--file", str(file)), "--partial")):
+        ended = vault.gateway("audit", "verify", *place)
+        assert ended.code == 1 and "are missing" in ended.said and advice in ended.said
+    assert vault.gateway("audit", "verify", GATEWAY_AUDIT_RECORDS="1").code == 0
+    assert vault.gateway("audit", "verify", "--file", str(file), "--partial").code == 0
+    # All that is left is of a chain that the anchor knows nothing of.
+    redis.delete("gw:audit")
+    vault.set("cc", "v")
+    ended = vault.gateway("audit", "verify", "--anchor", str(path))
+    assert ended.code == 1 and "GATEWAY_AUDIT_RECORDS" in ended.said
 
 
 @pytest.mark.parametrize(

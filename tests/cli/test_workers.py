@@ -18,7 +18,7 @@ from gateway.server import ONE_WISH_SECONDS
 from gateway.store.workers import TTL_SECONDS
 from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue, slow_agent
 from tests.cli.serving import PATIENCE, refused
-from tests.cli.vault_commands import MASTER
+from tests.cli.vault_commands import MASTER, VaultCommands
 from tests.flows.world import PEPPER
 
 
@@ -329,3 +329,26 @@ async def test_the_embedded_store_is_the_supervisors_and_outlives_every_worker(
         made.served.stop()
         assert await made.served.ends() == 0
     assert not (tmp_path / ".gateway" / "store.sock").exists()
+
+
+async def test_a_credential_that_is_gone_keeps_no_worker_from_standing_in_for_another(
+    settings: dict[str, str], client: Redis, store: StoreSettings, tmp_path: Path
+) -> None:
+    """The policies of a gateway that serves name it still: one process after another would end,
+    and none could be replaced."""
+    key = await issue(client)
+    vault = VaultCommands(store, tmp_path)
+    await asyncio.to_thread(vault.set, "crm", "a-value")
+    named = "services:\n  crm: {upstream: 'http://127.0.0.1:9', inject: {credential: '%s'}}\n"
+    with (tmp_path / "policies" / "a.yaml").open("a") as policies:
+        policies.write(named % "${credentials.crm}")
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        ended = await asyncio.to_thread(vault, "delete", "crm", "--yes")
+        assert ended.code == 0, ended.said
+        os.kill(made.pids.pop(0), signal.SIGKILL)
+        told = await made.served.event("policy_problem")
+        assert told["message"] == "there is no credential 'crm'"
+        connection = await made.connect_to(await made.next_pid())
+        assert (await connection.get("/agents/a/quick", key.text)).status == 200
+    code, said = await refused("serve", folder=tmp_path, settings=settings)
+    assert code == 1 and "there is no credential 'crm'" in said

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.client.sync import Changes, SourceError, Sync, UnavailableError
-from gateway.domain.credentials import CredentialId
+from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.services.credentials.source import WrongMasterKeyError
 from tests.flows.own_store import own_store
 from tests.services.vaults import Vault
@@ -233,7 +233,7 @@ async def test_what_must_be_fresh_is_checked_when_it_is_used() -> None:
         sync = vault.sync()
         await sync.check()
         both = (CredentialId("fresh"), CredentialId("any"))
-        vault.now += 10
+        vault.now += 1
         await vault.write("fresh", 2, max_stale=0)
         await sync.freshen(both[1:])
         assert vault.value(sync, "fresh") == "fresh-1"
@@ -303,6 +303,41 @@ async def test_a_credential_that_may_be_stale_for_seconds_is_checked_more_often(
     sync = vault.sync(draw=lambda low, high: 1.0)
     await sync.check()
     assert sync._pause(0.0) == 2.0
+
+
+class HeldBack:
+    """What an agent pulls from: one credential that must be fresh."""
+
+    waits = True
+
+    async def fetch(self, since: int, wait: float) -> Changes:
+        found = Credential(CredentialId("aa"), "api_key", Version(1, {"value": "x"}), max_stale=0)
+        return Changes(1, () if since else (found,))
+
+
+async def test_an_agent_holds_what_must_be_fresh_for_two_seconds_and_asks_more_often() -> None:
+    """It hands it out without asking: to hold it for longer than what may be stale for a second
+    or two would make it the least strict of all."""
+    now = 0.0
+    sync = Sync(HeldBack(), 15.0, clock=lambda: now, draw=lambda low, high: high)
+    assert await sync.check()
+    assert sync._pause(0.0) < 1.0
+    now = 1.9
+    assert sync.get(CredentialId("aa"))
+    now = 2.1
+    with pytest.raises(UnavailableError, match="may be 0 s stale"):
+        sync.get(CredentialId("aa"))
+    assert await sync.check()
+    assert sync.get(CredentialId("aa"))
+
+
+async def test_a_gateway_looks_at_what_must_be_fresh_when_it_is_used_and_not_in_between(
+    vault: Vault,
+) -> None:
+    await vault.write("aa", max_stale=0)
+    sync = vault.sync(draw=lambda low, high: 1.0)
+    await sync.check()
+    assert sync._pause(0.0) == 15.0
 
 
 async def test_whoever_waits_for_a_change_is_woken_by_it_and_by_nothing_else(vault: Vault) -> None:

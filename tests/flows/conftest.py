@@ -8,6 +8,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
+from gateway.services.audit import denials
 from tests.flows.world import World, new_world
 
 
@@ -20,3 +21,10 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 async def world(store: StoreSettings, client: Redis) -> AsyncIterator[World]:
     async with new_world(store, client) as made:
         yield made
+
+
+@pytest.fixture
+def short_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted of refusals is told within a second."""
+    monkeypatch.setattr(denials, "FOLD_SECONDS", 0.5)
+    monkeypatch.setattr(denials, "TICK_SECONDS", 0.05)

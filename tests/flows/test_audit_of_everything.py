@@ -16,7 +16,6 @@ from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Sync
 from gateway.domain.credentials import Version, parse_id
 from gateway.domain.settings import StoreSettings
-from gateway.services.audit import denials
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines, rotated
 from tests.flows.audit import come, metric, records
@@ -30,12 +29,6 @@ services:
     upstream: {url}
     inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}
 """
-
-
-@pytest.fixture
-def short_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denials, "FOLD_SECONDS", 0.5)
-    monkeypatch.setattr(denials, "TICK_SECONDS", 0.05)
 
 
 async def test_a_refusal_of_a_proven_key_is_on_record_with_all_that_is_known(world: World) -> None:

@@ -20,6 +20,7 @@ from gateway.services.audit.writing import Audit
 from gateway.services.credentials.links import Links
 from gateway.store.audit import AuditStore
 from gateway.store.links import LinkStore
+from tests.flows.audit import come
 from tests.flows.raw import exchange
 from tests.flows.services import backend, put
 from tests.flows.world import MASTER, Answer, World, new_world
@@ -115,6 +116,18 @@ async def test_an_unknown_a_used_and_an_ended_link_are_one_page(world: World) ->
     answers = [await get(world, path) for path in paths]
     assert {answer.status for answer in answers} == {404}
     assert len({answer.body for answer in answers}) == 1
+
+
+async def test_links_that_are_none_are_counted_as_refusals_without_a_key_are(
+    short_folds: None, world: World
+) -> None:
+    used = await new_link(world)
+    await post(world, used, f"name=crm&field.value={VALUE}")
+    for path in (used, "/connect/" + "x" * 32, "/connect/short"):
+        assert (await get(world, path)).status == 404
+    (one,) = await come(world, "request.denied", 1)
+    assert (one["code"], one["status"], one["count"]) == ("not_found", 404, 3)
+    assert one["key_id"] == ""
 
 
 async def test_no_value_and_no_token_is_anywhere_but_where_it_belongs(

@@ -259,7 +259,7 @@ async def test_bodies_that_are_held_whole_take_so_much_memory_and_half_of_it_for
 ) -> None:
     """A plan binds nobody before its bodies are read."""
     limits = ListenerLimits(max_held=400_000)
-    body = b'{"model":"local","x":"%b"}' % (b"x" * 150_000)
+    body = b'{"model":"local","x":"%b"}' % (b"x" * 200_000)
     async with (
         new_world(store, client, limits=limits) as world,
         backend() as there,

@@ -255,6 +255,8 @@ async def test_a_log_that_was_rotated_away_is_made_anew(log: Log) -> None:
         log.path.rename(log.path.with_name("access.log.1"))
         await world.call(key)
     assert len(log.path.read_text().splitlines()) == 1
+    # Nor is it there for the tools that are programs.
+    assert log.path.stat().st_mode & 0o007 == 0
 
 
 async def test_a_log_that_cannot_be_written_holds_nobody_up(

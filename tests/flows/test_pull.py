@@ -300,6 +300,21 @@ async def test_a_vault_that_is_away_fails_no_pull_that_the_cache_can_serve(
             await asyncio.sleep(0.1)
 
 
+async def test_what_must_be_fresh_is_looked_at_again_at_the_end_of_a_wait(
+    apart: tuple[World, Vault, OwnStore],
+) -> None:
+    world, _, own = apart
+    key = await world.issue("gateway/credentials")
+    path = "/v1/credentials?names=fresh"
+    since = f"{path}&since={(await world.call(key, path)).json['revision']}&wait=2.5"
+    assert (await world.call(key, since)).status == 304
+    waiting = asyncio.create_task(world.call(key, since))
+    await asyncio.sleep(0.2)
+    own.kill()
+    answer = await waiting
+    assert answer.status == 200 and answer.json["unavailable"] == ["fresh"]
+
+
 async def test_a_gateway_whose_vault_never_answered_is_not_ready_and_says_so(
     store: StoreSettings, client: Redis
 ) -> None:

@@ -72,7 +72,7 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
         headers={
             "X-API-Key": key.text,
             "x-token": "mine",
-            "X_Token": "mine",
+            "Content-Encoding": "gzip",
             "Content-Type": "application/json",
         },
         data='{"secret": "mine", "SECRET": "", "\\u017fecret": "", "n": 12345678901234567890123}',
@@ -82,7 +82,7 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     assert arrived.path == "/x?a=1&b=%26&api_key=crm-secret-1"
     assert arrived.headers["authorization"] == ["Bearer crm-secret-1"]
     assert arrived.headers["x-token"] == ["crm-secret-1"]
-    assert b"mine" not in arrived.body and "x_token" not in arrived.headers
+    assert b"mine" not in arrived.body and "content-encoding" not in arrived.headers
     assert json.loads(arrived.body) == {"secret": "crm-secret-1", "n": 12345678901234567890123}
     assert arrived.headers["content-length"] == [str(len(arrived.body))]
     part = '--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
@@ -93,6 +93,24 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     assert answer.status == 200
     ours = [("secret", "crm-secret-1"), ("more", "kept")]
     assert there.last.body.decode() == "".join(part % field for field in ours) + "--B--\r\n"
+
+
+async def test_a_look_alike_of_a_header_that_is_put_in_is_refused(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    inject = {"headers": {"X-Token": "${credentials.crm}", "its_own": "${credentials.crm}"}}
+    put(world, service(there, inject=inject))
+    key = await world.issue("services/crm")
+    for name in ("X_Token", "x.token", "Accept_Encoding", "If_Range", "its.own"):
+        answer = await world.call(key, "/services/crm/x", headers={name: "mine"})
+        assert (answer.status, answer.code) == (400, "bad_request"), name
+    assert not there.arrived
+    assert not [one for one in await records(world) if one["event"] == "credential.use"]
+    answer = await world.call(
+        key, "/services/crm/x", headers={"Its_Own": "mine", "X_Other": "kept"}
+    )
+    assert answer.status == 200 and there.last.headers["x_other"] == ["kept"]
+    assert there.last.headers["its_own"] == ["crm-secret-1"]
 
 
 async def test_a_session_that_was_opened_with_a_credential_is_nobodys_cookie(
@@ -241,18 +259,33 @@ def picky(valid: str) -> Any:
 
 
 @pytest.mark.denial("upstream_auth_failed")
-@pytest.mark.parametrize("status", [401, 403])
 async def test_a_service_that_refuses_the_credential_is_told_apart_from_a_refused_key(
-    status: int, world: World, vault: Vault, there: Backend
+    world: World, vault: Vault, there: Backend
 ) -> None:
     async def refuse(request: web.Request, body: bytes) -> web.Response:
-        return web.Response(status=status, text="crm-secret-1 is wrong")
+        return web.Response(status=401, text="crm-secret-1 is wrong")
 
     there.answer = refuse
     put(world, service(there, inject=TOKEN))
     answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
     assert (answer.status, answer.code) == (502, "upstream_auth_failed")
     assert b"crm-secret" not in answer.body and len(there.arrived) == 1
+
+
+async def test_what_a_credential_may_not_do_is_the_services_own_answer(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    async def forbid(request: web.Request, body: bytes) -> web.Response:
+        text = f"{request.headers['X-Token']} may not read this"
+        return web.Response(status=403, text=text, headers={"X-Why": "owner"})
+
+    there.answer = forbid
+    put(world, service(there, inject=TOKEN))
+    await vault.write("crm", 2, grace=int(time.time()) + 60)
+    await seen(world, "crm", 2)
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert (answer.status, answer.body) == (403, b"[redacted:crm] may not read this")
+    assert answer.headers["X-Why"] == "owner" and len(there.arrived) == 1
 
 
 async def test_after_a_rotation_what_was_before_is_tried_once(

@@ -90,6 +90,50 @@ async def test_a_streamed_answer_is_searched_across_its_pieces(
     assert answer.body == expected
 
 
+async def test_an_echo_is_not_had_in_parts_that_hold_half_a_secret_each(
+    world: World, there: Backend
+) -> None:
+    async def part(request: web.Request, body: bytes) -> web.Response:
+        text = f"<{request.headers.get('X-Token', 'a whole text that holds nothing')}>".encode()
+        asked = request.http_range
+        return web.Response(body=text[asked], status=200 if asked == slice(None, None, 1) else 206)
+
+    there.answer = part
+    key = await world.issue("services/crm")
+    for half in ("bytes=0-12", "bytes=13-"):
+        headers = {"Range": half, "If-Range": '"v1"'}
+        answer = await world.call(key, "/services/crm/x", headers=headers)
+        assert (answer.status, answer.body) == (200, b"<[redacted:crm]>")
+        assert not {"range", "if-range"} & there.last.headers.keys()
+    put(world, service(there))
+    answer = await world.call(key, "/services/crm/x", headers={"Range": "bytes=1-7"})
+    assert (answer.status, answer.body) == (206, b"a whole")
+
+
+@pytest.mark.parametrize("piece", [40, 10_000])
+async def test_what_is_folded_at_some_width_is_found_across_its_lines(
+    piece: int, world: World, there: Backend
+) -> None:
+    text = (
+        base64.encodebytes(b"x" * 51 + SECRET.encode())
+        + f"{SECRET[:9]}\r\n{SECRET[9:]}.\n".encode()
+    )
+
+    async def fold(request: web.Request, body: bytes) -> web.StreamResponse:
+        if piece > len(text):
+            return web.Response(body=text)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for at in range(0, len(text), piece):
+            await response.write(text[at : at + piece])
+            await asyncio.sleep(0.01)
+        return response
+
+    there.answer = fold
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert answer.body == b"eHh4" * 17 + MARKER + b"\n" + MARKER + b".\n"
+
+
 async def test_what_holds_no_secret_is_passed_on_byte_for_byte(
     world: World, there: Backend
 ) -> None:

@@ -100,6 +100,8 @@ async def test_the_cloud_finds_the_signature_right(
     put(world, service(there, upstream=f"{there.url}/base", inject=inject, sign=sign))
     key = await world.issue("services/crm")
     theirs = {"X-Amz-Date": "old", "x-acs-date": "old", "X-Amz-Security-Token": "mine"}
+    # What only signs is in no echo that could be had in parts.
+    theirs["Range"] = "bytes=1-7"
     answer = await world.call(
         key, "/services/crm/things?b=2&a=1", "POST" if data else "GET", headers=theirs, data=data
     )
@@ -110,6 +112,9 @@ async def test_the_cloud_finds_the_signature_right(
     token = "x-amz-security-token" if scheme == "aws4" else "x-acs-security-token"
     assert arrived.headers[token] == ["sts-1"]
     assert token in arrived.headers["authorization"][0]
+    assert arrived.headers["range"] == ["bytes=1-7"]
+    look_alike = {"X_Amz_Date" if scheme == "aws4" else "X_Acs_Date": "old"}
+    assert (await world.call(key, "/services/crm/x", headers=look_alike)).code == "bad_request"
 
 
 async def test_a_body_that_comes_in_pieces_is_held_until_it_can_be_signed(

@@ -2,6 +2,7 @@
 shown, and that it tried is on record."""
 
 import asyncio
+import base64
 import gzip
 import json
 import zlib
@@ -17,9 +18,11 @@ from redis.asyncio import Redis
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
+from gateway.proxy.large import LARGE
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
+    BEARER,
     BOTH,
     TOKEN,
     Servers,
@@ -140,6 +143,24 @@ async def test_each_call_is_on_record_before_it_is_made(
     assert len(await records(world, "credential.use")) == 2
 
 
+async def test_what_goes_into_arguments_is_on_record_with_calls_alone(
+    world: World, servers: Servers, key: Key
+) -> None:
+    """Nothing of it is sent with other messages."""
+    await keep(world, Vault(world.client), "shared", "api_key", value="a value for all users")
+    argument = {"access_key": "${credentials.shared.value}"}
+    both = [{"name": "user/u1/github", "version": 1}, {"name": "shared", "version": 1}]
+    for inject, beside in ((BEARER, both[:1]), ({}, [])):
+        await world.client.delete("gw:audit")
+        put_tools(world, servers.url("json"), inject={**inject, "arguments": argument})
+        answer = await send(world, key, call("whoami"), headers=await opened(world, key))
+        assert said(answer)["result"]["structuredContent"]["key_length"] == 21
+        (made,), (result,) = await records(world, "tool.call"), await recorded(world, "tool.result")
+        assert made["credentials"] == result["credentials"] == [*beside, both[1]]
+        used = await records(world, "credential.use")
+        assert [one["credentials"] for one in used] == ([beside] * 2 if beside else [])
+
+
 def escaped(text: str) -> str:
     return "".join(f"\\u{ord(c):04x}" for c in text)
 
@@ -200,6 +221,25 @@ async def test_events_are_searched_however_they_are_cut(
     # The id is sealed, whatever is in it.
     assert told.body.decode().count("[redacted:github]") == 5 and len(event_ids(told)) == 1
     assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_what_is_no_message_is_searched_across_its_lines(
+    world: World, hostile: Backend, key: Key, status: int
+) -> None:
+    folded = base64.encodebytes(b"x" * 51 + TOKEN.encode()).decode().strip()
+    told = web.Response(text=folded, status=500)
+    if status == 200:
+        lines = "\n".join(f"data: {line}" for line in folded.splitlines())
+        told = web.Response(text=f"{lines}\n\n", content_type="text/event-stream")
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return told
+
+    hostile.answer = answer
+    shown = await send(world, key, call("x"))
+    assert shown.status == status
+    assert shown.body.decode().removeprefix("data: ").rstrip() == "eHh4" * 17 + "[redacted:github]"
 
 
 async def test_tool_descriptions_and_what_comes_unasked_are_searched(
@@ -265,7 +305,7 @@ async def test_what_is_held_of_an_answer_is_held_in_the_room_of_its_caller(
         await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
         key = await world.issue("tools/fc", users=("u1",))
         put_tools(world, f"{server.url}/mcp")
-        size = 150_000
+        size = 300_000
 
         async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
             response = web.StreamResponse(headers={"Content-Type": kind})
@@ -277,13 +317,43 @@ async def test_what_is_held_of_an_answer_is_held_in_the_room_of_its_caller(
 
         server.answer = answer
         if kind == "application/json":
-            assert code(await send(world, key, call("x"))) == (503, "busy")
+            refused = await send(world, key, call("x"))
+            # What was done is not to be done again in a second.
+            assert code(refused) == (502, "upstream_protocol")
+            assert "Retry-After" not in refused.headers
         else:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await send(world, key, call("x"))
         size = 90_000
         for _ in range(3):
             assert (await send(world, key, call("x"))).status == 200
+
+
+async def test_a_call_is_held_as_what_it_is_once_it_is_read(
+    store: StoreSettings, client: Redis
+) -> None:
+    """Many small objects take thirty times the memory of their text, for as long as it lasts."""
+    limits = ListenerLimits(max_held=12_000_000)
+    async with new_world(store, client, limits=limits) as world, backend() as server:
+        key = await world.issue("tools/fc", users=("u1",))
+        put_tools(world, f"{server.url}/mcp", inject={})
+        goes_on = asyncio.Event()
+
+        async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+            await goes_on.wait()
+            return web.Response(text=RESPONSE % "fine", content_type="application/json")
+
+        server.answer = answer
+        dear, light = call("x", a=[{"a": 1}] * 20_000), call("x", a="x" * 160_000)
+        first = asyncio.create_task(send(world, key, dear))
+        async with asyncio.timeout(10):
+            while not server.arrived:
+                await asyncio.sleep(0.01)
+        assert code(await send(world, key, dear)) == (503, "busy")
+        goes_on.set()
+        for sent in (light, dear):
+            assert (await send(world, key, sent)).status == 200
+        assert (await first).status == 200
 
 
 async def longest_silence(work: Awaitable[object]) -> float:
@@ -313,6 +383,23 @@ async def test_a_compressed_flood_of_events_leaves_others_their_turn(
 
     hostile.answer = answer
     assert await longest_silence(send(world, key, call("x"))) < 1.0
+
+
+async def test_an_answer_that_is_long_to_search_leaves_others_their_turn(
+    world: World, hostile: Backend, key: Key
+) -> None:
+    """One that is shorter than what is long to read."""
+    digits = ",".join("1" * 120_000)
+    told = json.dumps(TOKEN)
+    sent = f'{{"jsonrpc":"2.0","id":7,"result":{{"token":{told},"x":[{digits}]}}}}'
+    assert len(sent) < LARGE
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=sent, content_type="application/json")
+
+    hostile.answer = answer
+    silences = [await longest_silence(send(world, key, call("x"))) for _ in range(3)]
+    assert min(silences) < 0.1
 
 
 async def test_what_is_no_answer_of_a_tool_server_is_none(
@@ -353,6 +440,19 @@ async def test_a_server_that_refuses_the_credential_is_told_apart_and_the_one_be
     clean(told.body)
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+async def test_what_the_credential_may_not_do_is_the_servers_own_answer(
+    world: World, hostile: Backend, key: Key, kind: str
+) -> None:
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=RESPONSE % escaped(TOKEN), status=403, content_type=kind)
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert told.status == 403
+    clean(told.body)
+
+
 async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_asked_for_them(
     world: World, hostile: Backend, key: Key
 ) -> None:
@@ -368,7 +468,9 @@ async def test_arguments_are_put_in_over_what_the_caller_says_and_nobody_is_aske
     hostile.answer = answer
     inject = {"arguments": {"token": "${user.github.value}"}}
     put_tools(world, f"{hostile.url}/mcp", inject=inject)
-    told = await send(world, key, call("x", token="mine", a=1))
+    gzip_too = {"Content-Encoding": "gzip"}
+    told = await send(world, key, call("x", token="mine", a=1), headers=gzip_too)
+    assert "content-encoding" not in hostile.last.headers
     assert json.loads(hostile.last.body)["params"]["arguments"] == {"token": TOKEN, "a": 1}
     assert said(told)["result"]["arguments"] == {"token": "[redacted:github]", "a": 1}
     listed = said(await send(world, key, request("tools/list")))["result"]["tools"][0]

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.flows.services import backend
 from tests.flows.tools import (
@@ -195,10 +196,59 @@ async def test_a_revision_that_nobody_knows_is_refused(world: World, vault: Vaul
     key = await world.issue("tools/fc", users=("u1",))
     for version in ("1999-01-01", "2026-07-29", "2024-11-05", "x"):
         answer = await send(world, key, hello(), headers={"MCP-Protocol-Version": version})
-        assert code(answer) == (400, "bad_request") and error(answer)["code"] == -32022
+        assert code(answer) == (400, "bad_request")
+        told = error(answer)
+        assert (told["code"], told["id"]) == (-32022, 7)
+        assert told["data"]["requested"] == version
+        assert told["data"]["supported"] == ["2026-07-28", "2025-11-25", "2025-06-18"]
     for version in ("2025-06-18", "2025-11-25"):
         answer = await send(world, key, hello(), headers={"MCP-Protocol-Version": version})
         assert answer.status == 200
+
+
+def greeting(version: str) -> dict[str, Any]:
+    message = hello()
+    return {**message, "params": {**message["params"], "protocolVersion": version}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "agreed"),
+    [
+        ("2024-11-05", "2025-06-18"),
+        ("2025-03-26", "2025-06-18"),
+        ("2025-06-18", "2025-06-18"),
+        ("2025-11-25", "2025-11-25"),
+        ("2099-01-01", "2025-11-25"),
+    ],
+)
+async def test_a_greeting_agrees_on_a_revision_that_the_gateway_serves(
+    world: World, vault: Vault, wanted: str, agreed: str
+) -> None:
+    """Or each message after it would be refused."""
+    key = await world.issue("tools/fc", users=("u1",))
+    answer = await send(world, key, greeting(wanted))
+    assert said(answer)["result"]["protocolVersion"] == agreed
+    headers = {
+        "Mcp-Session-Id": answer.headers["Mcp-Session-Id"],
+        "MCP-Protocol-Version": agreed,
+    }
+    assert (await send(world, key, request("ping"), headers=headers)).status == 200
+
+
+async def test_a_server_that_speaks_another_revision_is_not_greeted_in_vain(
+    world: World, vault: Vault
+) -> None:
+    async def old(request: web.Request, body: bytes) -> web.Response:
+        result = {"protocolVersion": "2024-11-05", "capabilities": {}, "serverInfo": {}}
+        return web.json_response({"jsonrpc": "2.0", "id": 7, "result": result})
+
+    key = await world.issue("tools/fc", users=("u1",))
+    async with backend() as server:
+        server.answer = old
+        put_tools(world, f"{server.url}/mcp", inject={})
+        answer = await send(world, key, hello())
+    assert code(answer) == (502, "upstream_protocol")
+    assert "has to speak one of 2025-06-18, 2025-11-25" in error(answer)["message"]
 
 
 # Pages.

@@ -238,7 +238,7 @@ async def test_a_caller_is_told_a_revision_that_is_served_here(
     agreed = {
         "2024-11-05": "2025-06-18",
         "2025-06-18": "2025-06-18",
-        "2025-09-09": "2025-06-18" if transport == "stdio" else LEGACY,
+        "2025-09-09": "2025-06-18",
         "9999-01-01": LEGACY,
     }
     for wanted, told in agreed.items():
@@ -280,6 +280,9 @@ async def test_a_caller_who_leaves_takes_the_command_with_it(world: World, key: 
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     await until(lambda: processes(mark) == {})
+    (made,), (result,) = await come(world, "tool.call", 1), await come(world, "tool.result", 1)
+    assert (result["status"], result["code"]) == (0, "cut")
+    assert result["credentials"] == made["credentials"] != []
 
 
 async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World, key: Key) -> None:
@@ -339,6 +342,7 @@ async def test_calls_of_programs_are_on_record_before_they_run(world: World, key
     (result,) = await come(world, "tool.result", 1)
     for name in ("request_id", "key_id", "consumer", "agent", "tool", "user"):
         assert result[name] == made[name] != ""
+    assert result["credentials"] == made["credentials"]
     assert (result["status"], result["code"], result["decision"]) == (200, "", "allowed")
     assert result["latency_ms"] > 0 and result["ts"] > made["ts"]
     assert TOKEN not in json.dumps([*records, result])

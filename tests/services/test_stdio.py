@@ -1,6 +1,7 @@
 """An MCP server as a child: shared by calls of one user, replaced when it has to be, never left."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -373,6 +374,34 @@ async def test_half_a_secret_on_stderr_waits_for_its_other_half_whatever_comes_b
     await reading
     assert [one["text"] for one in logged] == ["[redacted:token] [redacted:other]"]
     assert stderr.tail == b"[redacted:token] [redacted:other]\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (SECRET[:9] + "\n" + SECRET[9:] + "\n", "[redacted:token]"),
+        (
+            base64.encodebytes(b"x" * 51 + SECRET.encode()).decode(),
+            "eHh4" * 17 + "[redacted:token]",
+        ),
+        ("\r\n".join(SECRET.encode().hex()) + "\r\n", "[redacted:token]"),
+    ],
+)
+async def test_a_secret_that_is_folded_on_stderr_is_in_no_lines_of_the_log(
+    written: str, told: str, logged: list[dict[str, Any]]
+) -> None:
+    stream = asyncio.StreamReader()
+    stderr = ToolStderr("t", Secrets((("token", SECRET),)))
+    reading = asyncio.create_task(stderr.read(stream))
+    for line in written.splitlines(keepends=True):
+        stream.feed_data(line.encode())
+        await until(lambda: not stream._buffer)  # type: ignore[attr-defined]
+    # Nothing comes after it, and it is told all the same.
+    stream.feed_data(b"hangs\n")
+    await until(lambda: len(logged) == 2)
+    assert [one["text"] for one in logged] == [told, "hangs"]
+    stream.feed_eof()
+    await reading
 
 
 async def test_a_flood_on_stderr_is_counted(site: Site, logged: list[dict[str, Any]]) -> None:

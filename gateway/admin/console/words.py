@@ -184,7 +184,10 @@ CHINESE = MappingProxyType(
         "Records as they were written": "与写入时一致的记录",
         "chains": "链",
         "without an end yet": "尚未结束",
-        "Records were changed, dropped or made up.": "有记录被更改、删除或伪造。",
+        "Records were changed, dropped or made up, or are not signed.": (
+            "有记录被更改、删除、伪造，或没有签名。"
+        ),
+        "Acts on keys that nobody signed": "未签名的密钥操作",
         "The first": "第一条",
         "Only a part was looked at: 'gateway audit verify' looks at all.": (
             "只检查了一部分：gateway audit verify 会检查全部。"

@@ -34,8 +34,9 @@ class Chains:
     """Follows the chains of one stream or file, in its order. `keys`: by the id of who signed.
 
     `signed`: whether a record that nobody signed is refused; but for acts on keys, which operators
-    may do where no master key is. Those are counted in `unsigned`. `gone_before`: records made
-    before that instant may have been dropped, as long as all that are as old are.
+    may do where no master key is. Those are counted in `unsigned`, and are as good as whoever reads
+    them believes: their key is known to all. `gone_before`: records made before that instant may
+    have been dropped, as long as all that are as old are.
 
     `late`: chains whose beginning was dropped so. `torn`: records of which only a part is there,
     because the disk was full or the writer was killed; what they were about was not done.
@@ -60,6 +61,7 @@ class Chains:
         self._first_ts: float | None = None
         self.records = 0
         self.unsigned = 0
+        self.first_unsigned = ""
         self.late = 0
         self.torn = 0
 
@@ -72,8 +74,9 @@ class Chains:
     def count(self) -> int:
         return len(self._chains)
 
-    def problem(self, text: str) -> str:
-        """What is wrong with the next record; empty where it is as it was written."""
+    def problem(self, text: str, where: str = "") -> str:
+        """What is wrong with the next record, which is found at `where`; empty where it is as it
+        was written."""
         record = _parsed(text)
         if record is None:
             if not (self._may_be_torn and _is_torn(text)):
@@ -84,7 +87,10 @@ class Chains:
         # The earliest so far: a record that claims to be of a later time excuses no gap.
         earliest = self._first_ts
         self._first_ts = record["ts"] if earliest is None else min(record["ts"], earliest)
-        return self._forged(record) or self._misplaced(record) or self._unlike_anchor(record)
+        found = self._forged(record) or self._misplaced(record) or self._unlike_anchor(record)
+        if self.unsigned and not self.first_unsigned:
+            self.first_unsigned = where
+        return found
 
     @property
     def ends(self) -> list[ChainEnd]:
@@ -101,7 +107,7 @@ class Chains:
                 told = f"it ends with number {chain.seq}, and the anchor has number {end.seq}"
                 return (f"chain {end.chain}", told), passed
             if chain is None and not self._may_be_gone(end.ts):
-                told = f"it is gone, and the anchor has {end.seq} records of it"
+                told = f"it is missing, and the anchor has {end.seq} records of it"
                 return (f"chain {end.chain}", told), passed
             passed += 1
         return None, passed

@@ -62,14 +62,20 @@ class Inject:
     @property
     def references(self) -> tuple[Reference, ...]:
         """Every credential that a call needs, each once."""
-        return tuple(dict.fromkeys(self._references()))
+        signing = () if self.sign is None else (self.sign.credential,)
+        return tuple(dict.fromkeys((*self._put_in(), *signing)))
+
+    @property
+    def puts_in(self) -> bool:
+        """Whether a credential's value goes into the call itself, and does not only sign it."""
+        return any(self._put_in())
 
     @property
     def needs_body(self) -> bool:
         """Whether nothing can be sent before the whole body is there."""
         return bool(self.body) or (self.sign is not None and self.sign.hashes_body)
 
-    def _references(self) -> Iterator[Reference]:
+    def _put_in(self) -> Iterator[Reference]:
         for _, template in (
             *self.headers,
             *self.query,
@@ -80,5 +86,3 @@ class Inject:
             yield from template.references
         if self.whole is not None:
             yield self.whole
-        if self.sign is not None:
-            yield self.sign.credential

@@ -24,6 +24,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
+LOOKS_LIKE_ANOTHER = "A header's name looks like another one's: use '-' in names."
 # Two different keys are refused, and so are thousands, which a head has room for.
 SEVERAL = 2
 _PASSED = Fate.PASSED
@@ -124,7 +125,7 @@ def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
         elif found is Fate.READ:
             _look_at(head, lower, header[1], header)
         elif found is Fate.REFUSED:
-            raise refused("A header's name looks like another one's: use '-' in names.")
+            raise refused(LOOKS_LIKE_ANOTHER)
 
 
 def _only_once(head: RequestHead, lower: bytes) -> None:

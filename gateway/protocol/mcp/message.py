@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gateway.domain.errors import Code
+from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.scopes import ANY, SOME, Scope
 from gateway.protocol.http.request import Header
 from gateway.protocol.mcp.rpc import Message, RequestId, Rpc, RpcDenied
@@ -21,6 +21,9 @@ VERSIONS = ("2025-06-18", LATEST_HANDSHAKE, STATELESS)
 HEADER_MISMATCH = -32020
 UNSUPPORTED_VERSION = -32022
 METHODS = ("GET", "POST", "DELETE")
+GREETING = "initialize"
+
+_HANDSHAKES = tuple(version for version in VERSIONS if version != STATELESS)
 
 # Its value repeats an argument of the call.
 _PARAM = "mcp-param-"
@@ -34,7 +37,7 @@ _META_VERSION = "io.modelcontextprotocol/protocolVersion"
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 # What tells a caller no more than that a server is there, and which tools it may call.
-_OPEN = frozenset({"initialize", "ping", "server/discover", "tools/list", "logging/setLevel"})
+_OPEN = frozenset({GREETING, "ping", "server/discover", "tools/list", "logging/setLevel"})
 _TOOLS_CHANGED = frozenset({"toolsListChanged"})
 
 
@@ -47,7 +50,7 @@ def server_name(path: bytes) -> bytes | None:
 
 
 def read_fields(headers: Iterable[Header]) -> Fields:
-    """RpcDenied(bad_request) where one is there twice, or names a revision that is not known."""
+    """RpcDenied(bad_request) where one is there twice."""
     found: dict[bytes, str] = {}
     for header, value in headers:
         name = header.lower()
@@ -57,21 +60,48 @@ def read_fields(headers: Iterable[Header]) -> Fields:
             said = f"The header {name.decode('ascii')!r} is there twice."
             raise RpcDenied(Code.BAD_REQUEST, said, rpc_code=HEADER_MISMATCH)
         found[name] = value.decode("latin-1").strip()
-    if found.get(_VERSION) and found[_VERSION] not in VERSIONS:
+    return found
+
+
+def check_version(fields: Fields, rpc_id: RequestId) -> None:
+    """RpcDenied(bad_request, -32022) where the caller speaks a revision that is not served; it is
+    told which are, and clients go on with one of them."""
+    version = version_of(fields)
+    if version and version not in VERSIONS:
         raise RpcDenied(
             Code.BAD_REQUEST,
             f"This revision of MCP is not supported: use one of {', '.join(VERSIONS)}.",
             rpc_code=UNSUPPORTED_VERSION,
+            rpc_id=rpc_id,
+            rpc_data={"supported": list(reversed(VERSIONS)), "requested": version},
         )
-    return found
 
 
 def agreed(version: str) -> str:
     """The newest revision with a handshake that is served here and is not beyond `version`: they
     are dates. What is right in an older one is right in the oldest here too."""
-    return max(
-        (one for one in VERSIONS if one <= version and one != STATELESS), default=VERSIONS[0]
-    )
+    return max((one for one in _HANDSHAKES if one <= version), default=_HANDSHAKES[0])
+
+
+def to_server(rpc: Rpc) -> Message:
+    """The message as a server gets it: one that is greeted in a revision that is not served here is
+    asked for one that is, or the two would agree on what the gateway refuses."""
+    wanted = rpc.params.get("protocolVersion")
+    if rpc.method != GREETING or not isinstance(wanted, str):
+        return rpc.message
+    return {**rpc.message, "params": {**rpc.params, "protocolVersion": agreed(wanted)}}
+
+
+def check_greeting(response: Message) -> None:
+    """Denied(upstream_protocol) where a server answers a greeting in a revision that is not served
+    here."""
+    result = response.get("result")
+    if isinstance(result, dict) and result.get("protocolVersion") not in _HANDSHAKES:
+        raise Denied(
+            Code.UPSTREAM_PROTOCOL,
+            "The server speaks a revision of MCP that is not served here: it has to speak one of "
+            f"{', '.join(_HANDSHAKES)}.",
+        )
 
 
 def version_of(fields: Fields) -> str:

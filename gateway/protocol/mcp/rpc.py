@@ -36,10 +36,11 @@ _FREE = frozenset({"protocolVersion"})
 @dataclass(eq=False)
 class RpcDenied(Denied):
     """A refusal of a message. `rpc_code`: the number that JSON-RPC or MCP has for it; 0: none.
-    `rpc_id`: of the request."""
+    `rpc_id`: of the request. `rpc_data`: what MCP has told beside it."""
 
     rpc_code: int = 0
     rpc_id: RequestId = None
+    rpc_data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @fact
@@ -129,8 +130,9 @@ def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:
 
 def rpc_error(denied: Denied, request_id: str) -> dict[str, Any]:
     """The `error` of a response."""
-    code = (isinstance(denied, RpcDenied) and denied.rpc_code) or denied.denial.status
-    data = {**error_object(denied), "request_id": request_id}
+    code, data = denied.denial.status, {**error_object(denied), "request_id": request_id}
+    if isinstance(denied, RpcDenied):
+        code, data = denied.rpc_code or code, {**data, **denied.rpc_data}
     return {"code": code, "message": str(denied), "data": data}
 
 

@@ -1,8 +1,7 @@
 """Secrets in the messages of a tool server are replaced, wherever in a message they stand.
 
 A message is searched as what it means, not as it was spelled: JSON has many spellings of one
-text. Names are searched like values, numbers like the text of them, and what comes in lines, as
-base64 and hex do, as if it were one.
+text. Names are searched like values, and numbers like the text of them.
 """
 
 import json
@@ -32,7 +31,8 @@ class NoMessageError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is looked for: `plain` in texts; `spelled`, by `inside`, in messages as they are written
-    here, to learn whether there is anything. `in_lines`: some of it has ends of lines in it."""
+    here, to learn whether there is anything. `in_lines`: some of it is written with what ends
+    lines there."""
 
     plain: Patterns
     spelled: tuple[bytes, ...] = field(repr=False)
@@ -99,11 +99,6 @@ class Search:
         self.seen.update(plain.names[number] for number, _, _ in found)
         return plain.replaced(text)
 
-    def lines(self, text: bytes) -> bytes:
-        """As `text`, also for what comes in lines."""
-        shown = self.text(text)
-        return self._in_lines(shown) if b"\n" in shown or b"\r" in shown else shown
-
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._text(value)
@@ -120,23 +115,8 @@ class Search:
     def _text(self, text: str) -> str:
         # Halves of surrogate pairs stand in no secret, but there may be one beside them.
         spelled = text.encode("utf-8", "surrogatepass")
-        shown = self.lines(spelled)
+        shown = self.text(spelled)
         return text if shown is spelled else shown.decode("utf-8", "surrogatepass")
-
-    def _in_lines(self, text: bytes) -> bytes:
-        """What is split by ends of lines is replaced with them."""
-        plain = self.known.plain
-        found = plain.matches(text.translate(None, b"\r\n"))
-        if not found:
-            return text
-        places = [at for at, byte in enumerate(text) if byte not in b"\r\n"]
-        shown: list[bytes] = []
-        at = 0
-        for number, start, end in found:
-            self.seen.add(plain.names[number])
-            shown += (text[at : places[start]], plain.names[number])
-            at = places[end - 1] + 1
-        return b"".join((*shown, text[at:]))
 
 
 def decode(text: bytes) -> dict[str, Any]:

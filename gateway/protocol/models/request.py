@@ -94,8 +94,8 @@ def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
 
 def sent_as_read(headers: Iterable[Header]) -> list[Header]:
     """What is no form was read as JSON in UTF-8, and is told to be: a provider that went by another
-    type, or by another charset, could find another model in it."""
-    headers = list(headers)
+    type, or by another charset, could find another model in it. Nothing was uncompressed."""
+    headers = [header for header in headers if header[0].lower() != b"content-encoding"]
     if boundary_of(headers) is not None:
         return headers
     others = [header for header in headers if header[0].lower() != b"content-type"]

@@ -25,6 +25,10 @@ AT_ONCE = 64
 # What is spelled in another way is not sealed, and opens nothing.
 _TASK_ID = b"taskId"
 JSON, EVENTS = b"application/json", b"text/event-stream"
+_NO_ROOM = (
+    "The server has answered, and too much of large answers is under way to show it. What was "
+    "asked for may be done."
+)
 
 
 async def read_all(
@@ -34,8 +38,8 @@ async def read_all(
     idle: float,
     holding: Holding,
 ) -> bytes:
-    """The whole body; Denied(upstream_protocol) where it is too long or broken, Denied(busy) where
-    too much is held already, CutError where it is cut. `idle`: the longest silence in seconds."""
+    """The whole body; Denied(upstream_protocol) where it is too long or broken, or too much is held
+    already; CutError where it is cut. `idle`: the longest silence in seconds."""
     read = bytearray()
     while True:
         connection.deadline.set(idle)
@@ -47,13 +51,21 @@ async def read_all(
             read += text
             if len(read) > LONGEST:
                 raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
-            holding.take(len(text))
+            _take(holding, len(text))
     error = payload.exception()
     if error is not None:
         raise error
     if inflater is not None and not inflater.whole:
         raise CutError("The compressed answer was cut.")
     return bytes(read)
+
+
+def _take(holding: Holding, size: int) -> None:
+    """Not busy where there is no room: nobody is to do again what was done."""
+    try:
+        holding.take(size)
+    except Denied:
+        raise Denied(Code.UPSTREAM_PROTOCOL, _NO_ROOM) from None
 
 
 def _opened(inflater: Inflater | None, piece: bytes) -> Iterable[bytes]:
@@ -75,7 +87,7 @@ async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> byt
     if text.strip() in (b"", b"null"):
         return text
     try:
-        message = await task.large.do(len(text), decode, text)
+        message = await task.beside(len(text), decode, text)
         if _TASK_ID in text:
             await seal_tasks(message, sessions, task.owner)
         return await task.shown(message, len(text))
@@ -184,7 +196,7 @@ class EventsBody:
         if not event.data or not (self._task.looks or _TASK_ID in event.data):
             return Event(event.data, rest).encode()
         try:
-            message = await self._task.large.do(len(event.data), decode, event.data)
+            message = await self._task.beside(len(event.data), decode, event.data)
         except NoMessageError:
             # No client takes it for a message either.
             return Event(self._unread(event.data), rest).encode()

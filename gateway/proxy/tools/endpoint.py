@@ -6,6 +6,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.domain.policies.tools import Transport
+from gateway.protocol import strict_json
 from gateway.protocol.http.cors import is_preflight, page_fields
 from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
@@ -13,19 +14,22 @@ from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Large
-from gateway.proxy.services import Services, read_whole
+from gateway.proxy.services import Services
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.tools.errand import ToolErrand
 from gateway.proxy.tools.programs import ToolPrograms
 from gateway.proxy.tools.task import Tell, ToolTask
 from gateway.proxy.tools.task_ids import open_tasks
+from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper, presented_token, whole_key
 from gateway.services.admission.locate import Located, locate_tools
 from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
-_NOT_PASSED = frozenset({mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type"})
+_NOT_PASSED = frozenset(
+    {mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
+)
 
 
 class Tools:
@@ -40,8 +44,10 @@ class Tools:
         sessions: ToolSessions,
         tell: Tell,
         large: Large,
+        uploads: Uploads,
     ) -> None:
         self._large = large
+        self._uploads = uploads
         self._programs = programs
         self._tell = tell
         self._gatekeeper = gatekeeper
@@ -64,10 +70,8 @@ class Tools:
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             caller = await self._gatekeeper.recognise(head, policies, address)
-            exchange.holding = self._large.holding(caller.key_id)
             assert agent.max_body is not None  # noqa: S101 (each server of tools has one)
-            expects = b"expect" in head.fields
-            exchange.held = await read_whole(exchange, agent.max_body, expects=expects)
+            exchange.held = await self._uploads.read(exchange, head, caller, agent.max_body)
         elif head.method == "POST":
             exchange.held = exchange.buffered_body()
         try:
@@ -81,13 +85,17 @@ class Tools:
     ) -> None:
         fields = mcp.read_fields(head.headers)
         asked.version = mcp.version_of(fields)
-        if exchange.held is not None:
-            size = len(exchange.held)
+        body, exchange.held = exchange.held, None
+        names_tasks = _may_name_tasks(agent, body)
+        if body is not None:
+            size = len(body)
             if agent.max_body is not None and size > agent.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            asked.rpc = await self._large.do(size, rpc.read, exchange.held)
+            read, asked.weight = await self._large.do(exchange.key_id, size, _message, body)
+            asked.rpc, asked.id = read, read.id
+        mcp.check_version(fields, asked.id)
+        if asked.rpc is not None:
             mcp.check_fields(fields, asked.rpc)
-        names_tasks = asked.rpc is not None and _may_name_tasks(agent, exchange.held)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
             owner = Owner(agent.place, whole_key(token).id, head.user or "")
             await self._open(asked, fields, owner)
@@ -120,6 +128,7 @@ class Tools:
             if missing is not None:
                 raise _missing(missing, decoy=self._injector.is_decoy(missing))
         task = ToolTask(exchange, outgoing, asked, self._tell, self._large)
+        task.holding.take(asked.weight)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:
@@ -130,6 +139,11 @@ class Tools:
         errand.check(injected)
         await self._services.record(exchange, outgoing, injected.newest, errand)
         await self._programs.serve(exchange, outgoing, task, injected)
+
+
+def _message(body: bytes) -> tuple[rpc.Rpc, int]:
+    """And what it weighs: dicts of a few bytes of text take many times as much."""
+    return rpc.read(body), strict_json.weight(body)
 
 
 def _may_name_tasks(agent: Agent, body: bytes | None) -> bool:

@@ -1,6 +1,6 @@
 """One message to a server of tools: what is sent of it, and what is shown of what comes back."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Any
 
 from gateway.crypto.sessions import Owner
@@ -15,7 +15,7 @@ from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.large import Holding, Large
+from gateway.proxy.large import Found, Given, Holding, Large
 from gateway.proxy.tools.asked import Asked
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected, Values
@@ -26,6 +26,8 @@ Tell = Callable[[AuditEvent], None]
 _LISTS = "tools/list"
 # Any of them may hold what the call of the task came to.
 _TASKS = "tasks/"
+# To search a message for secrets, value by value, takes so many times as long as to read it.
+_SEARCHED = 16
 _NO_ANSWER = "What is no JSON-RPC message cannot be looked at, and is not shown."
 _NOT_LATER = (
     "Answers of this server are looked at as they are given, and one that is fetched later is not "
@@ -42,7 +44,7 @@ class ToolTask:
     ) -> None:
         agent, head = outgoing.agent, outgoing.head
         self.asked = asked
-        self.large = large
+        self._large = large
         self.user = head.user or ""
         self.request_id = exchange.request_id
         self._agent = agent
@@ -66,8 +68,14 @@ class ToolTask:
         """What is in memory for it."""
         exchange = self._exchange
         if exchange.holding is None:
-            exchange.holding = self.large.holding(self._key_id)
+            exchange.holding = self._large.holding(self._key_id)
         return exchange.holding
+
+    def beside(
+        self, size: int, work: Callable[[*Given], Found], *given: *Given
+    ) -> Awaitable[Found]:
+        """As `Large.do`, in the turn of the caller."""
+        return self._large.do(self._key_id, size, work, *given)
 
     def _call(self) -> Call | None:
         hooks, rpc = self._hooks, self.asked.rpc
@@ -102,7 +110,7 @@ class ToolTask:
         if asked is None:
             return None
         if not self.tool or not (values.arguments or self._hooks.before):
-            return asked.message
+            return mcp.to_server(asked)
         given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
         # Some servers ignore case.
         filled_in = {name.casefold() for name, _ in values.arguments}
@@ -113,7 +121,7 @@ class ToolTask:
     @property
     def looks(self) -> bool:
         """Whether what comes back is looked at at all."""
-        return self.known is not None or self._filters or bool(self._hooks.after)
+        return self.known is not None or self._filters or self._greets or bool(self._hooks.after)
 
     @property
     def may_be_task(self) -> bool:
@@ -138,6 +146,8 @@ class ToolTask:
         too many levels.
         """
         shown: Mapping[str, Any] = message
+        if self._greets:
+            mcp.check_greeting(shown)
         if self._filters and isinstance(_result(shown).get("tools"), list):
             shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
         call = self.call if self.is_response(shown) and self._hooks.after else None
@@ -148,9 +158,9 @@ class ToolTask:
             return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
         search = Search(known)
         if call is None:
-            written = await self.large.do(size, search.written, shown)
+            written = await self.beside(_SEARCHED * size, search.written, shown)
         else:
-            found = await self.large.do(size, search.message, shown)
+            found = await self.beside(_SEARCHED * size, search.message, shown)
             written = strict_json.encode(await self._looked_at(call, found))
         self.reflected(search.seen)
         return written
@@ -205,6 +215,10 @@ class ToolTask:
         elif "method" not in message:
             self.check_unread()
         return tasks.without_outcome(message)
+
+    @property
+    def _greets(self) -> bool:
+        return self.asked.rpc is not None and self.asked.rpc.method == mcp.GREETING
 
     @property
     def _is_of_task(self) -> bool:

@@ -16,7 +16,7 @@ async def open_tasks(rpc: Rpc, sessions: ToolSessions, owner: Owner) -> None:
     is not the caller's."""
     for holder, place in tasks.named_in(rpc):
         sealed = holder[place]
-        task = await sessions.open_task(sealed, owner) if isinstance(sealed, str) else None
+        task = await sessions.open(sealed, owner.tasks) if isinstance(sealed, str) else None
         if task is None:
             raise tasks.no_task(rpc)
         holder[place] = task
@@ -28,4 +28,4 @@ async def seal_tasks(message: Message, sessions: ToolSessions, owner: Owner) -> 
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
         if isinstance(holder[place], str):
-            holder[place] = await sessions.seal_task(holder[place], owner)
+            holder[place] = await sessions.seal(holder[place], owner.tasks)

@@ -35,7 +35,8 @@ class Call:
         """Whether the request was sent to its end, so that another one may follow it."""
         upload = self._upload
         if upload is None:
-            return True
+            # What the agent does not take lies with us.
+            return not self.connection.writing_paused
         return upload.done() and not upload.cancelled() and upload.exception() is None
 
     def answer(self) -> Awaitable[Answer]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.crypto.signing import OURS, signed
+from gateway.crypto.signing import signed
 from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies.services import Sign
 from gateway.domain.policies.snapshot import Upstream
@@ -76,8 +76,6 @@ def dressed_head(outgoing: "Outgoing", dress: Dress, upstream: Upstream) -> byte
     headers = with_headers(head.headers, values.headers, values.names)
     inject = outgoing.agent.inject
     if inject is not None and inject.sign is not None and values.signing is not None:
-        ours = OURS[inject.sign.scheme]
-        headers = [header for header in headers if header[0].lower() not in ours]
         request = ToSign(
             head.method,
             upstream.scheme == "https",

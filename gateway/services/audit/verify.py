@@ -13,6 +13,7 @@ from gateway.store.audit import AuditStore
 
 # A few milliseconds of a thread, so that whoever shares the process has its turns.
 AT_ONCE = 500
+_UNSIGNED = "it is not signed, though there is a master key: whoever can write there can make one"
 
 Entry = tuple[str, str]
 
@@ -23,7 +24,9 @@ class Verdict:
     `reason`; None: there is none. `open`: chains without an end. `late`: chains whose beginning
     is not kept any more. `torn`: records that were written in part. `passed`: chains of the anchor
     whose records are not kept any more. `complete`: all there was has been looked at.
-    `signed`: there is a master key, without which forgers are not found."""
+    `signed`: there is a master key, without which forgers are not found. `unsigned`: records of
+    acts on keys that nobody signed all the same; where none is bad otherwise, the first is `bad`
+    unless it was said that they are meant."""
 
     ok: bool
     records: int
@@ -61,8 +64,15 @@ class AuditVerifier:
             return await verify(self._store.read(f"{since}000-0"), chains, most)
 
 
-async def verify(entries: AsyncIterator[Entry], chains: Chains, most: int | None = None) -> Verdict:
-    """`most`: how many records are looked at."""
+async def verify(
+    entries: AsyncIterator[Entry],
+    chains: Chains,
+    most: int | None = None,
+    *,
+    allow_unsigned: bool = False,
+) -> Verdict:
+    """`most`: how many records are looked at. `allow_unsigned`: acts on keys are known to be done
+    where no master key is."""
     complete = True
     bad: Entry | None = None
     batch: list[Entry] = []
@@ -80,12 +90,15 @@ async def verify(entries: AsyncIterator[Entry], chains: Chains, most: int | None
     passed = 0
     if bad is None and complete:
         bad, passed = chains.against_anchor()
+    # Told last: what was changed all the same is worse.
+    if bad is None and chains.unsigned and not allow_unsigned:
+        bad = chains.first_unsigned, _UNSIGNED
     return _verdict(chains, bad, passed, complete=complete)
 
 
 def _first_bad(batch: Sequence[Entry], chains: Chains) -> Entry | None:
     for where, record in batch:
-        if problem := chains.problem(record):
+        if problem := chains.problem(record, where):
             return where, problem
     return None
 

@@ -116,15 +116,16 @@ class LiveCredentials:
     def problem_of(self, reference: Reference, types: tuple[str, ...] = ()) -> str:
         """Why a policy cannot mean this reference; empty where it can, or where nobody knows.
 
-        A user's own credential is known only when the user comes. `types`: the whole credential is
-        meant, and has to be of one of these.
+        A user's own credential is known only when the user comes. One that is broken is there, and
+        must not hold up what needs others: whoever needs it is refused. `types`: the whole
+        credential is meant, and has to be of one of these.
         """
         if reference.of_user or not self.ready:
             return ""
         name = CredentialId(reference.name)
         known = self.known.get(name)
         if known is None:
-            return self.broken.get(name) or missing(reference)
+            return "" if name in self.broken else missing(reference)
         return mistake(reference, known.type, tuple(known.current.fields), types)
 
 

@@ -3,13 +3,14 @@
 import math
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 import aiohttp
 
+from gateway.crypto.signing import OURS
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
@@ -33,6 +34,10 @@ SHORTEST_LOOK = 1.0
 _PLAIN = (b"Accept-Encoding", b"identity")
 # A session counts before a credential with many servers, and may be another user's.
 _COOKIE = frozenset({b"cookie"})
+# Two parts of an echo hold half a secret each.
+_PARTS = frozenset({b"range", b"if-range"})
+# A body that takes a field was read as it is.
+_CODING = frozenset({b"content-encoding"})
 
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are put in.
@@ -43,7 +48,8 @@ Place = tuple[str, str | None]
 class Values:
     """What is put into one request. `names`: of the caller's headers that go for it, as they are
     compared; `signing`: fields of the credential that signs it; `uses`: the names and versions of
-    all that is in here."""
+    all that is in here; `uses_beside`: without those that go into `arguments` alone, and so into
+    nothing but calls of tools."""
 
     headers: tuple[Header, ...] = field(repr=False)
     names: frozenset[bytes]
@@ -51,6 +57,7 @@ class Values:
     body: Pairs = field(repr=False)
     signing: Mapping[str, str] | None = field(repr=False)
     uses: tuple[Named, ...]
+    uses_beside: tuple[Named, ...]
     arguments: Pairs = field(default=(), repr=False)
     env: Pairs = field(default=(), repr=False)
 
@@ -227,14 +234,31 @@ def _values(inject: Inject, found: Found) -> Values:
     headers.append(_PLAIN)
     return Values(
         tuple(headers),
-        names_of(headers) | (_COOKIE if found else frozenset()),
+        names_of(headers).union(*_beside(inject)),
         tuple((name, _text(template, found)) for name, template in inject.query),
         tuple((name, _text(template, found)) for name, template in inject.body),
         signing,
-        tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found.values())),
+        _uses(found.values()),
+        _uses(found[one] for one in replace(inject, arguments=()).references),
         tuple((name, _text(template, found)) for name, template in inject.arguments),
         tuple((name, _text(template, found)) for name, template in inject.env),
     )
+
+
+def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
+    return tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found))
+
+
+def _beside(inject: Inject) -> Iterator[frozenset[bytes]]:
+    """Names of the caller's headers that go for more than one that is put in."""
+    if inject.references:
+        yield _COOKIE
+    if inject.puts_in:
+        yield _PARTS
+    if inject.body:
+        yield _CODING
+    if inject.sign is not None:
+        yield OURS[inject.sign.scheme]
 
 
 def _signing(credential: Credential, version: Version) -> Mapping[str, str]:

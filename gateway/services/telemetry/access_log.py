@@ -78,9 +78,10 @@ class AccessLog:
         if self._path is None:
             self._rest = _write_out(sys.stdout.fileno(), self._rest)
             return
-        # Opened to wait, a pipe without a reader would wait for one.
+        # Opened to wait, a pipe without a reader would wait for one. The group is for whoever ships
+        # logs: a tool that is a program has a user and a group of its own.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-        descriptor = os.open(self._path, flags, 0o666)
+        descriptor = os.open(self._path, flags, 0o640)
         try:
             self._rest = _write_out(descriptor, self._rest)
         finally:

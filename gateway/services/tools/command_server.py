@@ -38,7 +38,6 @@ from referencing.exceptions import Unresolvable
 
 from gateway import __version__
 from gateway.domain.policies.tools import CommandTool
-from gateway.protocol.mcp.message import agreed
 from gateway.services.tools.command_tools import Outcome
 
 LONGEST_REASON = 300
@@ -80,8 +79,6 @@ class CommandServer:
         except (MCPError, ValidationError) as problem:
             error = modern_error_data(problem)
             return _response(request, error=error.model_dump(mode="json", exclude_none=True))
-        if method == "initialize" and not stateless:
-            result["protocolVersion"] = agreed(result["protocolVersion"])
         return _response(request, result=result)
 
     async def _list(

@@ -116,7 +116,7 @@ def _outcome(
         return Outcome(f"The command printed more than {most} bytes.", True, stderr.seen)
     # Before anything is cut off: half a secret is not found any more.
     search = None if order.secrets.known is None else Search(order.secrets.known)
-    shown = printed if search is None else search.lines(printed)
+    shown = printed if search is None else search.text(printed)
     seen = stderr.seen if search is None else stderr.seen | search.seen
     if code == 0:
         return Outcome(shown.decode(errors="replace"), failed=False, seen=seen)

@@ -6,7 +6,8 @@ from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent
 from gateway.domain.traffic import Handled
 from gateway.services.audit.queue import AuditQueue
 
-# In place of the code of a refusal: the answer was ended before its end, by either side.
+# In place of the code of a refusal: the answer was ended before its end, or the caller left before
+# it began.
 CUT = "cut"
 
 
@@ -31,8 +32,9 @@ def _result(handled: Handled) -> AuditEvent:
         agent=handled.agent,
         tool=handled.tool,
         user=handled.user,
+        credentials=handled.uses,
         decision=DENIED if handled.code else ALLOWED,
-        code=handled.code or (CUT if handled.cut else ""),
+        code=handled.code or (CUT if handled.cut or not handled.status else ""),
         status=handled.status,
         latency_ms=round(handled.total * 1000, 3),
     )

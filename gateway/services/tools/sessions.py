@@ -20,21 +20,13 @@ class ToolSessions:
         self._shared = shared
         self._made = SessionSeal(secrets) if secrets else None
 
-    async def seal(self, session: str, owner: Owner) -> str:
-        """The id that `owner` is given; Denied(store_unavailable)."""
-        return (await self._seal()).seal(session, owner)
+    async def seal(self, own: str, owner: Owner) -> str:
+        """The id that `owner` is given, the same each time; Denied(store_unavailable)."""
+        return (await self._seal()).seal(own, owner)
 
     async def open(self, sealed: str, owner: Owner) -> str | None:
-        """The session of that id; None: `owner` has none. Denied(store_unavailable)."""
+        """What has that id; None: `owner` has none. Denied(store_unavailable)."""
         return (await self._seal()).open(sealed, owner)
-
-    async def seal_task(self, task: str, owner: Owner) -> str:
-        """As `seal`, and the same each time."""
-        return (await self._seal()).seal_task(task, owner)
-
-    async def open_task(self, sealed: str, owner: Owner) -> str | None:
-        """The task of that id; None: `owner` has none. Denied(store_unavailable)."""
-        return (await self._seal()).open_task(sealed, owner)
 
     async def _seal(self) -> SessionSeal:
         if self._made is None:

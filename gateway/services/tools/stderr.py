@@ -1,6 +1,7 @@
 """What programs write to stderr: into the log, without secrets, and not more than it bears."""
 
 import asyncio
+from contextlib import suppress
 
 from gateway.log import log
 from gateway.protocol.scrub import Scrubber
@@ -11,6 +12,8 @@ LONGEST_LINE = 2_000
 # Values that went into calls; those of the environment are among them.
 MOST_SECRETS = 256
 _PIECE = 8_192
+# A line waits so long for the next one, which a secret may go on in.
+QUIET_SECONDS = 0.5
 
 
 class ToolStderr:
@@ -43,7 +46,7 @@ class ToolStderr:
             self._scrubber.patterns = self._secrets.patterns
 
     async def read(self, stream: asyncio.StreamReader) -> None:
-        while piece := await stream.read(_PIECE):
+        while piece := await self._next(stream):
             self._take(piece if self._scrubber is None else self._scrubber.feed(piece))
             # What is there already is not waited for, and others want their turn.
             await asyncio.sleep(0)
@@ -52,6 +55,18 @@ class ToolStderr:
         if self._line:
             self._tell([self._line])
         self._budget.end()
+
+    async def _next(self, stream: asyncio.StreamReader) -> bytes:
+        """What comes next; empty at the end. Whole lines do not wait for it for long: they may tell
+        why nothing comes."""
+        # Twice: the loop may have been held up while more came, which is there by the second time.
+        for _ in range(2):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIET_SECONDS / 2):
+                    return await stream.read(_PIECE)
+        if self._scrubber is not None:
+            self._take(self._scrubber.whole_lines())
+        return await stream.read(_PIECE)
 
     def _take(self, shown: bytes) -> None:
         self.tail = (self.tail + shown)[-self._longest_tail :]

@@ -41,14 +41,14 @@ def test_every_cut_at_the_end_of_any_chain_is_found() -> None:
     for cut in range(len(lines)):
         where, reason, _ = against(anchor, lines[:cut])
         assert where.startswith("chain "), cut
-        assert reason is not None and ("ends with" in reason or "gone" in reason)
+        assert reason is not None and ("ends with" in reason or "missing" in reason)
 
 
 def test_a_chain_that_is_gone_as_a_whole_is_found() -> None:
     lines = interleaved()
     rest = [line for line in lines if json.loads(line)["chain"] != "b"]
     where, reason, _ = against(anchored(lines), rest, gone_before=math.inf)
-    assert where == "chain b" and reason is not None and "gone" in reason
+    assert where == "chain b" and reason is not None and "missing" in reason
 
 
 def test_a_record_in_place_of_the_anchored_one_is_found() -> None:

@@ -164,6 +164,15 @@ def test_only_acts_on_keys_may_be_unsigned_where_there_is_a_master_key() -> None
         assert chains.unsigned == int(good)
 
 
+def test_where_the_first_unsigned_record_is_found_is_kept() -> None:
+    chains = Chains(KEYS, signed=True, gone_before=-math.inf)
+    for number, line in enumerate(chain("b", 2)):
+        assert chains.problem(line, f"line {number}") == ""
+    for name in ("x", "y"):
+        assert chains.problem(unsigned("key.create", chain=name), f"line {name}") == ""
+    assert (chains.unsigned, chains.first_unsigned) == (2, "line x")
+
+
 def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not() -> None:
     assert first_bad(chain("a", 3), keys={"": b"unsigned"}, signed=False) is not None
     assert first_bad([unsigned("x")], keys={"": b"unsigned"}, signed=False) is None

@@ -42,3 +42,16 @@ async def test_a_policy_names_no_credential_that_is_for_pulling(client: Redis) -
         assert told == (
             "the credential 'db' of type database is pulled by agents, and put into no call"
         )
+
+
+async def test_a_broken_credential_stands_against_no_policy(client: Redis) -> None:
+    """Or what needs others would wait for it."""
+    vault = Vault(client)
+    await vault.write("aa")
+    await vault.write("bb")
+    await client.set("gw:cred:{vault}:item:bb", b"garbage")
+    sync = vault.sync()
+    await sync.check()
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    assert [str(name) for name in credentials.broken] == ["bb"]
+    assert credentials.problem_of(parse("${credentials.bb}").references[0]) == ""

@@ -1,0 +1,46 @@
+"""Bodies that are read whole before they are sent."""
+
+from gateway.domain.errors import Code, Denied
+from gateway.protocol.http.request import RequestHead
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.inflight import Inflight
+from gateway.proxy.large import Large
+from gateway.services.admission.passage import Identity
+from gateway.services.admission.standing import Standing
+
+
+class Uploads:
+    """Reads bodies that tell what their requests are for: no plan binds the callers before."""
+
+    def __init__(self, large: Large, inflight: Inflight) -> None:
+        self._large = large
+        self._inflight = inflight
+
+    async def read(
+        self, exchange: Exchange, head: RequestHead, caller: Identity, most: int
+    ) -> bytes:
+        """As `read_whole`; Denied too where the key would be refused before all has come."""
+        # Whatever becomes of it, it is on record whose it was.
+        exchange.key_id, exchange.consumer = caller.key_id, caller.consumer
+        if exchange.body_arrived:
+            # It is in a buffer that every request has: one that is small is never kept out.
+            return await read_whole(exchange, most, expects=False)
+        exchange.holding = self._large.holding(caller.key_id)
+        standing = Standing(caller.key_id, caller.proven, None, None)
+        with self._inflight.stream(standing, exchange.cut_body):
+            return await read_whole(exchange, most, expects=b"expect" in head.fields)
+
+
+async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
+    """The whole body; Denied(body_too_large) where it is longer than `most`, Denied(busy) where too
+    much is held already."""
+    if expects:
+        exchange.expect_continue()
+    pieces = bytearray()
+    while piece := await exchange.read_body():
+        pieces += piece
+        if len(pieces) > most:
+            raise Denied(Code.BODY_TOO_LARGE, close=True)
+        if exchange.holding is not None:
+            exchange.holding.take(len(piece))
+    return bytes(pieces)
