@@ -4,7 +4,6 @@ The only importer of the argon2 library.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,37 +13,17 @@ from argon2.exceptions import VerificationError, VerifyMismatchError
 from argon2.low_level import verify_secret
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.phc import acceptable
 
 MEMORY_KIB = 19456
 ITERATIONS = 2
 LANES = 1
-MAX_MEMORY_KIB = 65536
-
-# A salt of 8 to 64 bytes and a hash of 16 to 64: shorter ones could be guessed.
-_PHC = re.compile(
-    r"\$argon2id\$v=19\$m=([1-9]\d{0,4}),t=[1-4],p=([1-4])"
-    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}",
-    re.ASCII,
-)
 _OUT_OF_MEMORY = "Memory allocation error"
 
 
 def hash_key(text: str) -> str:
     """The PHC string of a whole key, under a fresh salt. Takes tens of milliseconds."""
     return PasswordHasher(ITERATIONS, MEMORY_KIB, LANES, type=Type.ID).hash(text)
-
-
-def acceptable(phc: str) -> bool:
-    """Whether computing `phc` costs no more than planned; never computes anything.
-
-    A stored string chooses its own memory and time, so one that claims 4 GiB is a bomb in the
-    hands of whoever can write to Redis.
-    """
-    match = _PHC.fullmatch(phc)
-    if match is None:
-        return False
-    memory, lanes = int(match.group(1)), int(match.group(2))
-    return 8 * lanes <= memory <= MAX_MEMORY_KIB
 
 
 def verify(phc: str, text: str) -> bool:

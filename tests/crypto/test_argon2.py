@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.crypto import argon2
-from gateway.crypto.argon2 import Argon2Pool, acceptable, hash_key, verify
+from gateway.crypto.argon2 import Argon2Pool, hash_key, verify
 from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.phc import acceptable
 
 KEY = "agk_live_4xT9mQ2LrB7c_0123456789ABCDEFGHIJabcdefghijKLxxxxxx"
 PHC = hash_key(KEY)

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gateway.domain.errors import Code
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, previous_lives
+from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord, unix_time
 
 
@@ -81,8 +82,8 @@ def view(record: KeyRecord, now: int) -> KeyView:
 
 
 def _problem(record: KeyRecord) -> str:
-    if not record.hash:
-        return "the record has no hash, so no secret opens it"
+    if not acceptable(record.hash):
+        return "the record has no usable hash, so no secret opens it"
     try:
         check_sense(record)
     except MisconfiguredError as problem:
@@ -91,7 +92,7 @@ def _problem(record: KeyRecord) -> str:
 
 
 def _state(record: KeyRecord, problem: str, now: int) -> State:
-    if not record.hash:
+    if not acceptable(record.hash):
         return State.UNUSABLE
     code = dead(record, now)
     if code is not None:

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.crypto.argon2 import Argon2Pool, acceptable
+from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.tags import Peppers, TagVerdict
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.keys.judgement import previous_lives
 from gateway.domain.keys.key import Key
+from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.log import log
 from gateway.services.admission.throttle import Failures, FailureThrottle

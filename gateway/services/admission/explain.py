@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from gateway.domain.errors import Code, Denied, StoreError, UsageError
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
 from gateway.domain.keys.limit_headers import quantity
+from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Grants, Scope
 from gateway.domain.keys.views import view
@@ -139,7 +140,7 @@ class Explainer:
         if not question.key_id:
             raise Denied(Code.KEY_MISSING)
         record = await self._keys.get(question.key_id)
-        if record is None or not record.hash:
+        if record is None or not acceptable(record.hash):
             steps.append(("key", "there is no usable record of this id"))
             raise Denied(Code.KEY_INVALID)
         return await self._believe(record, steps)

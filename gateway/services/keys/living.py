@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from gateway.domain.keys.judgement import dead
+from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.store.keys import KeyStore
 
@@ -11,5 +12,5 @@ async def living(keys: KeyStore) -> AsyncIterator[KeyRecord]:
     """Their records, in the order of ids."""
     now = await keys.now()
     async for record in keys.read(await keys.ids()):
-        if record.hash and dead(record, now) is None:
+        if acceptable(record.hash) and dead(record, now) is None:
             yield record

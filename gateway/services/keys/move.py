@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from types import MappingProxyType
 
-from gateway.crypto.argon2 import acceptable
 from gateway.crypto.tags import Peppers, is_tag
 from gateway.domain.errors import StoreError, UsageError
 from gateway.domain.keys.copies import KeyCopy, check_fields
 from gateway.domain.keys.key import is_id
+from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.protocol.key_file import Line
 from gateway.services.keys.find import KeyFilter, scan_records

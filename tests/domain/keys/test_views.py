@@ -10,7 +10,8 @@ from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.domain.keys.views import State, view
 
 NOW = 1_800_000_000
-LIVE = KeyRecord("4xT9mQ2LrB7c", hash="HASH", tag="TAG", status="active", consumer="sales")
+HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'s' * 22}${'h' * 43}"
+LIVE = KeyRecord("4xT9mQ2LrB7c", hash=HASH, tag="TAG", status="active", consumer="sales")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,8 @@ LIVE = KeyRecord("4xT9mQ2LrB7c", hash="HASH", tag="TAG", status="active", consum
         (replace(LIVE, expires_at="soon"), State.MISCONFIGURED),
         (replace(LIVE, limits="rate=fast"), State.MISCONFIGURED),
         (replace(LIVE, hash=""), State.UNUSABLE),
+        (replace(LIVE, hash="junk"), State.UNUSABLE),
+        (replace(LIVE, hash=HASH.replace("19456", "99999")), State.UNUSABLE),
         (replace(LIVE, hash="", status="revoked"), State.UNUSABLE),
     ],
 )

@@ -80,7 +80,8 @@ async def test_keys_that_come_and_go_between_pages_neither_hide_nor_double_other
 async def zoo(client: Redis, keys: KeyStore) -> int:
     """One key of each sort, its id telling which; gives the present second."""
     now = await keys.now()
-    live = {"hash": "h", "status": "active", "consumer": "sales", "scopes": "agents/support:chat"}
+    phc = f"$argon2id$v=19$m=19456,t=2,p=1${'s' * 22}${'h' * 43}"
+    live = {"hash": phc, "status": "active", "consumer": "sales", "scopes": "agents/support:chat"}
     sorts = {
         "live": {},
         "hr": {"consumer": "hr", "scopes": "agents/* models/gpt-4"},
