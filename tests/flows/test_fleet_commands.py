@@ -20,6 +20,7 @@ from gateway.store.workers import WorkerStore
 from tests.cli.key_commands import Commands, Ended
 from tests.flows.clusters import cluster_store
 from tests.flows.sentinels import watched_store
+from tests.phc import PHC
 
 COUNT = 12
 
@@ -57,7 +58,7 @@ async def test_keys_are_made_listed_changed_and_deleted(operator: Operator, tmp_
         made = [operator.commands.create() for _ in range(2)]
         for number in range(COUNT - 2):
             fields = {"consumer": "sales", "scopes": "agents/*", "plan": "gone", "env": "live"}
-            await client.hset(f"gw:key:{{{number:012}}}", mapping={"hash": "x", **fields})
+            await client.hset(f"gw:key:{{{number:012}}}", mapping={"hash": PHC, **fields})
             await client.hset(f"gw:key:{{{number:012}}}", "status", "active")
         listed = (await operator.json("keys", "list"))["keys"]
         assert len(listed) == COUNT

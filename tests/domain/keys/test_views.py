@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.domain.keys.views import State, view
+from tests.phc import PHC
 
 NOW = 1_800_000_000
-HASH = f"$argon2id$v=19$m=19456,t=2,p=1${'s' * 22}${'h' * 43}"
-LIVE = KeyRecord("4xT9mQ2LrB7c", hash=HASH, tag="TAG", status="active", consumer="sales")
+LIVE = KeyRecord("4xT9mQ2LrB7c", hash=PHC, tag="TAG", status="active", consumer="sales")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ LIVE = KeyRecord("4xT9mQ2LrB7c", hash=HASH, tag="TAG", status="active", consumer
         (replace(LIVE, limits="rate=fast"), State.MISCONFIGURED),
         (replace(LIVE, hash=""), State.UNUSABLE),
         (replace(LIVE, hash="junk"), State.UNUSABLE),
-        (replace(LIVE, hash=HASH.replace("19456", "99999")), State.UNUSABLE),
+        (replace(LIVE, hash=PHC.replace("19456", "99999")), State.UNUSABLE),
         (replace(LIVE, hash="", status="revoked"), State.UNUSABLE),
     ],
 )

@@ -10,6 +10,7 @@ from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView
 from gateway.services.keys.find import KeyFilter, of_consumer, one, page, scan_records
 from gateway.store.keys import KeyStore
+from tests.phc import PHC
 
 MANY = 100_000
 FILL = """
@@ -80,8 +81,7 @@ async def test_keys_that_come_and_go_between_pages_neither_hide_nor_double_other
 async def zoo(client: Redis, keys: KeyStore) -> int:
     """One key of each sort, its id telling which; gives the present second."""
     now = await keys.now()
-    phc = f"$argon2id$v=19$m=19456,t=2,p=1${'s' * 22}${'h' * 43}"
-    live = {"hash": phc, "status": "active", "consumer": "sales", "scopes": "agents/support:chat"}
+    live = {"hash": PHC, "status": "active", "consumer": "sales", "scopes": "agents/support:chat"}
     sorts = {
         "live": {},
         "hr": {"consumer": "hr", "scopes": "agents/* models/gpt-4"},

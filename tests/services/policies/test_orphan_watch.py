@@ -13,9 +13,10 @@ from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.store.keys import KeyStore
+from tests.phc import PHC
 
 PLAN = Plan("standard", Limits(Rate(10, 1)))
-KEY = {"hash": "x", "status": "active", "plan": "standard", "limits": "burst=50"}
+KEY = {"hash": PHC, "status": "active", "plan": "standard", "limits": "burst=50"}
 
 
 def having(*plans: Plan) -> Policies:
