@@ -18,7 +18,10 @@ def let_go(error: BaseException | None) -> None:
     """Forget the way that `error` came, once it is dealt with. What keeps the error (a reader does,
     and whoever waits for an answer) is at hand on that way itself, beside bodies that are held: all
     of it would stay in memory until the collector comes by."""
-    while error is not None:
+    # One that is raised again while what it caused is dealt with comes round to itself.
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 

@@ -1,0 +1,28 @@
+"""What is kept of an error that was dealt with."""
+
+import pytest
+
+from gateway.domain.errors import let_go
+
+
+def raised(error: Exception) -> Exception:
+    with pytest.raises(type(error)):
+        raise error
+    assert error.__traceback__ is not None
+    return error
+
+
+def test_the_way_that_an_error_came_is_forgotten_with_that_of_what_caused_it() -> None:
+    error, cause, before = raised(ValueError()), raised(KeyError()), raised(TypeError())
+    error.__cause__, cause.__context__ = cause, before
+    let_go(error)
+    assert error.__traceback__ is cause.__traceback__ is before.__traceback__ is None
+
+
+def test_errors_that_come_of_each_other_are_let_go_of_too() -> None:
+    """A reader raises the error that it was given each time it is read, also while another one is
+    dealt with that came of it: then each leads to the other, and who follows them never ends."""
+    error, cause = raised(ValueError()), raised(KeyError())
+    error.__cause__, cause.__context__ = cause, error
+    let_go(error)
+    assert error.__traceback__ is cause.__traceback__ is None
