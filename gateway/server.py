@@ -83,7 +83,7 @@ class Listener:
         self._limits = limits
         self._callbacks = callbacks
         self._certificate = certificate
-        self.connections = Connections(monotonic)
+        self.connections: Connections[ClientConnection] = Connections(monotonic)
         self._outbox = outbox
         self._given = sockets
         self._acceptors: list[Acceptor] = []

@@ -12,12 +12,11 @@ from aiohttp.http_parser import HttpRequestParserPy
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
 from gateway.protocol.http.framing import Framing
-from gateway.protocol.http.upstream_request import Hop
-from gateway.proxy.deadline import Deadline
+from gateway.proxy.caller import Caller
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.room import Connections
-from gateway.proxy.stream import READ_BUFFER, Stream
+from gateway.proxy.stream import READ_BUFFER
 
 # Long enough for an answer to be read before the close resets what is still coming in.
 LINGER_SECONDS = 1.0
@@ -40,18 +39,19 @@ class Callbacks:
     bug: Callable[["ClientConnection", BaseException], None]
 
 
-class ClientConnection(Stream):
-    """One accepted connection. `register` holds all of them, for the drain."""
+class ClientConnection(Caller):
+    """One accepted connection: its requests, one after the other. `register` holds all of them, for
+    the drain."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         limits: ListenerLimits,
         callbacks: Callbacks,
-        register: Connections,
+        register: "Connections[ClientConnection]",
         outbox: Outbox,
     ) -> None:
-        super().__init__(loop, outbox)
+        super().__init__(loop, limits, outbox)
         self._requests = HttpRequestParser(
             self,
             loop,
@@ -74,23 +74,10 @@ class ClientConnection(Stream):
         self._framing = Framing()
         self._lingering = False
         self.exchange: Exchange | None = None
-        self.closing = False
-        # Tells the caller that the gateway goes away, where that can be said.
-        self.go_away: Callable[[], None] | None = None
         self.ended: asyncio.Future[None] = loop.create_future()
-        self.hop = Hop("")
-        self.body_idle = limits.body_idle
-        self.body_rate = limits.body_rate
-        self.send_idle = limits.send_idle
-        self.max_message = limits.max_message
-        self.deadline = Deadline(loop, self._on_deadline)
-        self.send_deadline = Deadline(loop, self.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peername = transport.get_extra_info("peername")
-        scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
-        self.hop = Hop(peername[0] if peername else "", scheme)
         full = len(self._register) >= self._limits.max_connections
         if full and not self._register.make_room():
             self.abort()
@@ -108,8 +95,6 @@ class ClientConnection(Stream):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        self.deadline.close()
-        self.send_deadline.close()
         self._register.discard(self)
         if not self.ended.done():
             self.ended.set_result(None)
@@ -209,18 +194,6 @@ class ClientConnection(Stream):
         """Whether a part of a request's head is there, and nothing else."""
         return self._framing.head_size > 0 and self._arrived is None and self.exchange is None
 
-    async def until_taken(self) -> None:
-        """Wait until the caller has taken most of what was written; it is given up in time."""
-        self.send_deadline.set(self.send_idle)
-        await self.drain()
-        self.send_deadline.clear()
-
-    def close(self) -> None:
-        """Close once everything written is sent; whoever does not take it is given up in time."""
-        super().close()
-        if self.transport is not None:
-            self.send_deadline.set(self.send_idle)
-
     def take_one_more(self) -> None:
         """End with the answer to the request that runs or comes next."""
         self.closing = True
@@ -237,7 +210,6 @@ class ClientConnection(Stream):
         return True
 
     def take_early(self) -> bytes:
-        """What was received after the request's end, for the tunnel that it opened."""
         self._requests.message_consumed()
         # The parser keeps what came with the head; what came later was held here.
         _, _, first = self._requests.feed_data(b"")

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from time import monotonic, time
-from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
@@ -15,12 +14,10 @@ from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import Header
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
+from gateway.proxy.caller import Caller
 from gateway.proxy.large import Holding
 from gateway.proxy.tools.asked import Asked
 from gateway.services.admission.passage import Passage
-
-if TYPE_CHECKING:
-    from gateway.proxy.client import ClientConnection
 
 _REQUEST_ID = "X-Request-Id"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -59,9 +56,7 @@ class Exchange:
     limits = b""
     _waited = 0.0
 
-    def __init__(
-        self, client: "ClientConnection", message: RawRequestMessage, payload: StreamReader
-    ) -> None:
+    def __init__(self, client: Caller, message: RawRequestMessage, payload: StreamReader) -> None:
         self.client = client
         self.message = message
         self.method = message.method

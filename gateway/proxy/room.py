@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from gateway.proxy.client import ClientConnection
+from gateway.protocol.http.upstream_request import Hop
 
 # Looking at ten thousand takes milliseconds, and whoever floods comes again at once.
 FEW, PAUSE_SECONDS = 500, 0.05
@@ -13,7 +12,27 @@ FEW, PAUSE_SECONDS = 500, 0.05
 LEAST_CROWD = 64
 
 
-class Connections(set["ClientConnection"]):
+class Guest(Protocol):
+    """`busy`: a request is answered on it, or on its way; `arriving`: half a head is there."""
+
+    hop: Hop
+
+    @property
+    def busy(self) -> bool: ...
+
+    @property
+    def arriving(self) -> bool: ...
+
+    def give_way(self) -> None:
+        """Close, and soon."""
+
+    def abort(self) -> None: ...
+
+
+Who = TypeVar("Who", bound=Guest)
+
+
+class Connections(set[Who]):
     """`clock`: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

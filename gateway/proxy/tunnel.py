@@ -12,7 +12,7 @@ from gateway.protocol.http.frames import (
     FrameWatcher,
     close_frame,
 )
-from gateway.proxy.client import ClientConnection
+from gateway.proxy.caller import Caller
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.upstream.connection import UpstreamConnection
 
@@ -26,7 +26,7 @@ class Tunnel:
 
     def __init__(
         self,
-        client: ClientConnection,
+        client: Caller,
         agent: UpstreamConnection,
         up: FrameWatcher,
         down: FrameWatcher,
