@@ -136,7 +136,8 @@ class Forwarder:
             if dress.errand is None:
                 outgoing, body = scrubbed(outgoing, dress, head, payload)
             else:
-                outgoing, body = await dress.errand.shown(outgoing, dress, head, call, payload)
+                shown = dress.errand.shown(outgoing, dress, head, connection, payload)
+                outgoing, body = await shown
             if dress.metering is not None:
                 body = dress.metering.wrap(head, body)
         chunked, begun = _begin(exchange, outgoing, head, body)

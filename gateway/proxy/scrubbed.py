@@ -9,10 +9,10 @@ from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
 from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.upstream.connection import CutError
-from gateway.proxy.upstream.dress import Dress, limits_beside
-from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.proxy.upstream.outgoing import Dress, Outgoing
 from gateway.services.credentials.inject import Injected
 
+_LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
 _DRAFT_LIMITS = frozenset({b"ratelimit", b"ratelimit-policy"})
 # Clouds say 403 of a key that does not sign.
 _REFUSALS, _SIGNED_REFUSALS = (401,), (401, 403)
@@ -74,7 +74,11 @@ def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
     if not (head.limited and outgoing.limited):
         return outgoing
     head.headers = [h for h in head.headers if h[0].lower() not in _DRAFT_LIMITS]
-    return replace(outgoing, own=limits_beside(outgoing.own, head.headers))
+    if not any(name.lower() in _LIMITS for name, _ in head.headers):
+        return outgoing
+    lines = outgoing.own.splitlines(keepends=True)
+    own = b"".join(line for line in lines if line.partition(b":")[0].lower() not in _LIMITS)
+    return replace(outgoing, own=own)
 
 
 def opener(head: AnswerHead) -> Inflater | None:

@@ -14,8 +14,7 @@ from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.proxy.uploads import read_whole
-from gateway.proxy.upstream.dress import Dress, Errand
-from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.proxy.upstream.outgoing import Dress, Errand, Outgoing
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.inject import Injected, Injector, Values
 

@@ -16,9 +16,8 @@ from gateway.proxy.tools.answers import (
     shown_json,
 )
 from gateway.proxy.tools.task import ToolTask
-from gateway.proxy.upstream.call import Call
-from gateway.proxy.upstream.dress import Dress
-from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.outgoing import Dress, Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.sessions import ToolSessions
 
@@ -41,7 +40,12 @@ class ToolErrand:
         return None if message is None else strict_json.encode(message)
 
     async def shown(
-        self, outgoing: Outgoing, dress: Dress, head: AnswerHead, call: Call, payload: Body
+        self,
+        outgoing: Outgoing,
+        dress: Dress,
+        head: AnswerHead,
+        connection: UpstreamConnection,
+        payload: Body,
     ) -> tuple[Outgoing, Body]:
         """As `scrubbed`; message by message, where it answers with messages."""
         kind = _checked_kind(head)
@@ -66,7 +70,7 @@ class ToolErrand:
         else:
             idle = outgoing.agent.timeouts.idle
             holding = self._task.holding
-            whole = await read_all(call.connection, payload, inflater, idle, holding)
+            whole = await read_all(connection, payload, inflater, idle, holding)
         text = await shown_json(whole, self._task, self._sessions)
         head.content_length = len(text)
         return outgoing, WholeBody(text)

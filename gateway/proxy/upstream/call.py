@@ -8,6 +8,7 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.proxy.upstream.connection import Answer, UpstreamConnection
+from gateway.proxy.upstream.head import head_for
 from gateway.proxy.upstream.outgoing import Outgoing
 
 
@@ -47,7 +48,7 @@ class Call:
         agent fails; UpstreamLostError if it closed without a word.
         """
         outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
-        data = outgoing.data_for(self._upstream)
+        data = head_for(self._upstream, outgoing)
         arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
         if not outgoing.head.has_body:
             connection.write(data)

@@ -1,17 +1,67 @@
 """An admitted request, ready to be sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from gateway.domain.policies.snapshot import Agent, Upstream
+from gateway.domain.policies.snapshot import Agent
+from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import RequestHead
-from gateway.protocol.http.upstream_request import UPGRADE, framing, write_head
-from gateway.proxy.upstream.dress import Dress, dressed_head
+from gateway.proxy.body import Body
+from gateway.proxy.metered import Metering
+from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.services.admission.locate import Located
 from gateway.services.admission.passage import Passage
 from gateway.services.admission.standing import Standing
+from gateway.services.credentials.inject import Injected, Values
 
 # RFC 9110 section 9.2.1: safe methods, which nothing is done twice by.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(slots=True)
+class Dress:
+    """`injected`: its newest values are put in, and its secrets must not come back. `body`: held
+    whole, with what is put into it; None: there is none, or it streams. `may_pass_over`: somebody
+    else can be asked where this one has too much to do, or has broken. `metering`: what counts
+    what the answer takes."""
+
+    injected: Injected
+    body: bytes | None = field(repr=False)
+    may_pass_over: bool = False
+    metering: Metering | None = None
+    errand: "Errand | None" = None
+
+    @property
+    def values(self) -> Values:
+        return self.injected.newest
+
+
+class Errand(Protocol):
+    """What a call is for that is more than bytes: a message to a server of tools.
+
+    `event`, `tool`: for the audit record of it; `on_record`: it is made even where the call holds
+    no credential.
+    """
+
+    event: str
+    tool: str
+    on_record: bool
+
+    def check(self, injected: Injected) -> None:
+        """Denied where the call cannot be made with these values."""
+
+    def body(self, values: Values) -> bytes | None:
+        """What is sent; None: nothing is."""
+
+    async def shown(
+        self,
+        outgoing: "Outgoing",
+        dress: Dress,
+        head: AnswerHead,
+        connection: UpstreamConnection,
+        payload: Body,
+    ) -> "tuple[Outgoing, Body]":
+        """As `scrubbed`: what the caller is shown of the answer."""
 
 
 @dataclass(slots=True)
@@ -29,22 +79,6 @@ class Outgoing:
     own: bytes
     upgrade: bool = False
     dress: Dress | None = None
-
-    def data_for(self, upstream: Upstream) -> bytes:
-        """The head as it is sent to `upstream`."""
-        if self.dress is not None:
-            return dressed_head(self, self.dress, upstream)
-        head = self.head
-        preserved = head.authority if self.agent.preserve_host else b""
-        return write_head(
-            head.method,
-            b"%b%b%b" % (upstream.base_path.encode(), self.located.path, head.target.query),
-            preserved or upstream.authority.encode(),
-            head.headers,
-            framing(head.content_length, chunked=head.chunked),
-            UPGRADE if self.upgrade else b"",
-            *self.blocks,
-        )
 
     @property
     def limited(self) -> bool:

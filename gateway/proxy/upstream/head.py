@@ -1,0 +1,62 @@
+"""The head of a request as one upstream gets it, with what only the gateway knows."""
+
+from gateway.crypto.signing import signed
+from gateway.crypto.to_sign import ToSign
+from gateway.domain.policies.services import Sign
+from gateway.domain.policies.snapshot import Upstream
+from gateway.protocol.http.upstream_request import UPGRADE, framing, write_head
+from gateway.protocol.inject import with_headers, with_query
+from gateway.proxy.upstream.outgoing import Dress, Outgoing
+
+
+def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
+    """As it is sent to `upstream`, and to no other host."""
+    if outgoing.dress is not None:
+        return _dressed(upstream, outgoing, outgoing.dress)
+    head, agent = outgoing.head, outgoing.agent
+    preserved = head.authority if agent.preserve_host else b""
+    return write_head(
+        head.method,
+        b"%b%b%b" % (upstream.base_path.encode(), outgoing.located.path, head.target.query),
+        preserved or upstream.authority.encode(),
+        head.headers,
+        framing(head.content_length, chunked=head.chunked),
+        UPGRADE if outgoing.upgrade else b"",
+        *outgoing.blocks,
+    )
+
+
+def _dressed(upstream: Upstream, outgoing: Outgoing, dress: Dress) -> bytes:
+    head, values = outgoing.head, dress.values
+    path = b"%b%b" % (upstream.base_path.encode(), outgoing.located.path) or b"/"
+    query = with_query(head.target.query, values.query)
+    headers = with_headers(head.headers, values.headers, values.names)
+    inject = outgoing.agent.inject
+    if inject is not None and inject.sign is not None and values.signing is not None:
+        request = ToSign(
+            head.method,
+            upstream.scheme == "https",
+            upstream.authority,
+            path.decode("ascii"),
+            query[1:].decode("ascii"),
+            headers,
+            _hashed(outgoing, dress, inject.sign),
+        )
+        headers = with_headers(headers, signed(inject.sign, values.signing, request))
+    length, chunked = head.content_length, head.chunked
+    if dress.body is not None:
+        length, chunked = len(dress.body), False
+    return write_head(
+        head.method,
+        path + query,
+        upstream.authority.encode(),
+        headers,
+        framing(length, chunked=chunked),
+        *outgoing.blocks,
+    )
+
+
+def _hashed(outgoing: Outgoing, dress: Dress, sign: Sign) -> bytes | None:
+    if not outgoing.head.has_body:
+        return b""
+    return dress.body if sign.hashes_body else None
