@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -45,6 +46,21 @@ def test_the_wheel_holds_all_that_the_package_reads_and_nothing_beside_it(wheel:
     }
     for kind in ("console/pages/keys.html", "console/static/console.js", "store/admit.lua"):
         assert any(name.endswith(kind) for name in held), kind
+
+
+def test_the_image_is_made_of_all_that_the_wheel_is_made_of(wheel: Path, tmp_path: Path) -> None:
+    let_in = re.findall(r"^!(.+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
+    dockerfile = (REPOSITORY / "deploy" / "Dockerfile").read_text()
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)).split()
+    assert set(copied) == set(let_in)
+    for name in run("git", "ls-files", *copied).split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist")
+    run(*build, cwd=tmp_path)
+    (made,) = (tmp_path / "dist").glob("*.whl")
+    held = [set(zipfile.ZipFile(one).namelist()) for one in (made, wheel)]
+    assert held[0] == held[1]
 
 
 def test_the_version_has_one_home_and_is_the_same_wherever_it_is_told(wheel: Path) -> None:
