@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import os
+import resource
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from gateway.app.background import in_background
@@ -23,6 +24,9 @@ from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.store.connections.connect import resolved
 from gateway.workers.handover import Handover
 
+# As many files as are asked for where the system sets no bound of its own.
+MOST_FILES = 2**20
+
 
 async def run_gateway(
     settings: Settings,
@@ -37,6 +41,7 @@ async def run_gateway(
     listeners are open, and where the store is. `given`: by the supervisor of several workers.
     """
     _spare_the_collector()
+    _take_files()
     live = await _load(settings, adapt)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
@@ -69,6 +74,17 @@ def _spare_the_collector() -> None:
     after every 700 objects took 4 % of a request, and a look at all that is remembered of keys
     stops the process for milliseconds."""
     gc.set_threshold(20_000, 20, 50)
+
+
+def _take_files() -> None:
+    """Shells and containers begin with 1,024 files, for the sake of programs that use select(): a
+    few hundred calls. What the system lets it have beyond is a server's to take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        # Not every system takes the bound that it tells.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:

@@ -42,8 +42,9 @@ def surroundings(store: StoreSettings) -> Iterator[Finding]:
     cert, key = os.environ.get("GATEWAY_TLS_CERT"), os.environ.get("GATEWAY_TLS_KEY")
     if cert and key:
         yield from listener_found(cert, key, time.time())
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield files_found(-1 if soft == resource.RLIM_INFINITY else soft, _max_connections())
+    # A gateway takes all that it may have.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield files_found(-1 if hard == resource.RLIM_INFINITY else hard, _max_connections())
     yield memory_found(private=is_private())
 
 

@@ -1,6 +1,7 @@
 """`gateway serve`: what it can be told, and what it refuses before it serves."""
 
 import asyncio
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -10,6 +11,7 @@ import aiohttp
 import click
 import pytest
 
+from gateway.app.run import MOST_FILES
 from gateway.cli.serve import serve
 from gateway.domain.settings import StoreSettings
 from gateway.store.embedded.process import answers
@@ -322,3 +324,18 @@ async def test_another_login_for_operators_needs_a_redis_that_has_logins(folder:
     assert (code, one_sentence(said.splitlines(keepends=True)[-1])) == (2, True)
     assert "GATEWAY_ADMIN_REDIS_URL" in said
     assert "s3cret" not in said
+
+
+async def test_a_gateway_takes_all_the_files_that_it_may_have(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, most), hard))
+    try:
+        started = serving("--policies", "policies", folder=folder, settings=settings)
+        async with started as served:
+            has = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert has == (most, hard)

@@ -7,16 +7,16 @@ OTHER_FILES = 100
 _UNLIMITED = -1
 
 
-def files_found(soft: int, max_connections: int) -> Finding:
-    """`soft`: how many files a process may have open; a call takes its caller's and its agent's."""
+def files_found(most: int, max_connections: int) -> Finding:
+    """`most`: how many files a process may have open; a call takes its caller's and its agent's."""
     needed = 2 * max_connections + OTHER_FILES
-    if soft == _UNLIMITED or soft >= needed:
-        told = f"{soft if soft >= 0 else 'Any number of'} files may be open at once."
+    if most == _UNLIMITED or most >= needed:
+        told = f"{most if most >= 0 else 'Any number of'} files may be open at once."
         return Finding("machine", Level.OK, told)
     return Finding(
         "machine",
         Level.WARN,
-        f"Only {soft} files may be open at once, and {max_connections} connections with their "
+        f"Only {most} files may be open at once, and {max_connections} connections with their "
         f"agents take up to {needed}: raise it (ulimit -n {needed}, LimitNOFILE={needed}), or "
         "lower --max-connections.",
     )
