@@ -9,6 +9,7 @@ from gateway.domain.errors import Code, Denied, OperationError, StoreError, not_
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.traffic import Handled
+from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.refusal import problem
 from gateway.protocol.http.reply import Reply, Streamed, encode, encode_head
 from gateway.protocol.http.request import RequestHead
@@ -16,7 +17,6 @@ from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import read_exchange
 from gateway.proxy.ids import Ids
-from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.proxy.uploads import read_whole
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admission.admit import Gatekeeper

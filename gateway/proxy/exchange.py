@@ -13,10 +13,10 @@ from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import Header
+from gateway.protocol.mcp.asked import Asked
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
 from gateway.proxy.large import Holding
-from gateway.proxy.tools.asked import Asked
 from gateway.services.admission.passage import Passage
 
 _REQUEST_ID = "X-Request-Id"

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.protocol.http.answer import AnswerHead, read_answer, write_answer
+from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.events import is_event_stream
 from gateway.proxy.body import Body
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import scrubbed
-from gateway.proxy.streaming import LAST_CHUNK, AnswerStream, TimedBody, chunk
+from gateway.proxy.streaming import AnswerStream, TimedBody
 from gateway.proxy.upstream.balance import Balance, Health
 from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import (

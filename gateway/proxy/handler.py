@@ -26,6 +26,7 @@ from gateway.protocol.http.upstream_request import (
     forwarding_block,
     trace_block,
 )
+from gateway.protocol.mcp.asked import Asked
 from gateway.protocol.mcp.message import TOOLS_PREFIX
 from gateway.protocol.models.request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
@@ -38,7 +39,6 @@ from gateway.proxy.ids import Ids
 from gateway.proxy.models import Models
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
-from gateway.proxy.tools.asked import Asked
 from gateway.proxy.tools.endpoint import Tools
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.websocket import asks_for_websocket

@@ -3,13 +3,13 @@
 from typing import Protocol
 
 from gateway.domain.errors import Code, Denied, let_go
+from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.events import ends_at_boundary, error_event
 from gateway.proxy.body import Body
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.upstream.connection import CutError
 
-LAST_CHUNK = b"0\r\n\r\n"
 _TAIL = 4
 
 
@@ -103,8 +103,3 @@ class AnswerStream:
         exchange.cut = True
         exchange.close_after()
         exchange.client.close()
-
-
-def chunk(piece: bytes) -> bytes:
-    """`piece` as one chunk of a chunked body; nothing for nothing, which would end it."""
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""

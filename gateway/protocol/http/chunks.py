@@ -1,11 +1,17 @@
-"""Where a chunked request ends, and whether trailers stand there.
+"""Chunks as they are written; where a chunked request ends, and whether trailers stand there.
 
 The parser below checks every byte but tells neither, and it takes the last trailer for the first
 header of the request that follows on the same connection. So nothing may follow trailers.
 """
 
+LAST_CHUNK = b"0\r\n\r\n"
 _LONGEST_LINE = 100
 _MOST_DIGITS = 16
+
+
+def chunk(piece: bytes) -> bytes:
+    """`piece` as one chunk of a chunked body; nothing for nothing, which would end it."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
 
 
 class ChunkScanner:

@@ -12,10 +12,10 @@ from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
+from gateway.protocol.mcp.asked import Asked
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Large
 from gateway.proxy.services import Services
-from gateway.proxy.tools.asked import Asked
 from gateway.proxy.tools.errand import ToolErrand
 from gateway.proxy.tools.programs import ToolPrograms
 from gateway.proxy.tools.task import Tell, ToolTask

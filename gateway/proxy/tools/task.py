@@ -13,10 +13,10 @@ from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
+from gateway.protocol.mcp.asked import Asked
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Found, Given, Holding, Large
-from gateway.proxy.tools.asked import Asked
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.hooks import run_after, run_before

@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
+from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.streaming import LAST_CHUNK, chunk
 from gateway.proxy.upstream.connection import Answer, UpstreamConnection
 from gateway.proxy.upstream.head import head_for
 from gateway.proxy.upstream.outgoing import Outgoing
