@@ -1,6 +1,7 @@
 """A program that is given credentials, and given them anew when they change."""
 
 import asyncio
+import math
 import os
 import signal
 import tempfile
@@ -15,6 +16,9 @@ from gateway.domain.policies.references import Reference
 
 # Sent on to the program as they come.
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGTERM, signal.SIGINT)
+# Process groups and `timeout` deliver one wish to stop twice.
+ONE_WISH_SECONDS = 1.0
 # Not the program's: with it, it could read whatever the key may.
 OURS = ("GATEWAY_KEY", "GATEWAY_KEY_FILE")
 # A file that cannot be written is tried again so often.
@@ -36,7 +40,8 @@ class Wanted:
 
 class Child:
     """`on_change`: `restart`, `ignore`, or the name of a signal. `drain`: seconds that the program
-    may take to end before it is killed. `say` is told what happens, without values."""
+    may take to end, for a restart or for good, before it is killed. `say` is told what happens,
+    without values."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Child:
         self._written: set[Path] = set()
         self._unwritten = False
         self._stopping: signal.Signals | None = None
+        self._wished = math.inf
 
     def changed(self, name: str) -> None:
         """A credential may have another value now."""
@@ -101,8 +107,7 @@ class Child:
             _send(process, signal.SIGTERM)
             await asyncio.wait({ended}, timeout=self._drain)
             if not ended.done():
-                self._say(f"the program did not end within {self._drain:g} s and is killed")
-                _send(process, signal.SIGKILL)
+                self._kill_late()
                 await ended
             if self._stopping is None:
                 await self._start()
@@ -171,13 +176,29 @@ class Child:
         return True
 
     def _forward(self, number: signal.Signals) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
+        loop = asyncio.get_running_loop()
+        if number in ENDING:
+            if loop.time() - self._wished > ONE_WISH_SECONDS:
+                # Whoever asks again does not want to wait.
+                self._kill("the program is killed")
+                return
             self._stopping = number
         if number is signal.SIGINT and os.isatty(0):
-            # The terminal has sent it to the program already.
+            # The terminal has sent it to the program already, which may well go on after it.
             return
         if self._process is not None:
             _send(self._process, number)
+        if number in ENDING and self._wished == math.inf:
+            self._wished = loop.time()
+            loop.call_later(self._drain, self._kill_late)
+
+    def _kill(self, why: str) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._say(why)
+            _send(self._process, signal.SIGKILL)
+
+    def _kill_late(self) -> None:
+        self._kill(f"the program did not end within {self._drain:g} s and is killed")
 
 
 def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,12 @@ The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
     "--file", "files", multiple=True, metavar="NAME[.FIELD]=PATH", help="Into a file, mode 0600."
 )
 @click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace files that are there already, as after a run that was killed, and remove them "
+    "at the end. Without it they are refused.",
+)
+@click.option(
     "--on-change",
     type=click.Choice(["restart", "SIGHUP", "ignore"]),
     default="restart",
@@ -58,7 +65,8 @@ The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
     callback=read_duration,
     show_default=True,
     metavar="TIME",
-    help="How long the program may take to end at a restart before it is killed.",
+    help="How long the program may take to end, at a restart or once it was sent TERM or INT, "
+    "before it is killed; a second TERM or INT kills it at once.",
 )
 @click.option(
     "--url",
@@ -80,6 +88,7 @@ The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
 def run(
     variables: tuple[str, ...],
     files: tuple[str, ...],
+    replace: bool,
     on_change: str,
     wait: float,
     drain: float,
@@ -93,6 +102,8 @@ def run(
     """
     keep_private()
     wanted = _wanted(variables, files)
+    if not replace:
+        _spare(wanted.files)
     if on_change == "SIGHUP" and not wanted.files:
         note("Variables of a running program cannot be changed: SIGHUP is of use with --file.")
     sys.exit(asyncio.run(_run(command, wanted, on_change, drain, url, poll, wait)))
@@ -170,6 +181,16 @@ def _wanted(variables: tuple[str, ...], files: tuple[str, ...]) -> "Wanted":
             raise UsageError("--file is written NAME=PATH or NAME.FIELD=PATH.")
         by_file[Path(path)] = _reference("--file", reference)
     return Wanted(by_variable, by_file)
+
+
+def _spare(files: Iterable[Path]) -> None:
+    """Nothing is written over, and then removed, that somebody may still want."""
+    for path in files:
+        if os.path.lexists(path):
+            raise OperationError(
+                f"{path} is there already: name another place or remove it, or say --replace, and "
+                "it is replaced, and removed at the end."
+            )
 
 
 def _reference(option: str, text: str) -> Reference:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.child import Child, Wanted
+from gateway.cli.child import ONE_WISH_SECONDS, Child, Wanted
 from gateway.domain.credentials import Version
 from gateway.domain.policies.references import parse
 from tests.cli.serving import environment
@@ -26,6 +26,8 @@ SAYS_FILE = (
     'echo "has $(cat token)"; trap "echo again $(pwd >/dev/null)\\$(cat token)" HUP; '
     "while :; do sleep 0.05; done"
 )
+
+STUBBORN = 'trap "" TERM INT; echo "has $(cat token)"; while :; do sleep 0.05; done'
 
 
 class Running:
@@ -126,6 +128,35 @@ async def test_a_program_that_does_not_end_in_time_is_killed_and_started_anew(
         await pulling.vault.write("crm", 2)
         await run.says("has crm-2")
         assert (await run.ends())[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_program_that_will_not_end_is_killed_and_its_file_removed(
+    number: signal.Signals, pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--file", "crm=token", "--drain", "500ms", "--", "sh", "-c", STUBBORN)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has crm-1")
+        run.process.send_signal(number)
+        code, said = await run.ends()
+    assert code == 128 + signal.SIGKILL and "did not end within 0.5 s" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_whoever_asks_again_does_not_wait_for_a_program_that_will_not_end(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    arguments = ("--file", "crm=token", "--drain", "10m", "--", "sh", "-c", STUBBORN)
+    async with running(pulling, tmp_path, *arguments) as run:
+        await run.says("has crm-1")
+        run.process.terminate()
+        await asyncio.sleep(0.2)
+        run.process.terminate()
+        await asyncio.sleep(ONE_WISH_SECONDS)
+        assert run.process.returncode is None, "what comes twice at once is one wish"
+        run.process.send_signal(signal.SIGINT)
+        assert (await run.ends())[0] == 128 + signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("true", 0)])
@@ -233,14 +264,41 @@ async def test_a_file_that_was_never_written_stays_as_it_is(
 ) -> None:
     file = tmp_path / "token"
     file.write_text("somebody's")
-    arguments = ("--wait", "1s", "--file", "other=token", "--", "echo", "ran")
+    arguments = ("--wait", "1s", "--replace", "--file", "other=token", "--", "echo", "ran")
     async with running(pulling, tmp_path, *arguments) as run:
         assert (await run.ends())[0] == 1
     assert file.read_text() == "somebody's"
-    arguments = ("--file", "crm.nope=token", "--", "echo", "ran")
+    arguments = ("--replace", "--file", "crm.nope=token", "--", "echo", "ran")
     async with running(pulling, tmp_path, *arguments) as run:
         assert (await run.ends())[0] == 1
     assert file.read_text() == "somebody's"
+
+
+async def test_a_file_that_is_there_already_is_neither_written_over_nor_removed(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("somebody's")
+    (tmp_path / "link").symlink_to("nowhere")
+    for path in ("token", "link"):
+        async with running(pulling, tmp_path, "--file", f"crm={path}", "--", "echo", "ran") as run:
+            code, said = await run.ends()
+        assert (
+            code == 1 and said.startswith(f"gateway: {path} is there already") and "ran" not in said
+        )
+        assert said.count("\n") == 1 and "--replace" in said
+    assert file.read_text() == "somebody's" and (tmp_path / "link").is_symlink()
+
+
+async def test_a_file_that_a_killed_run_left_is_replaced_where_that_is_said(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("left")
+    async with running(
+        pulling, tmp_path, "--replace", "--file", "crm=token", "--", "cat", "token"
+    ) as run:
+        assert await run.ends() == (0, "crm-1")
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_file_that_cannot_be_written_any_more_leaves_the_program_with_what_it_has(
