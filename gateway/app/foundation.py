@@ -72,7 +72,7 @@ async def open_foundation(
         await _warn_of_store(client)
         prefix = settings.store.prefix
         keys = KeyStore(client, prefix)
-        traffic = Traffic(Shared(Path(given.metrics), given.seat) if given else None)
+        traffic = Traffic(Shared(Path(given.shared), given.seat) if given else None)
         credentials = await stack.enter_async_context(live_credentials(settings, client, traffic))
         admission = Admission(open_lines(settings.store, PREPARE), prefix)
         stack.push_async_callback(admission.close)

@@ -7,6 +7,8 @@ import resource
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from gateway.app.background import in_background
 from gateway.app.gateway import Gateway, open_gateway
@@ -15,12 +17,15 @@ from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.log import log
+from gateway.protocol.policy.read import Loaded
 from gateway.server import stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
-from gateway.services.policies.directory import list_directory, read_directory
+from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
+from gateway.services.policies.in_force import keep, kept
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
+from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import resolved
 from gateway.workers.handover import Handover
 
@@ -42,7 +47,8 @@ async def run_gateway(
     """
     _spare_the_collector()
     _take_files()
-    live = await _load(settings, adapt)
+    shared = Path(given.shared) if given is not None else None
+    live = await _load(settings, adapt, shared)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
@@ -52,7 +58,7 @@ async def run_gateway(
         await _vet(live, gateway, lenient=given is not None and given.successor)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = OrphanWatch(gateway.keys, stack)
-        live.tried = lambda taken: gateway.traffic.policies_tried(taken=taken)
+        live.tried = partial(_tried, gateway.traffic, shared)
         in_background(live.watch(), stack)
         _beat(gateway, stack)
         if gateway.worker is None:
@@ -113,14 +119,33 @@ async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
     live.vet = vet
 
 
-async def _load(settings: Settings, adapt: Adapt) -> LivePolicies:
+def _tried(traffic: Traffic, shared: Path | None, loaded: Loaded) -> None:
+    taken = loaded.policies is not None
+    traffic.policies_tried(taken=taken)
+    if taken and shared is not None:
+        keep(shared, loaded.files)
+
+
+async def _load(settings: Settings, adapt: Adapt, shared: Path | None) -> LivePolicies:
+    """OperationError if the policies cannot be used.
+
+    One worker of several begins with those in force: what else is in the directory it looks at
+    like the others, once it serves.
+    """
     listing = list_directory(settings.policies)
     loaded = await asyncio.to_thread(read_directory, settings.policies)
+    in_force = await asyncio.to_thread(kept, shared) if shared is not None else None
+    if in_force is not None and (
+        loaded.policies is None or loaded.policies.revision != in_force.revision
+    ):
+        return LivePolicies(settings.policies, UNSEEN, in_force, adapt)
     if loaded.policies is None:
         problems = "\n".join(str(problem) for problem in loaded.problems)
         raise OperationError(f"The policies cannot be used:\n{problems}")
     for warning in loaded.warnings:
         log.warning("policy_warning", place=str(warning.place), message=warning.message)
+    if in_force is None and shared is not None:
+        keep(shared, loaded.files)
     return LivePolicies(settings.policies, listing, loaded.policies, adapt)
 
 

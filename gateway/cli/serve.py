@@ -205,7 +205,7 @@ def serve(
         admin_store=read_admin_store(store),
         url=web_url("GATEWAY_URL", url) if (url := os.environ.get("GATEWAY_URL")) else "",
     )
-    settings = with_hidden(settings)
+    settings = with_hidden(settings, Path(given.shared) if given else None)
     if given is not None or not (workers > 1 or max_requests):
         # Who serves starts programs too; a supervisor's workers read all this anew.
         for name in SECRETS:

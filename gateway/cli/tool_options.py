@@ -65,14 +65,16 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def with_hidden(settings: Settings) -> Settings:
-    """`settings`, whose children see nothing of what is the gateway's."""
+def with_hidden(settings: Settings, shared: Path | None) -> Settings:
+    """`settings`, whose children see nothing of what is the gateway's. `shared`: a directory of
+    its workers."""
     files = [os.environ.get(name) for name in _KEY_FILES]
     if settings.tls is not None:
         files.append(settings.tls.key)
     known: Iterable[Path | None] = (
         settings.store.state_dir,
         settings.policies,
+        shared,
         settings.audit.file.path if settings.audit.file is not None else None,
         *(Path(name) for name in files if name),
     )

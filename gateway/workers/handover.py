@@ -16,7 +16,7 @@ _VARIABLE = "AGK_HANDOVER"
 class Handover:
     """`data`, `admin`: descriptors of listening sockets; `line`: of the line to the supervisor.
 
-    `seat`: a number that no other living worker has. `metrics`: a directory that all share.
+    `seat`: a number that no other living worker has. `shared`: a directory of all workers.
     `store`: the URL of the supervisor's embedded store, if it has one. `successor`: others have
     served before it.
     """
@@ -25,7 +25,7 @@ class Handover:
     admin: tuple[int, ...]
     line: int
     seat: int
-    metrics: str
+    shared: str
     store: str | None
     successor: bool
 

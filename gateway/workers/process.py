@@ -71,7 +71,7 @@ class WorkerProcess:
 def spawner(
     data: tuple[socket.socket, ...],
     admin: tuple[socket.socket, ...],
-    metrics: str,
+    shared: str,
     store: str | None,
 ) -> Callable[[int], WorkerProcess]:
     """Starts workers by running this very command again, so that files it reads, and its code,
@@ -87,7 +87,7 @@ def spawner(
                 tuple(one.fileno() for one in admin),
                 theirs.fileno(),
                 seat,
-                metrics,
+                shared,
                 store,
                 successor=next(started) > 0,
             )

@@ -21,7 +21,7 @@ class Worker:
         self.admin = opened(given.admin)
         (self._line,) = opened((given.line,))
         self._line.setblocking(False)
-        self._metrics = given.metrics
+        self._shared = given.shared
         self._alone = False
         self._left = max_requests
         if max_requests:
@@ -53,7 +53,7 @@ class Worker:
         self._line.close()
         if self._alone:
             # Else the supervisor does it.
-            shutil.rmtree(self._metrics, ignore_errors=True)
+            shutil.rmtree(self._shared, ignore_errors=True)
 
     def _say(self, word: bytes) -> None:
         # A supervisor that is gone is noticed by the reader.

@@ -114,16 +114,52 @@ async def test_a_killed_worker_costs_its_own_connections_and_comes_back(
 async def test_a_worker_that_cannot_start_is_tried_again_while_the_others_serve(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
+    pepper = pepper_file(settings, tmp_path)
     async with crew(workers=2, folder=tmp_path, settings=settings) as made:
-        bad = tmp_path / "policies" / "b.yaml"
-        bad.write_text("version: 1\nplans:\n  p: {rate: fast}\n")
+        away = pepper.rename(tmp_path / "away")
         os.kill(made.pids.pop(), signal.SIGKILL)
         tried = [await not_ready(made) for _ in range(3)]
         assert len(set(tried)) == 3
         assert (await made.served.get("/readyz")).status == 200
-        bad.unlink()
+        away.rename(pepper)
         connection = await made.connect_to(await made.next_pid())
         assert (await connection.get("/readyz")).status == 200
+
+
+async def test_workers_that_end_while_the_files_are_bad_are_replaced_under_the_last_good_ones(
+    settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
+) -> None:
+    key = await issue(client)
+    file = tmp_path / "policies" / "b.yaml"
+    good = f"version: 1\nagents:\n  b: {{upstream: 'http://127.0.0.1:{agent.port}'}}\n"
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        file.write_text(good)
+        for _ in made.pids:
+            await made.served.event("policies_loaded")
+        file.write_text(good.replace("upstream", "upstraem"))
+        for _ in made.pids:
+            await made.served.event("policies_refused")
+        for _ in range(2):
+            os.kill(made.pids.pop(0), signal.SIGKILL)
+            connection = await made.connect_to(await made.next_pid())
+            assert (await connection.get("/agents/b/quick", key.text)).status == 200
+            # It says so too, and has the metric and the console say it.
+            await made.served.event("policies_refused")
+            assert await metric(made, made.pids[-1], "gateway_policies_refused") == 1
+        file.write_text(good.replace("b:", "c:"))
+        for _ in made.pids:
+            await made.served.event("policies_loaded")
+        for pid in made.pids:
+            connection = await made.connect_to(pid)
+            assert (await connection.get("/agents/c/quick", key.text)).status == 200
+
+
+def pepper_file(settings: dict[str, str], folder: Path) -> Path:
+    """Now every worker reads the pepper from it, and none starts without it."""
+    file = folder / "pepper"
+    file.write_text(settings.pop("GATEWAY_PEPPER"))
+    settings["GATEWAY_PEPPER_FILE"] = str(file)
+    return file
 
 
 async def not_ready(made: Crew) -> int:
@@ -133,7 +169,7 @@ async def not_ready(made: Crew) -> int:
         async for line in made.served.process.stderr:
             if b"worker_not_ready" in line:
                 event = json.loads(line)
-                assert event["code"] == 1
+                assert event["code"] != 0
                 return int(event["worker"])
     raise AssertionError("it is not tried again")
 
@@ -303,8 +339,9 @@ async def test_what_keeps_all_workers_from_serving_is_said_once(
 async def test_a_rolling_restart_that_cannot_succeed_leaves_the_workers_that_serve(
     settings: dict[str, str], client: Redis, tmp_path: Path
 ) -> None:
+    pepper = pepper_file(settings, tmp_path)
     async with crew(workers=2, folder=tmp_path, settings=settings) as made:
-        (tmp_path / "policies" / "b.yaml").write_text("version: 1\nplans:\n  p: {rate: fast}\n")
+        pepper.unlink()
         made.served.stop(signal.SIGUSR2)
         async with asyncio.timeout(PATIENCE):
             while line := await made.served.process.stderr.readline():  # type: ignore[union-attr]

@@ -1,7 +1,7 @@
 """The files of a policies directory as one checked whole, or all that is wrong with them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import PurePath
 from types import MappingProxyType
@@ -36,13 +36,14 @@ class Loaded:
     """`policies` None: there are `problems`. `warnings`: what is odd, yet means something.
 
     `readable`: what makes sense by itself, so that what else is wrong with it can be told too;
-    None: nothing was read.
+    None: nothing was read. `files`: what `policies` are made of, by name.
     """
 
     policies: Policies | None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     readable: Policies | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def read_policies(files: Mapping[str, bytes]) -> Loaded:
@@ -64,7 +65,7 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     wrong = {*problems, *twice, *senseless} or set(unusable_fallbacks(built))
     if wrong:
         return Loaded(None, tuple(sorted(wrong)), readable=built)
-    return Loaded(built, (), (*_unbound(trees, places), *shadows(trees)), built)
+    return Loaded(built, (), (*_unbound(trees, places), *shadows(trees)), built, files)
 
 
 def _sound_sections(tree: Tree, error: ValidationError) -> PolicyFile:

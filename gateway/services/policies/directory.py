@@ -1,7 +1,8 @@
 """The policies directory: which files it has, and what they say at one moment."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.crypto.tls import client_context
@@ -31,6 +32,8 @@ class Stamp:
 
 # Of each policy file its stamp; None where it cannot be looked at, such as a link to nothing.
 Listing = dict[str, Stamp | None]
+# What no directory has: no file is called nothing.
+UNSEEN: Listing = {"": None}
 
 
 def list_directory(directory: Path) -> Listing:
@@ -80,14 +83,22 @@ def _read(directory: Path, listing: Listing) -> Loaded:
         except OSError as problem:
             reason = problem.strerror or "it is no file"
             unread.append(Problem(Place(str(path), 1, 1), f"this cannot be read: {reason}"))
+    loaded = read_contents(contents)
+    problems = tuple(sorted({*unread, *loaded.problems}))
+    policies = None if problems else loaded.policies
+    warnings = loaded.warnings + _misnamed(directory)
+    return replace(loaded, policies=policies, problems=problems, warnings=warnings)
+
+
+def read_contents(contents: Mapping[str, bytes]) -> Loaded:
+    """What files say together, and whether what they name can be used. Names are whole paths."""
     loaded = read_policies(contents)
     found = loaded.readable or Policies()
     checks = (_unusable_files, unusable_hooks, unusable_commands)
     unusable = (one for check in checks for one in check(found))
-    problems = tuple(sorted({*unread, *loaded.problems, *unusable}))
+    problems = tuple(sorted({*loaded.problems, *unusable}))
     policies = None if problems else loaded.policies
-    warnings = loaded.warnings + _misnamed(directory)
-    return Loaded(policies, problems, warnings, found)
+    return replace(loaded, policies=policies, problems=problems, readable=found)
 
 
 def _unusable_files(policies: Policies) -> tuple[Problem, ...]:

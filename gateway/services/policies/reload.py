@@ -32,7 +32,7 @@ class LivePolicies:
     """`current` is replaced in one step; `problems` are those of the last set that was refused.
 
     `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
-    `tried` is told of every further set whether it was taken.
+    `tried` is told of every further set; it was taken if it has `policies`.
     """
 
     def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
@@ -40,7 +40,7 @@ class LivePolicies:
         self.problems: tuple[Problem, ...] = ()
         self.after_swap: AfterSwap = _nothing
         self.vet: Vet = _no_objection
-        self.tried: Callable[[bool], object] = bool
+        self.tried: Callable[[Loaded], object] = id
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
@@ -110,7 +110,7 @@ class LivePolicies:
 
     def _take(self, loaded: Loaded, reason: str) -> None:
         self.problems = loaded.problems
-        self.tried(loaded.policies is not None)
+        self.tried(loaded)
         for warning in loaded.warnings:
             log.warning("policy_warning", place=str(warning.place), message=warning.message)
         if loaded.policies is None:

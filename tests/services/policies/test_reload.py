@@ -89,7 +89,7 @@ async def test_a_bad_file_leaves_the_last_good_one_in_force(
     live: LivePolicies, file: Path, bad: str
 ) -> None:
     before, traffic = live.current, Traffic()
-    live.tried = lambda taken: traffic.policies_tried(taken=taken)
+    live.tried = lambda loaded: traffic.policies_tried(taken=loaded.policies is not None)
     with capture_logs() as logs:
         replace(file, bad)
         await until(lambda: bool(live.problems))

@@ -1,0 +1,33 @@
+"""What is kept of the policies in force is what a worker that comes later begins with."""
+
+from pathlib import Path
+
+from gateway.services.policies.directory import read_directory
+from gateway.services.policies.in_force import keep, kept
+
+TEXT = "version: 1\nagents: {{a: {{upstream: 'http://127.0.0.1:{}'}}}} # ä 漢\n"
+
+
+def test_what_is_kept_is_read_again_as_it_was(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    for port in (1, 2):
+        (policies / "a.yaml").write_text(TEXT.format(port))
+        loaded = read_directory(policies)
+        keep(tmp_path, loaded.files)
+        assert loaded.policies is not None and kept(tmp_path) == loaded.policies
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["policies.json"]
+
+
+def test_nothing_is_in_force_where_nothing_was_kept(tmp_path: Path) -> None:
+    assert kept(tmp_path) is None
+
+
+def test_what_needs_something_that_is_gone_is_in_force_no_more(tmp_path: Path) -> None:
+    text = "version: 1\nagents: {a: {upstream: {url: 'https://x.example', ca: gone.pem}}}\n"
+    keep(tmp_path, {str(tmp_path / "a.yaml"): text.encode()})
+    assert kept(tmp_path) is None
+
+
+def test_policies_are_taken_also_where_they_cannot_be_kept(tmp_path: Path) -> None:
+    keep(tmp_path / "gone", {"a.yaml": b""})
