@@ -229,3 +229,24 @@ def test_a_hook_that_is_none_is_a_mistake_in_the_policies(
     assert loaded.policies is None
     (told,) = map(str, loaded.problems)
     assert told.startswith(f"{file}:3:3:") and problem in told
+
+
+def test_a_mistake_hides_no_hook_or_certificate_that_cannot_be_used_beside_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\n"
+        "agents:\n"
+        "  a: {upstream: nowhere}\n"
+        "  b: {upstream: {url: 'https://b.test', ca: gone.pem}, max_body: much}\n"
+        "tools:\n"
+        "  s: {transport: htp}\n"
+        "  t: {transport: http, upstream: 'http://127.0.0.1', hook: {}, "
+        "hooks: {before: ['no.such:f', nonsense]}}\n"
+        "  u: {transport: http, upstream: 'http://127.0.0.1', hooks: {after: ['no.such:g']}}\n"
+    )
+    told = [str(problem).removeprefix(f"{file}:") for problem in read_directory(tmp_path).problems]
+    assert [line.split(":")[0] for line in told] == ["3", "4", "4", "6", "7", "7", "7", "8"]
+    text = "\n".join(told)
+    assert "gone.pem" in text and "'no.such:f'" in text and "'no.such:g'" in text

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import PurePath
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -58,7 +59,7 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
             parsed.append((tree.file, PolicyFile.model_validate(tree.data)))
         except ValidationError as error:
             problems += problems_of(error, tree)
-            parsed.append((tree.file, _sound_sections(tree, error)))
+            parsed.append((tree.file, _sound_parts(tree, error)))
     places, twice = _places(trees)
     mentioned, senseless = mentions(trees)
     built = _build(parsed, _revision(files), places, mentioned)
@@ -68,12 +69,27 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     return Loaded(built, (), (*_unbound(trees, places), *shadows(trees)), built, files)
 
 
-def _sound_sections(tree: Tree, error: ValidationError) -> PolicyFile:
-    """What is left of a file without the sections in which `error` is."""
-    data = tree.data if isinstance(tree.data, dict) else {}
-    spoiled = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-    rest = {name: value for name, value in data.items() if name not in spoiled}
-    return PolicyFile.model_validate({"version": 1, **rest})
+def _sound_parts(tree: Tree, error: ValidationError) -> PolicyFile:
+    """What is left of a file without the fields in which `error` is; without the entries that mean
+    nothing then, and without the sections that still do not."""
+    rest = tree.data if isinstance(tree.data, dict) else {}
+    for depth in (None, 2, 1):
+        rest = _without({detail["loc"][:depth] for detail in error.errors()}, rest)
+        try:
+            return PolicyFile.model_validate({"version": 1, **rest})
+        except ValidationError as more:
+            error = more
+    return PolicyFile(version=1)
+
+
+def _without(paths: set[Path], data: Any, here: Path = ()) -> Any:
+    def kept(items: Iterable[tuple[str | int, Any]]) -> dict[str | int, Any]:
+        inner = (((*here, name), name, value) for name, value in items)
+        return {name: _without(paths, value, at) for at, name, value in inner if at not in paths}
+
+    if isinstance(data, list):
+        return list(kept(enumerate(data)).values())
+    return kept(data.items()) if isinstance(data, dict) else data
 
 
 def _build(
