@@ -37,6 +37,7 @@ from gateway.domain.settings import (
     Settings,
     StoreSettings,
 )
+from gateway.domain.workers import crowding, most_workers
 from gateway.log import log
 from gateway.workers.handover import Handover, take
 
@@ -55,6 +56,15 @@ Example:
 
 Secrets come from the environment alone: GATEWAY_PEPPER_FILE, GATEWAY_MASTER_KEY_FILE. Each
 option may stand there too: --listen is GATEWAY_LISTEN."""
+
+
+def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> int:
+    """BadParameter where they would take the machine down before they served."""
+    cores = os.cpu_count() or 1
+    if workers > most_workers(cores):
+        told = f"more than {most_workers(cores)} are not started here: {crowding(workers, cores)}"
+        raise click.BadParameter(told, param=option)
+    return workers
 
 
 @click.command(epilog=EPILOG)
@@ -84,8 +94,10 @@ option may stand there too: --listen is GATEWAY_LISTEN."""
     default=1,
     envvar="GATEWAY_WORKERS",
     show_default=True,
-    type=click.IntRange(1, 1024),
-    help="Worker processes on the same addresses. SIGUSR2 replaces them one by one.",
+    type=click.IntRange(1),
+    callback=_check_workers,
+    help="Worker processes on the same addresses, one or two a core; at most 64, or four a core. "
+    "SIGUSR2 replaces them one by one.",
 )
 @click.option(
     "--max-requests",
@@ -255,4 +267,6 @@ def run(settings: Settings, given: Handover | None = None) -> None:
 def run_several(settings: Settings, workers: int) -> None:
     from gateway.workers.supervisor import supervise
 
+    if crowded := crowding(workers, os.cpu_count() or 1):
+        log.warning("workers_crowded", reason=crowded)
     sys.exit(asyncio.run(supervise(settings, workers)))

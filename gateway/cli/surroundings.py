@@ -18,7 +18,7 @@ from gateway.domain.settings import (
 )
 from gateway.services.diagnosis.certificates import listener_found
 from gateway.services.diagnosis.findings import Finding, Level
-from gateway.services.diagnosis.machine import files_found, memory_found
+from gateway.services.diagnosis.machine import files_found, memory_found, processes_found
 from gateway.services.diagnosis.private_files import private_file
 
 _LISTEN = (("GATEWAY_LISTEN", LISTEN), ("GATEWAY_ADMIN_LISTEN", ADMIN_LISTEN))
@@ -45,6 +45,9 @@ def surroundings(store: StoreSettings) -> Iterator[Finding]:
     # A gateway takes all that it may have.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield files_found(-1 if hard == resource.RLIM_INFINITY else hard, _max_connections())
+    workers = os.environ.get("GATEWAY_WORKERS", "")
+    if workers.isascii() and workers.isdigit():
+        yield processes_found(int(workers), os.cpu_count() or 1)
     yield memory_found(private=is_private())
 
 

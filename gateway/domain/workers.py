@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+# Beyond so many a core they only wait for each other.
+_OF_USE_A_CORE = 4
+# Allowed on any machine: what is of no use need not do harm.
+_ANYWHERE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
@@ -13,3 +18,19 @@ class WorkerRecord:
     started_at: int
     revision: str
     listen: str
+
+
+def most_workers(cores: int) -> int:
+    """So many processes may be asked for on a machine of `cores`."""
+    return max(_ANYWHERE, _OF_USE_A_CORE * cores)
+
+
+def crowding(workers: int, cores: int) -> str:
+    """Why so many are too many for a machine of `cores`, and what to do; empty: they are not."""
+    if workers <= _OF_USE_A_CORE * cores:
+        return ""
+    shared = "1 core" if cores == 1 else f"{cores} cores"
+    return (
+        f"{workers} workers on {shared} wait for each other, and each takes some 100 MB: lower "
+        "--workers (GATEWAY_WORKERS) to one or two a core."
+    )

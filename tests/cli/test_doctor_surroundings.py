@@ -22,7 +22,7 @@ from gateway.protocol.policy.read import read_policies
 from gateway.services.diagnosis import upstreams
 from gateway.services.diagnosis.certificates import listener_found
 from gateway.services.diagnosis.findings import Finding, Level
-from gateway.services.diagnosis.machine import files_found, memory_found
+from gateway.services.diagnosis.machine import files_found, memory_found, processes_found
 from gateway.services.diagnosis.private_files import private_file, state_found
 from gateway.services.diagnosis.upstreams import Unreached, upstreams_found
 from tests.cli.key_commands import PEPPER, Commands, Ended
@@ -262,6 +262,8 @@ async def test_limits_of_the_system_are_judged_by_what_a_process_needs() -> None
     assert files_found(-1, 10_000).level is Level.OK
     few = files_found(1024, 10_000)
     assert few.level is Level.WARN and "LimitNOFILE=20100" in few.sentence
+    levels = [processes_found(number, 2).level for number in (2, 8, 9, 64, 65)]
+    assert levels == [Level.OK, Level.OK, Level.WARN, Level.WARN, Level.WRONG]
     assert memory_found(private=True) == Finding(
         "machine", Level.OK, "A process that holds secrets leaves no dump of its memory."
     )

@@ -14,6 +14,7 @@ import pytest
 from gateway.app.run import MOST_FILES
 from gateway.cli.serve import serve
 from gateway.domain.settings import StoreSettings
+from gateway.domain.workers import crowding, most_workers
 from gateway.store.embedded.process import answers
 from gateway.store.embedded.server import embedded
 from gateway.store.state_dir import socket_path
@@ -119,7 +120,7 @@ async def test_what_kubernetes_injects_is_ignored(folder: Path, settings: dict[s
 
 @pytest.mark.parametrize(
     ("flag", "number"),
-    [("--workers", "0"), ("--workers", "-1"), ("--workers", "1025"), ("--tool-uids", "\u00b2-5")],
+    [("--workers", "0"), ("--workers", "-1"), ("--tool-uids", "\u00b2-5")],
 )
 async def test_a_number_that_makes_no_sense_is_refused(
     flag: str, number: str, folder: Path, settings: dict[str, str]
@@ -127,6 +128,16 @@ async def test_a_number_that_makes_no_sense_is_refused(
     code, said = await refused("serve", flag, number, folder=folder, settings=settings)
     assert code == 2
     assert one_sentence(said)
+
+
+async def test_more_workers_than_a_machine_carries_are_refused(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    code, said = await refused("serve", "--workers", "100000", folder=folder, settings=settings)
+    assert code == 2
+    assert one_sentence(said) and "more than" in said and "two a core" in said
+    assert (most_workers(1), most_workers(16), most_workers(96)) == (64, 64, 384)
+    assert crowding(8, 2) == "" and "9 workers on 2 cores" in crowding(9, 2)
 
 
 async def test_a_time_in_which_redis_cannot_answer_is_refused(

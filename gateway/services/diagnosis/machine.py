@@ -1,5 +1,6 @@
 """What the system gives a process: files that may be open at once, and no dumps of its memory."""
 
+from gateway.domain.workers import crowding, most_workers
 from gateway.services.diagnosis.findings import Finding, Level
 
 # Redis, listeners, logs, and what the runtime itself keeps open.
@@ -20,6 +21,15 @@ def files_found(most: int, max_connections: int) -> Finding:
         f"agents take up to {needed}: raise it (ulimit -n {needed}, LimitNOFILE={needed}), or "
         "lower --max-connections.",
     )
+
+
+def processes_found(workers: int, cores: int) -> Finding:
+    """`workers`: how many 'serve' is to start."""
+    crowded = crowding(workers, cores)
+    if not crowded:
+        return Finding("machine", Level.OK, f"Workers: {workers}, cores: {cores}.")
+    refused = workers > most_workers(cores)
+    return Finding("machine", Level.WRONG if refused else Level.WARN, crowded)
 
 
 def memory_found(*, private: bool) -> Finding:
