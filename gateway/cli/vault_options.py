@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway.cli.audit_options import operators_file
 from gateway.cli.options import parse_keys, read_keys, read_store_settings, seconds_of
+from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
@@ -25,6 +26,10 @@ T = TypeVar("T")
 Warn = Callable[[str], None]
 
 SHORTEST_POLL = 0.1
+UNSIGNED = (
+    "The audit record of this is not signed, because there is no master key here: give "
+    "GATEWAY_MASTER_KEY_FILE to whoever works on keys, or 'gateway audit verify' fails on it."
+)
 
 
 def read_vault(
@@ -121,7 +126,8 @@ def _run(
 def operators_acts(
     client: "Redis", prefix: str, master_keys: tuple[bytes, ...], stack: AsyncExitStack
 ) -> "Acts":
-    """What this command does, in the name of whoever runs it; its chain ends with `stack`."""
+    """What this command does, in the name of whoever runs it; its chain ends with `stack`. That
+    nothing signs it is said at the end: later, `audit verify` would come as a surprise."""
     from gateway.crypto.audit_key import audit_keys
     from gateway.crypto.envelope import MasterKeys
     from gateway.services.audit.acts import Acts
@@ -133,7 +139,14 @@ def operators_acts(
     file = None if wanted is None else AuditFile(wanted)
     audit = Audit(AuditStore(client, prefix), audit_keys(MasterKeys(master_keys)), file)
     stack.push_async_callback(audit.close)
-    return Acts(audit, f"operator:{operator()}")
+    acts = Acts(audit, f"operator:{operator()}")
+
+    def tell(failed: type[BaseException] | None, *_: object) -> None:
+        if acts.done > 0 and not master_keys and failed is None:
+            note(UNSIGNED)
+
+    stack.push(tell)
+    return acts
 
 
 def operator() -> str:

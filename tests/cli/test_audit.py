@@ -170,6 +170,17 @@ def test_an_act_on_a_key_that_anybody_could_have_made_is_bad_but_where_it_is_mea
     assert told.json["unsigned"] == (1 if forgery == "an act made up" else 2)
 
 
+def test_an_act_that_nobody_signs_says_so_when_it_is_done(vault: VaultCommands) -> None:
+    create = ("keys", "create", "--consumer", "sales", "--scope", "agents/*", "--json")
+    made = vault.gateway(*create, GATEWAY_MASTER_KEY="")
+    assert made.code == 0 and made.json["id"]
+    assert "not signed" in made.said and "GATEWAY_MASTER_KEY_FILE" in made.said
+    assert "not signed" not in vault.gateway(*create).said
+    for looked, code in ((("list",), 0), (("revoke", "0" * 12), 1)):
+        ended = vault.gateway("keys", *looked, GATEWAY_MASTER_KEY="")
+        assert ended.code == code and "not signed" not in ended.said
+
+
 def test_acts_without_the_master_key_hide_nothing_worse(vault: VaultCommands, redis: Any) -> None:
     create = ("keys", "create", "--consumer", "sales", "--scope", "agents/*")
     assert vault.gateway(*create, GATEWAY_MASTER_KEY="").code == 0

@@ -18,6 +18,8 @@ class Acts:
     def __init__(self, audit: Audit, actor: str) -> None:
         self._audit = audit
         self.actor = actor
+        # How many are on record, but for those that came to nothing.
+        self.done = 0
 
     async def record(
         self,
@@ -49,6 +51,7 @@ class Acts:
                 "This was not done, because its audit record could not be written: "
                 f"{denied.__cause__}"
             ) from None
+        self.done += 1 if decision == ALLOWED else -1
 
     async def on_credential(self, event: str, name: CredentialId, version: int) -> None:
         """The same, of one version of a credential."""
