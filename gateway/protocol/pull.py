@@ -14,7 +14,11 @@ LONGEST_WAIT = 60.0
 _NUMBER = re.compile(r"\d{1,16}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,4}(?:\.\d{1,3})?", re.ASCII)
 _PREFERRED = re.compile(rb"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", re.IGNORECASE)
-_TAG = re.compile(rb'(?:W/)?"(\d{1,16})"')
+# Of which any may stand in a header; those of answers to a pull are revisions.
+_TAG = re.compile(rb'"([^"]*)"')
+_REVISION = re.compile(rb"\d{1,16}")
+# Behind all revisions: whoever has any answer wants no other.
+_ANY = 10**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,16 @@ def _since(asked: dict[str, str], head: RequestHead) -> int | None:
         if not _NUMBER.fullmatch(text):
             raise refused("'since' is the revision of an earlier answer.")
         return int(text)
-    tag = _TAG.fullmatch(_header(head, b"if-none-match").strip())
-    return int(tag[1]) if tag else None
+    return _newest(_header(head, b"if-none-match").strip())
+
+
+def _newest(tags: bytes) -> int | None:
+    """The revision of the newest answer that an If-None-Match tells of (RFC 9110 section 13.1.2:
+    it is weak, so that a `W/` makes no difference); None: of none."""
+    if tags == b"*":
+        return _ANY
+    revisions = (int(tag) for tag in _TAG.findall(tags) if _REVISION.fullmatch(tag))
+    return max(revisions, default=None)
 
 
 def _wait(asked: dict[str, str], head: RequestHead) -> float:

@@ -79,6 +79,26 @@ async def test_an_etag_does_as_well_as_a_revision(world: World, vault: Vault) ->
     assert values(await world.call(key, BOTH, headers=same)) == {"crm": "crm-2"}
 
 
+@pytest.mark.parametrize("tags", ["W/{}", '"0", {}', '{},W/"a,b"', '"a",  {}, "b"', "*"])
+async def test_nothing_is_told_where_one_of_several_etags_is_the_present_one(
+    world: World, vault: Vault, tags: str
+) -> None:
+    key = await world.issue(*SCOPES)
+    tag = (await world.call(key, BOTH)).headers["ETag"]
+    same = {"If-None-Match": tags.format(tag)}
+    answer = await world.call(key, BOTH, headers=same)
+    assert (answer.status, answer.headers["ETag"]) == (304, tag)
+
+
+@pytest.mark.parametrize("tags", ['"a", W/"b"', '"0", "1"', "", "a"])
+async def test_what_is_there_is_told_where_no_etag_is_the_present_one(
+    world: World, vault: Vault, tags: str
+) -> None:
+    key = await world.issue(*SCOPES)
+    answer = await world.call(key, BOTH, headers={"If-None-Match": tags})
+    assert answer.status == 200 and values(answer)
+
+
 async def test_what_is_deleted_is_told_as_removed(world: World, vault: Vault) -> None:
     key = await world.issue("gateway/credentials")
     first = await world.call(key, BOTH)
