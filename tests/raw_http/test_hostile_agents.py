@@ -76,9 +76,10 @@ PIECES = {
 @dataclass
 class Hostile:
     """Answers a request for `/odd/N` with `piece`, any other one honestly; N is its nonce. A body
-    is not waited for."""
+    is not waited for. `cut`: where a pause is in it; None: nowhere."""
 
     piece: bytes = HONEST
+    cut: int | None = None
     port: int = 0
     connections: int = 0
 
@@ -88,8 +89,12 @@ class Hostile:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 _, kind, nonce = head.split(b" ")[1].split(b"/")
-                answer = self.piece if kind == b"odd" else HONEST
-                writer.write(answer.replace(b"{n}", nonce))
+                answer = (self.piece if kind == b"odd" else HONEST).replace(b"{n}", nonce)
+                if self.cut is not None and kind == b"odd":
+                    writer.write(answer[: self.cut])
+                    await asyncio.sleep(0.02)
+                    answer = answer[self.cut :]
+                writer.write(answer)
 
 
 @dataclass
@@ -225,3 +230,19 @@ async def test_a_connection_on_which_more_came_than_was_asked_for_is_not_used_ag
     assert (again.status, again.body) == (200, b"h00000")
     if begin == HONEST:
         assert scene.agent.connections == 2
+
+
+@pytest.mark.parametrize("more", [EVIL[:40], b"H"], ids=len)
+@pytest.mark.parametrize(
+    "begin", [HONEST, CHUNKED, HINTS + HONEST], ids=["sized", "chunks", "hints"]
+)
+async def test_nor_is_one_on_which_it_came_behind_an_answer_in_several_pieces(
+    scene: Scene, begin: bytes, more: bytes
+) -> None:
+    scene.agent.piece, scene.agent.cut = begin + more, -len(more) - 1
+    answer = await scene.one.ask("/odd/n00000")
+    assert answer is not None and answer.body == b"n00000"
+    again = await scene.other.ask("/honest/h00000")
+    assert again is not None
+    assert (again.status, again.body) == (200, b"h00000")
+    assert scene.agent.connections == 2

@@ -9,7 +9,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import BODILESS
-from gateway.protocol.http.framing import MOST_DIGITS
 from gateway.protocol.http.trailers import are_malformed
 from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.deadline import Deadline
@@ -19,6 +18,9 @@ from gateway.proxy.stream import READ_BUFFER, Stream
 MAX_LINE = 16_384
 MAX_HEADERS = 256
 _HEAD_END = b"\r\n\r\n"
+_NO_MORE = "No More"
+# To a parser between two answers, this is one.
+_PROBE = f"HTTP/1.1 204 {_NO_MORE}\r\n\r\n".encode()
 # RFC 9110 section 15.2 allows any number of interim answers; a flood of them is an attack.
 MAX_INTERIM = 16
 
@@ -73,16 +75,16 @@ class UpstreamConnection(Stream):
     @property
     def reusable(self) -> bool:
         """Whether the answer was read to its end and another request may follow it."""
-        return (
-            self.usable
-            and not self._spoiled
-            and self._message is not None
-            # After a 101 it carries frames to the agent, whatever became of it here.
-            and self._message.code != 101
-            and not self._message.should_close
-            and self._payload is not None
-            and self._payload.is_eof()
-        )
+        whole = self._whole()
+        return self.usable and not self._spoiled and whole is not None and not whole[0].should_close
+
+    def _whole(self) -> Answer | None:
+        """The answer, once all of it has come: what follows belongs to nobody."""
+        message, payload = self._message, self._payload
+        # After a 101 it carries frames to the agent, whatever became of it here.
+        if message is None or message.code == 101 or payload is None or not payload.is_eof():
+            return None
+        return message, payload
 
     def _parser_for(self, *, bodiless: bool) -> HttpResponseParser:
         return HttpResponseParser(
@@ -176,15 +178,13 @@ class UpstreamConnection(Stream):
             whole = not body
         else:
             whole = length == str(len(body)) and not message.chunked and message.code >= 200
-        if whole:
-            return message, WholeBody(body)
-        # More than was asked for is the beginning of what belongs to nobody.
-        told = length.isdecimal() and len(length) <= MOST_DIGITS
-        self._spoiled = self._spoiled or (told and int(length) < len(body))
-        return None
+        return (message, WholeBody(body)) if whole else None
 
     def _read_on(self, data: bytes, *, first_piece: bool) -> None:
         """The next piece of an answer that comes in several, or that is not as it should be."""
+        if self._whole() is not None:
+            self._spoiled = self._spoiled or bool(data)
+            return
         if self._answers is None:
             self._answers = self._parser = self._parser_for(bodiless=self._bodiless)
         try:
@@ -197,9 +197,9 @@ class UpstreamConnection(Stream):
             self._take(message, payload)
         if upgraded:
             self._early += tail
-        body = self._payload
-        if body is not None and body.is_eof() and self._message is not None:
-            self._check_trailers(self._message, body, data)
+        if (whole := self._whole()) is not None:
+            self._check_trailers(*whole, data)
+            self._spoiled = self._spoiled or _holds_more(self._answers)
         if self.transport is None:
             # This was held back when the connection ended.
             self._end_body()
@@ -299,3 +299,14 @@ class UpstreamConnection(Stream):
             self._payload.set_exception(CutError(str(error)))
         self._spoiled = True
         self.drop()
+
+
+def _holds_more(parser: HttpResponseParser) -> bool:
+    """Whether the beginning of another answer follows the last one. The parser does not tell, but
+    takes one that stands alone for what it is only where nothing is before it."""
+    try:
+        messages, _, _ = parser.feed_data(_PROBE)
+    except HttpProcessingError:
+        return True
+    # The parser calls a trailer of the last one a header of this.
+    return [message.reason for message, _ in messages] != [_NO_MORE]

@@ -90,6 +90,7 @@ WHOLE = HEAD + b"Content-Length: 2\r\n\r\nok"
         (HEAD + b"Content-Length: 0\r\n\r\n", b"", True),
         (HEAD + b"Content-Length: 02\r\n\r\nok", b"ok", True),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", True),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", b"ok", True),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", b"", True),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE, b"ok", True),
@@ -133,9 +134,43 @@ async def test_answers_in_one_piece_and_in_several_follow_each_other() -> None:
         assert connection.reusable
 
 
-async def test_the_beginning_of_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
+CHUNKS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+HINTED = b"HTTP/1.1 103 X\r\n\r\n" + WHOLE
+
+
+@pytest.mark.parametrize(
+    "more", [b"H", b"HTTP/1.1 2", b"HTTP/1.1 204 X\r\n", b"HTTP/1.1 204 X\r\nX: ", WHOLE, b"ok"]
+)
+@pytest.mark.parametrize("answer", [WHOLE, CHUNKS, HINTED], ids=["sized", "chunks", "hinted"])
+@pytest.mark.parametrize("cut", [0, 30, -1], ids=str)
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+async def test_the_beginning_of_an_answer_that_nobody_asked_for_ends_the_connection(
+    answer: bytes, more: bytes, cut: int, later: bool
+) -> None:
     connection = connected()
     arrived = connection.expect_answer(bodiless=False)
-    connection.data_received(WHOLE + b"HTTP/1.1 200")
-    assert await read((await arrived)[1]) == b"ok"
+    begin, end = answer[:cut], answer[cut:]
+    for piece in (begin, end, more) if later else (begin, end + more):
+        connection.data_received(piece)
+    try:
+        assert await read((await arrived)[1]) == b"ok"
+    except (Denied, CutError):
+        assert more == b"ok"
     assert not connection.reusable
+
+
+async def test_what_follows_the_head_that_answers_a_head_request_ends_the_connection() -> None:
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=True)
+    connection.data_received(HEAD + b"Content-Length: 2\r\n\r\nHTTP/1.1 2")
+    assert await read((await arrived)[1]) == b""
+    assert not connection.reusable
+
+
+async def test_a_large_answer_that_is_read_slowly_leaves_a_connection_that_can_be_used() -> None:
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=False)
+    for at in range(0, len(HEAD + SIZED), 60_000):
+        connection.data_received((HEAD + SIZED)[at : at + 60_000])
+    assert await read((await arrived)[1]) == BODY
+    assert connection.reusable
