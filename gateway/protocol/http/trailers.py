@@ -7,7 +7,7 @@ not to be believed about where its answer ends.
 
 import re
 
-_LAST_CHUNK = re.compile(rb"(?:\A|\n)0+[ \t]*(?:;[^\r\n]*)?\r?\n")
+_LAST_CHUNK = re.compile(rb"(?:\A|(?<=\n))0+[ \t]*(?:;[^\r\n]*)?\r?\n")
 # A line up to its LF.
 _FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r")
 _NONE = b"0\r\n\r\n"

@@ -15,6 +15,7 @@ from gateway.protocol.http.trailers import are_malformed
         b"0\r\nX-A: b\r\nX-B:\r\nX-C:\tc\xff\r\n\r\n",
         b"0;ext=1\r\nX-A: b\r\n\r\n",
         b"0\r\n0: b\r\n0a: c\r\n\r\n",
+        b"00\r\n0\r\nX-A: b\r\n\r\n",
         b"7\r\n\n0\r\nX \r\n\r\n0\r\nX-A: b\r\n\r\n",
         b"X-A: b\r\n\r\n",
         b"\r\n",
