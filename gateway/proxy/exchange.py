@@ -35,15 +35,16 @@ class Exchange:
     what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
     be read to know where it goes; `holding`: how much of bodies is in memory for it. `hide_usage`:
     the gateway has put into it that the answer is to end with its usage. `asked`: what it asks of a
-    server of tools. `tool`: which one was called, once that is on record, and `uses`: with which
-    credentials. `user`: for whom it is. `shadow`: the code with which a rule that is tried out
-    would have refused it. `trace`: its place in one, if somebody traces.
+    server of tools. `tool`: which one was called, once that is on record, `uses`: with which
+    credentials, and `responded`: its response is on its way to the caller. `user`: for whom it is.
+    `shadow`: the code with which a rule that is tried out would have refused it. `trace`: its place
+    in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.
     request_id = key_id = consumer = agent = code = decoy = shadow = logged_path = tool = user = ""
     status = received = sent = 0
-    started = cut = unseen = _awaits_continue = False
+    started = cut = unseen = responded = _awaits_continue = False
     admitted: float | None = None
     answered: float | None = None
     page_fields: Fields = ()
@@ -214,6 +215,11 @@ class Exchange:
         client.write(data)
         if client.writing_paused:
             await client.until_taken()
+
+    def left(self) -> None:
+        """The caller has gone before the end of its answer. Of a tool it may need no more than the
+        response, with which official clients go."""
+        self.cut = self.cut or (bool(self.tool) and not self.responded)
 
     def abort(self) -> None:
         """Cut the answer so that it cannot look whole."""

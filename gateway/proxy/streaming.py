@@ -1,5 +1,6 @@
 """The part of an answer that arrives after its head: passed on piece by piece."""
 
+from asyncio import CancelledError
 from typing import Protocol
 
 from gateway.domain.errors import Code, Denied, let_go
@@ -60,6 +61,9 @@ class AnswerStream:
                 self._say_why(self._cut_for)
             else:
                 self._exchange.abort()
+        except CancelledError:
+            self._exchange.left()
+            raise
 
     def cut(self, code: Code) -> None:
         """End it now: the key that it was begun with would be refused."""

@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -141,6 +141,31 @@ async def test_each_call_is_on_record_before_it_is_made(
     assert TOKEN not in json.dumps(record)
     # What opens a session uses the credential too.
     assert len(await records(world, "credential.use")) == 2
+
+
+@pytest.mark.parametrize("inject", [BEARER, {}], ids=["searched", "passed on"])
+@pytest.mark.parametrize(("responds", "cut"), [(False, "cut"), (True, "")])
+async def test_a_stream_that_its_caller_leaves_is_on_record_as_cut_unless_it_had_the_response(
+    world: World, hostile: Backend, key: Key, inject: Mapping[str, object], responds: bool, cut: str
+) -> None:
+    """With that official clients go, though the server may keep the stream open."""
+    last = RESPONSE % "done" if responds else "{}"
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(f"data: {last}\n\n".encode())
+        await asyncio.sleep(60)
+        return response
+
+    hostile.answer = answer
+    put_tools(world, f"{hostile.url}/mcp", inject=inject)
+    headers = {**BOTH, "X-User-Id": "u1", "Authorization": f"Bearer {key.text}"}
+    url = f"{world.url}/tools/fc/mcp"
+    async with world.session.post(url, headers=headers, json=call("x")) as response:
+        assert await response.content.readany()
+    (result,) = await recorded(world, "tool.result")
+    assert (result["status"], result["code"]) == (200, cut)
 
 
 async def test_what_goes_into_arguments_is_on_record_with_calls_alone(

@@ -19,6 +19,7 @@ from tests.children.programs import processes, python, until
 from tests.flows.audit import come
 from tests.flows.services import keep, put
 from tests.flows.tools import (
+    BOTH,
     LEGACY,
     TOKEN,
     call,
@@ -283,6 +284,21 @@ async def test_a_caller_who_leaves_takes_the_command_with_it(world: World, key: 
     (made,), (result,) = await come(world, "tool.call", 1), await come(world, "tool.result", 1)
     assert (result["status"], result["code"]) == (0, "cut")
     assert result["credentials"] == made["credentials"] != []
+
+
+async def test_a_stream_of_a_program_that_its_caller_leaves_is_on_record_as_cut(
+    world: World, key: Key
+) -> None:
+    await serve_stdio(world)
+    headers = {**BOTH, "X-User-Id": "u1", "Authorization": f"Bearer {key.text}"}
+    message = call("progress", seconds=60)
+    message["params"]["_meta"] = {"progressToken": 1}
+    async with world.session.post(
+        f"{world.url}/tools/fc/mcp", headers=headers, json=message
+    ) as answer:
+        assert b"progress" in await answer.content.readany()
+    (result,) = await come(world, "tool.result", 1)
+    assert (result["status"], result["code"]) == (200, "cut")
 
 
 async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World, key: Key) -> None:

@@ -52,6 +52,7 @@ def call(request: dict[str, Any]) -> None:
         for step in range(3):
             params = {"progressToken": token, "progress": step}
             send({"method": "notifications/progress", "params": params})
+        time.sleep(arguments.get("seconds", 0))
     elif name == "log":
         send({"method": "notifications/message", "params": {"level": "info", "data": "said"}})
     elif name == "flood":

@@ -1,6 +1,7 @@
 """What a server of tools answers over HTTP, message by message, as JSON or as events."""
 
 import asyncio
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -24,6 +25,8 @@ LONGEST = 16 * 2**20
 AT_ONCE = 64
 # What is spelled in another way is not sealed, and opens nothing.
 _TASK_ID = b"taskId"
+# In what is not read otherwise.
+_RESPONSE = re.compile(rb'"(?:result|error)"\s*:')
 JSON, EVENTS = b"application/json", b"text/event-stream"
 _NO_ROOM = (
     "The server has answered, and too much of large answers is under way to show it. What was "
@@ -113,6 +116,7 @@ async def as_event(
         task.withheld(denied)
         error = rpc.rpc_error(denied, task.request_id)
         data = strict_json.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+    task.passes_on(response=task.is_response(message))
     return Event(data, rest).encode()
 
 
@@ -194,6 +198,7 @@ class EventsBody:
     async def _shown(self, event: Event) -> bytes:
         rest = tuple([await self._sealed(self._searched(line)) for line in event.rest])
         if not event.data or not (self._task.looks or _TASK_ID in event.data):
+            self._task.passes_on(response=bool(_RESPONSE.search(event.data or b"")))
             return Event(event.data, rest).encode()
         try:
             message = await self._task.beside(len(event.data), decode, event.data)

@@ -139,6 +139,10 @@ class ToolTask:
         """What must not come back, by now; None: there is nothing."""
         return None if self._injected is None else self._injected.secrets.known
 
+    def passes_on(self, *, response: bool) -> None:
+        """For the record: whoever leaves after the response has not left before the end."""
+        self._exchange.responded = self._exchange.responded or response
+
     async def shown(self, message: Mapping[str, Any], size: int = 0) -> bytes:
         """What is shown of one message of the server's, as JSON. `size`: in bytes, as it came.
 
