@@ -106,7 +106,7 @@ class Exchange:
 
     def refused(self, denied: Denied) -> None:
         """For the record: why, and whose key it was if that was proven."""
-        self.code, self.decoy = denied.denial.name, denied.decoy
+        self.code, self.decoy = denied.denial.name, self.decoy or denied.decoy
         if denied.key_id:
             self.key_id, self.consumer = denied.key_id, denied.consumer
 

@@ -36,6 +36,9 @@ from gateway.services.admission.locate import READING, Located, locate_model, lo
 from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.spend import Payer, Spender
 
+# Nothing was asked of a model, or nothing came of it: another one may do.
+_CANNOT_ANSWER = UPSTREAM_FAILED | {Code.CREDENTIAL_UNAVAILABLE}
+
 
 class Models:
     """Answers what is asked of the catalogue, and finds the model that a request is for."""
@@ -89,8 +92,10 @@ class Models:
             except PassedOverError:
                 continue
             except Denied as denied:
-                if not last and denied.code in UPSTREAM_FAILED and not exchange.started:
+                if not last and denied.code in _CANNOT_ANSWER and not exchange.started:
                     let_go(denied)
+                    # That a decoy was used is told, whoever answers now.
+                    exchange.decoy = exchange.decoy or denied.decoy
                     continue
                 raise
             return

@@ -1,7 +1,9 @@
 """`/models/…`: OpenAI's and Anthropic's own clients, with a key of the gateway and nothing else."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import anthropic
@@ -9,7 +11,9 @@ import openai
 import pytest
 from aiohttp import web
 
+from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.keys.key import Key
+from tests.flows.audit import come
 from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World
@@ -218,6 +222,38 @@ async def test_so_it_is_where_it_cannot_be_reached_and_the_last_ones_answer_is_t
     two.answer, provider.status = provider, 503
     with pytest.raises(openai.InternalServerError, match="two"):
         await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+
+
+async def test_so_it_is_where_its_credential_cannot_be_had(
+    world: World, chat: openai.AsyncOpenAI, one: Backend, two: Backend
+) -> None:
+    policy = POLICY.format(one=one.url, two=two.url).replace("openai_key", "no_such_key")
+    put(world, policy)
+    answer = await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+    assert answer.choices[0].message.content == "two: hello"
+    assert two.last.headers["authorization"] == ["Bearer secret-qwen_key"]
+    put(world, policy.replace("qwen_key", "nor_this_one"))
+    with pytest.raises(openai.InternalServerError) as refused:
+        await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+    assert (refused.value.status_code, refused.value.code) == (503, "credential_unavailable")
+    assert one.arrived == [] and len(two.arrived) == 1
+
+
+@pytest.mark.parametrize("other", ["qwen_key", "no_such_key"])
+async def test_a_decoy_in_place_of_its_credential_is_told_of_whoever_answers(
+    world: World, chat: openai.AsyncOpenAI, one: Backend, two: Backend, other: str
+) -> None:
+    await Vault(world.client).write("gold_key", type="canary", current=Version(1, {"value": "no"}))
+    async with asyncio.timeout(15):
+        while not world.gateways[0].credentials.is_decoy(CredentialId("gold_key")):
+            await asyncio.sleep(0.02)
+    policy = POLICY.format(one=one.url, two=two.url).replace("openai_key", "gold_key")
+    put(world, policy.replace("qwen_key", other))
+    with suppress(openai.InternalServerError):
+        await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+    (told,) = await come(world, "canary.credential", 1)
+    assert told["credentials"] == [{"name": "gold_key", "version": 0}]
+    assert one.arrived == [] and len(two.arrived) == (other == "qwen_key")
 
 
 async def test_a_call_is_charged_once_whatever_falls_back(

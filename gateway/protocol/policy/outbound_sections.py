@@ -115,7 +115,9 @@ class ModelSection(Section):
     )
     upstream_model: str | None = Field(default=None, description="What the provider calls it.")
     fallback: list[Name] = Field(
-        default=[], description="Models to ask, in this order, where this one cannot answer."
+        default=[],
+        description="Models to ask, in this order, where this one cannot answer, or its credential "
+        "cannot be had.",
     )
     timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
     max_body: Size | None = Field(default=None, description="Left out: 32 MiB.")
