@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,13 +66,13 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         denials = await stack.enter_async_context(open_denials(queue, base.traffic.canaries.inc))
         journal = await _journal(base, denials, ToolResults(queue), tracing, stack)
         outbox = Outbox(asyncio.get_running_loop())
-        forwarder = _forwarder(base, outbox, stack)
+
+        def is_known(name: str) -> bool:
+            return parse_id(name) in base.credentials.known
+
+        forwarder = _forwarder(base, outbox, is_known, stack)
         injector = await stack.enter_async_context(open_injector(base.credentials, base.audit))
-        programs = await stack.enter_async_context(
-            open_programs(
-                base.settings.children, lambda name: parse_id(name) in base.credentials.known
-            )
-        )
+        programs = await stack.enter_async_context(open_programs(base.settings.children, is_known))
         large = Large(base.settings.limits.max_held)
         stack.callback(large.close)
         uploads = Uploads(large, forwarder.inflight)
@@ -131,10 +131,12 @@ async def _journal(
     return await stack.enter_async_context(open_journal(base.settings.access_log, *readers))
 
 
-def _forwarder(base: Foundation, outbox: Outbox, stack: AsyncExitStack) -> Forwarder:
+def _forwarder(
+    base: Foundation, outbox: Outbox, is_known: Callable[[str], bool], stack: AsyncExitStack
+) -> Forwarder:
     pool = UpstreamPool(asyncio.get_running_loop(), outbox)
     stack.callback(pool.close)
-    inflight = Inflight(base.keys, time.monotonic, base.settings.stream_unchecked)
+    inflight = Inflight(base.keys, time.monotonic, base.settings.stream_unchecked, is_known)
     in_background(inflight.watch(), stack)
     forwarder = Forwarder(pool, Balance(time.monotonic), inflight, base.traffic)
     stack.push_async_callback(forwarder.close)

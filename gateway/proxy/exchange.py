@@ -35,10 +35,10 @@ class Exchange:
     what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
     be read to know where it goes; `holding`: how much of bodies is in memory for it. `hide_usage`:
     the gateway has put into it that the answer is to end with its usage. `asked`: what it asks of a
-    server of tools. `tool`: which one was called, once that is on record, `uses`: with which
-    credentials, and `responded`: its response is on its way to the caller. `user`: for whom it is.
-    `shadow`: the code with which a rule that is tried out would have refused it. `trace`: its place
-    in one, if somebody traces.
+    server of tools. `uses`: the credentials that are put into it, once that is on record; `tool`:
+    which one was called then, and `responded`: its response is on its way to the caller. `user`:
+    for whom it is. `shadow`: the code with which a rule that is tried out would have refused it.
+    `trace`: its place in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.

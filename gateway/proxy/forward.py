@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from gateway.domain.credentials import parse_id
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.protocol.http.answer import AnswerHead, read_answer, write_answer
@@ -147,7 +148,7 @@ class Forwarder:
             stream = AnswerStream(
                 exchange, connection, body, chunked=chunked, events=events, begun=begun
             )
-            await self._run(stream, outgoing)
+            await self._run(exchange, stream, outgoing)
 
     async def answer(
         self, exchange: Exchange, outgoing: Outgoing, head: AnswerHead, body: TimedBody
@@ -158,12 +159,13 @@ class Forwarder:
         chunked, begun = _begin(exchange, outgoing, head, body)
         if begun is not None:
             stream = AnswerStream(exchange, body, body, chunked=chunked, events=True, begun=begun)
-            await self._run(stream, outgoing)
+            await self._run(exchange, stream, outgoing)
 
-    async def _run(self, stream: AnswerStream, outgoing: Outgoing) -> None:
+    async def _run(self, exchange: Exchange, stream: AnswerStream, outgoing: Outgoing) -> None:
+        owned = tuple(use.name for use in exchange.uses if parse_id(use.name).owner)
         with (
             self._open_streams.track_inprogress(),
-            self.inflight.stream(outgoing.standing, stream.cut),
+            self.inflight.stream(outgoing.standing(owned), stream.cut),
         ):
             await stream.run(outgoing.agent.timeouts.idle)
 

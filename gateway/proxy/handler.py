@@ -205,7 +205,7 @@ class Handler:
                 await self._send(exchange, outgoing, policies)
             else:
                 # As long as its body comes, a request would outlive the key that let it in.
-                with self._forwarder.inflight.stream(outgoing.standing, exchange.cut_body):
+                with self._forwarder.inflight.stream(outgoing.standing(), exchange.cut_body):
                     await self._send(exchange, outgoing, policies)
         finally:
             if passage.lease is not None:

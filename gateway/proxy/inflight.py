@@ -1,4 +1,5 @@
-"""Open streams by key: asked about once a second, and cut when their key would be refused."""
+"""Open streams by key: asked about once a second, and cut when their key would be refused, or a
+user's own credential that they are made with is gone."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,12 +23,20 @@ Cut = Callable[[Code], None]
 class Inflight:
     """Polled rather than told: no message has to arrive for a revocation to hold.
 
-    `unchecked`: seconds for which streams live on while the store cannot be asked.
+    `unchecked`: seconds for which streams live on while the store cannot be asked. `is_known`:
+    whether there is a credential of that name.
     """
 
-    def __init__(self, keys: KeyStore, clock: Callable[[], float], unchecked: float) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        clock: Callable[[], float],
+        unchecked: float,
+        is_known: Callable[[str], bool],
+    ) -> None:
         self._keys = keys
         self._clock = clock
+        self._is_known = is_known
         self._unchecked = unchecked
         self._asked_at: dict[str, float] = {}
         self._open: dict[str, dict[Cut, Standing]] = {}
@@ -75,6 +84,8 @@ class Inflight:
     def _judge(self, key_id: str, record: KeyRecord | None, now: float) -> None:
         for cut, standing in list(self._open.get(key_id, {}).items()):
             code = standing.lost(record, now)
+            if code is None and not all(map(self._is_known, standing.owned)):
+                code = Code.CREDENTIAL_UNAVAILABLE
             if code is not None:
                 log.info("stream_cut", key_id=key_id, code=code)
                 _end(cut, code)

@@ -129,8 +129,9 @@ class Services:
                 credentials=uses,
             )
         )
+        exchange.uses = uses
         if errand is not None:
-            exchange.tool, exchange.uses = errand.tool, uses
+            exchange.tool = errand.tool
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

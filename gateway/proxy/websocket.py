@@ -66,7 +66,7 @@ async def open_tunnel(
     )
     tunnel = Tunnel(client, connection, up, down, outgoing.agent.timeouts.idle)
     try:
-        with inflight.stream(outgoing.standing, tunnel.revoke):
+        with inflight.stream(outgoing.standing(), tunnel.revoke):
             await tunnel.run()
     finally:
         exchange.cut = tunnel.cut

@@ -20,11 +20,14 @@ from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.flows.own_store import own_store
 from tests.flows.raw import read_answer
+from tests.flows.services import keep, put
 from tests.flows.test_forwarding import agent_that
 from tests.flows.world import World, draw, listening, new_world, peppers
+from tests.services.vaults import Vault
 
 BOUND = 2.0
 PATIENCE = 15.0
+LISTENS = {"Accept": "text/event-stream"}
 
 
 async def ticking(request: web.Request) -> web.StreamResponse:
@@ -204,6 +207,43 @@ async def test_a_user_the_key_may_no_longer_act_for_loses_its_stream(live: World
         await field("users", "u2")(live, key)
         told, whole = await read_on(first)
         assert (whole, b"user_denied" in told) == (False, True)
+        assert await second.content.readuntil(b"\n\n") == b"data: tick\n\n"
+
+
+OWN = """version: 1
+services:
+  crm: {{upstream: "{url}", inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}}}
+tools:
+  fc:
+    transport: http
+    upstream: "{url}/ticks"
+    inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}
+"""
+
+
+@pytest.mark.parametrize("path", ["services/crm/ticks", "tools/fc/mcp"])
+async def test_a_user_whose_own_credential_is_removed_loses_the_streams_that_it_opened(
+    live: World, path: str
+) -> None:
+    (upstream,) = live.policies.agents["echo"].upstreams
+    put(live, OWN.format(url=f"http://127.0.0.1:{upstream.port}"))
+    vault = Vault(live.client)
+    for user in ("u1", "u2"):
+        await keep(live, vault, f"user/{user}/crm", "api_key", value=f"the value of {user}")
+    key = await live.issue("services/*", "tools/*", users=("u1", "u2"))
+
+    def headers(user: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key.text}", "X-User-Id": user} | LISTENS
+
+    async with (
+        asyncio.timeout(PATIENCE),
+        live.session.get(f"{live.url}/{path}", headers=headers("u1")) as first,
+        live.session.get(f"{live.url}/{path}", headers=headers("u2")) as second,
+    ):
+        assert await first.content.readuntil(b"\n\n") == b"data: tick\n\n"
+        await vault.delete("user/u1/crm")
+        told, whole = await read_on(first)
+        assert (whole, b"credential_unavailable" in told) == (False, True)
         assert await second.content.readuntil(b"\n\n") == b"data: tick\n\n"
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from mcp_types import CallToolResult, TextContent
 
@@ -213,6 +214,22 @@ async def test_a_credential_that_is_gone_takes_the_programs_with_it_that_have_it
     assert "result" in said(await sleeping)
     assert (await send(world, key, call("echo"), "u2")).status == 200
     assert len(processes(mark)) == 1
+
+
+async def test_a_stream_of_a_program_ends_with_the_users_own_credential(
+    world: World, key: Key
+) -> None:
+    await serve_stdio(world)
+    message = call("progress", seconds=60)
+    message["params"]["_meta"] = {"progressToken": 1}
+    waiting = asyncio.create_task(send(world, key, message))
+    await come(world, "tool.call", 1)
+    await Vault(world.client).delete("user/u1/github", 1)
+    async with asyncio.timeout(10):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await waiting
+    (result,) = await come(world, "tool.result", 1)
+    assert (result["status"], result["code"]) == (200, "cut")
 
 
 async def test_programs_keep_no_sessions(world: World, key: Key) -> None:

@@ -74,7 +74,7 @@ class ToolPrograms:
             asked = task.asked.rpc
             patience = outgoing.agent.timeouts.first_byte + _GRACE_SECONDS
             # A key that is lost while nothing is said yet ends the call too.
-            with self._forwarder.inflight.stream(outgoing.standing, body.refuse):
+            with self._forwarder.inflight.stream(outgoing.standing(), body.refuse):
                 first = await body.next_message(patience)
             if first is None or asked is None or not asked.is_request:
                 if asked is not None and asked.is_request:

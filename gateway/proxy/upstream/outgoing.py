@@ -85,13 +85,14 @@ class Outgoing:
         """Whether rate-limit headers are among `own`."""
         return bool(self.passage.limits)
 
-    @property
-    def standing(self) -> Standing | None:
-        """What an open answer stands on; None where it took no key."""
+    def standing(self, owned: tuple[str, ...] = ()) -> Standing | None:
+        """What an open answer stands on that is made with these credentials of users; None where
+        it took no key."""
         passage = self.passage
         if not passage.key_id:
             return None
-        return Standing(passage.key_id, passage.proven, self.located.scope, self.head.user)
+        scope, user = self.located.scope, self.head.user
+        return Standing(passage.key_id, passage.proven, scope, user, owned)
 
     @property
     def repeatable(self) -> bool:

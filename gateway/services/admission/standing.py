@@ -11,16 +11,18 @@ from gateway.services.admission.authenticate import live_hashes
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`proven`: the hash that the secret matched. `user` None: it acts for nobody."""
+    """`proven`: the hash that the secret matched. `user` None: it acts for nobody. `owned`: names
+    of users' own credentials that the answer is made with."""
 
     key_id: str
     proven: str = field(repr=False)
     scope: Scope | None
     user: str | None
+    owned: tuple[str, ...] = ()
 
     def lost(self, record: KeyRecord | None, now: float) -> Code | None:
         """Why a request like it would be refused now; what limits allow is left aside, it has paid.
-        A plan that is gone is seen by the next request."""
+        A plan that is gone is seen by the next request: those under way keep their policies."""
         if record is None:
             return Code.KEY_INVALID
         if (code := dead(record, now)) is not None:
