@@ -168,6 +168,16 @@ async def test_a_stream_that_its_caller_leaves_is_on_record_as_cut_unless_it_had
     assert (result["status"], result["code"]) == (200, cut)
 
 
+async def test_a_key_that_is_called_as_a_tool_is_on_record_without_its_secret(
+    world: World, servers: Servers, key: Key
+) -> None:
+    put_tools(world, servers.url("json"))
+    await send(world, key, call(f"as {key.text}"), headers=await opened(world, key))
+    for event in ("tool.call", "tool.result"):
+        (record,) = await recorded(world, event)
+        assert record["tool"] == f"as agk_live_{key.id}_…"
+
+
 async def test_what_goes_into_arguments_is_on_record_with_calls_alone(
     world: World, servers: Servers, key: Key
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from gateway.crypto.sessions import Owner
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.key import masked
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.tools import SHORTEST_INJECTED, Hooks
@@ -55,7 +56,8 @@ class ToolTask:
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
         self._key_id = outgoing.passage.key_id
-        self.tool = asked.rpc.tool if asked.rpc is not None else ""
+        # As it goes on record: a caller may have put a key into the name.
+        self.tool = masked(asked.rpc.tool) if asked.rpc is not None else ""
         self.call = self._call()
 
     @property
@@ -84,7 +86,7 @@ class ToolTask:
         exchange = self._exchange
         return Call(
             self._agent.name,
-            self.tool,
+            rpc.tool,
             rpc.params.get("arguments", {}),
             exchange.key_id,
             exchange.consumer,
