@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from gateway.domain.keys.key import masked
+
 
 class GatewayError(Exception):
-    """Base of every error this package raises on purpose; `str()` is one public sentence."""
+    """Base of every error this package raises on purpose; `str()` is one public sentence. Names in
+    it are what somebody sent, so a key among them shows without its secret."""
+
+    def __str__(self) -> str:
+        return masked(super().__str__())
 
 
 def let_go(error: BaseException | None) -> None:
@@ -281,7 +287,7 @@ class Denied(GatewayError):
         return DENIALS[self.code]
 
     def __str__(self) -> str:
-        return self.message or self.denial.message
+        return masked(self.message or self.denial.message)
 
 
 def not_allowed(methods: Iterable[str]) -> Denied:

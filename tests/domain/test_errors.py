@@ -1,8 +1,9 @@
-"""What is kept of an error that was dealt with."""
+"""What errors tell, and what is kept of one that was dealt with."""
 
 import pytest
 
-from gateway.domain.errors import let_go
+from gateway.domain.errors import Code, Denied, GatewayError, MissingError, let_go
+from gateway.domain.keys.key import compose
 
 
 def raised(error: Exception) -> Exception:
@@ -26,3 +27,11 @@ def test_errors_that_come_of_each_other_are_let_go_of_too() -> None:
     error.__cause__, cause.__context__ = cause, error
     let_go(error)
     assert error.__traceback__ is cause.__traceback__ is None
+
+
+SENTENCE = f"There is no model {compose('live', 'a' * 12, 'b' * 32).text}."
+
+
+@pytest.mark.parametrize("error", [MissingError(SENTENCE), Denied(Code.NOT_FOUND, SENTENCE)])
+def test_a_key_that_somebody_sent_as_a_name_is_told_without_its_secret(error: GatewayError) -> None:
+    assert str(error) == "There is no model agk_live_aaaaaaaaaaaa_…."

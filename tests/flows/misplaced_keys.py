@@ -69,6 +69,9 @@ def requests(real: str, key: str) -> Iterator[Request]:
     yield "no HTTP", f"{key}\r\n\r\n".encode()
     yield "TLS", b"\x16\x03\x01\x02\x00" + key.encode()
     yield "body", f"{good}Content-Length: {len(key)}\r\n\r\n{key}".encode()
+    model = f'{{"model": "{key}", "messages": []}}'
+    wanted = good.replace("/agents/a/x", "/models/v1/chat/completions")
+    yield "model", f"{wanted}Content-Length: {len(model)}\r\n\r\n{model}".encode()
     yield "body, not read", f"{start}Content-Length: {len(key)}\r\n\r\n{key}".encode()
     yield "chunk", f"{chunked}{len(key):x}\r\n{key}\r\n0\r\n\r\n".encode()
     yield "chunk size", f"{chunked}{key}\r\n".encode()

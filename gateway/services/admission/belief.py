@@ -10,6 +10,7 @@ from weakref import ReferenceType, ref
 
 from gateway.domain.errors import DENIALS, Code, Denied
 from gateway.domain.keys.judgement import NamedLimit, binding_limits, may_act_for, valid_until
+from gateway.domain.keys.key import masked
 from gateway.domain.keys.limit_headers import LimitFields, limit_fields
 from gateway.domain.keys.limits import Tokens
 from gateway.domain.keys.record import KeyRecord
@@ -99,7 +100,7 @@ class Belief:
         if located.denied is not None:
             return located.denied
         if not door.allowed:
-            return Denied(Code.SCOPE_DENIED, fields={"required_scope": str(door.missing)})
+            return Denied(Code.SCOPE_DENIED, fields={"required_scope": masked(str(door.missing))})
         if head.user is not None and not may_act_for(self.record.users, head.user):
             return Denied(Code.USER_DENIED)
         if head.content_length and located.agent is not None:
