@@ -30,6 +30,7 @@ ADMIN = "admin"
 JSON = "application/json"
 LONGEST_BODY = 512 * 1024
 _NO_REVISION = f"If-Match is not compared here: leave it out, or see {PREFIX}/openapi.json."
+_GUARDS = ("If-Match", "Idempotency-Key")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 Backend = TypeVar("Backend")
@@ -194,8 +195,8 @@ class Api(Generic[Backend]):
         if not caller.may(route.powers):
             needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
             raise scope_denied(f"This needs a key with {needed}.", (*route.powers, ADMIN)[0])
-        if b"if-match" in headers and route.method != "GET" and "If-Match" not in route.headers:
-            raise ApiError(400, "bad_request", _NO_REVISION)
+        if route.method != "GET":
+            _check_guards(route.headers, headers)
         call = Call(caller, parts, headers, _query(route.query, query), _body(route.body, body))
         try:
             told = await route.handler(self._backend, call)
@@ -210,6 +211,19 @@ class Api(Generic[Backend]):
         except StoreError as problem:
             raise ApiError(503, "store_unavailable", str(problem)) from None
         return reply_of(told)
+
+
+def _check_guards(read: Sequence[str], headers: Mapping[bytes, bytes]) -> None:
+    """ApiError 400 where a header that is to keep an act from doing harm would keep it from none.
+    `read`: those that the route reads."""
+    if b"if-match" in headers and "If-Match" not in read:
+        raise ApiError(400, "bad_request", _NO_REVISION)
+    for guard in _GUARDS:
+        # A client that lost what it wanted to send.
+        if headers.get(guard.lower().encode()) == b"":
+            raise ApiError(
+                400, "bad_request", f"{guard} is empty: give it a value or leave it out."
+            )
 
 
 def _query(shape: type[Shape], raw: bytes) -> Shape:

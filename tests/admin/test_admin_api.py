@@ -164,6 +164,28 @@ async def test_a_repeat_with_an_idempotency_key_makes_no_second_key(ask: Ask, ad
     assert [key["id"] for key in found] == [first["id"]]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/keys", "Idempotency-Key"),
+        ("POST", "/keys/{id}/rotate", "Idempotency-Key"),
+        ("PATCH", "/keys/{id}", "If-Match"),
+        ("DELETE", "/keys/{id}", "If-Match"),
+    ],
+)
+async def test_a_guard_that_is_empty_lets_nothing_be_done(
+    world: World, ask: Ask, admin: Key, method: str, path: str, name: str
+) -> None:
+    key = await world.issue(consumer="hr")
+    before = await world.client.hgetall(world.record(key))
+    body = {"POST": SALES if path == "/keys" else {}, "PATCH": {"label": "x"}, "DELETE": None}
+    refused = await ask(admin, method, path.format(id=key.id), body[method], {name: ""})
+    assert (refused.status, refused.json["code"]) == (400, "bad_request")
+    assert name in refused.json["detail"]
+    assert await world.client.hgetall(world.record(key)) == before
+    assert (await ask(admin, "GET", "/keys?consumer=sales")).json["keys"] == []
+
+
 async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> None:
     wanted = {key.id for key in await many_keys(world.client, 1200)}
     found: list[str] = []

@@ -160,6 +160,19 @@ async def test_a_repeat_with_the_idempotency_key_replaces_the_lost_secret(
     assert verify((await record(client, first["id"]))["hash"], again["key"])
 
 
+async def test_an_empty_idempotency_key_makes_and_changes_nothing(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    before = await record(client, key.id)
+    for words in (SALES, ("rotate", key.id)):
+        refused = keys(*words, "--idempotency-key", "")
+        assert refused.code == 2
+        assert refused.is_one_sentence()
+    assert len(await client.keys("gw:key:*")) == 1
+    assert await record(client, key.id) == before
+
+
 async def test_rotate_prints_what_create_prints_and_keeps_the_old_secret(
     keys: Commands, client: Redis
 ) -> None:

@@ -43,10 +43,19 @@ Examples:
   gateway keys rotate --consumer sales --grace 24h --out sales-keys.jsonl --yes"""
 
 quiet_option = click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
+
+
+def _not_empty(_context: click.Context, _option: click.Parameter, key: str | None) -> str:
+    # An empty variable of a script: each repeat would be an act of its own.
+    if key == "":
+        raise UsageError("--idempotency-key is empty: give it a value or leave it out.")
+    return key or ""
+
+
 idempotency_option = click.option(
     "--idempotency-key",
     metavar="K",
-    default="",
+    callback=_not_empty,
     help="A repeat with it within 10 minutes replaces the secret that was lost.",
 )
 
