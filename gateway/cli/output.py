@@ -1,6 +1,8 @@
 """How commands print: data on stdout, as a table or as JSON; all else on stderr."""
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -8,8 +10,7 @@ from typing import Any
 
 import click
 
-# Whoever looks for a line in it must not find it folded.
-PIPE_WIDTH = 2000
+from gateway.cli.table import lay_out
 
 
 def print_json(data: Any) -> None:
@@ -23,20 +24,20 @@ def note(sentence: str) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table as wide as the terminal; columns that are empty in every row are left out."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     lines = [[printable(cell) for cell in row] for row in rows]
     if not lines:
         return
     shown = [i for i in range(len(columns)) if any(line[i] for line in lines)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i in shown:
-        table.add_column(columns[i], overflow="fold", no_wrap=i == 0)
-    for line in lines:
-        table.add_row(*(Text(line[i]) for i in shown))
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+    table = [[line[i] for i in shown] for line in (columns, *lines)]
+    header, *told = lay_out(table, _width())
+    click.echo(header if os.environ.get("NO_COLOR") else click.style(header, bold=True))
+    for line in told:
+        click.echo(line)
+
+
+def _width() -> int | None:
+    """None where nobody looks: whoever searches the lines must not find them broken."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -1,0 +1,85 @@
+"""Tables on a terminal: they fit it, and whoever reads one sees whole ids, states and words."""
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from gateway.cli.table import lay_out
+from gateway.domain.settings import StoreSettings
+from tests.cli.key_commands import COMMAND, Commands
+
+HEADER = ("ID", "CONSUMER", "SCOPES", "EXPIRES")
+ROW = ("4xT9mQ2LrB7c", "customer-relations-europe", "agents/echo agents/chat:chat", "2027-01-31")
+
+
+def on_terminal(keys: Commands, columns: int, *words: str, **environment: str) -> list[str]:
+    """What a command writes on a terminal so wide."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**keys.environment(), **environment}
+    environment.pop("COLUMNS", None)
+    ended = subprocess.run(
+        [*COMMAND, *words], cwd=keys.folder, env=environment, stdout=its, timeout=60, check=True
+    )
+    os.close(its)
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+    assert ended.returncode == 0
+    return shown.splitlines()
+
+
+def test_what_fits_is_one_line_a_row() -> None:
+    header, line = lay_out((HEADER, ROW), 90)
+    assert line.split("  ") == list(ROW)
+    assert header.index("SCOPES") == line.index("agents/echo")
+
+
+def test_cells_are_broken_between_words_and_then_between_parts_of_names() -> None:
+    assert lay_out((HEADER, ROW), 52) == [
+        "ID            CONSUMER      SCOPES        EXPIRES",
+        "4xT9mQ2LrB7c  customer-     agents/echo   2027-01-31",
+        "              relations-    agents/chat:",
+        "              europe        chat",
+    ]
+
+
+def test_nothing_is_lost_where_the_terminal_is_too_narrow() -> None:
+    told = "".join("".join(lay_out((HEADER, ROW), 20)).split())
+    for cell in (*HEADER, "4xT9mQ2LrB7c", "2027-01-31"):
+        assert cell in told
+
+
+def test_a_name_without_parts_is_cut_and_takes_no_column_away() -> None:
+    header, *lines = lay_out((HEADER, ("4xT9mQ2LrB7c", "w" * 128, "agents/*", "2027-01-31")), 80)
+    assert header.split() == list(HEADER)
+    assert all(len(line) <= 80 for line in lines)
+    assert "".join(lines).count("w") == 128
+
+
+def test_chinese_characters_take_two_columns() -> None:
+    _, chinese, latin = lay_out((("A", "B"), ("审计", "x"), ("abcd", "y")), None)
+    assert (chinese, latin) == ("审计  x", "abcd  y")
+
+
+async def test_a_list_fits_eighty_columns_and_no_colours_means_none(
+    store: StoreSettings, tmp_path: Path, client: Redis
+) -> None:
+    keys = Commands(store, tmp_path)
+    fields = {"hash": "h", "status": "active", "plan": "default", "expires_at": "1893456000"}
+    named = {"consumer": "customer-relations-" * 6, "scopes": "agents/echo agents/chat:chat"}
+    label = "the job that collects the numbers of the day before"
+    await client.hset(
+        "gw:key:{000000000000}", mapping={**fields, **named, "label": label, "users": ""}
+    )
+    shown = on_terminal(keys, 80, "keys", "list", NO_COLOR="1")
+    assert all(len(line) <= 80 and "\x1b" not in line for line in shown)
+    text = "\n".join(shown)
+    for whole in ("000000000000", "unusable", "default", "2030-01-01", "LABEL"):
+        assert whole in text
+    assert on_terminal(keys, 80, "keys", "list")[0].startswith("\x1b[1m")
