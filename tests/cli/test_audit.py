@@ -52,9 +52,27 @@ def test_every_act_of_an_operator_is_recorded_by_name_and_version_and_proven(
     assert good.code == 0
     assert good.json["ok"] and good.json["records"] == 6
     assert (good.json["chains"], good.json["open"]) == (3, 0)
-    table = vault.gateway("audit", "tail", "-n", "5").out
-    assert "credential.rotate" in table and "aa@2" in table
-    assert "marked-secret" not in table + json.dumps(records(redis))
+    shown = vault.gateway("audit", "tail", "-n", "5").out
+    assert "credential.rotate" in shown and "aa@2" in shown
+    assert "marked-secret" not in shown + json.dumps(records(redis))
+
+
+def test_a_tail_for_people_says_what_each_record_says_and_leaves_the_ends_of_chains_out(
+    vault: VaultCommands, redis: Any
+) -> None:
+    vault.set("aa", "v")
+    made = records(redis)[0]
+    denied = {"event": "request.denied", "consumer": "big sales", "agent": "echo", "count": 17}
+    told = {**made, **denied, "credentials": [], "actor": "", "status": 429, "code": "rate_limited"}
+    redis.xadd("gw:audit", {"record": json.dumps(told)})
+    first, second = vault.gateway("audit", "tail", "-n", "2").out.splitlines()
+    assert "credential.set" in first and "actor=operator:" in first and "credentials=aa@1" in first
+    whole = (
+        'request.denied     consumer="big sales" agent=echo code=rate_limited status=429 count=17'
+    )
+    assert second.endswith(f" UTC  {whole}")
+    events = vault.gateway("audit", "tail", "-n", "2", "--json").out.splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["audit.end", "request.denied"]
 
 
 def test_verify_names_the_first_bad_record(vault: VaultCommands, redis: Any) -> None:
@@ -73,7 +91,7 @@ def test_a_record_that_somebody_made_up_does_not_hide_the_others(
     vault: VaultCommands, redis: Any
 ) -> None:
     vault.set("aa", "v")
-    real = records(redis)[-1]
+    real = records(redis)[0]
     for more in ({"code": 7}, {"ts": 1e999}, {"credentials": 7}):
         redis.xadd("gw:audit", {"record": json.dumps({**real, **more})})
     ended = vault.gateway("audit", "tail")
