@@ -78,8 +78,9 @@ VARIABLES = (
     Variable(
         "GATEWAY_URL",
         f"http://{LISTEN}",
-        "For `gateway run`: where the gateway is. For `gateway users link`, and for links that the "
-        "admin API and the console make: where users reach it; left out, where it listens.",
+        "For `gateway run`: where the gateway is. For `gateway users link`, `gateway keys create` "
+        "and links that the admin API and the console make: where it is reached; left out, where "
+        "it listens.",
     ),
     Variable("GATEWAY_KEY_FILE", "none", "For `gateway run`: a file with the agent's key."),
     Variable("GATEWAY_KEY", "none", "The same as text. The program that is run does not get it."),

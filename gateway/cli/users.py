@@ -1,10 +1,8 @@
 """`gateway users`: links by which users bring credentials of their own."""
 
 import asyncio
-import os
-import platform
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import click
@@ -12,17 +10,17 @@ import click
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
+from gateway.cli.own_place import own_place
 from gateway.cli.vault_options import operators_acts, signing_keys, with_vault
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.links import check_user, read_wanted
-from gateway.domain.settings import LISTEN, StoreSettings, data_url, parse_address
+from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
 from gateway.services.credentials.links import Links, NewLink
 from gateway.services.credentials.vault import Vault
 from gateway.store.connections.connect import open_store
 from gateway.store.links import LinkStore
-from gateway.store.workers import WorkerStore
 
 T = TypeVar("T")
 
@@ -60,7 +58,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     """
     check_user(user)
     wanted = read_wanted(credentials)
-    url = url or asyncio.run(_own_place(store))
+    url = url or asyncio.run(own_place(store))
     url = web_url("--url", url)
 
     async def work(links: Links, acts: Acts) -> NewLink:
@@ -142,17 +140,6 @@ def unlink(
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:
         note(f"Removed of {user}: {', '.join(removed) or 'nothing'}; {ended} links ended.")
-
-
-async def _own_place(store: StoreSettings) -> str:
-    """Where a gateway of this machine listens, or would by itself."""
-    async with open_store(store) as client:
-        workers = await WorkerStore(client, store.prefix).all()
-    places = [one.listen for one in workers if one.host == platform.node() and one.listen]
-    address = parse_address(LISTEN)
-    with suppress(ValueError):
-        address = parse_address(places[0]) if places else address
-    return data_url(address, tls=bool(os.environ.get("GATEWAY_TLS_CERT")))
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:

@@ -1,6 +1,7 @@
 """`keys create` and `rotate`: the key alone on stdout, once, and everything else on stderr."""
 
 import json
+import platform
 import stat
 import subprocess
 import time
@@ -72,6 +73,14 @@ def test_the_key_is_alone_on_stdout_and_the_next_step_does_not_repeat_it(keys: C
         other = keys("create", "--consumer", "sales", "--scope", scope)
         assert "shown once" in other.said
         assert "curl" not in other.said
+
+
+async def test_the_next_step_calls_the_gateway_that_listens_here(
+    keys: Commands, client: Redis
+) -> None:
+    worker = {"host": platform.node(), "pid": "1", "listen": "127.0.0.1:9470"}
+    await client.hset(f"gw:worker:{platform.node()}:1", mapping=worker)
+    assert "http://127.0.0.1:9470/agents/support/" in keys(*SALES).said
 
 
 def test_a_key_that_cannot_be_printed_is_said_to_be_lost(keys: Commands) -> None:

@@ -1,5 +1,6 @@
 """Handing out a key: on stdout once, or into a file that only its owner reads."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from gateway.cli.output import moment, note, print_json
+from gateway.cli.own_place import own_place
 from gateway.domain.errors import OperationError
 from gateway.domain.keys.views import State, view
 from gateway.domain.settings import StoreSettings
@@ -54,8 +56,9 @@ def explain_created(issued: Issued, store: StoreSettings) -> None:
     if not agents:
         return
     path = "agents/NAME" if "*" in agents[0] else agents[0]
+    url = os.environ.get("GATEWAY_URL") or asyncio.run(own_place(store))
     note("Put it into a shell variable with 'read -rs KEY', then call with:")
-    click.echo(f'  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8080/{path}/', err=True)
+    click.echo(f'  curl -H "Authorization: Bearer $KEY" {url.rstrip("/")}/{path}/', err=True)
 
 
 def explain_rotated(issued: Issued, now: int, grace: float) -> str:
