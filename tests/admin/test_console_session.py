@@ -210,7 +210,14 @@ async def test_a_form_that_is_refused_loses_nothing_but_secrets(world: World, ad
     assert admin.text.encode() not in refused.body
     refused = await post(world, "keys/bulk", f"{csrf}&act=revoke", cookie)
     assert (refused.status, b"Choose at least one key first." in refused.body) == (422, True)
-    key = await world.issue("agents/*")
+    key = await world.issue("agents/*", consumer="shop")
+    await world.issue("agents/*", consumer="sales")
+    body = f"{csrf}&act=rotate&grace=long&chosen.{key.id}=yes"
+    refused = await post(world, "keys/bulk?consumer=shop", body, cookie)
+    page = refused.body.decode()
+    assert (refused.status, re.findall(r'href="/console/keys/(\w{12})"', page)) == (422, [key.id])
+    assert f'name="chosen.{key.id}" value="yes" checked' in page
+    assert 'value="rotate" selected' in page and 'name="grace" value="long"' in page
     refused = await post(world, f"keys/{key.id}/rotate", f"{csrf}&grace=long", cookie)
     assert (refused.status, b'value="long"' in refused.body) == (422, True)
 

@@ -62,7 +62,8 @@ async def go(page: Page, name: str) -> None:
 
 async def test_a_key_is_made_used_rotated_and_contained(page: Page, world: World) -> None:
     await go(page, "Keys")
-    await page.get_by_label("Consumer").last.fill("sales")
+    await page.locator("summary", has_text="Make a key").click()
+    await page.get_by_label("Consumer").first.fill("sales")
     await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
     await page.get_by_role("button", name="Make a key").click()
     await page.get_by_role("button", name="Copy").wait_for()
@@ -185,7 +186,7 @@ async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(
 async def test_all_keys_of_a_department_are_rotated_at_once(page: Page, world: World) -> None:
     olds = [await world.issue(consumer="shop") for _ in range(3)]
     await go(page, "Keys")
-    await page.get_by_label("Consumer").first.fill("shop")
+    await page.get_by_label("Consumer").last.fill("shop")
     await page.get_by_role("button", name="Find").click()
     await page.get_by_label("All keys of this page").check()
     await page.get_by_label(olds[1].id).uncheck()
@@ -200,7 +201,7 @@ async def test_all_keys_of_a_department_are_rotated_at_once(page: Page, world: W
     assert [(await world.call(new)).status for new in shown] == [200, 200]
     assert [(await world.call(old)).status for old in olds] == [401, 200, 401]
     await go(page, "Keys")
-    await page.get_by_label("Consumer").first.fill("shop")
+    await page.get_by_label("Consumer").last.fill("shop")
     await page.get_by_role("button", name="Find").click()
     await page.get_by_label("All keys of shop").check()
     await page.get_by_label("With the chosen keys").select_option("revoke")
@@ -247,7 +248,8 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
 
 async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, admin: Key) -> None:
     await go(page, "Keys")
-    await page.get_by_label("Consumer").last.fill("sales")
+    await page.locator("summary", has_text="Make a key").click()
+    await page.get_by_label("Consumer").first.fill("sales")
     await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
     await page.get_by_role("button", name="Make a key").click()
     await page.get_by_role("button", name="Copy").wait_for()

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 from gateway.admin import bulk, change_keys, keys, reach, sight
 from gateway.admin.backend import Backend
@@ -39,6 +40,8 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
             "next": told.next,
             "more": filters | {"after": told.next},
             "asked": filters,
+            # Acts that are refused lead back to the same keys.
+            "query": urlencode({k: v for k, v in (filters | {"after": asked.after}).items() if v}),
             "soon": backend.clock() + WARN_SECONDS,
             "marker": draw(MARKER_LENGTH),
             "states": [state.value for state in State],

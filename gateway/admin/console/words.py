@@ -105,8 +105,8 @@ CHINESE = MappingProxyType(
         "never": "永不",
         "Last four": "末四位",
         "Next page": "下一页",
-        "No key matches. Make one below, or look for another consumer.": (
-            "没有匹配的密钥。请在下方创建，或查找其他使用方。"
+        "No key matches. Make one above, or look for another consumer.": (
+            "没有匹配的密钥。请在上方创建，或查找其他使用方。"
         ),
         "Make a key": "创建密钥",
         "Scopes, separated by blanks": "范围，以空格分隔",
