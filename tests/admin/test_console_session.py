@@ -4,8 +4,10 @@ import asyncio
 import re
 from collections.abc import Mapping
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from redis.asyncio import Redis
@@ -264,6 +266,25 @@ async def test_a_key_sees_the_pages_that_it_may_and_begins_with_the_first(
     # Whoever may only fetch credentials has no page.
     puller = await world.issue("gateway/credentials:crm")
     assert (await post(world, "login", f"key={puller.text}")).status == 403
+
+
+async def test_signing_in_leads_to_what_was_asked_for(world: World, admin: Key) -> None:
+    page = await get(world, "keys?consumer=a%26b&state=active")
+    place = "/console/keys?consumer=a%26b&state=active"
+    assert f'name="back" value="{escape(place)}"' in page.body.decode()
+    back = f"back={quote(place, safe='')}"
+    again = await post(world, "login", f"key=wrong&{back}")
+    assert f'name="back" value="{escape(place)}"' in again.body.decode()
+    assert (await post(world, "login", f"key={admin.text}&{back}")).headers["Location"] == place
+    # Neither to another site, nor to a page that the key may not look at.
+    keys = await world.issue("gateway/keys")
+    for key, other in (
+        (admin, "//evil.example/x"),
+        (admin, "/console/login"),
+        (keys, "/console/audit"),
+    ):
+        answer = await post(world, "login", f"key={key.text}&back={quote(other, safe='')}")
+        assert (answer.status, answer.headers["Location"]) == (303, "/console/")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -119,18 +120,22 @@ class Console:
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """The session has a new token, whatever the browser came with."""
+        back = form.get("back", "")
         if self._failures.refuses("", visit.request.address):
-            return _login(visit, _WAIT, 429)
+            return _login(visit, _WAIT, 429, back)
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
             self._failures.count("", visit.request.address)
-            return _login(visit, "This key cannot sign in.", 401)
-        if not menu_of(Caller(identity.key_id, identity.consumer, identity.grants)):
-            return replace(_login(visit, "This key cannot sign in.", 403), denied="scope_denied")
+            return _login(visit, "This key cannot sign in.", 401, back)
+        menu = menu_of(Caller(identity.key_id, identity.consumer, identity.grants))
+        if not menu:
+            refused = _login(visit, "This key cannot sign in.", 403, back)
+            return replace(refused, denied="scope_denied")
         if visit.token:
             await self._sessions.end(visit.token)
         token = await self._sessions.begin(identity)
-        return _see_other(HOME, _cookie(COOKIE, token, visit.request, seconds=SESSION_SECONDS))
+        place = back if _is_own(back) and _first(back) in dict(menu) else HOME
+        return _see_other(place, _cookie(COOKIE, token, visit.request, seconds=SESSION_SECONDS))
 
     async def _show(
         self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool = False
@@ -193,13 +198,15 @@ def _page(
         # What was not written is empty.
         "sent": defaultdict(str, sent),
     }
-    body = page(seen.template, visit.lang, **around, **values)
+    body = page(seen.template, visit.lang, **(around | values))
     return Reply(status, (("Content-Type", "text/html; charset=utf-8"), *HEADERS), body)
 
 
-def _login(visit: _Visit, problem: str, status: int = 401) -> Reply:
+def _login(visit: _Visit, problem: str, status: int = 401, back: str = "") -> Reply:
+    """`back`: where signing in leads to; left out, what was asked for now."""
     nobody = replace(visit, token="", session=None)
-    return _page(nobody, Seen("login", {"problem": problem}), status if problem else 200)
+    values = {"problem": problem, "back": back or _back(visit.request)}
+    return _page(nobody, Seen("login", values), status if problem else 200)
 
 
 def _message(visit: _Visit, refusal: Refusal) -> Reply:
@@ -217,6 +224,11 @@ def _language(form: Mapping[str, str]) -> Reply:
 def _is_secret(name: str, value: str) -> bool:
     """Whether a form's field may hold what no page shows."""
     return name.startswith(FIELD) or contains_key(value)
+
+
+def _first(place: str) -> str:
+    """Of a page's path below /console/."""
+    return re.split(r"[/?]", place.removeprefix(HOME), maxsplit=1)[0]
 
 
 def _is_own(place: str) -> bool:
