@@ -5,7 +5,9 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -246,7 +248,9 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
     assert url not in await page.content()
 
 
-async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, admin: Key) -> None:
+async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(
+    page: Page, world: World, admin: Key
+) -> None:
     await go(page, "Keys")
     await page.locator("summary", has_text="Make a key").click()
     await page.get_by_label("Consumer").first.fill("sales")
@@ -259,6 +263,13 @@ async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(page: Page, ad
     row = page.get_by_role("row").filter(has_text="key.create")
     assert "UTC" in (await row.locator("time").get_attribute("title") or "")
     # Who did it, and for whom.
+    await page.get_by_label("Event").fill("")
+    await world.client.xadd(
+        f"{world.store.prefix}audit", {"record": json.dumps({"event": "audit.end"})}
+    )
+    await page.get_by_role("button", name="Find").click()
+    await row.wait_for()
+    assert await page.get_by_text("audit.end").count() == 0
     assert f"key:{admin.id} sales" in await row.inner_text()
     await row.get_by_role("link").click()
     await page.get_by_role("heading", name="sales").wait_for()
@@ -275,7 +286,16 @@ async def test_the_audit_is_followed_paused_verified_and_exported(page: Page, wo
     await page.get_by_text("Live: new records come first.").wait_for()
     await world.call(other)
     await rows.first.wait_for()
-    assert "watched" in await rows.first.inner_text()
+    # What came first is told by its second, as it comes and later; and what was asked for.
+    newest = await world.client.xrevrange(f"{world.store.prefix}audit", count=1)
+    ts = json.loads(newest[0][1]["record"])["ts"]
+    second = datetime.fromtimestamp(ts, ZoneInfo("Asia/Shanghai")).strftime("%H:%M:%S")
+    shown = await rows.first.inner_text()
+    assert second in shown and "\techo\t" in shown
+    again = await page.context.new_page()
+    await again.goto(page.url)
+    assert second in await again.get_by_role("row").filter(has_text="watched").inner_text()
+    await again.close()
     assert "UTC" in (await rows.first.locator("time").get_attribute("title") or "")
     assert await rows.first.get_by_role("link").inner_text() == other.id
     await page.get_by_role("button", name="Pause").click()

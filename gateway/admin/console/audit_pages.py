@@ -8,6 +8,7 @@ from gateway.admin import audit
 from gateway.admin.backend import Backend
 from gateway.admin.console.view import Seen, Sent, View, at, call_of
 from gateway.admin.routing import Caller, checked
+from gateway.domain.audit.record import END
 from gateway.services.audit.verify import Verdict
 
 # Of the year 9999, after which there are no dates.
@@ -30,7 +31,10 @@ async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdic
     return Seen(
         "audit",
         {
-            "records": [_record(one) for one in told.records],
+            # That a writer has closed its chain is nothing that anybody did.
+            "records": [
+                _record(one) for one in told.records if asked.event or one.get("event") != END
+            ],
             "next": told.next,
             "more": filters | {"before": told.next},
             "asked": filters,
@@ -61,7 +65,7 @@ def _record(record: Mapping[str, Any]) -> dict[str, Any]:
     used = record.get("credentials")
     uses = used if isinstance(used, list) else []
     named = [_version(one) for one in uses if isinstance(one, dict)]
-    told = ("event", "consumer", "actor", "key_id", "user", "code", "decision")
+    told = ("event", "consumer", "actor", "key_id", "agent", "tool", "user", "code", "decision")
     texts = {name: str(record.get(name, "")) for name in told}
     ts = record.get("ts")
     when = ts if isinstance(ts, int | float) and 0 <= ts < _LAST_SECOND else None

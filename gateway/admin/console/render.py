@@ -62,7 +62,9 @@ def page(name: str, lang: str, **values: Any) -> bytes:
 
 def utc(second: float | None) -> str:
     """An instant as machines write it; the page's script shows it in the reader's zone."""
-    return "" if second is None else datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    if second is None:
+        return ""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def took(milliseconds: float) -> str:

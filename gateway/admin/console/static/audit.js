@@ -19,12 +19,13 @@ function named(used) {
 }
 
 function show(record) {
+  if (record.event === "audit.end" && !button.dataset.follows.includes("event=")) return;
   const row = table.tBodies[0].insertRow(0);
   row.className = "arrived";
   const at = new Date(record.ts * 1000), when = row.insertCell();
   if (!Number.isNaN(at.valueOf())) {
     const time = document.createElement("time");
-    time.dateTime = at.toISOString().replace(/:\d\d\.\d+Z/, "Z");
+    time.dateTime = at.toISOString().replace(/\.\d+Z/, "Z");
     when.append(time);
     localise(when);
   }
@@ -42,6 +43,7 @@ function show(record) {
     link.textContent = record.key_id;
     key.append(link);
   }
+  cell(row, record.tool ? `${record.agent}:${record.tool}` : record.agent, "mono fold");
   cell(row, record.user, "fold");
   cell(row, named(record.credentials), "mono fold");
   cell(row, record.code, record.decision === "denied" ? "mono denied" : "mono");

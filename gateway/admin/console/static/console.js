@@ -7,7 +7,8 @@ function localise(where = document) {
     if (!Number.isNaN(at.valueOf())) {
       time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
       time.textContent = at.toLocaleString(locale, {
-        dateStyle: "medium", timeStyle: "short",
+        // In the audit it matters what came first.
+        dateStyle: "medium", timeStyle: time.closest("#records") ? "medium" : "short",
       });
     }
   }
