@@ -138,6 +138,8 @@ async def test_a_link_for_a_user_is_shown_whole(world: World, admin: Key) -> Non
     link = re.search(rf'id="link">{world.url}(/connect/\w+)<', page)
     assert link is not None
     assert (await world.call(None, link[1])).status == 200
+    # It is open for 15 minutes, of which none has passed.
+    assert b"<td>15 min</td>" in (await get(world, "users", await sign_in(world, admin))).body
 
 
 async def test_what_a_key_may_not_do_its_session_may_not(world: World, admin: Key) -> None:
@@ -285,6 +287,14 @@ async def test_signing_in_leads_to_what_was_asked_for(world: World, admin: Key) 
     ):
         answer = await post(world, "login", f"key={key.text}&back={quote(other, safe='')}")
         assert (answer.status, answer.headers["Location"]) == (303, "/console/")
+
+
+async def test_where_redis_does_not_answer_a_page_leads_to_itself(world: World, admin: Key) -> None:
+    cookie = await sign_in(world, admin)
+    await world.client.execute_command("CLIENT", "PAUSE", 3000, "ALL")
+    page = await get(world, "keys?consumer=sales", cookie)
+    assert page.status == 503
+    assert b'<a href="/console/keys?consumer=sales">Try again</a>' in page.body
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,8 @@ CHINESE = MappingProxyType(
         "Make a link for a user": "为用户创建链接",
         "Credentials that the user is asked for": "需要用户提供的凭据",
         "Link open for": "链接剩余",
-        "seconds": "秒",
+        "min": "分钟",
+        "Try again": "重试",
         "Send this to that user alone; it works once, for 15 minutes:": (
             "仅发送给该用户；15 分钟内有效且只能使用一次："
         ),
