@@ -99,8 +99,8 @@ def verify(
         what = f"The audit is bad: {verdict.bad}" if of_one else f"The record at {verdict.bad}"
         note(f"{what}: {verdict.reason}." if of_one else f"{what} is bad: {verdict.reason}.")
     else:
-        said = f"{verdict.records} records in {verdict.chains} chains are as they were written"
-        click.echo(f"{said}; {verdict.open} chains have no end yet.")
+        said = f"Records as they were written: {verdict.records}; chains: {verdict.chains}"
+        click.echo(f"{said}, without an end yet: {verdict.open}.")
     for sentence in _notes(verdict, file):
         note(sentence)
     if verdict.bad is not None:

@@ -25,6 +25,11 @@ COMMANDS = """\
 `gateway COMMAND --help` says the same. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 With `--json` a command prints JSON on stdout, and everything else goes to stderr. Every command
 takes `--json`, `--redis` and `--policies`; help leaves out which of them have no effect there.
+
+Tables fit the terminal, and are as wide as they need be where stdout is none; `NO_COLOR` leaves
+them plain. The Tab key completes commands and options after
+`eval "$(_GATEWAY_COMPLETE=bash_source gateway)"` (`zsh_source` in zsh), and in fish after
+`_GATEWAY_COMPLETE=fish_source gateway | source`.
 """
 
 
