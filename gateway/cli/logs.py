@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from gateway.cli.output import in_colour
 from gateway.protocol import json_line
 from gateway.services.telemetry.log_level import log_from
 
@@ -18,7 +19,7 @@ def configure(log_format: str, level: str) -> None:
     renderer = (
         structlog.processors.JSONRenderer(serializer=_dumps)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=in_colour(sys.stderr))
     )
     structlog.configure(
         processors=[

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -30,7 +30,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     shown = [i for i in range(len(columns)) if any(line[i] for line in lines)]
     table = [[line[i] for i in shown] for line in (columns, *lines)]
     header, *told = lay_out(table, _width())
-    click.echo(header if os.environ.get("NO_COLOR") else click.style(header, bold=True))
+    click.echo(click.style(header, bold=True) if in_colour(sys.stdout) else header)
     for line in told:
         click.echo(line)
 
@@ -38,6 +38,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def _width() -> int | None:
     """None where nobody looks: whoever searches the lines must not find them broken."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def in_colour(stream: TextIO) -> bool:
+    """Whether what goes there is for eyes that want it (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -27,7 +27,7 @@ With `--json` a command prints JSON on stdout, and everything else goes to stder
 takes `--json`, `--redis` and `--policies`; help leaves out which of them have no effect there.
 
 Tables fit the terminal, and are as wide as they need be where stdout is none; `NO_COLOR` leaves
-them plain. The Tab key completes commands and options after
+them and the log plain. The Tab key completes commands and options after
 `eval "$(_GATEWAY_COMPLETE=bash_source gateway)"` (`zsh_source` in zsh), and in fish after
 `_GATEWAY_COMPLETE=fish_source gateway | source`.
 """

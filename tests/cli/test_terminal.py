@@ -1,4 +1,4 @@
-"""Tables on a terminal: they fit it, and whoever reads one sees whole ids, states and words."""
+"""On a terminal: tables fit it, an id is seen whole, and colours are there for eyes."""
 
 import fcntl
 import os
@@ -18,19 +18,19 @@ HEADER = ("ID", "CONSUMER", "SCOPES", "EXPIRES")
 ROW = ("4xT9mQ2LrB7c", "customer-relations-europe", "agents/echo agents/chat:chat", "2027-01-31")
 
 
-def on_terminal(keys: Commands, columns: int, *words: str, **environment: str) -> list[str]:
-    """What a command writes on a terminal so wide."""
+def on_terminal(keys: Commands, *words: str, columns: int = 80, **environment: str) -> list[str]:
+    """What a program writes on a terminal so wide."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**keys.environment(), **environment}
-    environment.pop("COLUMNS", None)
-    ended = subprocess.run(
-        [*COMMAND, *words], cwd=keys.folder, env=environment, stdout=its, timeout=60, check=True
+    around = {**keys.environment(), **environment}
+    for name in {"COLUMNS", "NO_COLOR"} - set(environment):
+        around.pop(name, None)
+    subprocess.run(
+        words, cwd=keys.folder, env=around, stdout=its, stderr=its, timeout=60, check=True
     )
     os.close(its)
     shown = os.read(ours, 65_536).decode()
     os.close(ours)
-    assert ended.returncode == 0
     return shown.splitlines()
 
 
@@ -77,9 +77,20 @@ async def test_a_list_fits_eighty_columns_and_no_colours_means_none(
     await client.hset(
         "gw:key:{000000000000}", mapping={**fields, **named, "label": label, "users": ""}
     )
-    shown = on_terminal(keys, 80, "keys", "list", NO_COLOR="1")
+    shown = on_terminal(keys, *COMMAND, "keys", "list", NO_COLOR="1")
     assert all(len(line) <= 80 and "\x1b" not in line for line in shown)
     text = "\n".join(shown)
     for whole in ("000000000000", "unusable", "default", "2030-01-01", "LABEL"):
         assert whole in text
-    assert on_terminal(keys, 80, "keys", "list")[0].startswith("\x1b[1m")
+    assert on_terminal(keys, *COMMAND, "keys", "list")[0].startswith("\x1b[1m")
+
+
+def test_the_log_has_colours_on_a_terminal_that_wants_them(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    say = "from gateway.cli.logs import configure; from gateway.log import log"
+    words = (COMMAND[0], "-c", f"{say}; configure('auto', 'info'); log.info('listening')")
+    coloured = on_terminal(Commands(store, tmp_path), *words)
+    plain = on_terminal(Commands(store, tmp_path), *words, NO_COLOR="1")
+    assert "\x1b[" in coloured[0]
+    assert "listening" in plain[0] and "\x1b" not in plain[0]
