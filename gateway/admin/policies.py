@@ -10,6 +10,7 @@ from gateway.admin.routing import ApiError, Call, Route, Shape, Told
 from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.read import read_policies
 from gateway.services.admission.explain import Question
+from gateway.services.admission.steps import Step
 from gateway.services.policies.diff import PolicyDiff
 from gateway.services.policies.diff import diff as compare
 from gateway.store.keys import KeyStore
@@ -51,8 +52,12 @@ class CheckShape(BaseModel):
 
 
 class StepShape(BaseModel):
+    """`found`: `template` with `facts` at its places, for whoever words it in another language."""
+
     looked_at: str
     found: str
+    template: str
+    facts: dict[str, str]
 
 
 class ExplainShape(BaseModel):
@@ -92,6 +97,18 @@ class ExplainBody(Shape):
 
 def _problems(found: tuple[Problem, ...]) -> list[ProblemShape]:
     return [ProblemShape(place=str(one.place), message=one.message) for one in found]
+
+
+def _steps(found: tuple[Step, ...]) -> list[StepShape]:
+    return [
+        StepShape(
+            looked_at=one.about,
+            found=one.text,
+            template=one.found,
+            facts={name: str(fact) for name, fact in one.facts.items()},
+        )
+        for one in found
+    ]
 
 
 async def show(backend: Backend, _: Call) -> Told:
@@ -158,7 +175,7 @@ async def explain(backend: Backend, call: Call) -> Told:
     denied = told.denied
     return Told(
         ExplainShape(
-            steps=[StepShape(looked_at=name, found=found) for name, found in told.steps],
+            steps=_steps(told.steps),
             code=denied.denial.name if denied else "",
             status=denied.denial.status if denied else None,
             message=str(denied) if denied else "",

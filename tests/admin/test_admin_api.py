@@ -468,6 +468,12 @@ async def test_policies_are_shown_checked_and_explained(world: World, ask: Ask, 
     asked = {"key_id": key.id, "url": "/agents/echo/x"}
     told = (await ask(admin, "POST", "/policies/explain", asked)).json
     assert (told["code"], told["status"]) == ("scope_denied", 403)
+    assert told["steps"][-1] == {
+        "looked_at": "scope",
+        "found": "agents/echo:invoke is not granted",
+        "template": "{scope} is not granted",
+        "facts": {"scope": "agents/echo:invoke"},
+    }
     # These are not from files.
     assert (await ask(admin, "POST", "/policies/reload")).status == 409
     assert (await ask(admin, "POST", "/policies/diff")).status == 409

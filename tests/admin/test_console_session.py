@@ -7,11 +7,13 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from string import Formatter
 from urllib.parse import quote
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway.admin.console.explain_words import EXPLAINED
 from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
@@ -24,6 +26,7 @@ from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
+from gateway.services.admission.steps import About, Found
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.vault import State as CredentialState
@@ -410,6 +413,35 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
     titles = {*TITLES.values(), Refusal(418, "teapot", "").title}
     made = {name for _, name in MENU} | acts | outcomes | states | titles
     assert sorted((found | made) - CHINESE.keys()) == []
+
+
+def test_every_step_of_an_explanation_is_there_in_chinese_with_its_places() -> None:
+    def places(text: str) -> list[str]:
+        return sorted(name for _, name, _, _ in Formatter().parse(text) if name)
+
+    said = {*About, *Found}
+    assert EXPLAINED.keys() == said
+    assert [text for text in said if places(text) != places(EXPLAINED[text])] == []
+    # One word of a page cannot be two.
+    assert {text: CHINESE[text] for text in said & CHINESE.keys()}.items() <= EXPLAINED.items()
+
+
+async def test_an_explanation_is_told_in_the_language_of_the_page(world: World, admin: Key) -> None:
+    # What a record says is no word of the page.
+    key = await world.issue("agents/echo:*", consumer="active")
+    cookie = await sign_in(world, admin)
+    csrf = csrf_of(await get(world, "policies", cookie))
+    form = f"csrf={csrf}&key_id={key.id}&url=/agents/echo/x"
+    english = (await post(world, "policies", form, cookie)).body.decode()
+    assert "<dt>scope</dt><dd>agents/echo:invoke is granted by agents/echo:*</dd>" in english
+    assert "<dt>key</dt><dd>of active, active</dd>" in english
+    chinese = (await post(world, "policies", form, f"{cookie}; gateway_console_lang=zh")).body
+    for row in (
+        "<dt>请求</dt><dd>格式正确</dd>",
+        "<dt>密钥</dt><dd>属于 active，有效</dd>",
+        "<dt>范围</dt><dd>agents/echo:invoke 由 agents/echo:* 授予</dd>",
+    ):
+        assert row in chinese.decode()
 
 
 def test_scripts_of_others_are_what_they_were() -> None:

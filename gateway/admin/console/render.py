@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from gateway.admin.console.explain_words import EXPLAINED
 from gateway.admin.console.words import CHINESE
 from gateway.domain.credentials import TYPES
 
@@ -17,6 +18,7 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_WORDS: Mapping[str, str] = CHINESE | EXPLAINED
 STATIC: Mapping[str, tuple[str, bytes]] = {
     name: (kind, files("gateway.admin.console").joinpath(f"static/{name}").read_bytes())
     for name, kind in (
@@ -53,7 +55,7 @@ HEADERS = (
 
 def page(name: str, lang: str, **values: Any) -> bytes:
     def translated(text: str) -> str:
-        return CHINESE.get(text, text) if lang == "zh" else text
+        return _WORDS.get(text, text) if lang == "zh" else text
 
     template = _PAGES.get_template(f"{name}.html")
     code = "zh-Hans" if lang == "zh" else "en"

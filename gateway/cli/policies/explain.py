@@ -48,7 +48,7 @@ def explain(
     if as_json:
         print_json(_shape(told))
         return
-    print_facts(told.steps)
+    print_facts((step.about, step.text) for step in told.steps)
     click.echo(printable(_verdict(told)))
 
 
@@ -88,5 +88,5 @@ def _shape(told: Explanation) -> dict[str, object]:
         **(dict(denied.fields) if denied else {}),
         "upstream": told.upstream or None,
         "shadow": told.shadow or None,
-        "steps": [{"step": step, "found": found} for step, found in told.steps],
+        "steps": [{"step": step.about, "found": step.text} for step in told.steps],
     }

@@ -29,8 +29,11 @@ from gateway.services.admission.locate import (
     locate_tools,
 )
 from gateway.services.admission.own_places import OwnPlace, PowersAt, own_place
+from gateway.services.admission.steps import About, Found, Step
 from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
 from gateway.store.keys import KeyStore
+
+_WELL_FORMED = Step(About.REQUEST, Found.WELL_FORMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`steps`: (what was looked at, what was found), in the order of the decision.
+    """`steps`: in the order of the decision.
 
     `denied` None: the request would go to `upstream`, or to another one of the same agent; where
     that is empty, the gateway itself answers.
     `shadow`: the code with which a rule that is tried out would refuse it; empty: none would.
     """
 
-    steps: tuple[tuple[str, str], ...]
+    steps: tuple[Step, ...]
     denied: Denied | None
     upstream: str = ""
     shadow: str = ""
@@ -75,32 +78,32 @@ class Explainer:
 
     async def explain(self, question: Question) -> Explanation:
         """What `gateway serve` would do now; StoreError where Redis cannot tell."""
-        steps: list[tuple[str, str]] = []
+        steps: list[Step] = []
         try:
             upstream, shadow = await self._walk(question, steps)
         except Denied as denied:
             return Explanation(tuple(steps), denied)
         return Explanation(tuple(steps), None, upstream, shadow)
 
-    async def _walk(self, question: Question, steps: list[tuple[str, str]]) -> tuple[str, str]:
+    async def _walk(self, question: Question, steps: list[Step]) -> tuple[str, str]:
         head = _head(question)
         own = own_place(head, self._policies, self._powers_at)
         if own is not None:
             if question.tool or question.model:
                 raise UsageError("--tool and --model: this URL calls neither.")
-            steps += (("request", "well-formed"), ("place", own.what))
+            steps += (_WELL_FORMED, Step(About.PLACE, own.what, own.facts))
             return "", await self._enter(question, head, own, steps)
         located = _located(head, question, self._policies)
-        steps.append(("request", "well-formed"))
+        steps.append(_WELL_FORMED)
         shadow = ""
         if not located.public:
             shadow = await self._authorise(question, head, located, steps)
         else:
-            steps.append(("route", "public: no key is needed, and one that is sent is not read"))
+            steps.append(Step(About.ROUTE, Found.PUBLIC))
         return _goes_to(located, head, question), shadow
 
     async def _enter(
-        self, question: Question, head: RequestHead, own: OwnPlace, steps: list[tuple[str, str]]
+        self, question: Question, head: RequestHead, own: OwnPlace, steps: list[Step]
     ) -> str:
         """The same of a place of the gateway's own."""
         if own.keyless:
@@ -117,7 +120,7 @@ class Explainer:
         return ""
 
     async def _authorise(
-        self, question: Question, head: RequestHead, located: Located, steps: list[tuple[str, str]]
+        self, question: Question, head: RequestHead, located: Located, steps: list[Step]
     ) -> str:
         """The code with which a rule that is tried out would refuse what is let in."""
         belief = await self._known(question, steps)
@@ -125,29 +128,34 @@ class Explainer:
         if located.required is None or located.agent is not None:
             steps.extend(_place(located, self._policies))
         if located.denied is None:
-            steps.extend(("scope", _granted(belief.grants, scope)) for scope in located.scopes)
+            steps.extend(_granted(About.SCOPE, belief.grants, scope) for scope in located.scopes)
         denied = belief.denial(door, located, head)
         if denied is not None:
             raise denied
         if head.user is not None:
-            steps.append(("user", f"{head.user}: the key may act for this user"))
+            steps.append(Step(About.USER, Found.MAY_ACT_FOR, {"user": head.user}))
         if located.tried is not None:
-            steps.append(("tried out", _granted(belief.grants, located.tried)))
+            steps.append(_granted(About.TRIED, belief.grants, located.tried))
         exceeded = await self._check_limits(record, door, steps)
         return door.tried or exceeded
 
-    async def _known(self, question: Question, steps: list[tuple[str, str]]) -> Belief:
+    async def _known(self, question: Question, steps: list[Step]) -> Belief:
         if not question.key_id:
             raise Denied(Code.KEY_MISSING)
         record = await self._keys.get(question.key_id)
         if record is None or not acceptable(record.hash):
-            steps.append(("key", "there is no usable record of this id"))
+            steps.append(Step(About.KEY, Found.NO_RECORD))
             raise Denied(Code.KEY_INVALID)
         return await self._believe(record, steps)
 
-    async def _believe(self, record: KeyRecord, steps: list[tuple[str, str]]) -> Belief:
+    async def _believe(self, record: KeyRecord, steps: list[Step]) -> Belief:
         now = await self._keys.now()
-        steps.append(("key", f"of {record.consumer or 'nobody'}, {view(record, now).state}"))
+        state = view(record, now).state
+        if record.consumer:
+            facts = {"consumer": record.consumer, "state": state}
+            steps.append(Step(About.KEY, Found.OF, facts))
+        else:
+            steps.append(Step(About.KEY, Found.OF_NOBODY, {"state": state}))
         code = dead(record, now)
         if code is not None:
             raise Denied(code)
@@ -156,15 +164,13 @@ class Explainer:
             believed = Candidate(Slot.CURRENT, record.hash, record.tag)
             return believe(record, believed, self._policies)
         except MisconfiguredError as problem:
-            steps.append(("record", str(problem)))
+            steps.append(Step(About.RECORD, Found.SENSELESS, {"problem": problem}))
             raise Denied(Code.KEY_MISCONFIGURED) from None
 
-    async def _check_limits(
-        self, record: KeyRecord, door: Door, steps: list[tuple[str, str]]
-    ) -> str:
+    async def _check_limits(self, record: KeyRecord, door: Door, steps: list[Step]) -> str:
         """The code of a limit that is exceeded and not enforced."""
         if not door.limits:
-            steps.append(("limits", "none"))
+            steps.append(Step(About.LIMITS, Found.NO_LIMITS))
             return ""
         command = self._admission.pack_charge(
             record, door.limits, valid_until=0, touch=CHARGE_NOTHING
@@ -180,21 +186,21 @@ class Explainer:
         return shadow_code(door, answer.exceeded)
 
 
-def _limits(door: Door, answer: Charged | Exceeded) -> Iterator[tuple[str, str]]:
+def _limits(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
     # What is said of limits is of those that bind, in order; tokens and leases come last.
     binding = [named for named in door.limits if named.enforced]
     for i in range(len(answer.states) // 2):
         named = binding[i]
         left, reset = answer.states[2 * i : 2 * i + 2]
-        said = f"{named.limit}: {left} of {quantity(named)} left, full again in {reset} s"
-        yield named.label, said
+        facts = {"limit": named.limit, "left": left, "most": quantity(named), "reset": reset}
+        yield Step(named.label, Found.LEFT, facts)
     exceeded = answer.exceeded if isinstance(answer, Charged) else 0
     for position, named in enumerate(door.limits, 1):
         if not named.enforced:
-            now = ", exceeded now" if position == exceeded else ""
-            yield named.label, f"{named.limit}: only counted, for the plan is not enforced{now}"
+            found = Found.EXCEEDED if position == exceeded else Found.COUNTED
+            yield Step(named.label, found, {"limit": named.limit})
         elif named in door.tokens:
-            yield named.label, f"{named.limit}, counted from answers"
+            yield Step(named.label, Found.FROM_ANSWERS, {"limit": named.limit})
 
 
 def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
@@ -248,27 +254,34 @@ def _head(question: Question) -> RequestHead:
     return read_head(question.method, raw, tuple(headers))
 
 
-def _place(located: Located, policies: Policies) -> Iterator[tuple[str, str]]:
+def _place(located: Located, policies: Policies) -> Iterator[Step]:
     agent = located.agent
     if agent is None:
-        yield "agent", "the policies have none at this address"
+        yield Step(About.AGENT, Found.NO_AGENT)
         return
     place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
-    yield agent.kind.removesuffix("s"), f"{agent.name}, from {place}"
-    if agent.inject is not None:
-        names = " ".join(dict.fromkeys(map(str, agent.inject.references)))
-        yield "credentials", names or "none are put into the call"
-    elif agent.routes is None:
-        yield "route", f"no routes are listed: every path, action {located.action}"
-    elif located.denied is None:
-        untold = (
-            "" if located.required is None else ", not enforced: a scope at the agent is enough"
-        )
-        yield "route", f"action {located.action}{untold}"
+    kind = About(agent.kind.removesuffix("s"))
+    yield Step(kind, Found.WRITTEN, {"name": agent.name, "place": place})
+    if agent.inject is None:
+        yield _route(located)
+    elif names := " ".join(dict.fromkeys(map(str, agent.inject.references))):
+        yield Step(About.CREDENTIALS, Found.INJECTED, {"names": names})
     else:
-        yield "route", "none that takes this path and method"
+        yield Step(About.CREDENTIALS, Found.NONE_INJECTED)
 
 
-def _granted(grants: Grants, required: Scope) -> str:
+def _route(located: Located) -> Step:
+    action = {"action": located.action}
+    if located.agent is not None and located.agent.routes is None:
+        return Step(About.ROUTE, Found.EVERY_PATH, action)
+    if located.denied is not None:
+        return Step(About.ROUTE, Found.NO_ROUTE)
+    found = Found.ACTION if located.required is None else Found.NOT_ENFORCED
+    return Step(About.ROUTE, found, action)
+
+
+def _granted(about: About, grants: Grants, required: Scope) -> Step:
     granting = next((scope for scope in grants.scopes if scope.grants(required)), None)
-    return f"{required} is granted by {granting}" if granting else f"{required} is not granted"
+    if granting is None:
+        return Step(about, Found.NOT_GRANTED, {"scope": required})
+    return Step(about, Found.GRANTED, {"scope": required, "by": granting})

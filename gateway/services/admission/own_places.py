@@ -1,7 +1,7 @@
 """Places that the gateway answers at by itself, as `explain` tells of them: what each needs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.keys.scopes import Grants, Scope
@@ -16,10 +16,10 @@ from gateway.services.admission.locate import (
     find_agent,
     locate_pull,
 )
+from gateway.services.admission.steps import Found
 
 HEALTH_PATHS = frozenset({b"/livez", b"/readyz"})
 _ADMIN, _CONSOLE, _METRICS = b"/admin/", b"/console", b"/metrics"
-_ON_ADMIN = "on the admin listener; on the data listener nothing is there"
 
 # Names of `gateway/…` scopes, any of which is enough; Denied where nothing is there.
 PowersAt = Callable[[str, str], tuple[str, ...]]
@@ -27,19 +27,20 @@ PowersAt = Callable[[str, str], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class OwnPlace:
-    """`what` is answered there. `keyless`: nobody needs a key.
+    """`what` is answered there, with the `facts` at its places. `keyless`: nobody needs a key.
 
     `located`: it is admitted as a call is, limits included. Otherwise a living key is enough, with
     any of `powers` if there are some, and for `listed`, one of the models, its scope. `denied`:
     what is wrong with the place, told only to someone with a living key.
     """
 
-    what: str
+    what: Found
     keyless: bool = False
     located: Located | None = None
     powers: tuple[str, ...] = ()
     listed: Scope | None = None
     denied: Denied | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     def missing(self, grants: Grants) -> Denied | None:
         """What stands against a living key that has `grants`."""
@@ -60,13 +61,13 @@ def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> Own
     path = head.target.path
     if path in HEALTH_PATHS:
         _check_reading(head)
-        return OwnPlace("whether the gateway lives and serves", keyless=True)
+        return OwnPlace(Found.HEALTH, keyless=True)
     if path.startswith(CONNECT_PREFIX):
-        return OwnPlace("a user's one-time link: it takes the place of a key", keyless=True)
+        return OwnPlace(Found.CONNECT, keyless=True)
     if head.host in policies.by_host:
         return None
     if path == CREDENTIALS_PATH:
-        return OwnPlace("credentials to pull", located=locate_pull(head, read_pull(head)))
+        return OwnPlace(Found.PULL, located=locate_pull(head, read_pull(head)))
     if path.startswith(MODELS_PREFIX):
         return _catalogue(head, read_path(path), policies)
     if find_agent(head, policies)[0] is None:
@@ -79,29 +80,27 @@ def _catalogue(head: RequestHead, asked: ModelPath, policies: Policies) -> OwnPl
         return None
     denied = None if head.method in READING else not_allowed(READING)
     if not asked.listed:
-        return OwnPlace("the list of models that the key may use", denied=denied)
+        return OwnPlace(Found.CATALOGUE, denied=denied)
     model = policies.models.get(asked.listed)
     if model is None or model.dialect is not asked.dialect:
-        return OwnPlace("no model", denied=denied or _no_model())
+        return OwnPlace(Found.NO_MODEL, denied=denied or _no_model())
     scope = Scope("models", model.name, DEFAULT_ACTION)
-    return OwnPlace(f"what model {model.name} is", listed=scope, denied=denied)
+    facts = {"model": model.name}
+    return OwnPlace(Found.ONE_MODEL, listed=scope, denied=denied, facts=facts)
 
 
 def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
     path = head.target.path
     if path.startswith(_ADMIN):
-        told = f"the admin API, {_ON_ADMIN}"
         try:
-            return OwnPlace(told, powers=powers_at(head.method, path.decode("ascii")))
+            return OwnPlace(Found.ADMIN, powers=powers_at(head.method, path.decode("ascii")))
         except Denied as denied:
-            return OwnPlace(told, denied=denied)
+            return OwnPlace(Found.ADMIN, denied=denied)
     if path == _METRICS:
         _check_reading(head)
-        told = f"metrics, {_ON_ADMIN}; on loopback it takes no key"
-        return OwnPlace(told, powers=("read",))
+        return OwnPlace(Found.METRICS, powers=("read",))
     if path == _CONSOLE or path.startswith(_CONSOLE + b"/"):
-        told = f"the console, {_ON_ADMIN}: its page asks for a key"
-        return OwnPlace(told, keyless=True)
+        return OwnPlace(Found.CONSOLE, keyless=True)
     return None
 
 
