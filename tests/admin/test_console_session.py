@@ -4,16 +4,17 @@ import asyncio
 import re
 from collections.abc import Mapping
 from hashlib import sha256
-from html import escape
+from html import escape, unescape
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from redis.asyncio import Redis
 
 from gateway.admin.console.explain_words import EXPLAINED
+from gateway.admin.console.key_pages import MEANWHILE
 from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.render import STATIC
@@ -33,6 +34,7 @@ from gateway.services.credentials.vault import State as CredentialState
 from gateway.services.keys.bulk import Act
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
+from tests.flows.audit import records
 from tests.flows.test_attacks import wrong
 from tests.flows.world import Answer, World, new_world
 
@@ -247,6 +249,84 @@ async def test_a_key_without_a_plan_is_chosen_and_not_the_default(world: World, 
     assert await world.client.hget(name, "plan") == ""
 
 
+async def test_a_key_is_changed_in_what_differs_from_what_it_has(world: World, admin: Key) -> None:
+    # Neither its plan nor its end would be taken anew.
+    key = await world.issue("agents/other", consumer="sales", users=("ann",), label="for the shop")
+    await world.client.hset(world.record(key), mapping={"plan": "gone", "expires_at": "1000000000"})
+    cookie = await sign_in(world, admin)
+    page = await get(world, f"keys/{key.id}", cookie)
+    form = change_form(page)
+    assert form["expires"] == "2001-09-09T01:46:40Z"
+    assert b"<option selected>gone</option>" in page.body
+    changed = form | {"scopes": "agents/echo services/crm", "users": ""}
+    answer = await post(world, f"keys/{key.id}/change", urlencode(changed), cookie)
+    assert (answer.status, f"{key.id}: changed" in answer.body.decode()) == (200, True)
+    record = await world.client.hgetall(world.record(key))
+    assert (record["scopes"], record["users"]) == ("agents/echo services/crm", "")
+    assert (record["plan"], record["expires_at"], record["label"]) == (
+        "gone",
+        "1000000000",
+        "for the shop",
+    )
+    form = change_form(answer) | {"expires": "", "plan": ""}
+    assert (await post(world, f"keys/{key.id}/change", urlencode(form), cookie)).status == 200
+    assert (await world.call(key)).status == 200
+    same = change_form(await get(world, f"keys/{key.id}", cookie))
+    answer = await post(world, f"keys/{key.id}/change", urlencode(same), cookie)
+    assert f"{key.id}: unchanged" in answer.body.decode()
+    acts = [(one["key_id"], one["actor"]) for one in await records(world, "key.update")]
+    assert acts == [(key.id, f"key:{admin.id}")] * 2
+
+
+async def test_of_two_who_change_a_key_the_later_is_told_what_the_earlier_did(
+    world: World, admin: Key
+) -> None:
+    key = await world.issue("agents/echo", consumer="sales")
+    cookie = await sign_in(world, admin)
+    form = change_form(await get(world, f"keys/{key.id}", cookie))
+    place = f"keys/{key.id}/change"
+    first, second = form | {"scopes": "agents/other"}, form | {"label": "for the shop"}
+    assert (await post(world, place, urlencode(first), cookie)).status == 200
+    refused = await post(world, place, urlencode(second), cookie)
+    assert (refused.status, "changed meanwhile" in refused.body.decode()) == (412, True)
+    assert b"<li><code>scopes</code>: agents/other</li>" in refused.body
+    assert await world.client.hget(world.record(key), "scopes") == "agents/other"
+    again = change_form(refused)
+    assert (again["label"], again["scopes"]) == ("for the shop", "agents/echo")
+    answer = await post(world, place, urlencode(again | {"scopes": "agents/other"}), cookie)
+    assert answer.status == 200
+    record = await world.client.hgetall(world.record(key))
+    assert (record["scopes"], record["label"]) == ("agents/other", "for the shop")
+    # Without what it was shown with nothing says that it is not late.
+    nameless = change_form(answer) | {"revision": "", "label": "late"}
+    assert (await post(world, place, urlencode(nameless), cookie)).status == 412
+
+
+async def test_a_change_that_is_refused_keeps_what_was_written(world: World, admin: Key) -> None:
+    key = await world.issue("agents/echo", consumer="sales")
+    cookie = await sign_in(world, admin)
+    form = change_form(await get(world, f"keys/{key.id}", cookie))
+    bad = form | {"scopes": "no scope", "limits": "often", "label": "for the shop"}
+    refused = await post(world, f"keys/{key.id}/change", urlencode(bad), cookie)
+    assert (refused.status, change_form(refused)) == (422, bad)
+    assert b"<details open><summary>Change</summary>" in refused.body
+    # Power over the gateway is given by those alone who have it all.
+    other = await sign_in(world, await world.issue("gateway/keys"))
+    form = change_form(await get(world, f"keys/{key.id}", other)) | {"scopes": "gateway/admin"}
+    answer = await post(world, f"keys/{key.id}/change", urlencode(form), other)
+    assert answer.status == 403
+    assert await world.client.hget(world.record(key), "scopes") == "agents/echo"
+
+
+def change_form(page: Answer) -> dict[str, str]:
+    """What a browser would send of the form to change a key."""
+    form = page.body.decode().partition('/change">')[2].partition("</form>")[0]
+    fields = re.findall(r'<input(?: type="\w+")? name="(\w+)" value="([^"]*)"', form)
+    plan = re.search(r"<option selected>([^<]*)<", form)
+    assert fields
+    return {name: unescape(text) for name, text in fields} | {"plan": plan[1] if plan else ""}
+
+
 async def test_a_form_that_is_sent_twice_makes_one_key(world: World, admin: Key) -> None:
     cookie = await sign_in(world, admin)
     page = await get(world, "keys", cookie)
@@ -408,10 +488,19 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
             found.add(double or single)
     assert found
     acts = {word for act in Act for word in (act, f"would {act}")}
-    outcomes = {"revoked", "disabled", "enabled", "rotated", "unchanged", "deleted", "refused"}
+    outcomes = {
+        "changed",
+        "revoked",
+        "disabled",
+        "enabled",
+        "rotated",
+        "unchanged",
+        "deleted",
+        "refused",
+    }
     states = {*State, *CredentialState}
     titles = {*TITLES.values(), Refusal(418, "teapot", "").title}
-    made = {name for _, name in MENU} | acts | outcomes | states | titles
+    made = {MEANWHILE, "changed", *(name for _, name in MENU)} | acts | outcomes | states | titles
     assert sorted((found | made) - CHINESE.keys()) == []
 
 

@@ -112,7 +112,7 @@ class Console:
     ) -> Reply | Streamed:
         """The page that the form is on, with what was written in it but for secrets."""
         place = page_of(rest)
-        if refusal.status not in (409, 422) or place is None:
+        if refusal.status not in (409, 412, 422) or place is None:
             return _message(visit, refusal)
         seen = await self._seen(visit, place, _query(visit.request), written=False)
         kept = {name: value for name, value in form.items() if not _is_secret(name, value)}

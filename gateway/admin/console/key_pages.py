@@ -7,17 +7,23 @@ from urllib.parse import urlencode
 from gateway.admin import bulk, change_keys, keys, reach, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console.charts import bars
+from gateway.admin.console.render import utc
 from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
-from gateway.admin.routing import Caller, checked
+from gateway.admin.routing import ApiError, Caller, checked
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import WARN_SECONDS
-from gateway.domain.errors import UsageError
-from gateway.domain.keys.views import State
+from gateway.domain.errors import ChangedError, UsageError
+from gateway.domain.keys.expiry import NEVER
+from gateway.domain.keys.views import KeyView, State
 from gateway.services.keys.bulk import Act
 
 # Of a checkbox: the rest of its name is the id of a key.
 CHOSEN = "chosen."
 MARKER_LENGTH = 24
+MEANWHILE = (
+    "The key was changed meanwhile, and is shown as it is now. Listed is what it has where your "
+    "form says otherwise: put in what is to stay, then save it again."
+)
 _FILTERS = ("consumer", "scope", "state", "expiring_within")
 
 
@@ -75,10 +81,15 @@ async def show_key(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Se
 async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen:
     usage = (await sight.usage_of_key(backend, call_of(caller, parts, sight.KeyUsageQuery()))).data
     told = (await reach.of_key(backend, call_of(caller, parts, reach.DaysQuery()))).data
+    shown = await keys.show(backend, call_of(caller, parts))
+    plans = {*backend.policies().plans, shown.data.plan or ""} - {""}
     return Seen(
         "key",
         {
-            "key": (await keys.show(backend, call_of(caller, parts))).data,
+            "key": shown.data,
+            "revision": dict(shown.headers)["ETag"],
+            "form": _form_of(shown.data),
+            "plans": sorted(plans),
             "bars": bars([(point.at, point.counts.requests) for point in usage.points]),
             "reach": told,
             # What was refused was asked for, and not reached.
@@ -93,6 +104,42 @@ async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen
             "marker": draw(MARKER_LENGTH),
         },
     )
+
+
+def _form_of(key: KeyView) -> dict[str, str]:
+    """What the form to change a key is filled with."""
+    return {
+        "consumer": key.consumer,
+        "scopes": " ".join(key.scopes),
+        "plan": key.plan or "",
+        "limits": key.limits,
+        "users": " ".join(key.users),
+        "label": key.label,
+        "expires": utc(key.expires_at),
+    }
+
+
+async def change_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+    async def differing() -> list[tuple[str, str]]:
+        """Names of fields that the form says otherwise, and what the key has there."""
+        form = _form_of((await keys.show(backend, call_of(caller, parts))).data)
+        return [(name, had) for name, had in form.items() if sent.get(name, had) != had]
+
+    # What stays as it is need not be right: it may have ended, or its plan be gone.
+    given: dict[str, Any] = {name: sent[name] for name, _ in await differing()}
+    if not given:
+        return await _key(backend, caller, parts, "unchanged")
+    given |= {name: given[name].split() for name in ("scopes", "users") if name in given}
+    if given.get("expires") == "":
+        given["expires"] = NEVER
+    body = checked(change_keys.UpdateBody, given)
+    revision = sent.get("revision") or "none"
+    try:
+        await change_keys.update(backend, call_of(caller, parts, body=body, revision=revision))
+    except ChangedError:
+        has = [{"field": name, "message": had or "-"} for name, had in await differing()]
+        raise ApiError(412, "changed", MEANWHILE, has) from None
+    return await _key(backend, caller, parts, "changed")
 
 
 async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
@@ -145,5 +192,6 @@ VIEWS = (
     View(at("keys"), change_keys.WRITE, make_key, writes=True),
     View(at("keys/bulk"), change_keys.WRITE, act_on_many, writes=True),
     View(at(f"keys/{_ID}"), keys.READ, show_key),
+    View(at(f"keys/{_ID}/change"), change_keys.WRITE, change_key, writes=True),
     View(at(f"keys/{_ID}/(?P<act>{_ACTS})"), change_keys.WRITE, act_on_key, writes=True),
 )

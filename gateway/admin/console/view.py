@@ -44,10 +44,17 @@ def at(pattern: str) -> re.Pattern[str]:
 
 
 def call_of(
-    caller: Caller, parts: Sent = _NONE, query: Any = None, body: Any = None, marker: str = ""
+    caller: Caller,
+    parts: Sent = _NONE,
+    query: Any = None,
+    body: Any = None,
+    marker: str = "",
+    revision: str = "",
 ) -> Call:
-    """What the API's handlers take. `marker`: makes a repeat of the same act harmless."""
-    headers = {b"idempotency-key": marker.encode()} if marker else {}
+    """What the API's handlers take. `marker`: makes a repeat of the same act harmless. `revision`:
+    an ETag, without which the act is not done."""
+    guards = {b"idempotency-key": marker.encode(), b"if-match": revision.encode()}
+    headers = {name: value for name, value in guards.items() if value}
     return Call(caller, parts, headers, query, body)
 
 

@@ -121,6 +121,12 @@ CHINESE = MappingProxyType(
         "Enable": "启用",
         "Rotate": "轮换",
         "Grace of the old secret": "旧密钥的宽限期",
+        "Change": "修改",
+        "changed": "已修改",
+        "The key was changed meanwhile, and is shown as it is now. Listed is what it has where "
+        "your form says otherwise: put in what is to stay, then save it again.": (
+            "密钥期间已被他人更改，页面显示其当前内容。下面列出与您的表单不同的当前值：请填入要保留的内容，然后重新保存。"
+        ),
         "Contain: revoke, and see what it reached": "遏制：吊销并查看其访问范围",
         "What it reached in the last 7 days": "最近 7 天访问的对象",
         "Yes, revoke it for good": "确定，永久吊销",
