@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from redis.asyncio import Redis
 
+from gateway.admin.console.console import POWERLESS, UNKNOWN
 from gateway.admin.console.explain_words import EXPLAINED
 from gateway.admin.console.key_pages import MEANWHILE
 from gateway.admin.console.places import MENU
@@ -173,6 +174,21 @@ async def test_no_other_key_signs_in(world: World, admin: Key, kind: str) -> Non
     assert answer.status in (401, 403)
     assert "Set-Cookie" not in answer.headers
     assert key.text.encode() not in answer.body
+
+
+async def test_a_key_is_told_what_it_lacks_once_it_is_proven_and_not_before(
+    world: World, admin: Key
+) -> None:
+    async def problem(text: str) -> tuple[int, str]:
+        answer = await post(world, "login", f"key={text}")
+        said = re.search(r'<p class="denied" role="alert">(.*?)</p>', answer.body.decode())
+        return answer.status, said[1] if said else ""
+
+    key = await world.issue("agents/*")
+    assert await problem(key.text) == (403, POWERLESS)
+    assert await problem(wrong(key)) == (401, UNKNOWN)
+    await world.client.hset(world.record(key), "status", "revoked")
+    assert await problem(key.text) == (401, UNKNOWN)
 
 
 async def test_a_form_of_another_site_does_nothing(world: World, admin: Key) -> None:
@@ -500,7 +516,8 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
     }
     states = {*State, *CredentialState}
     titles = {*TITLES.values(), Refusal(418, "teapot", "").title}
-    made = {MEANWHILE, "changed", *(name for _, name in MENU)} | acts | outcomes | states | titles
+    told = {MEANWHILE, POWERLESS, UNKNOWN, "changed"}
+    made = {name for _, name in MENU} | acts | outcomes | states | titles | told
     assert sorted((found | made) - CHINESE.keys()) == []
 
 

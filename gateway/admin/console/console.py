@@ -29,6 +29,11 @@ LONGEST_FORM = 256 * 1024
 MOST_ITEMS = 200
 LANGUAGE = "gateway_console_lang"
 _WAIT = "Too many keys were refused from your address. Wait a minute, then try again."
+UNKNOWN = "This key cannot sign in."
+POWERLESS = (
+    "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Have one "
+    "added to it, or sign in with another key."
+)
 _ENDED = "You were signed out, or your key has ended. Sign in again."
 
 
@@ -126,11 +131,10 @@ class Console:
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
             self._failures.count("", visit.request.address)
-            return _login(visit, "This key cannot sign in.", 401, back)
+            return _login(visit, UNKNOWN, 401, back)
         menu = menu_of(Caller(identity.key_id, identity.consumer, identity.grants))
         if not menu:
-            refused = _login(visit, "This key cannot sign in.", 403, back)
-            return replace(refused, denied="scope_denied")
+            return replace(_login(visit, POWERLESS, 403, back), denied="scope_denied")
         if visit.token:
             await self._sessions.end(visit.token)
         token = await self._sessions.begin(identity)

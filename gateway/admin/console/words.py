@@ -20,6 +20,10 @@ CHINESE = MappingProxyType(
             "请使用具有 gateway/admin、gateway/read 或其他权限的密钥登录。"
         ),
         "This key cannot sign in.": "此密钥无法登录。",
+        "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Have one "
+        "added to it, or sign in with another key.": (
+            "此密钥有效，但无权打开任何页面：它缺少 gateway/read 之类的范围。请为其添加范围，或使用其他密钥登录。"
+        ),
         "Too many keys were refused from your address. Wait a minute, then try again.": (
             "来自您地址的密钥多次被拒绝，请一分钟后再试。"
         ),
