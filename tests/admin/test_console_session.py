@@ -560,14 +560,24 @@ def test_scripts_of_others_are_what_they_were() -> None:
         assert sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest
 
 
-async def test_files_that_cannot_be_used_are_shown_where_they_were_to_be_read(
+async def test_what_came_of_reading_the_files_is_told_where_it_was_asked_for(
     store: StoreSettings, client: Redis, tmp_path: Path
 ) -> None:
     live = live_files(tmp_path, "version: 1\n")
     async with new_world(store, client, live=live) as world:
         cookie = await sign_in(world, await world.issue("gateway/admin", consumer="ops"))
-        (tmp_path / "a.yaml").write_text("version: 1\nplans: {p: {rate: 1}}\n")
         form = f"csrf={csrf_of(await get(world, 'policies', cookie))}"
-        answer = await post(world, "policies/reload", form, cookie)
-        assert (answer.status, answer.headers["Location"]) == (303, "/console/policies")
-        assert b"a.yaml:2:19" in (await get(world, "policies", cookie)).body
+
+        async def read(text: str) -> str:
+            (tmp_path / "a.yaml").write_text(text)
+            answer = await post(world, "policies/reload", form, cookie)
+            assert answer.status == 200
+            return answer.body.decode()
+
+        assert "they say what was in force already." in await read("version: 1\n")
+        page = await read("version: 1\nplans: {p: {rate: 1}}\n")
+        assert "just now: they cannot be used." in page and "a.yaml:2:19" in page
+        page = (await get(world, "policies", cookie)).body.decode()
+        assert "just now" not in page and "a.yaml:2:19" in page
+        page = await read("version: 1\nplans: {p: {rate: 1/s}}\n")
+        assert "just now and are in force." in page and "a.yaml:2:9" in page

@@ -66,6 +66,11 @@ def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str
 
 
 async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+    return await _policies(backend, caller, sent, "")
+
+
+async def _policies(backend: Backend, caller: Caller, sent: Sent, read: str) -> Seen:
+    """`read`: what came of reading the files now; empty: they were not."""
     asked = {name: sent.get(name, "") for name in policies.ExplainBody.model_fields}
     explained = None
     if asked["url"]:
@@ -77,15 +82,17 @@ async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -
             "policies": (await policies.show(backend, call_of(caller))).data,
             "asked": asked,
             "explained": explained,
+            "read": read,
             "may_reload": caller.may(()) and backend.live is not None,
         },
     )
 
 
 async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
-    # The page that follows shows what is wrong with the files.
-    await policies.read_now(backend, call_of(caller))
-    return Seen("", go="policies")
+    before = backend.policies().revision
+    told = await policies.read_now(backend, call_of(caller))
+    read = "unchanged" if told.revision == before else "taken"
+    return await _policies(backend, caller, {}, read if told.taken else "refused")
 
 
 VIEWS = (

@@ -155,6 +155,11 @@ CHINESE = MappingProxyType(
         "A rule that is tried out would refuse it": "试行中的规则会拒绝它",
         "It would be refused": "会被拒绝",
         "Read the files now": "立即重新读取",
+        "The files were read just now and are in force.": "刚刚读取了文件，现已生效。",
+        "The files were read just now: they say what was in force already.": (
+            "刚刚读取了文件：内容与已生效的策略相同。"
+        ),
+        "The files were read just now: they cannot be used.": "刚刚读取了文件：无法使用。",
         "Type": "类型",
         "Version": "版本",
         "Used by": "使用者",
