@@ -23,6 +23,7 @@ from gateway.admin.console.words import CHINESE
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.record import AuditEvent
+from gateway.domain.keys.expiry import LAST
 from gateway.domain.keys.key import Key, checksum, parse
 from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
@@ -292,6 +293,18 @@ async def test_a_key_is_changed_in_what_differs_from_what_it_has(world: World, a
     assert f"{key.id}: unchanged" in answer.body.decode()
     acts = [(one["key_id"], one["actor"]) for one in await records(world, "key.update")]
     assert acts == [(key.id, f"key:{admin.id}")] * 2
+
+
+async def test_a_key_that_ends_behind_all_calendars_is_shown_and_changed(
+    world: World, admin: Key
+) -> None:
+    key = await world.issue("agents/echo", expires_at=LAST)
+    cookie = await sign_in(world, admin)
+    assert str(LAST) in (await get(world, "keys", cookie)).body.decode()
+    form = change_form(await get(world, f"keys/{key.id}", cookie))
+    assert form["expires"] == str(LAST)
+    form["label"] = "for the shop"
+    assert (await post(world, f"keys/{key.id}/change", urlencode(form), cookie)).status == 200
 
 
 async def test_of_two_who_change_a_key_the_later_is_told_what_the_earlier_did(

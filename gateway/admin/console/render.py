@@ -63,10 +63,14 @@ def page(name: str, lang: str, **values: Any) -> bytes:
 
 
 def utc(second: float | None) -> str:
-    """An instant as machines write it; the page's script shows it in the reader's zone."""
+    """An instant as machines write it; the page's script shows it in the reader's zone. Behind all
+    calendars: the second as it is."""
     if second is None:
         return ""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError):
+        return str(second)
 
 
 def took(milliseconds: float) -> str:
