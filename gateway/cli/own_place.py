@@ -3,22 +3,33 @@
 import os
 import platform
 from contextlib import suppress
+from socket import SOCK_DGRAM, getaddrinfo, socket
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.settings import LISTEN, StoreSettings, data_url, parse_address
+from gateway.domain.settings import LISTEN, Address, StoreSettings, data_url, parse_address
 from gateway.store.connections.connect import open_store
 from gateway.store.workers import WorkerStore
 
 
 async def own_place(store: StoreSettings) -> str:
     """Where a gateway of this machine listens, or would by itself."""
-    places = []
+    address = parse_address(LISTEN)
     # Whoever may not look for workers has made a key all the same.
     with suppress(GatewayError):
         async with open_store(store) as client:
             workers = await WorkerStore(client, store.prefix).all()
-        places = [one.listen for one in workers if one.host == platform.node() and one.listen]
-    address = parse_address(LISTEN)
-    with suppress(ValueError):
-        address = parse_address(places[0]) if places else address
+        told = (one.listen for one in workers if one.host == platform.node())
+        address = next(filter(None, map(_own, told)), address)
     return data_url(address, tls=bool(os.environ.get("GATEWAY_TLS_CERT")))
+
+
+def _own(told: str) -> Address | None:
+    """None where it is no address of this machine: whoever can write to Redis must not decide
+    where keys and users' credentials are sent."""
+    with suppress(OSError, ValueError):
+        address = parse_address(told)
+        for family, kind, _, _, place in getaddrinfo(address.host, 0, type=SOCK_DGRAM):
+            with suppress(OSError), socket(family, kind) as probe:
+                probe.bind(place)
+                return address
+    return None

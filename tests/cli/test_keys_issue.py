@@ -83,6 +83,25 @@ async def test_the_next_step_calls_the_gateway_that_listens_here(
     assert "http://127.0.0.1:9470/agents/support/" in keys(*SALES).said
 
 
+@pytest.mark.parametrize("listen", ["192.0.2.1:80", "x$(id):80", "\x1b[2J:80", "x"])
+async def test_whoever_writes_to_redis_does_not_say_where_a_new_key_is_sent(
+    keys: Commands, client: Redis, listen: str
+) -> None:
+    host = platform.node()
+    for pid, told in (("1", listen), ("2", "127.0.0.1:9470")):
+        worker = {"host": host, "pid": pid, "listen": told}
+        await client.hset(f"gw:worker:{host}:{pid}", mapping=worker)
+    assert '$KEY" http://127.0.0.1:9470/agents/support/\n' in keys(*SALES).said
+
+
+def test_what_is_to_be_pasted_into_a_shell_is_quoted(keys: Commands) -> None:
+    around = keys.environment() | {"GATEWAY_URL": "http://[::1]:9470/$(id)/"}
+    ended = subprocess.run(
+        [*COMMAND, "keys", *SALES], cwd=keys.folder, env=around, capture_output=True, text=True
+    )
+    assert "$KEY\" 'http://[::1]:9470/$(id)/agents/support/'\n" in ended.stderr
+
+
 def test_a_key_that_cannot_be_printed_is_said_to_be_lost(keys: Commands) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import shlex
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import click
 
-from gateway.cli.output import moment, note, print_json
+from gateway.cli.output import moment, note, print_json, printable
 from gateway.cli.own_place import own_place
 from gateway.domain.errors import OperationError
 from gateway.domain.keys.views import State, view
@@ -58,7 +59,9 @@ def explain_created(issued: Issued, store: StoreSettings) -> None:
     path = "agents/NAME" if "*" in agents[0] else agents[0]
     url = os.environ.get("GATEWAY_URL") or asyncio.run(own_place(store))
     note("Put it into a shell variable with 'read -rs KEY', then call with:")
-    click.echo(f'  curl -H "Authorization: Bearer $KEY" {url.rstrip("/")}/{path}/', err=True)
+    # It is pasted into a shell.
+    place = shlex.quote(f"{url.rstrip('/')}/{path}/")
+    click.echo(printable(f'  curl -H "Authorization: Bearer $KEY" {place}'), err=True)
 
 
 def explain_rotated(issued: Issued, now: int, grace: float) -> str:
