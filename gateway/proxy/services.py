@@ -116,6 +116,8 @@ class Services:
         # What goes into arguments goes into nothing else that is sent to a server of tools.
         uses = values.uses if errand is None or calls else values.uses_beside
         if not (uses or calls):
+            # What a model that was asked before this one was to have is not in its answer.
+            exchange.uses = ()
             return
         await self._audit.record(
             AuditEvent(

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.domain.credentials import parse_id
 from gateway.domain.keys.key import Key
 from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
@@ -54,6 +55,7 @@ async def chatting(request: web.Request) -> web.WebSocketResponse:
 async def ticking_world(store: StoreSettings, client: Redis, **fields: Any) -> AsyncIterator[World]:
     app = web.Application()
     app.router.add_get("/ticks", ticking)
+    app.router.add_post("/chat/completions", ticking)
     app.router.add_get("/chat", chatting)
     async with listening(app) as port, new_world(store, client, gateways=2, **fields) as world:
         world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)))
@@ -245,6 +247,38 @@ async def test_a_user_whose_own_credential_is_removed_loses_the_streams_that_it_
         told, whole = await read_on(first)
         assert (whole, b"credential_unavailable" in told) == (False, True)
         assert await second.content.readuntil(b"\n\n") == b"data: tick\n\n"
+
+
+FALLS_BACK = """version: 1
+models:
+  - {{name: own, provider: compatible, upstream: "http://127.0.0.1:1",
+      credential: "${{user.crm.value}}", fallback: [shared]}}
+  - {{name: shared, provider: compatible, upstream: "{url}"}}
+"""
+
+
+async def test_a_stream_of_a_model_that_stood_in_needs_no_credential_of_the_one_before(
+    live: World,
+) -> None:
+    (upstream,) = live.policies.agents["echo"].upstreams
+    put(live, FALLS_BACK.format(url=f"http://127.0.0.1:{upstream.port}"))
+    vault = Vault(live.client)
+    await keep(live, vault, "user/u1/crm", "api_key", value="the value of u1")
+    key = await live.issue("models/*", users=("u1",))
+    headers = {"Authorization": f"Bearer {key.text}", "X-User-Id": "u1"}
+    url = f"{live.url}/models/v1/chat/completions"
+    async with (
+        asyncio.timeout(PATIENCE),
+        live.session.post(url, headers=headers, json={"model": "own"}) as answer,
+    ):
+        await vault.delete("user/u1/crm")
+        while parse_id("user/u1/crm") in live.gateways[0].credentials.known:
+            await asyncio.sleep(0.05)
+        # Cut, it would not last so long.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BOUND + SWEEP_SECONDS):
+                while True:
+                    assert await answer.content.readuntil(b"\n\n") == b"data: tick\n\n"
 
 
 async def test_other_keys_and_the_new_secret_stream_on(live: World) -> None:
