@@ -21,16 +21,19 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 ONE_WISH_SECONDS = 1.0
 # Not the program's: with it, it could read whatever the key may.
 OURS = ("GATEWAY_KEY", "GATEWAY_KEY_FILE")
+OWNER_ONLY = 0o600
 # A file that cannot be written is tried again so often.
 RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which credential goes into which variable, and into which file."""
+    """Which credential goes into which variable, and into which file. `replace`: also where one is
+    that somebody may still want."""
 
     variables: Mapping[str, Reference]
     files: Mapping[Path, Reference]
+    replace: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,7 +160,16 @@ class Child:
     def _write_files(self) -> None:
         for path, reference in self._wanted.files.items():
             try:
+                if not (self._wanted.replace or path in self._written):
+                    # Of two runs that begin at once one has it.
+                    path.touch(OWNER_ONLY, exist_ok=False)
+                    self._written.add(path)
                 _replace(path, self._given[reference])
+            except FileExistsError:
+                raise OperationError(
+                    f"{path} is there already: name another place or remove it, or say --replace, "
+                    "and it is replaced, and removed at the end."
+                ) from None
             except OSError as problem:
                 raise OperationError(f"{path} cannot be written: {problem.strerror}.") from None
             self._written.add(path)

@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,9 +100,7 @@ def run(
     Its exit code is the program's. Signals are sent on to it.
     """
     keep_private()
-    wanted = _wanted(variables, files)
-    if not replace:
-        _spare(wanted.files)
+    wanted = _wanted(variables, files, replace=replace)
     if on_change == "SIGHUP" and not wanted.files:
         note("Variables of a running program cannot be changed: SIGHUP is of use with --file.")
     sys.exit(asyncio.run(_run(command, wanted, on_change, drain, url, poll, wait)))
@@ -163,7 +160,7 @@ async def _all_there(credentials: "Credentials", ends: float) -> None:
             return
 
 
-def _wanted(variables: tuple[str, ...], files: tuple[str, ...]) -> "Wanted":
+def _wanted(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool) -> "Wanted":
     from gateway.cli.child import Wanted
 
     if not variables and not files:
@@ -180,17 +177,7 @@ def _wanted(variables: tuple[str, ...], files: tuple[str, ...]) -> "Wanted":
         if not (mark and path):
             raise UsageError("--file is written NAME=PATH or NAME.FIELD=PATH.")
         by_file[Path(path)] = _reference("--file", reference)
-    return Wanted(by_variable, by_file)
-
-
-def _spare(files: Iterable[Path]) -> None:
-    """Nothing is written over, and then removed, that somebody may still want."""
-    for path in files:
-        if os.path.lexists(path):
-            raise OperationError(
-                f"{path} is there already: name another place or remove it, or say --replace, and "
-                "it is replaced, and removed at the end."
-            )
+    return Wanted(by_variable, by_file, replace)
 
 
 def _reference(option: str, text: str) -> Reference:

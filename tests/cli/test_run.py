@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.child import ONE_WISH_SECONDS, Child, Wanted
-from gateway.domain.credentials import Version
+from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.policies.references import parse
 from tests.cli.serving import environment
 from tests.client.agents import PATIENCE, Pulling, until
@@ -288,6 +288,23 @@ async def test_a_file_that_is_there_already_is_neither_written_over_nor_removed(
         )
         assert said.count("\n") == 1 and "--replace" in said
     assert file.read_text() == "somebody's" and (tmp_path / "link").is_symlink()
+
+
+async def test_a_file_that_came_while_the_credential_was_waited_for_is_spared_too(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    await pulling.vault.delete("openai_key", 1)
+    credentials = pulling.world.gateways[0].credentials
+    await until(lambda: CredentialId("openai_key") not in credentials.known)
+    arguments = ("--file", "openai_key=token", "--", "echo", "ran")
+    async with running(pulling, tmp_path, *arguments) as run:
+        await asyncio.sleep(2.0)
+        file.write_text("somebody's")
+        await pulling.vault.write("openai_key", 2)
+        code, said = await run.ends()
+    assert code == 1 and "is there already" in said and "ran" not in said
+    assert file.read_text() == "somebody's"
 
 
 async def test_a_file_that_a_killed_run_left_is_replaced_where_that_is_said(
