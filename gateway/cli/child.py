@@ -66,6 +66,8 @@ class Child:
         self._written: set[Path] = set()
         self._unwritten = False
         self._stopping: signal.Signals | None = None
+        # Between the end of one program and the beginning of the next nobody hears a signal.
+        self._starting = True
         self._wished = math.inf
 
     def changed(self, name: str) -> None:
@@ -107,6 +109,7 @@ class Child:
         """What has changed, into the program."""
         if self._on_change == "restart" and self._stopping is None:
             self._say("a credential has changed: the program is restarted")
+            self._starting = True
             _send(process, signal.SIGTERM)
             await asyncio.wait({ended}, timeout=self._drain)
             if not ended.done():
@@ -131,6 +134,7 @@ class Child:
             raise OperationError(
                 f"{self._command[0]} cannot be started: {problem.strerror}."
             ) from None
+        self._starting = False
         if self._stopping is not None:
             # It came while there was nothing to send it to.
             _send(self._process, self._stopping)
@@ -189,14 +193,15 @@ class Child:
 
     def _forward(self, number: signal.Signals) -> None:
         loop = asyncio.get_running_loop()
-        if number in ENDING:
-            if loop.time() - self._wished > ONE_WISH_SECONDS:
-                # Whoever asks again does not want to wait.
-                self._kill("the program is killed")
-                return
+        if number in ENDING and loop.time() - self._wished > ONE_WISH_SECONDS:
+            # Whoever asks again does not want to wait.
+            self._kill("the program is killed")
+            return
+        of_terminal = number is signal.SIGINT and os.isatty(0)
+        if number in ENDING and (self._starting or not of_terminal):
             self._stopping = number
-        if number is signal.SIGINT and os.isatty(0):
-            # The terminal has sent it to the program already, which may well go on after it.
+        if of_terminal:
+            # It has sent it to the program already, which may well go on after it.
             return
         if self._process is not None:
             _send(self._process, number)

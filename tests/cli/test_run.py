@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pty
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -53,14 +54,18 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    pulling: Pulling, folder: Path, *arguments: str, **settings: str
+    pulling: Pulling,
+    folder: Path,
+    *arguments: str,
+    stdin: int = asyncio.subprocess.DEVNULL,
+    **settings: str,
 ) -> AsyncIterator[Running]:
     given = {"GATEWAY_URL": pulling.url, "GATEWAY_KEY": pulling.key, **settings}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "run", "--poll", "1s", *arguments),
         cwd=folder,
         env=environment(**given),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -141,6 +146,24 @@ async def test_a_program_that_will_not_end_is_killed_and_its_file_removed(
         code, said = await run.ends()
     assert code == 128 + signal.SIGKILL and "did not end within 0.5 s" in said
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_program_that_goes_on_after_ctrl_c_is_given_the_next_rotation_too(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    ours, terminal = pty.openpty()
+    goes_on = SAYS_VARIABLE.replace("trap", 'trap "" INT; trap', 1)
+    arguments = ("--env", "TOKEN=crm", "--", "sh", "-c", goes_on)
+    async with running(pulling, tmp_path, *arguments, stdin=terminal) as run:
+        await run.says("has crm-1")
+        run.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+        await pulling.vault.write("crm", 2)
+        await run.says("has crm-2")
+        run.process.terminate()
+        assert (await run.ends())[0] == 0
+    os.close(ours)
+    os.close(terminal)
 
 
 async def test_whoever_asks_again_does_not_wait_for_a_program_that_will_not_end(
