@@ -73,4 +73,6 @@ def _padded(text: str, width: int) -> str:
 
 def _cells(text: str) -> int:
     """How wide it is on a terminal, where Chinese characters take twice as much."""
+    if text.isascii():
+        return len(text)
     return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
