@@ -7,6 +7,9 @@ from collections.abc import Sequence
 GAP = "  "
 # A longer one is broken anywhere, where the terminal is too narrow for it.
 LONGEST_PART = 24
+# Where nothing is broken, lines are not filled up beyond it for the sake of a single cell: a label
+# that somebody wrote with redis-cli may have a million characters.
+WIDEST = 200
 # Names have parts; numbers with a unit, dates and times stay whole.
 _PART = re.compile(r"\S*?(?:[/:@_-](?=[A-Za-z{$]{2})|[,;](?=\S)|$)")
 
@@ -16,7 +19,10 @@ def lay_out(rows: Sequence[Sequence[str]], most: int | None) -> list[str]:
     widths = _widths(rows, most)
     lines = []
     for row in rows:
-        cells = [_broken(cell, width) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            [cell] if most is None else _broken(cell, width)
+            for cell, width in zip(row, widths, strict=True)
+        ]
         for i in range(max(map(len, cells))):
             parts = (cell[i] if i < len(cell) else "" for cell in cells)
             padded = (_padded(part, width) for part, width in zip(parts, widths, strict=True))
@@ -29,7 +35,7 @@ def _widths(rows: Sequence[Sequence[str]], most: int | None) -> list[int]:
     columns = list(zip(*rows, strict=True))
     widths = [max(map(_cells, column)) for column in columns]
     if most is None:
-        return widths
+        return [min(width, WIDEST) for width in widths]
     least = [max(map(_longest_part, column)) for column in columns]
     room = most - len(GAP) * (len(widths) - 1)
     while sum(widths) > room:

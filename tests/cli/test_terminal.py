@@ -62,6 +62,13 @@ def test_a_name_without_parts_is_cut_and_takes_no_column_away() -> None:
     assert "".join(lines).count("w") == 128
 
 
+def test_one_cell_that_is_very_long_makes_no_other_line_long() -> None:
+    long = "w" * 100_000
+    header, first, second = lay_out((HEADER, ("1", long, "x", "y"), ("2", "w", "x", "y")), None)
+    assert first.split() == ["1", long, "x", "y"]
+    assert len(header) < 300 and len(second) < 300
+
+
 def test_chinese_characters_take_two_columns() -> None:
     _, chinese, latin = lay_out((("A", "B"), ("审计", "x"), ("abcd", "y")), None)
     assert (chinese, latin) == ("审计  x", "abcd  y")
