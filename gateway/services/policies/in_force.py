@@ -6,6 +6,7 @@ What is in the directory by then may be bad, and the end of a few processes must
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.domain.policies.snapshot import Policies
@@ -16,7 +17,8 @@ _FILE = "policies.json"
 
 
 def keep(folder: Path, files: Mapping[str, bytes]) -> None:
-    """What the policies in force were read from. Where that fails those before stay kept."""
+    """What the policies in force were read from. Where that fails nothing is kept: a worker that
+    began with those before would open again what was closed since."""
     draft = folder / f"{_FILE}.{os.getpid()}"
     try:
         # As bytes are in Latin-1, so that what is read is what was written.
@@ -24,6 +26,9 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> None:
         draft.replace(folder / _FILE)
     except OSError as problem:
         log.warning("policies_not_kept", reason=problem.strerror)
+        for file in (draft, folder / _FILE):
+            with suppress(OSError):
+                file.unlink()
 
 
 def kept(folder: Path) -> Policies | None:

@@ -1,5 +1,6 @@
 """What is kept of the policies in force is what a worker that comes later begins with."""
 
+import os
 from pathlib import Path
 
 from gateway.services.policies.directory import read_directory
@@ -31,3 +32,12 @@ def test_what_needs_something_that_is_gone_is_in_force_no_more(tmp_path: Path) -
 
 def test_policies_are_taken_also_where_they_cannot_be_kept(tmp_path: Path) -> None:
     keep(tmp_path / "gone", {"a.yaml": b""})
+
+
+def test_where_the_newest_cannot_be_kept_those_before_are_not_begun_with(tmp_path: Path) -> None:
+    keep(tmp_path, {"a.yaml": TEXT.format(1).encode()})
+    assert kept(tmp_path) is not None
+    # No room for a draft.
+    (tmp_path / f"policies.json.{os.getpid()}").mkdir()
+    keep(tmp_path, {"a.yaml": TEXT.format(2).encode()})
+    assert kept(tmp_path) is None
