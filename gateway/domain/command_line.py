@@ -77,7 +77,7 @@ def completed(argv: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
     required, defaults = found.get("required", []), _defaults(found)
     besides = [name for name in names if name not in defaults]
     if besides and isinstance(required, list):
-        found["required"] = list(dict.fromkeys((*required, *besides)))
+        found["required"] = [*required, *(name for name in besides if name not in required)]
     return found
 
 
@@ -106,7 +106,9 @@ def rendered(
 
 
 def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    properties = schema.get("properties", {})
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return {}
     described = {name: one for name, one in properties.items() if isinstance(one, Mapping)}
     return {name: one["default"] for name, one in described.items() if "default" in one}
 

@@ -218,11 +218,14 @@ async def test_what_a_task_came_to_is_not_told_beside_a_hook(world: World, key: 
         (f"{OWN}:nosuch", "is no async function"),
         (f"{OWN}:not_async", "is no async function"),
         ("nosuch.module:f", "cannot be imported: ModuleNotFoundError"),
+        ("that_ends:f", "cannot be imported: SystemExit"),
     ],
 )
 def test_a_hook_that_is_none_is_a_mistake_in_the_policies(
-    tmp_path: Path, name: str, problem: str
+    tmp_path: Path, name: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "that_ends.py").write_text("raise SystemExit")
     file = tmp_path / "p.yaml"
     file.write_text(tools("http://127.0.0.1/mcp", hooks={"before": [name]}))
     loaded = read_directory(tmp_path)

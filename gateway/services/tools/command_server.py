@@ -146,11 +146,14 @@ def schema_mistake(schema: Mapping[str, Any]) -> str:
     """Why `schema` is no JSON Schema of a tool's arguments; empty: it is one."""
     if schema.get("type") != "object":
         return "'input' describes an object: write 'type: object'"
-    kind = jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
     try:
+        kind = jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
         kind.check_schema(dict(schema))
     except SchemaError as problem:
         return f"'input' is no JSON Schema: {problem.json_path}: {problem.message[:LONGEST_REASON]}"
+    except (AttributeError, TypeError, ValueError):
+        # The package takes for granted that this is one.
+        return "'input' is no JSON Schema: $['$schema'] is no URI"
     return ""
 
 

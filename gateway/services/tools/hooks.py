@@ -24,7 +24,7 @@ def find(name: str) -> Any:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function, None)
-    except Exception as problem:  # noqa: BLE001 - a module that is imported may raise anything
+    except (Exception, SystemExit) as problem:  # noqa: BLE001 - a module may do anything
         reason = type(problem).__name__
         raise OperationError(f"the hook {name!r} cannot be imported: {reason}") from None
     if not inspect.iscoroutinefunction(found):

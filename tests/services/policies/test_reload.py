@@ -82,9 +82,17 @@ async def test_a_file_written_in_pieces_is_never_seen_half(live: LivePolicies, f
     assert seen == [set("abcd")]
 
 
-@pytest.mark.parametrize(
-    "bad", ["", "version: 1\nagents: {a: {}}", "version: 1\nagents: [", "\x00", "version: 2\n"]
-)
+TOOL = "version: 1\ntools: {{c: {{transport: command, tools: [{{name: t, {}}}]}}}}"
+BAD = [
+    *("", "version: 1\nagents: {a: {}}", "version: 1\nagents: [", "\x00", "version: 2\n"),
+    TOOL.format("argv: [x], input: {properties: 1}"),
+    TOOL.format("argv: [x, '{a}'], input: {properties: {a: {}}, required: [{}]}"),
+    TOOL.format("argv: [x], input: {$schema: [1]}"),
+    TOOL.format("argv: [x], input: {$schema: 'http://[x'}"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
 async def test_a_bad_file_leaves_the_last_good_one_in_force(
     live: LivePolicies, file: Path, bad: str
 ) -> None:
