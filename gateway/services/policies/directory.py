@@ -1,6 +1,7 @@
 """The policies directory: which files it has, and what they say at one moment."""
 
 import os
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +93,18 @@ def _read(directory: Path, listing: Listing) -> Loaded:
 
 def read_contents(contents: Mapping[str, bytes]) -> Loaded:
     """What files say together, and whether what they name can be used. Names are whole paths."""
+    try:
+        return _checked(contents)
+    except Exception as bug:  # noqa: BLE001 - whatever it is, policies in force stay, and are watched
+        at = traceback.extract_tb(bug.__traceback__)[-1]
+        what = (
+            f"the gateway fails at these files ({type(bug).__name__} at {at.filename}:{at.lineno})"
+        )
+        place = Place(os.path.commonpath(contents or ["."]), 1, 1)
+        return Loaded(None, (Problem(place, f"{what}: report it, and undo the last change"),))
+
+
+def _checked(contents: Mapping[str, bytes]) -> Loaded:
     loaded = read_policies(contents)
     found = loaded.readable or Policies()
     checks = (_unusable_files, unusable_hooks, unusable_commands)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
-from gateway.services.policies import reload
+from gateway.services.policies import directory, reload
 from gateway.services.policies.directory import list_directory, read_directory
 from gateway.services.policies.reload import LivePolicies
 from gateway.services.telemetry.traffic import Traffic
@@ -113,6 +113,22 @@ async def test_a_bad_file_leaves_the_last_good_one_in_force(
     assert b"gateway_policies_refused 0.0" in told
     for outcome in (b"loaded", b"refused"):
         assert b'gateway_policy_reloads_total{outcome="%b"} 1.0' % outcome in told
+
+
+async def test_a_file_at_which_the_reader_itself_fails_leaves_the_last_good_one_in_force(
+    live: LivePolicies, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise TypeError("secret")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(directory, "read_policies", fails)
+        replace(file, text(2))
+        await until(lambda: bool(live.problems))
+    (problem,) = live.problems
+    assert "TypeError at" in problem.message and "secret" not in problem.message
+    replace(file, text(3))
+    await until(lambda: port(live) == 3)
 
 
 async def test_a_deleted_directory_keeps_the_policies(live: LivePolicies, file: Path) -> None:
