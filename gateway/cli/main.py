@@ -1,6 +1,5 @@
 """The root of the command line, and the one place that turns errors into exit codes."""
 
-import difflib
 import os
 import sys
 from contextlib import suppress
@@ -15,6 +14,7 @@ from gateway.cli.options import taking_all
 from gateway.cli.streams import prepare_standard_streams
 from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
+from gateway.domain.nearest import nearest
 
 # Where in this package each one is, and what it is for. Imported on use: `gateway --help` must not
 # pay for aiohttp and pydantic.
@@ -66,8 +66,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else " See 'gateway --help'."
+            near = nearest(name, COMMANDS)
+            hint = f" Did you mean {near!r}?" if near else " See 'gateway --help'."
             ctx.fail(f"There is no command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 

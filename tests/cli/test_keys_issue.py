@@ -150,6 +150,28 @@ async def test_wrong_usage_is_exit_2_and_changes_nothing(
     assert await client.keys("*") == []
 
 
+def test_a_scope_that_opens_nothing_is_warned_of_and_granted_all_the_same(keys: Commands) -> None:
+    (keys.folder / "policies").mkdir()
+    (keys.folder / "policies" / "a.yaml").write_text(
+        "version: 1\nagents:\n  echo: {upstream: 'http://127.0.0.1:9101'}\n"
+    )
+    create = ("create", "--consumer", "sales", "--scope")
+    typo = keys(*create, "agents/ech", "--json")
+    assert (typo.code, typo.json["scopes"]) == (0, ["agents/ech"])
+    warning = "gateway: The scope agents/ech opens nothing yet: no policy has agents/ech; "
+    assert f"{warning}did you mean agents/echo?\n" in typo.said
+    key_id = typo.json["id"]
+    right = keys("update", key_id, "--scope", "agents/echo:invoke", "--json")
+    assert right.code == 0 and "opens" not in right.said
+    wrong = keys("update", key_id, "--scope", "agents/echo:invok", "--json")
+    assert (wrong.code, wrong.json["scopes"]) == (0, ["agents/echo:invok"])
+    assert "did you mean agents/echo:invoke?" in wrong.said
+    # Keys may be made before there are policies.
+    (keys.folder / "policies" / "a.yaml").unlink()
+    (keys.folder / "policies").rmdir()
+    assert "opens nothing" not in keys(*create, "agents/ech", "--json").said
+
+
 def test_a_plan_must_be_one_that_the_policies_have(keys: Commands) -> None:
     keys.write_plans("  standard: {rate: 10/s}\n")
     typo = keys(*SALES, "--plan", "standart")

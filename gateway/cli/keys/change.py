@@ -12,8 +12,10 @@ from gateway.cli.keys.options import (
     choose_plan,
     confirm,
     expiry_second,
-    read_plans,
+    plans_of,
+    policies_here,
     split_users,
+    warn_of_absent,
     with_keys,
 )
 from gateway.cli.keys.results import print_changes
@@ -102,10 +104,12 @@ def update(
     """Change what is given, and nothing else, from the next request on."""
     fields = KeyFields(scopes=scopes or None, users=split_users(users), **named)
     fields.values()
-    touches_limits = fields.plan is not None or fields.limits is not None
-    plans = read_plans(policies) if touches_limits else None
+    by_policies = (fields.plan, fields.limits, fields.scopes)
+    known = policies_here(policies) if by_policies != (None, None, None) else None
+    plans = plans_of(known)
     if fields.plan:
         choose_plan(fields.plan, plans)
+    warn_of_absent(scopes, known)
 
     async def work(keys: KeyStore) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))

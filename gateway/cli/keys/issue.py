@@ -11,8 +11,10 @@ from gateway.cli.keys.issued import KeyFile, explain_created, explain_rotated, p
 from gateway.cli.keys.options import (
     choose_plan,
     expiry_second,
-    read_plans,
+    plans_of,
+    policies_here,
     split_users,
+    warn_of_absent,
     with_keys,
 )
 from gateway.cli.keys.results import print_changes
@@ -102,10 +104,12 @@ def create(
     """Make a key and print it, this once."""
     fields = KeyFields(users=split_users(users), **named)
     fields.values()
-    plans = read_plans(policies)
+    known = policies_here(policies)
+    plans = plans_of(known)
     fields = replace(fields, plan=choose_plan(fields.plan, plans))
     if plans is not None:
         check_limits(fields.plan or "", fields.limits or "", plans)
+    warn_of_absent(fields.scopes or (), known)
     peppers = Peppers(read_peppers(store))
 
     async def work(keys: KeyStore) -> Issued:

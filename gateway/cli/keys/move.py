@@ -12,7 +12,7 @@ import click
 
 from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.issued import OWNER_ONLY
-from gateway.cli.keys.options import KEY_ID, read_plans, with_keys
+from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
 from gateway.cli.keys.results import print_changes
 from gateway.cli.options import json_option, policies_option, read_peppers, store_options
 from gateway.cli.output import note, print_json
@@ -138,7 +138,7 @@ def import_keys(
         note("Nothing was imported: not every record can be.")
         print_changes(bad, as_json=as_json)
     peppers = Peppers(read_peppers(store))
-    plans = read_plans(policies)
+    plans = plans_of(policies_here(policies))
 
     async def work(keys: KeyStore) -> list[KeyChange]:
         return await move_keys.put_all(keys, wanted, **how)

@@ -1,10 +1,9 @@
 """What the `keys` commands share: ids, questions to the operator, the plans, the store."""
 
 import asyncio
-import difflib
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +15,11 @@ from gateway.cli.vault_options import operators_acts, signing_keys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id
+from gateway.domain.keys.scopes import parse
+from gateway.domain.nearest import nearest
+from gateway.domain.policies.absence import absence
 from gateway.domain.policies.plans import DEFAULT_PLAN, Plan
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.audited import AuditedKeys
 from gateway.store.connections.connect import open_store
@@ -94,15 +97,29 @@ def confirm(question: str, *, yes: bool) -> None:
         raise OperationError("Nothing was done.")
 
 
-def read_plans(directory: Path) -> Mapping[str, Plan] | None:
-    """The plans of the policies; None where these cannot be read here."""
+def policies_here(directory: Path) -> Policies | None:
+    """The policies; None where they cannot be read here."""
     if not directory.is_dir():
         return None
     # Imported late: most commands need no policies, and pydantic takes its time.
     from gateway.services.policies.directory import read_directory
 
-    policies = read_directory(directory).policies
+    return read_directory(directory).policies
+
+
+def plans_of(policies: Policies | None) -> Mapping[str, Plan] | None:
     return None if policies is None else policies.plans
+
+
+def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
+    """Of scopes that open nothing. They are no mistake where keys are made before policies."""
+    if policies is None:
+        return
+    for text in dict.fromkeys(scopes):
+        scope = parse(text)
+        absent = absence(scope, policies) if scope else ""
+        if absent:
+            note(f"The scope {text} opens nothing yet: {absent}")
 
 
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
@@ -116,7 +133,7 @@ def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
     if asked and plans is None:
         note(f"The policies cannot be read here, so the plan {asked!r} was not checked.")
     elif asked and plans is not None and asked not in plans:
-        near = difflib.get_close_matches(asked, plans, n=1)
-        known = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(plans) or 'none'}"
+        near = nearest(asked, plans)
+        known = f"did you mean {near!r}?" if near else f"there are: {', '.join(plans) or 'none'}"
         raise UsageError(f"No policy has the plan {asked!r}; {known}")
     return asked

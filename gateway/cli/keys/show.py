@@ -7,7 +7,7 @@ import click
 
 from gateway.cli.keys.facts import all_facts, facts, print_key
 from gateway.cli.keys.filter import filter_options
-from gateway.cli.keys.options import KEY_ID, read_plans, with_keys
+from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.keys.views import KeyView, view
@@ -74,7 +74,7 @@ def list_keys(
 @store_options
 def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> None:
     """Show all there is to know of a key but its secret."""
-    plans = read_plans(policies)
+    plans = plans_of(policies_here(policies))
 
     async def work(keys: KeyStore) -> dict[str, Any]:
         record = await one(keys, key_id)

@@ -1,11 +1,11 @@
 """pydantic's errors as sentences with a position."""
 
-import difflib
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.domain.nearest import nearest
 from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.models import PolicyFile
 from gateway.protocol.policy.tree import Path, Tree
@@ -47,8 +47,8 @@ def _problem(detail: ErrorDetails, tree: Tree) -> Problem:
 def _unknown(path: Path) -> str:
     name = str(path[-1])
     known = _fields_at(path[:-1])
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
     return f"unknown field {name[:40]!r}: {hint}"
 
 

@@ -1,12 +1,12 @@
 """One act on several keys: those that are named, or all of a consumer's."""
 
-import difflib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 
 from gateway.domain.errors import GatewayError, OperationError
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, State
+from gateway.domain.nearest import nearest
 from gateway.services.keys import lifecycle
 from gateway.services.keys.find import of_consumer
 from gateway.services.keys.issue import Issued, Issuer
@@ -44,8 +44,8 @@ async def all_of(keys: KeyStore, consumer: str, act: Act) -> list[KeyView]:
     none at all."""
     theirs, consumers = await of_consumer(keys, consumer)
     if not theirs:
-        near = difflib.get_close_matches(consumer, consumers, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else " See 'gateway keys list'."
+        near = nearest(consumer, consumers)
+        hint = f" Did you mean {near!r}?" if near else " See 'gateway keys list'."
         raise OperationError(f"No key belongs to {consumer!r}.{hint}")
     return [key for key in theirs if act.takes(key)]
 

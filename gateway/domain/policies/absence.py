@@ -1,0 +1,50 @@
+"""Names in scopes and URLs that no policy has, and which one was meant."""
+
+from collections.abc import Mapping
+
+from gateway.domain.keys.key import masked
+from gateway.domain.keys.scopes import ANY, SOME, Scope
+from gateway.domain.nearest import nearest
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.domain.policies.tools import Transport
+
+
+def absence(scope: Scope, policies: Policies) -> str:
+    """What `scope` names and `policies` do not have, as a clause such as `no policy has agents/ech;
+    did you mean agents/echo?`; empty where all of it is there, or nobody can know."""
+    sections: dict[str, Mapping[str, Agent]] = {
+        "agents": policies.agents,
+        "models": policies.models,
+        "services": policies.services,
+        "tools": policies.tools,
+    }
+    if scope.kind not in sections or scope.name == ANY:
+        return ""
+    place = f"{scope.kind}/{scope.name}"
+    agent = sections[scope.kind].get(scope.name)
+    if agent is None:
+        # A name that is right is of another kind more likely than a slip of the hand.
+        kinds = (kind for kind, known in sections.items() if scope.name in known)
+        kind, name = next(kinds, scope.kind), scope.name
+        if kind == scope.kind:
+            name = nearest(name, sections[kind])
+        return _told(place, name and f"{kind}/{name}")
+    actions = _actions(agent)
+    if actions is None or scope.action in (ANY, SOME, *actions):
+        return ""
+    action = nearest(scope.action, actions)
+    return _told(f"{place}:{scope.action}", action and f"{place}:{action}")
+
+
+def _actions(agent: Agent) -> frozenset[str] | None:
+    """None: only the server of these tools knows."""
+    if agent.tools is not None:
+        commands = agent.tools.transport is Transport.COMMAND
+        return frozenset(tool.name for tool in agent.tools.tools) if commands else None
+    if agent.routes is None:
+        return frozenset({DEFAULT_ACTION})
+    return frozenset(route.action for route in agent.routes if not route.public)
+
+
+def _told(absent: str, meant: str) -> str:
+    return f"no policy has {masked(absent)}" + (f"; did you mean {meant}?" if meant else "")
