@@ -308,6 +308,37 @@ def test_explain_takes_a_url_with_a_host(commands: Commands) -> None:
     assert text.out.splitlines()[-1].startswith("Refused: 404 not_found.")
 
 
+def test_explain_tells_which_name_was_meant(commands: Commands) -> None:
+    (commands.folder / "policies" / "a.yaml").write_text(
+        "version: 1\nagents:\n  support: {upstream: 'http://127.0.0.1:9101', hosts: [a.test]}\n"
+        "models: [{name: gpt-4, credential: '${credentials.ka}'}]\n"
+        "tools:\n  fc:\n    transport: command\n"
+        "    tools: [{name: list, description: d, input: {type: object}, argv: [ls]}]\n"
+    )
+    key = commands.create("--scope", "*").id
+    policies = loaded_policies(commands.folder / "policies")
+
+    def told(url: str, **asked: str) -> dict[str, str]:
+        question = Question("POST", url, key, **asked)
+        steps = asyncio.run(ask(commands.store, policies, question)).steps
+        return {step.about: step.text for step in steps}
+
+    agent = told("/agents/suport/chat")["agent"]
+    assert agent == "no policy has agents/suport; did you mean agents/support?"
+    model = told("/models/v1/chat/completions", model="gpt4")["model"]
+    assert model == "no policy has models/gpt4; did you mean models/gpt-4?"
+    tool = told("/tools/fc/mcp", tool="lst")["action"]
+    assert tool == "no policy has tools/fc:lst; did you mean tools/fc:list?"
+    assert "tools/fc" in told("/tools/fcc/mcp")["tool"]
+    # What is there, and paths that name nothing, are told as they are.
+    assert "action" not in told("/tools/fc/mcp", tool="list")
+    assert "action" not in told("http://a.test/agents/none/x")
+    assert told("/nowhere/at/all")["agent"] == "the policies have none at this address"
+    words = ("policy", "explain", "--key", key, "--url", "/tools/fcc/mcp", "--tool", "list")
+    refused = commands.gateway(*words)
+    assert refused.code == 2 and "no policy has tools/fcc; did you mean tools/fc?" in refused.said
+
+
 def test_a_whole_key_is_no_id_and_is_not_repeated(commands: Commands) -> None:
     key = commands.create()
     ended = commands.gateway(

@@ -117,9 +117,9 @@ def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
         return
     for text in dict.fromkeys(scopes):
         scope = parse(text)
-        absent = absence(scope, policies) if scope else ""
-        if absent:
-            note(f"The scope {text} opens nothing yet: {absent}")
+        absent = absence(scope, policies) if scope else None
+        if absent is not None:
+            note(f"The scope {text} opens nothing yet: {absent}{'' if absent.meant else '.'}")
 
 
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:

@@ -1,6 +1,7 @@
 """Names in scopes and URLs that no policy has, and which one was meant."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.scopes import ANY, SOME, Scope
@@ -9,9 +10,22 @@ from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
 from gateway.domain.policies.tools import Transport
 
 
-def absence(scope: Scope, policies: Policies) -> str:
-    """What `scope` names and `policies` do not have, as a clause such as `no policy has agents/ech;
-    did you mean agents/echo?`; empty where all of it is there, or nobody can know."""
+class Absence(NamedTuple):
+    """`name` is what no policy has; `meant` the one that was meant, empty where nobody can tell."""
+
+    name: str
+    meant: str
+
+    def __str__(self) -> str:
+        """A clause."""
+        return f"no policy has {self.name}" + (
+            f"; did you mean {self.meant}?" if self.meant else ""
+        )
+
+
+def absence(scope: Scope, policies: Policies) -> Absence | None:
+    """What `scope` names and `policies` do not have; None where all of it is there, or nobody can
+    know."""
     sections: dict[str, Mapping[str, Agent]] = {
         "agents": policies.agents,
         "models": policies.models,
@@ -19,7 +33,7 @@ def absence(scope: Scope, policies: Policies) -> str:
         "tools": policies.tools,
     }
     if scope.kind not in sections or scope.name == ANY:
-        return ""
+        return None
     place = f"{scope.kind}/{scope.name}"
     agent = sections[scope.kind].get(scope.name)
     if agent is None:
@@ -28,12 +42,12 @@ def absence(scope: Scope, policies: Policies) -> str:
         kind, name = next(kinds, scope.kind), scope.name
         if kind == scope.kind:
             name = nearest(name, sections[kind])
-        return _told(place, name and f"{kind}/{name}")
+        return Absence(masked(place), name and f"{kind}/{name}")
     actions = _actions(agent)
     if actions is None or scope.action in (ANY, SOME, *actions):
-        return ""
+        return None
     action = nearest(scope.action, actions)
-    return _told(f"{place}:{scope.action}", action and f"{place}:{action}")
+    return Absence(masked(f"{place}:{scope.action}"), action and f"{place}:{action}")
 
 
 def _actions(agent: Agent) -> frozenset[str] | None:
@@ -44,7 +58,3 @@ def _actions(agent: Agent) -> frozenset[str] | None:
     if agent.routes is None:
         return frozenset({DEFAULT_ACTION})
     return frozenset(route.action for route in agent.routes if not route.public)
-
-
-def _told(absent: str, meant: str) -> str:
-    return f"no policy has {masked(absent)}" + (f"; did you mean {meant}?" if meant else "")

@@ -11,8 +11,9 @@ from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead,
 from gateway.domain.keys.limit_headers import quantity
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
-from gateway.domain.keys.scopes import Grants, Scope
+from gateway.domain.keys.scopes import Grants, Scope, parse
 from gateway.domain.keys.views import view
+from gateway.domain.policies.absence import Absence, absence
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.rpc import read
@@ -125,8 +126,7 @@ class Explainer:
         """The code with which a rule that is tried out would refuse what is let in."""
         belief = await self._known(question, steps)
         record, door = belief.record, belief.open(located, self._admission)
-        if located.required is None or located.agent is not None:
-            steps.extend(_place(located, self._policies))
+        steps.extend(_place(located, head, self._policies))
         if located.denied is None:
             steps.extend(_granted(About.SCOPE, belief.grants, scope) for scope in located.scopes)
         denied = belief.denial(door, located, head)
@@ -222,7 +222,10 @@ def _located(head: RequestHead, question: Question, policies: Policies) -> Locat
     if not question.tool:
         return located
     if located.agent is None or located.agent.tools is None:
-        raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
+        server = _named(located, head)
+        absent = absence(server, policies) if server and server.kind == "tools" else None
+        wanted = "this URL is not the one of a server of tools: /tools/NAME/mcp."
+        raise UsageError(f"--tool: {absent or wanted}")
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
     return locate_tools(located.agent, head.method, read(encode(message)))
 
@@ -254,10 +257,14 @@ def _head(question: Question) -> RequestHead:
     return read_head(question.method, raw, tuple(headers))
 
 
-def _place(located: Located, policies: Policies) -> Iterator[Step]:
-    agent = located.agent
+def _place(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
+    agent, scope = located.agent, _named(located, head)
+    absent = absence(scope, policies) if scope else None
     if agent is None:
-        yield Step(About.AGENT, Found.NO_AGENT)
+        if absent is not None and scope is not None:
+            yield _absent(About(scope.kind.removesuffix("s")), absent)
+        elif located.required is None:
+            yield Step(About.AGENT, Found.NO_AGENT)
         return
     place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
     kind = About(agent.kind.removesuffix("s"))
@@ -268,6 +275,21 @@ def _place(located: Located, policies: Policies) -> Iterator[Step]:
         yield Step(About.CREDENTIALS, Found.INJECTED, {"names": names})
     else:
         yield Step(About.CREDENTIALS, Found.NONE_INJECTED)
+    if absent is not None:
+        yield _absent(About.ACTION, absent)
+
+
+def _named(located: Located, head: RequestHead) -> Scope | None:
+    """What a request asks for, whether there is such a thing or not; None: nothing with a name."""
+    path = head.target.path
+    if located.agent or located.scope or path.startswith(MODELS_PREFIX):
+        return located.scope
+    return parse(b"/".join(path.split(b"/")[1:3]).decode("ascii"))
+
+
+def _absent(about: About, absent: Absence) -> Step:
+    found = Found.MEANT if absent.meant else Found.ABSENT
+    return Step(about, found, absent._asdict())
 
 
 def _route(located: Located) -> Step:

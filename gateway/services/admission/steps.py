@@ -16,6 +16,7 @@ class About(StrEnum):
     SERVICE = "service"
     MODEL = "model"
     TOOL = "tool"
+    ACTION = "action"
     CREDENTIALS = "credentials"
     KEY = "key"
     RECORD = "record"
@@ -31,6 +32,8 @@ class Found(StrEnum):
     WELL_FORMED = "well-formed"
     WRITTEN = "{name}, from {place}"
     NO_AGENT = "the policies have none at this address"
+    ABSENT = "no policy has {name}"
+    MEANT = "no policy has {name}; did you mean {meant}?"
     INJECTED = "{names}"
     NONE_INJECTED = "none are put into the call"
 

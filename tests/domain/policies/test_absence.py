@@ -65,4 +65,4 @@ def test_nothing_is_said_of_what_is_there_or_cannot_be_known(scope: str) -> None
 def absence_of(text: str) -> str:
     scope, policies = parse(text), read_policies({"p.yaml": POLICIES}).policies
     assert scope is not None and policies is not None
-    return absence(scope, policies)
+    return str(absence(scope, policies) or "")
