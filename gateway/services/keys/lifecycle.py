@@ -19,8 +19,8 @@ _REFUSALS = MappingProxyType(
         "revoked": "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and "
         "makes it active again.",
         "canary": "Key {id} is a decoy and stays one: 'gateway keys delete {id}' removes it.",
-        "no_secret": "The record of {id} has no hash, so there is nothing to enable: delete it "
-        "with 'gateway keys delete {id}'.",
+        "no_secret": "The record of {id} has no hash, so no secret opens it: delete it with "
+        "'gateway keys delete {id}' and create a new key.",
     }
 )
 

@@ -9,12 +9,12 @@ if target == 'revoked' then
   redis.call('HSET', record, 'status', target, 'revoked_at', redis.call('TIME')[1])
   return 'done'
 end
--- Neither disabling nor enabling brings a revoked key nearer to life.
-if status == 'revoked' then return 'revoked' end
+local hashless = (redis.call('HGET', record, 'hash') or '') == ''
+-- Neither disabling nor enabling brings a revoked key nearer to life; nor, without a hash, does
+-- rotating.
+if status == 'revoked' then return hashless and 'no_secret' or 'revoked' end
 -- Nobody was given a decoy, so nobody can want it to work.
 if status == 'canary' then return 'canary' end
-if target == 'active' and (redis.call('HGET', record, 'hash') or '') == '' then
-  return 'no_secret'
-end
+if target == 'active' and hashless then return 'no_secret' end
 redis.call('HSET', record, 'status', target)
 return 'done'

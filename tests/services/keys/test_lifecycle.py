@@ -61,6 +61,18 @@ async def test_enable_undoes_disable_only(keys: KeyStore) -> None:
     assert f"gateway keys rotate {ID}" in refused.note
 
 
+@pytest.mark.parametrize("wanted", ["active", "disabled"])
+async def test_of_a_revoked_record_without_a_hash_the_next_step_works(
+    keys: KeyStore, client: Redis, wanted: str
+) -> None:
+    await client.hset(f"gw:key:{{{MISSING}}}", "status", "revoked")
+    refused = await lifecycle.set_status(keys, MISSING, wanted)
+    assert refused.refused
+    # To rotate it is refused as well: there is no secret.
+    assert "rotate" not in refused.note and f"gateway keys delete {MISSING}" in refused.note
+    assert (await lifecycle.delete(keys, MISSING)).outcome == "deleted"
+
+
 async def test_one_record_that_makes_no_sense_does_not_hold_up_the_others(
     keys: KeyStore, client: Redis
 ) -> None:
