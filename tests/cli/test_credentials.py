@@ -197,6 +197,29 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     assert before == {name: redis.dump(name) for name in redis.keys("*")}
 
 
+def test_a_deletion_says_first_where_policies_need_the_credential(vault: VaultCommands) -> None:
+    (vault.folder / "policies").mkdir()
+    (vault.folder / "policies" / "a.yaml").write_text(
+        "version: 1\nmodels:\n  - {name: gpt-4, credential: '${credentials.openai_key}'}\n"
+        "tools:\n  fc:\n    transport: http\n    upstream: http://127.0.0.1:9200/mcp\n"
+        "    inject: {headers: {X-Token: '${user.github.value}'}}\n"
+    )
+    for name in ("openai_key", "github", "user/alice/github"):
+        vault.set(name, SECRET)
+    place = f"{vault.folder}/policies/a.yaml:3:31"
+    nobody = vault("delete", "openai_key")
+    assert nobody.code == 2
+    warned, refused = nobody.said.splitlines()
+    assert warned.startswith(f"gateway: Policies name 'openai_key' at {place}: without it, ")
+    assert "add --yes" in refused
+    done = vault("delete", "openai_key", "--yes", "--json")
+    assert (done.code, done.json) == (0, {"name": "openai_key", "deleted": True})
+    assert place in done.said
+    # Whose calls need one of a user's own is that user's affair.
+    for name in ("github", "user/alice/github"):
+        assert "Policies" not in vault("delete", name, "--yes").said
+
+
 def test_a_rotation_replaces_the_fields_that_are_given(vault: VaultCommands) -> None:
     fields = {"access_key_id": "a", "access_key_secret": "s", "account_id": "1"}
     vault.set("ali", json.dumps(fields), "--expires", "30d", "--max-stale", "5m", kind="ak_sk")

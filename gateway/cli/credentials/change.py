@@ -1,17 +1,20 @@
 """`gateway credentials delete` and `rewrap`."""
 
 from collections import Counter
+from pathlib import Path
 
 import click
 
 from gateway.cli.credentials.values import CREDENTIAL
-from gateway.cli.keys.options import confirm
-from gateway.cli.options import json_option, store_options
+from gateway.cli.keys.options import confirm, policies_here
+from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.vault_options import with_vault
 from gateway.domain.credentials import CredentialId
 from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.vault import Vault
+
+MOST_PLACES = 5
 
 REWRAP_EPILOG = """\b
 Example:
@@ -22,15 +25,36 @@ Example:
 @click.argument("name", type=CREDENTIAL)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
+@policies_option
 @store_options
-def delete(store: StoreSettings, as_json: bool, name: CredentialId, yes: bool) -> None:
+def delete(
+    store: StoreSettings, policies: Path, as_json: bool, name: CredentialId, yes: bool
+) -> None:
     """Remove a credential. Gateways and agents stop using it within their poll."""
+    _warn_of_mentions(name, policies)
     confirm(f"Delete the credential '{name}' for good?", yes=yes)
     with_vault(store, note, lambda vault: vault.delete(name))
     if as_json:
         print_json({"name": str(name), "deleted": True})
     else:
         note(f"Credential '{name}' is deleted.")
+
+
+def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
+    """Of policies that need it. Those of users are named for whoever calls: none is needed."""
+    policies = policies_here(directory)
+    if policies is None or name.owner:
+        return
+    own = (one for one in policies.mentions if not one.reference.of_user)
+    places = sorted({one.place for one in own if one.reference.name == name.name})
+    if places:
+        told = ", ".join(map(str, places[:MOST_PLACES]))
+        more = len(places) - MOST_PLACES
+        also = f" and {more} more" if more > 0 else ""
+        note(
+            f"Policies name '{name}' at {told}{also}: without it, the calls that need it are "
+            "refused, and so is the next reload."
+        )
 
 
 @click.command(epilog=REWRAP_EPILOG)
