@@ -101,6 +101,11 @@ class KeyStore:
         values = await self._command("HMGET", self._named("used", key_id), "current", "previous")
         return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
 
+    async def removed_at(self, key_id: str) -> int | None:
+        """The Unix second in which Redis removes the record by itself; None: never."""
+        second: int = await self._command("EXPIRETIME", self.name(key_id))
+        return second if second >= 0 else None
+
     async def claim(self, request: str, about: str, verb: str = "create") -> str:
         """The ids that the request with this digest is about: `about`, or those that the same
         request claimed less than ten minutes ago."""

@@ -1,5 +1,6 @@
 """`keys list` and `show`, and what no command ever tells."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,20 @@ async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis)
         "000000000001",
     ]
     assert "--after 000000000001" in table.said
+
+
+async def test_show_tells_people_when_redis_removes_the_record(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    assert "Redis removes" not in keys("show", key.id).said
+    await client.expireat(f"gw:key:{{{key.id}}}", 4_000_000_000)
+    shown = keys("show", key.id)
+    assert "Redis removes this record at 2096-10-02 07:06:40 UTC" in shown.said
+    assert set(keys("show", key.id, "--json").json) == SHOWN
+    _, _, step = shown.said.partition("to keep it: gateway ")
+    assert keys.gateway(*shlex.split(step)).code == 0
+    assert await client.ttl(f"gw:key:{{{key.id}}}") == -1
 
 
 @pytest.mark.parametrize(

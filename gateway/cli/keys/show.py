@@ -79,6 +79,9 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
     async def work(keys: KeyStore) -> dict[str, Any]:
         record = await one(keys, key_id)
         key = view(record, await keys.now())
+        if not as_json and (removed := await keys.removed_at(key_id)) is not None:
+            keep = f"gateway redis -- PERSIST '{keys.name(key_id)}'"
+            note(f"Redis removes this record at {moment(removed)}; to keep it: {keep}")
         return all_facts(record, key, await keys.last_used(key_id), plans)
 
     print_key(with_keys(store, work), as_json=as_json)
