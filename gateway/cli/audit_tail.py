@@ -11,6 +11,7 @@ import click
 
 from gateway.cli.output import moment, note, printable
 from gateway.domain.audit.record import END
+from gateway.domain.errors import UnreachableError
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines
@@ -41,12 +42,29 @@ async def show_tail(store: StoreSettings, count: int, *, follow: bool, as_json: 
         _show(latest, as_json=as_json)
         if not behind:
             _note_none(as_json=as_json)
-        while follow:
-            await asyncio.sleep(FOLLOW_SECONDS)
+        if follow:
+            await _follow(audit, behind, as_json=as_json)
+
+
+async def _follow(audit: AuditStore, behind: str, *, as_json: bool) -> None:
+    """Without an end, also where Redis is away for a while: what was written meanwhile comes
+    then."""
+    is_away = False
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        try:
             news = [entry async for entry in audit.read(behind or "-")]
-            if news:
-                behind = f"({news[-1][0]}"
-                _show([record for _, record in news], as_json=as_json)
+        except UnreachableError as problem:
+            if not is_away:
+                note(f"{str(problem).removesuffix('.')}; waiting until it does.")
+            is_away = True
+            continue
+        if is_away:
+            note("Redis answers again.")
+        is_away = False
+        if news:
+            behind = f"({news[-1][0]}"
+            _show([record for _, record in news], as_json=as_json)
 
 
 async def _latest(audit: AuditStore, count: int, *, as_json: bool) -> tuple[list[str], str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -137,6 +138,35 @@ def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
             assert following.stdout.readline().strip() == record
         assert redis.info("stats")["total_connections_received"] == before
         following.terminate()
+
+
+def test_whoever_follows_goes_on_when_redis_is_back(vault: VaultCommands, redis: Any) -> None:
+    vault.set("aa", "v")
+    words = [*COMMAND, "audit", "tail", "-n", "1", "--follow", "--json"]
+    (vault.folder / "run").mkdir()
+    relay = vault.folder / "run" / "s"
+    real = str(vault.store.url).removeprefix("unix://")
+    relay.symlink_to(real)
+    with subprocess.Popen(
+        words,
+        cwd=vault.folder,
+        env=vault.environment(GATEWAY_REDIS_URL=f"unix://{relay}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None and following.stderr is not None
+        following.stdout.readline()
+        relay.unlink()
+        redis.client_kill_filter(_type="normal", skipme=True)
+        assert "Redis could not answer" in following.stderr.readline()
+        redis.xadd("gw:audit", {"record": "meanwhile"})
+        relay.symlink_to(real)
+        assert following.stderr.readline() == "gateway: Redis answers again.\n"
+        assert following.stdout.readline() == "meanwhile\n"
+        following.send_signal(signal.SIGINT)
+        assert following.wait(timeout=20) == 130
+        assert following.stderr.read().strip() == "gateway: Stopped."
 
 
 def test_a_record_that_was_rewritten_is_found_with_the_right_key_alone(
