@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -28,11 +29,27 @@ def configure(log_format: str, level: str) -> None:
             renderer,
         ],
         # One write a line: several workers share this stderr.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=_Lines,
     )
     log_from(level)
     # aiohttp's server logger repeats the bytes it could not parse, keys included.
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+class _Lines:
+    """Writes to stderr what that takes. What it does not, on a full disk or after its reader has
+    gone, is dropped: whoever has something to tell is in the middle of a request, or of the start
+    of a worker, and that goes on."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = msg
 
 
 def _dumps(event: Any, **_: Any) -> str:

@@ -230,3 +230,17 @@ async def test_silent_name_servers_leave_threads_for_the_names_of_others(
         assert (await served.get("/agents/a/quick", key)).body == b"quick"
         threads = list(Path(f"/proc/{served.process.pid}/task").iterdir())
         assert len(threads) > LOOKUP_THREADS
+
+
+async def test_a_gateway_whose_log_nobody_takes_goes_on(
+    settings: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policies" / "b.yaml"
+    policy.write_text("version: 1\nagents:\n  dead: {upstream: 'http://127.0.0.1:1'}\n")
+    async with serving(folder=tmp_path, settings=settings) as served:
+        served.process._transport.get_pipe_transport(2).close()  # type: ignore[attr-defined]
+        # What cannot be reached is logged in the middle of the request.
+        assert (await served.get("/agents/dead/x", key)).status == 502
+        assert (await served.get("/agents/a/quick", key)).status == 200
+        served.stop()
+        assert await served.ends() == 0
