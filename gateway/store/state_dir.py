@@ -24,7 +24,9 @@ PEPPER, MASTER_KEY = "pepper", "master-key"
 def prepare(folder: Path, *, follow_links: bool = True) -> Path:
     """`folder`, made if it is missing, with mode 0700: it is the only guard of what is in it."""
     try:
-        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        # Where links of others are not followed in /tmp, looking through one is an error by itself.
+        if follow_links or not os.path.lexists(folder):
+            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         status = folder.stat(follow_symlinks=follow_links)
         if status.st_uid != os.getuid():
             raise OperationError(
