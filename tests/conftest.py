@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,13 @@ from gateway.domain.settings import StoreSettings
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: for a third of the time tests wait for something."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure() -> None:
+    """Who runs in the background is started with a SIGINT that is ignored, and would hand that on
+    to each program it starts: none would ever hear a Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -23,7 +23,7 @@ EDGES = {
 # there is another one to ask; a reader of a stream whose key has died; one of several keys; a
 # record that nobody waits for; what 'explain' tells once it knows the key; an agent's own code that
 # is told of a change; a token that could not be fetched, which whoever waits for it is told; what
-# is left of an answer whose caller has left.
+# is left of an answer whose caller has left; policy files at which the reader itself fails.
 GOES_ON = {
     ("gateway/services/credentials/tokens.py", "_keep"),
     ("gateway/proxy/forward.py", "_acquire"),
@@ -35,6 +35,7 @@ GOES_ON = {
     ("gateway/client/credentials.py", "_call_back"),
     ("gateway/proxy/inflight.py", "_end"),
     ("gateway/proxy/metered.py", "read_on"),
+    ("gateway/services/policies/directory.py", "read_contents"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
