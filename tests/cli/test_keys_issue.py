@@ -166,6 +166,10 @@ def test_a_scope_that_opens_nothing_is_warned_of_and_granted_all_the_same(keys: 
     wrong = keys("update", key_id, "--scope", "agents/echo:invok", "--json")
     assert (wrong.code, wrong.json["scopes"]) == (0, ["agents/echo:invok"])
     assert "did you mean agents/echo:invoke?" in wrong.said
+    # Pasted into the wrong place, a key is not said again.
+    secret = "b" * 32
+    pasted = keys("update", key_id, "--scope", f"agents/agk_live_{key_id}_{secret}", "--json")
+    assert "opens nothing yet" in pasted.said and secret not in pasted.said
     # Keys may be made before there are policies.
     (keys.folder / "policies" / "a.yaml").unlink()
     (keys.folder / "policies").rmdir()

@@ -14,7 +14,7 @@ from gateway.cli.output import note
 from gateway.cli.vault_options import operators_acts, signing_keys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import expiry
-from gateway.domain.keys.key import KEY_PREFIX, is_id
+from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
 from gateway.domain.keys.scopes import parse
 from gateway.domain.nearest import nearest
 from gateway.domain.policies.absence import absence
@@ -119,7 +119,8 @@ def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
         scope = parse(text)
         absent = absence(scope, policies) if scope else None
         if absent is not None:
-            note(f"The scope {text} opens nothing yet: {absent}{'' if absent.meant else '.'}")
+            told = f"{absent}{'' if absent.meant else '.'}"
+            note(f"The scope {masked(text)} opens nothing yet: {told}")
 
 
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
