@@ -2,18 +2,15 @@
 charged, and the secret is taken for the right one."""
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Code, Denied, StoreError, UsageError
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
-from gateway.domain.keys.limit_headers import quantity
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
-from gateway.domain.keys.scopes import Grants, Scope, parse
 from gateway.domain.keys.views import view
-from gateway.domain.policies.absence import Absence, absence
+from gateway.domain.policies.absence import absence
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.rpc import read
@@ -30,7 +27,15 @@ from gateway.services.admission.locate import (
     locate_tools,
 )
 from gateway.services.admission.own_places import OwnPlace, PowersAt, own_place
-from gateway.services.admission.steps import About, Found, Step
+from gateway.services.admission.steps import (
+    About,
+    Found,
+    Step,
+    asked_for,
+    grant_step,
+    limit_steps,
+    place_steps,
+)
 from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
 from gateway.store.keys import KeyStore
 
@@ -126,16 +131,16 @@ class Explainer:
         """The code with which a rule that is tried out would refuse what is let in."""
         belief = await self._known(question, steps)
         record, door = belief.record, belief.open(located, self._admission)
-        steps.extend(_place(located, head, self._policies))
+        steps.extend(place_steps(located, head, self._policies))
         if located.denied is None:
-            steps.extend(_granted(About.SCOPE, belief.grants, scope) for scope in located.scopes)
+            steps.extend(grant_step(About.SCOPE, belief.grants, scope) for scope in located.scopes)
         denied = belief.denial(door, located, head)
         if denied is not None:
             raise denied
         if head.user is not None:
             steps.append(Step(About.USER, Found.MAY_ACT_FOR, {"user": head.user}))
         if located.tried is not None:
-            steps.append(_granted(About.TRIED, belief.grants, located.tried))
+            steps.append(grant_step(About.TRIED, belief.grants, located.tried))
         exceeded = await self._check_limits(record, door, steps)
         return door.tried or exceeded
 
@@ -180,27 +185,10 @@ class Explainer:
         answer = await self._admission.run(record.id, command)
         if not isinstance(answer, Charged | Exceeded):
             raise StoreError("The record was changed at this moment: ask again.")
-        steps.extend(_limits(door, answer))
+        steps.extend(limit_steps(door, answer))
         if isinstance(answer, Exceeded):
             raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
         return shadow_code(door, answer.exceeded)
-
-
-def _limits(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
-    # What is said of limits is of those that bind, in order; tokens and leases come last.
-    binding = [named for named in door.limits if named.enforced]
-    for i in range(len(answer.states) // 2):
-        named = binding[i]
-        left, reset = answer.states[2 * i : 2 * i + 2]
-        facts = {"limit": named.limit, "left": left, "most": quantity(named), "reset": reset}
-        yield Step(named.label, Found.LEFT, facts)
-    exceeded = answer.exceeded if isinstance(answer, Charged) else 0
-    for position, named in enumerate(door.limits, 1):
-        if not named.enforced:
-            found = Found.EXCEEDED if position == exceeded else Found.COUNTED
-            yield Step(named.label, found, {"limit": named.limit})
-        elif named in door.tokens:
-            yield Step(named.label, Found.FROM_ANSWERS, {"limit": named.limit})
 
 
 def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
@@ -222,7 +210,7 @@ def _located(head: RequestHead, question: Question, policies: Policies) -> Locat
     if not question.tool:
         return located
     if located.agent is None or located.agent.tools is None:
-        server = _named(located, head)
+        server = asked_for(located, head)
         absent = absence(server, policies) if server and server.kind == "tools" else None
         wanted = "this URL is not the one of a server of tools: /tools/NAME/mcp."
         raise UsageError(f"--tool: {absent or wanted}")
@@ -255,55 +243,3 @@ def _head(question: Question) -> RequestHead:
     if question.user:
         headers.append((b"X-User-Id", question.user.encode("utf-8", "replace")))
     return read_head(question.method, raw, tuple(headers))
-
-
-def _place(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
-    agent, scope = located.agent, _named(located, head)
-    absent = absence(scope, policies) if scope else None
-    if agent is None:
-        if absent is not None and scope is not None:
-            yield _absent(About(scope.kind.removesuffix("s")), absent)
-        elif located.required is None:
-            yield Step(About.AGENT, Found.NO_AGENT)
-        return
-    place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
-    kind = About(agent.kind.removesuffix("s"))
-    yield Step(kind, Found.WRITTEN, {"name": agent.name, "place": place})
-    if agent.inject is None:
-        yield _route(located)
-    elif names := " ".join(dict.fromkeys(map(str, agent.inject.references))):
-        yield Step(About.CREDENTIALS, Found.INJECTED, {"names": names})
-    else:
-        yield Step(About.CREDENTIALS, Found.NONE_INJECTED)
-    if absent is not None:
-        yield _absent(About.ACTION, absent)
-
-
-def _named(located: Located, head: RequestHead) -> Scope | None:
-    """What a request asks for, whether there is such a thing or not; None: nothing with a name."""
-    path = head.target.path
-    if located.agent or located.scope or path.startswith(MODELS_PREFIX):
-        return located.scope
-    return parse(b"/".join(path.split(b"/")[1:3]).decode("ascii"))
-
-
-def _absent(about: About, absent: Absence) -> Step:
-    found = Found.MEANT if absent.meant else Found.ABSENT
-    return Step(about, found, absent._asdict())
-
-
-def _route(located: Located) -> Step:
-    action = {"action": located.action}
-    if located.agent is not None and located.agent.routes is None:
-        return Step(About.ROUTE, Found.EVERY_PATH, action)
-    if located.denied is not None:
-        return Step(About.ROUTE, Found.NO_ROUTE)
-    found = Found.ACTION if located.required is None else Found.NOT_ENFORCED
-    return Step(About.ROUTE, found, action)
-
-
-def _granted(about: About, grants: Grants, required: Scope) -> Step:
-    granting = next((scope for scope in grants.scopes if scope.grants(required)), None)
-    if granting is None:
-        return Step(about, Found.NOT_GRANTED, {"scope": required})
-    return Step(about, Found.GRANTED, {"scope": required, "by": granting})

@@ -1,9 +1,19 @@
 """What an explanation says, a step at a time: sentences with named places, so that whoever shows
 them can word them in another language."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from gateway.domain.keys.limit_headers import quantity
+from gateway.domain.keys.scopes import Grants, Scope, parse
+from gateway.domain.policies.absence import Absence, absence
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.http.request import RequestHead
+from gateway.protocol.models.request import MODELS_PREFIX
+from gateway.services.admission.belief import Door
+from gateway.services.admission.locate import Located
+from gateway.store.admission import Charged, Exceeded
 
 
 class About(StrEnum):
@@ -86,3 +96,75 @@ class Step:
     @property
     def text(self) -> str:
         return self.found.format(**self.facts)
+
+
+def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
+    """What is left of each, and what is only counted."""
+    # What is said of limits is of those that bind, in order; tokens and leases come last.
+    binding = [named for named in door.limits if named.enforced]
+    for i in range(len(answer.states) // 2):
+        named = binding[i]
+        left, reset = answer.states[2 * i : 2 * i + 2]
+        facts = {"limit": named.limit, "left": left, "most": quantity(named), "reset": reset}
+        yield Step(named.label, Found.LEFT, facts)
+    exceeded = answer.exceeded if isinstance(answer, Charged) else 0
+    for position, named in enumerate(door.limits, 1):
+        if not named.enforced:
+            found = Found.EXCEEDED if position == exceeded else Found.COUNTED
+            yield Step(named.label, found, {"limit": named.limit})
+        elif named in door.tokens:
+            yield Step(named.label, Found.FROM_ANSWERS, {"limit": named.limit})
+
+
+def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
+    """What is at the place that is asked for, or which one was meant."""
+    agent, scope = located.agent, asked_for(located, head)
+    absent = absence(scope, policies) if scope else None
+    if agent is None:
+        if absent is not None and scope is not None:
+            yield _absent(About(scope.kind.removesuffix("s")), absent)
+        elif located.required is None:
+            yield Step(About.AGENT, Found.NO_AGENT)
+        return
+    place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
+    kind = About(agent.kind.removesuffix("s"))
+    yield Step(kind, Found.WRITTEN, {"name": agent.name, "place": place})
+    if agent.inject is None:
+        yield _route(located)
+    elif names := " ".join(dict.fromkeys(map(str, agent.inject.references))):
+        yield Step(About.CREDENTIALS, Found.INJECTED, {"names": names})
+    else:
+        yield Step(About.CREDENTIALS, Found.NONE_INJECTED)
+    if absent is not None:
+        yield _absent(About.ACTION, absent)
+
+
+def asked_for(located: Located, head: RequestHead) -> Scope | None:
+    """What a request asks for, whether there is such a thing or not; None: nothing with a name."""
+    path = head.target.path
+    if located.agent or located.scope or path.startswith(MODELS_PREFIX):
+        return located.scope
+    return parse(b"/".join(path.split(b"/")[1:3]).decode("ascii"))
+
+
+def _absent(about: About, absent: Absence) -> Step:
+    found = Found.MEANT if absent.meant else Found.ABSENT
+    return Step(about, found, absent._asdict())
+
+
+def _route(located: Located) -> Step:
+    action = {"action": located.action}
+    if located.agent is not None and located.agent.routes is None:
+        return Step(About.ROUTE, Found.EVERY_PATH, action)
+    if located.denied is not None:
+        return Step(About.ROUTE, Found.NO_ROUTE)
+    found = Found.ACTION if located.required is None else Found.NOT_ENFORCED
+    return Step(About.ROUTE, found, action)
+
+
+def grant_step(about: About, grants: Grants, required: Scope) -> Step:
+    """Which of the key's scopes grants it."""
+    granting = next((scope for scope in grants.scopes if scope.grants(required)), None)
+    if granting is None:
+        return Step(about, Found.NOT_GRANTED, {"scope": required})
+    return Step(about, Found.GRANTED, {"scope": required, "by": granting})
