@@ -1,10 +1,11 @@
 """Secrets in a stream of bytes are replaced, however the stream is cut into pieces.
 
 A secret is looked for as it is and in the spellings that programs give to what they echo: base64
-at each of its three alignments, URL-encoded, hex, JSON, HTML; and in all of them as if what came
-were one line, because base64 and hex are folded at some width. The end of what came is held back
-until more comes, as far as any secret could reach: how much that is does not depend on what stands
-there, or a caller who has guesses echoed piece by piece would learn from it how good they are.
+at each of its three alignments, URL-encoded, byte by byte in hex and in numbers, JSON, HTML; and in
+all of them as if what came were one line, because base64 and hex are folded at some width. The end
+of what came is held back until more comes, as far as any secret could reach: how much that is does
+not depend on what stands there, or a caller who has guesses echoed piece by piece would learn from
+it how good they are.
 """
 
 import base64
@@ -13,6 +14,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
 
@@ -24,6 +26,9 @@ _FOR_PAGES = (("<>&", "x"), ("<>&='", "x"), ("\"<>&'+`", "X"))
 # What writers of URLs leave as it is: none of it, a path; JavaScript in a part and in a whole URL;
 # Go in a part of a path.
 _LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
+
+# Between the bytes in hex: of `hexdump -C` and of certificates.
+_BETWEEN_BYTES = ("", " ", ":")
 
 # Shorter ones are in every text: to replace them would tell where they are, and break answers.
 SHORTEST = 4
@@ -119,8 +124,8 @@ def spellings(secret: str) -> Iterator[bytes]:
     if len(secret) < SHORTEST:
         return
     raw = secret.encode()
-    yield from (raw, *_in_latin(secret), *_in_other_lines(secret))
-    yield from (raw.hex().encode(), raw.hex().upper().encode())
+    yield from (raw, *_in_other_charsets(secret), *_in_other_lines(secret))
+    yield from map(str.encode, _byte_by_byte(raw))
     yield from _in_urls(secret, raw)
     for coded in _in_base64(raw):
         # As a parameter, its + and / are escaped once more.
@@ -175,11 +180,19 @@ def _by_number(secret: str) -> Iterator[str]:
     yield "".join(f"&#{ord(letter)};" for letter in secret)
 
 
-def _in_latin(secret: str) -> Iterator[bytes]:
-    try:
+def _byte_by_byte(raw: bytes) -> Iterator[str]:
+    for digits in "xX":
+        pairs = [f"{byte:02{digits}}" for byte in raw]
+        yield from (between.join(pairs) for between in _BETWEEN_BYTES)
+        yield "".join(f"\\x{pair}" for pair in pairs)
+    # Lists in Python and in JSON.
+    yield from (between.join(map(str, raw)) for between in (", ", ","))
+
+
+def _in_other_charsets(secret: str) -> Iterator[bytes]:
+    yield from (secret.encode("utf-16-le"), secret.encode("utf-16-be"))
+    with suppress(UnicodeEncodeError):
         yield secret.encode("latin-1")
-    except UnicodeEncodeError:
-        return
 
 
 def _in_other_lines(secret: str) -> Iterator[bytes]:

@@ -122,3 +122,14 @@ def test_what_was_found_is_known_by_its_name() -> None:
 def test_what_stands_for_a_secret_does_not_tell_its_length() -> None:
     short, long = (Search(found("s" * n)).message({"a": "s" * n}) for n in (8, 80))
     assert short == long
+
+
+def test_a_secret_as_a_list_of_its_bytes_is_replaced_in_the_list() -> None:
+    """As Node writes a Buffer."""
+    first, *rest = SECRET.encode()
+    for before, shown in ((first, "[redacted:n0]"), (1000 + first, "1[redacted:n0]")):
+        search = Search(found(SECRET))
+        data = [7, before, *rest, 300, -1]
+        written = search.written({"result": {"type": "Buffer", "data": data}})
+        assert json.loads(written)["result"]["data"] == [7, shown, 300, -1]
+        assert search.seen == {b"[redacted:n0]"}

@@ -105,12 +105,24 @@ class Search:
         if isinstance(value, Mapping):
             return {self._text(name): self._value(inner) for name, inner in value.items()}
         if isinstance(value, list):
-            return [self._value(inner) for inner in value]
+            return self._bytes(value) or [self._value(inner) for inner in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
             spelled = json.dumps(value).encode("ascii")
             shown = self.text(spelled)
             return value if shown is spelled else shown.decode("ascii")
         return value
+
+    def _bytes(self, value: list[Any]) -> list[int | str] | None:
+        """What may be a text as a list of its bytes, as Node writes a Buffer; None where no secret
+        is in it."""
+        if not value or any(type(one) is not int for one in value):
+            return None
+        spelled = ",".join(map(str, value)).encode("ascii")
+        shown = self.text(spelled)
+        if shown is spelled:
+            return None
+        parts = shown.decode("ascii").split(",")
+        return [one if "[" in one else int(one) for one in parts]
 
     def _text(self, text: str) -> str:
         # Halves of surrogate pairs stand in no secret, but there may be one beside them.
