@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
@@ -24,6 +25,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
+    _hear_interrupts()
+    # No test fails because the machine is busy.
+    unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
+    settings.load_profile("unhurried")
+
+
+def _hear_interrupts() -> None:
     """Who runs in the background is started with a SIGINT that is ignored, and would hand that on
     to each program it starts: none would ever hear a Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -37,7 +37,6 @@ def ask_all(base: str, key: str) -> int:
 
         @settings(
             max_examples=EXAMPLES,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import structlog
 from argon2 import PasswordHasher
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -25,9 +25,7 @@ from gateway.store.keys import KeyStore
 from tests.flows.test_denials import check
 from tests.flows.world import World, new_world, peppers
 
-ONE_AT_A_TIME = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ONE_AT_A_TIME = settings(max_examples=300)
 BYTES = st.binary(max_size=40)
 NEAR = {
     "status": [b"active", b"ACTIVE", b"active ", b"revoked", b"disabled", b""],

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.keys.limits import Quota, Rate, Window
@@ -134,9 +134,7 @@ def server(store: StoreSettings) -> redis.Redis:
     return redis.Redis.from_url(store.url)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(RATES, st.integers(1, 8), QUOTAS, STEPS)
 def test_what_is_admitted_is_exactly_what_the_limits_allow(
     server: redis.Redis, rate: Rate, burst: int, quotas: tuple[Quota, ...], steps: list[int]
@@ -150,9 +148,7 @@ def test_what_is_admitted_is_exactly_what_the_limits_allow(
         assert admitted == allowed or margin <= Fraction(len(steps) + 2, MICRO)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(RATES, st.integers(1, 8), QUOTAS, STEPS)
 def test_waiting_for_retry_after_is_enough_and_a_second_less_is_not(
     server: redis.Redis, rate: Rate, burst: int, quotas: tuple[Quota, ...], steps: list[int]

@@ -74,7 +74,7 @@ def accepted(raw: bytes) -> Target | None:
         return None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(PATHS)
 @example(b"/a/%25%32%65%25%32%65/secret")
 @example(b"/a/%252e%252e/secret")
@@ -91,7 +91,7 @@ def test_every_reader_of_an_accepted_path_reads_the_same(raw: bytes) -> None:
     assert list(segments) == (folded[:-1] if folded[-1] == b"" else folded)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(PATHS)
 def test_what_an_agent_may_allow_never_brings_dots_or_more_than_it_names(raw: bytes) -> None:
     target = accepted(raw)
@@ -107,7 +107,7 @@ def test_what_an_agent_may_allow_never_brings_dots_or_more_than_it_names(raw: by
         assert (text.lower().encode() in raw.lower()) == (text in target.oddities)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(st.one_of(st.characters(), st.sampled_from("./\\;?#%")), max_size=6).map("".join))
 def test_no_character_that_is_mapped_to_another_one_changes_the_segments(text: str) -> None:
     raw = b"/a/" + "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "replace")).encode()

@@ -41,7 +41,7 @@ def let_in(found: Policies, scopes: str, path: list[str], method: str) -> bool:
     return parse_all(scopes).allow(Scope("agents", "s", action))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(ROUTES, ROUTES, st.sampled_from(["agents/s:x", "agents/s", "agents/s:invoke"]), PATHS)
 def test_whoever_loses_or_gains_a_request_is_told(
     before: list[tuple[list[str], str, set[str]]] | None,

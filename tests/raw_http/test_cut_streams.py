@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -137,9 +137,7 @@ async def caller_of(store: StoreSettings, client: Redis) -> AsyncIterator[tuple[
         yield world, await world.issue()
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200)
 @given(REQUESTS, CUTS)
 async def test_every_good_request_is_answered_in_order_however_it_is_cut(
     caller_of: tuple[World, Key], requests: list[Good], cuts: list[float]

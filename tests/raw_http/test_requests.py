@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -188,9 +188,7 @@ def mutated(data: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
     return data
 
 
-@settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=250)
 @given(st.sampled_from(SEEDS), EDITS)
 async def test_no_mutation_gets_more_through_than_was_admitted(
     scene: Scene, seed: bytes, edits: list[tuple[str, int, bytes]]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -38,9 +38,7 @@ async def test_a_name_that_holds_no_record_is_an_error_and_no_crash(
     assert await keys.delete(ID) == "done"
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50)
 @given(values=st.dictionaries(st.sampled_from(field_names()) | st.text(), st.binary(), min_size=1))
 async def test_any_bytes_in_a_record_can_be_read(client: Redis, values: dict[str, bytes]) -> None:
     keys = KeyStore(client)

@@ -142,7 +142,7 @@ AGENTS = st.lists(LINES, max_size=4).map(lambda lines: routes(*lines)) | st.just
 PATHS = ["/" + "/".join(p) for n in range(4) for p in product(("a", "b", "c"), repeat=n)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(before=AGENTS, after=AGENTS)
 def test_whatever_somebody_may_do_under_one_set_alone_is_told(before: str, after: str) -> None:
     old, new = policies(before), policies(after)

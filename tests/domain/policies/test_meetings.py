@@ -12,7 +12,7 @@ PATTERNS = st.lists(st.sampled_from([b"a", b"b", b"*", b"**"]), max_size=4)
 PATHS = [path for n in range(6) for path in product((b"a", b"b", b"c"), repeat=n)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PATTERNS, PATTERNS)
 def test_a_path_is_both_patterns_where_it_is_a_meeting(
     one: list[bytes], other: list[bytes]
