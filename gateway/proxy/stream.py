@@ -1,8 +1,8 @@
 """What both sides of the proxy share: a transport, backpressure, and a tunnel to the other side."""
 
 import asyncio
+import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable
 
@@ -12,6 +12,8 @@ from gateway.proxy.outbox import Outbox
 
 _RESET = struct.pack("ii", 1, 0)
 READ_BUFFER = 2**16
+# Of what came before a connection broke while it was written to.
+_LAST_WORDS = 2**18
 
 
 class Stream(BaseProtocol):
@@ -98,24 +100,20 @@ class Stream(BaseProtocol):
         """Pass on what was received through the tunnel."""
         self._on_received(data)
 
-    def take_unread(self) -> tuple[bytes, bool]:
-        """What came over TLS while nobody read, and whether the other end's own word followed it:
-        uvloop forgets both when the TCP below ends."""
-        tls = None
-        if self.transport is not None:
-            tls = self.transport.get_extra_info("ssl_object")
-        if tls is None:
+    def take_unread(self, exc: BaseException | None) -> tuple[bytes, bool]:
+        """What came while nobody read, and whether the other end's own word followed it: uvloop
+        forgets both over TLS when the TCP below ends, and over TCP when a write fails (`exc`)."""
+        transport = self.transport
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        sock = None if transport is None else transport.get_extra_info("socket")
+        if tls is not None:
+            return _read_all(lambda: bytes(tls.read(READ_BUFFER)))
+        if exc is None or sock is None:
             return b"", False
-        pieces = []
-        try:
-            while piece := tls.read(READ_BUFFER):
-                pieces.append(piece)
-        except ssl.SSLError:
-            return b"".join(pieces), False
-        return b"".join(pieces), True
+        return _read_all(lambda: os.read(sock.fileno(), READ_BUFFER), _LAST_WORDS)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self.peer is not None and (unread := self.take_unread()[0]):
+        if self.peer is not None and (unread := self.take_unread(exc)[0]):
             self.relay(unread)
         super().connection_lost(exc)
         if self.lost is not None and not self.lost.done():
@@ -130,6 +128,21 @@ class Stream(BaseProtocol):
         super().resume_writing()
         if self.peer is not None:
             self.peer._resume_reading_for_buffer()
+
+
+def _read_all(read: Callable[[], bytes], most: int | None = None) -> tuple[bytes, bool]:
+    """What `read` gives, and whether it came to its end."""
+    pieces = bytearray()
+    try:
+        while most is None or len(pieces) < most:
+            piece = read()
+            if not piece:
+                return bytes(pieces), True
+            pieces += piece
+    except OSError:
+        # Nothing more is there, or what is there is not to be had.
+        pass
+    return bytes(pieces), False
 
 
 def _nothing(data: bytes) -> None:

@@ -251,7 +251,7 @@ class UpstreamConnection(Stream):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.deadline.close()
-        unread, said_end = self.take_unread() if self.peer is None else (b"", False)
+        unread, said_end = self.take_unread(exc) if self.peer is None else (b"", False)
         self._said_end = self._said_end or said_end
         super().connection_lost(exc)
         self._on_end(self)
@@ -259,14 +259,14 @@ class UpstreamConnection(Stream):
             self.home.remove(self)
         if self._idle or self.peer is not None:
             return
+        if unread:
+            # Also an answer that came before it would take the whole request.
+            self.data_received(unread)
+        elif self._message is not None:
+            self._end_body()
         if self._message is None:
             lost = UpstreamLostError("The agent closed the connection.")
             self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
-            return
-        if unread:
-            self.data_received(unread)
-        else:
-            self._end_body()
 
     def _end_body(self) -> None:
         """The agent's end of the connection ends a body without a length; any other one is cut by

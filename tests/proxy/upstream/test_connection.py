@@ -1,6 +1,8 @@
 """What the end of a connection means for the answer that was on it."""
 
 import asyncio
+import socket
+import struct
 
 import pytest
 
@@ -174,3 +176,24 @@ async def test_a_large_answer_that_is_read_slowly_leaves_a_connection_that_can_b
         connection.data_received((HEAD + SIZED)[at : at + 60_000])
     assert await read((await arrived)[1]) == BODY
     assert connection.reusable
+
+
+async def test_an_answer_that_came_before_a_write_failed_is_the_answer() -> None:
+    """An agent that has refused a body closes at once, and the next piece of it finds nobody."""
+    loop, outbox = asyncio.get_running_loop(), Outbox(asyncio.get_running_loop())
+    with socket.create_server(("127.0.0.1", 0)) as agent:
+        _, connection = await loop.create_connection(
+            lambda: UpstreamConnection(loop, [], lambda _: None, outbox), *agent.getsockname()
+        )
+        end, _ = agent.accept()
+        arrived = connection.expect_answer(bodiless=False)
+        with end:
+            end.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+            # Closed with a reset.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.write(b"the next piece")
+        outbox.flush()
+        async with asyncio.timeout(10):
+            message, body = await arrived
+            assert (message.code, await body.readany()) == (413, b"big")
+        assert not connection.reusable
