@@ -10,6 +10,7 @@ from aiohttp import web
 
 from tests.flows.audit import come
 from tests.flows.services import backend, keep
+from tests.flows.test_forwarding import agent_that, says
 from tests.flows.tools import (
     TOKEN,
     Servers,
@@ -197,6 +198,29 @@ async def test_a_session_is_not_shown_by_the_servers_own_name_and_ends_when_it_i
     ended = await send(world, key, None, headers=headers, method="DELETE")
     assert ended.status in (200, 204)
     assert (await send(world, key, request("ping"), headers=headers)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200),
+        (b"Connection: close\r\n\r\n", 200),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 502),
+        (b"Transfer-Encoding: chunked\r\n\r\n", 502),
+    ],
+)
+async def test_an_answer_without_a_type_may_be_empty_and_nothing_else(
+    world: World, ending: bytes, status: int
+) -> None:
+    """Servers of the official SDK for TypeScript end a session so."""
+    async with agent_that(says(b"HTTP/1.1 200 OK\r\n" + ending)) as upstream:
+        put_tools(world, f"http://127.0.0.1:{upstream.port}/mcp", inject={})
+        key = await world.issue("tools/fc", users=("u1",))
+        for message, method in ((None, "DELETE"), (request("notifications/initialized"), "POST")):
+            answer = await send(world, key, message, method=method)
+            assert answer.status == status
+            assert answer.headers["Content-Length"] == str(len(answer.body))
+            assert status != 200 or not answer.body
 
 
 async def test_an_event_belongs_to_the_key_and_the_user_to_whom_it_was_shown(

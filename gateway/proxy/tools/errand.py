@@ -48,6 +48,8 @@ class ToolErrand:
         payload: Body,
     ) -> tuple[Outgoing, Body]:
         """As `scrubbed`; message by message, where it answers with messages."""
+        if head.status < 300 and not media_type(head.headers) and not head.bodiless:
+            await _look_for_end(outgoing, head, connection, payload)
         kind = _checked_kind(head)
         if any(name.lower() == mcp.SESSION for name, _ in head.headers):
             head.headers = [await self._sealed(header) for header in head.headers]
@@ -80,6 +82,23 @@ class ToolErrand:
             return header
         session = header[1].decode("latin-1")
         return header[0], (await self._sessions.seal(session, self._task.owner)).encode("ascii")
+
+
+async def _look_for_end(
+    outgoing: Outgoing, head: AnswerHead, connection: UpstreamConnection, payload: Body
+) -> None:
+    """Whether an answer without a type is empty: some servers end a session, or take a
+    notification, with no length and the last chunk alone."""
+    if head.content_length is not None:
+        return
+    connection.deadline.set(outgoing.agent.timeouts.idle)
+    piece = await payload.readany()
+    connection.deadline.clear()
+    error = payload.exception()
+    if error is not None:
+        raise error
+    if not piece:
+        head.content_length = 0
 
 
 def _checked_kind(head: AnswerHead) -> bytes:
