@@ -107,8 +107,6 @@ def _refusal(status: int, body: bytes) -> SourceError:
     try:
         error = json.loads(body)["error"]
         said = f"{error['code']}: {error['message']}"
-        if "required_scope" in error:
-            said += f" It needs the scope {error['required_scope']}."
     except (ValueError, KeyError, TypeError, RecursionError):
         said = f"status {status}, and no reason that could be read."
     kind = RefusedError if status in _FINAL else SourceError

@@ -173,6 +173,8 @@ async def test_the_list_is_of_what_the_key_may_use(world: World, chat: openai.As
     with pytest.raises(openai.PermissionDeniedError) as denied:
         await client.chat.completions.create(model="gpt-4", messages=HELLO)
     assert denied.value.body["required_scope"] == "models/gpt-4:invoke"  # type: ignore[index]
+    # Clients that show the sentence alone tell it too.
+    assert "models/gpt-4:invoke" in denied.value.body["message"]  # type: ignore[index]
 
 
 async def test_a_caller_is_known_before_its_body_is_read(

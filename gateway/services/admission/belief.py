@@ -100,7 +100,7 @@ class Belief:
         if located.denied is not None:
             return located.denied
         if not door.allowed:
-            return Denied(Code.SCOPE_DENIED, fields={"required_scope": masked(str(door.missing))})
+            return _lacks(masked(str(door.missing)))
         if head.user is not None and not may_act_for(self.record.users, head.user):
             return Denied(Code.USER_DENIED)
         if head.content_length and located.agent is not None:
@@ -145,6 +145,12 @@ class Belief:
     def _tried(self, located: Located) -> str:
         tried = located.tried
         return "" if tried is None or self.grants.allow(tried) else _SCOPE_DENIED
+
+
+def _lacks(scope: str) -> Denied:
+    """Many clients show their user the sentence and no field beside it."""
+    said = f"This key may not do that. Ask its issuer for the scope '{scope}'."
+    return Denied(Code.SCOPE_DENIED, said, fields={"required_scope": scope})
 
 
 def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
