@@ -90,7 +90,13 @@ local function counter_end(ends) return ends * 1000 + 1000 end
 local function quota_used(key, window, ends)
   local value = redis.call('GET', key)
   if not value then return 0 end
-  local off = math.abs(redis.call('PEXPIRETIME', key) - counter_end(ends))
+  local until_ms = redis.call('PEXPIRETIME', key)
+  if until_ms < 0 then
+    -- Somebody took its end away. What was used stays used, and no longer than to this end.
+    redis.call('SET', key, value, 'PXAT', string.format('%.0f', counter_end(ends)))
+    until_ms = counter_end(ends)
+  end
+  local off = math.abs(until_ms - counter_end(ends))
   if off >= (WIDTH[window] or SHORTEST_MONTH) * 500 then return 0 end
   return tonumber(string.match(value, '^%d+$') or meaningless(key))
 end

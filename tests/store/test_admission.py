@@ -201,7 +201,6 @@ async def test_a_counter_that_holds_no_number_admits_nothing_and_charges_nothing
 async def test_a_counter_set_anew_by_hand_begins_a_new_count(
     admission: Admission, client: Redis, store: StoreSettings, record: str
 ) -> None:
-    """Without its end it is of no window; kept for ever it would ban for ever."""
     name = f"{store.prefix}quota:{{{ID}}}:day"
     await charge(admission, DAY)
     await client.set(name, "0")
@@ -209,6 +208,19 @@ async def test_a_counter_set_anew_by_hand_begins_a_new_count(
     assert isinstance(answer, Charged)
     assert answer.states[0] == 99
     assert await client.ttl(name) > 0
+
+
+async def test_a_counter_whose_end_was_taken_away_goes_on_counting_to_the_end_of_its_window(
+    admission: Admission, client: Redis, store: StoreSettings, record: str
+) -> None:
+    """By PERSIST, or a copy that left it out: begun anew it would let in twice what the limit
+    allows, kept for ever it would ban for ever."""
+    name = f"{store.prefix}quota:{{{ID}}}:day"
+    for _ in range(100):
+        assert isinstance(await charge(admission, DAY), Charged)
+    assert await client.persist(name)
+    assert isinstance(await charge(admission, DAY), Exceeded)
+    assert 0 < await client.ttl(name) <= 86_401
 
 
 @pytest.mark.parametrize("shift", [-300, -1, 1, 300])
