@@ -1,9 +1,11 @@
 """Whatever stands in a key's record: it is judged, or refused; never an error, never a way in."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import structlog
@@ -19,9 +21,10 @@ from gateway.domain.errors import Code
 from gateway.domain.keys.key import Key, compose
 from gateway.domain.keys.limits import Limits, Rate
 from gateway.domain.policies.plans import Plan
-from gateway.domain.settings import StoreSettings
+from gateway.domain.settings import AccessLogSettings, StoreSettings
 from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
+from tests.flows.audit import come, records
 from tests.flows.test_denials import check
 from tests.flows.world import World, new_world, peppers
 
@@ -213,3 +216,23 @@ async def test_the_strongest_hash_that_is_allowed_is_computed(
         phc = PasswordHasher(4, 65536, 4).hash(key.text)
         await client.hset(world.record(key), "hash", phc)
         assert (await world.call(key)).status == 200
+
+
+async def test_a_key_that_was_pasted_into_a_record_is_told_to_no_agent_log_or_audit(
+    store: StoreSettings, client: Redis, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Into the fields that are passed on; whoever reads Redis sees it there all the same."""
+    access = tmp_path / "access.log"
+    settings = AccessLogSettings(access, as_json=True)
+    async with new_world(store, client, access_log=settings) as world:
+        key = await world.issue("agents/echo")
+        pasted = {"consumer": f"sales {key.text}", "scopes": f"agents/echo {key.text}"}
+        await client.hset(world.record(key), mapping=pasted)
+        received = (await world.call(key)).received
+        assert received["x-gateway-consumer"][0].startswith(f"sales agk_live_{key.id}_")
+        check(await world.call(key, "/agents/other/x"), Code.NOT_FOUND)
+        await come(world, "request.denied", 1)
+        told = [json.dumps(received), json.dumps(await records(world))]
+    told += [access.read_text(), *capfd.readouterr()]
+    assert "scope_ignored" in told[-2] + told[-1]
+    assert not [text for text in told if key.text[22:] in text]

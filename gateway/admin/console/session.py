@@ -57,7 +57,8 @@ class Sessions:
             return None
         if all(_digest(one.phc) != proven for one in live_hashes(record, now)):
             return None
-        caller = Caller(record.id, record.consumer, parse_all(record.scopes), self._still(token))
+        grants, still = parse_all(record.scopes), self._still(token)
+        caller = Caller(record.id, record.told_consumer, grants, still)
         return Session(caller, _digest(f"csrf {token}"))
 
     def _still(self, token: str) -> Callable[[], Awaitable[Caller | None]]:

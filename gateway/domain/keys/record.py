@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 
+from gateway.domain.keys.key import masked
+
 ACTIVE = "active"
 REVOKED = "revoked"
 # A decoy: nobody was given it, so whoever uses it found or took it.
@@ -55,6 +57,12 @@ class KeyRecord:
     def __repr__(self) -> str:
         # Hashes and tags stay out of logs and tracebacks.
         return f"KeyRecord(id={self.id!r}, status={self.status!r})"
+
+    @property
+    def told_consumer(self) -> str:
+        """Whose key it is, for logs, the audit and agents: whoever writes by hand may have pasted
+        the key itself."""
+        return masked(self.consumer)
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gateway.crypto.proofs import TokenDigest
 from gateway.domain.errors import DENIALS, Code, Denied, StoreError
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
-from gateway.domain.keys.key import Key, parse
+from gateway.domain.keys.key import Key, masked, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
 from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
@@ -109,7 +109,9 @@ class Gatekeeper:
             belief = self._beliefs.get(self._digest(presented_token(head)))
             if denied is identified and belief is not None:
                 record, proven = belief.record, belief.proven.phc
-                return Identity(record.id, record.consumer, belief.grants, record.users, proven)
+                return Identity(
+                    record.id, record.told_consumer, belief.grants, record.users, proven
+                )
             raise
         return Identity("", "", NO_GRANTS, "", "")
 
@@ -176,7 +178,7 @@ class Gatekeeper:
         proven = belief.proven.phc
         return Passage(
             record.id,
-            record.consumer,
+            record.told_consumer,
             proven,
             identity,
             limits,
@@ -239,7 +241,8 @@ class Gatekeeper:
         check_sense(record)
         belief = believe(record, proven, policies)
         if belief.grants.unparsed:
-            log.warning("scope_ignored", key_id=key.id, scopes=belief.grants.unparsed)
+            ignored = tuple(map(masked, belief.grants.unparsed))
+            log.warning("scope_ignored", key_id=key.id, scopes=ignored)
         return self._beliefs.keep(digest, belief)
 
     def _remember(self, digest: bytes, proven: Candidate) -> None:
@@ -266,7 +269,7 @@ def shadow_code(door: Door, position: int) -> str:
 
 def _by(record: KeyRecord, denied: Denied) -> Denied:
     """`denied`, with the name of the key that was proven."""
-    denied.key_id, denied.consumer = record.id, record.consumer
+    denied.key_id, denied.consumer = record.id, record.told_consumer
     return denied
 
 

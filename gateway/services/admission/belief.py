@@ -134,9 +134,9 @@ class Belief:
             identity=identity_block(
                 [
                     ("X-Gateway-Key-Id", record.id),
-                    ("X-Gateway-Consumer", record.consumer),
+                    ("X-Gateway-Consumer", record.told_consumer),
                     ("X-Gateway-Agent", agent),
-                    ("X-Gateway-Scopes", record.scopes),
+                    ("X-Gateway-Scopes", masked(record.scopes)),
                 ]
             ),
             tried=self._tried(located),

@@ -83,7 +83,7 @@ class AuditedKeys(KeyStore):
         return verdict
 
     async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
-        key_id, consumer = copy.record.id, copy.record.consumer
+        key_id, consumer = copy.record.id, copy.record.told_consumer
         if not only_tell:
             await self._record("key.import", key_id, consumer)
         verdict = await super().put(copy, overwrite=overwrite, only_tell=only_tell)
@@ -92,7 +92,7 @@ class AuditedKeys(KeyStore):
         return verdict
 
     async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
-        told = (self._record("key.export", one.id, one.consumer) for one in records)
+        told = (self._record("key.export", one.id, one.told_consumer) for one in records)
         await asyncio.gather(*told)
         return await super().copies(records)
 
@@ -114,7 +114,7 @@ class AuditedKeys(KeyStore):
             record = await self.get(key_id)
         except StoreError:
             return ""
-        return "" if record is None else record.consumer
+        return "" if record is None else record.told_consumer
 
     async def _record(self, event: str, key_id: str, consumer: str) -> None:
         await self._acts.record(event, key_id=key_id, consumer=consumer)
