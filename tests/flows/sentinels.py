@@ -1,4 +1,4 @@
-"""A master, its replica and three sentinels that watch them."""
+"""A master, its replicas and three sentinels that watch them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,8 +55,15 @@ class WatchedStore:
                 await asyncio.sleep(0.02)
         return found
 
+    async def in_failover(self) -> bool:
+        """Whether a sentinel leads one."""
+        told = [
+            await one.client.execute_command("SENTINEL", "MASTER", MASTER) for one in self.sentinels
+        ]
+        return any("failover_in_progress" in state["flags"] for state in told)
+
     async def ready(self) -> None:
-        """The sentinels know each other and the replica, which has all of the data."""
+        """The sentinels know each other and the replicas, which have all of the data."""
         async with asyncio.timeout(PATIENCE):
             for sentinel in self.sentinels:
                 while not await self._knows_all(sentinel):
@@ -65,12 +72,13 @@ class WatchedStore:
     async def _knows_all(self, sentinel: Node) -> bool:
         told = await sentinel.client.execute_command("SENTINEL", "MASTER", MASTER)
         others = int(told["num-other-sentinels"]), int(told["num-slaves"])
-        link = (await self.data[1].client.info("replication"))["master_link_status"]
-        return others == (2, 1) and link == "up"
+        infos = [await one.client.info("replication") for one in self.data[1:]]
+        up = all(info["master_link_status"] == "up" for info in infos)
+        return others == (2, len(infos)) and up
 
 
 @asynccontextmanager
-async def watched_store() -> AsyncIterator[WatchedStore]:
+async def watched_store(replicas: int = 1) -> AsyncIterator[WatchedStore]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
 
@@ -81,7 +89,7 @@ async def watched_store() -> AsyncIterator[WatchedStore]:
 
         first = await start("a", options=DATA)
         follow = {**DATA, "--replicaof": f"127.0.0.1 {first.port}"}
-        data = [first, await start("b", options=follow)]
+        data = [first, *[await start(f"b{i}", options=follow) for i in range(replicas)]]
         config = SENTINEL.format(
             name=MASTER, port=first.port, password=PASSWORD, down=DOWN_AFTER_MS
         )

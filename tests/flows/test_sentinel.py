@@ -5,15 +5,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from gateway.domain.errors import Code, StoreError
 from gateway.store.commands import command
 from gateway.store.connections.connect import open_store
 from gateway.store.connections.sentinel import WATCH_SECONDS
 from gateway.store.keys import KeyStore
-from tests.flows.nodes import Node
+from tests.flows.nodes import PATIENCE, Node
 from tests.flows.sentinels import MASTER, WatchedStore, watched_store
 from tests.flows.test_denials import check
 from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, opened
@@ -89,6 +91,21 @@ async def test_a_failover_on_purpose_is_followed_and_the_old_master_is_left(flee
     await fleet.failed_over(hand_over)
     await revoke(fleet)
     check(await fleet.scene.world.call(fleet.scene.limited), Code.KEY_REVOKED)
+
+
+async def test_while_other_replicas_have_yet_to_follow_nobody_is_led_back_to_the_old_master() -> (
+    None
+):
+    """Until then one of the sentinels still calls that one the master, of the newest epoch: a key
+    that is revoked there would live on."""
+    async with watched_store(replicas=2) as store:
+        old = await store.master()
+        await store.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", MASTER)
+        new = await store.announced(other_than=old)
+        pool = cast(SentinelConnectionPool, store.client.connection_pool)
+        async with asyncio.timeout(PATIENCE):
+            while await store.in_failover():
+                assert await pool.get_master_address() == ("127.0.0.1", new.port)
 
 
 async def test_a_master_that_hung_lets_nobody_in_by_what_it_knew_once_it_wakes_up(

@@ -6,7 +6,7 @@ master that is none.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from redis.asyncio.sentinel import (
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
+from redis.utils import str_if_bytes
 
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.store.connections.urls import StoreUrl
@@ -64,11 +65,15 @@ class Sentinels(Sentinel):
     async def _ask(self, sentinel: Redis, name: str) -> dict[str, Any] | None:
         """What it knows of the master: nothing, perhaps. None: it does not answer."""
         try:
-            return cast(dict[str, Any], await sentinel.sentinel_master(name))
+            state = cast(dict[str, Any], await sentinel.sentinel_master(name))
+            # Until every replica follows, whoever leads a failover has its epoch beside the master
+            # before: what that one is told is lost.
+            now = await cast(Awaitable[Any], sentinel.sentinel_get_master_addr_by_name(name))
         except ResponseError as refused:
             return {} if "No such master" in str(refused) else None
         except (RedisError, OSError):
             return None
+        return state if now is None else state | {"ip": str_if_bytes(now[0]), "port": now[1]}
 
 
 class MasterConnection(SentinelManagedConnection):
