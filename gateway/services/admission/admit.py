@@ -109,9 +109,7 @@ class Gatekeeper:
             belief = self._beliefs.get(self._digest(presented_token(head)))
             if denied is identified and belief is not None:
                 record, proven = belief.record, belief.proven.phc
-                return Identity(
-                    record.id, record.told_consumer, belief.grants, record.users, proven
-                )
+                return Identity(record.id, belief.consumer, belief.grants, record.users, proven)
             raise
         return Identity("", "", NO_GRANTS, "", "")
 
@@ -178,7 +176,7 @@ class Gatekeeper:
         proven = belief.proven.phc
         return Passage(
             record.id,
-            record.told_consumer,
+            belief.consumer,
             proven,
             identity,
             limits,

@@ -56,6 +56,7 @@ class Door:
 @dataclass(slots=True)
 class Belief:
     """A record as it was last read, the hash that was proven, and what follows under `policies`.
+    `consumer`: as it is told.
 
     Those are not held on to: the beliefs of keys that nobody uses any more kept every set alive
     under which one of them was used last.
@@ -66,6 +67,7 @@ class Belief:
     policies: ReferenceType[Policies]
     plans: Mapping[str, Plan]
     grants: Grants
+    consumer: str
     doors: dict[Place, Door] = field(default_factory=dict)
     touched_at: float = float("-inf")
 
@@ -134,7 +136,7 @@ class Belief:
             identity=identity_block(
                 [
                     ("X-Gateway-Key-Id", record.id),
-                    ("X-Gateway-Consumer", record.told_consumer),
+                    ("X-Gateway-Consumer", self.consumer),
                     ("X-Gateway-Agent", agent),
                     ("X-Gateway-Scopes", masked(record.scopes)),
                 ]
@@ -156,4 +158,5 @@ def _lacks(scope: str) -> Denied:
 def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
     """A belief of a record just read; MisconfiguredError if it makes no sense under `policies`."""
     binding_limits(record, policies.plans, None)
-    return Belief(record, proven, ref(policies), policies.plans, parse_all(record.scopes))
+    grants = parse_all(record.scopes)
+    return Belief(record, proven, ref(policies), policies.plans, grants, record.told_consumer)
