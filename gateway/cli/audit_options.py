@@ -8,7 +8,7 @@ from typing import TypeVar
 from gateway.cli.options import seconds_of
 from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Retention, Sync
 from gateway.domain.errors import UsageError
-from gateway.domain.units import size
+from gateway.domain.units import count, size
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ SMALLEST_FILE = 64 * 1024
 def read_audit() -> AuditSettings:
     """UsageError where one cannot be what it is set to."""
     kept = Retention()
-    records = _read("GATEWAY_AUDIT_RECORDS", kept.records, _count)
+    records = _read("GATEWAY_AUDIT_RECORDS", kept.records, count)
     if records < 1:
         raise UsageError("GATEWAY_AUDIT_RECORDS is at least 1.")
     age = seconds_of("GATEWAY_AUDIT_AGE", kept.seconds)
@@ -43,7 +43,7 @@ def _read_file() -> AuditFileSettings | None:
     return AuditFileSettings(
         path,
         longest,
-        _read("GATEWAY_AUDIT_FILE_KEEP", 10, _count),
+        _read("GATEWAY_AUDIT_FILE_KEEP", 10, count),
         _read("GATEWAY_AUDIT_FILE_SYNC", Sync.ALWAYS, _sync),
     )
 
@@ -61,12 +61,6 @@ def _read(name: str, default: T, parse: Callable[[str], T]) -> T:
         return parse(text)
     except ValueError as problem:
         raise UsageError(f"{name}: {problem}.") from None
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError(f"{text!r} is not a number")
-    return int(text)
 
 
 def _sync(text: str) -> Sync:

@@ -17,6 +17,7 @@ from gateway.cli.options import (
     policies_option,
     read_address,
     read_peppers,
+    setting,
     store_options,
 )
 from gateway.cli.vault_options import read_vault
@@ -68,13 +69,11 @@ Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
 
 
 @click.command(epilog=EPILOG)
-@click.option(
+@setting(
     "--listen",
     metavar="ADDRESS",
     default=LISTEN,
-    envvar="GATEWAY_LISTEN",
     callback=read_address,
-    show_default=True,
     help="Where the gateway listens; loopback only.",
 )
 @store_options

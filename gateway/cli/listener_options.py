@@ -1,103 +1,69 @@
-"""What one caller's connection may cost: options of `serve`, each also in the environment."""
+"""What one caller's connection may cost: options of `serve`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
+from dataclasses import fields
+from functools import partial, wraps
 from typing import Any
 
-import click
-
-from gateway.cli.options import read_duration
+from gateway.cli.options import add_options, read_as, read_duration, setting
 from gateway.domain.settings import ListenerLimits
-from gateway.domain.units import size
-
-Callback = Callable[[click.Context, click.Parameter, str], object]
+from gateway.domain.units import count, size
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """`field` of the limits; `variable` in the environment."""
+def _one_or_more(parse: Callable[[str], int]) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        found = parse(text)
+        if found < 1:
+            raise ValueError("it must be at least 1")
+        return found
 
-    field: str
-    flag: str
-    variable: str
-    default: str
-    help: str
+    return read
 
 
-_TIMES = (
-    _Option(
-        "head",
+_time = partial(setting, metavar="DURATION", callback=read_duration)
+_size = partial(setting, metavar="SIZE", callback=read_as(_one_or_more(size)))
+_count = partial(setting, metavar="N", callback=read_as(_one_or_more(count)))
+
+_OPTIONS = (
+    _time(
         "--head-timeout",
-        "GATEWAY_HEAD_TIMEOUT",
-        "10s",
-        "For the silence before a request, and for its whole head.",
+        "head",
+        default="10s",
+        help="For the silence before a request, and for its whole head.",
     ),
-    _Option(
-        "body_idle",
+    _time(
         "--body-timeout",
-        "GATEWAY_BODY_TIMEOUT",
-        "30s",
-        "Between two pieces of a request's body.",
+        "body_idle",
+        default="30s",
+        help="Between two pieces of a request's body.",
     ),
-    _Option(
-        "keep_alive",
-        "--keep-alive",
-        "GATEWAY_KEEP_ALIVE",
-        "75s",
-        "How long a connection waits for its next request.",
-    ),
-    _Option(
-        "send_idle",
+    _time("--keep-alive", default="75s", help="How long a connection waits for its next request."),
+    _time(
         "--send-timeout",
-        "GATEWAY_SEND_TIMEOUT",
-        "60s",
-        "How long a caller may take nothing of its answer.",
+        "send_idle",
+        default="60s",
+        help="How long a caller may take nothing of its answer.",
     ),
-)
-_SIZES = (
-    _Option(
-        "max_line", "--max-url", "GATEWAY_MAX_URL", "8190", "The longest request target; then 414."
-    ),
-    _Option(
-        "max_header",
-        "--max-header",
-        "GATEWAY_MAX_HEADER",
-        "8190",
-        "The longest header line, in bytes; then 431.",
-    ),
-    _Option(
-        "body_rate",
+    _size("--max-url", "max_line", default="8190", help="The longest request target; then 414."),
+    _size("--max-header", default="8190", help="The longest header line, in bytes; then 431."),
+    _size(
         "--body-rate",
-        "GATEWAY_BODY_RATE",
-        "16",
-        "Bytes a second that a body has to come with on the whole; slower is 408.",
+        default="16",
+        help="Bytes a second that a body has to come with on the whole; slower is 408.",
     ),
-    _Option(
-        "max_message",
-        "--max-message",
-        "GATEWAY_MAX_MESSAGE",
-        "16MiB",
-        "The largest WebSocket message, either way.",
-    ),
-    _Option(
-        "max_held",
+    _size("--max-message", default="16MiB", help="The largest WebSocket message, either way."),
+    _size(
         "--max-held",
-        "GATEWAY_MAX_HELD",
-        "512MiB",
-        "What a process holds of bodies, answers and events that it reads whole; half for one key.",
+        default="512MiB",
+        help="What a process holds of bodies, answers and events that it reads whole; half for one "
+        "key.",
     ),
-)
-_COUNTS = (
-    _Option(
-        "max_headers", "--max-headers", "GATEWAY_MAX_HEADERS", "100", "The most headers; then 431."
-    ),
-    _Option(
-        "max_connections",
+    _count("--max-headers", default="100", help="The most headers; then 431."),
+    _count(
         "--max-connections",
-        "GATEWAY_MAX_CONNECTIONS",
-        "10000",
-        "The most connections of a process: an idle one makes room, else the new one is closed.",
+        default="10000",
+        help="The most connections of a process: an idle one makes room, else the new one is "
+        "closed.",
     ),
 )
 
@@ -107,52 +73,7 @@ def listener_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_limits(*args: Any, **given: Any) -> Any:
-        fields = [option.field for option in (*_TIMES, *_SIZES, *_COUNTS)]
-        limits = ListenerLimits(**{field: given.pop(field) for field in fields})
+        limits = ListenerLimits(**{one.name: given.pop(one.name) for one in fields(ListenerLimits)})
         return command(*args, limits=limits, **given)
 
-    wrapped: Callable[..., Any] = with_limits
-    # What is added first is shown last.
-    for options, metavar, read in (
-        (_COUNTS, "N", _read_count),
-        (_SIZES, "SIZE", _read_size),
-        (_TIMES, "DURATION", read_duration),
-    ):
-        for option in reversed(options):
-            wrapped = _added(wrapped, option, metavar, read)
-    return wrapped
-
-
-def _added(
-    command: Callable[..., Any], option: _Option, metavar: str, read: Callback
-) -> Callable[..., Any]:
-    return click.option(
-        option.flag,
-        option.field,
-        metavar=metavar,
-        default=option.default,
-        envvar=option.variable,
-        callback=read,
-        show_default=True,
-        help=option.help,
-    )(command)
-
-
-def _read_size(_: click.Context, option: click.Parameter, text: str) -> int:
-    try:
-        found = size(text)
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param=option) from None
-    return _at_least_one(found, option)
-
-
-def _read_count(_: click.Context, option: click.Parameter, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise click.BadParameter(f"{text!r} is not a number", param=option)
-    return _at_least_one(int(text), option)
-
-
-def _at_least_one(found: int, option: click.Parameter) -> int:
-    if found < 1:
-        raise click.BadParameter("it must be at least 1", param=option)
-    return found
+    return add_options(with_limits, *_OPTIONS)

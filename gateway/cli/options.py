@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,7 +17,24 @@ from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
 from gateway.store.state_dir import KEY_BYTES, own_pepper
 
+T = TypeVar("T")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
+
+
+def setting(flag: str, *name: str, **more: Any) -> Decorator:
+    """An option that GATEWAY_<FLAG> says too. `name`: of its parameter, if another."""
+    variable = "GATEWAY_" + flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, *name, envvar=variable, show_default=True, **more)
+
+
+def add_options(command: Callable[..., Any], *options: Decorator) -> Callable[..., Any]:
+    """`command` with these, in the order in which help shows them."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 # Of commands that print nothing else: a script may say it to all of them.
@@ -25,12 +42,10 @@ json_already_option = click.option(
     "--json", is_flag=True, expose_value=False, help="What is printed is JSON in any case."
 )
 
-policies_option = click.option(
+policies_option = setting(
     "--policies",
     type=click.Path(path_type=Path),
     default=Path("policies"),
-    envvar="GATEWAY_POLICIES",
-    show_default=True,
     help="The directory with the policy files.",
 )
 
@@ -61,23 +76,20 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_store(*args: Any, redis: str | None, state_dir: Path | None, **rest: Any) -> Any:
         return command(*args, store=read_store_settings(redis, state_dir), **rest)
 
-    options = (
+    return add_options(
+        with_store,
+        setting(
+            "--state-dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Where the embedded store lives. Default: .gateway beside policies/.",
+        ),
         click.option(
             "--redis",
             metavar="URL",
             envvar="GATEWAY_REDIS_URL",
             help="Where Redis is. Without it, the embedded store in the state directory.",
         ),
-        click.option(
-            "--state-dir",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="GATEWAY_STATE_DIR",
-            help="Where the embedded store lives. Default: .gateway beside policies/.",
-        ),
     )
-    for option in options:
-        with_store = option(with_store)
-    return with_store
 
 
 def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSettings:
@@ -140,20 +152,20 @@ def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embe
         )
 
 
-def read_duration(_: click.Context, option: click.Parameter, text: str) -> float:
-    """A click callback for options such as `--drain 30s`."""
-    try:
-        return duration(text)
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param=option) from None
+def read_as(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str], T]:
+    """A click callback: what `parse` says of a text is said of the option."""
+
+    def read(_: click.Context, option: click.Parameter, text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), param=option) from None
+
+    return read
 
 
-def read_address(_: click.Context, option: click.Parameter, text: str) -> Address:
-    """A click callback for options such as `--listen 127.0.0.1:8080`."""
-    try:
-        return parse_address(text)
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param=option) from None
+read_duration = read_as(duration)
+read_address = read_as(parse_address)
 
 
 def web_url(source: str, url: str) -> str:

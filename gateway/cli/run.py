@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.options import read_duration
+from gateway.cli.options import read_duration, setting
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
@@ -67,13 +67,7 @@ The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
     help="How long the program may take to end, at a restart or once it was sent TERM or INT, "
     "before it is killed; a second TERM or INT kills it at once.",
 )
-@click.option(
-    "--url",
-    envvar="GATEWAY_URL",
-    default=f"http://{LISTEN}",
-    show_default=True,
-    help="The gateway's data listener.",
-)
+@setting("--url", default=f"http://{LISTEN}", help="The gateway's data listener.")
 @click.option(
     "--poll",
     default="15s",

@@ -18,6 +18,7 @@ from gateway.cli.options import (
     read_admin_store,
     read_duration,
     read_peppers,
+    setting,
     store_options,
     web_url,
 )
@@ -68,108 +69,87 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
 
 
 @click.command(epilog=EPILOG)
-@click.option(
+@setting(
     "--listen",
     metavar="ADDRESS",
     default=LISTEN,
-    envvar="GATEWAY_LISTEN",
     callback=read_address,
-    show_default=True,
     help="Where callers reach the agents.",
 )
-@click.option(
+@setting(
     "--admin-listen",
     metavar="ADDRESS",
     default=ADMIN_LISTEN,
-    envvar="GATEWAY_ADMIN_LISTEN",
     callback=read_address,
-    show_default=True,
     help="Where the admin API, the console and /metrics are; /metrics is keyless on loopback, else "
     "for keys with gateway/read.",
 )
 @store_options
 @policies_option
-@click.option(
+@setting(
     "--workers",
     default=1,
-    envvar="GATEWAY_WORKERS",
-    show_default=True,
     type=click.IntRange(1),
     callback=_check_workers,
     help="Worker processes on the same addresses, one or two a core; at most 64, or four a core. "
     "SIGUSR2 replaces them one by one.",
 )
-@click.option(
+@setting(
     "--max-requests",
     metavar="N",
     default=0,
     type=click.IntRange(0),
-    envvar="GATEWAY_MAX_REQUESTS",
-    show_default=True,
     help="Replace a worker after so many requests, and up to a tenth more; 0: never. One worker "
     "too gets a supervisor then.",
 )
-@click.option(
+@setting(
     "--drain",
     metavar="DURATION",
     default="30s",
-    envvar="GATEWAY_DRAIN",
     callback=read_duration,
-    show_default=True,
     help="How long requests under way may take to end after SIGTERM.",
 )
-@click.option(
+@setting(
     "--stream-unchecked",
     metavar="DURATION",
     default="60s",
-    envvar="GATEWAY_STREAM_UNCHECKED",
     callback=read_duration,
-    show_default=True,
     help="How long open streams live on while Redis cannot be asked for their keys.",
 )
 @listener_options
 @tool_options
-@click.option(
+@setting(
     "--tls-cert",
     type=click.Path(path_type=Path),
-    envvar="GATEWAY_TLS_CERT",
     help="Serve HTTPS, on the admin listener beyond loopback too: the certificate with its chain, "
     "in PEM. A renewed file is taken within 2 s, without a restart.",
 )
-@click.option(
+@setting(
     "--tls-key",
     type=click.Path(path_type=Path),
-    envvar="GATEWAY_TLS_KEY",
     help="Its private key, in PEM, without a password.",
 )
-@click.option(
+@setting(
     "--embedded",
     is_flag=True,
-    envvar="GATEWAY_EMBEDDED",
     help="Allow the embedded store on a gateway that listens beyond loopback.",
 )
-@click.option(
+@setting(
     "--access-log",
     metavar="FILE",
     default="-",
-    envvar="GATEWAY_ACCESS_LOG",
-    show_default=True,
     help="One line a request: a file, '-' for stdout, 'off' for none; a rotated file is made anew.",
 )
-@click.option(
+@setting(
     "--log-format",
     type=click.Choice(FORMATS),
     default="auto",
-    envvar="GATEWAY_LOG_FORMAT",
-    show_default=True,
     help="auto: text on a terminal, JSON elsewhere.",
 )
-@click.option(
+@setting(
     "--log-level",
     type=click.Choice(LOG_LEVELS),
     default="info",
-    envvar="GATEWAY_LOG_LEVEL",
-    show_default=True,
     help="The least that is logged, until the admin API changes it.",
 )
 def serve(

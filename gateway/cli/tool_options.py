@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.options import add_options, setting
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.settings import Settings
 
@@ -32,37 +33,29 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
         children = ChildSettings(isolation, tool_uids, most=max_tools)
         return command(*args, children=children, **rest)
 
-    options = (
-        click.option(
+    return add_options(
+        with_children,
+        setting(
             "--tool-isolation",
             type=click.Choice(("auto", *(one.value for one in Isolation))),
             default="auto",
-            envvar="GATEWAY_TOOL_ISOLATION",
-            show_default=True,
             help="What keeps tools that are programs apart: a user id each (as root), bubblewrap, "
             "or nothing (on loopback only). auto: the first of these that can be had.",
         ),
-        click.option(
+        setting(
             "--tool-uids",
             metavar="FIRST-LAST",
-            envvar="GATEWAY_TOOL_UIDS",
             callback=_read_uids,
             help="User ids for tools, one for each tool and user. Default: a block drawn once.",
         ),
-        click.option(
+        setting(
             "--max-tools",
             metavar="N",
             default=64,
             type=click.IntRange(1),
-            envvar="GATEWAY_MAX_TOOLS",
-            show_default=True,
             help="The most programs of tools that one worker runs at a time.",
         ),
     )
-    wrapped: Callable[..., Any] = with_children
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
 
 
 def with_hidden(settings: Settings, shared: Path | None) -> Settings:

@@ -28,3 +28,10 @@ def size(text: str) -> int:
     if match is None or factor is None:
         raise ValueError(f"{text[:40]!r} is not a size such as 1000, 512KB, 10MB or 1GiB")
     return int(match.group(1)) * factor
+
+
+def count(text: str) -> int:
+    """A whole number; ValueError says that it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(f"{text!r} is not a number")
+    return int(text)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.options import add_options
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import scopes
 from gateway.domain.keys.scopes import Scope
@@ -30,18 +31,17 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         wanted = KeyFilter(consumer, status, _scope(scope), _seconds(expiring_within))
         return command(*args, wanted=wanted, **rest)
 
-    for option in (
-        click.option("--expiring-within", metavar="TIME", help="Only keys that end within 7d."),
-        click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one."),
+    return add_options(
+        with_filter,
+        click.option("--consumer", metavar="NAME", help="Only keys of this consumer."),
         click.option(
             "--status",
             type=click.Choice([state.value for state in State]),
             help="Only keys that a request would find so.",
         ),
-        click.option("--consumer", metavar="NAME", help="Only keys of this consumer."),
-    ):
-        with_filter = option(with_filter)
-    return with_filter
+        click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one."),
+        click.option("--expiring-within", metavar="TIME", help="Only keys that end within 7d."),
+    )
 
 
 def _scope(text: str | None) -> Scope | None:

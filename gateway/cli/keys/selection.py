@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gateway.cli.keys.options import KEY_ID, confirm
+from gateway.cli.options import add_options
 from gateway.domain.errors import UsageError
 from gateway.services.keys.bulk import Act, all_of
 from gateway.services.keys.find import one
@@ -33,14 +34,13 @@ class Selection:
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`ID…`, `--consumer`, `--dry-run`, `--yes`."""
-    for option in (
-        click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID),
-        click.option("--consumer", metavar="NAME", help="All keys of this consumer."),
-        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    return add_options(
+        command,
         click.option("--yes", is_flag=True, help="Do not ask before acting on a consumer's keys."),
-    ):
-        command = option(command)
-    return command
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+        click.option("--consumer", metavar="NAME", help="All keys of this consumer."),
+        click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID),
+    )
 
 
 async def select(keys: KeyStore, selection: Selection, act: Act) -> list[str]:
