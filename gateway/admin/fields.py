@@ -11,7 +11,7 @@ from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry, scopes
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import is_id
-from gateway.domain.units import duration
+from gateway.domain.units import span
 
 T = TypeVar("T")
 
@@ -37,11 +37,6 @@ def told(problem: Exception) -> PydanticCustomError:
 def _expiry(text: str) -> None:
     # Whether it is past is seen when it is used.
     expiry.parse(text, 0)
-
-
-def _span(text: str) -> None:
-    if text != "0":
-        duration(text)
 
 
 def _scope(text: str) -> None:
@@ -81,4 +76,4 @@ Wanted = Annotated[
 ]
 Expiry = Annotated[str, _checked(_expiry)]
 # `24h`; `0` is none.
-Span = Annotated[str, _checked(_span)]
+Span = Annotated[str, _checked(span)]

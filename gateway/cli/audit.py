@@ -5,13 +5,14 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.audit_options import read_audit
-from gateway.cli.options import json_already_option, json_option, store_options
+from gateway.cli.options import json_already_option, json_option, parsed, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.vault_options import known_master_keys
 from gateway.domain.errors import OperationError, UsageError
@@ -170,20 +171,16 @@ def export(store: StoreSettings, since: str | None) -> None:
     'verify --file' reads them, with --partial where the oldest are not among them.
     """
     # A stream's ids begin with the millisecond in which an entry was made.
-    start = _START if since is None else f"{_since(since)}000-0"
+    now = int(time.time())
+    start = _START
+    if since is not None:
+        start = f"{parsed('--since', partial(parse_since, now=now), since)}000-0"
 
     async def work() -> None:
         async for _, record in _records(store, None, start):
             click.echo(record)
 
     asyncio.run(work())
-
-
-def _since(text: str) -> int:
-    try:
-        return parse_since(text, int(time.time()))
-    except ValueError as problem:
-        raise UsageError(f"--since: {problem}.") from None
 
 
 async def _verified(

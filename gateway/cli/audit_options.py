@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.cli.options import seconds_of
+from gateway.cli.options import parsed, seconds_of
 from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Retention, Sync
 from gateway.domain.errors import UsageError
 from gateway.domain.units import count, size
@@ -55,12 +55,7 @@ def _path() -> Path | None:
 
 def _read(name: str, default: T, parse: Callable[[str], T]) -> T:
     text = os.environ.get(name)
-    if not text:
-        return default
-    try:
-        return parse(text)
-    except ValueError as problem:
-        raise UsageError(f"{name}: {problem}.") from None
+    return parsed(name, parse, text) if text else default
 
 
 def _sync(text: str) -> Sync:

@@ -199,10 +199,14 @@ def default_state_dir(start: Path) -> Path:
 
 
 def seconds_of(name: str, default: float) -> float:
+    """What a variable of the environment says."""
     text = os.environ.get(name)
-    if not text:
-        return default
+    return parsed(name, duration, text) if text else default
+
+
+def parsed(source: str, parse: Callable[[str], T], text: str) -> T:
+    """UsageError names `source`, an option or a variable, where `parse` takes no such text."""
     try:
-        return duration(text)
+        return parse(text)
     except ValueError as problem:
-        raise UsageError(f"{name}: {problem}") from None
+        raise UsageError(f"{source}: {problem}.") from None

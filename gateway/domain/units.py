@@ -21,6 +21,11 @@ def duration(text: str) -> float:
     return float(Fraction(number) * factor)
 
 
+def span(text: str) -> float:
+    """The same, or `0` for none."""
+    return 0.0 if text == "0" else duration(text)
+
+
 def size(text: str) -> int:
     """Bytes in `10MB`, `512KiB`, `1000`; ValueError says what is expected."""
     match = _SIZE.fullmatch(text)

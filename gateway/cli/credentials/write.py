@@ -1,7 +1,7 @@
 """`gateway credentials set` and `rotate`: values go in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,14 +14,13 @@ from gateway.cli.credentials.values import (
     read_fields,
     refuse_extra,
 )
-from gateway.cli.options import json_option, store_options
+from gateway.cli.options import json_option, parsed, store_options
 from gateway.cli.output import moment, note, print_json
 from gateway.cli.vault_options import operator, with_vault
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
-from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.settings import StoreSettings
-from gateway.domain.units import duration
+from gateway.domain.units import span
 from gateway.services.credentials.vault import CredentialView, Vault
 
 SET_EPILOG = """\b
@@ -34,23 +33,6 @@ ROTATE_EPILOG = """\b
 Examples:
   printf %s "$NEW" | gateway credentials rotate openai_key --grace 10m
   gateway credentials rotate aliyun --from-file new.json --expires 90d"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What the operator typed, checked before anything is written."""
-
-    expires: str | None
-    max_stale: int | None = None
-    grace: int = 0
-
-    async def expiry(self, vault: Vault) -> int | None:
-        if self.expires is None:
-            return None
-        try:
-            return expiry.parse(self.expires, await vault.now())
-        except ValueError as problem:
-            raise UsageError(f"--expires: {problem}.") from None
 
 
 @click.command("set", epilog=SET_EPILOG)
@@ -84,8 +66,7 @@ def set_credential(
     replaced at once; 'rotate' gives the old value a grace.
     """
     refuse_extra(extra)
-    stale = None if max_stale is None else _whole_seconds("--max-stale", max_stale)
-    given = _Given(expires, stale)
+    stale = None if max_stale is None else parsed("--max-stale", _whole, max_stale)
     fields = read_fields(type_name, from_file)
 
     async def work(vault: Vault) -> CredentialView:
@@ -94,8 +75,8 @@ def set_credential(
                 name,
                 type_name,
                 Version(1, fields),
-                expires_at=await given.expiry(vault),
-                max_stale=given.max_stale,
+                expires_at=await _expiry(expires, vault),
+                max_stale=stale,
                 created_by=operator(),
             )
         )
@@ -132,7 +113,7 @@ def rotate(
     Gateways and agents use it within their poll, without a restart.
     """
     refuse_extra(extra)
-    given = _Given(expires, grace=_whole_seconds("--grace", grace))
+    seconds = parsed("--grace", _whole, grace)
     # The type decides how the value is read, and stdin is read before anything is locked.
     type_name = with_vault(store, note, lambda vault: vault.type_of(name))
     fields: Mapping[str, str] = read_fields(type_name, from_file)
@@ -141,9 +122,9 @@ def rotate(
         return await vault.rotate(
             name,
             fields,
-            given.grace,
-            expires_at=await given.expiry(vault),
-            keep_expiry=given.expires is None,
+            seconds,
+            expires_at=await _expiry(expires, vault),
+            keep_expiry=expires is None,
         )
 
     _print(with_vault(store, note, work), as_json=as_json)
@@ -158,13 +139,14 @@ def _print(view: CredentialView, *, as_json: bool) -> None:
         note(f"The value before may be tried until {moment(view.grace_until)}.")
 
 
-def _whole_seconds(option: str, text: str) -> int:
-    if text == "0":
-        return 0
-    try:
-        seconds = duration(text)
-    except ValueError as problem:
-        raise UsageError(f"{option}: {problem}.") from None
+async def _expiry(expires: str | None, vault: Vault) -> int | None:
+    if expires is None:
+        return None
+    return parsed("--expires", partial(expiry.parse, now=await vault.now()), expires)
+
+
+def _whole(text: str) -> int:
+    seconds = span(text)
     if seconds != int(seconds):
-        raise UsageError(f"{option}: {text!r} is not a whole number of seconds.")
+        raise ValueError(f"{text!r} is not a whole number of seconds")
     return int(seconds)

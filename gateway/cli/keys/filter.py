@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import add_options
+from gateway.cli.options import add_options, parsed
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import scopes
 from gateway.domain.keys.scopes import Scope
@@ -54,9 +54,4 @@ def _scope(text: str | None) -> Scope | None:
 
 
 def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return duration(text)
-    except ValueError as problem:
-        raise UsageError(f"--expiring-within: {problem}.") from None
+    return None if text is None else parsed("--expiring-within", duration, text)

@@ -19,7 +19,7 @@ from gateway.cli.keys.options import (
 )
 from gateway.cli.keys.results import print_changes
 from gateway.cli.keys.selection import Selection, select, selection_options
-from gateway.cli.options import json_option, policies_option, read_peppers, store_options
+from gateway.cli.options import json_option, parsed, policies_option, read_peppers, store_options
 from gateway.cli.output import note
 from gateway.cli.vault_options import operator
 from gateway.crypto.draw import draw
@@ -28,7 +28,7 @@ from gateway.domain.errors import GatewayError, UsageError
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.key import ENVS, Env
 from gateway.domain.settings import StoreSettings
-from gateway.domain.units import duration
+from gateway.domain.units import span
 from gateway.services.keys.bulk import Act, rotations
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
@@ -155,7 +155,7 @@ def rotate(
     A revoked key becomes active again, without grace; a disabled one stays disabled.
     """
     selection = Selection(**named)
-    seconds = _seconds(grace)
+    seconds = parsed("--grace", span, grace)
     if out is None and not (selection.is_single or selection.dry_run):
         raise UsageError("Several keys are not printed: add --out FILE, a new file for them.")
     peppers = Peppers(read_peppers(store))
@@ -205,12 +205,3 @@ class _Turn:
 
     async def _said(self, issued: Issued) -> str:
         return explain_rotated(issued, await self._keys.now(), self._grace)
-
-
-def _seconds(grace: str) -> float:
-    if grace == "0":
-        return 0.0
-    try:
-        return duration(grace)
-    except ValueError as problem:
-        raise UsageError(f"--grace: {problem}.") from None

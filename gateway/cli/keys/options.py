@@ -5,11 +5,13 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from gateway.cli.options import parsed
 from gateway.cli.output import note
 from gateway.cli.vault_options import operators_acts, signing_keys
 from gateway.domain.errors import OperationError, UsageError
@@ -80,10 +82,7 @@ async def expiry_second(keys: KeyStore, text: str | None) -> int | None:
     """The Unix second that `--expires` names, by Redis' clock; 0 for 'never'."""
     if text is None:
         return None
-    try:
-        return expiry.parse(text, await keys.now()) or 0
-    except ValueError as problem:
-        raise UsageError(f"--expires: {problem}.") from None
+    return parsed("--expires", partial(expiry.parse, now=await keys.now()), text) or 0
 
 
 def confirm(question: str, *, yes: bool) -> None:
