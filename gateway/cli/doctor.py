@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.acting import check_vault
 from gateway.cli.logs import configure
 from gateway.cli.options import json_option, policies_option, read_keys, store_options
 from gateway.cli.output import print_json, printable
 from gateway.cli.policies.in_use import orphaned, with_credentials
 from gateway.cli.privacy import keep_private
 from gateway.cli.surroundings import surroundings
-from gateway.cli.vault_options import check_vault, existing_store
+from gateway.cli.vault_options import existing_store
 from gateway.domain.errors import StoreError, UsageError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings

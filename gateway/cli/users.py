@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import click
 
+from gateway.cli.acting import with_acts, with_vault
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.own_place import own_place
-from gateway.cli.vault_options import operators_acts, signing_keys, with_vault
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.links import check_user, read_wanted
@@ -19,7 +18,6 @@ from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
 from gateway.services.credentials.links import Links, NewLink
 from gateway.services.credentials.vault import Vault
-from gateway.store.connections.connect import open_store
 from gateway.store.links import LinkStore
 
 T = TypeVar("T")
@@ -89,7 +87,7 @@ def list_users(store: StoreSettings, as_json: bool) -> None:
 
     open_links = _with_links(store, links_of)
     found: dict[str, list[str]] = {user: [] for user in open_links}
-    for name in with_vault(store, note, ids):
+    for name in with_vault(store, ids):
         if name.owner:
             found.setdefault(name.owner, []).append(name.name)
     rows = [
@@ -134,7 +132,7 @@ def unlink(
                 removed.append(name.name)
         return removed
 
-    removed = with_vault(store, note, work)
+    removed = with_vault(store, work)
     ended = _with_links(store, lambda links, acts: links.end_all_of(user, acts))
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})
@@ -143,12 +141,7 @@ def unlink(
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:
-    masters = signing_keys(store, note)
-
-    async def run() -> T:
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(open_store(store))
-            acts = operators_acts(client, store.prefix, masters, stack)
-            return await work(Links(LinkStore(client, store.prefix), draw), acts)
-
-    return asyncio.run(run())
+    return with_acts(
+        store,
+        lambda client, acts: work(Links(LinkStore(client, store.prefix), draw), acts),
+    )

@@ -54,7 +54,7 @@ class ClosedError(Exception):
     [
         ("serve", ("serve", "--listen", "127.0.0.1:0", "--tls-cert", "half-a-pair.pem")),
         ("run", ("run", "--env", "TOKEN=openai_key", "--url", "http://127.0.0.1:9", "--", "true")),
-        ("vault_options", ("credentials", "list")),
+        ("acting", ("credentials", "list")),
         ("doctor", ("doctor",)),
     ],
 )

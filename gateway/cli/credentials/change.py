@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.acting import with_vault
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.keys.options import confirm, policies_here
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
-from gateway.cli.vault_options import with_vault
 from gateway.domain.credentials import CredentialId
 from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.vault import Vault
@@ -33,7 +33,7 @@ def delete(
     """Remove a credential. Gateways and agents stop using it within their poll."""
     _warn_of_mentions(name, policies)
     confirm(f"Delete the credential '{name}' for good?", yes=yes)
-    with_vault(store, note, lambda vault: vault.delete(name))
+    with_vault(store, lambda vault: vault.delete(name))
     if as_json:
         print_json({"name": str(name), "deleted": True})
     else:
@@ -76,7 +76,7 @@ def rewrap(store: StoreSettings, as_json: bool) -> None:
                 problems.append(one.problem)
         return outcomes, problems
 
-    outcomes, problems = with_vault(store, note, work)
+    outcomes, problems = with_vault(store, work)
     counts = {name: outcomes[name] for name in ("rewrapped", "already", "refused")}
     if as_json:
         print_json({**counts, "problems": problems})

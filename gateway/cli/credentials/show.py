@@ -2,11 +2,11 @@
 
 import click
 
+from gateway.cli.acting import with_vault
 from gateway.cli.credentials.facts import facts
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_facts, print_json, print_table
-from gateway.cli.vault_options import with_vault
 from gateway.domain.credentials import CredentialId
 from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.vault import CredentialView, State, Vault
@@ -26,7 +26,7 @@ def list_credentials(store: StoreSettings, as_json: bool) -> None:
     async def work(vault: Vault) -> list[CredentialView]:
         return await vault.all()
 
-    found = with_vault(store, note, work)
+    found = with_vault(store, work)
     if as_json:
         print_json({"credentials": [facts(view) for view in found]})
         return
@@ -47,7 +47,7 @@ def list_credentials(store: StoreSettings, as_json: bool) -> None:
 @store_options
 def show(store: StoreSettings, as_json: bool, name: CredentialId) -> None:
     """Show all there is to know of a credential but its value."""
-    view = with_vault(store, note, lambda vault: vault.show(name))
+    view = with_vault(store, lambda vault: vault.show(name))
     if as_json:
         print_json(facts(view))
         return

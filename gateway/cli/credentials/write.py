@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.acting import operator, with_vault
 from gateway.cli.credentials.facts import facts
 from gateway.cli.credentials.values import (
     CREDENTIAL,
@@ -16,7 +17,6 @@ from gateway.cli.credentials.values import (
 )
 from gateway.cli.options import json_option, parsed, store_options
 from gateway.cli.output import moment, note, print_json
-from gateway.cli.vault_options import operator, with_vault
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.keys import expiry
 from gateway.domain.settings import StoreSettings
@@ -81,7 +81,7 @@ def set_credential(
             )
         )
 
-    view = with_vault(store, note, work)
+    view = with_vault(store, work)
     _print(view, as_json=as_json)
 
 
@@ -115,7 +115,7 @@ def rotate(
     refuse_extra(extra)
     seconds = parsed("--grace", _whole, grace)
     # The type decides how the value is read, and stdin is read before anything is locked.
-    type_name = with_vault(store, note, lambda vault: vault.type_of(name))
+    type_name = with_vault(store, lambda vault: vault.type_of(name))
     fields: Mapping[str, str] = read_fields(type_name, from_file)
 
     async def work(vault: Vault) -> CredentialView:
@@ -127,7 +127,7 @@ def rotate(
             keep_expiry=expires is None,
         )
 
-    _print(with_vault(store, note, work), as_json=as_json)
+    _print(with_vault(store, work), as_json=as_json)
 
 
 def _print(view: CredentialView, *, as_json: bool) -> None:

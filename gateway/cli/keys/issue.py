@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.acting import operator
 from gateway.cli.keys.issued import KeyFile, explain_created, explain_rotated, print_issued
 from gateway.cli.keys.options import (
     choose_plan,
@@ -21,7 +22,6 @@ from gateway.cli.keys.results import print_changes
 from gateway.cli.keys.selection import Selection, select, selection_options
 from gateway.cli.options import json_option, parsed, policies_option, read_peppers, store_options
 from gateway.cli.output import note
-from gateway.cli.vault_options import operator
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import GatewayError, UsageError

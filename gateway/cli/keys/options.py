@@ -1,19 +1,17 @@
 """What the `keys` commands share: ids, questions to the operator, the plans, the store."""
 
-import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from gateway.cli.acting import with_acts
 from gateway.cli.options import parsed
 from gateway.cli.output import note
-from gateway.cli.vault_options import operators_acts, signing_keys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
@@ -24,7 +22,6 @@ from gateway.domain.policies.plans import DEFAULT_PLAN, Plan
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.audited import AuditedKeys
-from gateway.store.connections.connect import open_store
 from gateway.store.keys import KeyStore
 
 T = TypeVar("T")
@@ -34,18 +31,14 @@ _ID_IN_KEY = re.compile(r"agk_(?:live|test)_([0-9A-Za-z]{12})(?![0-9A-Za-z])", r
 
 def with_keys(store: StoreSettings, work: Callable[[KeyStore], Awaitable[T]]) -> T:
     """Run `work` on the key records; what it changes is in the audit first."""
-    masters = signing_keys(store, note)
 
     def unrecorded(key_id: str) -> None:
         note(f"The revocation of key {key_id} has no audit record: it could not be written.")
 
-    async def run() -> T:
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(open_store(store))
-            acts = operators_acts(client, store.prefix, masters, stack)
-            return await work(AuditedKeys(client, store.prefix, acts, unrecorded))
-
-    return asyncio.run(run())
+    return with_acts(
+        store,
+        lambda client, acts: work(AuditedKeys(client, store.prefix, acts, unrecorded)),
+    )
 
 
 class KeyIdType(click.ParamType[str]):

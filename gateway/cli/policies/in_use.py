@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+from gateway.cli.acting import check_vault
 from gateway.cli.output import note
-from gateway.cli.vault_options import check_vault
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
