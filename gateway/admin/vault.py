@@ -18,6 +18,7 @@ from gateway.domain.credentials import (
 from gateway.domain.errors import UsageError
 from gateway.domain.keys.reach import places_of
 from gateway.domain.links import check_user, read_wanted
+from gateway.services.credentials.links import by_user
 from gateway.services.credentials.usable import check_usable
 from gateway.services.credentials.vault import CredentialView
 
@@ -179,14 +180,10 @@ async def link(backend: Backend, call: Call) -> Told:
 
 async def list_users(backend: Backend, call: Call) -> Told:
     waiting = await backend.links.waiting()
-    found: dict[str, list[str]] = {user: [] for user in waiting}
-    for view in await backend.vault_for(call.caller.actor).all():
-        name = parse_id(view.name)
-        if name.owner:
-            found.setdefault(name.owner, []).append(name.name)
+    brought = by_user(await backend.vault_for(call.caller.actor).names(), waiting)
     users = [
-        UserShape(user=user, credentials=sorted(names), link_seconds=waiting.get(user))
-        for user, names in sorted(found.items())
+        UserShape(user=user, credentials=names, link_seconds=waiting.get(user))
+        for user, names in brought.items()
     ]
     return Told(UserList(users=users))
 

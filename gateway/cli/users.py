@@ -12,11 +12,10 @@ from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.own_place import own_place
 from gateway.crypto.draw import draw
-from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.links import check_user, read_wanted
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
-from gateway.services.credentials.links import Links, NewLink
+from gateway.services.credentials.links import Links, NewLink, by_user
 from gateway.services.credentials.vault import Vault
 from gateway.store.links import LinkStore
 
@@ -79,20 +78,11 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
 def list_users(store: StoreSettings, as_json: bool) -> None:
     """Who has credentials of their own, which, and whose links are open."""
 
-    async def ids(vault: Vault) -> list[CredentialId]:
-        return [parse_id(view.name) for view in await vault.all()]
-
-    async def links_of(links: Links, _: Acts) -> dict[str, int]:
-        return await links.waiting()
-
-    open_links = _with_links(store, links_of)
-    found: dict[str, list[str]] = {user: [] for user in open_links}
-    for name in with_vault(store, ids):
-        if name.owner:
-            found.setdefault(name.owner, []).append(name.name)
+    open_links = _with_links(store, lambda links, _: links.waiting())
+    brought = by_user(with_vault(store, Vault.names), open_links)
     rows = [
-        {"user": user, "credentials": sorted(names), "link_seconds": open_links.get(user)}
-        for user, names in sorted(found.items())
+        {"user": user, "credentials": names, "link_seconds": open_links.get(user)}
+        for user, names in brought.items()
     ]
     if as_json:
         print_json({"users": rows})
@@ -125,8 +115,7 @@ def unlink(
 
     async def work(vault: Vault) -> list[str]:
         removed = []
-        for view in await vault.all():
-            name = parse_id(view.name)
+        for name in await vault.names():
             if name.owner == user and (only is None or name.name in only):
                 await vault.delete(name)
                 removed.append(name.name)

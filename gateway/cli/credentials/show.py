@@ -22,11 +22,7 @@ Examples:
 @store_options
 def list_credentials(store: StoreSettings, as_json: bool) -> None:
     """List credentials: names, types, versions and states, never values."""
-
-    async def work(vault: Vault) -> list[CredentialView]:
-        return await vault.all()
-
-    found = with_vault(store, work)
+    found = with_vault(store, Vault.all)
     if as_json:
         print_json({"credentials": [facts(view) for view in found]})
         return

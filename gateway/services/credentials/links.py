@@ -1,11 +1,12 @@
 """Users connect themselves: links are made by operators, and used once, by one browser."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from gateway.domain.audit.record import Named
+from gateway.domain.credentials import CredentialId
 from gateway.domain.links import Link, Wanted
 from gateway.services.audit.acts import Acts
 from gateway.store.links import LinkStore
@@ -29,6 +30,15 @@ class NewLink:
     def url(self, data_listener: str) -> str:
         """What the user opens, where the data listener is reached at this URL."""
         return data_listener.rstrip("/") + self.path
+
+
+def by_user(names: Iterable[CredentialId], users: Iterable[str]) -> dict[str, list[str]]:
+    """What each user has brought, in the order of users; of `users` also who has nothing yet."""
+    found: dict[str, list[str]] = {user: [] for user in users}
+    for name in names:
+        if name.owner:
+            found.setdefault(name.owner, []).append(name.name)
+    return {user: sorted(theirs) for user, theirs in sorted(found.items())}
 
 
 class Links:
