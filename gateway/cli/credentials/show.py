@@ -1,9 +1,10 @@
 """`gateway credentials list` and `show`. No value is ever printed."""
 
+from dataclasses import asdict
+
 import click
 
 from gateway.cli.acting import with_vault
-from gateway.cli.credentials.facts import facts
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_facts, print_json, print_table
@@ -24,7 +25,7 @@ def list_credentials(store: StoreSettings, as_json: bool) -> None:
     """List credentials: names, types, versions and states, never values."""
     found = with_vault(store, Vault.all)
     if as_json:
-        print_json({"credentials": [facts(view) for view in found]})
+        print_json({"credentials": [asdict(view) for view in found]})
         return
     print_table(
         ("NAME", "TYPE", "STATE", "VERSION", "FIELDS", "EXPIRES", "MAX STALE", "GRACE UNTIL"),
@@ -45,7 +46,7 @@ def show(store: StoreSettings, as_json: bool, name: CredentialId) -> None:
     """Show all there is to know of a credential but its value."""
     view = with_vault(store, lambda vault: vault.show(name))
     if as_json:
-        print_json(facts(view))
+        print_json(asdict(view))
         return
     print_facts(
         (

@@ -1,13 +1,13 @@
 """`gateway credentials set` and `rotate`: values go in."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import click
 
 from gateway.cli.acting import operator, with_vault
-from gateway.cli.credentials.facts import facts
 from gateway.cli.credentials.values import (
     CREDENTIAL,
     extra_argument,
@@ -132,7 +132,7 @@ def rotate(
 
 def _print(view: CredentialView, *, as_json: bool) -> None:
     if as_json:
-        print_json(facts(view))
+        print_json(asdict(view))
         return
     note(f"Credential '{view.name}' is at version {view.version}; its value is never shown again.")
     if view.grace_until is not None:

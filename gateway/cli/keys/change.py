@@ -1,12 +1,12 @@
 """`gateway keys revoke`, `disable`, `enable`, `update` and `delete`."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.keys.facts import facts, print_key
+from gateway.cli.keys.facts import print_key
 from gateway.cli.keys.options import (
     KEY_ID,
     choose_plan,
@@ -116,7 +116,7 @@ def update(
         record, _ = await lifecycle.update(keys, key_id, whole, plans=plans)
         return view(record, await keys.now())
 
-    print_key(facts(with_keys(store, work)), as_json=as_json)
+    print_key(asdict(with_keys(store, work)), as_json=as_json)
 
 
 @click.command(epilog="\b\nExample:\n  gateway keys delete 4xT9mQ2LrB7c --yes")

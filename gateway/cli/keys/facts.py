@@ -17,18 +17,13 @@ TIMES = {"expires_at", "grace_until", "created_at", "rotated_at", "revoked_at"}
 TIMES |= {"last_used_at", "previous_last_used_at"}
 
 
-def facts(key: KeyView) -> dict[str, Any]:
-    """The JSON shape of a key in `list` and `update`."""
-    return asdict(key)
-
-
 def all_facts(
     record: KeyRecord, key: KeyView, used: LastUsed, plans: Mapping[str, Plan] | None
 ) -> dict[str, Any]:
-    """The JSON shape of `show`: `effective_limits` is null where the policies cannot be read, and
+    """What `show` prints as JSON: `effective_limits` is null where the policies cannot be read, and
     has nothing of a plan that is not enforced."""
     limits, problem = (None, "") if plans is None else _effective(record, plans)
-    return facts(key) | {
+    return asdict(key) | {
         "problem": key.problem or problem,
         "effective_limits": limits,
         "last_used_at": used.current,

@@ -84,6 +84,18 @@ def explain_rotated(issued: Issued, now: int, grace: float) -> str:
             return said
 
 
+def new_file(path: Path, otherwise: str = "") -> int:
+    """A file that only its owner reads, opened to be written; OperationError where there is one,
+    and, with `otherwise`, where it cannot be made."""
+    try:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
+    except FileExistsError:
+        raise OperationError(f"{path} exists and is not overwritten: name a new file.") from None
+    except OSError as problem:
+        told = f"{path} cannot be made: {problem.strerror}. {otherwise}"
+        raise OperationError(told.rstrip()) from None
+
+
 class KeyFile:
     """A new file of keys, mode 0600, one JSON object a line. Each key is on disk before the next
     is made. A file that got no key is removed."""
@@ -93,16 +105,7 @@ class KeyFile:
         self._count = 0
 
     def __enter__(self) -> "KeyFile":
-        try:
-            self._file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
-        except FileExistsError:
-            raise OperationError(
-                f"{self._path} exists and is not overwritten: name a new file."
-            ) from None
-        except OSError as problem:
-            raise OperationError(
-                f"{self._path} cannot be made: {problem.strerror}. Nothing was rotated."
-            ) from None
+        self._file = new_file(self._path, "Nothing was rotated.")
         return self
 
     def add(self, issued: Issued) -> None:

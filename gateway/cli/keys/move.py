@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from gateway.cli.keys.filter import filter_options
-from gateway.cli.keys.issued import OWNER_ONLY
+from gateway.cli.keys.issued import new_file
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
 from gateway.cli.keys.results import print_changes
 from gateway.cli.options import json_option, policies_option, read_peppers, store_options
@@ -100,12 +100,7 @@ def _destination(path: Path | None) -> Iterator[Callable[[str], object]]:
     if path is None:
         yield click.echo
         return
-    try:
-        number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
-    except FileExistsError:
-        raise OperationError(f"{path} exists and is not overwritten: name a new file.") from None
-    except OSError as problem:
-        raise OperationError(f"{path} cannot be made: {problem.strerror}.") from None
+    number = new_file(path)
     try:
         with os.fdopen(number, "w", encoding="ascii") as file:
             yield lambda text: file.write(f"{text}\n")

@@ -1,11 +1,12 @@
 """`gateway keys list` and `show`. No hash and no tag is ever printed."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.keys.facts import all_facts, facts, print_key
+from gateway.cli.keys.facts import all_facts, print_key
 from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
 from gateway.cli.options import json_option, policies_option, store_options
@@ -51,7 +52,7 @@ def list_keys(
 
     found = with_keys(store, work)
     if as_json:
-        print_json({"keys": [facts(key) for key in found.keys], "next": found.next})
+        print_json({"keys": [asdict(key) for key in found.keys], "next": found.next})
         return
     print_table(
         ("ID", "CONSUMER", "STATE", "PLAN", "SCOPES", "EXPIRES", "LABEL"),
