@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -38,7 +38,7 @@ from gateway.domain.keys.views import KeyView, view
 from gateway.domain.policies.plans import DEFAULT_PLAN
 from gateway.services.keys import lifecycle
 from gateway.services.keys.find import one
-from gateway.services.keys.issue import Issued, Issuer
+from gateway.services.keys.issue import Issuer
 from gateway.services.keys.lifecycle import KeyChange
 from gateway.store.keys import KeyStore
 
@@ -100,7 +100,7 @@ async def create(backend: Backend, call: Call) -> Told:
         call.header(b"idempotency-key"),
         canary=asked.canary,
     )
-    return _issued(issued, 201)
+    return Told(IssuedShape(**issued.told()), 201)
 
 
 async def update(backend: Backend, call: Call) -> Told:
@@ -155,7 +155,8 @@ async def rotate(backend: Backend, call: Call) -> Told:
     issuer = Issuer(keys, backend.peppers, draw)
     grace = seconds("grace", asked.grace)
     marker = call.header(b"idempotency-key")
-    return _issued(await issuer.rotate(call.parts["id"], grace, marker), 200)
+    issued = await issuer.rotate(call.parts["id"], grace, marker)
+    return Told(IssuedShape(**issued.told()))
 
 
 async def _fields(backend: Backend, keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
@@ -213,20 +214,6 @@ def _expected(call: Call) -> str:
         return ""
     # What names none can match none.
     return " ".join(_TAG.findall(wanted)) or "none"
-
-
-def _issued(issued: Issued, status: int) -> Told:
-    record = issued.record
-    expires: Any = int(record.expires_at) if record.expires_at else None
-    shape = IssuedShape(
-        id=record.id,
-        key=issued.key.text,
-        consumer=record.consumer,
-        scopes=tuple(record.scopes.split()),
-        plan=record.plan or None,
-        expires_at=expires,
-    )
-    return Told(shape, status)
 
 
 def _changed(change: KeyChange) -> Told:

@@ -6,7 +6,6 @@ import os
 import shlex
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import click
 
@@ -20,24 +19,11 @@ from gateway.services.keys.issue import Issued
 OWNER_ONLY = 0o600
 
 
-def shape(issued: Issued) -> dict[str, Any]:
-    """What `create` and `rotate` print as JSON; `plan` and `expires_at` null where none."""
-    key = view(issued.record, 0)
-    return {
-        "id": key.id,
-        "key": issued.key.text,
-        "consumer": key.consumer,
-        "scopes": list(key.scopes),
-        "plan": key.plan,
-        "expires_at": key.expires_at,
-    }
-
-
 def print_issued(issued: Issued, *, as_json: bool) -> None:
     """The key on stdout; OperationError where stdout is full or closed."""
     try:
         if as_json:
-            print_json(shape(issued))
+            print_json(issued.told())
         else:
             click.echo(issued.key.text)
     except OSError as problem:
@@ -109,7 +95,7 @@ class KeyFile:
         return self
 
     def add(self, issued: Issued) -> None:
-        line = json.dumps(shape(issued)).encode() + b"\n"
+        line = json.dumps(issued.told()).encode() + b"\n"
         try:
             while line:
                 line = line[os.write(self._file, line) :]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any
 
 from gateway.crypto.argon2 import hash_key
 from gateway.crypto.tags import Peppers
@@ -16,7 +17,7 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
-from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord
+from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time
 from gateway.store.keys import KeyStore, NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * 86400
@@ -46,6 +47,18 @@ class Issued:
     key: Key
     record: KeyRecord
     repeated: bool
+
+    def told(self) -> dict[str, Any]:
+        """What its owner is told, this once; `plan` and `expires_at` None where none."""
+        record = self.record
+        return {
+            "id": record.id,
+            "key": self.key.text,
+            "consumer": record.consumer,
+            "scopes": record.scopes.split(),
+            "plan": record.plan or None,
+            "expires_at": unix_time(record.expires_at),
+        }
 
 
 class Issuer:
