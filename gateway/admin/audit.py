@@ -116,7 +116,7 @@ def _standing(call: Call) -> Standing:
     return holds
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/audit", "Audit records", POWERS, records, AuditShape, query=AuditQuery),
     Route(
         "GET",

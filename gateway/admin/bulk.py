@@ -154,7 +154,7 @@ def _result(key_id: str, key: KeyView | None, done: _Done, refused: str) -> Bulk
     )
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/keys/bulk",

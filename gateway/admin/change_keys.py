@@ -222,7 +222,7 @@ def _changed(change: KeyChange) -> Told:
     return Told(change)
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/keys",

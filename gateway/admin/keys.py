@@ -57,7 +57,7 @@ def keys_of(backend: Backend, call: Call) -> AuditedKeys:
     return backend.keys(call.caller.actor, unrecorded)
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/keys", "List keys", READ, list_keys, KeyPage, query=ListQuery),
     Route("GET", "/keys/{id}", "Show a key", READ, show, KeyView),
 )

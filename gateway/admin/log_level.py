@@ -49,7 +49,7 @@ async def change(backend: Backend, call: Call) -> Told:
     return _shape(backend)
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/log-level", "How much is logged", ("read",), show, LevelShape),
     Route("PUT", "/log-level", "Log more or less", (), change, LevelShape, LevelBody),
 )

@@ -30,7 +30,7 @@ _PROBLEM = {
 }
 
 
-def openapi(routes: Sequence[Route[Any]], version: str) -> dict[str, Any]:
+def openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
     kinds = {kind: None for route in routes for kind in (route.answer, route.body) if kind}
     references, schema = TypeAdapter.json_schemas(
         [(kind, "serialization", adapter(kind)) for kind in kinds],
@@ -53,7 +53,7 @@ def openapi(routes: Sequence[Route[Any]], version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route[Any], references: Mapping[type, Any]) -> dict[str, Any]:
+def _operation(route: Route, references: Mapping[type, Any]) -> dict[str, Any]:
     powers = " or ".join(f"`gateway/{power}`" for power in (*route.powers, "admin"))
     answer = {route.media: {"schema": references[route.answer]}}
     told = {"description": "Done", "content": answer}
@@ -74,7 +74,7 @@ def _operation(route: Route[Any], references: Mapping[type, Any]) -> dict[str, A
     return operation
 
 
-def _parameters(route: Route[Any]) -> list[dict[str, Any]]:
+def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in route.parameters

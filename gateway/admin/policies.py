@@ -185,7 +185,7 @@ async def explain(backend: Backend, call: Call) -> Told:
     )
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/policies", "What is in force", ("read",), show, PoliciesShape),
     Route("POST", "/policies/reload", "Read the files now", (), reload, ReloadShape),
     Route("POST", "/policies/check", "Check a text", ("read",), check, CheckShape, CheckBody),

@@ -150,7 +150,7 @@ def _said(problem: str, used: Uses) -> str:
 
 _CREDENTIAL, _OF_USER = "/credentials/{name}", "/users/{user}/credentials/{name}"
 _TOLD = "Where a credential may go, and who used it"
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         "/keys/{id}/reach",

@@ -12,11 +12,10 @@ from gateway.admin import (
     tools,
     vault,
 )
-from gateway.admin.backend import Backend
 from gateway.admin.routing import ADMIN, ApiError, Route, find_route
 from gateway.domain.errors import Code, Denied
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     *keys.ROUTES,
     *change_keys.ROUTES,
     *bulk.ROUTES,

@@ -2,17 +2,15 @@
 written, so that neither can say what the other does not."""
 
 import re
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl
+from typing import Any, TypeVar
 
-import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from gateway.admin.backend import Backend
 from gateway.domain.errors import (
     ChangedError,
     GatewayError,
@@ -22,18 +20,17 @@ from gateway.domain.errors import (
     UsageError,
 )
 from gateway.domain.keys.scopes import Grants, Scope
-from gateway.protocol import strict_json
-from gateway.protocol.http.reply import Reply, Streamed
 
 PREFIX = "/admin/v1"
 ADMIN = "admin"
 JSON = "application/json"
-LONGEST_BODY = 512 * 1024
-_NO_REVISION = f"If-Match is not compared here: leave it out, or see {PREFIX}/openapi.json."
-_GUARDS = ("If-Match", "Idempotency-Key")
+_FAILURES: tuple[tuple[type[GatewayError], int, str], ...] = (
+    (MissingError, 404, "not_found"),
+    (ChangedError, 412, "changed"),
+    (OperationError, 409, "refused"),
+    (StoreError, 503, "store_unavailable"),
+)
 _PARAMETER = re.compile(r"\{(\w+)\}")
-
-Backend = TypeVar("Backend")
 
 
 class Shape(BaseModel):
@@ -118,7 +115,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Route(Generic[Backend]):
+class Route:
     """`powers`: any of `gateway/<power>` is enough, as is `gateway/admin`. `media`: the type of the
     answer."""
 
@@ -144,9 +141,7 @@ class Route(Generic[Backend]):
         return _PARAMETER.findall(self.path)
 
 
-def find_route(
-    routes: Iterable[Route[Backend]], method: str, path: str
-) -> tuple[Route[Backend], Mapping[str, str]]:
+def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]]:
     """The route, and the parts of its path; ApiError 404 or 405 where there is none."""
     allowed = []
     for route in routes:
@@ -173,78 +168,14 @@ def scope_denied(told: str, power: str) -> ApiError:
     return ApiError(403, "scope_denied", told, facts={"required_scope": f"gateway/{power}"})
 
 
-class Api(Generic[Backend]):
-    """Answers what is under PREFIX; Problem answers are made of what handlers raise."""
-
-    def __init__(self, backend: Backend, routes: Sequence[Route[Backend]]) -> None:
-        self._backend = backend
-        self.routes = tuple(routes)
-
-    def find(self, method: str, path: str) -> tuple[Route[Backend], Mapping[str, str]]:
-        return find_route(self.routes, method, path)
-
-    async def answer(
-        self,
-        route: Route[Backend],
-        parts: Mapping[str, str],
-        caller: Caller,
-        query: bytes,
-        headers: Mapping[bytes, bytes],
-        body: bytes,
-    ) -> Reply | Streamed:
-        if not caller.may(route.powers):
-            needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
-            raise scope_denied(f"This needs a key with {needed}.", (*route.powers, ADMIN)[0])
-        if route.method != "GET":
-            _check_guards(route.headers, headers)
-        call = Call(caller, parts, headers, _query(route.query, query), _body(route.body, body))
-        try:
-            told = await route.handler(self._backend, call)
-        except UsageError as problem:
-            raise bad_field(problem.about or "request", str(problem)) from None
-        except MissingError as problem:
-            raise ApiError(404, "not_found", str(problem)) from None
-        except ChangedError as problem:
-            raise ApiError(412, "changed", str(problem)) from None
-        except OperationError as problem:
-            raise ApiError(409, "refused", str(problem)) from None
-        except StoreError as problem:
-            raise ApiError(503, "store_unavailable", str(problem)) from None
-        return reply_of(told)
-
-
-def _check_guards(read: Sequence[str], headers: Mapping[bytes, bytes]) -> None:
-    """ApiError 400 where a header that is to keep an act from doing harm would keep it from none.
-    `read`: those that the route reads."""
-    if b"if-match" in headers and "If-Match" not in read:
-        raise ApiError(400, "bad_request", _NO_REVISION)
-    for guard in _GUARDS:
-        # A client that lost what it wanted to send.
-        if headers.get(guard.lower().encode()) == b"":
-            raise ApiError(
-                400, "bad_request", f"{guard} is empty: give it a value or leave it out."
-            )
-
-
-def _query(shape: type[Shape], raw: bytes) -> Shape:
-    pairs = parse_qsl(raw.lstrip(b"?").decode("ascii", "replace"), keep_blank_values=True)
-    for name, times in Counter(name for name, _ in pairs).items():
-        if times > 1:
-            raise bad_field(name, "It is there twice.")
-    return checked(shape, dict(pairs))
-
-
-def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
-    if shape is None:
-        return None
-    try:
-        data = strict_json.read(raw or b"{}")
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        told = "The body has to be a JSON object, with each name once."
-        raise ApiError(400, "bad_request", told)
-    return checked(shape, data, strict=True)
+def api_error(problem: GatewayError) -> ApiError:
+    """The answer to a request whose handler raised `problem`."""
+    if isinstance(problem, UsageError):
+        return bad_field(problem.about or "request", str(problem))
+    for kind, status, code in _FAILURES:
+        if isinstance(problem, kind):
+            return ApiError(status, code, str(problem))
+    raise problem
 
 
 def bad_field(name: str, message: str) -> ApiError:
@@ -274,39 +205,7 @@ def checked(shape: type[Checked], data: Any, *, strict: bool = False) -> Checked
         raise ApiError(422, "invalid", told, errors) from None
 
 
-def reply_of(told: Told) -> Reply | Streamed:
-    headers = (("Content-Type", told.media), ("Cache-Control", "no-store"), *told.headers)
-    if told.pieces is not None:
-        return Streamed(told.status, headers, told.pieces)
-    kind_of_data: Any = type(told.data)
-    return Reply(told.status, headers, adapter(kind_of_data).dump_json(told.data))
-
-
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """What writes and describes answers of this type."""
     return TypeAdapter(kind)
-
-
-def problem_reply(problem: ApiError, request_id: str) -> Reply:
-    told: dict[str, Any] = {
-        **problem.facts,
-        "type": "about:blank",
-        "title": problem.code.replace("_", " "),
-        "status": problem.status,
-        "detail": str(problem),
-        "code": problem.code,
-        "request_id": request_id,
-    }
-    if problem.errors:
-        told["errors"] = problem.errors
-    headers: tuple[tuple[str, str], ...] = (
-        ("Content-Type", "application/problem+json"),
-        ("Cache-Control", "no-store"),
-    )
-    if problem.allow:
-        headers += (("Allow", ", ".join(problem.allow)),)
-    again = problem.status == 503
-    headers += (("Retry-After", "1") if again else ("x-should-retry", "false"),)
-    denied = problem.code if problem.status == 403 else ""
-    return Reply(problem.status, headers, orjson.dumps(told), denied)

@@ -126,7 +126,7 @@ async def health(backend: Backend, _: Call) -> Told:
 
 
 READ = ("read",)
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         "/usage",

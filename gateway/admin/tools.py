@@ -169,7 +169,7 @@ def _agent(backend: Backend, name: str) -> Agent:
     return agent
 
 
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         "/tools",

@@ -189,7 +189,7 @@ async def list_users(backend: Backend, call: Call) -> Told:
 
 
 READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
-ROUTES: tuple[Route[Backend], ...] = (
+ROUTES: tuple[Route, ...] = (
     Route("GET", "/credentials", "List credentials", READ, list_credentials, CredentialList),
     Route("GET", "/credentials/{name}", "Show a credential", READ, show, UsedCredential),
     Route("PUT", "/credentials/{name}", "Keep a credential", WRITE, put, UsedCredential, SetBody),

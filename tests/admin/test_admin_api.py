@@ -28,13 +28,13 @@ PROBLEM = "application/problem+json"
 SALES = {"consumer": "sales", "scopes": ["agents/*"]}
 
 
-def spelled(route: Route[Any]) -> str:
+def spelled(route: Route) -> str:
     return re.sub(r"\{\w+\}", "aaaaaaaaaaaa", route.path)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_each_route_is_for_the_powers_that_it_names_and_no_others(
-    world: World, ask: Ask, route: Route[Any]
+    world: World, ask: Ask, route: Route
 ) -> None:
     assert (await ask(None, route.method, spelled(route))).json["code"] == "key_missing"
     outsider = await world.issue("agents/*", "models/*", "gateway/credentials")

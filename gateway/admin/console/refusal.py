@@ -4,16 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.admin.routing import ApiError
-from gateway.domain.errors import (
-    ChangedError,
-    Denied,
-    GatewayError,
-    MissingError,
-    OperationError,
-    StoreError,
-    UsageError,
-)
+from gateway.admin.routing import ApiError, api_error
+from gateway.domain.errors import Denied, GatewayError, UsageError
 
 TITLES = MappingProxyType(
     {
@@ -26,13 +18,6 @@ TITLES = MappingProxyType(
         "busy": "Wait a moment, then try again",
         "store_unavailable": "Redis does not answer",
     }
-)
-_KINDS: tuple[tuple[type[GatewayError], int, str], ...] = (
-    (UsageError, 422, "invalid"),
-    (MissingError, 404, "not_found"),
-    (ChangedError, 412, "changed"),
-    (OperationError, 409, "refused"),
-    (StoreError, 503, "store_unavailable"),
 )
 
 
@@ -51,11 +36,9 @@ class Refusal:
 
 
 def refusal_of(problem: GatewayError) -> Refusal:
-    if isinstance(problem, ApiError):
-        return Refusal(problem.status, problem.code, str(problem), problem.errors)
     if isinstance(problem, Denied):
         return Refusal(problem.denial.status, problem.denial.name, str(problem))
-    for kind, status, code in _KINDS:
-        if isinstance(problem, kind):
-            return Refusal(status, code, str(problem))
-    raise problem
+    if isinstance(problem, UsageError):
+        return Refusal(422, "invalid", str(problem))
+    told = problem if isinstance(problem, ApiError) else api_error(problem)
+    return Refusal(told.status, told.code, str(told), told.errors)
