@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
+from gateway.store.keys import KeyStore
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -77,6 +78,11 @@ async def client(store: StoreSettings) -> AsyncIterator[Redis]:
     made: Redis = Redis.from_url(store.url, decode_responses=True)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def keys(client: Redis) -> KeyStore:
+    return KeyStore(client)
 
 
 @pytest.fixture

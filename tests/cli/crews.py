@@ -20,8 +20,8 @@ from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
+from tests.cli.commands import MASTER
 from tests.cli.serving import PATIENCE, Connection, Served, serving
-from tests.cli.vault_commands import MASTER
 from tests.flows.world import PEPPER, listening
 
 

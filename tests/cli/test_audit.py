@@ -13,13 +13,7 @@ from redis import Redis
 
 from gateway.domain.audit.record import digest
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND
-from tests.cli.vault_commands import OTHER_MASTER, VaultCommands
-
-
-@pytest.fixture
-def vault(store: StoreSettings, tmp_path: Path) -> VaultCommands:
-    return VaultCommands(store, tmp_path)
+from tests.cli.commands import COMMAND, OTHER_MASTER, VaultCommands
 
 
 @pytest.fixture

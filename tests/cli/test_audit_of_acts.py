@@ -4,15 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import Commands
-
-
-@pytest.fixture
-def keys(store: StoreSettings, tmp_path: Path) -> Commands:
-    return Commands(store, tmp_path)
+from tests.cli.commands import Commands
 
 
 def acts(keys: Commands) -> list[tuple[str, str, str]]:

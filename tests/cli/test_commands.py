@@ -13,7 +13,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli.main import root
-from tests.cli.key_commands import COMMAND
+from tests.cli.commands import COMMAND
 
 
 def every_command(

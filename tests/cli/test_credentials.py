@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +11,10 @@ from redis import Redis
 from gateway.crypto.envelope import Envelope, MasterKeys, master_key_id
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND
-from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
+from tests.cli.commands import COMMAND, MASTER, OTHER_MASTER, VaultCommands
 
 ENVELOPE, BOTH = Envelope(MasterKeys((b"m" * 32,))), Envelope(MasterKeys((b"n" * 32, b"m" * 32)))
 SECRET = "sk-marked-4f9a8b7c6d5e"
-
-
-@pytest.fixture
-def vault(store: StoreSettings, tmp_path: Path) -> VaultCommands:
-    return VaultCommands(store, tmp_path)
 
 
 @pytest.fixture
@@ -268,7 +261,7 @@ def test_with_the_wrong_master_key_nothing_is_read_or_written(
 ) -> None:
     vault.set("aa", SECRET)
     before = {name: redis.dump(name) for name in redis.keys("*")}
-    wrong = VaultCommands(store, vault.folder, OTHER_MASTER)
+    wrong = VaultCommands(store, vault.folder, master=OTHER_MASTER)
     for words in (("set", "bb", "--type", "api_key"), ("rotate", "aa")):
         ended = wrong(*words, value="v")
         assert ended.code == 1 and ended.is_one_sentence()
@@ -304,7 +297,7 @@ def test_a_master_key_may_be_in_a_file(vault: VaultCommands) -> None:
 def test_without_a_master_key_one_is_made_with_a_warning_for_its_owner_alone(
     vault: VaultCommands, store: StoreSettings
 ) -> None:
-    bare = VaultCommands(store, vault.folder, "")
+    bare = VaultCommands(store, vault.folder, master="")
     first = bare("set", "aa", "--type", "api_key", value=SECRET)
     assert first.code == 0 and "for development" in first.said
     (made,) = vault.folder.rglob("master-key")

@@ -18,7 +18,7 @@ from gateway.services.diagnosis.diagnose import diagnose
 from gateway.services.diagnosis.findings import Finding
 from gateway.services.diagnosis.redis import SLOW_SECONDS
 from gateway.store.workers import TTL_SECONDS, WorkerStore
-from tests.cli.key_commands import Commands, Ended
+from tests.cli.commands import Commands, Ended
 from tests.flows.own_store import OwnStore, own_store
 
 WORKER = WorkerRecord("host-1", 100, __version__, 1_790_000_000, "abc", "127.0.0.1:8080")

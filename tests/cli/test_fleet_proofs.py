@@ -5,7 +5,6 @@ import re
 import signal
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,13 @@ from redis.asyncio import Redis
 from gateway.crypto.tags import Peppers, pepper_id
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from tests.cli.crews import Crew, Load, SlowAgent, crew, gone, slow_agent
+from tests.cli.crews import Crew, Load, SlowAgent, crew, gone
 from tests.cli.serving import PATIENCE, Connection
 from tests.flows.many_keys import many_keys
 from tests.flows.test_attacks import unknown, wrong
 
 OLD, NEW = b"o" * 32, b"n" * 32
 WORKERS, KEYS = 4, 1000
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[SlowAgent]:
-    async with slow_agent() as made:
-        yield made
 
 
 @pytest.fixture

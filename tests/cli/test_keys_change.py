@@ -9,14 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND, Commands
+from tests.cli.commands import COMMAND, Commands
 
 MISSING = "000000000000"
-
-
-@pytest.fixture
-def keys(store: StoreSettings, tmp_path: Path) -> Commands:
-    return Commands(store, tmp_path)
 
 
 async def field(client: Redis, key_id: str, name: str) -> str | None:

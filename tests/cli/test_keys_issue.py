@@ -12,16 +12,10 @@ from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import verify
 from gateway.domain.keys import key as key_grammar
-from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND, Commands
+from tests.cli.commands import COMMAND, Commands
 
 SHAPE = ["id", "key", "consumer", "scopes", "plan", "expires_at"]
 SALES = ("create", "--consumer", "sales", "--scope", "agents/support:chat")
-
-
-@pytest.fixture
-def keys(store: StoreSettings, tmp_path: Path) -> Commands:
-    return Commands(store, tmp_path)
 
 
 async def record(client: Redis, key_id: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from gateway.domain.keys.key import Key
 from gateway.domain.keys.record import field_names
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND, Commands, Ended
+from tests.cli.commands import COMMAND, Commands, Ended
 from tests.cli.serving import Served, serving
 from tests.flows.world import echo, listening
 

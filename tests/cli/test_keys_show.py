@@ -2,13 +2,11 @@
 
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND, Commands
+from tests.cli.commands import COMMAND, Commands
 
 LISTED = {
     *("id", "consumer", "label", "scopes", "plan", "limits", "users", "env", "last4", "status"),
@@ -16,11 +14,6 @@ LISTED = {
     "revoked_at",
 }
 SHOWN = LISTED | {"effective_limits", "last_used_at", "previous_last_used_at"}
-
-
-@pytest.fixture
-def keys(store: StoreSettings, tmp_path: Path) -> Commands:
-    return Commands(store, tmp_path)
 
 
 async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis) -> None:

@@ -12,7 +12,7 @@ from gateway.cli.policies.explain import ask
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.explain import Question
-from tests.cli.key_commands import REPOSITORY, Commands
+from tests.cli.commands import REPOSITORY, Commands
 
 POLICIES = """\
 version: 1

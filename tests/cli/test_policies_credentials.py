@@ -13,9 +13,8 @@ from gateway.domain.policies.services import SENT_WHOLE
 from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.current import LiveCredentials
 from gateway.store.embedded.process import answers
-from tests.cli.key_commands import PEPPER
+from tests.cli.commands import MASTER, OTHER_MASTER, PEPPER, VaultCommands
 from tests.cli.serving import PATIENCE, refused, serving
-from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
 from tests.services.vaults import Vault
 
 GOOD = "version: 1\nagents:\n  a:\n    upstream: http://127.0.0.1:9\n    routes:\n"

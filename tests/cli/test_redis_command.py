@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from gateway.store.embedded.process import answers
 from gateway.store.state_dir import socket_path
-from tests.cli.key_commands import COMMAND, Commands, Ended
+from tests.cli.commands import COMMAND, Commands, Ended
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.cli.serve import LOOKUP_THREADS
 from gateway.domain.settings import StoreSettings
 from gateway.server import ONE_WISH_SECONDS
-from tests.cli.key_commands import PEPPER, Commands
+from tests.cli.commands import PEPPER, Commands
 from tests.cli.serving import PATIENCE, Connection, Served, serving, start
 from tests.flows.world import listening
 

@@ -18,9 +18,8 @@ from gateway.domain.workers import crowding, most_workers
 from gateway.store.embedded.process import answers
 from gateway.store.embedded.server import embedded
 from gateway.store.state_dir import socket_path
-from tests.cli.key_commands import PEPPER, Commands
+from tests.cli.commands import PEPPER, Commands, VaultCommands
 from tests.cli.serving import PATIENCE, refused, serving, start
-from tests.cli.vault_commands import VaultCommands
 
 POLICIES = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
 FREE = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}

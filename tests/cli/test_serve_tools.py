@@ -17,8 +17,8 @@ import pytest
 from gateway.domain.children import Isolation
 from gateway.domain.settings import StoreSettings
 from tests.children.programs import needs, processes, python, until
+from tests.cli.commands import VaultCommands
 from tests.cli.serving import Served, refused, serving
-from tests.cli.vault_commands import VaultCommands
 
 THIEF = (Path(__file__).parents[1] / "children" / "thief.py").read_text()
 PROGRAM = (Path(__file__).parents[1] / "services" / "mcp_program.py").read_text()

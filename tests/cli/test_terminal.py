@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.cli.table import lay_out
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import COMMAND, Commands
+from tests.cli.commands import COMMAND, Commands
 
 HEADER = ("ID", "CONSUMER", "SCOPES", "EXPIRES")
 ROW = ("4xT9mQ2LrB7c", "customer-relations-europe", "agents/echo agents/chat:chat", "2027-01-31")

@@ -9,8 +9,7 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from gateway.domain.workers import WorkerRecord
 from gateway.store.workers import WorkerStore
-from tests.cli.key_commands import Ended
-from tests.cli.vault_commands import VaultCommands
+from tests.cli.commands import Ended, VaultCommands
 
 
 class Users(VaultCommands):

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,10 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from gateway.server import ONE_WISH_SECONDS
 from gateway.store.workers import TTL_SECONDS
-from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue, slow_agent
+from tests.cli.commands import MASTER, VaultCommands
+from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue
 from tests.cli.serving import PATIENCE, refused
-from tests.cli.vault_commands import MASTER, VaultCommands
 from tests.flows.world import PEPPER
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[SlowAgent]:
-    async with slow_agent() as made:
-        yield made
 
 
 @pytest.fixture

@@ -15,18 +15,12 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.crews import Crew, SlowAgent, crew, issue, slow_agent
+from tests.cli.crews import Crew, SlowAgent, crew, issue
 from tests.cli.serving import PATIENCE, Connection
 from tests.flows.world import PEPPER, Answer
 
 WORKERS = 2
 GATEWAYS = 2
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[SlowAgent]:
-    async with slow_agent() as made:
-        yield made
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
+from tests.cli.commands import VaultCommands
 from tests.cli.crews import Crew, issue, vault_crew
-from tests.cli.vault_commands import VaultCommands
 from tests.services.vaults import Vault
 
 PATH = "/v1/credentials?names=crm"

@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import Commands, Ended
+from tests.cli.commands import Commands, Ended
 from tests.flows.own_store import OwnStore, own_store
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import open_store
+from tests.cli.commands import VaultCommands
 from tests.cli.serving import PATIENCE, Served, serving
-from tests.cli.vault_commands import VaultCommands
 from tests.flows.clusters import ClusterStore, cluster_store, run
 from tests.flows.guarded import DEPLOY, Guarded, guarded
 from tests.flows.world import new_world

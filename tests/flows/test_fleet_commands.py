@@ -17,7 +17,7 @@ from gateway.services.policies.orphans import orphans
 from gateway.store.connections.connect import open_store
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
-from tests.cli.key_commands import Commands, Ended
+from tests.cli.commands import Commands, Ended
 from tests.flows.clusters import cluster_store
 from tests.flows.sentinels import watched_store
 from tests.phc import PHC

@@ -12,9 +12,8 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 from gateway.client import Credentials, UnavailableError
-from tests.cli.key_commands import Commands
+from tests.cli.commands import MASTER, OTHER_MASTER, Commands, VaultCommands
 from tests.cli.serving import environment
-from tests.cli.vault_commands import MASTER, OTHER_MASTER, VaultCommands
 from tests.flows.own_store import own_store
 from tests.flows.test_no_secret_surfaces import answer, kept_by, monitored, served
 

@@ -18,7 +18,7 @@ import pytest
 
 from gateway.crypto.draw import draw
 from gateway.domain.keys.key import compose
-from tests.cli.key_commands import PEPPER, Commands
+from tests.cli.commands import PEPPER, Commands
 from tests.cli.serving import REPOSITORY
 from tests.flows.misplaced_keys import requests
 from tests.flows.own_store import OwnStore, own_store

@@ -12,8 +12,7 @@ from urllib.parse import quote, quote_plus
 
 from aiohttp import web
 
-from tests.cli.key_commands import Commands
-from tests.cli.vault_commands import MASTER, VaultCommands
+from tests.cli.commands import MASTER, Commands, VaultCommands
 from tests.flows.own_store import OwnStore, own_store
 from tests.flows.services import Backend, backend
 from tests.flows.test_no_credential_surfaces import mark, spellings, watched_processes

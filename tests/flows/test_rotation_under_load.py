@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from gateway.domain.keys import key as grammar
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from tests.cli.key_commands import PEPPER, Commands
+from tests.cli.commands import PEPPER, Commands
 from tests.flows.test_observed import metrics
 from tests.flows.world import World, new_world
 

@@ -10,7 +10,7 @@ from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.settings import StoreSettings, VaultSettings
 from gateway.store.connections.connect import open_store
 from gateway.store.vault import VaultStore
-from tests.cli.vault_commands import VaultCommands
+from tests.cli.commands import VaultCommands
 from tests.client.agents import until
 from tests.flows.clusters import cluster_store
 from tests.flows.guarded import Guarded, guarded

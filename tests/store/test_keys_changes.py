@@ -10,11 +10,6 @@ from gateway.store.keys import KeyStore
 from tests.store.key_records import FIELDS, HOUR, ID, NAME, OTHER_ID, present, secret, tag
 
 
-@pytest.fixture
-def keys(client: Redis) -> KeyStore:
-    return KeyStore(client)
-
-
 async def test_nothing_brings_a_deleted_key_back(keys: KeyStore, client: Redis) -> None:
     await keys.create(ID, secret(1), FIELDS)
     await client.delete(NAME)

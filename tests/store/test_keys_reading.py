@@ -15,11 +15,6 @@ from gateway.store.keys import KeyStore, LastUsed
 from tests.store.key_records import FIELDS, HOUR, ID, NAME, OTHER_ID, secret
 
 
-@pytest.fixture
-def keys(client: Redis) -> KeyStore:
-    return KeyStore(client)
-
-
 @pytest.mark.parametrize("command", ["SET {} x", "RPUSH {} x", "SADD {} x", "ZADD {} 1 x"])
 async def test_a_name_that_holds_no_record_is_an_error_and_no_crash(
     keys: KeyStore, client: Redis, command: str

@@ -9,11 +9,6 @@ from gateway.store.keys import IDEMPOTENCY_SECONDS, KeyStore, NewSecret
 from tests.store.key_records import FIELDS, HOUR, ID, NAME, OTHER_ID, present, secret, tag
 
 
-@pytest.fixture
-def keys(client: Redis) -> KeyStore:
-    return KeyStore(client)
-
-
 async def test_a_created_record_holds_exactly_what_was_given(keys: KeyStore, client: Redis) -> None:
     before = await keys.now()
     verdict, record = await keys.create(ID, secret(1), FIELDS)

@@ -11,7 +11,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
-from tests.cli.vault_commands import VaultCommands
+from tests.cli.commands import VaultCommands
 from tests.services.vaults import Vault
 
 NOW = 1_800_000_000

@@ -21,11 +21,6 @@ end
 """
 
 
-@pytest.fixture
-def keys(client: Redis) -> KeyStore:
-    return KeyStore(client)
-
-
 async def fill(client: Redis, amount: int) -> None:
     for start in range(0, amount, 5000):
         await client.eval(FILL, 0, str(start), str(min(start + 5000, amount) - 1))

@@ -22,11 +22,6 @@ HOUR = 3600
 
 
 @pytest.fixture
-def keys(client: Redis) -> KeyStore:
-    return KeyStore(client)
-
-
-@pytest.fixture
 def issuer(keys: KeyStore) -> Issuer:
     return Issuer(keys, PEPPERS, draw)
 

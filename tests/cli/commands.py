@@ -1,9 +1,10 @@
-"""Running `gateway keys …` as an operator does: in a process of its own."""
+"""Running `gateway …` as an operator does: in a process of its own, with values on stdin."""
 
 import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from gateway.domain.keys import key as keys
 from gateway.domain.settings import StoreSettings
 
 PEPPER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+MASTER = b64encode(b"m" * 32).decode()
+OTHER_MASTER = b64encode(b"n" * 32).decode()
 COMMAND = (sys.executable, "-m", "gateway")
 REPOSITORY = Path(__file__).parents[2]
 
@@ -35,7 +38,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Runs commands in `folder` against `store`."""
+    """Runs `gateway keys` in `folder` against `store`."""
 
     store: StoreSettings
     folder: Path
@@ -44,29 +47,29 @@ class Commands:
     def __call__(self, *arguments: str) -> Ended:
         return self.gateway("keys", *arguments)
 
-    def gateway(self, *arguments: str) -> Ended:
-        """Any command of the gateway."""
+    def gateway(self, *arguments: str, value: str | bytes = b"", **settings: str) -> Ended:
+        """Any command of the gateway. `value`: what it has on stdin."""
         ended = subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            env=self.environment(**settings),
+            input=value if isinstance(value, bytes) else value.encode(),
             capture_output=True,
-            text=True,
             timeout=60,
         )
-        assert "Traceback" not in ended.stderr
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        said = ended.stderr.decode()
+        assert "Traceback" not in said
+        return Ended(ended.returncode, ended.stdout.decode(), said)
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, **settings: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY")}
-        return {
-            **kept,
+        own = {
             "PYTHONPATH": str(REPOSITORY),
             "GATEWAY_REDIS_URL": self.store.url or "",
             "GATEWAY_PEPPER": self.pepper,
             "GATEWAY_POLICIES": str(self.folder / "policies"),
         }
+        return {**kept, **own, **settings}
 
     def create(self, *more: str) -> keys.Key:
         """A new key of `sales`."""
@@ -78,3 +81,21 @@ class Commands:
     def write_plans(self, text: str) -> None:
         (self.folder / "policies").mkdir()
         (self.folder / "policies" / "plans.yaml").write_text(f"version: 1\nplans:\n{text}")
+
+
+@dataclass(frozen=True, slots=True)
+class VaultCommands(Commands):
+    """Runs `gateway credentials` under these master keys; '' gives none."""
+
+    master: str = MASTER
+
+    def __call__(self, *arguments: str, value: str | bytes = b"", **settings: str) -> Ended:
+        return self.gateway("credentials", *arguments, value=value, **settings)
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        own = {"GATEWAY_MASTER_KEY": self.master, **settings}
+        return Commands.environment(self, **own)
+
+    def set(self, name: str, value: str, *more: str, kind: str = "api_key") -> None:
+        ended = self("set", name, "--type", kind, *more, value=value)
+        assert ended.code == 0, ended.said
