@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from gateway.domain.credentials import Version, parse_id
-from gateway.protocol.policy.read import read_policies
 from tests.flows.test_pull import seen
 from tests.flows.world import World, listening
+from tests.protocol.policy.files import read
 from tests.services.vaults import Vault
 
 Answering = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
@@ -65,9 +65,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 def put(world: World, text: str) -> None:
     """These policies, as a file would say them, into force."""
-    loaded = read_policies({"p.yaml": text.encode()})
-    assert loaded.policies is not None, loaded.problems
-    world.policies = loaded.policies
+    world.policies = read(text)
 
 
 def service(backend: Backend, **fields: object) -> str:

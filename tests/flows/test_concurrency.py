@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -156,38 +157,37 @@ async def test_places_of_a_gateway_that_died_run_out(busy: World, agent: Agent) 
     assert (await busy.call(key)).status == 200
 
 
-async def test_a_place_is_renewed_while_its_request_lasts_and_has_an_end(
-    busy: World, agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+@asynccontextmanager
+async def one_call(busy: World, agent: Agent) -> AsyncIterator[str]:
+    """A call that is under way meanwhile, by the name of its lease."""
     key = await busy.issue(limits="concurrency=1")
     async with new_world(busy.store, busy.client) as quick:
         quick.policies = busy.policies
         call = asyncio.create_task(quick.call(key))
         await agent.until(1)
-        name = f"gw:lease:{{{key.id}}}"
+        yield f"gw:lease:{{{key.id}}}"
+        agent.let_go.set()
+        assert (await call).status == 200
+
+
+async def test_a_place_is_renewed_while_its_request_lasts_and_has_an_end(
+    busy: World, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    async with one_call(busy, agent) as name:
         ((member, first),) = await busy.client.zrange(name, 0, -1, withscores=True)
         assert 0 < await busy.client.ttl(name) <= leases.LEASE_SECONDS + 1
         async with asyncio.timeout(PATIENCE):
             while await busy.client.zscore(name, member) == first:
                 await asyncio.sleep(0.01)
-        agent.let_go.set()
-        assert (await call).status == 200
 
 
 async def test_a_place_that_ran_out_is_not_brought_back(
     busy: World, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.02)
-    key = await busy.issue(limits="concurrency=1")
-    async with new_world(busy.store, busy.client) as quick:
-        quick.policies = busy.policies
-        call = asyncio.create_task(quick.call(key))
-        await agent.until(1)
-        name = f"gw:lease:{{{key.id}}}"
+    async with one_call(busy, agent) as name:
         await busy.client.delete(name)
         for _ in range(10):
             await asyncio.sleep(0.02)
             assert not await busy.client.exists(name)
-        agent.let_go.set()
-        await call

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.keys.key import Key
-from tests.flows.audit import come
+from tests.flows.audit import come, records
 from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World
@@ -128,8 +128,7 @@ async def test_openais_client_calls_a_model_with_the_gateways_own_secret(
     assert arrived.headers["authorization"] == ["Bearer secret-openai_key"]
     assert json.loads(arrived.body) == {"model": "gpt-4-0613", "messages": HELLO}
     assert not any(name.startswith("x-gateway") for name in arrived.headers)
-    entries = await world.client.xrange("gw:audit")
-    (record,) = [json.loads(fields["record"]) for _, fields in entries]
+    (record,) = await records(world)
     assert (record["event"], record["agent"]) == ("credential.use", "models/gpt-4")
 
 

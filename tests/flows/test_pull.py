@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway.domain.keys.limits import Limits, Quota, Window
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings, VaultSettings
+from tests.flows.audit import records
 from tests.flows.own_store import OwnStore, own_store
 from tests.flows.world import MASTER, Answer, World, new_world
 from tests.services.vaults import Vault
@@ -263,8 +264,7 @@ class TestLongPoll:
 async def test_every_read_has_its_record_before_the_answer(world: World, vault: Vault) -> None:
     key = await world.issue(*SCOPES)
     answer = await world.call(key, BOTH)
-    entries = await world.client.xrange("gw:audit")
-    (record,) = [json.loads(fields["record"]) for _, fields in entries]
+    (record,) = await records(world)
     assert record["event"] == "credential.read" and record["key_id"] == key.id
     assert record["request_id"] == answer.headers["X-Request-Id"]
     assert record["credentials"] == [

@@ -5,7 +5,7 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from urllib.parse import quote
 
 import aiohttp
@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.flows.raw import exchange as raw_exchange
-from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.services import Backend, keep, put, service
 from tests.flows.tools import BOTH, call, tools
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -21,12 +21,6 @@ from tests.services.vaults import Vault
 SECRET = "s/cret+with=every&kind?of%sign"
 INJECT = {"headers": {"X-Token": "${credentials.crm.value}"}}
 MARKER = b"[redacted:crm]"
-
-
-@pytest.fixture
-async def there() -> AsyncIterator[Backend]:
-    async with backend() as made:
-        yield made
 
 
 @pytest.fixture

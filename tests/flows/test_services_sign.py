@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 
 from gateway.domain.credentials import Version
 from gateway.proxy.services import LONGEST_HELD
-from tests.flows.services import Backend, backend, keep, put, service
+from tests.flows.services import Backend, keep, put, service
 from tests.flows.test_pull import seen
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -28,12 +28,6 @@ AWS = {
 }
 ACS = {"scheme": "acs3", "credential": "${credentials.cloud}"}
 KEYS = {"access_key_id": "AKID-1", "access_key_secret": "the-secret-1", "security_token": "sts-1"}
-
-
-@pytest.fixture
-async def there() -> AsyncIterator[Backend]:
-    async with backend() as made:
-        yield made
 
 
 @pytest.fixture

@@ -57,12 +57,6 @@ class Provider:
 
 
 @pytest.fixture
-async def there() -> AsyncIterator[Backend]:
-    async with backend() as made:
-        yield made
-
-
-@pytest.fixture
 async def provider(
     world: World, there: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Provider]:

@@ -4,6 +4,7 @@ charged twice, and the gateway heals by itself."""
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -70,42 +71,42 @@ async def test_a_dead_wire_costs_the_timeout_on_old_and_new_connections_and_heal
     assert await scene.charged() <= charged + 30 + scene.reached - reached
 
 
-async def test_lost_answers_are_never_asked_for_again(wired: Wired) -> None:
-    """Each lost answer may have been charged, once; every admitted request was, once."""
-    scene, relay = wired
+@asynccontextmanager
+async def charged_once(scene: Scene) -> AsyncIterator[None]:
+    """While calls are made: each that was admitted was charged once, each whose answer was lost at
+    most once."""
     charged, reached = await scene.charged(), scene.reached
     statuses: Counter[int] = Counter()
     async with loaded(scene, statuses):
-        relay.eats = 5
-        async with asyncio.timeout(30):
-            while relay.eaten < 20:
-                await asyncio.sleep(0.01)
-        relay.eats = 0
+        yield
         await scene.healed(RECOVERY)
     assert set(statuses) == {200, 503}
     admitted = scene.reached - reached
     charges = await scene.charged() - charged
     assert admitted <= charges <= admitted + statuses[503]
+
+
+async def test_lost_answers_are_never_asked_for_again(wired: Wired) -> None:
+    scene, relay = wired
+    async with charged_once(scene):
+        relay.eats = 5
+        async with asyncio.timeout(30):
+            while relay.eaten < 20:
+                await asyncio.sleep(0.01)
+        relay.eats = 0
 
 
 async def test_an_answer_lost_while_the_script_is_forgotten_too_is_charged_at_most_once(
     wired: Wired,
 ) -> None:
     scene, relay = wired
-    charged, reached = await scene.charged(), scene.reached
-    statuses: Counter[int] = Counter()
-    async with loaded(scene, statuses):
+    async with charged_once(scene):
         relay.eats = 9
         async with asyncio.timeout(30):
             while relay.eaten < 20:
                 await scene.store.client.script_flush()
                 await asyncio.sleep(0.005)
         relay.eats = 0
-        await scene.healed(RECOVERY)
-    assert set(statuses) == {200, 503}
-    admitted = scene.reached - reached
-    charges = await scene.charged() - charged
-    assert admitted <= charges <= admitted + statuses[503]
 
 
 async def test_a_connection_that_is_never_made_costs_the_timeout_and_is_made_later(

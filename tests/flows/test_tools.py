@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from mcp_types import CallToolResult, ListRootsResult, Root, TextContent
+from mcp_types import ListRootsResult, Root
 
 from gateway.domain.keys.key import Key
 from tests.flows.services import keep
@@ -23,6 +23,7 @@ from tests.flows.tools import (
     said,
     send,
     servers,
+    text,
 )
 from tests.flows.world import Answer, World
 from tests.services.vaults import Vault
@@ -38,11 +39,6 @@ async def key(world: World, servers: Servers) -> AsyncIterator[Key]:
     await keep(world, vault, "user/u1/github", "api_key", value=TOKEN)
     put_tools(world, servers.url())
     yield await world.issue("tools/fc", users=("u1",))
-
-
-def text(result: Any) -> str:
-    assert isinstance(result, CallToolResult)
-    return "".join(one.text for one in result.content if isinstance(one, TextContent))
 
 
 @pytest.mark.parametrize("kind", ["events", "json"])

@@ -19,6 +19,7 @@ from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
 from gateway.proxy.large import LARGE
+from tests.flows.audit import records
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
 from tests.flows.tools import (
@@ -57,6 +58,14 @@ async def hostile(world: World, key: Key) -> AsyncIterator[Backend]:
         yield made
 
 
+async def recorded(world: World, event: str, number: int = 1) -> list[dict[str, Any]]:
+    """Once there are so many of them, or more."""
+    async with asyncio.timeout(10):
+        while len(found := await records(world, event)) < number:
+            await asyncio.sleep(0.02)
+    return found
+
+
 def clean(body: bytes) -> None:
     """Neither as it stands nor as what it means."""
     for text in (body.decode(), *map(json.dumps, _parsed(body))):
@@ -72,20 +81,6 @@ def _parsed(body: bytes) -> list[Any]:
             found.append(json.loads(line))
         except ValueError:
             continue
-    return found
-
-
-async def records(world: World, event: str) -> list[dict[str, Any]]:
-    found = await world.client.xrange("gw:audit")
-    told = [json.loads(line) for _, fields in found for line in fields.values()]
-    return [one for one in told if one["event"] == event]
-
-
-async def recorded(world: World, event: str, number: int = 1) -> list[dict[str, Any]]:
-    """Once there are so many of them."""
-    async with asyncio.timeout(10):
-        while len(found := await records(world, event)) < number:
-            await asyncio.sleep(0.02)
     return found
 
 

@@ -7,17 +7,15 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from mcp_types import CallToolResult, TextContent
 
 from gateway.domain.children import Isolation
 from gateway.domain.keys.key import Key
 from gateway.services.tools.program_vet import ProgramVet
 from tests.children.programs import processes, python, until
-from tests.flows.audit import come
+from tests.flows.audit import come, records
 from tests.flows.services import keep, put
 from tests.flows.tools import (
     BOTH,
@@ -31,6 +29,7 @@ from tests.flows.tools import (
     request,
     said,
     send,
+    text,
 )
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -81,11 +80,6 @@ async def key(world: World) -> AsyncIterator[Key]:
     await keep(world, vault, "user/u1/github", "api_key", value=TOKEN)
     await keep(world, vault, "user/u2/github", "api_key", value="token-of-the-user-u2")
     yield await world.issue("tools/fc", users=("u1", "u2", "u3"))
-
-
-def text(result: Any) -> str:
-    assert isinstance(result, CallToolResult)
-    return "".join(one.text for one in result.content if isinstance(one, TextContent))
 
 
 async def serve_stdio(world: World, *more: str, **section: object) -> None:
@@ -368,8 +362,7 @@ async def test_a_program_that_cannot_be_started_is_unreachable(world: World, key
 async def test_calls_of_programs_are_on_record_before_they_run(world: World, key: Key) -> None:
     await serve(world, transport="command", tools=commands("m"))
     assert (await send(world, key, call("show", region="eu"))).status == 200
-    records = [json.loads(one["record"]) for _, one in await world.client.xrange("gw:audit")]
-    (made,) = [one for one in records if one["event"] == "tool.call"]
+    (made,) = await records(world, "tool.call")
     assert (made["agent"], made["tool"], made["user"]) == ("tools/fc", "show", "u1")
     assert made["credentials"] == [{"name": "user/u1/github", "version": 1}]
     (result,) = await come(world, "tool.result", 1)
@@ -378,4 +371,4 @@ async def test_calls_of_programs_are_on_record_before_they_run(world: World, key
     assert result["credentials"] == made["credentials"]
     assert (result["status"], result["code"], result["decision"]) == (200, "", "allowed")
     assert result["latency_ms"] > 0 and result["ts"] > made["ts"]
-    assert TOKEN not in json.dumps([*records, result])
+    assert TOKEN not in json.dumps(await records(world))

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, TextContent
 
 from gateway.domain.keys.key import Key
 from tests.flows.services import keep, put
@@ -117,6 +118,12 @@ def said(answer: Answer) -> Any:
     if answer.headers["Content-Type"].startswith("application/json"):
         return answer.json
     return messages(answer)[-1]
+
+
+def text(result: Any) -> str:
+    """What a tool said, as the official client has it."""
+    assert isinstance(result, CallToolResult)
+    return "".join(one.text for one in result.content if isinstance(one, TextContent))
 
 
 def messages(answer: Answer) -> list[Any]:

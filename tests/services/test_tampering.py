@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import UnavailableError
 from gateway.domain.credentials import Credential, CredentialId, Version
+from tests.crypto.test_envelope import leaves
 from tests.services.vaults import Vault
 
 NAMES = ("keyed", "paired", "user/u1/keyed", "plain")
@@ -28,13 +29,6 @@ async def vault(client: Redis) -> Vault:
     one = Credential(CredentialId("paired"), "custom", Version(5, fields), rotated_at=1)
     assert await made.store.put(one.id, made.envelope.seal(one), None)
     return made
-
-
-def leaves(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    for name, value in data.items() if isinstance(data, dict) else enumerate(data):
-        yield (*path, name)
-        if isinstance(value, dict | list):
-            yield from leaves(value, (*path, name))
 
 
 def edits(record: Any) -> Iterator[tuple[str, Any]]:

@@ -3,18 +3,16 @@
 import pytest
 
 from gateway.domain.policies.snapshot import Agent
-from gateway.protocol.policy.read import read_policies
+from tests.protocol.policy import files
 
 
 def told(*models: str) -> list[str]:
     text = "version: 1\nmodels:\n" + "".join(f"  - {model}\n" for model in models)
-    return [str(problem) for problem in read_policies({"p.yaml": text.encode()}).problems]
+    return files.told(text)
 
 
 def read(model: str) -> Agent:
-    loaded = read_policies({"p.yaml": f"version: 1\nmodels:\n  - {model}\n".encode()})
-    assert loaded.policies is not None, loaded.problems
-    (found,) = loaded.policies.models.values()
+    (found,) = files.read(f"version: 1\nmodels:\n  - {model}\n").models.values()
     return found
 
 

@@ -4,20 +4,8 @@ import pytest
 
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE, Scheme, Sign
-from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.policy.read import read_policies
-
-
-def told(text: str) -> list[str]:
-    loaded = read_policies({"p.yaml": text.encode()})
-    assert loaded.problems == () or loaded.policies is None
-    return [str(problem) for problem in loaded.problems]
-
-
-def read(text: str) -> Policies:
-    loaded = read_policies({"p.yaml": text.encode()})
-    assert loaded.policies is not None, loaded.problems
-    return loaded.policies
+from tests.protocol.policy.files import read, told
 
 
 def test_everything_that_a_service_can_say_is_understood() -> None:

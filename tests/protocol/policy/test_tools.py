@@ -8,10 +8,10 @@ import yaml
 
 from gateway.domain.children import ChildLimits
 from gateway.domain.policies.references import Reference
-from gateway.domain.policies.snapshot import Policies
 from gateway.domain.policies.tools import Hooks, ProgramTerms, Transport
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import read_policies
+from tests.protocol.policy.files import read, told
 
 ALL = """version: 1
 tools:
@@ -44,18 +44,6 @@ tools:
         argv: [cli, list, --region, "{region}", "$${HOME}"]
     inject: {env: {SECRET: "${user.aliyun.access_key_secret}"}}
 """
-
-
-def told(text: str) -> list[str]:
-    loaded = read_policies({"p.yaml": text.encode()})
-    assert loaded.problems == () or loaded.policies is None
-    return [str(problem) for problem in loaded.problems]
-
-
-def read(text: str) -> Policies:
-    loaded = read_policies({"p.yaml": text.encode()})
-    assert loaded.policies is not None, loaded.problems
-    return loaded.policies
 
 
 def test_an_mcp_server_at_a_url_has_what_the_file_says() -> None:
