@@ -30,7 +30,7 @@ from gateway.store.workers import WorkerStore
 
 
 class Reloadable(Protocol):
-    """Policies that are read from files. `problems`: of the last set that was refused."""
+    """Where policies come from. `problems`: of the last set that was refused."""
 
     @property
     def current(self) -> Policies: ...
@@ -44,13 +44,13 @@ class Reloadable(Protocol):
 
 @dataclass(slots=True)
 class Backend:
-    """`live` None: the policies do not come from files. `clock`: Unix seconds. `url`:
-    where users reach the data listener."""
+    """`live`: where the policies come from. `clock`: Unix seconds. `url`: where users reach the
+    data listener."""
 
     client: Redis
     prefix: str
     peppers: Peppers
-    policies: Callable[[], Policies]
+    live: Reloadable
     admission: Admission
     audit: Audit
     audit_store: AuditStore
@@ -68,7 +68,10 @@ class Backend:
     powers_at: PowersAt
     log_level: LogLevel
     programs: Programs
-    live: Reloadable | None = None
+
+    def policies(self) -> Policies:
+        """Those in force."""
+        return self.live.current
 
     def acts(self, actor: str) -> Acts:
         return Acts(self.audit, actor)

@@ -36,11 +36,10 @@ async def open_admin_door(
     base: Foundation,
     plane: DataPlane,
     readiness: Readiness,
-    live: Reloadable | None,
+    live: Reloadable,
     url: Callable[[], str],
 ) -> AsyncIterator[AdminDoor]:
-    """`live`: where the policies come from, if they are read from files. `url`: where users reach
-    the data listener."""
+    """`live`: where the policies come from. `url`: where users reach the data listener."""
     settings = base.settings
 
     def metrics() -> bytes:
@@ -48,13 +47,11 @@ async def open_admin_door(
         return base.traffic.exposition()
 
     async with AsyncExitStack() as stack:
-        client, links, workers = base.client, base.links, base.workers
+        client = base.client
         if settings.admin_store is not None:
             # What operators do takes rights that calls of agents do without.
             client = await stack.enter_async_context(open_store(settings.admin_store))
-            links = Links(LinkStore(client, settings.store.prefix), draw)
-            workers = WorkerStore(client, settings.store.prefix)
-        backend = _backend(base, plane, readiness, live, url, client, links, workers)
+        backend = _backend(base, plane, readiness, live, url, client)
         keyless = settings.admin_listen.is_loopback
         api, console = AdminApi(backend, keyless=keyless), Console(backend)
 
@@ -69,11 +66,9 @@ def _backend(
     base: Foundation,
     plane: DataPlane,
     readiness: Readiness,
-    live: Reloadable | None,
+    live: Reloadable,
     url: Callable[[], str],
     client: Redis,
-    links: Links,
-    workers: WorkerStore,
 ) -> Backend:
     prefix = base.settings.store.prefix
     audit_store, retention = AuditStore(client, prefix), base.settings.audit.retention
@@ -86,7 +81,7 @@ def _backend(
         client,
         prefix,
         Peppers(base.settings.peppers),
-        base.policies,
+        live,
         base.admission,
         base.audit,
         audit_store,
@@ -95,14 +90,13 @@ def _backend(
         LookBack(audit_store, retention),
         base.credentials,
         base.vault_for,
-        links,
+        Links(LinkStore(client, prefix), draw),
         url,
         UsageStore(client, prefix),
-        workers,
+        WorkerStore(client, prefix),
         readiness,
         time.time,
         powers_at,
         base.log_level,
         plane.programs,
-        live,
     )

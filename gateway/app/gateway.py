@@ -52,16 +52,17 @@ class Gateway:
 @asynccontextmanager
 async def open_gateway(
     settings: Settings,
-    policies: Callable[[], Policies],
+    live: Reloadable,
     given: Handover | None = None,
-    live: Reloadable | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Serve on the addresses of `settings` under `policies`, until the context ends. `live`: where
-    those come from, if they are read from files.
+    """Serve on the addresses of `settings` under the policies of `live`, until the context ends.
 
     OperationError if an address is taken. The store has to be there, but need not answer yet.
     `given`: the sockets of a supervisor stand in for the addresses.
     """
+
+    def policies() -> Policies:
+        return live.current
 
     async def readiness() -> tuple[str, ...]:
         return await _missing(gateway, base.admission)

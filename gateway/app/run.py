@@ -53,7 +53,7 @@ async def run_gateway(
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
         settings = replace(settings, store=store)
-        opened = open_gateway(settings, lambda: live.current, given, live)
+        opened = open_gateway(settings, live, given)
         gateway = await stack.enter_async_context(opened)
         await _vet(live, gateway, lenient=given is not None and given.successor)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))

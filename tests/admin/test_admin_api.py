@@ -474,9 +474,6 @@ async def test_policies_are_shown_checked_and_explained(world: World, ask: Ask, 
         "template": "{scope} is not granted",
         "facts": {"scope": "agents/echo:invoke"},
     }
-    # These are not from files.
-    assert (await ask(admin, "POST", "/policies/reload")).status == 409
-    assert (await ask(admin, "POST", "/policies/diff")).status == 409
 
 
 async def test_who_would_lose_by_files_that_were_not_taken_yet_is_told(

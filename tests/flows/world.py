@@ -20,6 +20,7 @@ from gateway.domain.audit.settings import AuditSettings
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import Key
 from gateway.domain.policies.plans import Plan
+from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Agent, Policies, Upstream
 from gateway.domain.settings import (
     AccessLogSettings,
@@ -30,6 +31,7 @@ from gateway.domain.settings import (
     StoreSettings,
     VaultSettings,
 )
+from gateway.protocol.policy.read import Loaded
 from gateway.services.keys.issue import Issuer
 from gateway.services.policies.reload import LivePolicies
 from gateway.store.keys import KeyStore
@@ -84,6 +86,7 @@ class World:
     live: LivePolicies | None = None
     audit: AuditSettings = field(default_factory=AuditSettings)
     traces: bool = False
+    problems: tuple[Problem, ...] = ()
     agent_port: int = 0
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -96,8 +99,16 @@ class World:
         address = self.gateways[0].data.address
         return address.host, address.port
 
-    def in_force(self) -> Policies:
-        return self.live.current if self.live else self.policies
+    @property
+    def current(self) -> Policies:
+        return self.policies
+
+    async def candidate(self) -> Loaded:
+        """As if files said what is in force."""
+        return Loaded(self.policies)
+
+    async def reload(self, reason: str) -> Loaded:
+        return await self.candidate()
 
     def serve(self, *agents: Agent, plans: Mapping[str, Plan] | None = None, **rest: Any) -> None:
         """Put these agents and plans into force."""
@@ -195,6 +206,6 @@ async def new_world(
             traces=world.traces,
         )
         for _ in range(gateways):
-            opened = open_gateway(settings, world.in_force, None, world.live)
+            opened = open_gateway(settings, world.live or world)
             world.gateways.append(await stack.enter_async_context(opened))
         yield world

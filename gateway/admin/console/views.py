@@ -56,7 +56,7 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
 
 def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str]]:
     """What an operator has to look at now, worst first: what it is, and what is known of it."""
-    refused = backend.live.problems if backend.live else ()
+    refused = backend.live.problems
     found = [
         ("This worker does not serve: it lacks", ", ".join(health.missing)),
         ("Last error of the vault", health.credentials_error),
@@ -83,7 +83,7 @@ async def _policies(backend: Backend, caller: Caller, sent: Sent, read: str) -> 
             "asked": asked,
             "explained": explained,
             "read": read,
-            "may_reload": caller.may(()) and backend.live is not None,
+            "may_reload": caller.may(()),
         },
     )
 
