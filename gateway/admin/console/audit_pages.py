@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from gateway.admin import audit
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import Seen, Sent, View, at, call_of
+from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled
 from gateway.admin.routing import Caller, checked
 from gateway.domain.audit.record import END
 from gateway.services.audit.verify import Verdict
@@ -25,7 +25,7 @@ async def verify(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
 
 
 async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdict | None) -> Seen:
-    asked = checked(audit.AuditQuery, _given(sent))
+    asked = checked(audit.AuditQuery, filled(sent))
     told = (await audit.records(backend, call_of(caller, query=asked))).data
     filters = asked.model_dump(exclude={"before", "limit"})
     return Seen(
@@ -38,7 +38,7 @@ async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdic
             "next": told.next,
             "more": filters | {"before": told.next},
             "asked": filters,
-            "query": urlencode(_given(filters)),
+            "query": urlencode(filled(filters)),
             "live": not asked.before,
             "newest": told.newest,
             "verdict": verdict,
@@ -47,17 +47,13 @@ async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdic
 
 
 async def tail(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    asked = checked(audit.TailQuery, _given(sent))
+    asked = checked(audit.TailQuery, filled(sent))
     return Seen("", told=await audit.tail(backend, call_of(caller, query=asked)))
 
 
 async def export(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    asked = checked(audit.ExportQuery, _given(sent))
+    asked = checked(audit.ExportQuery, filled(sent))
     return Seen("", told=await audit.export(backend, call_of(caller, query=asked)))
-
-
-def _given(sent: Sent) -> dict[str, str]:
-    return {name: value for name, value in sent.items() if value}
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:

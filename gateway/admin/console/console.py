@@ -13,7 +13,7 @@ from gateway.admin.console.places import find, menu_of, page_of, takes_forms
 from gateway.admin.console.refusal import Refusal, refusal_of
 from gateway.admin.console.render import HEADERS, STATIC, page
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
-from gateway.admin.console.view import FIELD, Seen
+from gateway.admin.console.view import FIELD, Seen, filled
 from gateway.admin.routing import ApiError, Caller
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
@@ -191,7 +191,7 @@ def _page(
     """`sent`: what was written in the form that is refused."""
     values = dict(seen.values)
     if "more" in values:
-        values["more"] = urlencode({k: v for k, v in values["more"].items() if v})
+        values["more"] = urlencode(filled(values["more"]))
     session = visit.session
     around = {
         "session": session,

@@ -8,7 +8,7 @@ from gateway.admin import bulk, change_keys, keys, reach, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console.charts import bars
 from gateway.admin.console.render import utc
-from gateway.admin.console.view import Seen, Sent, View, at, call_of, items_of
+from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled, items_of
 from gateway.admin.routing import ApiError, Caller, checked
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import WARN_SECONDS
@@ -36,7 +36,7 @@ async def list_keys(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Se
 
 
 async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Seen:
-    asked = checked(keys.ListQuery, {name: value for name, value in sent.items() if value})
+    asked = checked(keys.ListQuery, filled(sent))
     filters = {name: getattr(asked, name) or "" for name in _FILTERS}
     told = (await keys.list_keys(backend, call_of(caller, query=asked))).data
     return Seen(
@@ -47,7 +47,7 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
             "more": filters | {"after": told.next},
             "asked": filters,
             # Acts that are refused lead back to the same keys.
-            "query": urlencode({k: v for k, v in (filters | {"after": asked.after}).items() if v}),
+            "query": urlencode(filled(filters | {"after": asked.after})),
             "soon": backend.clock() + WARN_SECONDS,
             "marker": draw(MARKER_LENGTH),
             "states": [state.value for state in State],
@@ -60,9 +60,8 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
 
 
 async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
-    given: dict[str, Any] = {
-        name: sent[name] for name in ("consumer", "limits", "expires", "label") if sent.get(name)
-    }
+    written = ("consumer", "limits", "expires", "label")
+    given = filled({name: sent.get(name) for name in written})
     if "plan" in sent:
         # None is a choice too.
         given["plan"] = sent["plan"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.admin import tools, vault
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import Seen, Sent, View, at, call_of
+from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled
 from gateway.admin.reach import DaysQuery
 from gateway.admin.routing import ApiError, Caller, checked
 
@@ -33,7 +33,7 @@ async def _tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent, link:
     one = next((tool for tool in every.tools if tool.name == parts["name"]), None)
     if one is None:
         raise ApiError(404, "not_found", f"The policies have no tools {parts['name']!r}.")
-    asked = checked(tools.UsersQuery, {name: value for name, value in sent.items() if value})
+    asked = checked(tools.UsersQuery, filled(sent))
     users = (await tools.list_users(backend, call_of(caller, parts, asked))).data
     return Seen(
         "tool",

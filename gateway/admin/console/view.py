@@ -58,11 +58,13 @@ def call_of(
     return Call(caller, parts, headers, query, body)
 
 
+def filled(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written in a form: of a field that is empty the API is told nothing."""
+    return {name: value for name, value in sent.items() if value}
+
+
 def items_of(sent: Sent, prefix: str) -> dict[str, str]:
     """Of a form's fields those that begin so, by the rest of their names; empty ones are left
     out."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in sent.items()
-        if name.startswith(prefix) and value
-    }
+    found = {n.removeprefix(prefix): v for n, v in sent.items() if n.startswith(prefix)}
+    return filled(found)

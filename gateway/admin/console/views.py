@@ -5,7 +5,7 @@ from gateway.admin import policies, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console import audit_pages, credential_pages, key_pages, tool_pages
 from gateway.admin.console.charts import bars, steps
-from gateway.admin.console.view import Seen, Sent, View, at, call_of
+from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled
 from gateway.admin.routing import Caller, checked
 
 # In each list; the page keeps room for so many, so that nothing moves as they come.
@@ -74,7 +74,7 @@ async def _policies(backend: Backend, caller: Caller, sent: Sent, read: str) -> 
     asked = {name: sent.get(name, "") for name in policies.ExplainBody.model_fields}
     explained = None
     if asked["url"]:
-        body = checked(policies.ExplainBody, {k: v for k, v in asked.items() if v})
+        body = checked(policies.ExplainBody, filled(asked))
         explained = (await policies.explain(backend, call_of(caller, body=body))).data
     return Seen(
         "policies",
