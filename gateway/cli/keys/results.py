@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from gateway.cli.output import note, print_json, print_table
 from gateway.services.keys.lifecycle import KeyChange
@@ -10,8 +11,7 @@ from gateway.services.keys.lifecycle import KeyChange
 def print_changes(changes: Sequence[KeyChange], *, as_json: bool) -> None:
     """Print the outcomes; exit 1 if a key was refused."""
     if as_json:
-        rows = [{"id": c.id, "outcome": c.outcome, "note": c.note} for c in changes]
-        print_json({"results": rows})
+        print_json({"results": [asdict(change) for change in changes]})
     elif changes:
         print_table(("ID", "OUTCOME"), [(c.id, c.outcome) for c in changes])
     else:

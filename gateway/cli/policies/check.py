@@ -1,5 +1,6 @@
 """`gateway policy check`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -67,10 +68,4 @@ def _shape(loaded: Loaded, warnings: list[str]) -> dict[str, object]:
 
 
 def _problem(problem: Problem) -> dict[str, object]:
-    place = problem.place
-    return {
-        "file": place.file,
-        "line": place.line,
-        "column": place.column,
-        "message": problem.message,
-    }
+    return {**asdict(problem.place), "message": problem.message}

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -131,16 +132,12 @@ def _outbound(found: Policies, one: Agent) -> tuple[str, ...]:
 def _service(found: Policies, service: Agent) -> dict[str, object]:
     facts = _agent(found, service)
     del facts["hosts"], facts["routes"], facts["preserve_host"]
-    inject = service.inject
+    inject = service.inject or Inject()
     return {
         **facts,
         "credentials": _needed(service),
-        "inject": {
-            "headers": [name for name, _ in inject.headers] if inject else [],
-            "query": [name for name, _ in inject.query] if inject else [],
-            "body": [name for name, _ in inject.body] if inject else [],
-        },
-        "sign": inject.sign.scheme.value if inject and inject.sign else None,
+        "inject": _names(headers=inject.headers, query=inject.query, body=inject.body),
+        "sign": inject.sign.scheme.value if inject.sign else None,
     }
 
 
@@ -153,13 +150,8 @@ def _model(found: Policies, model: Agent) -> dict[str, object]:
 
 def _tools_row(found: Policies, one: Agent) -> tuple[str, ...]:
     transport = one.tools.transport.value if one.tools else ""
-    return (
-        one.name,
-        transport,
-        _reached(one),
-        " ".join(_needed(one)),
-        _origin(found, "tools", one.name),
-    )
+    needed, origin = " ".join(_needed(one)), _origin(found, "tools", one.name)
+    return one.name, transport, _reached(one), needed, origin
 
 
 def _reached(one: Agent) -> str:
@@ -179,14 +171,15 @@ def _tools(found: Policies, one: Agent) -> dict[str, object]:
         "command": list(tools.command),
         "tools": [{"name": tool.name, "argv": list(tool.argv)} for tool in tools.tools],
         "credentials": _needed(one),
-        "inject": {
-            "headers": [name for name, _ in inject.headers],
-            "arguments": [name for name, _ in inject.arguments],
-            "env": [name for name, _ in inject.env],
-        },
+        "inject": _names(headers=inject.headers, arguments=inject.arguments, env=inject.env),
         "hooks": {"before": list(tools.hooks.before), "after": list(tools.hooks.after)},
         "origins": sorted(origin.decode() for origin in tools.origins),
     }
+
+
+def _names(**injected: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
+    """Of what is put in, and never the values."""
+    return {where: [name for name, _ in pairs] for where, pairs in injected.items()}
 
 
 def _needed(service: Agent) -> list[str]:
