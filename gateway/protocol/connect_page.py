@@ -5,43 +5,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from gateway.domain.errors import UsageError
 from gateway.domain.links import Link, Wanted
 from gateway.domain.policies.tools import SHORTEST_INJECTED
+from gateway.protocol.html import page_headers, templates
 
 LONGEST_FORM = 128 * 1024
 MOST_ITEMS = 32
 COOKIE = "gateway_connect"
 
-_PAGES = Environment(
-    loader=PackageLoader("gateway.protocol", "pages"),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_PAGES = templates("gateway.protocol")
 STYLE = _PAGES.loader.get_source(_PAGES, "connect.css")[0].encode() if _PAGES.loader else b""
 
-HEADERS = (
-    (
-        "Content-Security-Policy",
-        "; ".join(
-            (
-                "default-src 'none'",
-                "style-src 'self'",
-                "form-action 'self'",
-                "frame-ancestors 'none'",
-                "base-uri 'none'",
-            )
-        ),
-    ),
-    ("Cache-Control", "no-store"),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-)
+HEADERS = page_headers("style", referrer="no-referrer")
 
 _TEXTS = MappingProxyType(
     {

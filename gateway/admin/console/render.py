@@ -1,23 +1,16 @@
-"""The console's pages as bytes: everything escaped, no script and no style in line."""
+"""The console's pages as bytes."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from gateway.admin.console.explain_words import EXPLAINED
 from gateway.admin.console.words import CHINESE
 from gateway.domain.credentials import TYPES
+from gateway.protocol.html import page_headers, templates
 
-_PAGES = Environment(
-    loader=PackageLoader("gateway.admin.console", "pages"),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_PAGES = templates("gateway.admin.console")
 _WORDS: Mapping[str, str] = CHINESE | EXPLAINED
 STATIC: Mapping[str, tuple[str, bytes]] = {
     name: (kind, files("gateway.admin.console").joinpath(f"static/{name}").read_bytes())
@@ -29,28 +22,8 @@ STATIC: Mapping[str, tuple[str, bytes]] = {
         ("audit.js", "text/javascript; charset=utf-8"),
     )
 }
-HEADERS = (
-    (
-        "Content-Security-Policy",
-        "; ".join(
-            (
-                "default-src 'none'",
-                "style-src 'self'",
-                "script-src 'self'",
-                "connect-src 'self'",
-                "img-src 'self'",
-                "form-action 'self'",
-                "frame-ancestors 'none'",
-                "base-uri 'none'",
-            )
-        ),
-    ),
-    ("Cache-Control", "no-store"),
-    # With no-referrer a browser's own forms would say that they come from nowhere.
-    ("Referrer-Policy", "same-origin"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-)
+# With no-referrer a browser's own forms would say that they come from nowhere.
+HEADERS = page_headers("style", "script", "connect", "img", referrer="same-origin")
 
 
 def page(name: str, lang: str, **values: Any) -> bytes:
