@@ -4,26 +4,16 @@ import hmac
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
-from urllib.parse import quote, unquote_to_bytes
 
-Header = tuple[bytes, bytes]
+from gateway.crypto.to_sign import ToSign, spelled
+from gateway.protocol.http.request import Header
 
 ALGORITHM = "ACS3-HMAC-SHA256"
-_UNRESERVED = "-_.~"
 
 
-def signed(
-    fields: Mapping[str, str],
-    method: str,
-    authority: str,
-    path: str,
-    query: str,
-    headers: Iterable[Header],
-    body_hash: str,
-    now: datetime,
-    nonce: str,
-) -> list[Header]:
-    """The headers to add; `headers`: what is sent beside them."""
+def signed(fields: Mapping[str, str], request: ToSign, now: datetime, nonce: str) -> list[Header]:
+    """The headers to add."""
+    body_hash = request.body_hash
     ours = {
         "x-acs-content-sha256": body_hash,
         "x-acs-date": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -31,13 +21,13 @@ def signed(
     }
     if fields.get("security_token"):
         ours["x-acs-security-token"] = fields["security_token"]
-    named = {"host": authority, **_signed_of(headers), **ours}
+    named = {"host": request.authority, **_signed_of(request.headers), **ours}
     names = ";".join(sorted(named))
     canonical = "\n".join(
         (
-            method,
-            _spelled(path, "/"),
-            _canonical_query(query),
+            request.method,
+            spelled(request.path, "/"),
+            "&".join(map("=".join, sorted(request.parameters))),
             "".join(f"{name}:{named[name]}\n" for name in sorted(named)),
             names,
             body_hash,
@@ -59,14 +49,3 @@ def _signed_of(headers: Iterable[Header]) -> dict[str, str]:
             text = value.decode("latin-1").strip()
             found[name] = f"{found[name]},{text}" if name in found else text
     return found
-
-
-def _canonical_query(query: str) -> str:
-    """A plus is the space that forms make of one."""
-    items = (item.replace("+", " ").partition("=") for item in query.split("&") if item)
-    spelled = sorted((_spelled(name), _spelled(value)) for name, _, value in items)
-    return "&".join(f"{name}={value}" for name, value in spelled)
-
-
-def _spelled(text: str, safe: str = "") -> str:
-    return quote(unquote_to_bytes(text), safe + _UNRESERVED)

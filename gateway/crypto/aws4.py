@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Mapping
-from urllib.parse import quote, unquote_to_bytes
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from gateway.crypto.to_sign import ToSign
+from gateway.crypto.to_sign import ToSign, spelled
 from gateway.domain.policies.services import Sign
 from gateway.protocol.http.request import Header
 
@@ -32,11 +31,11 @@ def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Heade
     )
     kind, path = SigV4Auth, request.path
     if sign.service in _ONCE:
-        kind, path = _AsItStands, _spelled(path, "/")
+        kind, path = _AsItStands, spelled(path, "/")
     scheme = "https" if request.https else "http"
-    prepared = AWSRequest(
-        request.method, f"{scheme}://{request.authority}{path}?{_canonical(request.query)}"
-    )
+    # The signer sorts them.
+    query = "&".join(map("=".join, request.parameters))
+    prepared = AWSRequest(request.method, f"{scheme}://{request.authority}{path}?{query}")
     prepared.headers["host"] = request.authority
     prepared.headers["x-amz-content-sha256"] = request.body_hash
     for raw, value in request.headers:
@@ -46,13 +45,3 @@ def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Heade
     kind(keys, sign.service, sign.region).add_auth(prepared)
     found = ((name, prepared.headers.get(name)) for name in _ADDED)
     return [(name.encode(), value.encode()) for name, value in found if value is not None]
-
-
-def _canonical(query: str) -> str:
-    """Sorted by the signer. A plus is the space that forms make of one."""
-    items = (item.replace("+", " ").partition("=") for item in query.split("&") if item)
-    return "&".join(f"{_spelled(name)}={_spelled(value)}" for name, _, value in items)
-
-
-def _spelled(text: str, safe: str = "") -> str:
-    return quote(unquote_to_bytes(text), safe)

@@ -37,14 +37,4 @@ def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Heade
         from gateway.crypto import aws4
 
         return aws4.signed(sign, fields, request)
-    return acs3.signed(
-        fields,
-        request.method,
-        request.authority,
-        request.path,
-        request.query,
-        request.headers,
-        request.body_hash,
-        datetime.now(UTC),
-        draw(32),
-    )
+    return acs3.signed(fields, request, datetime.now(UTC), draw(32))

@@ -1,8 +1,9 @@
 """A request before it is signed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from urllib.parse import quote, unquote_to_bytes
 
 from gateway.protocol.http.request import Header
 
@@ -27,3 +28,15 @@ class ToSign:
     @property
     def body_hash(self) -> str:
         return UNSIGNED if self.body is None else sha256(self.body).hexdigest()
+
+    @property
+    def parameters(self) -> Iterator[tuple[str, str]]:
+        """Of the query, as clouds spell them. A plus is the space that forms make of one."""
+        items = (one.replace("+", " ").partition("=") for one in self.query.split("&") if one)
+        return ((spelled(name), spelled(value)) for name, _, value in items)
+
+
+def spelled(text: str, safe: str = "") -> str:
+    """The bytes that are meant, as clouds spell them: all are escaped but letters, digits, `_.-~`
+    and those that are `safe`."""
+    return quote(unquote_to_bytes(text), safe)
