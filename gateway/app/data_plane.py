@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.app.background import in_background
 from gateway.app.foundation import Foundation
 from gateway.domain.credentials import parse_id
 from gateway.log import log
@@ -37,6 +36,7 @@ from gateway.services.telemetry.spend import Spender
 from gateway.services.tools.open_programs import Programs, open_programs
 from gateway.services.tools.results import ToolResults
 from gateway.services.tools.sessions import open_tool_sessions
+from gateway.tasks import in_background
 
 if TYPE_CHECKING:
     from gateway.services.telemetry.tracing import Tracing

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from gateway.app.background import in_background
 from gateway.crypto.argon2 import Argon2Pool
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
@@ -35,6 +34,7 @@ from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
 from gateway.store.log_level import LogLevelStore
 from gateway.store.workers import WorkerStore
+from gateway.tasks import in_background
 from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
 

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.admin.backend import Reloadable
-from gateway.app.background import in_background
 from gateway.app.control_plane import open_admin_door
 from gateway.app.data_plane import DataPlane, open_data_plane
 from gateway.app.foundation import Foundation, open_foundation
@@ -21,6 +20,7 @@ from gateway.services.tools.open_programs import Programs
 from gateway.store.admission import Admission
 from gateway.store.keys import KeyStore
 from gateway.store.workers import WorkerStore
+from gateway.tasks import in_background
 from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
 

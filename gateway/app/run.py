@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gateway.app.background import in_background
 from gateway.app.gateway import Gateway, open_gateway
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
@@ -27,6 +26,7 @@ from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import resolved
+from gateway.tasks import in_background
 from gateway.workers.handover import Handover
 
 # As many files as are asked for where the system sets no bound of its own.

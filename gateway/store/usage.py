@@ -17,7 +17,7 @@ from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
 from gateway.store.connections.failures import translated
 from gateway.store.connections.line import ReplyError, pack
-from gateway.store.tasks import in_turns
+from gateway.tasks import in_turns
 
 _ADD = files("gateway.store").joinpath("scripts/usage.lua").read_text()
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)

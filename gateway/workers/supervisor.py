@@ -13,7 +13,7 @@ from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
-from gateway.store.tasks import background
+from gateway.tasks import background
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot

@@ -5,7 +5,7 @@ import secrets
 from itertools import count
 
 from gateway.store.admission import LEASE_SECONDS, Admission, Lease
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 RENEW_SECONDS = LEASE_SECONDS / 3
 # Renewals are written in batches with a turn of the event loop between them.

@@ -11,7 +11,7 @@ from gateway.domain.errors import DENIALS, Code
 from gateway.domain.keys.key import masked
 from gateway.domain.traffic import Handled
 from gateway.services.audit.queue import AuditQueue
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0

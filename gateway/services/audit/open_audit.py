@@ -16,7 +16,7 @@ from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
 from gateway.store.audit_line import AuditLine
 from gateway.store.connections.connect import open_line
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 SYNC_SECONDS = 1.0
 

@@ -20,8 +20,8 @@ from gateway.services.credentials.vault import Vault
 from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
-from gateway.store.tasks import background, end
 from gateway.store.vault import VaultStore
+from gateway.tasks import background, end
 
 _NO_KEY = (
     "The vault holds credentials, and no master key was given: set GATEWAY_MASTER_KEY_FILE (one "

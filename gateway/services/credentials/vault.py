@@ -22,8 +22,8 @@ from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.references import missing, mistake
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.credentials.usable import check_usable
-from gateway.store.tasks import in_turns
 from gateway.store.vault import VaultStore
+from gateway.tasks import in_turns
 
 # A record that changes between every read and its write is being written by a machine.
 ATTEMPTS = 5

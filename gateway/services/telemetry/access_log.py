@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.domain.traffic import Handled
 from gateway.log import log
 from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 FLUSH_SECONDS = 0.05
 STUCK_SECONDS = 1.0

@@ -28,8 +28,8 @@ from gateway.domain.usage import (
 )
 from gateway.log import log
 from gateway.store.connections.connect import open_lines
-from gateway.store.tasks import background, end, in_turns
 from gateway.store.usage import IN_ONE_TURN, UsageStore, UsageWriter
+from gateway.tasks import background, end, in_turns
 
 FLUSH_SECONDS = 1.0
 # Buckets in one flush, and those that wait while Redis is away; what is beyond is not counted.

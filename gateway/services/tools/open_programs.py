@@ -12,7 +12,7 @@ from gateway.services.tools.command_tools import CommandTools
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.program_vet import ProgramVet
 from gateway.services.tools.stdio_pool import StdioPool
-from gateway.store.tasks import end
+from gateway.tasks import end
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from gateway.domain.errors import StoreError
 from gateway.log import log
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 # A server that is restarted, or a proxy that closes what is idle, is back within it.
 PATIENCE = 0.25

@@ -25,7 +25,7 @@ from redis.utils import str_if_bytes
 
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.store.connections.urls import StoreUrl
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 # After a failover on purpose the old master serves on for seconds: only the sentinels know better.
 WATCH_SECONDS = 0.25

@@ -17,7 +17,7 @@ from gateway.log import log
 from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 SLOTS = 16384
 # Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.

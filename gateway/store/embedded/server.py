@@ -13,7 +13,7 @@ from gateway.log import log
 from gateway.store.embedded import process as server_process
 from gateway.store.embedded.engine import Engine, find_engine
 from gateway.store.state_dir import prepare, socket_path
-from gateway.store.tasks import background, end
+from gateway.tasks import background, end
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02

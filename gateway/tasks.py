@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from gateway.log import log
@@ -17,6 +18,11 @@ def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
     task = asyncio.create_task(work)
     task.add_done_callback(_say_why)
     return task
+
+
+def in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
+    """Run `work`, which never ends by itself, until the stack is closed."""
+    stack.push_async_callback(end, background(work))
 
 
 def _say_why(task: "asyncio.Task[None]") -> None:

@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.background import in_background
-from gateway.store.tasks import end, in_turns
+from gateway.tasks import end, in_background, in_turns
 
 
 async def deaf(times: int, heard: list[int]) -> None:
