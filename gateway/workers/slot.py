@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.domain.backoff import pause_after
 from gateway.log import log
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess
@@ -12,14 +13,6 @@ STABLE_SECONDS = 30.0
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 30.0
 RETRY_SECONDS = 10.0
-
-
-def pause_after(failures: int) -> float:
-    """Seconds before another try, after so many failures in a row."""
-    if failures == 0:
-        return 0.0
-    # Bounded before it is computed: after a thousand failures it would be no float any more.
-    return min(FIRST_PAUSE * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE)
 
 
 class Slot:
@@ -79,7 +72,7 @@ class Slot:
 
     async def _fill(self) -> WorkerProcess:
         while True:
-            await asyncio.sleep(pause_after(self._failures))
+            await asyncio.sleep(pause_after(self._failures, FIRST_PAUSE, LONGEST_PAUSE))
             async with self._changing:
                 self._worker = self._worker or await self._started()
             if self._worker is not None:

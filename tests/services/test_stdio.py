@@ -24,7 +24,7 @@ from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import LEVELS
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stderr import ToolStderr
-from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted, pause_after
+from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 from gateway.services.tools.stdio_server import MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
 
@@ -181,11 +181,6 @@ async def test_who_asks_what_has_just_ended_is_told_at_once(site: Site) -> None:
     await server.ended()
     with pytest.raises(Denied, match="has ended"):
         await ask(server, "echo")
-
-
-def test_it_is_started_anew_at_once_then_after_twice_as_long_each_time() -> None:
-    pauses = [pause_after(crashes) for crashes in range(10)]
-    assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
 async def test_what_crashes_again_and_again_is_left_alone_for_a_while(site: Site) -> None:

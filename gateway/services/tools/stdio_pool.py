@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.children.process import Launcher
+from gateway.domain.backoff import pause_after
 from gateway.domain.children import Program
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.snapshot import Timeouts
@@ -103,7 +104,8 @@ class StdioPool:
     def _count_crash(self, held: _Held) -> None:
         if self._clock() - held.started_at > PROVEN_SECONDS:
             held.crashes = 0
-        held.not_before = self._clock() + pause_after(held.crashes)
+        pause = pause_after(held.crashes, FIRST_PAUSE, LONGEST_PAUSE)
+        held.not_before = self._clock() + pause
         held.crashes += 1
 
     def _check_pause(self, held: _Held) -> None:
@@ -229,11 +231,6 @@ class StdioPool:
             async with held.lock:
                 held.server = None
         await asyncio.gather(*self._beside_us)
-
-
-def pause_after(crashes: int) -> float:
-    """Seconds before the next start, after so many crashes before the last one."""
-    return min(FIRST_PAUSE * 2 ** min(crashes - 1, 10), LONGEST_PAUSE) if crashes else 0.0
 
 
 def _idle(held: _Held) -> float:
