@@ -9,8 +9,8 @@ _DIGEST_BYTES = 16
 class TokenDigest:
     """Keyed BLAKE2 under a random key of this process: worthless outside it, even in a dump."""
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key or secrets.token_bytes(32)
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
 
     def __call__(self, token: bytes) -> bytes:
         return blake2b(token, digest_size=_DIGEST_BYTES, key=self._key).digest()

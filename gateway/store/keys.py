@@ -89,21 +89,23 @@ class KeyStore:
 
     async def get(self, key_id: str) -> KeyRecord | None:
         """The record as it is now, or None."""
-        values = await self._command("HMGET", self.name(key_id), *field_names())
+        values = await command(self._client, "HMGET", self.name(key_id), *field_names())
         return read_record(key_id, values)
 
     async def revised(self, key_id: str) -> tuple[KeyRecord | None, str]:
         """The record as it is now, and its revision: what `update` and `delete` compare."""
-        values = await self._command("HMGET", self.name(key_id), *field_names())
+        values = await command(self._client, "HMGET", self.name(key_id), *field_names())
         return read_record(key_id, values), revision_of(values)
 
     async def last_used(self, key_id: str) -> LastUsed:
-        values = await self._command("HMGET", self._named("used", key_id), "current", "previous")
+        values = await command(
+            self._client, "HMGET", self._named("used", key_id), "current", "previous"
+        )
         return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
 
     async def removed_at(self, key_id: str) -> int | None:
         """The Unix second in which Redis removes the record by itself; None: never."""
-        second: int = await self._command("EXPIRETIME", self.name(key_id))
+        second: int = await command(self._client, "EXPIRETIME", self.name(key_id))
         return second if second >= 0 else None
 
     async def claim(self, request: str, about: str, verb: str = "create") -> str:
@@ -112,7 +114,7 @@ class KeyStore:
         name = self._named("idem", f"{verb}:{request}")
         # One command, so that of two at once both learn the same.
         words = ("SET", name, about, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
-        earlier = await self._command(*words, get=True)
+        earlier = await command(self._client, *words, get=True)
         return earlier.decode(errors="replace") if earlier else about
 
     async def create(
@@ -140,7 +142,7 @@ class KeyStore:
         (`deleted`): that needs no memory, and the key has to be dead.
         """
         try:
-            verdict: bytes = await self._run("status", [self.name(key_id)], [status])
+            verdict: bytes = await run(self._client, "status", [self.name(key_id)], [status])
         except StoreFullError:
             if status != REVOKED:
                 raise
@@ -165,7 +167,7 @@ class KeyStore:
         pairs = [part for name in field_names() for part in (name, getattr(record, name))]
         names = self.name(record.id), self._named("used", record.id)
         arguments = [f"{overwrite:d}", f"{only_tell:d}", ends, " ".join(ALWAYS_WRITTEN), *pairs]
-        verdict: bytes = await self._run("put", names, arguments)
+        verdict: bytes = await run(self._client, "put", names, arguments)
         return cast(PutVerdict, verdict.decode())
 
     async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
@@ -189,7 +191,7 @@ class KeyStore:
             verdict = await self._change(key_id, expected, ())
         else:
             # The bare command works wherever anything works, in a full Redis too.
-            existed = await self._command("DEL", self.name(key_id))
+            existed = await command(self._client, "DEL", self.name(key_id))
             verdict = "done" if existed else "missing"
         if verdict == "changed":
             return verdict
@@ -198,7 +200,7 @@ class KeyStore:
         async for names in scan(self._client, pattern):
             counters = [name for name in names if name.startswith(wanted)]
             if counters:
-                await self._command("UNLINK", *counters)
+                await command(self._client, "UNLINK", *counters)
         return verdict
 
     async def write_tag(
@@ -208,7 +210,7 @@ class KeyStore:
         of a pepper that is not in `known_pids` is there already."""
         prefix = "previous_" if previous else ""
         arguments = [f"{prefix}hash", f"{prefix}tag", phc, tag, *known_pids]
-        return bool(await self._run("write_tag", [self.name(key_id)], arguments))
+        return bool(await run(self._client, "write_tag", [self.name(key_id)], arguments))
 
     async def ids(self) -> list[str]:
         """The id of every record, once each and in order. No index: a name made or removed by
@@ -287,7 +289,7 @@ class KeyStore:
 
     async def _change(self, key_id: str, expected: str, pairs: Sequence[str]) -> ChangeVerdict:
         words = [expected, " ".join(REVISED), *pairs]
-        verdict: bytes = await self._run("change", [self.name(key_id)], words)
+        verdict: bytes = await run(self._client, "change", [self.name(key_id)], words)
         return cast(ChangeVerdict, verdict.decode())
 
     async def _write_secret(
@@ -301,16 +303,10 @@ class KeyStore:
         if secret.marker:
             names = (*names, f"{self._named('idem', key_id)}:{secret.marker}")
         arguments = [str(IDEMPOTENCY_SECONDS), secret.request, secret.hash, secret.tag]
-        verdict, flat = await self._run(script, names, [*arguments, secret.last4, *more])
+        verdict, flat = await run(self._client, script, names, [*arguments, secret.last4, *more])
         texts = [part.decode(errors="replace") for part in flat]
         record = from_fields(key_id, dict(zip(texts[::2], texts[1::2], strict=True)))
         return cast(SecretVerdict, verdict.decode()), record
-
-    async def _run(self, script: str, names: Sequence[str], arguments: Sequence[str]) -> Any:
-        return await run(self._client, script, names, arguments)
-
-    async def _command(self, *words: str | bytes | int, **options: bool) -> Any:
-        return await command(self._client, *words, **options)
 
     def _named(self, kind: str, key_id: str) -> str:
         return f"{self._prefix}{kind}:{{{key_id}}}"

@@ -2,7 +2,6 @@
 its digest is here."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -22,7 +21,8 @@ class LinkStore:
         """The Unix second in which it ends."""
         wanted = " ".join(f"{one.name}:{one.type}" for one in link.wanted)
         pairs = ("user", link.user, "wanted", wanted, "created_by", created_by)
-        return int(await self._run("link_add", digest, [str(LINK_SECONDS), *pairs]))
+        words = [str(LINK_SECONDS), *pairs]
+        return int(await run(self._client, "link_add", [self._name(digest)], words))
 
     async def get(self, digest: str) -> Link | None:
         found = await command(self._client, "HMGET", self._name(digest), *_FIELDS)
@@ -30,7 +30,7 @@ class LinkStore:
 
     async def use(self, digest: str, session: str) -> bool:
         """Bind the link to the browser that has `session`; False where another one has it."""
-        return bool(await self._run("link_use", digest, [session]))
+        return bool(await run(self._client, "link_use", [self._name(digest)], [session]))
 
     async def remove_all_of(self, user: str) -> int:
         """How many links of this user were open."""
@@ -53,9 +53,6 @@ class LinkStore:
                 if link is not None and seconds > 0:
                     found.append((name, link, seconds))
         return found
-
-    async def _run(self, script: str, digest: str, arguments: Sequence[str]) -> Any:
-        return await run(self._client, script, [self._name(digest)], arguments)
 
     def _name(self, digest: str) -> str:
         return f"{self._prefix}link:{digest}"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from itertools import islice
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -49,7 +48,7 @@ class VaultStore:
     async def written_since(self, revision: int) -> Written:
         """The vault's revision and what was written after `revision`, as of one moment."""
         names = (f"{self._base}revision", f"{self._base}changes")
-        now, flat = await self._run("credential_changes", names, (f"{revision:d}",))
+        now, flat = await run(self._client, "credential_changes", names, (f"{revision:d}",))
         pairs = zip(flat[::2], flat[1::2], strict=True)
         found = [(_id(member), float(score)) for member, score in pairs]
         ids = ((i, int(score)) for i, score in found if i is not None and score <= _MOST)
@@ -60,7 +59,7 @@ class VaultStore:
         found: dict[CredentialId, bytes] = {}
         remaining = iter(ids)
         while batch := list(islice(remaining, BATCH)):
-            values = await self._command("MGET", *map(self.name, batch))
+            values = await command(self._client, "MGET", *map(self.name, batch))
             found |= {i: v for i, v in zip(batch, values, strict=True) if v is not None}
         return found
 
@@ -71,30 +70,24 @@ class VaultStore:
         """Write `record` in place of `before`; False where something else is there by now."""
         digest = "" if before is None else sha1(before, usedforsecurity=False).hexdigest()
         arguments = (digest, str(credential), record)
-        return bool(await self._run("credential_put", self._keys(credential), arguments))
+        return bool(await run(self._client, "credential_put", self._keys(credential), arguments))
 
     async def delete(self, credential: CredentialId, version: int) -> bool:
         """False where there is none. `version`: the last it had."""
         arguments = (str(credential), f"{version:d}")
-        return bool(await self._run("credential_delete", self._keys(credential), arguments))
+        return bool(await run(self._client, "credential_delete", self._keys(credential), arguments))
 
     async def last_versions(self, ids: Sequence[CredentialId]) -> list[int | None]:
         """Of each id the version that it had when it was deleted; None: it was not."""
         found: list[bytes | None] = []
         for start in range(0, len(ids), BATCH):
             batch = map(str, ids[start : start + BATCH])
-            found += await self._command("HMGET", f"{self._base}gone", *batch)
+            found += await command(self._client, "HMGET", f"{self._base}gone", *batch)
         return [None if value is None else _number(value) for value in found]
 
     def _keys(self, credential: CredentialId) -> tuple[str, ...]:
         rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone"))
         return (self.name(credential), *rest)
-
-    async def _run(self, script: str, names: Sequence[str], words: Sequence[str | bytes]) -> Any:
-        return await run(self._client, script, names, words)
-
-    async def _command(self, *words: str | bytes) -> Any:
-        return await command(self._client, *words)
 
 
 def _number(value: bytes | None) -> int:

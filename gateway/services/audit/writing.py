@@ -33,14 +33,12 @@ class Audit:
         store: Sink,
         keys: AuditKeys,
         file: AuditFile | None = None,
-        wall: Callable[[], float] = time.time,
         on_failure: Callable[[str, int], object] | None = None,
     ) -> None:
         self._store = store
         self._file = file
         self._keys = keys
         self._seal = sealed_with(keys.signing)
-        self._wall = wall
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
@@ -110,7 +108,7 @@ class Audit:
         records, waiting = [], []
         for one in batch:
             try:
-                records.append(self._chain.add(one[0], round(self._wall(), 3)))
+                records.append(self._chain.add(one[0], round(time.time(), 3)))
             except (TypeError, ValueError) as problem:
                 if self._on_failure is not None:
                     self._on_failure("it cannot be written as JSON", 1)
