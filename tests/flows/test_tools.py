@@ -9,7 +9,6 @@ import pytest
 from mcp_types import ListRootsResult, Root
 
 from gateway.domain.keys.key import Key
-from tests.flows.services import keep
 from tests.flows.tools import (
     BOTH,
     TOKEN,
@@ -17,6 +16,7 @@ from tests.flows.tools import (
     call,
     client,
     event_ids,
+    key_of_u1,
     messages,
     opened,
     put_tools,
@@ -26,7 +26,6 @@ from tests.flows.tools import (
     text,
 )
 from tests.flows.world import Answer, World
-from tests.services.vaults import Vault
 
 __all__ = ["servers"]
 
@@ -34,11 +33,9 @@ MODES = ("auto", "legacy")
 
 
 @pytest.fixture
-async def key(world: World, servers: Servers) -> AsyncIterator[Key]:
-    vault = Vault(world.client)
-    await keep(world, vault, "user/u1/github", "api_key", value=TOKEN)
+async def key(world: World, servers: Servers) -> Key:
     put_tools(world, servers.url())
-    yield await world.issue("tools/fc", users=("u1",))
+    return await key_of_u1(world)
 
 
 @pytest.mark.parametrize("kind", ["events", "json"])

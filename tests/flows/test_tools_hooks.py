@@ -2,7 +2,6 @@
 way around it."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,14 @@ from gateway.domain.keys.key import Key
 from gateway.services.policies.directory import read_directory
 from tests.flows import own_hooks
 from tests.flows.audit import come
-from tests.flows.services import backend, keep
+from tests.flows.services import backend
 from tests.flows.tools import (
     TOKEN,
     Servers,
     call,
     code,
     error,
+    key_of_u1,
     messages,
     opened,
     put_tools,
@@ -29,7 +29,6 @@ from tests.flows.tools import (
     tools,
 )
 from tests.flows.world import World
-from tests.services.vaults import Vault
 
 __all__ = ["servers"]
 
@@ -37,10 +36,9 @@ OWN = "tests.flows.own_hooks"
 
 
 @pytest.fixture
-async def key(world: World, servers: Servers) -> AsyncIterator[Key]:
-    await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
+async def key(world: World, servers: Servers) -> Key:
     own_hooks.seen.clear()
-    yield await world.issue("tools/fc", users=("u1",))
+    return await key_of_u1(world)
 
 
 async def calls(world: World) -> list[bytes]:

@@ -31,6 +31,7 @@ from tests.flows.tools import (
     client,
     code,
     event_ids,
+    key_of_u1,
     messages,
     opened,
     put_tools,
@@ -46,9 +47,8 @@ __all__ = ["servers"]
 
 
 @pytest.fixture
-async def key(world: World) -> AsyncIterator[Key]:
-    await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
-    yield await world.issue("tools/fc", users=("u1",))
+async def key(world: World) -> Key:
+    return await key_of_u1(world)
 
 
 @pytest.fixture

@@ -73,6 +73,12 @@ async def vault(world: World, servers: Servers) -> Vault:
     return made
 
 
+async def key_of_u1(world: World) -> Key:
+    """A key that may act for the user `u1`, who has brought a credential."""
+    await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
+    return await world.issue("tools/fc", users=("u1",))
+
+
 @asynccontextmanager
 async def client(
     world: World, key: Key, user: str = "u1", mode: str = "auto", **more: Any

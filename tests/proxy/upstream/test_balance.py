@@ -7,16 +7,9 @@ from gateway.proxy.upstream.balance import (
     LONGEST_EJECTION,
     Balance,
 )
+from tests.clock import Clock
 
 A, B, C = (Upstream("http", name, 80) for name in "abc")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def fail(balance: Balance, upstream: Upstream, times: int) -> None:

@@ -9,16 +9,9 @@ from gateway.services.admission.throttle import (
     Failures,
     FailureThrottle,
 )
+from tests.clock import Clock
 
 KEY, ADDRESS = "abcdefghijkl", "192.0.2.1"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
