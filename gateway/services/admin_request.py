@@ -29,8 +29,3 @@ class AdminRequest:
 
 # None: there is nothing at this path.
 AnswerAdmin = Callable[[AdminRequest], Awaitable[Reply | Streamed | None]]
-
-
-async def nothing(_: AdminRequest) -> Reply | None:
-    """Where there is no API."""
-    return None

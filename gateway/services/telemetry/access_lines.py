@@ -1,6 +1,5 @@
 """One request as a line of the access log: as JSON, or for people."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import unquote
@@ -12,7 +11,6 @@ from gateway.protocol import json_line
 LONGEST_PATH = 256
 MOST_ENCODED = 8
 
-Line = Callable[[Handled], bytes]
 
 # Put together by hand: a mapping for an encoder took twice the time, of every request. Only what
 # strangers and operators write needs escaping; ids, codes and names of agents are plain words.

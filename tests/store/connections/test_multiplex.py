@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Connection, Redis, UnixDomainSocketConnection
@@ -80,6 +81,18 @@ async def relayed(store: StoreSettings, folder: Path) -> AsyncIterator[tuple[Rel
         server.close()
 
 
+@asynccontextmanager
+async def relayed_line(
+    store: StoreSettings, folder: Path, patience: float = 5.0, **more: Any
+) -> AsyncIterator[tuple[Relay, Path, Multiplexer]]:
+    """A connection through a relay, once it is made."""
+    async with relayed(store, folder) as (relay, path):
+        line = Multiplexer(connect_to(path), timeout=patience, **more)
+        await line.call(pack("PING"))
+        yield relay, path, line
+        await line.close()
+
+
 def connect_to(path: Path) -> Callable[[], Connection]:
     return lambda: UnixDomainSocketConnection(path=str(path), protocol=2, socket_timeout=SECONDS)
 
@@ -132,9 +145,7 @@ async def test_a_call_made_before_the_connection_waits_for_it(
 async def test_a_server_that_stops_answering_costs_the_timeout_and_no_more(
     store: StoreSettings, tmp_path: Path
 ) -> None:
-    async with relayed(store, tmp_path) as (relay, path):
-        line = Multiplexer(connect_to(path), timeout=SECONDS)
-        await line.call(pack("PING"))
+    async with relayed_line(store, tmp_path, SECONDS) as (relay, _, line):
         relay.muted = True
         with within(SECONDS * 3):
             calls = [line.call(pack("PING")) for _ in range(100)]
@@ -142,16 +153,13 @@ async def test_a_server_that_stops_answering_costs_the_timeout_and_no_more(
         assert all(isinstance(end, StoreError) for end in ended)
         relay.muted = False
         await answered(line)
-        await line.close()
 
 
 async def test_a_lost_connection_ends_what_was_sent_and_repeats_nothing(
     store: StoreSettings, client: Redis, tmp_path: Path
 ) -> None:
     """Of each call that was written it is unknown whether it ran: none may run twice."""
-    async with relayed(store, tmp_path) as (relay, path):
-        line = Multiplexer(connect_to(path), timeout=5.0)
-        await line.call(pack("PING"))
+    async with relayed_line(store, tmp_path) as (relay, _, line):
         calls = 0
         for _ in range(20):
             relay.muted = True
@@ -165,19 +173,19 @@ async def test_a_lost_connection_ends_what_was_sent_and_repeats_nothing(
             await answered(line)
         assert relay.requests == calls
         assert int(await client.get("n") or 0) <= calls
-        await line.close()
 
 
 async def test_a_new_connection_is_prepared_before_it_is_used(
     store: StoreSettings, client: Redis, tmp_path: Path
 ) -> None:
-    async with relayed(store, tmp_path) as (relay, path):
-        line = Multiplexer(connect_to(path), timeout=5.0, prepare=(pack("INCR", "prepared"),))
-        await line.call(pack("PING"))
+    async with relayed_line(store, tmp_path, prepare=(pack("INCR", "prepared"),)) as (
+        relay,
+        _,
+        line,
+    ):
         relay.cut()
         await answered(line)
         assert await client.get("prepared") == "2"
-        await line.close()
 
 
 async def test_closing_ends_every_call(store: StoreSettings) -> None:
