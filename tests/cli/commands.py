@@ -7,7 +7,7 @@ import sys
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gateway.domain.keys import key as keys
 from gateway.domain.settings import StoreSettings
@@ -47,19 +47,26 @@ class Commands:
     def __call__(self, *arguments: str) -> Ended:
         return self.gateway("keys", *arguments)
 
-    def gateway(self, *arguments: str, value: str | bytes = b"", **settings: str) -> Ended:
+    def gateway(
+        self,
+        *arguments: str,
+        value: str | bytes = b"",
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        **settings: str,
+    ) -> Ended:
         """Any command of the gateway. `value`: what it has on stdin."""
         ended = subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment(**settings),
             input=value if isinstance(value, bytes) else value.encode(),
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             timeout=60,
         )
         said = ended.stderr.decode()
         assert "Traceback" not in said
-        return Ended(ended.returncode, ended.stdout.decode(), said)
+        return Ended(ended.returncode, (ended.stdout or b"").decode(), said)
 
     def environment(self, **settings: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY")}
