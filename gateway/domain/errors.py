@@ -107,158 +107,138 @@ class Denial:
     retry: bool = False
 
 
-def _row(status: int, code: Code, message: str, *, retry: bool = False) -> tuple[Code, Denial]:
-    return code, Denial(status, code.value, message, retry)
+def _row(
+    status: int, code: Code, message: str, *, retry: bool = False, name: str = ""
+) -> tuple[Code, Denial]:
+    return code, Denial(status, name or code.value, message, retry)
 
 
-DENIALS: Mapping[Code, Denial] = MappingProxyType(
-    dict(
-        [
-            _row(
-                401,
-                Code.KEY_MISSING,
-                "This request carries no key. Send it as 'Authorization: Bearer <key>'.",
-            ),
-            _row(
-                401,
-                Code.KEY_INVALID,
-                "This key is not valid. Check that it was copied whole, or ask for a new one.",
-            ),
-            _row(401, Code.KEY_EXPIRED, "This key has expired. Ask its issuer for a new one."),
-            _row(401, Code.KEY_REVOKED, "This key was revoked. Ask its issuer for a new one."),
-            _row(
-                401, Code.KEY_DISABLED, "This key is suspended. Ask its issuer to enable it again."
-            ),
-            _row(
-                403,
-                Code.SCOPE_DENIED,
-                "This key may not do that. Ask its issuer for the scope in 'required_scope'.",
-            ),
-            _row(
-                403,
-                Code.USER_DENIED,
-                "This key may not act for the user in X-User-Id. Ask its issuer to add the user.",
-            ),
-            _row(
-                403,
-                Code.ORIGIN_DENIED,
-                "Pages of this origin may not call these tools. Ask the gateway's operator to add "
-                "it to their 'origins'.",
-            ),
-            _row(
-                403,
-                Code.HOOK_REFUSED,
-                "A rule of the gateway's operator does not allow this call.",
-            ),
-            _row(
-                404,
-                Code.NOT_FOUND,
-                "There is nothing at this address. Check the agent's name and the path.",
-            ),
-            _row(
-                403,
-                Code.KEY_MISCONFIGURED,
-                "The record of this key makes no sense, so it is refused. Ask its issuer to "
-                "look at it with 'gateway keys show'.",
-            ),
-            _row(400, Code.BAD_REQUEST, "This request is malformed or ambiguous."),
-            _row(
-                405,
-                Code.METHOD_NOT_ALLOWED,
-                "This address exists, but not for this method. Use one from the Allow header.",
-            ),
-            _row(
-                408,
-                Code.REQUEST_TIMEOUT,
-                "The request arrived too slowly. Send it again.",
-                retry=True,
-            ),
-            (
-                Code.BODY_TOO_LARGE,
-                Denial(413, "too_large", "The body is larger than is accepted here."),
-            ),
-            (
-                Code.URL_TOO_LONG,
-                Denial(414, "too_large", "The URL is too long. Send the data in the body."),
-            ),
-            (
-                Code.HEAD_TOO_LARGE,
-                Denial(431, "too_large", "The request's headers are too large. Send fewer."),
-            ),
-            _row(
-                429,
-                Code.RATE_LIMITED,
-                "Too many requests at once. Wait for the seconds in Retry-After.",
-                retry=True,
-            ),
-            _row(
-                429,
-                Code.CONCURRENCY_LIMITED,
-                "Too many requests of this key are under way. Wait until one of them has ended.",
-                retry=True,
-            ),
-            _row(
-                429,
-                Code.QUOTA_EXHAUSTED,
-                "The quota of this key is used up. It begins anew after the seconds in "
-                "Retry-After.",
-            ),
-            _row(
-                503,
-                Code.BUSY,
-                "Too much is under way: new keys that are verified, large bodies, or tools. Try "
-                "again in a second.",
-                retry=True,
-            ),
-            _row(
-                503,
-                Code.STORE_UNAVAILABLE,
-                "Keys cannot be checked at the moment, so nothing is let through. Try again "
-                "in a second.",
-                retry=True,
-            ),
-            _row(
-                503,
-                Code.CREDENTIAL_UNAVAILABLE,
-                "A credential that this needs is missing or was not checked for too long. Ask "
-                "the gateway's operator to look at it with 'gateway credentials list'.",
-                retry=True,
-            ),
-            _row(
-                503,
-                Code.AUDIT_UNAVAILABLE,
-                "The use of a credential could not be recorded, so it is not used. Try again in "
-                "a second.",
-                retry=True,
-            ),
-            _row(
-                502,
-                Code.UPSTREAM_UNREACHABLE,
-                "The agent cannot be reached. Try again later.",
-                retry=True,
-            ),
-            _row(
-                502,
-                Code.UPSTREAM_PROTOCOL,
-                "The agent answered something that is not valid HTTP.",
-                retry=True,
-            ),
-            _row(
-                502,
-                Code.UPSTREAM_AUTH_FAILED,
-                "The service refused the credential that the gateway put into the call. Ask the "
-                "gateway's operator to look at it.",
-            ),
-            _row(504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time.", retry=True),
-            _row(
-                500,
-                Code.INTERNAL,
-                "Something broke inside the gateway. Report the request id to its operator.",
-                retry=True,
-            ),
-        ]
-    )
+_ROWS = (
+    _row(
+        401,
+        Code.KEY_MISSING,
+        "This request carries no key. Send it as 'Authorization: Bearer <key>'.",
+    ),
+    _row(
+        401,
+        Code.KEY_INVALID,
+        "This key is not valid. Check that it was copied whole, or ask for a new one.",
+    ),
+    _row(401, Code.KEY_EXPIRED, "This key has expired. Ask its issuer for a new one."),
+    _row(401, Code.KEY_REVOKED, "This key was revoked. Ask its issuer for a new one."),
+    _row(401, Code.KEY_DISABLED, "This key is suspended. Ask its issuer to enable it again."),
+    _row(
+        403,
+        Code.SCOPE_DENIED,
+        "This key may not do that. Ask its issuer for the scope in 'required_scope'.",
+    ),
+    _row(
+        403,
+        Code.USER_DENIED,
+        "This key may not act for the user in X-User-Id. Ask its issuer to add the user.",
+    ),
+    _row(
+        403,
+        Code.ORIGIN_DENIED,
+        "Pages of this origin may not call these tools. Ask the gateway's operator to add "
+        "it to their 'origins'.",
+    ),
+    _row(403, Code.HOOK_REFUSED, "A rule of the gateway's operator does not allow this call."),
+    _row(
+        404,
+        Code.NOT_FOUND,
+        "There is nothing at this address. Check the agent's name and the path.",
+    ),
+    _row(
+        403,
+        Code.KEY_MISCONFIGURED,
+        "The record of this key makes no sense, so it is refused. Ask its issuer to "
+        "look at it with 'gateway keys show'.",
+    ),
+    _row(400, Code.BAD_REQUEST, "This request is malformed or ambiguous."),
+    _row(
+        405,
+        Code.METHOD_NOT_ALLOWED,
+        "This address exists, but not for this method. Use one from the Allow header.",
+    ),
+    _row(408, Code.REQUEST_TIMEOUT, "The request arrived too slowly. Send it again.", retry=True),
+    _row(413, Code.BODY_TOO_LARGE, "The body is larger than is accepted here.", name="too_large"),
+    _row(
+        414, Code.URL_TOO_LONG, "The URL is too long. Send the data in the body.", name="too_large"
+    ),
+    _row(
+        431,
+        Code.HEAD_TOO_LARGE,
+        "The request's headers are too large. Send fewer.",
+        name="too_large",
+    ),
+    _row(
+        429,
+        Code.RATE_LIMITED,
+        "Too many requests at once. Wait for the seconds in Retry-After.",
+        retry=True,
+    ),
+    _row(
+        429,
+        Code.CONCURRENCY_LIMITED,
+        "Too many requests of this key are under way. Wait until one of them has ended.",
+        retry=True,
+    ),
+    _row(
+        429,
+        Code.QUOTA_EXHAUSTED,
+        "The quota of this key is used up. It begins anew after the seconds in Retry-After.",
+    ),
+    _row(
+        503,
+        Code.BUSY,
+        "Too much is under way: new keys that are verified, large bodies, or tools. Try "
+        "again in a second.",
+        retry=True,
+    ),
+    _row(
+        503,
+        Code.STORE_UNAVAILABLE,
+        "Keys cannot be checked at the moment, so nothing is let through. Try again in a second.",
+        retry=True,
+    ),
+    _row(
+        503,
+        Code.CREDENTIAL_UNAVAILABLE,
+        "A credential that this needs is missing or was not checked for too long. Ask "
+        "the gateway's operator to look at it with 'gateway credentials list'.",
+        retry=True,
+    ),
+    _row(
+        503,
+        Code.AUDIT_UNAVAILABLE,
+        "The use of a credential could not be recorded, so it is not used. Try again in a second.",
+        retry=True,
+    ),
+    _row(
+        502, Code.UPSTREAM_UNREACHABLE, "The agent cannot be reached. Try again later.", retry=True
+    ),
+    _row(
+        502,
+        Code.UPSTREAM_PROTOCOL,
+        "The agent answered something that is not valid HTTP.",
+        retry=True,
+    ),
+    _row(
+        502,
+        Code.UPSTREAM_AUTH_FAILED,
+        "The service refused the credential that the gateway put into the call. Ask the "
+        "gateway's operator to look at it.",
+    ),
+    _row(504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time.", retry=True),
+    _row(
+        500,
+        Code.INTERNAL,
+        "Something broke inside the gateway. Report the request id to its operator.",
+        retry=True,
+    ),
 )
+DENIALS: Mapping[Code, Denial] = MappingProxyType(dict(_ROWS))
 
 
 @dataclass(eq=False)
