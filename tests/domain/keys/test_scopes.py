@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.keys import scopes
-from gateway.domain.keys.scopes import KINDS, Scope, parse, parse_all
+from gateway.domain.keys.scopes import KINDS, SOME, Scope, parse, parse_all
 
 WORD_START = "abcXYZ019"
 names = st.builds(str.__add__, st.sampled_from(WORD_START), st.text(WORD_START + "._-", max_size=9))
@@ -108,6 +108,24 @@ def test_an_item_that_does_not_parse_leaves_the_others_as_they_are() -> None:
     assert grants.allow(needed("agents/support:chat"))
     assert grants.allow(needed("models/gpt-4:invoke"))
     assert not grants.allow(needed("agents/support:files"))
+
+
+@pytest.mark.parametrize("held", ["tools/fc:list", "tools/fc", "tools/*:list", "*"])
+def test_where_some_action_is_needed_any_on_that_name_will_do(held: str) -> None:
+    assert parse_all(held).allow(Scope("tools", "fc", SOME))
+    assert parse_all("tools/erp:list agents/fc:list").allow(Scope("tools", "fc", SOME)) is False
+
+
+def test_a_scope_that_is_missing_is_told_as_it_would_be_written() -> None:
+    assert str(Scope("tools", "fc", "list")) == "tools/fc:list"
+    assert str(Scope("tools", "fc", SOME)) == "tools/fc"
+
+
+@pytest.mark.parametrize("text", ["", "*", ".a", "-a", "a b", "a/b", "a:b", "a\n", "ä", "a" * 129])
+def test_a_name_is_a_word_without_wildcards(text: str) -> None:
+    assert not scopes.is_name(text)
+    assert scopes.is_name("gpt-4.1_mini")
+    assert scopes.is_name("a" * 128)
 
 
 def test_no_scopes_allow_nothing() -> None:
