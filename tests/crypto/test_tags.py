@@ -2,6 +2,10 @@
 
 import hashlib
 import hmac
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,18 +74,47 @@ def test_every_pepper_is_read_and_the_first_writes() -> None:
     assert rotated.verdict(TAG, KEY, PHC) is TagVerdict.MATCH
     assert rotated.make(KEY, PHC) == make_tag(OTHER, KEY, PHC)
     assert rotated.is_known(TAG)
+    assert rotated.is_current(rotated.make(KEY, PHC))
+    assert not rotated.is_current(TAG)
+
+
+@pytest.mark.parametrize("tag", ["", TAG[:8], TAG[:-1], TAG + "\n", make_tag(OTHER, KEY, PHC)])
+def test_a_tag_is_known_where_it_is_whole_and_of_one_of_these_peppers(tag: str) -> None:
     assert PEPPERS.is_known(TAG)
-    assert not PEPPERS.is_known(make_tag(OTHER, KEY, PHC))
-    assert not PEPPERS.is_known("")
+    assert not PEPPERS.is_known(tag)
 
 
 def test_without_a_pepper_there_are_no_tags() -> None:
     none = Peppers()
     assert not none.has_any
+    assert PEPPERS.has_any
     assert none.make(KEY, PHC) == ""
     assert none.verdict(TAG, KEY, PHC) is TagVerdict.UNUSABLE
     none.dummy(KEY)
     PEPPERS.dummy(KEY)
+
+
+def proofs(look: Callable[[], object]) -> list[str]:
+    """What of OpenSSL's a look at a tag runs over secrets."""
+    run: list[str] = []
+
+    def note(_frame: FrameType, _event: str, called: Any) -> None:
+        name = getattr(called, "__name__", "")
+        if name in ("hmac_digest", "compare_digest"):
+            run.append(name)
+
+    sys.setprofile(note)
+    try:
+        look()
+    finally:
+        sys.setprofile(None)
+    return run
+
+
+def test_an_id_without_a_record_costs_what_a_wrong_secret_does() -> None:
+    wrong = proofs(lambda: PEPPERS.verdict(TAG, KEY + "x", PHC))
+    assert wrong
+    assert proofs(lambda: PEPPERS.dummy(KEY)) == wrong
 
 
 def test_a_pepper_is_in_no_repr() -> None:

@@ -35,11 +35,17 @@ async def test_an_id_is_the_same_each_time_and_good_for_one_owner_and_one_kind()
         Owner("files", "k2", "u1"),
         Owner("crm", "k1", "u1"),
     )
-    for own in ("s", "é", "x" * 3000, "\ud800", ""):
+    for own in ("s", "é", "x" * 3000, "\ud800", *("y" * length for length in range(12))):
         sealed = await sessions.seal(own, owner)
         assert sealed == await sessions.seal(own, owner)
         assert await sessions.open(sealed, owner) == own
         assert [await sessions.open(sealed, other) for other in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize("sealed", ["", "a", "abcde", "é", "=", "a b", "A" * 22, "A" * 5000])
+async def test_what_nobody_sealed_is_the_id_of_nothing(sealed: str) -> None:
+    sessions = ToolSessions((b"s" * 32,), _nothing_shared)
+    assert await sessions.open(sealed, Owner("files", "k1", "")) is None
 
 
 async def test_an_id_opens_after_a_change_of_the_secret_while_the_old_one_is_given() -> None:
