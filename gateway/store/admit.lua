@@ -130,10 +130,7 @@ if ARGV[1] == '+' and #ARGV < BELIEVED then return count_tokens() end
 -- A record of another type makes no sense and reads as an empty one: it denies. What else keeps
 -- it from being read (no right to it) says nothing about the key.
 local record = redis.pcall('HMGET', KEYS[1], unpack(FIELDS))
-if record.err then
-  if string.sub(record.err, 1, 9) ~= 'WRONGTYPE' then return record end
-  record = {}
-end
+if record.err and string.sub(record.err, 1, 9) ~= 'WRONGTYPE' then return record end
 
 local function stale()
   local answer = {0, seconds, tonumber(clock[2])}

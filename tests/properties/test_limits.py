@@ -182,23 +182,30 @@ def test_the_last_millisecond_of_a_window_is_counted_like_any_other(
 
 
 @pytest.mark.parametrize(
-    ("day", "ends"),
+    ("window", "moment", "ends"),
     [
-        ("2096-02-28", "2096-03-01"),
-        ("2096-02-29", "2096-03-01"),
-        ("2100-02-28", "2100-03-01"),
-        ("2096-12-31", "2097-01-01"),
-        ("2096-01-01", "2096-02-01"),
-        ("2399-12-01", "2400-01-01"),
-        ("2400-02-29", "2400-03-01"),
+        (Window.SECOND, "2096-02-28T23:59:58", "2096-02-28T23:59:59"),
+        (Window.SECOND, "2096-02-28T23:59:59", "2096-02-29"),
+        (Window.MINUTE, "2096-02-28T22:58:01", "2096-02-28T22:59"),
+        (Window.HOUR, "2096-02-28T22:01", "2096-02-28T23:00"),
+        (Window.DAY, "2096-02-27T00:00", "2096-02-28"),
+        (Window.DAY, "2096-02-28T23:59:59", "2096-02-29"),
+        (Window.MONTH, "2096-02-28", "2096-03-01"),
+        (Window.MONTH, "2096-02-29", "2096-03-01"),
+        (Window.MONTH, "2100-02-28", "2100-03-01"),
+        (Window.MONTH, "2096-12-31", "2097-01-01"),
+        (Window.MONTH, "2096-01-01", "2096-02-01"),
+        (Window.MONTH, "2399-12-01", "2400-01-01"),
+        (Window.MONTH, "2400-02-29", "2400-03-01"),
     ],
 )
-def test_a_month_ends_when_the_calendar_says(server: redis.Redis, day: str, ends: str) -> None:
-    quota = Quota(5, Window.MONTH)
-    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    simulation = Simulation(server, Rate(50, 1), 50, (quota,), Fraction(int(start.timestamp())))
+def test_a_window_ends_when_the_calendar_says(
+    server: redis.Redis, window: Window, moment: str, ends: str
+) -> None:
+    start, end = (timegm(datetime.fromisoformat(at).timetuple()) for at in (moment, ends))
+    simulation = Simulation(server, Rate(50, 1), 50, (Quota(5, window),), Fraction(start))
     reset = simulation.call()[4]
-    assert start.timestamp() + reset == datetime.fromisoformat(ends).replace(tzinfo=UTC).timestamp()
+    assert start + reset == end
 
 
 def test_what_was_used_stays_used_when_the_rate_changes(server: redis.Redis) -> None:

@@ -14,13 +14,24 @@ from gateway.domain.keys.judgement import NamedLimit
 from gateway.domain.keys.limits import Concurrency, Quota, Rate, Tokens, Window
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.settings import StoreSettings
-from gateway.store.admission import PREPARE, Admission, Charged, Exceeded, Stale, with_lease
+from gateway.store.admission import (
+    BELIEVED,
+    CHARGE_NOTHING,
+    LEASE_SECONDS,
+    PREPARE,
+    Admission,
+    Charged,
+    Exceeded,
+    Stale,
+    with_lease,
+)
 from gateway.store.connections.connect import open_lines
 
 ID = "abcdefghijkl"
 RECORD = KeyRecord(ID, hash="$argon2id$x", status="active", consumer="sales", scopes="agents/*")
 RATE = NamedLimit("rate", "rate", Rate(1, 3600), burst=2)
 DAY = NamedLimit("day", "day", Quota(100, Window.DAY))
+TOKENS = NamedLimit("tokens-day", "tokens:day", Tokens(10, Window.DAY))
 
 
 @pytest.fixture
@@ -60,6 +71,16 @@ async def test_a_record_that_is_not_there_reads_as_an_empty_one(admission: Admis
     assert read.now > 1.7e9
 
 
+async def test_a_read_tells_all_that_a_secret_is_proven_with_and_judged_by(
+    admission: Admission, client: Redis, store: StoreSettings
+) -> None:
+    whole = {name: f"the {name}" for name in (*BELIEVED, "tag", "previous_tag")}
+    await client.hset(f"{store.prefix}key:{{{ID}}}", mapping=whole)
+    read = await admission.run(ID, admission.pack_read(ID))
+    assert isinstance(read, Stale)
+    assert read.record == KeyRecord(ID, **whole)
+
+
 async def test_a_record_of_another_type_reads_as_an_empty_one(
     admission: Admission, client: Redis, store: StoreSettings
 ) -> None:
@@ -82,10 +103,11 @@ async def test_bytes_that_are_no_text_survive_the_round_trip(
 async def test_a_belief_that_holds_is_charged(admission: Admission, record: str) -> None:
     first = await charge(admission, RATE, DAY)
     assert isinstance(first, Charged)
-    assert first.states[0] == 1
-    assert first.states[2] == 99
+    assert first.states[:3] == (1, 3600, 99)
+    assert abs(first.states[3] - (86400 - time.time() % 86400)) < 5
     second = await charge(admission, RATE, DAY)
     assert isinstance(second, Charged)
+    assert 7199 <= second.states[1] <= 7200
     third = await charge(admission, RATE, DAY)
     assert isinstance(third, Exceeded)
     assert (third.position, third.states[0], third.states[2]) == (1, 0, 98)
@@ -126,8 +148,23 @@ async def test_a_deleted_record_makes_the_belief_stale(
     assert isinstance(await charge(admission, RATE), Stale)
 
 
-async def test_a_secret_is_dead_from_the_second_it_ends(admission: Admission, record: str) -> None:
+@pytest.mark.parametrize("status", ["revoked", "disabled", "", "Active", "active "])
+async def test_no_belief_lets_a_key_in_that_does_not_live(
+    admission: Admission, client: Redis, record: str, status: str
+) -> None:
+    await client.hset(record, "status", status)
+    believed = replace(RECORD, status=status)
+    command = admission.pack_charge(believed, (DAY,), valid_until=0)
+    assert isinstance(await admission.run(ID, command), Stale)
+
+
+async def test_a_secret_is_dead_from_the_second_it_ends(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    now, _ = await client.time()
     assert isinstance(await charge(admission, until=1), Stale)
+    assert isinstance(await charge(admission, until=now), Stale)
+    assert isinstance(await charge(admission, until=now + 60), Charged)
     assert isinstance(await charge(admission, until=4_000_000_000), Charged)
 
 
@@ -140,6 +177,45 @@ async def test_every_counter_has_an_end_from_the_step_that_makes_it(
     assert len(names) == 7
     for name in names:
         assert await client.pttl(name) > 0, name
+
+
+async def test_the_counter_of_a_rate_is_kept_until_all_of_it_is_free_again(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    """One that ended sooner would give back what was used."""
+    for _ in range(2):
+        assert isinstance(await charge(admission, RATE), Charged)
+    name = f"gw:rate:{{{ID}}}:rate"
+    full_at = int((await client.get(name) or "").split()[0])
+    assert full_at // 1000 < await client.pexpiretime(name) <= full_at // 1000 + 2000
+
+
+async def test_the_limit_that_takes_longest_to_pass_is_named_wherever_it_stands(
+    admission: Admission, record: str
+) -> None:
+    day = NamedLimit("day", "day", Quota(1, Window.DAY))
+    spent = day, NamedLimit("rate", "rate", Rate(1, 2 * 86400), burst=1)
+    assert isinstance(await charge(admission, *spent), Charged)
+    for limits, position in ((spent, 2), (spent[::-1], 1)):
+        refused = await charge(admission, *limits)
+        assert isinstance(refused, Exceeded)
+        assert refused.position == position
+
+
+async def test_what_is_only_asked_is_charged_nowhere_and_leaves_nothing(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    limits = (RATE, DAY, NamedLimit("concurrency", "", Concurrency(1)))
+    for kept in limits, ():
+        command = admission.pack_charge(RECORD, kept, valid_until=0, touch=CHARGE_NOTHING)
+        for _ in range(3):
+            asked = await admission.run(ID, with_lease(command, "asked") if kept else command)
+            assert isinstance(asked, Charged)
+    assert await client.keys("*") == [record]
+    for _ in range(2):
+        await charge(admission, RATE)
+    command = admission.pack_charge(RECORD, (RATE,), valid_until=0, touch=CHARGE_NOTHING)
+    assert isinstance(await admission.run(ID, command), Exceeded)
 
 
 async def test_last_use_is_written_at_most_once_a_minute(
@@ -191,7 +267,7 @@ async def test_a_counter_that_holds_no_number_admits_nothing_and_charges_nothing
     kind = "rate:{%s}:rate" if limit is RATE else "quota:{%s}:day"
     bytes_ = junk.encode("utf-8", "surrogateescape")
     await client.set(store.prefix + kind % ID, bytes_, keepttl=True)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="makes no sense: delete it"):
         await charge(admission, RATE, DAY)
     answer = await charge(admission, other)
     assert isinstance(answer, Charged)
@@ -256,13 +332,16 @@ async def test_a_counter_of_another_window_counts_for_nothing(
     assert answer.states[0] == 99
 
 
+@pytest.mark.parametrize(
+    "limits", [(), (TOKENS,), (replace(TOKENS, enforced=False),)], ids=["none", "tokens", "tried"]
+)
 async def test_a_replica_is_noticed_even_where_there_is_nothing_to_charge(
-    admission: Admission, client: Redis, record: str
+    admission: Admission, client: Redis, record: str, limits: tuple[NamedLimit, ...]
 ) -> None:
     await client.replicaof("127.0.0.1", "1")
     try:
         with pytest.raises(StoreError):
-            await charge(admission, touch="current")
+            await charge(admission, *limits, touch="current")
     finally:
         await client.replicaof("NO", "ONE")
 
@@ -285,6 +364,23 @@ async def held(admission: Admission, lease: str, *limits: NamedLimit) -> Charged
     return await admission.run(ID, with_lease(command, lease))
 
 
+async def test_a_place_is_taken_while_its_gateway_answers_for_it_and_not_longer(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    lease, places = NamedLimit("concurrency", "", Concurrency(1)), f"gw:lease:{{{ID}}}"
+    assert isinstance(await held(admission, "one", lease), Charged)
+    seconds, micros = await client.time()
+    now, until = seconds * 1000 + micros // 1000, int(await client.zscore(places, "one") or 0)
+    assert now < until <= now + LEASE_SECONDS * 1000 + 1
+    assert until < await client.pexpiretime(places)
+    assert isinstance(await held(admission, "two", lease), Exceeded)
+    await client.zadd(places, {"one": now + 1000})
+    assert isinstance(await held(admission, "two", lease), Exceeded)
+    await client.zadd(places, {"one": now - 1})
+    assert isinstance(await held(admission, "two", lease), Charged)
+    assert await client.zrange(places, 0, -1) == ["two"]
+
+
 async def test_a_limit_that_is_tried_out_is_named_when_it_is_exceeded_and_lets_in(
     admission: Admission, record: str
 ) -> None:
@@ -293,6 +389,15 @@ async def test_a_limit_that_is_tried_out_is_named_when_it_is_exceeded_and_lets_i
     # The one that binds is charged each time, and the only one of which callers hear.
     assert [a.states[0] for a in answers if isinstance(a, Charged)] == [99, 98, 97, 96]
     assert all(len(a.states) == 2 for a in answers if isinstance(a, Charged))
+
+
+async def test_of_limits_that_are_tried_out_none_is_charged_where_one_is_exceeded(
+    admission: Admission, record: str, client: Redis
+) -> None:
+    """As if the request had been refused."""
+    for _ in range(4):
+        await charge(admission, replace(DAY, enforced=False), TRIED_RATE)
+    assert await client.get(f"gw:quota:{{{ID}}}:day") == "2"
 
 
 async def test_a_limit_that_binds_refuses_whatever_is_tried_out_beside_it(
@@ -353,3 +458,16 @@ async def test_tokens_are_charged_to_every_counter_or_to_none_and_once(
     for _ in range(2):
         await admission.count_tokens(ID, limits, 7, "request")
     assert await client.mget(hour, day) == ["7", "7"]
+
+
+async def test_a_call_is_let_in_while_fewer_tokens_were_used_than_the_limit(
+    admission: Admission, record: str
+) -> None:
+    await admission.count_tokens(ID, (TOKENS,), 9, "one")
+    assert await charge(admission, DAY, TOKENS) == Charged((99, ANY))
+    await admission.count_tokens(ID, (TOKENS,), 1, "two")
+    refused = await charge(admission, DAY, TOKENS)
+    assert isinstance(refused, Exceeded)
+    assert refused.position == 2
+    assert refused.states[0] == 99
+    assert abs(refused.retry_after - (86400 - time.time() % 86400)) < 5
