@@ -132,6 +132,7 @@ def test_no_ciphertext_opens_in_the_place_of_another_and_the_error_says_which_it
     now, older = credential(), credential(number=2)
     record, old = json.loads(ENVELOPE.seal(now)), json.loads(ENVELOPE.seal(older))
     other = json.loads(ENVELOPE.seal(credential("other")))
+    of_a_user = json.loads(ENVELOPE.seal(credential(owner="u1")))
     swaps = [
         (("versions", 0, "fields", "access_key_secret"), record["versions"][0]["fields"], "id"),
         (("versions", 0, "fields", "access_key_secret"), record["versions"][1]["fields"], "secret"),
@@ -144,7 +145,8 @@ def test_no_ciphertext_opens_in_the_place_of_another_and_the_error_says_which_it
         with pytest.raises(BrokenCredentialError, match="'access_key_secret' of version 3"):
             ENVELOPE.open(now.id, json.dumps(edited).encode())
         assert path
-    for version in (record["versions"][1], old["versions"][0], other["versions"][0]):
+    elsewhere = (one["versions"][0] for one in (old, other, of_a_user))
+    for version in (record["versions"][1], *elsewhere):
         edited = copy.deepcopy(record)
         edited["versions"][0] = {**version, "version": 3, "until": None}
         with pytest.raises(BrokenCredentialError, match="data key"):
@@ -218,3 +220,9 @@ def test_a_record_holds_no_value_in_any_spelling() -> None:
         for offset in range(3):
             assert b64encode(b" " * offset + value.encode())[4:16] not in blob
         assert value.encode() not in blob and value.encode().hex().encode() not in blob
+
+
+def test_a_record_without_what_its_type_needs_is_refused_though_it_was_sealed() -> None:
+    lacking = Credential(CredentialId("crm"), "ak_sk", Version(1, {"access_key_id": "id"}))
+    with pytest.raises(BrokenCredentialError, match="access_key_secret"):
+        ENVELOPE.open(lacking.id, ENVELOPE.seal(lacking))
