@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
 from tests.flows.world import World, new_world
+from tests.phc import PHC
 
 
 async def test_issue_call_narrow_revoke_on_one_kept_connection(
@@ -41,6 +42,7 @@ async def test_issue_call_narrow_revoke_on_one_kept_connection(
         (("DEL", "{}"), "key_invalid"),
         (("HDEL", "{}", "hash"), "key_invalid"),
         (("HSET", "{}", "hash", "nonsense"), "key_invalid"),
+        (("HSET", "{}", "hash", PHC), "key_invalid"),
         (("HSET", "{}", "plan", "gone"), "key_misconfigured"),
         (("HSET", "{}", "limits", "rate=fast"), "key_misconfigured"),
         (("HSET", "{}", "expires_at", "soon"), "key_misconfigured"),
