@@ -1,6 +1,7 @@
 """Credentials in memory: all at the start, then what changed, and on while the vault is away."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -66,9 +67,21 @@ async def test_what_is_deleted_is_gone_with_the_next_check(vault: Vault) -> None
     with pytest.raises(UnavailableError, match="no credential 'aa'"):
         sync.get(CredentialId("aa"))
     assert vault.value(sync, "user/u1/aa") == "user/u1/aa-1"
+    assert list(sync.gone) == [CredentialId("aa")]
     await vault.write("aa", 2)
     await sync.check()
     assert vault.value(sync, "aa") == "aa-2"
+    assert not sync.gone
+
+
+async def test_what_is_set_of_a_version_without_a_new_value_is_taken(vault: Vault) -> None:
+    await vault.write("aa", 2)
+    sync = vault.sync()
+    await sync.check()
+    await vault.write("aa", 2, max_stale=60)
+    await sync.check()
+    assert sync.get(CredentialId("aa")).max_stale == 60
+    assert not sync.broken
 
 
 async def test_one_that_is_broken_holds_up_no_other_and_its_last_good_value_serves_on(
@@ -303,6 +316,77 @@ async def test_a_credential_that_may_be_stale_for_seconds_is_checked_more_often(
     sync = vault.sync(draw=lambda low, high: 1.0)
     await sync.check()
     assert sync._pause(0.0) == 2.0
+
+
+class Told:
+    """A source of one credential, which says what it is told to, and takes its time."""
+
+    def __init__(self, *, waits: bool) -> None:
+        self.waits = waits
+        self.now = 0.0
+        self.takes = 0.0
+        one = Credential(CredentialId("aa"), "api_key", Version(1, {"value": "x"}), max_stale=60)
+        self.says = Changes(1, (one,))
+
+    async def fetch(self, since: int, wait: float) -> Changes:
+        self.now += self.takes
+        return self.says
+
+    def sync(self) -> Sync:
+        return Sync(self, 15.0, clock=lambda: self.now)
+
+
+async def test_an_answer_is_as_old_as_its_source_says_and_as_the_question_where_none_waits() -> (
+    None
+):
+    """An agent would trust a gateway whose vault is away for as long again."""
+    held_back, asked = Told(waits=True), Told(waits=False)
+    held_back.takes = asked.takes = 50.0
+    for source, age in ((held_back, 0.0), (asked, 50.0)):
+        sync = source.sync()
+        assert await sync.check()
+        assert sync.age() == age
+    held_back.says = replace(held_back.says, age=61.0)
+    sync = held_back.sync()
+    assert await sync.check()
+    assert sync.age() == 61.0
+    with pytest.raises(UnavailableError, match="may be 60 s stale"):
+        sync.get(CredentialId("aa"))
+
+
+async def test_what_was_made_of_credentials_is_of_no_use_once_one_changed_broke_or_is_gone() -> (
+    None
+):
+    source, aa = Told(waits=False), CredentialId("aa")
+    sync, generations = source.sync(), []
+    for says in (
+        source.says,
+        Changes(2, broken={aa: "It is broken."}),
+        Changes(3, removed=((aa, 3),)),
+        Changes(3),
+    ):
+        source.says = says
+        assert await sync.check()
+        generations.append(sync.generation)
+    assert generations == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_one_that_is_told_to_be_broken_again_and_again_is_so_since_the_first_time(
+    whole: bool,
+) -> None:
+    source = Told(waits=False)
+    sync = source.sync()
+    assert await sync.check()
+    source.says = Changes(2, broken={CredentialId("aa"): "It is broken."}, whole=whole)
+    for _ in range(3):
+        assert await sync.check()
+        assert sync.get(CredentialId("aa"))
+        source.now += 30.0
+    assert await sync.check()
+    assert sync.age() == 0.0
+    with pytest.raises(UnavailableError, match="It is broken"):
+        sync.get(CredentialId("aa"))
 
 
 class HeldBack:
