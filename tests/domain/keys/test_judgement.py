@@ -136,7 +136,9 @@ def test_limits_that_cannot_be_had_refuse_whatever_binds_the_key() -> None:
                 read(record, PLANS)
         with pytest.raises(MisconfiguredError):
             binding_limits(record, PLANS, None)
+    assert refused_by(replace(LIVE, plan="nowhere"), PLANS) == "plan nowhere is gone"
     assert refused_by(replace(LIVE, plan="standard", limits="burst=3"), PLANS) == ""
+    assert refused_by(LIVE, PLANS) == ""
 
 
 def test_a_key_is_bound_by_its_plan_and_at_an_agent_by_that_ones_limits_too() -> None:
