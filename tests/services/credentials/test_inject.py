@@ -4,6 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -166,6 +167,40 @@ async def test_a_text_gets_the_newest_values_and_the_ones_before_while_their_gra
     assert {value for _, value in injected.secrets.pairs} == {"aa-2", "aa-1", "bb-7"}
     assert "aa-2" not in repr(injected) and "aa-1" not in repr(injected)
     assert texts(await injector.values(SERVICE, header("${credentials.bb}"), None))[1] is None
+
+
+async def test_what_was_prepared_is_good_for_its_place_policies_credentials_and_grace_alone(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa", 2, grace=501)
+    await sync.check()
+    made = await injector.values(SERVICE, INJECT, None)
+    assert injector.kept(SERVICE, INJECT, None) is made
+    assert injector.kept(SERVICE, INJECT, "u1") is None
+    assert injector.kept(replace(SERVICE, name="erp"), INJECT, None) is None
+    assert injector.kept(SERVICE, replace(INJECT), None) is None, "of other policies"
+    vault.wall = 501.0
+    assert injector.kept(SERVICE, INJECT, None) is None, "the grace has ended"
+    vault.wall = 500.0
+    assert injector.kept(SERVICE, INJECT, None) is made
+    await vault.write("aa", 3)
+    await sync.check()
+    assert injector.kept(SERVICE, INJECT, None) is None, "it was rotated"
+
+
+async def test_what_must_be_fresh_is_asked_for_at_each_use_and_never_kept(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    await vault.write("aa", max_stale=0)
+    await sync.check()
+    for number in (2, 3):
+        vault.now += 1
+        await vault.write("aa", number, max_stale=0)
+        assert texts(await injector.values(SERVICE, INJECT, None)) == (
+            f"aa-{number}".encode(),
+            None,
+        )
+        assert injector.kept(SERVICE, INJECT, None) is None
 
 
 async def test_a_users_own_credential_is_that_users(
