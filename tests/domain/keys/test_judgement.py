@@ -29,7 +29,7 @@ DAY, TOKENS = Quota(9, Window.DAY), Tokens(5, Window.DAY)
 PLAN = Plan(
     "standard",
     Limits(Rate(10, 1), None, (DAY,), Concurrency(4), (TOKENS,)),
-    {"faq": Limits(Rate(1, 1), concurrency=Concurrency(1))},
+    {"faq": Limits(Rate(1, 1), quotas=(DAY,), concurrency=Concurrency(1))},
 )
 PLANS = {"standard": PLAN, "trial": replace(PLAN, name="trial", enforced=False)}
 PLANNED = replace(LIVE, plan="standard")
@@ -147,6 +147,7 @@ def test_a_key_is_bound_by_its_plan_and_at_an_agent_by_that_ones_limits_too() ->
         ("rate", "rate", 10),
         ("day", "day", 0),
         ("agent-rate", "agent:faq:rate", 1),
+        ("agent-day", "agent:faq:day", 0),
         ("tokens-day", "tokens:day", 0),
         ("concurrency", "", 0),
         ("agent-concurrency", "agent:faq", 0),
@@ -167,13 +168,21 @@ def test_what_a_key_sets_itself_replaces_its_plans_item_by_item() -> None:
 
 def test_a_plan_that_is_tried_out_refuses_nobody_but_what_a_key_sets_itself_does() -> None:
     named = binding_limits(TRIED, PLANS, "faq", of_model=True)
-    assert [one.enforced for one in named] == [False] * 6
+    assert [one.enforced for one in named] == [False] * 7
     own = replace(TRIED, limits="quota=3/d")
     named = binding_limits(own, PLANS, "faq", of_model=True)
     assert [one.label for one in named if one.enforced] == ["day"]
     assert enforced_limits(own, PLANS) == parse_own("quota=3/d")
     assert enforced_limits(TRIED, PLANS) == Limits()
     assert enforced_limits(PLANNED, PLANS) == PLAN.limits
+    assert enforced_limits(LIVE, PLANS) == Limits()
+
+
+def test_the_burst_of_a_plan_that_is_tried_out_goes_with_the_rate_of_the_key() -> None:
+    bursts = replace(PLANS["trial"], limits=replace(PLAN.limits, burst=20))
+    for own, enforced in (("rate=5/s", "rate=5/s burst=20"), ("quota=3/d", "quota=3/d")):
+        record = replace(TRIED, limits=own)
+        assert enforced_limits(record, {"trial": bursts}) == parse_own(enforced)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,8 @@ def test_no_spelling_of_a_dot_segment_gets_through(parts: list[bytes]) -> None:
         (b"/Chat", (b"chat",)),
         (b"/chat/", (b"chat",)),
         (b"/ch%61t", (b"chat",)),
+        (b"/ch%61t/", (b"chat",)),
+        (b"/ch%61t//", (b"chat", b"")),
         (b"/a%2Fb/c", (b"a/b", b"c")),
         (b"/a//b", (b"a", b"", b"b")),
         (b"/CAF%C3%89", ("cafÉ".encode(),)),
