@@ -2,16 +2,13 @@
 
 import hashlib
 import hmac
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.crypto.tags import Peppers, TagVerdict, make_tag
+from tests.crypto.proofs import proofs
 
 PEPPER, OTHER = bytes(range(32)), bytes(range(1, 33))
 KEY = "agk_live_4xT9mQ2LrB7c_0123456789ABCDEFGHIJabcdefghijKLxxxxxx"
@@ -92,23 +89,6 @@ def test_without_a_pepper_there_are_no_tags() -> None:
     assert none.verdict(TAG, KEY, PHC) is TagVerdict.UNUSABLE
     none.dummy(KEY)
     PEPPERS.dummy(KEY)
-
-
-def proofs(look: Callable[[], object]) -> list[str]:
-    """What of OpenSSL's a look at a tag runs over secrets."""
-    run: list[str] = []
-
-    def note(_frame: FrameType, _event: str, called: Any) -> None:
-        name = getattr(called, "__name__", "")
-        if name in ("hmac_digest", "compare_digest"):
-            run.append(name)
-
-    sys.setprofile(note)
-    try:
-        look()
-    finally:
-        sys.setprofile(None)
-    return run
 
 
 def test_an_id_without_a_record_costs_what_a_wrong_secret_does() -> None:
