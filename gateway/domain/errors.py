@@ -147,7 +147,8 @@ _ROWS = (
     _row(
         404,
         Code.NOT_FOUND,
-        "There is nothing at this address. Check the agent's name and the path.",
+        "There is nothing at this address. Check the name and the path: /agents/NAME/…, "
+        "/services/NAME/…, /models/v1/…, /models/anthropic/… or /tools/NAME/mcp.",
     ),
     _row(
         403,
@@ -268,6 +269,21 @@ class Denied(GatewayError):
 
     def __str__(self) -> str:
         return masked(self.message or self.denial.message)
+
+
+# Not every client shows its user a header.
+_WAITS = {
+    Code.RATE_LIMITED: "Too many requests at once. Wait for {} s.",
+    Code.QUOTA_EXHAUSTED: "The quota of this key is used up. It begins anew in {} s.",
+}
+
+
+def limited(
+    code: Code, retry_after: int, limit: str, headers: tuple[tuple[str, str], ...] = ()
+) -> Denied:
+    """A `limit` refuses, for so many seconds."""
+    message = _WAITS.get(code, "").format(retry_after)
+    return Denied(code, message, {"limit": limit}, headers, retry_after)
 
 
 def not_allowed(methods: Iterable[str]) -> Denied:

@@ -70,7 +70,7 @@ class Models:
         if asked.listed is not None:
             exchange.reply(_listed(head, asked, policies, caller))
             return None
-        if head.method != "POST":
+        if head.method != "POST" or not asked.is_call:
             return locate_no_model(asked)
         body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
         prompt, telling = await self._large.do(

@@ -217,8 +217,9 @@ async def test_a_rate(world: World) -> None:
     assert admitted.headers["X-RateLimit-Reset"] == "60"
     await world.call(key)
     refused = await world.call(key)
-    check(refused, Code.RATE_LIMITED)
+    error = check(refused, Code.RATE_LIMITED)
     assert 59 <= int(refused.headers["Retry-After"]) <= 60
+    assert f"Wait for {refused.headers['Retry-After']} s." in error["message"]
     assert refused.headers["X-RateLimit-Remaining"] == "0"
     assert "x-should-retry" not in refused.headers
 
@@ -234,9 +235,10 @@ async def test_a_quota(world: World) -> None:
     assert first.headers["X-RateLimit-Limit"] == "2"
     await world.call(key)
     refused = await world.call(key)
-    check(refused, Code.QUOTA_EXHAUSTED)
+    error = check(refused, Code.QUOTA_EXHAUSTED)
     assert refused.headers["x-should-retry"] == "false"
     assert int(refused.headers["Retry-After"]) >= 1
+    assert f"anew in {refused.headers['Retry-After']} s." in error["message"]
     assert '"day";r=48' in refused.headers["RateLimit"], "a refusal costs nothing"
 
 

@@ -411,6 +411,18 @@ async def test_a_scope_for_one_model_does_nothing_else_with_the_providers_secret
     assert one.arrived == []
 
 
+async def test_what_is_no_call_of_a_model_is_refused_before_its_body_is_read(
+    world: World, key: Key
+) -> None:
+    head = (
+        f"POST /models/v1/files HTTP/1.1\r\nHost: x\r\nX-API-Key: {key.text}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9999\r\n\r\n"
+    )
+    refused = await exchange(world.address, head.encode())
+    assert refused.status == 404
+    assert b"No model is called at this path." in refused.body
+
+
 async def test_the_list_is_not_told_on_behalf_of_somebody_whom_the_key_may_not_act_for(
     world: World, key: Key
 ) -> None:

@@ -143,8 +143,8 @@ async def test_a_server_that_is_not_there_is_not_found_once_the_key_is_known(
         if stranger.status != 400:
             assert code(stranger) == (401, "key_missing")
             assert code(await world.call(key, path, "POST", data=body)) == (404, "not_found")
-    for method in ("PUT", "PATCH", "HEAD"):
-        answer = await world.call(key, "/tools/fc/mcp", method)
+    for path, method in product(("/tools/fc/mcp", "/tools/fc/mcp/"), ("PUT", "PATCH", "HEAD")):
+        answer = await world.call(key, path, method)
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST, DELETE")
 
 

@@ -42,7 +42,9 @@ _TOOLS_CHANGED = frozenset({"toolsListChanged"})
 
 
 def server_name(path: bytes) -> bytes | None:
-    """The server in `/tools/<name>/mcp`; None where the path is another one."""
+    """The server in `/tools/<name>/mcp`, with or without a slash behind it; None where the path is
+    another one."""
+    path = path.removesuffix(b"/")
     if not (path.startswith(TOOLS_PREFIX) and path.endswith(ENDPOINT)):
         return None
     name = path[len(TOOLS_PREFIX) : -len(ENDPOINT)]

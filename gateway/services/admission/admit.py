@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.crypto.proofs import TokenDigest
-from gateway.domain.errors import DENIALS, Code, Denied, StoreError
+from gateway.domain.errors import DENIALS, Code, Denied, StoreError, limited
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys.key import Key, masked, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
@@ -250,14 +250,9 @@ class Gatekeeper:
 
     def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
         named = door.limits[answer.position - 1]
-        return Denied(
-            named.denial,
-            fields={"limit": named.label},
-            headers=door.limit_fields.pairs(answer.states, self._clocks.unix())
-            if answer.states
-            else (),
-            retry_after=answer.retry_after,
-        )
+        states = answer.states
+        headers = door.limit_fields.pairs(states, self._clocks.unix()) if states else ()
+        return limited(named.denial, answer.retry_after, named.label, headers)
 
 
 def shadow_code(door: Door, position: int) -> str:

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.domain.errors import Code, Denied, StoreError, UsageError
+from gateway.domain.errors import Code, Denied, StoreError, UsageError, limited
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
@@ -187,7 +187,8 @@ class Explainer:
             raise StoreError("The record was changed at this moment: ask again.")
         steps.extend(limit_steps(door, answer))
         if isinstance(answer, Exceeded):
-            raise Denied(door.limits[answer.position - 1].denial, retry_after=answer.retry_after)
+            named = door.limits[answer.position - 1]
+            raise limited(named.denial, answer.retry_after, named.label)
         return shadow_code(door, answer.exceeded)
 
 
@@ -222,7 +223,7 @@ def _located_model(head: RequestHead, question: Question, policies: Policies) ->
     asked = read_path(head.target.path)
     if not question.model:
         raise UsageError("--model: say which model the body names; the URL alone does not tell.")
-    if head.method != "POST":
+    if head.method != "POST" or not asked.is_call:
         return locate_no_model(asked)
     return locate_model(asked, read_prompt(encode({"model": question.model})).model, policies)
 

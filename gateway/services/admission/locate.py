@@ -98,21 +98,19 @@ def locate_tools(
 
 
 def locate_model(asked: ModelPath, name: str, policies: Policies) -> Located:
-    """Where a call of the model `name` goes."""
+    """Where a call of the model `name` goes, at a path where models are called."""
     model, denied = policies.models.get(name), None
     if model is None:
         denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
     elif model.dialect is not asked.dialect and model.dialect is not None:
         denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
-    elif not asked.is_call:
-        denied = Denied(Code.NOT_FOUND, "No model is called at this path.")
     scope = Scope("models", name, DEFAULT_ACTION)
     return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope)
 
 
 def locate_no_model(asked: ModelPath) -> Located:
-    """What is told of a request to a model that is not made by POST."""
-    denied = Denied(Code.NOT_FOUND)
+    """What is told of a request that calls no model: by its path, or not by POST."""
+    denied = Denied(Code.NOT_FOUND, "No model is called at this path.")
     if asked.is_call:
         denied = not_allowed(("POST",))
     return Located(None, asked.path, denied=denied)
