@@ -11,7 +11,7 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import client_address
-from gateway.protocol.pull import Asked, read_pull
+from gateway.protocol.pull import CREDENTIALS_PATH, Asked, read_pull
 from gateway.proxy.exchange import Exchange
 from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import Located, locate_pull
@@ -39,9 +39,15 @@ class Pull:
 
     async def answer(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
         """Denied as everywhere; 304 where nothing has changed since, in the time it may wait."""
-        asked = read_pull(head)
-        located = locate_pull(head, asked)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        try:
+            asked = read_pull(head)
+        except Denied as malformed:
+            # Whoever asks is known first, as everywhere.
+            located = Located(None, CREDENTIALS_PATH, denied=malformed)
+            await self._gatekeeper.admit(head, located, policies, address)
+            raise
+        located = locate_pull(head, asked)
         passage = await self._gatekeeper.admit(head, located, policies, address)
         exchange.let_in(passage)
         try:
