@@ -1,12 +1,13 @@
 """What may be told of a key: everything in its record but the hashes and tags."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.domain.errors import Code
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, previous_lives
+from gateway.domain.keys.key import masked
 from gateway.domain.keys.phc import acceptable
-from gateway.domain.keys.record import KeyRecord, unix_time
+from gateway.domain.keys.record import KeyRecord, field_names, unix_time
 
 
 class State(StrEnum):
@@ -58,24 +59,26 @@ class KeyView:
 
 
 def view(record: KeyRecord, now: int) -> KeyView:
+    """Whoever writes by hand may have pasted a key anywhere: its secret is not told."""
     problem = _problem(record)
+    told = replace(record, **{name: masked(getattr(record, name)) for name in field_names()})
     return KeyView(
         id=record.id,
-        consumer=record.consumer,
-        label=record.label,
-        scopes=tuple(record.scopes.split()),
-        plan=record.plan or None,
-        limits=record.limits,
-        users=tuple(record.users.split()),
-        env=record.env,
-        last4=record.last4,
-        status=record.status,
+        consumer=told.consumer,
+        label=told.label,
+        scopes=tuple(told.scopes.split()),
+        plan=told.plan or None,
+        limits=told.limits,
+        users=tuple(told.users.split()),
+        env=told.env,
+        last4=told.last4,
+        status=told.status,
         state=_state(record, problem, now),
-        problem=problem,
+        problem=masked(problem),
         expires_at=unix_time(record.expires_at),
         grace_until=_grace_until(record, now),
         created_at=unix_time(record.created_at),
-        created_by=record.created_by,
+        created_by=told.created_by,
         rotated_at=unix_time(record.rotated_at),
         revoked_at=unix_time(record.revoked_at),
     )

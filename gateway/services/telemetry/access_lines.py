@@ -12,7 +12,6 @@ LONGEST_PATH = 256
 MOST_ENCODED = 8
 
 
-
 def as_line_of_json(handled: Handled) -> bytes:
     """Times in milliseconds."""
     # Put together by hand: a mapping for an encoder took twice the time, of every request. Only

@@ -63,3 +63,10 @@ def test_any_record_can_be_told_without_its_hashes_and_tags(values: dict[str, st
     assert not set(secrets) & set(told)
     assert not any(secret in repr(told) for secret in secrets.values())
     assert "SECRET" not in repr(record)
+
+
+@pytest.mark.parametrize("name", field_names())
+def test_a_key_that_was_pasted_into_a_record_is_told_without_its_secret(name: str) -> None:
+    key = "agk_live_4xT9mQ2LrB7c_" + "s3cr3t" * 5 + "xy" + "AbCdEf"
+    told = repr(view(replace(LIVE, **{name: f"{key} {key}"}), NOW))
+    assert "s3cr3t" not in told
