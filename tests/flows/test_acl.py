@@ -138,6 +138,9 @@ async def looked_at(guarded: Guarded, key: Key) -> None:
         assert [one["id"] for one in (await listed(guarded, user))["keys"]] == [key.id]
         shown = await guarded.run(user, "keys", "show", key.id, "--json")
         assert shown.json["state"] == "revoked"
+    for verb in ("tail", "export"):
+        told = await guarded.run("viewer", "audit", verb)
+        assert "key.revoke" in told.out, told.said
 
 
 async def listed(guarded: Guarded, user: str) -> Any:
