@@ -79,10 +79,12 @@ def _vault(store: StoreSettings, usable: StoreSettings | None) -> tuple[Finding,
     try:
         return credentials_found(check_vault(usable, lambda vault: vault.all()))
     except StoreError as problem:
-        if not os.environ.get("GATEWAY_VAULT_REDIS_URL"):
-            # The one Redis there is has been told of already.
-            return ()
-        return (Finding("vault", Level.WRONG, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
+        if os.environ.get("GATEWAY_VAULT_REDIS_URL"):
+            return (Finding("vault", Level.WRONG, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
+        # The one Redis there is has been told of already where it does not answer.
+        advice = "give GATEWAY_VAULT_REDIS_URL with a login that may read it."
+        told = f"The vault was not looked at ({problem}): {advice}"
+        return (Finding("vault", Level.WARN, told),) if usable else ()
 
 
 def _may_read_credentials(store: StoreSettings) -> bool:

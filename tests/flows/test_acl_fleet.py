@@ -44,6 +44,27 @@ async def test_credentials_are_set_by_one_user_and_only_read_by_the_gateway(
     assert await guarded.refusals() == []
 
 
+async def test_doctor_says_where_a_login_may_not_look_at_the_vault(guarded: Guarded) -> None:
+    operator = VaultCommands(guarded.settings("operator"), guarded.folder)
+    vault = VaultCommands(guarded.settings("vault"), guarded.folder)
+    await asyncio.to_thread(vault.set, "crm", "one")
+    alone = await asyncio.to_thread(operator.gateway, "doctor")
+    assert "warn   vault     The vault was not looked at" in alone.out
+    assert "give GATEWAY_VAULT_REDIS_URL" in alone.out
+    both = {"GATEWAY_VAULT_REDIS_URL": vault.store.url or ""}
+    ended = await asyncio.to_thread(operator.gateway, "doctor", **both)
+    assert "ok     vault     1 credential in the vault." in ended.out
+
+
+async def test_two_logins_look_after_users(guarded: Guarded) -> None:
+    operator = VaultCommands(guarded.settings("operator"), guarded.folder)
+    both = {"GATEWAY_VAULT_REDIS_URL": guarded.settings("vault").url or ""}
+    for words in (("link", "ann", "--credentials", "crm"), ("list",), ("unlink", "ann", "--yes")):
+        ended = await asyncio.to_thread(operator.gateway, "users", *words, **both)
+        assert ended.code == 0, ended.said
+    assert await guarded.refusals() == []
+
+
 async def pulled(gateway: Served, key: str) -> str:
     answer = await gateway.get(PULL, key)
     assert answer.status == 200, answer.body
