@@ -120,7 +120,7 @@ class ModelSection(Section):
         "cannot be had.",
     )
     timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
-    max_body: Size | None = Field(default=None, description="Left out: 32 MiB.")
+    max_body: Size | None = Field(default=None, description="Left out, and at most: 32 MiB.")
     allow_http: bool = Field(
         default=False, description="Credentials may go there in clear, beyond this machine."
     )

@@ -119,7 +119,9 @@ class ToolSection(Section):
         default=[], description="Pages that may call it from a browser: https://app.example.com."
     )
     timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
-    max_body: Size | None = Field(default=None, description="Of a request. Left out: 4 MiB.")
+    max_body: Size | None = Field(
+        default=None, description="Of a request. Left out, and at most: 4 MiB."
+    )
     allow_http: bool = Field(
         default=False, description="http: credentials may go there in clear, beyond this machine."
     )
