@@ -112,7 +112,7 @@ async def test_without_a_redis_it_looks_at_the_embedded_store(
     ("setting", "value", "advice"),
     [
         ("maxmemory-policy", "volatile-lru", "Set it to noeviction"),
-        ("appendonly", "no", "Set 'appendonly yes'"),
+        ("appendonly", "no", "Say 'CONFIG SET appendonly yes' before"),
     ],
 )
 async def test_settings_under_which_state_can_be_lost_are_wrong(

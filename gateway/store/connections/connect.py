@@ -140,8 +140,9 @@ def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
         )
     if not info.get("aof_enabled", 1):
         warnings.append(
-            "Redis writes no append-only file: a crash can bring revoked keys back. Set "
-            "'appendonly yes'."
+            "Redis writes no append-only file: a crash can bring revoked keys back. Say "
+            "'CONFIG SET appendonly yes' before its configuration has it too: a Redis that is "
+            "started with it, and has no such file yet, begins empty."
         )
     if info.get("cluster_enabled") and not address:
         warnings.append(
