@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from mcp import MCPError
 
 from gateway.domain.children import Isolation
 from gateway.domain.keys.key import Key
@@ -162,6 +163,19 @@ async def test_without_a_users_credential_nothing_runs(world: World, key: Key) -
     answer = await send(world, key, call("echo"), "u3")
     assert code(answer) == (503, "credential_unavailable") and b"github" in answer.body
     assert processes(mark) == {}
+
+
+async def test_commands_are_listed_without_the_credentials_that_they_run_with(
+    world: World, key: Key
+) -> None:
+    await serve(world, transport="command", tools=commands("mark"))
+    async with client(world, key, "u3") as mcp:
+        assert len((await mcp.list_tools()).tools) == 4
+        with pytest.raises(MCPError, match="'github' of user 'u3'"):
+            await mcp.call_tool("show", {"region": "eu"})
+    async with client(world, key, "u1") as mcp:
+        await mcp.list_tools()
+    assert await records(world, "credential.use") == []
 
 
 async def test_arguments_that_cannot_be_checked_are_refused(world: World, key: Key) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.flows.audit import come
+from tests.flows.audit import come, records
 from tests.flows.services import backend, keep
 from tests.flows.test_forwarding import agent_that, says
 from tests.flows.tools import (
@@ -362,6 +362,22 @@ async def test_a_missing_credential_is_named_and_nothing_runs(
     nobody = await send(world, key, call("whoami"), None)
     assert code(nobody) == (503, "credential_unavailable")
     assert "X-User-Id" in error(nobody)["message"]
+
+
+@pytest.mark.parametrize("user", ["u3", None])
+async def test_who_has_brought_nothing_yet_may_greet_a_server_whose_calls_alone_take_it(
+    user: str | None, world: World, vault: Vault, servers: Servers
+) -> None:
+    put_tools(world, servers.url("json"), inject={"arguments": {"token": "${user.github.value}"}})
+    key = await world.issue("tools/fc", users=("*",))
+    greeted = await send(world, key, hello(), user)
+    assert greeted.status == 200
+    headers = {"Mcp-Session-Id": greeted.headers["Mcp-Session-Id"]}
+    listed = await send(world, key, request("tools/list"), user, headers=headers)
+    assert "whoami" in listed.body.decode()
+    called = await send(world, key, call("whoami"), user, headers=headers)
+    assert code(called) == (503, "credential_unavailable")
+    assert await records(world, "credential.use") == []
 
 
 async def test_a_decoy_looks_like_a_credential_that_is_not_there_and_is_on_record(

@@ -1,7 +1,7 @@
 """What is put into calls to a service on their way out: which credentials, where, signed how."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.domain.policies.references import Reference, Template
@@ -64,6 +64,11 @@ class Inject:
         """Every credential that a call needs, each once."""
         signing = () if self.sign is None else (self.sign.credential,)
         return tuple(dict.fromkeys((*self._put_in(), *signing)))
+
+    def beside_calls(self, *, runs: bool) -> "Inject":
+        """What goes with other messages than calls of tools. `runs`: a program does all the time,
+        and not for calls alone."""
+        return replace(self, arguments=(), env=self.env if runs else ())
 
     @property
     def puts_in(self) -> bool:

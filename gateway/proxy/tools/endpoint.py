@@ -5,7 +5,7 @@ from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Agent, Policies
-from gateway.domain.policies.tools import Transport
+from gateway.domain.policies.tools import ToolServer, Transport
 from gateway.protocol import strict_json
 from gateway.protocol.http.cors import is_preflight, page_fields
 from gateway.protocol.http.request import Header, RequestHead
@@ -123,22 +123,43 @@ class Tools:
         if agent.tools is None or asked is None:
             raise Denied(Code.NOT_FOUND)
         user = outgoing.head.user
-        if self._injector.kept(agent, inject, user) is None:
-            missing = await self._injector.missing(inject, user)
-            if missing is not None:
-                raise _missing(missing, decoy=self._injector.is_decoy(missing))
+        put_in = await self._put_in(agent, agent.tools, inject, asked, user)
         task = ToolTask(exchange, outgoing, asked, self._tell, self._large)
         task.holding.take(asked.weight)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
         if agent.tools.transport is Transport.HTTP:
             outgoing.head.headers = _sent(outgoing.head, asked, inject)
-            await self._services.forward(exchange, outgoing, inject, errand=errand)
+            await self._services.forward(exchange, outgoing, put_in, errand=errand)
             return
-        injected = await self._injector.values(agent, inject, user)
+        injected = await self._injector.values(agent, put_in, user)
         errand.check(injected)
         await self._services.record(exchange, outgoing, injected.newest, errand)
         await self._programs.serve(exchange, outgoing, task, injected)
+
+    async def _put_in(
+        self, agent: Agent, tools: ToolServer, inject: Inject, asked: Asked, user: str | None
+    ) -> Inject:
+        """What of `inject` goes with the message; Denied where a credential is missing that it
+        needs. Whoever has brought none yet may see what there is to call."""
+        needed = inject
+        is_command = tools.transport is Transport.COMMAND
+        if asked.rpc is None or not asked.rpc.tool:
+            needed = inject.beside_calls(runs=not is_command)
+        known = self._injector.kept(agent, inject, user) is not None
+        if needed.references:
+            missing = None if known else await self._injector.missing(inject, user)
+            if missing is not None:
+                raise _missing(missing, decoy=self._injector.is_decoy(missing))
+            return inject
+        if is_command or not (known or await self._has_all(inject, user)):
+            return needed
+        # None of it is sent, but what was sent with a call before must not come back.
+        return inject
+
+    async def _has_all(self, inject: Inject, user: str | None) -> bool:
+        unnamed = user is None and any(one.of_user for one in inject.references)
+        return not unnamed and await self._injector.missing(inject, user) is None
 
 
 def _message(body: bytes) -> tuple[rpc.Rpc, int]:

@@ -144,9 +144,13 @@ class Injector:
         found = await self._fetched(newest)
         place = service.place, user
         # What is shared goes into calls for all users, and a server tells one of another's.
-        shared = not any(reference.of_user for reference in references)
+        others = () if service.inject is None else service.inject.references
+        shared = not any(reference.of_user for reference in (*references, *others))
         hidden = self._hidden((service.place, None if shared else user), found, older)
         injected = _injected(inject, found, older, hidden)
+        if not references:
+            # Soon made, and another message of the same user has more in it.
+            return injected
         until = -math.inf
         if all(_may_be_kept(credential) for credential, _ in found.values()):
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
