@@ -25,6 +25,7 @@ from gateway.services.telemetry.log_level import LogLevel
 from gateway.services.tools.open_programs import Programs
 from gateway.store.admission import Admission
 from gateway.store.audit import AuditStore
+from gateway.store.key_reader import KeyReader
 from gateway.store.usage import UsageStore
 from gateway.store.workers import WorkerStore
 
@@ -79,10 +80,6 @@ class Backend:
     def keys(self, actor: str, on_unrecorded: Callable[[str], object]) -> AuditedKeys:
         return AuditedKeys(self.client, self.prefix, self.acts(actor), on_unrecorded)
 
-    def explainer(self, actor: str) -> Explainer:
-        keys = self.keys(actor, _nobody)
+    def explainer(self) -> Explainer:
+        keys = KeyReader(self.client, self.prefix)
         return Explainer(self.policies(), keys, self.admission, self.powers_at)
-
-
-def _nobody(key_id: str) -> None:
-    """Nothing is written through these keys."""

@@ -37,10 +37,10 @@ from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.policies.plans import DEFAULT_PLAN
 from gateway.services.keys import lifecycle
+from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import one
 from gateway.services.keys.issue import Issuer
 from gateway.services.keys.lifecycle import KeyChange
-from gateway.store.keys import KeyStore
 
 WRITE = ("keys",)
 # Weak ones never match (RFC 9110 section 13.1.1).
@@ -125,7 +125,7 @@ async def revoke(backend: Backend, call: Call) -> Told:
     return Told(await revoked(keys_of(backend, call), call.parts["id"]))
 
 
-async def revoked(keys: KeyStore, key_id: str) -> KeyChange:
+async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
     """MissingError where there is no such key; StoreError where it may live on."""
     await one(keys, key_id)
     change = (await lifecycle.revoke(keys, [key_id])).changes[0]
@@ -159,7 +159,7 @@ async def rotate(backend: Backend, call: Call) -> Told:
     return Told(IssuedShape(**issued.told()))
 
 
-async def _fields(backend: Backend, keys: KeyStore, asked: CreateBody | UpdateBody) -> KeyFields:
+async def _fields(backend: Backend, keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyFields:
     """ApiError names all that only the policies and the clock tell."""
     expires_at: int | None = None
     errors: list[Mapping[str, str]] = []
@@ -185,7 +185,7 @@ async def _fields(backend: Backend, keys: KeyStore, asked: CreateBody | UpdateBo
     )
 
 
-async def _check_powers_of(keys: KeyStore, call: Call) -> None:
+async def _check_powers_of(keys: AuditedKeys, call: Call) -> None:
     """Of the key that is acted on, as it is."""
     _check_powers(call, (await one(keys, call.parts["id"])).scopes.split())
 

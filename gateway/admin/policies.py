@@ -13,7 +13,7 @@ from gateway.services.admission.explain import Question
 from gateway.services.admission.steps import Step
 from gateway.services.policies.diff import PolicyDiff
 from gateway.services.policies.diff import diff as compare
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 
 class ProblemShape(BaseModel):
@@ -159,7 +159,7 @@ async def diff(backend: Backend, _: Call) -> Told:
     loaded = await backend.live.candidate()
     if loaded.policies is None:
         return Told(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
-    keys = KeyStore(backend.client, backend.prefix)
+    keys = KeyReader(backend.client, backend.prefix)
     found = await compare(backend.policies(), loaded.policies, keys)
     return Told(DiffShape(revision=loaded.policies.revision, problems=[], diff=found))
 
@@ -167,7 +167,7 @@ async def diff(backend: Backend, _: Call) -> Told:
 async def explain(backend: Backend, call: Call) -> Told:
     asked: ExplainBody = call.body
     question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool, asked.model)
-    told = await backend.explainer(call.caller.actor).explain(question)
+    told = await backend.explainer().explain(question)
     denied = told.denied
     return Told(
         ExplainShape(

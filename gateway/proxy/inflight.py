@@ -9,7 +9,7 @@ from gateway.domain.errors import Code, StoreError
 from gateway.domain.keys.record import KeyRecord
 from gateway.log import log
 from gateway.services.admission.standing import Standing
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 SWEEP_SECONDS = 1.0
 SHORTEST_REST = 0.1
@@ -29,7 +29,7 @@ class Inflight:
 
     def __init__(
         self,
-        keys: KeyStore,
+        keys: KeyReader,
         clock: Callable[[], float],
         unchecked: float,
         is_known: Callable[[str], bool],

@@ -20,7 +20,7 @@ from gateway.services.admission.standing import Standing
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.pull import Pulled, pull
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 # While an answer is held back, the drain is looked for so often.
 LOOK_SECONDS = 0.5
@@ -30,7 +30,7 @@ class Pull:
     """Answers pulls; every read of a value has its audit record first."""
 
     def __init__(
-        self, credentials: LiveCredentials, gatekeeper: Gatekeeper, keys: KeyStore, audit: Audit
+        self, credentials: LiveCredentials, gatekeeper: Gatekeeper, keys: KeyReader, audit: Audit
     ) -> None:
         self._credentials = credentials
         self._gatekeeper = gatekeeper

@@ -4,34 +4,19 @@ Two operators at once never lose a field, and no write brings back a key that wa
 meanwhile. All names that one script touches share the hash tag `{id}`, hence a slot.
 """
 
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
-
-from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
 from gateway.domain.keys.record import ALWAYS_WRITTEN, REVOKED, KeyRecord, field_names, from_fields
 from gateway.store.commands import command, run
-from gateway.store.connections.cluster import holders
-from gateway.store.connections.failures import StoreFullError, translated
+from gateway.store.connections.failures import StoreFullError
 from gateway.store.connections.scan import scan
-from gateway.store.key_answers import (
-    REVISED,
-    as_answer,
-    read_record,
-    record_or_none,
-    revision_of,
-    value_or_none,
-)
+from gateway.store.key_answers import REVISED, as_answer
+from gateway.store.key_reader import KeyReader, escaped
 
 IDEMPOTENCY_SECONDS = 600
-BATCH = 500
 COUNTERS = ("rate", "quota", "lease", "used")
 # What EXPIRETIME says of a name that is not there.
 GONE = -2
@@ -62,51 +47,8 @@ class NewSecret:
         return f"NewSecret(last4={self.last4!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class LastUsed:
-    """When the current and the previous secret were last admitted, in Unix seconds."""
-
-    current: int | None = None
-    previous: int | None = None
-
-
-class KeyStore:
-    """Reads and writes `gw:key:{<id>}`. Every method raises StoreError where Redis cannot answer,
-    or where the name holds something other than a record."""
-
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
-        self._client = client
-        self._prefix = prefix
-
-    def name(self, key_id: str) -> str:
-        return self._named("key", key_id)
-
-    async def now(self) -> int:
-        """Redis' own clock, in Unix seconds."""
-        with translated():
-            seconds, _ = await self._client.time()
-        return int(seconds)
-
-    async def get(self, key_id: str) -> KeyRecord | None:
-        """The record as it is now, or None."""
-        values = await command(self._client, "HMGET", self.name(key_id), *field_names())
-        return read_record(key_id, values)
-
-    async def revised(self, key_id: str) -> tuple[KeyRecord | None, str]:
-        """The record as it is now, and its revision: what `update` and `delete` compare."""
-        values = await command(self._client, "HMGET", self.name(key_id), *field_names())
-        return read_record(key_id, values), revision_of(values)
-
-    async def last_used(self, key_id: str) -> LastUsed:
-        values = await command(
-            self._client, "HMGET", self._named("used", key_id), "current", "previous"
-        )
-        return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
-
-    async def removed_at(self, key_id: str) -> int | None:
-        """The Unix second in which Redis removes the record by itself; None: never."""
-        second: int = await command(self._client, "EXPIRETIME", self.name(key_id))
-        return second if second >= 0 else None
+class KeyStore(KeyReader):
+    """Writes them too, and puts nothing on record: `AuditedKeys` does, for operators."""
 
     async def claim(self, request: str, about: str, verb: str = "create") -> str:
         """The ids that the request with this digest is about: `about`, or those that the same
@@ -146,8 +88,7 @@ class KeyStore:
         except StoreFullError:
             if status != REVOKED:
                 raise
-            # This one, whoever inherits: a full server takes no record of it either.
-            done = await KeyStore.delete(self, key_id) == "done"
+            done = await self.delete(key_id) == "done"
             return "deleted" if done else "missing"
         return cast(StatusVerdict, verdict.decode())
 
@@ -195,7 +136,7 @@ class KeyStore:
             verdict = "done" if existed else "missing"
         if verdict == "changed":
             return verdict
-        pattern = f"{_escaped(self._prefix)}*:{{{key_id}}}*"
+        pattern = f"{escaped(self._prefix)}*:{{{key_id}}}*"
         wanted = tuple(self._named(kind, key_id).encode() for kind in COUNTERS)
         async for names in scan(self._client, pattern):
             counters = [name for name in names if name.startswith(wanted)]
@@ -211,81 +152,6 @@ class KeyStore:
         prefix = "previous_" if previous else ""
         arguments = [f"{prefix}hash", f"{prefix}tag", phc, tag, *known_pids]
         return bool(await run(self._client, "write_tag", [self.name(key_id)], arguments))
-
-    async def ids(self) -> list[str]:
-        """The id of every record, once each and in order. No index: a name made or removed by
-        hand counts at once. A key that lives throughout is never missed."""
-        pattern = f"{_escaped(self._prefix)}key:{{*}}"
-        found: set[bytes] = set()
-        async for names in scan(self._client, pattern):
-            found.update(names)
-        name = re.compile(re.escape(f"{self._prefix}key:".encode()) + rb"\{([0-9A-Za-z]{12})\}")
-        return sorted(match[1].decode() for match in map(name.fullmatch, found) if match)
-
-    async def read(self, ids: Iterable[str]) -> AsyncIterator[KeyRecord]:
-        """The records of these ids, in order; those gone meanwhile are left out."""
-        remaining = iter(ids)
-        while batch := list(islice(remaining, BATCH)):
-            for key_id, values in zip(
-                batch, await self._ask_of(batch, "HMGET", *field_names()), strict=True
-            ):
-                record = record_or_none(key_id, values)
-                if record is not None:
-                    yield record
-
-    async def consumers(self, ids: Iterable[str]) -> AsyncIterator[tuple[str, str]]:
-        """Each id with its consumer, '' where there is none or no record: in less than half of the
-        time that reading the records takes."""
-        remaining = iter(ids)
-        while batch := list(islice(remaining, BATCH)):
-            answers = await self._ask_of(batch, "HGET", "consumer")
-            for key_id, value in zip(batch, map(value_or_none, answers), strict=True):
-                yield key_id, (value or b"").decode(errors="replace")
-
-    async def known(self, ids: Sequence[str]) -> dict[str, KeyRecord | None]:
-        """The record of each id, or None where there is none. Those whose node in a cluster cannot
-        be asked are left out; StoreError where none can."""
-        found: dict[str, KeyRecord | None] = {}
-        last = None
-        for key_id, values in zip(
-            ids, await self._ask_of(ids, "HMGET", *field_names()), strict=True
-        ):
-            try:
-                found[key_id] = record_or_none(key_id, values)
-            except StoreError as problem:
-                last = problem
-        if last is not None and not found:
-            raise last
-        return found
-
-    async def _ask_of(self, ids: Sequence[str], word: str, *more: str) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for key_id in ids:
-            pipeline.execute_command(word, self.name(key_id), *more, **{NEVER_DECODE: True})
-        with translated():
-            return await pipeline.execute(raise_on_error=False)
-
-    @asynccontextmanager
-    async def on_one_connection(self) -> AsyncIterator["KeyStore"]:
-        """This store on a connection of its own, which `replicated` needs."""
-        client = self._client.client()
-        with translated():
-            await client.initialize()
-        try:
-            yield KeyStore(client, self._prefix)
-        finally:
-            await client.aclose()
-
-    async def replicated(self, key_ids: Sequence[str], timeout_ms: int) -> bool | None:
-        """Whether a replica has the writes made on this connection to these keys, of each node
-        that has replicas; None: there is no replica."""
-        found = []
-        with translated():
-            for node in await holders(self._client, [self.name(key_id) for key_id in key_ids]):
-                state = await node.execute_command("INFO", "replication")
-                if state.get("connected_slaves"):
-                    found.append(bool(await node.execute_command("WAIT", 1, timeout_ms)))
-        return all(found) if found else None
 
     async def _change(self, key_id: str, expected: str, pairs: Sequence[str]) -> ChangeVerdict:
         words = [expected, " ".join(REVISED), *pairs]
@@ -307,10 +173,3 @@ class KeyStore:
         texts = [part.decode(errors="replace") for part in flat]
         record = from_fields(key_id, dict(zip(texts[::2], texts[1::2], strict=True)))
         return cast(SecretVerdict, verdict.decode()), record
-
-    def _named(self, kind: str, key_id: str) -> str:
-        return f"{self._prefix}{kind}:{{{key_id}}}"
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\[\]*?\\])", r"\\\1", text)

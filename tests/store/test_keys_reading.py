@@ -11,7 +11,8 @@ from redis.backoff import NoBackoff
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import field_names
-from gateway.store.keys import KeyStore, LastUsed
+from gateway.store.key_reader import LastUsed
+from gateway.store.keys import KeyStore
 from tests.store.key_records import FIELDS, HOUR, ID, NAME, OTHER_ID, secret
 
 

@@ -26,9 +26,9 @@ from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys import bulk, lifecycle
+from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act
 from gateway.services.keys.lifecycle import KeyChange
-from gateway.store.keys import KeyStore
 
 
 @click.command(epilog="\b\nExample:\n  gateway keys revoke 4xT9mQ2LrB7c")
@@ -62,7 +62,7 @@ def enable(store: StoreSettings, as_json: bool, **named: Any) -> None:
 
 
 def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bool) -> None:
-    async def work(keys: KeyStore) -> list[KeyChange]:
+    async def work(keys: AuditedKeys) -> list[KeyChange]:
         ids = await select(keys, selection, act)
         if selection.dry_run:
             return [KeyChange(key_id, f"would {act}") for key_id in ids]
@@ -111,7 +111,7 @@ def update(
         choose_plan(fields.plan, plans)
     warn_of_absent(scopes, known)
 
-    async def work(keys: KeyStore) -> KeyView:
+    async def work(keys: AuditedKeys) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
         record, _ = await lifecycle.update(keys, key_id, whole, plans=plans)
         return view(record, await keys.now())
@@ -128,7 +128,7 @@ def delete(store: StoreSettings, as_json: bool, ids: tuple[str, ...], yes: bool)
     """Remove keys with their records and counters. 'revoke' keeps the history."""
     confirm(f"Delete {', '.join(ids)} for good?", yes=yes)
 
-    async def work(keys: KeyStore) -> list[KeyChange]:
+    async def work(keys: AuditedKeys) -> list[KeyChange]:
         return [await lifecycle.delete(keys, key_id) for key_id in dict.fromkeys(ids)]
 
     print_changes(with_keys(store, work), as_json=as_json)

@@ -11,7 +11,7 @@ from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import KeyView
 from gateway.domain.policies.plans import Plan
-from gateway.store.keys import LastUsed
+from gateway.store.key_reader import LastUsed
 
 TIMES = {"expires_at", "grace_until", "created_at", "rotated_at", "revoked_at"}
 TIMES |= {"last_used_at", "previous_last_used_at"}

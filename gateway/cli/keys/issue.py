@@ -29,10 +29,10 @@ from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.key import ENVS, Env
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import span
+from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, rotations
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
-from gateway.store.keys import KeyStore
 
 CREATE_EPILOG = """\b
 Examples:
@@ -112,7 +112,7 @@ def create(
     warn_of_absent(fields.scopes or (), known)
     peppers = Peppers(read_peppers(store))
 
-    async def work(keys: KeyStore) -> Issued:
+    async def work(keys: AuditedKeys) -> Issued:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
         issuer = Issuer(keys, peppers, draw)
         return await issuer.create(whole, env, operator(), idempotency_key, canary=canary)
@@ -160,7 +160,7 @@ def rotate(
         raise UsageError("Several keys are not printed: add --out FILE, a new file for them.")
     peppers = Peppers(read_peppers(store))
 
-    async def work(keys: KeyStore) -> list[KeyChange]:
+    async def work(keys: AuditedKeys) -> list[KeyChange]:
         ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
             return [KeyChange(key_id, "would rotate") for key_id in ids]
@@ -180,7 +180,9 @@ def rotate(
 class _Turn:
     """One run of `rotate`: what is the same for each of its keys."""
 
-    def __init__(self, keys: KeyStore, issuer: Issuer, grace: float, idempotency_key: str) -> None:
+    def __init__(
+        self, keys: AuditedKeys, issuer: Issuer, grace: float, idempotency_key: str
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._grace = grace

@@ -23,9 +23,9 @@ from gateway.domain.settings import StoreSettings
 from gateway.protocol import key_file
 from gateway.protocol.key_file import KeyFileError
 from gateway.services.keys import move as move_keys
+from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import KeyFilter, one
 from gateway.services.keys.lifecycle import KeyChange
-from gateway.store.keys import KeyStore
 
 EXPORT_EPILOG = """\b
 Examples:
@@ -58,7 +58,7 @@ def export_keys(
     if ids and wanted != KeyFilter():
         raise UsageError("Give key ids or filters, not both.")
 
-    async def work(keys: KeyStore) -> tuple[int, list[KeyChange]]:
+    async def work(keys: AuditedKeys) -> tuple[int, list[KeyChange]]:
         for key_id in ids:
             await one(keys, key_id)
         with _destination(out) as write:
@@ -77,7 +77,7 @@ def export_keys(
 
 
 async def _export(
-    keys: KeyStore, wanted: KeyFilter, ids: tuple[str, ...], write: Callable[[str], object]
+    keys: AuditedKeys, wanted: KeyFilter, ids: tuple[str, ...], write: Callable[[str], object]
 ) -> tuple[int, list[KeyChange]]:
     count, left_out = 0, []
     write(key_file.head())
@@ -135,7 +135,7 @@ def import_keys(
     peppers = Peppers(read_peppers(store))
     plans = plans_of(policies_here(policies))
 
-    async def work(keys: KeyStore) -> list[KeyChange]:
+    async def work(keys: AuditedKeys) -> list[KeyChange]:
         return await move_keys.put_all(keys, wanted, **how)
 
     changes = with_keys(store, work)

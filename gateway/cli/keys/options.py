@@ -22,14 +22,13 @@ from gateway.domain.policies.plans import DEFAULT_PLAN, Plan
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.audited import AuditedKeys
-from gateway.store.keys import KeyStore
 
 T = TypeVar("T")
 
 _ID_IN_KEY = re.compile(r"agk_(?:live|test)_([0-9A-Za-z]{12})(?![0-9A-Za-z])", re.ASCII)
 
 
-def with_keys(store: StoreSettings, work: Callable[[KeyStore], Awaitable[T]]) -> T:
+def with_keys(store: StoreSettings, work: Callable[[AuditedKeys], Awaitable[T]]) -> T:
     """Run `work` on the key records; what it changes is in the audit first."""
 
     def unrecorded(key_id: str) -> None:
@@ -71,7 +70,7 @@ def split_users(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(text.replace(",", " ").split())
 
 
-async def expiry_second(keys: KeyStore, text: str | None) -> int | None:
+async def expiry_second(keys: AuditedKeys, text: str | None) -> int | None:
     """The Unix second that `--expires` names, by Redis' clock; 0 for 'never'."""
     if text is None:
         return None

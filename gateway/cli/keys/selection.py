@@ -9,9 +9,9 @@ import click
 from gateway.cli.keys.options import KEY_ID, confirm
 from gateway.cli.options import add_options
 from gateway.domain.errors import UsageError
+from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of
 from gateway.services.keys.find import one
-from gateway.store.keys import KeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-async def select(keys: KeyStore, selection: Selection, act: Act) -> list[str]:
+async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]:
     """The ids to act on. Of a consumer's keys only those that the act is about, after asking."""
     if selection.consumer is None:
         ids = list(dict.fromkeys(selection.ids))

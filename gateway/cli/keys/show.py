@@ -13,8 +13,8 @@ from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.settings import StoreSettings
+from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import KeyFilter, Page, one, page
-from gateway.store.keys import KeyStore
 
 MOST_A_PAGE = 10_000
 
@@ -47,7 +47,7 @@ def list_keys(
     if after:
         KEY_ID.convert(after, None, None)
 
-    async def work(keys: KeyStore) -> Page:
+    async def work(keys: AuditedKeys) -> Page:
         return await page(keys, wanted, limit=limit, after=after)
 
     found = with_keys(store, work)
@@ -77,7 +77,7 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
     """Show all there is to know of a key but its secret."""
     plans = plans_of(policies_here(policies))
 
-    async def work(keys: KeyStore) -> dict[str, Any]:
+    async def work(keys: AuditedKeys) -> dict[str, Any]:
         record = await one(keys, key_id)
         key = view(record, await keys.now())
         if not as_json and (removed := await keys.removed_at(key_id)) is not None:

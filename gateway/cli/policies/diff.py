@@ -17,7 +17,7 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.policies.diff import Group, KeysChanged, PolicyDiff, diff
 from gateway.store.connections.connect import open_store
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 NOTHING = Path("-")
 # In a cell of the table; --json has all.
@@ -64,7 +64,7 @@ async def _ask(store: StoreSettings | None, old: Policies, new: Policies) -> Pol
         return await diff(old, new, None)
     try:
         async with open_store(store) as client:
-            return await diff(old, new, KeyStore(client, store.prefix))
+            return await diff(old, new, KeyReader(client, store.prefix))
     except (StoreError, OperationError) as problem:
         note(f"The living keys were not looked at: {problem} This is what the files say.")
         return await diff(old, new, None)

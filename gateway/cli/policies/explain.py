@@ -14,7 +14,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.services.admission.explain import Explainer, Explanation, Question
 from gateway.store.admission import PREPARE, Admission
 from gateway.store.connections.connect import open_lines, open_store, resolved
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 EPILOG = """\b
 Examples:
@@ -60,7 +60,7 @@ async def ask(settings: StoreSettings, policies: Policies, question: Question) -
     async with resolved(settings) as store, open_store(store) as client:
         admission = Admission(open_lines(store, PREPARE), store.prefix)
         try:
-            keys = KeyStore(client, store.prefix)
+            keys = KeyReader(client, store.prefix)
             return await Explainer(policies, keys, admission, powers_at).explain(question)
         finally:
             await admission.close()

@@ -11,7 +11,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
 from gateway.services.policies.orphans import Orphans, orphans
 from gateway.store.connections.connect import open_store
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 
 def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded:
@@ -42,4 +42,4 @@ def orphaned(store: StoreSettings | None, policies: Policies) -> Orphans:
 
 async def _ask(store: StoreSettings, policies: Policies) -> Orphans:
     async with open_store(store) as client:
-        return await orphans(KeyStore(client, store.prefix), policies)
+        return await orphans(KeyReader(client, store.prefix), policies)

@@ -37,7 +37,7 @@ from gateway.services.admission.steps import (
     place_steps,
 )
 from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 _WELL_FORMED = Step(About.REQUEST, Found.WELL_FORMED)
 
@@ -75,7 +75,7 @@ class Explainer:
     request to the admin API needs."""
 
     def __init__(
-        self, policies: Policies, keys: KeyStore, admission: Admission, powers_at: PowersAt
+        self, policies: Policies, keys: KeyReader, admission: Admission, powers_at: PowersAt
     ) -> None:
         self._policies = policies
         self._powers_at = powers_at

@@ -1,9 +1,10 @@
 """Key records whose every change has its audit record first, and another if it came to nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
+from typing import TypeVar
 
 from redis.asyncio import Redis
 
@@ -11,6 +12,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.services.audit.acts import Acts
+from gateway.store.key_reader import KeyReader
 from gateway.store.keys import (
     ChangeVerdict,
     KeyStore,
@@ -23,39 +25,36 @@ from gateway.store.keys import (
 _DONE = frozenset({"made", "replaced", "done", "already", "same", "deleted"})
 _EVENTS = MappingProxyType({REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"})
 
+Said = TypeVar("Said", bound=str | tuple[str, KeyRecord])
 
-class AuditedKeys(KeyStore):
-    """Each change is one of `acts`. What cannot be recorded is not done, but for a revocation:
-    that is never held up, and `on_unrecorded` is told its key."""
+
+class AuditedKeys(KeyReader):
+    """Each change is one of `acts`, and no other way leads to the store's. What cannot be recorded
+    is not done, but for a revocation: that is never held up, and `on_unrecorded` is told its key.
+    """
 
     def __init__(
-        self,
-        client: Redis,
-        prefix: str,
-        acts: Acts,
-        on_unrecorded: Callable[[str], object],
+        self, client: Redis, prefix: str, acts: Acts, on_unrecorded: Callable[[str], object]
     ) -> None:
         super().__init__(client, prefix)
         self._acts = acts
         self._on_unrecorded = on_unrecorded
 
+    async def claim(self, request: str, about: str, verb: str = "create") -> str:
+        """Not on record: no key changes by it."""
+        return await self._store.claim(request, about, verb)
+
     async def create(
         self, key_id: str, secret: NewSecret, fields: Mapping[str, str]
     ) -> tuple[SecretVerdict, KeyRecord]:
-        consumer = fields.get("consumer", "")
-        await self._record("key.create", key_id, consumer)
-        verdict, record = await super().create(key_id, secret, fields)
-        await self._settle("key.create", key_id, consumer, verdict)
-        return verdict, record
+        work = partial(self._store.create, key_id, secret, fields)
+        return await self._act("key.create", key_id, fields.get("consumer", ""), work)
 
     async def rotate(
         self, key_id: str, secret: NewSecret, grace: int
     ) -> tuple[SecretVerdict, KeyRecord]:
-        consumer = await self._consumer(key_id)
-        await self._record("key.rotate", key_id, consumer)
-        verdict, record = await super().rotate(key_id, secret, grace)
-        await self._settle("key.rotate", key_id, consumer, verdict)
-        return verdict, record
+        work = partial(self._store.rotate, key_id, secret, grace)
+        return await self._act("key.rotate", key_id, await self._consumer(key_id), work)
 
     async def set_status(self, key_id: str, status: str) -> StatusVerdict:
         event, recorded = _EVENTS.get(status, "key.status"), True
@@ -66,7 +65,7 @@ class AuditedKeys(KeyStore):
             if status != REVOKED:
                 raise
             recorded = False
-        verdict = await super().set_status(key_id, status)
+        verdict = await self._store.set_status(key_id, status)
         if recorded:
             await self._settle(event, key_id, consumer, verdict)
         else:
@@ -76,37 +75,36 @@ class AuditedKeys(KeyStore):
     async def update(
         self, key_id: str, fields: Mapping[str, str], expected: str = ""
     ) -> ChangeVerdict:
-        consumer = await self._consumer(key_id)
-        await self._record("key.update", key_id, consumer)
-        verdict = await super().update(key_id, fields, expected)
-        await self._settle("key.update", key_id, consumer, verdict)
-        return verdict
+        work = partial(self._store.update, key_id, fields, expected)
+        return await self._act("key.update", key_id, await self._consumer(key_id), work)
 
     async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
-        key_id, consumer = copy.record.id, copy.record.told_consumer
-        if not only_tell:
-            await self._record("key.import", key_id, consumer)
-        verdict = await super().put(copy, overwrite=overwrite, only_tell=only_tell)
-        if not only_tell:
-            await self._settle("key.import", key_id, consumer, verdict)
-        return verdict
+        work = partial(self._store.put, copy, overwrite=overwrite, only_tell=only_tell)
+        if only_tell:
+            return await work()
+        return await self._act("key.import", copy.record.id, copy.record.told_consumer, work)
 
     async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
         told = (self._record("key.export", one.id, one.told_consumer) for one in records)
         await asyncio.gather(*told)
-        return await super().copies(records)
+        return await self._store.copies(records)
 
     async def delete(self, key_id: str, expected: str = "") -> ChangeVerdict:
-        consumer = await self._consumer(key_id)
-        await self._record("key.delete", key_id, consumer)
-        verdict = await super().delete(key_id, expected)
-        await self._settle("key.delete", key_id, consumer, verdict)
-        return verdict
+        work = partial(self._store.delete, key_id, expected)
+        return await self._act("key.delete", key_id, await self._consumer(key_id), work)
 
-    @asynccontextmanager
-    async def on_one_connection(self) -> AsyncIterator[KeyStore]:
-        async with super().on_one_connection() as line:
-            yield AuditedKeys(line._client, self._prefix, self._acts, self._on_unrecorded)
+    @property
+    def _store(self) -> KeyStore:
+        """On the connection that is read on."""
+        return KeyStore(self._client, self._prefix)
+
+    async def _act(
+        self, event: str, key_id: str, consumer: str, work: Callable[[], Awaitable[Said]]
+    ) -> Said:
+        await self._record(event, key_id, consumer)
+        said = await work()
+        await self._settle(event, key_id, consumer, said if isinstance(said, str) else said[0])
+        return said
 
     async def _consumer(self, key_id: str) -> str:
         """Whose key it is, as far as it can be told: nothing is held up for it."""
@@ -122,3 +120,7 @@ class AuditedKeys(KeyStore):
     async def _settle(self, event: str, key_id: str, consumer: str, verdict: str) -> None:
         if verdict not in _DONE:
             await self._acts.not_done(event, verdict, key_id=key_id, consumer=consumer)
+
+
+# For what changes keys, whether on record or not.
+Keys = KeyStore | AuditedKeys

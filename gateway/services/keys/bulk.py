@@ -8,10 +8,10 @@ from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, State
 from gateway.domain.nearest import nearest
 from gateway.services.keys import lifecycle
+from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import of_consumer
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import Revocation
-from gateway.store.keys import KeyStore
 
 
 class Act(StrEnum):
@@ -39,7 +39,7 @@ class Act(StrEnum):
                 return True
 
 
-async def all_of(keys: KeyStore, consumer: str, act: Act) -> list[KeyView]:
+async def all_of(keys: Keys, consumer: str, act: Act) -> list[KeyView]:
     """The consumer's keys that `act` is about, in the order of ids; OperationError where it has
     none at all."""
     theirs, consumers = await of_consumer(keys, consumer)
@@ -50,7 +50,7 @@ async def all_of(keys: KeyStore, consumer: str, act: Act) -> list[KeyView]:
     return [key for key in theirs if act.takes(key)]
 
 
-async def change(keys: KeyStore, act: Act, ids: Sequence[str]) -> Revocation:
+async def change(keys: Keys, act: Act, ids: Sequence[str]) -> Revocation:
     """Revoke, disable or enable each of these; what fails for one is its outcome."""
     if act is Act.REVOKE:
         return await lifecycle.revoke(keys, list(ids))

@@ -9,7 +9,7 @@ from gateway.domain.keys import scopes
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import KeyView, State, view
-from gateway.store.keys import BATCH, KeyStore
+from gateway.store.key_reader import BATCH, KeyReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Page:
     next: str | None
 
 
-async def page(keys: KeyStore, wanted: KeyFilter, *, limit: int, after: str = "") -> Page:
+async def page(keys: KeyReader, wanted: KeyFilter, *, limit: int, after: str = "") -> Page:
     """At most `limit` keys in the order of their ids, from the first id behind `after`.
 
     Each page looks at the keys as they are: over all pages, a key that lives throughout is
@@ -68,7 +68,9 @@ async def page(keys: KeyStore, wanted: KeyFilter, *, limit: int, after: str = ""
     return Page(tuple(found), None)
 
 
-async def scan_records(keys: KeyStore, wanted: KeyFilter = KeyFilter()) -> AsyncIterator[KeyRecord]:
+async def scan_records(
+    keys: KeyReader, wanted: KeyFilter = KeyFilter()
+) -> AsyncIterator[KeyRecord]:
     """Every record that the filter takes, in the order of ids."""
     now = await keys.now()
     async for record in _candidates(keys, wanted, await keys.ids()):
@@ -77,7 +79,7 @@ async def scan_records(keys: KeyStore, wanted: KeyFilter = KeyFilter()) -> Async
 
 
 async def _candidates(
-    keys: KeyStore, wanted: KeyFilter, ids: list[str]
+    keys: KeyReader, wanted: KeyFilter, ids: list[str]
 ) -> AsyncIterator[KeyRecord]:
     """The records among which are all that the filter takes, in order."""
     if wanted.consumer is None:
@@ -97,7 +99,7 @@ async def _candidates(
         yield record
 
 
-async def of_consumer(keys: KeyStore, consumer: str) -> tuple[list[KeyView], set[str]]:
+async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], set[str]]:
     """What may be told of each of a consumer's keys, in the order of ids; and all consumers."""
     theirs: list[str] = []
     consumers: set[str] = set()
@@ -110,7 +112,7 @@ async def of_consumer(keys: KeyStore, consumer: str) -> tuple[list[KeyView], set
     return [key for key in views if key.consumer == consumer], consumers
 
 
-async def one(keys: KeyStore, key_id: str) -> KeyRecord:
+async def one(keys: KeyReader, key_id: str) -> KeyRecord:
     """The record of this id; MissingError where there is none."""
     record = await keys.get(key_id)
     if record is None:

@@ -18,7 +18,8 @@ from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
 from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time
-from gateway.store.keys import KeyStore, NewSecret, SecretVerdict
+from gateway.services.keys.audited import Keys
+from gateway.store.keys import NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * 86400
 ATTEMPTS = 8
@@ -64,7 +65,7 @@ class Issued:
 class Issuer:
     """`draw(n)` gives n base62 characters from a CSPRNG; tags are made if there is a pepper."""
 
-    def __init__(self, keys: KeyStore, peppers: Peppers, draw: Callable[[int], str]) -> None:
+    def __init__(self, keys: Keys, peppers: Peppers, draw: Callable[[int], str]) -> None:
         self._keys = keys
         self._peppers = peppers
         self._draw = draw

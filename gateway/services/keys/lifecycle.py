@@ -8,7 +8,8 @@ from gateway.domain.errors import ChangedError, MissingError, StoreError, UsageE
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.domain.policies.plans import Plan
-from gateway.store.keys import ChangeVerdict, KeyStore
+from gateway.services.keys.audited import Keys
+from gateway.store.keys import ChangeVerdict
 
 WAIT_MS = 500
 
@@ -39,7 +40,7 @@ class KeyChange:
         return self.outcome == "refused"
 
 
-async def set_status(keys: KeyStore, key_id: str, status: str) -> KeyChange:
+async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
     """Make a key `revoked`, `disabled` or `active`; a refusal is an outcome, not an error."""
     verdict = await keys.set_status(key_id, status)
     match verdict:
@@ -58,7 +59,7 @@ async def set_status(keys: KeyStore, key_id: str, status: str) -> KeyChange:
             return KeyChange(key_id, "refused", _REFUSALS[verdict].format(id=key_id))
 
 
-async def set_status_of_all(keys: KeyStore, key_ids: list[str], status: str) -> list[KeyChange]:
+async def set_status_of_all(keys: Keys, key_ids: list[str], status: str) -> list[KeyChange]:
     """Each key by itself: what fails for one is its outcome, and the others go on."""
     changes = []
     for key_id in key_ids:
@@ -77,7 +78,7 @@ class Revocation:
     replicated: bool | None
 
 
-async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
+async def revoke(keys: Keys, key_ids: list[str]) -> Revocation:
     """Revoke these keys, then wait until one replica, if there is any, has it too."""
     async with keys.on_one_connection() as line:
         changes = await set_status_of_all(line, key_ids, REVOKED)
@@ -90,7 +91,7 @@ async def revoke(keys: KeyStore, key_ids: list[str]) -> Revocation:
 
 
 async def update(
-    keys: KeyStore,
+    keys: Keys,
     key_id: str,
     fields: KeyFields,
     expected: str = "",
@@ -116,7 +117,7 @@ async def update(
     return record, revision
 
 
-async def delete(keys: KeyStore, key_id: str, expected: str = "") -> KeyChange:
+async def delete(keys: Keys, key_id: str, expected: str = "") -> KeyChange:
     """Remove the record and its counters; ChangedError as in `update`."""
     verdict = await keys.delete(key_id, expected)
     _check_unchanged(verdict)

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from gateway.domain.keys.judgement import dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 
-async def living(keys: KeyStore) -> AsyncIterator[KeyRecord]:
+async def living(keys: KeyReader) -> AsyncIterator[KeyRecord]:
     """Their records, in the order of ids."""
     now = await keys.now()
     async for record in keys.read(await keys.ids()):

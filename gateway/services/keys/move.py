@@ -10,9 +10,10 @@ from gateway.domain.keys.key import is_id
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.protocol.key_file import Line
+from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import KeyFilter, scan_records
 from gateway.services.keys.lifecycle import KeyChange
-from gateway.store.keys import BATCH, KeyStore
+from gateway.store.key_reader import BATCH
 
 _OUTCOMES = MappingProxyType(
     {
@@ -51,7 +52,7 @@ def check(copy: KeyCopy) -> None:
         raise UsageError("tag or previous_tag is neither empty nor <pid>:<fp>:<mac>.")
 
 
-async def copies(keys: KeyStore, wanted: KeyFilter, ids: Sequence[str]) -> AsyncIterator[KeyCopy]:
+async def copies(keys: Keys, wanted: KeyFilter, ids: Sequence[str]) -> AsyncIterator[KeyCopy]:
     """The records of these ids, or without any all that the filter takes, in the order of ids."""
     found = keys.read(ids) if ids else scan_records(keys, wanted)
     batch: list[KeyRecord] = []
@@ -93,7 +94,7 @@ def _refused(line: Line, why: str) -> KeyChange:
 
 
 async def put_all(
-    keys: KeyStore, wanted: Iterable[KeyCopy], *, overwrite: bool, dry_run: bool
+    keys: Keys, wanted: Iterable[KeyCopy], *, overwrite: bool, dry_run: bool
 ) -> list[KeyChange]:
     """Each key by itself: what fails for one is its outcome, and the others go on."""
     changes = []

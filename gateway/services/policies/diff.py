@@ -9,7 +9,7 @@ from gateway.domain.keys.record import KeyRecord, well_formed
 from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyChange, Structure
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.keys.living import living
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 # Keys of one kind come in great numbers, and kinds mostly do not.
 REMEMBERED = 10_000
@@ -48,7 +48,7 @@ class PolicyDiff:
     keys: KeysChanged | None
 
 
-async def diff(before: Policies, after: Policies, keys: KeyStore | None) -> PolicyDiff:
+async def diff(before: Policies, after: Policies, keys: KeyReader | None) -> PolicyDiff:
     """What changes from `before` to `after`; `keys` None: there are none to look at. StoreError."""
     # Routes are tried against each other, and callers of agents may be on this event loop.
     comparison = await asyncio.to_thread(Comparison, before, after)
@@ -59,7 +59,7 @@ async def diff(before: Policies, after: Policies, keys: KeyStore | None) -> Poli
     return PolicyDiff(loses, comparison.structure, strangers, changed)
 
 
-async def changed_keys(keys: KeyStore, comparison: Comparison) -> KeysChanged:
+async def changed_keys(keys: KeyReader, comparison: Comparison) -> KeysChanged:
     """Every living key, one batch at a time; what is alike is judged once. StoreError."""
     return await tally(living(keys), comparison)
 

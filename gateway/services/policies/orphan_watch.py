@@ -7,14 +7,14 @@ from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 from gateway.services.policies.orphans import orphans
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 
 class OrphanWatch:
     """After a swap that drops a plan, the rate of one, or an agent: a warning for the living keys
     that need it."""
 
-    def __init__(self, keys: KeyStore, stack: AsyncExitStack) -> None:
+    def __init__(self, keys: KeyReader, stack: AsyncExitStack) -> None:
         self._keys = keys
         self._looking: asyncio.Task[None] | None = None
         stack.callback(self._stop)

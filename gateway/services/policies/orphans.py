@@ -9,7 +9,7 @@ from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import ANY, parse_all
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.keys.living import living
-from gateway.store.keys import KeyStore
+from gateway.store.key_reader import KeyReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Orphans:
         return (*self.refused, *self.cut_off)
 
 
-async def orphans(keys: KeyStore, policies: Policies) -> Orphans:
+async def orphans(keys: KeyReader, policies: Policies) -> Orphans:
     """What living keys need and `policies` do not have."""
     return await _counted(living(keys), policies)
 
