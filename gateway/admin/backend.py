@@ -43,7 +43,7 @@ class Reloadable(Protocol):
     async def reload(self, reason: str) -> Loaded: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Backend:
     """`live`: where the policies come from. `clock`: Unix seconds. `url`: where users reach the
     data listener."""

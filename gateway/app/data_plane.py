@@ -79,27 +79,27 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         services = Services(injector, base.audit, forwarder, large)
         sessions = open_tool_sessions(base.settings, base.client)
         tools = Tools(
-            base.gatekeeper,
-            injector,
-            services,
-            ToolPrograms(program_transports(programs), forwarder, sessions),
-            sessions,
-            Reflections(queue, base.traffic).tell,
-            large,
-            uploads,
+            gatekeeper=base.gatekeeper,
+            injector=injector,
+            services=services,
+            programs=ToolPrograms(program_transports(programs), forwarder, sessions),
+            sessions=sessions,
+            tell=Reflections(queue, base.traffic).tell,
+            large=large,
+            uploads=uploads,
         )
         handler = Handler(
-            base.policies,
-            base.gatekeeper,
-            forwarder,
-            readiness,
-            journal.add,
-            Pull(base.credentials, base.gatekeeper, base.keys, base.audit),
-            services,
-            Models(base.gatekeeper, services, spender, large, uploads),
-            tools,
-            Connect(base.links, base.vault_for, base.credentials),
-            None if tracing is None else tracing.flags,
+            policies=base.policies,
+            gatekeeper=base.gatekeeper,
+            forwarder=forwarder,
+            readiness=readiness,
+            observe=journal.add,
+            pull=Pull(base.credentials, base.gatekeeper, base.keys, base.audit),
+            services=services,
+            models=Models(base.gatekeeper, services, spender, large, uploads),
+            tools=tools,
+            connect=Connect(base.links, base.vault_for, base.credentials),
+            trace_flags=None if tracing is None else tracing.flags,
         )
         yield DataPlane(handler, journal, denials, outbox, programs)
 

@@ -39,7 +39,7 @@ from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Foundation:
     """`policies`: the ones in force. `vault_for`: in whose name the vault is written. `worker`: the
     line to a supervisor, if there is one."""
@@ -86,21 +86,21 @@ async def open_foundation(
         log_level = LogLevel(LogLevelStore(client, prefix), settings.log_level)
         in_background(log_level.watch(), stack)
         yield Foundation(
-            settings,
-            policies,
-            client,
-            keys,
-            traffic,
-            credentials,
-            gatekeeper,
-            admission,
-            usage,
-            audit,
-            await stack.enter_async_context(users_vault(settings, client, audit)),
-            Links(LinkStore(client, prefix), draw),
-            WorkerStore(client, prefix),
-            log_level,
-            worker,
+            settings=settings,
+            policies=policies,
+            client=client,
+            keys=keys,
+            traffic=traffic,
+            credentials=credentials,
+            gatekeeper=gatekeeper,
+            admission=admission,
+            usage=usage,
+            audit=audit,
+            vault_for=await stack.enter_async_context(users_vault(settings, client, audit)),
+            links=Links(LinkStore(client, prefix), draw),
+            workers=WorkerStore(client, prefix),
+            log_level=log_level,
+            worker=worker,
         )
 
 

@@ -25,7 +25,7 @@ from gateway.workers.handover import Handover
 from gateway.workers.worker import Worker
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Gateway:
     """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
     `credentials`: what agents need of others; `programs`: those that are tools; `workers`: the
@@ -74,17 +74,19 @@ async def open_gateway(
         base = await stack.enter_async_context(open_foundation(settings, policies, given))
         plane = await stack.enter_async_context(open_data_plane(base, readiness))
         door = await stack.enter_async_context(open_admin_door(base, plane, readiness, live, url))
+        data, admin = _listeners(base, plane, door, stack)
         gateway = Gateway(
-            *_listeners(base, plane, door, stack),
-            policies,
-            base.keys,
-            base.credentials,
-            plane.programs,
-            base.workers,
-            base.traffic,
-            base.worker,
+            data=data,
+            admin=admin,
+            policies=policies,
+            keys=base.keys,
+            credentials=base.credentials,
+            programs=plane.programs,
+            workers=base.workers,
+            traffic=base.traffic,
+            worker=base.worker,
         )
-        for listener in (gateway.data, gateway.admin):
+        for listener in (data, admin):
             await listener.start()
             stack.push_async_callback(listener.drain, 0.0)
         yield gateway

@@ -64,6 +64,7 @@ class Handler:
 
     def __init__(
         self,
+        *,
         policies: Callable[[], Policies],
         gatekeeper: Gatekeeper,
         forwarder: Forwarder,

@@ -37,6 +37,7 @@ class Tools:
 
     def __init__(
         self,
+        *,
         gatekeeper: Gatekeeper,
         injector: Injector,
         services: Services,
