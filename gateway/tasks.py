@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.log import log
 
@@ -45,6 +45,21 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
             if not task.cancelled():
                 # What it ended with was of interest while it ran.
                 task.exception()
+
+
+class Tasks(set["asyncio.Task[None]"]):
+    """Work under way, each until it ends: nobody else keeps hold of it."""
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.add(task)
+        task.add_done_callback(self.discard)
+
+    async def finish(self, seconds: float) -> None:
+        """All of it, as far as that takes no longer; what is left is cancelled."""
+        if self:
+            await asyncio.wait(self, timeout=seconds)
+        await end(*self)
 
 
 async def in_turns(items: Iterable[T], each: int) -> AsyncIterator[T]:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.tasks import end, in_background, in_turns
+from gateway.tasks import Tasks, end, in_background, in_turns
 
 
 async def deaf(times: int, heard: list[int]) -> None:
@@ -58,6 +58,22 @@ async def test_work_that_fails_is_said_at_once_without_what_it_knew() -> None:
 
 async def test_nothing_to_end_is_no_mistake() -> None:
     await end()
+
+
+async def test_what_does_not_finish_in_time_is_cancelled() -> None:
+    work, done = Tasks(), []
+
+    async def quick() -> None:
+        await asyncio.sleep(0)
+        done.append("quick")
+
+    await work.finish(0.0)
+    work.begin(quick())
+    work.begin(asyncio.sleep(60))
+    assert len(work) == 2
+    async with asyncio.timeout(10):
+        await work.finish(0.05)
+    assert (done, len(work)) == (["quick"], 0)
 
 
 async def test_work_in_turns_lets_others_have_theirs() -> None:

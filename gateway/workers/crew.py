@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from itertools import count
 
+from gateway.tasks import Tasks
 from gateway.workers.process import WorkerProcess
 
 
@@ -24,7 +25,7 @@ class Crew:
         self._left = left
         self._patience = patience
         self._alive: dict[int, WorkerProcess] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving = Tasks()
 
     def start(self) -> WorkerProcess:
         """OSError where the machine has no room for another process."""
@@ -46,9 +47,7 @@ class Crew:
         if worker.dismissed:
             return
         worker.dismissed = True
-        leaving = asyncio.create_task(worker.stop(self._patience))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        self._leaving.begin(worker.stop(self._patience))
 
     def reload(self) -> None:
         """One that is not ready yet reads its policies anyway, and SIGHUP would end it."""

@@ -14,6 +14,7 @@ from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.log import log
 from gateway.services.admission.throttle import Failures, FailureThrottle
+from gateway.tasks import Tasks
 
 # Each takes a connection; under a new pepper every key's first use is a tag to write. What finds no
 # room is written when another process first sees the key.
@@ -67,7 +68,7 @@ class Authenticator:
         self._write_tag = write_tag
         self._throttle = FailureThrottle(clock)
         self._failures = Failures(clock)
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing = Tasks()
         self._writers = asyncio.Semaphore(WRITERS)
 
     async def prove(
@@ -94,11 +95,7 @@ class Authenticator:
         raise Denied(Code.KEY_INVALID)
 
     async def close(self) -> None:
-        if self._writing:
-            await asyncio.wait(self._writing, timeout=END_SECONDS)
-        for task in self._writing:
-            task.cancel()
-        await asyncio.gather(*self._writing, return_exceptions=True)
+        await self._writing.finish(END_SECONDS)
 
     async def _matches(self, key: Key, digest: bytes, candidate: Candidate, address: str) -> bool:
         if self._failures.holds(digest, candidate.phc):
@@ -116,9 +113,7 @@ class Authenticator:
         if not self._peppers.has_any or len(self._writing) >= WAITING:
             return
         tag = self._peppers.make(key.text, candidate.phc)
-        task = asyncio.create_task(self._write(key.id, candidate, tag))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._writing.begin(self._write(key.id, candidate, tag))
 
     async def _write(self, key_id: str, candidate: Candidate, tag: str) -> None:
         try:

@@ -7,6 +7,7 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Denied
 from gateway.log import log
 from gateway.services.audit.writing import Audit
+from gateway.tasks import Tasks
 
 QUIET_SECONDS = 1.0
 # A store that stands still for minutes must not fill the memory with what it did not take.
@@ -21,7 +22,7 @@ class AuditQueue:
         self._audit = audit
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing = Tasks()
         self._waiting = 0
         self._quiet_until = 0.0
 
@@ -33,9 +34,7 @@ class AuditQueue:
         if not taken:
             return
         self._waiting += len(taken)
-        task = self._loop.create_task(self._record(taken))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._writing.begin(self._record(taken))
 
     async def close(self) -> None:
         """What was put is written first."""

@@ -9,6 +9,7 @@ from gateway.domain.usage import TokensUsed
 from gateway.log import log
 from gateway.services.telemetry.usage import UsageBook
 from gateway.store.admission import Admission
+from gateway.tasks import Tasks
 
 RETRY_SECONDS, GIVE_UP_SECONDS = 0.25, 30.0
 CLOSE_SECONDS = 5.0
@@ -31,16 +32,14 @@ class Spender:
     def __init__(self, admission: Admission, book: UsageBook) -> None:
         self._admission = admission
         self._book = book
-        self._charging: set[asyncio.Task[None]] = set()
+        self._charging = Tasks()
 
     def spend(self, payer: Payer, used: TokensUsed) -> None:
         if used.total <= 0:
             return
         self._book.spend(payer.key_id, payer.consumer, payer.model, used)
         if payer.tokens:
-            task = asyncio.create_task(self._charge(payer, used.total))
-            self._charging.add(task)
-            task.add_done_callback(self._charging.discard)
+            self._charging.begin(self._charge(payer, used.total))
 
     async def _charge(self, payer: Payer, amount: int) -> None:
         loop = asyncio.get_running_loop()
@@ -65,7 +64,4 @@ class Spender:
 
     async def close(self) -> None:
         """What is known is charged first, as far as that is quick."""
-        if self._charging:
-            await asyncio.wait(self._charging, timeout=CLOSE_SECONDS)
-        for task in self._charging:
-            task.cancel()
+        await self._charging.finish(CLOSE_SECONDS)

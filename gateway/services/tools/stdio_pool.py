@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from gateway.log import log
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stdio_server import StdioServer
+from gateway.tasks import Tasks
 
 LOOK_SECONDS = 0.5
 # What crashes is started again: at once, then after twice as long each time.
@@ -73,7 +74,7 @@ class StdioPool:
         self._is_known = is_known
         self._seats: dict[Seat, _Held] = {}
         self._running: set[StdioServer] = set()
-        self._beside_us: set[asyncio.Task[None]] = set()
+        self._beside = Tasks()
         self._is_closed = False
         places.make_room = self._make_room
 
@@ -97,7 +98,7 @@ class StdioPool:
         """What runs no more, or as it should not any more, leaves its seat."""
         held.server = None
         if server.is_open:
-            self._beside(server.retire())
+            self._beside.begin(server.retire())
         else:
             self._count_crash(held)
 
@@ -169,12 +170,7 @@ class StdioPool:
             self._places.give_back()
 
         self._running.add(server)
-        self._beside(gone())
-
-    def _beside(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._beside_us.add(task)
-        task.add_done_callback(self._beside_us.discard)
+        self._beside.begin(gone())
 
     def running(self) -> dict[str, int]:
         """How many programs there are of each server."""
@@ -196,7 +192,7 @@ class StdioPool:
                     self._leave(held, server)
                 elif not server.under_way and now - server.idle_since > _idle(held):
                     held.server = None
-                    self._beside(server.close())
+                    self._beside.begin(server.close())
 
     def _was_given_what_is_gone(self, held: _Held) -> bool:
         return held.wanted is not None and not all(map(self._is_known, held.wanted.credentials))
@@ -230,7 +226,7 @@ class StdioPool:
             # Whoever holds it is starting a program, finds the pool closed and ends it.
             async with held.lock:
                 held.server = None
-        await asyncio.gather(*self._beside_us)
+        await asyncio.gather(*self._beside)
 
 
 def _idle(held: _Held) -> float:

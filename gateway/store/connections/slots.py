@@ -17,7 +17,7 @@ from gateway.log import log
 from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.tasks import background, end
+from gateway.tasks import Tasks, background, end
 
 SLOTS = 16384
 # Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.
@@ -44,7 +44,7 @@ class ClusterLines:
         self._known = asyncio.Event()
         self._stale = asyncio.Event()
         self._stale.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._looking = background(self._keep_looking())
 
     def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
@@ -59,7 +59,7 @@ class ClusterLines:
             raise StoreError("Redis did not answer in time.") from None
 
     def post(self, command: bytes, key_id: str) -> None:
-        self._in_background(self._deliver(command, key_id))
+        self._tasks.begin(self._deliver(command, key_id))
 
     async def ping(self) -> None:
         """One node is enough: the keys of the others are refused, and there is no better place
@@ -74,10 +74,8 @@ class ClusterLines:
 
     async def close(self) -> None:
         await end(self._looking)
-        if self._tasks:
-            # What was posted last, such as places that are given back, goes out.
-            await asyncio.wait(self._tasks, timeout=self._timeout)
-        await end(*self._tasks)
+        # What was posted last, such as places that are given back, goes out.
+        await self._tasks.finish(self._timeout)
         nodes, self._nodes, self._owners = self._nodes, {}, [None] * SLOTS
         await asyncio.gather(*(node.close() for node in nodes.values()))
         await self._cluster.aclose()
@@ -183,7 +181,7 @@ class ClusterLines:
         for name, node in list(self._nodes.items()):
             if node not in in_use:
                 del self._nodes[name]
-                self._in_background(self._retire(node))
+                self._tasks.begin(self._retire(node))
         self._known.set()
 
     async def _retire(self, node: Multiplexer) -> None:
@@ -192,11 +190,6 @@ class ClusterLines:
             await asyncio.sleep(self._timeout)
         finally:
             await node.close()
-
-    def _in_background(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def slot_of(key_id: str) -> int:
