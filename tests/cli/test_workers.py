@@ -380,5 +380,6 @@ async def test_a_credential_that_is_gone_keeps_no_worker_from_standing_in_for_an
         assert told["message"] == "there is no credential 'crm'"
         connection = await made.connect_to(await made.next_pid())
         assert (await connection.get("/agents/a/quick", key.text)).status == 200
-    code, said = await refused("serve", folder=tmp_path, settings=settings)
+    free = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    code, said = await refused("serve", folder=tmp_path, settings={**settings, **free})
     assert code == 1 and "there is no credential 'crm'" in said
