@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.key import compose
-from gateway.protocol.http.request import Header, RequestHead, read_head
+from gateway.protocol.http.request import Header, RequestHead, media_type, read_head
 
 KEY = compose("live", "abcdefghijkl", "s" * 32).text.encode()
 OTHER = compose("live", "abcdefghijkm", "t" * 32).text.encode()
@@ -88,6 +88,24 @@ def test_a_key_in_a_cookie_is_refused_and_other_cookies_pass() -> None:
     assert read((b"Cookie", b"a=1")).headers == [(b"Cookie", b"a=1")]
 
 
+# By these the software of some agent finds out who calls, from where, and what is asked for.
+OF_OTHERS = b"""
+x-client-ip client-ip proxy-client-ip wl-proxy-client-ip x-remote-ip x-remote-addr
+x-appengine-user-ip x-azure-clientip x-azure-socketip fly-client-ip x-forward-for forwarded-for
+x-cluster-client-ip x-proxyuser-ip x-original-forwarded-for x-envoy-external-address
+x-envoy-original-host cf-connecting-ip cf-connecting-ipv6 fastly-client-ip x-original-uri
+x-original-host x-original-method x-http-method x-method-override x-host x-url-scheme x-scheme
+front-end-https proxy-connection proxy-authenticate proxy-authentication-info
+"""
+
+
+@pytest.mark.parametrize("name", OF_OTHERS.split())
+def test_what_some_agents_would_believe_of_a_caller_is_not_passed_on(name: bytes) -> None:
+    assert read((name, b"127.0.0.1"), (name.title(), b"::1")).headers == []
+    with pytest.raises(Denied):
+        read((name.replace(b"-", b"_"), b"127.0.0.1"))
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -138,6 +156,9 @@ def test_what_a_caller_must_not_say_is_not_passed_on(name: bytes) -> None:
         b"X_User_Id",
         b"Sec_WebSocket_Key",
         b"x_api_key",
+        b"X_Real_IP",
+        b"X.Original.URL",
+        b"X_HTTP_Method_Override",
         b"Content_Type",
         b"Mcp_Session_Id",
     ],
@@ -232,6 +253,36 @@ def test_a_browsers_key_is_taken_from_the_subprotocols_and_removed() -> None:
 def test_no_subprotocol_with_a_key_in_it_is_passed_on(item: bytes) -> None:
     head = read((b"Sec-WebSocket-Protocol", b"chat, " + item), (b"Upgrade", b"websocket"))
     assert head.headers == [(b"Sec-WebSocket-Protocol", b"chat")]
+
+
+@pytest.mark.parametrize(
+    "offered", [b"agk.sk-another, chat", b",,chat,", b"chat,\tagk\t", b"\tagk." + KEY + b"\t,chat"]
+)
+def test_of_subprotocols_an_agent_sees_only_what_is_neither_the_gateways_nor_empty(
+    offered: bytes,
+) -> None:
+    head = read((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Protocol", offered))
+    assert head.headers == [(b"Sec-WebSocket-Protocol", b"chat")]
+
+
+def test_a_subprotocol_is_taken_for_a_key_as_a_header_is() -> None:
+    upgrade, other = (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Protocol", b"agk.sk-another")
+    assert read(upgrade, other).other_credential
+    assert read(other).other_credential, "a key that stands where none may is no missing one"
+
+
+def test_what_a_caller_says_in_two_lines_is_said_as_a_whole() -> None:
+    two = read((b"Connection", b"X-A"), (b"Connection", b"x-b"), (b"X-A", b"1"), (b"X-B", b"2"))
+    assert two.headers == []
+    offered = (b"Sec-WebSocket-Protocol", b"chat"), (b"Sec-WebSocket-Protocol", b"agk." + KEY)
+    head = read((b"Upgrade", b"websocket"), *offered)
+    assert (head.keys, head.headers) == ((KEY,), [(b"Sec-WebSocket-Protocol", b"chat")])
+
+
+def test_a_body_of_two_types_is_of_none() -> None:
+    kind = (b"Content-Type", b"Application/JSON; charset=utf-8")
+    assert media_type([kind]) == b"application/json"
+    assert media_type([kind, (b"content-type", b"multipart/form-data")]) == b""
 
 
 def test_an_unknown_expectation_is_refused() -> None:
