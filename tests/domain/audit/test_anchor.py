@@ -8,6 +8,7 @@ import pytest
 
 from gateway.domain.audit.anchor import read_anchor, write_anchor
 from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.record import digest
 from tests.domain.audit.test_chains import KEYS, chain, interleaved
 
 
@@ -93,3 +94,21 @@ def test_a_record_is_no_anchor_and_an_unsigned_one_is_none() -> None:
         read_anchor(chain("a", 1)[0], KEYS)
     with pytest.raises(ValueError, match="not given"):
         read_anchor(write_anchor([], 1.0, "", KEYS[""]), KEYS)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hmac": "\u00e9"}, {"hmac": 1}, {"kind": "another"}, {"signer": 1}]
+)
+def test_what_is_not_stated_as_an_anchor_is_none(changes: dict[str, object]) -> None:
+    stated = json.loads(anchored(chain("a", 3))) | changes
+    with pytest.raises(ValueError, match=r"no anchor|not given"):
+        read_anchor(json.dumps(stated), KEYS)
+
+
+def test_what_is_signed_as_records_are_is_no_anchor() -> None:
+    """Whoever may have records written can have nothing signed that is taken for an anchor."""
+    stated = json.loads(anchored(chain("a", 3)))
+    del stated["hmac"]
+    signed = {**stated, "hmac": digest(stated, KEYS["signer"])}
+    with pytest.raises(ValueError, match="changed"):
+        read_anchor(json.dumps(signed), KEYS)

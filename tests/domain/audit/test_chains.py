@@ -14,6 +14,7 @@ from gateway.crypto.audit_key import sealed_with
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import (
     END,
+    GENESIS,
     AuditEvent,
     Chain,
     Named,
@@ -113,6 +114,37 @@ def test_a_stream_that_was_trimmed_at_its_start_is_good_and_one_with_a_hole_ther
     assert first_bad(lines[1:]) is not None
 
 
+def test_a_record_follows_another_by_its_number_and_by_its_hash() -> None:
+    """Whoever signs it: a writer that goes on from another state has lost what came between."""
+    one, two, *_ = chain("a", 5)
+    other = json.loads(chain("a", 5, start=2000.0)[2])
+    found = first_bad([one, two, json.dumps(other)])
+    assert found == (2, "it is number 3 of its chain and follows number 2")
+    last = json.loads(two)["hash"]
+    assert first_bad([one, two, signed_anew(other, prev=last)]) is None
+    assert first_bad([one, two, signed_anew(other, prev=last, seq=4)]) is not None
+
+
+def test_only_the_first_record_of_a_chain_follows_none() -> None:
+    first, second = (json.loads(line) for line in chain("a", 2, end=False))
+    for begun in (signed_anew(first, prev=second["prev"]), signed_anew(second, prev=GENESIS)):
+        found = first_bad([begun])
+        assert found is not None and "missing" in found[1]
+
+
+def test_a_chain_is_as_old_as_what_was_dropped_of_it_however_late_it_goes_on() -> None:
+    """Its writer may have had nothing to say for a day."""
+    later = signed_anew(json.loads(chain("a", 2)[1]), ts=90_000.0)
+    lines = [*chain("b", 2, start=80_000.0), later]
+    assert first_bad(lines, gone_before=50_000.0) is None
+    assert first_bad(lines, gone_before=100.0) is not None
+
+
+def signed_anew(record: dict[str, Any], **changes: Any) -> str:
+    record = record | changes
+    return json.dumps({**record, "hash": digest(record, KEYS["signer"])})
+
+
 def unsigned(event: str, **changes: Any) -> str:
     record = json.loads(Chain("a", SEALS[""], "").add(AuditEvent(event), 1.0)) | changes
     return json.dumps({**record, "hash": digest(record, KEYS[""])})
@@ -182,6 +214,13 @@ def test_without_a_master_key_unsigned_records_are_read_and_signed_ones_are_not(
     "text", ["", "null", "[]", "{}", "x", '{"hash": 1}', "[" * 50_000, '{"ts": true}']
 )
 def test_what_is_no_record_is_said_to_be_none(text: str) -> None:
+    assert first_bad([text]) == (0, "it is no audit record")
+
+
+@pytest.mark.parametrize("changes", [{"hash": "\u00e9" * 64}, {"more": "DEEP"}])
+def test_a_record_of_what_no_record_holds_is_none(changes: dict[str, str]) -> None:
+    record = json.dumps(json.loads(chain("a", 1)[0]) | changes, separators=(",", ":"))
+    text = record.replace('"DEEP"', "[" * 500 + "]" * 500)
     assert first_bad([text]) == (0, "it is no audit record")
 
 
