@@ -32,6 +32,49 @@ async def test_a_record_made_by_hand_without_a_hash_can_be_revoked_but_not_opene
     assert await client.hget(NAME, "status") == "revoked"
 
 
+async def test_what_was_made_without_a_hash_can_be_closed_and_a_decoy_stays_one(
+    keys: KeyStore, client: Redis
+) -> None:
+    await client.hset(NAME, "status", "active")
+    assert await keys.set_status(ID, "disabled") == "done"
+    assert await keys.set_status(ID, "active") == "no_secret"
+    await keys.create(OTHER_ID, secret(1), {**FIELDS, "status": "canary"})
+    for target in ("active", "disabled"):
+        assert await keys.set_status(OTHER_ID, target) == "canary"
+    assert (await present(keys, OTHER_ID)).status == "canary"
+    assert await keys.set_status(OTHER_ID, "revoked") == "done"
+
+
+async def test_a_revocation_says_when_it_was(keys: KeyStore) -> None:
+    await keys.create(ID, secret(1), FIELDS)
+    await keys.set_status(ID, "revoked")
+    record = await present(keys)
+    assert int(record.revoked_at) >= int(record.created_at) > 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"label": "a", "plan": ""}, {"label": "", "plan": "a"}),
+        ({"label": "a,1:b", "plan": "c"}, {"label": "a", "plan": "b,1:c"}),
+        ({"label": "a"}, {"label": "-"}),
+    ],
+)
+async def test_a_change_is_made_to_the_record_that_was_looked_at_and_to_no_other(
+    keys: KeyStore, before: dict[str, str], after: dict[str, str]
+) -> None:
+    await keys.create(ID, secret(1), FIELDS)
+    await keys.update(ID, before)
+    _, revision = await keys.revised(ID)
+    await keys.update(ID, after)
+    assert await keys.update(ID, {"users": "*"}, revision) == "changed"
+    assert await keys.delete(ID, revision) == "changed"
+    _, revision = await keys.revised(ID)
+    assert await keys.update(ID, {"users": "*"}, revision) == "done"
+    _, revision = await keys.revised(ID)
+    assert await keys.delete(ID, revision) == "done"
+
+
 @pytest.mark.parametrize(
     ("status", "target", "verdict", "after"),
     [

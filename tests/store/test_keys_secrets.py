@@ -94,6 +94,7 @@ async def test_without_grace_the_old_secret_ends_at_once(keys: KeyStore, client:
         {"expires_at": "soon"},
         {"expires_at": "9e99"},
         {"expires_at": " 99999999999"},
+        {"expires_at": "9" * 13},
     ],
 )
 async def test_a_key_that_is_not_alive_has_no_grace(keys: KeyStore, fields: dict[str, str]) -> None:
@@ -201,6 +202,55 @@ async def test_a_repeated_rotation_does_not_open_a_key_revoked_since(keys: KeySt
     verdict, record = await keys.rotate(ID, secret(3, "m"), HOUR)
     assert verdict == "changed"
     assert (record.status, record.hash) == ("revoked", "hash-2")
+
+
+async def test_a_repeated_rotation_takes_no_secret_from_whoever_rotated_since(
+    keys: KeyStore,
+) -> None:
+    """The new owner has it already, and would be shut out by an old request sent again."""
+    await keys.create(ID, secret(1), FIELDS)
+    await keys.rotate(ID, secret(2, "m"), HOUR)
+    await keys.rotate(ID, secret(3), HOUR)
+    verdict, record = await keys.rotate(ID, secret(4, "m"), HOUR)
+    assert (verdict, record.hash, record.previous_hash) == ("changed", "hash-3", "hash-2")
+
+
+async def test_a_rotation_is_repeated_as_often_as_answers_are_lost_but_no_longer(
+    keys: KeyStore, client: Redis
+) -> None:
+    await keys.create(ID, secret(1), FIELDS)
+    await keys.rotate(ID, secret(2, "m"), HOUR)
+    (marker,) = await client.keys("gw:idem:*")
+    assert IDEMPOTENCY_SECONDS - 5 <= await client.ttl(marker) <= IDEMPOTENCY_SECONDS
+    await client.expire(marker, 60)
+    assert (await keys.rotate(ID, secret(9, "m", "else"), HOUR))[0] == "different"
+    for number in (3, 4, 5):
+        assert (await keys.rotate(ID, secret(number, "m"), HOUR))[0] == "replaced"
+    assert (await present(keys)).hash == "hash-5"
+    assert 0 < await client.ttl(marker) <= 60
+
+
+async def test_a_creation_is_repeated_as_often_as_answers_are_lost_but_no_longer(
+    keys: KeyStore, client: Redis
+) -> None:
+    await keys.create(ID, secret(1, "m"), FIELDS)
+    (marker,) = await client.keys("gw:idem:*")
+    await client.expire(marker, 60)
+    for number in (2, 3, 4):
+        assert (await keys.create(ID, secret(number, "m"), FIELDS))[0] == "replaced"
+    assert (await present(keys)).hash == "hash-4"
+    assert 0 < await client.ttl(marker) <= 60
+
+
+async def test_a_secret_that_nobody_had_was_never_used(keys: KeyStore, client: Redis) -> None:
+    used = f"gw:used:{{{ID}}}"
+    await keys.create(ID, secret(1), FIELDS)
+    await client.hset(used, "current", "100")
+    await keys.rotate(ID, secret(2, "m"), HOUR)
+    assert await client.hgetall(used) == {"previous": "100"}
+    await client.hset(used, "current", "200")
+    await keys.rotate(ID, secret(3, "m"), HOUR)
+    assert await client.hgetall(used) == {"previous": "100"}
 
 
 async def test_scripts_forgotten_by_redis_are_sent_again(keys: KeyStore, client: Redis) -> None:
