@@ -78,6 +78,31 @@ async def test_a_vault_that_was_lost_never_counts_through_the_same_numbers(
     assert (await vault.written_since(0)).revision > before
 
 
+async def test_a_clock_that_goes_back_hides_no_write_from_pollers(
+    vault: VaultStore, client: Redis
+) -> None:
+    """A poller asks for what came after the revision that it knows."""
+    ahead = 2**52
+    await client.set("gw:cred:{vault}:revision", ahead)
+    await vault.put(A, b"one", None)
+    assert (await vault.written_since(ahead)).ids == ((A, ahead + 1),)
+    await vault.delete(A, 1)
+    assert (await vault.written_since(ahead + 1)).ids == ((A, ahead + 2),)
+
+
+@pytest.mark.parametrize("revision", ["1e300", "inf", "nan"])
+async def test_a_revision_that_nothing_can_follow_is_begun_anew(
+    vault: VaultStore, client: Redis, revision: str
+) -> None:
+    await client.set("gw:cred:{vault}:revision", revision)
+    await vault.put(A, b"one", None)
+    await client.set("gw:cred:{vault}:revision", revision)
+    await vault.delete(A, 1)
+    found = await vault.written_since(0)
+    assert 10**15 < found.revision < 2**53
+    assert found.ids == ((A, found.revision),)
+
+
 async def test_scripts_that_redis_has_forgotten_are_sent_again(
     vault: VaultStore, client: Redis
 ) -> None:
