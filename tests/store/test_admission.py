@@ -22,6 +22,7 @@ from gateway.store.admission import (
     Admission,
     Charged,
     Exceeded,
+    Lease,
     Stale,
     with_lease,
 )
@@ -379,6 +380,30 @@ async def test_a_place_is_taken_while_its_gateway_answers_for_it_and_not_longer(
     await client.zadd(places, {"one": now - 1})
     assert isinstance(await held(admission, "two", lease), Charged)
     assert await client.zrange(places, 0, -1) == ["two"]
+
+
+async def test_a_place_lasts_by_renewal_and_one_that_ran_out_is_not_brought_back(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    """Somebody else may have been admitted in its place."""
+    places = f"gw:lease:{{{ID}}}"
+
+    async def renewed(until: int | None) -> int:
+        await client.delete(places)
+        await client.zadd(places, {"another": now + 1000})
+        if until is not None:
+            await client.zadd(places, {"one": until})
+        await client.pexpire(places, 2000)
+        admission.renew(Lease("one", (places,)))
+        await admission.run(ID, admission.pack_read(ID))
+        return int(await client.zscore(places, "one") or 0)
+
+    seconds, micros = await client.time()
+    now = seconds * 1000 + micros // 1000
+    until = await renewed(now + 60_000)
+    assert now + LEASE_SECONDS * 1000 <= until < await client.pexpiretime(places)
+    assert await renewed(now - 1) == now - 1
+    assert await renewed(None) == 0
 
 
 async def test_a_limit_that_is_tried_out_is_named_when_it_is_exceeded_and_lets_in(
