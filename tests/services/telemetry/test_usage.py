@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from gateway.domain.settings import StoreSettings
-from gateway.domain.usage import By, Step, TokensUsed
+from gateway.domain.usage import By, Counts, Step, TokensUsed, buckets
 from gateway.services.telemetry.usage import EVERYTHING, UsageBook, series
 from gateway.store.connections.connect import open_lines
 from gateway.store.usage import UsageStore, UsageWriter
@@ -51,3 +51,18 @@ async def test_what_a_full_redis_refuses_is_told_again(book: UsageBook, client: 
     await book.flush()
     await book.flush()
     assert await tokens(client) == 1
+
+
+async def test_what_one_worker_tells_twice_is_counted_once_and_kept_for_a_time(
+    store: StoreSettings, client: Redis
+) -> None:
+    """Where an answer was lost nobody knows whether it was counted."""
+    counted = {bucket: {EVERYTHING: Counts(tokens=3)} for bucket in buckets(By.ALL, NOW)}
+    workers = [UsageWriter(open_lines(store), name) for name in ("one", "other")]
+    for worker, number in ((0, 1), (0, 1), (1, 1), (1, 1), (0, 2)):
+        await workers[worker].add(counted, number)
+    assert await tokens(client) == 9
+    for name in await client.keys("gw:usage:*"):
+        assert await client.ttl(name) > 0
+    for one in workers:
+        await one.close()
