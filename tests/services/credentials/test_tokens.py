@@ -1,6 +1,8 @@
 """Which tokens are fetched anew, by a clock that a test sets."""
 
-from collections.abc import AsyncIterator
+from base64 import b64decode
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -8,7 +10,8 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, Version
-from gateway.services.credentials.tokens import BETWEEN_REFUSALS, Tokens
+from gateway.domain.errors import Code, Denied
+from gateway.services.credentials.tokens import BETWEEN_REFUSALS, LONGEST_ANSWER, Tokens
 from tests.flows.services import Backend, backend
 from tests.services.vaults import Vault
 
@@ -25,6 +28,126 @@ async def provider() -> AsyncIterator[Backend]:
 
         made.answer = answer
         yield made
+
+
+@asynccontextmanager
+async def opened(client: Redis, clock: Callable[[], float]) -> AsyncIterator[Tokens]:
+    async with aiohttp.ClientSession() as session:
+        tokens = Tokens(session, Vault(client).audit(), clock)
+        yield tokens
+        await tokens.close()
+
+
+def secret_for(provider: Backend, number: int = 1, **fields: str) -> Version:
+    return Version(
+        number,
+        {
+            "token_url": f"{provider.url}/token",
+            "client_id": "the client",
+            "client_secret": "a:b+c mark",
+            **fields,
+        },
+    )
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_secret_is_for_the_host_that_its_credential_names_and_for_no_other(
+    provider: Backend, client: Redis, status: int
+) -> None:
+    async with backend() as elsewhere, opened(client, lambda: 0.0) as tokens:
+
+        async def redirect(request: web.Request, body: bytes) -> web.Response:
+            return web.Response(status=status, headers={"Location": f"{elsewhere.url}/token"})
+
+        provider.answer = redirect
+        with pytest.raises(Denied) as denied:
+            await tokens.get(NAME, secret_for(provider))
+        assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
+        assert elsewhere.arrived == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"access_token": "t", "token_type": "mac"},
+        {"access_token": "t", "token_type": None},
+        {"access_token": ""},
+        {"access_token": 7},
+        {"token": "t"},
+        ["t"],
+        {"access_token": "t", "more": "x" * LONGEST_ANSWER},
+    ],
+)
+async def test_what_is_no_bearer_token_is_sent_to_nobody(
+    provider: Backend, client: Redis, answer: object
+) -> None:
+    async def odd(request: web.Request, body: bytes) -> web.Response:
+        return web.json_response(answer)
+
+    provider.answer = odd
+    async with opened(client, lambda: 0.0) as tokens:
+        with pytest.raises(Denied):
+            await tokens.get(NAME, secret_for(provider))
+
+
+async def test_a_failure_says_nothing_of_what_was_answered(
+    provider: Backend, client: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(request: web.Request, body: bytes) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\na:b+c mark\r\n\r\n")
+        request.transport.close()
+        return web.Response()
+
+    provider.answer = broken
+    async with opened(client, lambda: 0.0) as tokens:
+        with pytest.raises(Denied):
+            await tokens.get(NAME, secret_for(provider))
+    said = "".join(capsys.readouterr())
+    assert "token_unavailable" in said and "mark" not in said
+
+
+async def test_a_client_proves_itself_as_the_standard_spells_it(
+    provider: Backend, client: Redis
+) -> None:
+    """RFC 6749 section 2.3.1: name and secret are encoded before they are put together."""
+    async with opened(client, lambda: 0.0) as tokens:
+        await tokens.get(NAME, secret_for(provider))
+    kind, _, proof = provider.last.headers["authorization"][0].partition(" ")
+    assert (kind, b64decode(proof)) == ("Basic", b"the+client:a%3Ab%2Bc+mark")
+    assert b"mark" not in provider.last.body
+
+
+async def test_a_token_is_of_the_values_that_it_was_fetched_with(
+    provider: Backend, client: Redis
+) -> None:
+    """A credential that was deleted and made anew counts its versions anew."""
+    async with opened(client, lambda: 0.0) as tokens:
+        first, again = secret_for(provider), secret_for(provider, client_id="another")
+        assert await tokens.get(NAME, first) == (first, "token-1")
+        assert await tokens.get(NAME, again) == (again, "token-2")
+        other = CredentialId("idp", "ann")
+        assert await tokens.get(other, again) == (again, "token-3")
+        tokens.forget(other, "token-2")
+        assert await tokens.get(NAME, again) == (again, "token-2")
+
+
+async def test_a_failure_is_of_the_values_that_failed(provider: Backend, client: Redis) -> None:
+    """Whoever mends a secret need not wait until the old one would be tried again."""
+    answer = provider.answer
+
+    async def refuse(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(status=500)
+
+    provider.answer = refuse
+    async with opened(client, lambda: 0.0) as tokens:
+        first, mended = secret_for(provider), secret_for(provider, client_id="another")
+        for _ in range(2):
+            with pytest.raises(Denied):
+                await tokens.get(NAME, first)
+        assert len(provider.arrived) == 1
+        provider.answer = answer
+        assert (await tokens.get(NAME, mended))[0] is mended
 
 
 async def test_a_token_that_is_refused_is_fetched_anew_but_not_call_after_call(
