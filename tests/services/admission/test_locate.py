@@ -4,11 +4,11 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.domain.errors import Code
+from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Agent, Policies, Upstream
 from gateway.protocol.http.request import read_head
-from gateway.services.admission.locate import MAX_KNOWN, Located, locate
+from gateway.services.admission.locate import MAX_KNOWN, Located, check_oddities, locate
 
 
 def route(path: str, action: str, *methods: str, public: bool = False) -> Route:
@@ -22,8 +22,8 @@ def policies(*routes: Route, names: tuple[str, ...] = ("faq",)) -> Policies:
     return Policies("test", MappingProxyType(agents))
 
 
-def ask(known: Policies, path: str, method: str = "GET") -> Located:
-    return locate(read_head(method, path.encode(), ()), known)
+def ask(known: Policies, path: str, method: str = "GET", host: str = "any.test") -> Located:
+    return locate(read_head(method, path.encode(), ((b"Host", host.encode()),)), known)
 
 
 def test_asked_again_it_is_the_same_route() -> None:
@@ -61,6 +61,43 @@ def test_one_agents_route_is_not_anothers() -> None:
     known = Policies("test", MappingProxyType({"open": open_agent, "closed": closed}))
     assert ask(known, "/agents/open/x").public
     assert not ask(known, "/agents/closed/x").public
+
+
+def hosted() -> Policies:
+    """Two agents with hosts of their own, and one without."""
+    upstreams = (Upstream("http", "127.0.0.1", 9000),)
+    agents = {name: Agent(name, upstreams, hosts=(f"{name}.test",)) for name in ("a", "b")}
+    return Policies("test", MappingProxyType(agents | {"c": Agent("c", upstreams)}))
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/x", "/agents/c/x", "/agents/b/x", "/services/c/x", "/tools/c/mcp"]
+)
+def test_a_host_is_one_agents_whatever_the_path_and_nothing_is_cut(path: str) -> None:
+    known = hosted()
+    for name in ("a", "b", "a"):
+        found = ask(known, path, host=f"{name}.test")
+        assert found.agent is known.agents[name]
+        assert found.path == path.encode()
+
+
+def test_what_was_found_for_one_host_is_not_there_for_another() -> None:
+    known = hosted()
+    for host, name in (("a.test", "a"), ("c.test", "c"), ("a.test", "a")):
+        found = ask(known, "/agents/c/x", host=host)
+        assert found.agent is known.agents[name]
+    assert ask(known, "/x", host="c.test").agent is None
+
+
+def test_a_link_of_the_gateways_is_no_agents_on_any_host() -> None:
+    assert ask(hosted(), "/connect/token", host="a.test").agent is None
+
+
+def test_a_refusal_is_of_one_request() -> None:
+    """Whose it is is told beside it; kept, it would be told of the next caller too."""
+    known = policies(route("/chat", "chat", "POST"))
+    for path in ("/agents/faq/chat", "/agents/faq/none", "/agents/none"):
+        assert ask(known, path).denied is not ask(known, path).denied
 
 
 def test_other_policies_begin_with_nothing_known() -> None:
@@ -119,6 +156,42 @@ def test_no_spelling_that_an_agent_allows_is_another_route_to_a_laxer_reader(
             assert found.denied is not None and found.denied.code is Code.NOT_FOUND
         else:
             assert (found.action, found.denied) == (action, None)
+
+
+def test_no_spelling_is_public_to_one_reader_alone_though_the_scope_is_the_same() -> None:
+    routes = (route("/pub/*", "a", public=True), route("/pub/*/closed", "a"))
+    upstreams = (Upstream("http", "127.0.0.1", 9000),)
+    agent = Agent("faq", upstreams, routes=routes, allowed_oddities=ANYTHING)
+    known = Policies("test", MappingProxyType({"faq": agent}))
+    denied = ask(known, "/agents/faq/pub/a%2Fclosed").denied
+    assert denied is not None and denied.code is Code.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "passes"),
+    [
+        ("a.test", "/x//y", True),
+        ("a.test", "/x;y", False),
+        ("a.test", "/connect//y", False),
+        ("any.test", "/x//y", False),
+        ("any.test", "/agents/a/x//y", True),
+        ("any.test", "/services/none/x//y", True),
+        ("any.test", "/models//v1/models", False),
+        ("any.test", "/tools/a//mcp", False),
+    ],
+)
+def test_an_odd_spelling_gets_as_far_as_agents_that_may_allow_it(
+    host: str, path: str, passes: bool
+) -> None:
+    upstreams = (Upstream("http", "127.0.0.1", 9000),)
+    agent = Agent("a", upstreams, hosts=("a.test",), allowed_oddities=frozenset({"//"}))
+    known = Policies("test", MappingProxyType({"a": agent}))
+    head = read_head("GET", path.encode(), ((b"Host", host.encode()),))
+    if passes:
+        check_oddities(head, known)
+        return
+    with pytest.raises(Denied):
+        check_oddities(head, known)
 
 
 def test_strangers_cannot_fill_the_memory_with_paths() -> None:
