@@ -1,0 +1,76 @@
+"""What is put into a request stands alone there: nothing of the caller's is under its name."""
+
+import json
+
+import pytest
+
+from gateway.domain.errors import Denied
+from gateway.protocol.inject import (
+    check_look_alikes,
+    names_of,
+    with_fields,
+    with_headers,
+    with_query,
+)
+
+PUT_IN = [(b"X-Api_Key.Id", b"ours")]
+JSON = [(b"Content-Type", b"application/json")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"x-api_key.id", b"X-API-KEY-ID", b"x_api_key_id", b"X.Api.Key.Id", b"x-api-key.id"],
+)
+def test_of_a_header_that_is_put_in_no_other_spelling_is_left(name: bytes) -> None:
+    other = (b"X-Api-Key", b"theirs")
+    assert with_headers([(name, b"theirs"), other], PUT_IN) == [other, *PUT_IN]
+
+
+def test_a_name_that_another_reader_takes_for_one_that_is_put_in_is_refused() -> None:
+    names = names_of([(b"X-Token", b"ours")])
+    check_look_alikes([(b"x-TOKEN", b"a"), (b"X-Tokens", b"a")], names)
+    for name in (b"X_Token", b"x.token"):
+        with pytest.raises(Denied):
+            check_look_alikes([(name, b"a")], names)
+
+
+@pytest.mark.parametrize(
+    "item", ["key=theirs", "Key=theirs", "KEY", "%6bey=theirs", "%4B%45y=theirs", "key=", "k%65y"]
+)
+def test_of_a_parameter_that_is_put_in_no_other_spelling_is_left(item: str) -> None:
+    query = f"?a=%2f+b&{item}&&monkey=1&{item}".encode()
+    assert with_query(query, [("key", "ours")]) == b"?a=%2f+b&monkey=1&key=ours"
+
+
+def test_a_name_with_a_blank_is_found_as_forms_spell_it() -> None:
+    assert with_query(b"?a+b=1&a%20b=2&ab=3", [("a b", "x")]) == b"?ab=3&a%20b=x"
+
+
+def test_a_value_that_is_put_in_is_one_value() -> None:
+    assert with_query(b"", [("a&b", "x&y=/#%?")]) == b"?a%26b=x%26y%3D%2F%23%25%3F"
+    assert with_query(b"?a=1&&b", []) == b"?a=1&&b"
+
+
+@pytest.mark.parametrize("name", ["key", "Key", "\u212aey"])
+def test_of_a_field_that_is_put_in_no_other_spelling_is_left(name: str) -> None:
+    body = json.dumps({name: "theirs", "a": 1}).encode()
+    assert json.loads(with_fields(body, JSON, [("key", "ours")])) == {"a": 1, "key": "ours"}
+    assert json.loads(with_fields(body, JSON, [("KEY", "ours")])) == {"a": 1, "KEY": "ours"}
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"application/jsonp", b""])
+def test_nothing_is_put_into_what_is_not_said_to_be_json(kind: bytes) -> None:
+    """Whoever reads it as something else would be sent the secret in another place."""
+    with pytest.raises(Denied):
+        with_fields(b"{}", [(b"Content-Type", kind)], [("key", "ours")])
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"", b'{"a":1,"a":2}', b'{"a":NaN}'])
+def test_nothing_is_put_into_what_is_no_object(body: bytes) -> None:
+    with pytest.raises(Denied):
+        with_fields(body, JSON, [("key", "ours")])
+
+
+def test_any_kind_of_json_takes_a_field() -> None:
+    for kind in (b"text/json", b"application/merge-patch+json; charset=utf-8"):
+        assert with_fields(b"{}", [(b"content-type", kind)], [("a", "b")]) == b'{"a":"b"}'
