@@ -40,8 +40,9 @@ def test_a_key_fails_so_often_at_once_and_then_once_an_interval(
         assert throttle.refuses(KEY, ADDRESS)
         clock.now += 0.001
         fail(throttle, 1)
-    clock.now += PER_KEY.burst * PER_KEY.interval
+    clock.now += 10 * PER_KEY.burst * PER_KEY.interval
     fail(throttle, PER_KEY.burst)
+    assert throttle.refuses(KEY, ADDRESS), "no failures are saved up"
 
 
 def test_an_address_fails_so_often_whatever_keys_it_tries(
@@ -71,8 +72,15 @@ def test_a_v4_address_that_is_spelled_as_v6_is_itself(throttle: FailureThrottle)
 
 def test_what_is_no_address_counts_as_one(throttle: FailureThrottle) -> None:
     for i in range(PER_ADDRESS.burst):
-        fail(throttle, 1, key=f"key{i:09d}", address="")
+        fail(throttle, 1, key=f"key{i:09d}", address=f"unix:{i}")
     assert throttle.refuses("another-key0", "")
+
+
+def test_whoever_names_no_key_counts_by_address_alone(throttle: FailureThrottle) -> None:
+    """Or some strangers would keep all others from being told that their key is none."""
+    for i in range(2 * PER_KEY.burst):
+        fail(throttle, 1, key="", address=f"192.0.2.{i}")
+    assert not throttle.refuses("", "198.51.100.1")
 
 
 def test_memory_is_bounded_and_the_newest_are_kept(throttle: FailureThrottle) -> None:
@@ -82,6 +90,26 @@ def test_memory_is_bounded_and_the_newest_are_kept(throttle: FailureThrottle) ->
     for _ in range(PER_KEY.burst):
         throttle.count(KEY, ADDRESS)
     assert throttle.refuses(KEY, "192.0.2.2")
+
+
+def test_whoever_goes_on_failing_is_not_forgotten_for_those_who_stopped(
+    throttle: FailureThrottle,
+) -> None:
+    for _ in range(PER_KEY.burst):
+        throttle.count(KEY, ADDRESS)
+        for i in range(REMEMBERED // PER_KEY.burst):
+            throttle.count("", f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}")
+    throttle.count(KEY, ADDRESS)
+    for i in range(REMEMBERED - 2):
+        throttle.count("", f"11.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}")
+    assert throttle.refuses(KEY, "192.0.2.2")
+
+
+def test_of_refused_tokens_the_newest_are_kept(clock: Clock) -> None:
+    failures = Failures(clock)
+    for i in range(REMEMBERED + 1):
+        failures.add(b"%d" % i, "hash")
+    assert failures.holds(b"%d" % REMEMBERED, "hash") and not failures.holds(b"0", "hash")
 
 
 def test_a_refused_token_is_remembered_for_seconds_and_for_its_hash_alone(clock: Clock) -> None:
