@@ -69,6 +69,9 @@ def test_what_a_subscription_hears_is_its_own() -> None:
         {"id": 1},
         {"id": 1, "result": {}, "error": {}},
         {"id": "9" * 5_000, "result": {}},
+        {"id": "\u0661", "result": {}},
+        {"id": "+1", "result": {}},
+        {"id": 1.0, "result": {}},
         {"id": [[1]], "method": "ping"},
         {"id": None, "method": "ping"},
         said("notifications/cancelled", requestId=1),
@@ -87,6 +90,9 @@ def test_what_is_forgotten_is_nobodys() -> None:
     own, _ = ids.sent_as(call(7))
     ids.forget(own)
     assert ids.sort({"id": own, "result": {}}).to is None
+    again, _ = ids.sent_as(call(8))
+    assert ids.sort({"id": own, "result": {}}).to is None, "it comes late, and is not the next's"
+    assert ids.sort({"id": again, "result": {}}).to == again
     assert cancelled(own, "why")["params"] == {"requestId": own, "reason": "why"}
 
 
