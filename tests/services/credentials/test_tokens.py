@@ -1,5 +1,6 @@
 """Which tokens are fetched anew, by a clock that a test sets."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -95,7 +96,7 @@ async def test_a_failure_says_nothing_of_what_was_answered(
 ) -> None:
     async def broken(request: web.Request, body: bytes) -> web.StreamResponse:
         assert request.transport is not None
-        request.transport.write(b"HTTP/1.1 200 OK\r\na:b+c mark\r\n\r\n")
+        request.transport.write(b"HTTP/mark 200 OK\r\n\r\n")
         request.transport.close()
         return web.Response()
 
@@ -130,6 +131,59 @@ async def test_a_token_is_of_the_values_that_it_was_fetched_with(
         assert await tokens.get(other, again) == (again, "token-3")
         tokens.forget(other, "token-2")
         assert await tokens.get(NAME, again) == (again, "token-2")
+
+
+async def test_whoever_asked_first_may_leave_and_the_others_have_the_token(
+    provider: Backend, client: Redis
+) -> None:
+    answer, asked, go_on = provider.answer, asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request, body: bytes) -> web.StreamResponse:
+        asked.set()
+        await go_on.wait()
+        assert answer is not None
+        return await answer(request, body)
+
+    provider.answer = slow
+    async with opened(client, lambda: 0.0) as tokens:
+        version = secret_for(provider)
+        first = asyncio.create_task(tokens.get(NAME, version))
+        await asked.wait()
+        other = asyncio.create_task(tokens.get(NAME, version))
+        mended = secret_for(provider, client_id="another")
+        later = asyncio.create_task(tokens.get(NAME, mended))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait({first})
+        go_on.set()
+        assert (await other)[0] is version
+        assert (await later)[0] is mended, "what was asked for with other values is no answer"
+    assert len(provider.arrived) == 2
+
+
+async def test_what_is_fetched_with_newer_values_is_kept_alone(
+    provider: Backend, client: Redis
+) -> None:
+    async with opened(client, lambda: 0.0) as tokens:
+        for number in range(1, 6):
+            await tokens.get(NAME, secret_for(provider, number))
+        assert len(tokens._tokens) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_provider_that_takes_no_proof_in_the_head_is_shown_it_in_the_body(
+    provider: Backend, client: Redis, status: int
+) -> None:
+    answer = provider.answer
+
+    async def picky(request: web.Request, body: bytes) -> web.StreamResponse:
+        assert answer is not None
+        fine = b"client_secret=a%3Ab%2Bc+mark" in body and "Authorization" not in request.headers
+        return await answer(request, body) if fine else web.Response(status=status)
+
+    provider.answer = picky
+    async with opened(client, lambda: 0.0) as tokens:
+        assert (await tokens.get(NAME, secret_for(provider)))[1] == "token-2"
 
 
 async def test_a_failure_is_of_the_values_that_failed(provider: Backend, client: Redis) -> None:
