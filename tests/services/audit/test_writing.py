@@ -4,15 +4,18 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import AuditEvent
-from gateway.domain.errors import Denied
+from gateway.domain.errors import Denied, StoreError
 from gateway.services.audit import queue as audit_queue
+from gateway.services.audit import writing
 from gateway.services.audit.queue import AuditQueue
 from gateway.services.audit.writing import Audit
 
@@ -81,13 +84,72 @@ async def test_what_nobody_waits_for_is_written_in_order_and_what_is_lost_is_cou
     sink, lost = Broken(), list[int]()
     audit = Audit(sink, KEYS)
     queue = AuditQueue(audit, lost.append)
-    queue.put([AuditEvent("failed"), AuditEvent("failed")])
-    queue.put([AuditEvent("failed"), AuditEvent("one too many")])
-    assert lost == [1]
-    await queue.close()
+    with capture_logs() as logs:
+        queue.put([AuditEvent("failed"), AuditEvent("failed")])
+        queue.put([AuditEvent("failed"), AuditEvent("one too many")])
+        assert lost == [1]
+        await queue.close()
     assert sum(lost) == 4
+    assert [one["event"] for one in logs].count("audit_records_lost") == 1, "once a second"
     queue.put([AuditEvent("first"), AuditEvent("second")])
     queue.put([AuditEvent("third")])
     await queue.close()
     assert [json.loads(one)["event"] for one in sink.written] == ["first", "second", "third"]
     assert sum(lost) == 4
+
+
+class Unsure:
+    """A sink that takes every second write, and of the others says that it is not certain."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.sizes: list[int] = []
+
+    async def append(self, records: Sequence[bytes]) -> None:
+        self.sizes.append(len(records))
+        await asyncio.sleep(0)
+        self.written += [record.decode() for record in records]
+        if len(self.sizes) % 2:
+            raise StoreError("The answer was lost.")
+
+
+async def test_after_a_write_of_which_nobody_knows_another_chain_begins() -> None:
+    """Whether it was written or not, what follows is good, and so is what came before."""
+    sink, told = Unsure(), list[tuple[str, int]]()
+    audit = Audit(sink, KEYS, on_failure=lambda *problem: told.append(problem))
+    for number in range(6):
+        with suppress(Denied):
+            await audit.record(AuditEvent(f"event-{number}"))
+    for kept in (sink.written, sink.written[1::2]):
+        chains = Chains(KEYS.by_id, signed=True, gone_before=-math.inf)
+        assert not any(map(chains.problem, kept))
+    assert told == [("The answer was lost.", 1)] * 3
+    await asyncio.sleep(0.01)
+    assert audit.lag == 0.0, "none is under way"
+
+
+async def test_what_is_asked_for_while_a_write_is_under_way_goes_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "MOST_AT_ONCE", 5)
+    sink = Unsure()
+    audit = Audit(sink, KEYS)
+    first = audit.record(AuditEvent("first"))
+    await asyncio.sleep(0)
+    others = [audit.record(AuditEvent(f"{number}")) for number in range(12)]
+    outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+    assert sink.sizes == [1, 5, 5, 2]
+    assert [isinstance(one, Denied) for one in outcomes] == [True, *[False] * 5, *[True] * 5] + [
+        False
+    ] * 2
+
+
+async def test_a_writer_of_nothing_has_no_chain_and_any_other_says_where_it_ended() -> None:
+    for written in ([], ["event"]):
+        sink = Kept()
+        audit = Audit(sink, KEYS)
+        for event in written:
+            await audit.record(AuditEvent(event))
+        await audit.close()
+        told = [json.loads(one)["event"] for one in sink.written]
+        assert told == ([*written, "audit.end"] if written else [])
