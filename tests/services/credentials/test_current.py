@@ -1,10 +1,12 @@
 """What a gateway knows of credentials, without asking for them."""
 
+import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import Credential, CredentialId, Version
+from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, parse
-from gateway.services.credentials.current import LiveCredentials
+from gateway.services.credentials.current import LiveCredentials, id_of
 from tests.services.vaults import Vault
 
 
@@ -55,3 +57,52 @@ async def test_a_broken_credential_stands_against_no_policy(client: Redis) -> No
     credentials = LiveCredentials(sync, lambda: vault.wall)
     assert [str(name) for name in credentials.broken] == ["bb"]
     assert credentials.problem_of(parse("${credentials.bb}").references[0]) == ""
+
+
+async def test_a_decoy_is_found_by_nobody_and_whoever_asks_for_it_is_told_of(
+    client: Redis,
+) -> None:
+    vault, bait = Vault(client), CredentialId("bait")
+    await vault.write("aa")
+    await vault.write("bait", type="canary")
+    sync = vault.sync()
+    await sync.check()
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    assert [str(name) for name in credentials.known] == ["aa"]
+    assert credentials.is_decoy(bait) and not credentials.is_decoy(CredentialId("aa"))
+    assert not credentials.usable(bait) and credentials.usable(CredentialId("aa"))
+    denials = []
+    for name in (bait, CredentialId("none")):
+        with pytest.raises(Denied) as denied:
+            credentials.find(name)
+        denials.append(denied.value)
+    assert [(one.code, str(one), one.fields) for one in denials[:1]] == [
+        (one.code, str(one), one.fields) for one in denials[1:]
+    ]
+    assert [one.decoy for one in denials] == ["bait", ""]
+    reference = parse("${credentials.bait}").references[0]
+    assert credentials.problem_of(reference) == "there is no credential 'bait'"
+
+
+async def test_what_becomes_a_decoy_is_gone_with_the_next_check(client: Redis) -> None:
+    vault, name = Vault(client), CredentialId("aa")
+    await vault.write("aa")
+    sync = vault.sync()
+    await sync.check()
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    assert name in credentials.known
+    await vault.write("aa", 2, type="canary")
+    await sync.check()
+    assert name not in credentials.known and not credentials.usable(name)
+    await vault.write("bb")
+    await sync.check()
+    assert [str(one) for one in credentials.known] == ["bb"]
+
+
+def test_a_users_own_credential_is_that_users_and_never_a_shared_one() -> None:
+    reference = parse("${user.github.value}").references[0]
+    assert id_of(reference, "ann") == CredentialId("github", "ann")
+    for nobody in (None, ""):
+        with pytest.raises(Denied) as denied:
+            id_of(reference, nobody)
+        assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
