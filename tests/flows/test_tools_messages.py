@@ -15,6 +15,7 @@ from tests.flows.tools import (
     call,
     code,
     error,
+    event_ids,
     hello,
     opened,
     put_tools,
@@ -249,6 +250,36 @@ async def test_a_server_that_speaks_another_revision_is_not_greeted_in_vain(
         answer = await send(world, key, hello())
     assert code(answer) == (502, "upstream_protocol")
     assert "has to speak one of 2025-06-18, 2025-11-25" in error(answer)["message"]
+
+
+async def test_a_server_sees_its_own_names_alone_and_what_was_read(
+    world: World, vault: Vault
+) -> None:
+    """What is between a caller and the gateway, or tells of the bytes that were read, ends here."""
+    key = await world.issue("tools/fc", users=("u1",))
+
+    async def events(request: web.Request, body: bytes) -> web.Response:
+        headers = {"Content-Type": "text/event-stream", "Mcp-Session-Id": "their-session"}
+        told = b'id: their-event\ndata: {"jsonrpc":"2.0","id":7,"result":{}}\n\n'
+        return web.Response(body=told, headers=headers)
+
+    async with backend() as server:
+        server.answer = events
+        page = "https://app.example.com"
+        put_tools(world, f"{server.url}/mcp", inject={}, origins=[page])
+        first = await send(world, key, call("whoami"))
+        (event,) = event_ids(first)
+        sealed = {"Mcp-Session-Id": first.headers["Mcp-Session-Id"], "Last-Event-ID": event}
+        between = {**sealed, "Origin": page}
+        assert (await send(world, key, None, headers=between, method="GET")).status == 200
+        heard = server.last.headers
+        read = {"Content-Type": "application/xml; charset=utf-7", "Content-Encoding": "gzip"}
+        assert (await send(world, key, call("whoami"), headers={**between, **read})).status == 200
+        for got in (heard, server.last.headers):
+            assert got["mcp-session-id"] == ["their-session"]
+            assert got["last-event-id"] == ["their-event"]
+            assert "origin" not in got and "content-encoding" not in got
+        assert server.last.headers["content-type"] == ["application/json"]
 
 
 # Pages.
