@@ -27,11 +27,12 @@ class Sink:
 
     def __init__(self, client: Redis) -> None:
         self.broken = False
+        self.most = 10
         self.seen: list[tuple[str, str, str, dict[str, str]]] = []
         self._client = client
 
     async def append(self, records: Sequence[bytes]) -> None:
-        if self.broken:
+        if self.broken or len(self.seen) == self.most:
             raise StoreError("The disk is full.")
         for one in map(json.loads, records):
             now = await self._client.hgetall(NAME)
@@ -46,8 +47,8 @@ class Place:
         self.sink = Sink(client)
         self.untold: list[str] = []
         self.plain = KeyStore(client)
-        acts = Acts(Audit(self.sink, KEYS), "operator:ann")
-        self.keys = AuditedKeys(client, "gw:", acts, self.untold.append)
+        self.acts = Acts(Audit(self.sink, KEYS), "operator:ann")
+        self.keys = AuditedKeys(client, "gw:", self.acts, self.untold.append)
 
     async def everything(self) -> dict[str, dict[str, str]]:
         return {name: await self.client.hgetall(name) for name in await self.client.keys("*")}
@@ -129,6 +130,15 @@ async def test_that_an_act_came_to_nothing_is_on_record_too(place: Place, verb: 
     await NOTHING[verb](place.keys)
     decisions = [(event, decision) for event, decision, _, _ in place.sink.seen]
     assert decisions == [(f"key.{verb}", "allowed"), (f"key.{verb}", "denied")]
+    assert place.acts.done == 0
+
+
+async def test_what_came_to_nothing_is_told_also_where_that_cannot_be_recorded(
+    place: Place,
+) -> None:
+    place.sink.most = 1
+    assert await place.keys.delete(ID, "another revision") == "changed"
+    assert [decision for _, decision, _, _ in place.sink.seen] == ["allowed"]
 
 
 async def test_what_was_so_already_is_no_refusal(place: Place) -> None:
