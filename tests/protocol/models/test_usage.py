@@ -159,3 +159,75 @@ def test_what_is_embedded_takes_what_was_sent_however_long_its_vectors_are() -> 
     meter = WholeMeter(b"/embeddings", 100)
     meter.feed(json.dumps({"data": [{"embedding": [0.5] * 3000}]}).encode())
     assert meter.used() == TokensUsed(25, 0, 25, estimated=True)
+
+
+def whole(path: bytes, *pieces: bytes) -> TokensUsed:
+    meter = WholeMeter(path, 40)
+    assert b"".join(map(meter.feed, pieces)) == b"".join(pieces)
+    assert meter.end() == b""
+    return meter.used()
+
+
+@pytest.mark.parametrize(
+    ("usage", "used"),
+    [
+        ({"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 9}, TokensUsed(2, 3, 9)),
+        ({"prompt_tokens": 2, "completion_tokens": 3}, TokensUsed(2, 3, 5)),
+        ({"input_tokens": 2, "output_tokens": 3}, TokensUsed(2, 3, 5)),
+        (
+            {
+                "input_tokens": 1,
+                "cache_creation_input_tokens": 20,
+                "cache_read_input_tokens": 300,
+                "output_tokens": 4,
+            },
+            TokensUsed(321, 4, 325),
+        ),
+        ({"prompt_tokens": 2, "completion_tokens": 10**12}, TokensUsed(2, 0, 2)),
+        ({"prompt_tokens": 2, "completion_tokens": -5}, TokensUsed(2, 0, 2)),
+        ({"prompt_tokens": 2, "completion_tokens": True}, TokensUsed(2, 0, 2)),
+        ({"prompt_tokens": 2, "completion_tokens": 1.0}, TokensUsed(2, 0, 2)),
+    ],
+)
+def test_all_that_a_provider_says_was_taken_counts_and_nothing_that_cannot_be(
+    usage: dict[str, Any], used: TokensUsed
+) -> None:
+    """What is read from a provider's cache, too; a number that overflows would end the counting."""
+    for told in ({"usage": usage}, {"response": {"usage": usage}}, {"message": {"usage": usage}}):
+        assert whole(PATH, json.dumps(told).encode()) == used
+
+
+def test_a_long_answer_tells_at_its_end() -> None:
+    begin = b'{"choices":[{"message":{"content":"'
+    end = b'"}}],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}'
+    text = [b"x" * 2**16] * (2 * MOST_HELD // 2**16)
+    assert whole(PATH, begin, *text, end) == TokensUsed(2, 3, 5)
+    assert whole(PATH, begin, *text, end[:-5]).estimated
+    assert whole(PATH, begin, *text, b'"usage":' + b"[" * 10_000).estimated
+
+
+@pytest.mark.parametrize("path", [b"/moderations", b"/images/generations", b"/audio/speech"])
+def test_what_takes_no_tokens_is_guessed_to_take_none(path: bytes) -> None:
+    assert whole(path, b"x" * 1000) == TokensUsed()
+    assert whole(PATH, b"x" * 1000) == TokensUsed(10, 250, 260, estimated=True)
+
+
+@pytest.mark.parametrize("asked", [1, "true", None, {}])
+def test_whoever_asks_to_be_told_in_a_way_of_its_own_is_told(asked: object) -> None:
+    members = {"stream": True, "stream_options": {"include_usage": asked, "x": 1}}
+    made = asked_to_tell(PATH, json.dumps(members).encode(), members)
+    assert made is not None
+    assert json.loads(made)["stream_options"] == {"include_usage": True, "x": 1}
+
+
+def test_what_says_more_than_what_was_taken_is_shown() -> None:
+    for event in (b'data: {"usage":{"prompt_tokens":2}}', b'data: {"choices":0,"usage":{"x":1}}'):
+        assert metered([event + b"\n\n"])[0] == event + b"\n\n"
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_an_event_goes_on_as_soon_as_its_end_is_there(end: bytes) -> None:
+    for cut in range(1, len(end)):
+        meter = StreamMeter(PATH, 40, hide=True)
+        shown = meter.feed(WORD + end[:cut]) + meter.feed(end[cut:] + b"data: ")
+        assert shown == WORD + end
