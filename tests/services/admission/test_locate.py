@@ -1,14 +1,26 @@
 """A route that was found once is found the same again, and never where it does not belong."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.scopes import SOME, Scope
 from gateway.domain.policies.routes import Route, parse_path
+from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Agent, Policies, Upstream
 from gateway.protocol.http.request import read_head
-from gateway.services.admission.locate import MAX_KNOWN, Located, check_oddities, locate
+from gateway.protocol.models.request import read_path
+from gateway.protocol.pull import Asked, read_pull
+from gateway.services.admission.locate import (
+    MAX_KNOWN,
+    Located,
+    check_oddities,
+    locate,
+    locate_model,
+    locate_pull,
+)
 
 
 def route(path: str, action: str, *methods: str, public: bool = False) -> Route:
@@ -98,6 +110,62 @@ def test_a_refusal_is_of_one_request() -> None:
     known = policies(route("/chat", "chat", "POST"))
     for path in ("/agents/faq/chat", "/agents/faq/none", "/agents/none"):
         assert ask(known, path).denied is not ask(known, path).denied
+
+
+def test_what_needs_other_scopes_is_another_place() -> None:
+    """What a key may do at a place is remembered."""
+    one, two, three = (Scope("gateway", "credentials", name) for name in ("a", "b", "c"))
+    found = [Located(None, b"", required=one, also=also) for also in ((), (two,), (two, three))]
+    found += [Located(None, b"", required=two), Located(None, b"", required=one, tried=two)]
+    found += [Located(None, b"", "x", required=one)]
+    assert len({one.place for one in found}) == len(found)
+
+
+def pull_of(query: str) -> Asked:
+    return read_pull(read_head("GET", f"/v1/credentials{query}".encode(), ()))
+
+
+def test_a_pull_needs_a_scope_for_each_name_and_is_never_for_users_own() -> None:
+    head = read_head("GET", b"/v1/credentials", ())
+    found = locate_pull(head, pull_of("?names=aa,bb"))
+    assert [*map(str, found.scopes)] == ["gateway/credentials:aa", "gateway/credentials:bb"]
+    assert found.denied is None
+    denied = locate_pull(head, pull_of("?names=aa,user/ann/bb")).denied
+    assert denied is not None and denied.code is Code.SCOPE_DENIED
+    denied = locate_pull(read_head("POST", b"/v1/credentials", ()), pull_of("?names=aa")).denied
+    assert denied is not None and denied.code is Code.METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "fine"),
+    [
+        ("/models/v1/chat/completions", "m", True),
+        ("/models/v1/chat/completions", "none", False),
+        ("/models/anthropic/v1/messages", "m", False),
+        ("/models/v1/files", "m", False),
+    ],
+)
+def test_a_model_is_called_in_its_dialect_and_at_paths_of_calls_alone(
+    path: str, name: str, fine: bool
+) -> None:
+    """What is wrong with the place is told to whoever has the scope."""
+    upstreams = (Upstream("http", "127.0.0.1", 9000),)
+    model = Agent("m", upstreams, kind="models", dialect=Dialect.OPENAI)
+    known = Policies("test", MappingProxyType({}), models=MappingProxyType({"m": model}))
+    found = locate_model(read_path(path.encode()), name, known)
+    assert [*map(str, found.scopes)] == [f"models/{name}:invoke"]
+    assert (found.denied is None) is fine
+    assert found.denied is None or found.denied.code is Code.NOT_FOUND
+
+
+def test_a_line_that_is_tried_out_opens_no_door_to_strangers() -> None:
+    tried = replace(route("/x/**", "x"), enforced=False)
+    found = ask(policies(tried), "/agents/faq/x/a")
+    assert found.scopes == (Scope("agents", "faq", SOME),) and str(found.tried) == "agents/faq:x"
+    found = ask(policies(tried, route("/**", "any")), "/agents/faq/x/a")
+    assert [*map(str, found.scopes)] == ["agents/faq:any"] and str(found.tried) == "agents/faq:x"
+    found = ask(policies(tried, route("/x/*", "", public=True)), "/agents/faq/x/a")
+    assert found.public and found.tried is None
 
 
 def test_other_policies_begin_with_nothing_known() -> None:
