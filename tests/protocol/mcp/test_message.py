@@ -79,6 +79,7 @@ ENCODED = f"=?base64?{base64.b64encode(CAFE.encode()).decode()}?="
         (fields(version=LATEST_HANDSHAKE, method="tools/list"), OLD, False),
         (fields(version=LATEST_HANDSHAKE, name="y"), OLD, False),
         (fields(name="a"), message("prompts/get", name="b"), False),
+        (fields(name="b"), message("prompts/get", name="b"), True),
         (fields(name="a"), message("resources/read", uri="b"), False),
         (fields(name="b"), message("resources/read", uri="b", name="a"), True),
         (fields(name="a"), message("tools/list", name="a"), False),
@@ -145,7 +146,7 @@ def test_a_list_shows_the_callers_tools_without_what_is_filled_in() -> None:
         {"name": "mine", "inputSchema": {"properties": 1, "required": 2}},
     ]
     result = {"tools": tools, "cacheScope": "public", "nextCursor": "n"}
-    shown = shown_tools(result, lambda name: name == "mine", frozenset({"key"}))
+    shown = shown_tools(result, lambda name: name.startswith("mine"), frozenset({"key"}))
     assert shown == {
         "tools": [
             {
