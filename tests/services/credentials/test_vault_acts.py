@@ -1,0 +1,146 @@
+"""Acts on credentials are on record before they are done, and do what they say and no more."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.domain.credentials import Credential, CredentialId, Version
+from gateway.domain.errors import MissingError, OperationError, StoreError, UsageError
+from gateway.services.credentials.vault import Vault
+from gateway.store.vault import VaultStore
+
+NAME, OLD, NEW = CredentialId("crm"), b"m" * 32, b"n" * 32
+FIELDS = {"username": "u", "password": "p"}
+CRM = Credential(NAME, "basic", Version(1, FIELDS), expires_at=2**40)
+
+Act = Callable[[Vault], Awaitable[object]]
+
+
+class Place:
+    """`seen`: each act with what was in the vault when it was recorded."""
+
+    def __init__(self, client: Redis) -> None:
+        self.store = VaultStore(client)
+        self.broken = False
+        self.seen: list[tuple[str, CredentialId, int, bytes | None]] = []
+        self.envelope = Envelope(MasterKeys((NEW, OLD)))
+        self.vault = Vault(self.store, self.envelope, self._record)
+
+    async def _record(self, event: str, name: CredentialId, version: int) -> None:
+        if self.broken:
+            raise StoreError("The disk is full.")
+        self.seen.append((event, name, version, await self.store.get(NAME)))
+
+    async def opened(self) -> Credential:
+        record = await self.store.get(NAME)
+        assert record is not None
+        return self.envelope.open(NAME, record)
+
+
+@pytest.fixture
+async def place(client: Redis) -> Place:
+    """The credential is under the older of two master keys."""
+    made = Place(client)
+    assert await made.store.put(NAME, Envelope(MasterKeys((OLD,))).seal(CRM), None)
+    return made
+
+
+async def rewrap(vault: Vault) -> object:
+    return [done async for done in vault.rewrap()]
+
+
+ACTS: dict[str, tuple[Act, int]] = {
+    "set": (lambda vault: vault.set(CRM), 2),
+    "rotate": (lambda vault: vault.rotate(NAME, {"password": "q"}, 60), 2),
+    "delete": (lambda vault: vault.delete(NAME), 1),
+    "rewrap": (rewrap, 1),
+}
+
+
+@pytest.mark.parametrize("verb", ACTS)
+async def test_an_act_is_on_record_before_it_is_done(place: Place, verb: str) -> None:
+    before = await place.store.get(NAME)
+    act, version = ACTS[verb]
+    await act(place.vault)
+    assert place.seen == [(f"credential.{verb}", NAME, version, before)]
+    assert await place.store.get(NAME) != before
+
+
+@pytest.mark.parametrize("verb", ACTS)
+async def test_an_act_that_cannot_be_recorded_is_not_done(place: Place, verb: str) -> None:
+    before = await place.store.get(NAME)
+    place.broken = True
+    with pytest.raises(StoreError, match="full"):
+        await ACTS[verb][0](place.vault)
+    assert await place.store.get(NAME) == before
+
+
+async def test_a_rotation_changes_what_is_given_and_keeps_the_old_values_for_their_grace(
+    place: Place,
+) -> None:
+    now = await place.vault.now()
+    await place.vault.rotate(NAME, {"password": "q"}, 60)
+    made = await place.opened()
+    assert made.current == Version(2, {"username": "u", "password": "q"})
+    assert made.previous is not None and made.previous.fields == CRM.current.fields
+    assert made.previous.until is not None and now + 60 <= made.previous.until <= now + 65
+    assert made.expires_at == CRM.expires_at
+    await place.vault.rotate(NAME, {"password": "r"}, 0, expires_at=2**41, keep_expiry=False)
+    made = await place.opened()
+    assert (made.current.number, made.previous, made.expires_at) == (3, None, 2**41)
+
+
+async def test_what_is_set_is_all_that_is_there_and_counts_on_also_after_a_deletion(
+    place: Place,
+) -> None:
+    await place.vault.rotate(NAME, {"password": "q"}, 60)
+    await place.vault.set(replace(CRM, expires_at=None))
+    made = await place.opened()
+    assert (made.current, made.previous) == (Version(3, CRM.current.fields), None)
+    assert made.expires_at is None
+    await place.vault.delete(NAME)
+    with pytest.raises(MissingError):
+        await place.vault.show(NAME)
+    assert (await place.vault.set(CRM)).version == 4
+
+
+async def test_what_is_of_no_use_is_neither_written_nor_recorded(place: Place) -> None:
+    before = await place.store.get(NAME)
+    with pytest.raises(UsageError):
+        await place.vault.set(replace(CRM, current=Version(1, {"username": "u"})))
+    with pytest.raises(UsageError):
+        await place.vault.rotate(NAME, {"none": "x"}, 0)
+    assert (place.seen, await place.store.get(NAME)) == ([], before)
+
+
+async def test_a_change_that_somebody_else_made_meanwhile_is_not_written_over(
+    place: Place,
+) -> None:
+    theirs = b""
+
+    async def write_theirs(event: str, name: CredentialId, version: int) -> None:
+        nonlocal theirs
+        theirs = place.envelope.seal(
+            replace(CRM, current=Version(version, {**FIELDS, "password": "t"}))
+        )
+        await place.store.put(NAME, theirs, await place.store.get(NAME))
+
+    vault = Vault(place.store, place.envelope, write_theirs)
+    for verb in ("rotate", "set"):
+        with pytest.raises(OperationError, match="Somebody else"):
+            await ACTS[verb][0](vault)
+        assert await place.store.get(NAME) == theirs
+
+
+async def test_a_rewrap_leaves_what_is_under_the_newest_key_and_drops_what_has_ended(
+    place: Place,
+) -> None:
+    ended = replace(CRM, previous=replace(CRM.current, until=1))
+    assert await place.store.put(NAME, place.envelope.seal(ended), await place.store.get(NAME))
+    first, second = [[one.outcome async for one in place.vault.rewrap()] for _ in range(2)]
+    assert (first, second) == (["rewrapped"], ["already"])
+    assert (await place.opened()).previous is None
+    assert Envelope(MasterKeys((NEW,))).open(NAME, await place.store.get(NAME) or b"")
