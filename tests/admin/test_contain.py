@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import time
 
 from redis.asyncio import Redis
 
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
+from gateway.domain.usage import Step
 from tests.admin.conftest import Ask
 from tests.flows.services import backend, keep, put, service
 from tests.flows.test_open_streams import read_on, ticking_world
@@ -32,12 +34,15 @@ async def test_a_keys_reach_tells_what_it_may_and_what_it_did(
             ("services", "crm", ["crm_key"]),
             ("gateway", "credentials", ["crm_key"]),
         ]
+        other = await world.issue("services/crm")
+        assert (await world.call(other, "/services/crm/x")).status == 200
+        told = (await ask(admin, "GET", f"/keys/{key.id}/reach")).json
         used = {(one["place"], one["pulled"], one["count"]) for one in told["credentials"]}
         assert used == {("services/crm", False, 2), ("", True, 1)}
         assert (told["hindrance"], told["whole"], told["problem"]) == ("", True, "")
         credential = await ask(admin, "GET", "/credentials/crm_key/reach")
         assert credential.json["places"] == ["services/crm"]
-        assert {one["key_id"] for one in credential.json["uses"]} == {key.id}
+        assert {one["key_id"] for one in credential.json["uses"]} == {key.id, other.id}
         assert TOKEN not in credential.body.decode()
 
 
@@ -80,6 +85,31 @@ async def test_a_key_is_contained_although_nothing_can_be_told_of_it(
     assert told.json["problem"]
     assert (await world.call(key)).code == "key_revoked"
     await world.client.delete(f"{world.store.prefix}audit")
+
+
+async def test_a_key_is_contained_though_redis_is_full_and_its_end_is_told(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    """Then its record is deleted, and there is none to tell of."""
+    key = await world.issue("agents/*")
+    await world.client.config_set("maxmemory", 1)
+    try:
+        told = await ask(admin, "POST", f"/keys/{key.id}/contain")
+    finally:
+        await world.client.config_set("maxmemory", 0)
+    assert (told.status, told.json["outcome"]) == (200, "deleted"), told.body
+    assert (told.json["hindrance"], told.json["may"]) == ("the key is deleted", [])
+    assert (await world.call(key)).code == "key_invalid"
+
+
+async def test_what_was_counted_cannot_be_told_and_that_is_said(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+    day = Step.DAY.start(time.time())
+    await world.client.set(f"{world.store.prefix}usage:{{{key.id}}}:day:{day}", "no hash")
+    told = (await ask(admin, "GET", f"/keys/{key.id}/reach")).json
+    assert (told["whole"], told["reached"]) == (False, {}) and told["problem"]
 
 
 async def test_containing_a_credential_ends_the_old_value_and_names_its_users(
