@@ -53,3 +53,29 @@ async def test_a_look_ends_where_the_time_asked_about_begins(client: Redis) -> N
     )
     assert [one.count for one in found.uses] == [1]
     assert found.whole
+
+
+async def test_a_use_is_of_its_credential_and_its_key_alone(client: Redis) -> None:
+    """Others that are named in the same record, or in the place of something else, are not told."""
+    store = AuditStore(client)
+    named = [{"name": name, "version": 1} for name in ("crm_key", "crm_key2")]
+    base = {"event": "credential.use", "agent": "tools/fc", "credentials": named}
+    await store.append(
+        [
+            json.dumps({**base, "key_id": KEY, "ts": 5}),
+            json.dumps({**base, "key_id": KEY, "ts": 9}),
+            json.dumps({**base, "key_id": "bbbbbbbbbbbb", "user": KEY, "ts": 5}),
+        ]
+    )
+    back, since = LookBack(store, Retention()), time.time() - DAY
+    of_key = (await back.uses(since, key_id=KEY)).uses
+    assert {(one.credential, one.key_id, one.count) for one in of_key} == {
+        ("crm_key", KEY, 2),
+        ("crm_key2", KEY, 2),
+    }
+    of_credential = (await back.uses(since, credential="crm_key")).uses
+    assert {(one.credential, one.key_id) for one in of_credential} == {
+        ("crm_key", KEY),
+        ("crm_key", "bbbbbbbbbbbb"),
+    }
+    assert [(one.first, one.last) for one in of_key] == [(5, 9), (5, 9)]
