@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -173,6 +174,20 @@ async def test_a_repeat_gives_no_secret_of_a_key_that_may_do_something_else_by_n
         await create(issuer, "K")
     record = await keys.get(first.key.id)
     assert record is not None and record.hash == first.record.hash
+
+
+async def test_a_repeat_may_end_at_another_second_and_be_nothing_else(issuer: Issuer) -> None:
+    """`30d` is another second each time."""
+    first = await create(issuer, "K", replace(SALES, expires_at=2**33))
+    again = await create(issuer, "K", replace(SALES, expires_at=2**33 + 1))
+    assert (again.repeated, again.record.expires_at) == (True, first.record.expires_at)
+    with pytest.raises(OperationError, match="different request"):
+        await create(issuer, "K", replace(SALES, label="x"))
+
+
+async def test_a_decoy_is_made_as_one(issuer: Issuer) -> None:
+    made = await issuer.create(SALES, "live", "ann", canary=True)
+    assert made.record.status == "canary"
 
 
 async def test_a_whole_key_is_no_idempotency_key(issuer: Issuer) -> None:

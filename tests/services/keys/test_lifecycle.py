@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.errors import ChangedError, OperationError, UsageError
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.limits import parse_own
 from gateway.domain.policies.plans import Plan
@@ -123,6 +123,17 @@ async def test_an_update_that_would_close_the_key_by_its_limits_is_refused(keys:
             await updated(plan=plan)
     assert await updated(label="others are not looked at") == "burst=5"
     assert await updated(plan="", limits="rate=2/s burst=5") == "rate=2/s burst=5"
+
+
+async def test_what_was_changed_meanwhile_is_neither_changed_nor_deleted(keys: KeyStore) -> None:
+    _, revision = await keys.revised(ID)
+    await keys.update(ID, {"label": "theirs"})
+    with pytest.raises(ChangedError):
+        await lifecycle.update(keys, ID, KeyFields(label="mine"), revision)
+    with pytest.raises(ChangedError):
+        await lifecycle.delete(keys, ID, revision)
+    record = await keys.get(ID)
+    assert record is not None and record.label == "theirs"
 
 
 async def test_a_deletion_is_told_once(keys: KeyStore) -> None:
