@@ -29,6 +29,7 @@ def test_of_a_header_that_is_put_in_no_other_spelling_is_left(name: bytes) -> No
 def test_a_name_that_another_reader_takes_for_one_that_is_put_in_is_refused() -> None:
     names = names_of([(b"X-Token", b"ours")])
     check_look_alikes([(b"x-TOKEN", b"a"), (b"X-Tokens", b"a")], names)
+    check_look_alikes([(b"x_api.key", b"a")], names_of([(b"X_Api.Key", b"ours")]))
     for name in (b"X_Token", b"x.token"):
         with pytest.raises(Denied):
             check_look_alikes([(name, b"a")], names)
@@ -39,7 +40,9 @@ def test_a_name_that_another_reader_takes_for_one_that_is_put_in_is_refused() ->
 )
 def test_of_a_parameter_that_is_put_in_no_other_spelling_is_left(item: str) -> None:
     query = f"?a=%2f+b&{item}&&monkey=1&{item}".encode()
-    assert with_query(query, [("key", "ours")]) == b"?a=%2f+b&monkey=1&key=ours"
+    for name in ("key", "Key"):
+        put_in = f"?a=%2f+b&monkey=1&{name}=ours".encode()
+        assert with_query(query, [(name, "ours")]) == put_in
 
 
 def test_a_name_with_a_blank_is_found_as_forms_spell_it() -> None:
