@@ -68,13 +68,12 @@ class VaultStore:
 
     async def put(self, credential: CredentialId, record: bytes, before: bytes | None) -> bool:
         """Write `record` in place of `before`; False where something else is there by now."""
-        digest = "" if before is None else sha1(before, usedforsecurity=False).hexdigest()
-        arguments = (digest, str(credential), record)
+        arguments = ("" if before is None else _digest(before), str(credential), record)
         return bool(await run(self._client, "credential_put", self._keys(credential), arguments))
 
-    async def delete(self, credential: CredentialId, version: int) -> bool:
-        """False where there is none. `version`: the last it had."""
-        arguments = (str(credential), f"{version:d}")
+    async def delete(self, credential: CredentialId, record: bytes, version: int) -> bool:
+        """False where something else than `record` is there by now. `version`: the last it had."""
+        arguments = (_digest(record), str(credential), f"{version:d}")
         return bool(await run(self._client, "credential_delete", self._keys(credential), arguments))
 
     async def last_versions(self, ids: Sequence[CredentialId]) -> list[int | None]:
@@ -88,6 +87,10 @@ class VaultStore:
     def _keys(self, credential: CredentialId) -> tuple[str, ...]:
         rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone"))
         return (self.name(credential), *rest)
+
+
+def _digest(record: bytes) -> str:
+    return sha1(record, usedforsecurity=False).hexdigest()
 
 
 def _number(value: bytes | None) -> int:

@@ -47,7 +47,8 @@ class Vault:
         return Audit(AuditStore(self.client), audit_keys(self.envelope.keys))
 
     async def delete(self, name: str, number: int = 1) -> None:
-        assert await self.store.delete(parse_id(name), number)
+        found = parse_id(name)
+        assert await self.store.delete(found, await self.store.get(found) or b"", number)
 
     def sync(self, poll: float = 15.0, draw: Callable[[float, float], float] | None = None) -> Sync:
         source = VaultSource(self.store, self._counting(), lambda: self.now)

@@ -60,8 +60,10 @@ async def test_whoever_has_read_something_older_does_not_write_over_it(vault: Va
 async def test_a_deletion_is_told_to_pollers_and_remembers_its_version(vault: VaultStore) -> None:
     await vault.put(A, b"one", None)
     before = (await vault.written_since(0)).revision
-    assert await vault.delete(A, 7)
-    assert not await vault.delete(A, 7)
+    assert not await vault.delete(A, b"what was there before", 7)
+    assert await vault.get(A) == b"one"
+    assert await vault.delete(A, b"one", 7)
+    assert not await vault.delete(A, b"one", 7)
     assert await ids_since(vault, before) == {A}
     assert await vault.last_versions([A, B]) == [7, None]
     assert await vault.put(A, b"again", None)
@@ -86,7 +88,7 @@ async def test_a_clock_that_goes_back_hides_no_write_from_pollers(
     await client.set("gw:cred:{vault}:revision", ahead)
     await vault.put(A, b"one", None)
     assert (await vault.written_since(ahead)).ids == ((A, ahead + 1),)
-    await vault.delete(A, 1)
+    await vault.delete(A, b"one", 1)
     assert (await vault.written_since(ahead + 1)).ids == ((A, ahead + 2),)
 
 
@@ -97,7 +99,7 @@ async def test_a_revision_that_nothing_can_follow_is_begun_anew(
     await client.set("gw:cred:{vault}:revision", revision)
     await vault.put(A, b"one", None)
     await client.set("gw:cred:{vault}:revision", revision)
-    await vault.delete(A, 1)
+    await vault.delete(A, b"one", 1)
     found = await vault.written_since(0)
     assert 10**15 < found.revision < 2**53
     assert found.ids == ((A, found.revision),)
@@ -110,12 +112,12 @@ async def test_scripts_that_redis_has_forgotten_are_sent_again(
     await client.script_flush()
     assert await vault.put(A, b"two", b"one")
     await client.script_flush()
-    assert await vault.delete(A, 1)
+    assert await vault.delete(A, b"two", 1)
 
 
 async def test_all_names_share_a_slot_and_the_prefix(vault: VaultStore, client: Redis) -> None:
     await VaultStore(client, "other:").put(MINE, b"one", None)
-    await VaultStore(client, "other:").delete(MINE, 1)
+    await VaultStore(client, "other:").delete(MINE, b"one", 1)
     await VaultStore(client, "other:").put(A, b"one", None)
     names = await client.keys("*")
     assert len(names) == 4

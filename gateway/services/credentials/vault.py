@@ -126,9 +126,13 @@ class Vault:
         return await self._write(made, before, now)
 
     async def delete(self, name: CredentialId) -> None:
-        version = latest_version(await self._read(name))
+        record = await self._read(name)
+        version = latest_version(record)
         await self._record("credential.delete", name, version)
-        await self._store.delete(name, version)
+        if not await self._store.delete(name, record, version):
+            # Deleted by somebody else, it is missing.
+            await self._read(name)
+            raise _changed(name)
 
     async def show(self, name: CredentialId) -> CredentialView:
         record = await self._read(name)
@@ -228,10 +232,7 @@ class Vault:
     async def _write(self, made: Credential, before: bytes | None, now: int) -> CredentialView:
         record = self._envelope.seal(made)
         if not await self._store.put(made.id, record, before):
-            raise OperationError(
-                f"Somebody else has changed the credential '{made.id}' at this moment: look at it, "
-                "and do it again if it is still wanted."
-            )
+            raise _changed(made.id)
         return self._view(made.id, record, now)
 
     async def _check_keys(self) -> None:
@@ -263,6 +264,13 @@ class Vault:
             found.rotated_at,
             " ".join(sorted(master_ids(record))),
         )
+
+
+def _changed(name: CredentialId) -> OperationError:
+    return OperationError(
+        f"Somebody else has changed the credential '{name}' at this moment: look at it, and do it "
+        "again if it is still wanted."
+    )
 
 
 def _check(credential: Credential) -> None:

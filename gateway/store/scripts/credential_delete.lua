@@ -1,12 +1,16 @@
--- KEYS: record, revision, changes, gone. ARGV: id, its last version. Returns 1, or 0: none there.
+-- KEYS: record, revision, changes, gone. ARGV: SHA-1 of the record that was read; id; its version.
+-- Returns 1, or 0 where somebody else has written meanwhile: a version that was in use by then would
+-- be given to a successor too.
 -- What stays tells pollers that it is gone, and a successor which version it continues.
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+local present = redis.call('GET', KEYS[1])
+if not present or redis.sha1hex(present) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
 local time = redis.call('TIME')
 local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 -- What somebody else put there may be no number that a score can hold.
 if not (before <= 2^53) then before = 0 end
 local revision = string.format('%.0f', math.max(before + 1, time[1] * 1000000 + time[2]))
 redis.call('SET', KEYS[2], revision)
-redis.call('ZADD', KEYS[3], revision, ARGV[1])
-redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[3], revision, ARGV[2])
+redis.call('HSET', KEYS[4], ARGV[2], ARGV[3])
 return 1

@@ -129,10 +129,18 @@ async def test_a_change_that_somebody_else_made_meanwhile_is_not_written_over(
         await place.store.put(NAME, theirs, await place.store.get(NAME))
 
     vault = Vault(place.store, place.envelope, write_theirs)
-    for verb in ("rotate", "set"):
+    for verb in ("rotate", "set", "delete"):
         with pytest.raises(OperationError, match="Somebody else"):
             await ACTS[verb][0](vault)
         assert await place.store.get(NAME) == theirs
+
+
+async def test_what_somebody_else_deleted_meanwhile_is_missing(place: Place) -> None:
+    async def delete_it(event: str, name: CredentialId, version: int) -> None:
+        await place.store.delete(name, await place.store.get(name) or b"", version)
+
+    with pytest.raises(MissingError):
+        await Vault(place.store, place.envelope, delete_it).delete(NAME)
 
 
 async def test_a_rewrap_leaves_what_is_under_the_newest_key_and_drops_what_has_ended(
