@@ -19,6 +19,7 @@ from gateway.services.admission.locate import (
     check_oddities,
     locate,
     locate_model,
+    locate_no_model,
     locate_pull,
 )
 
@@ -142,12 +143,9 @@ def test_a_pull_needs_a_scope_for_each_name_and_is_never_for_users_own() -> None
         ("/models/v1/chat/completions", "m", True),
         ("/models/v1/chat/completions", "none", False),
         ("/models/anthropic/v1/messages", "m", False),
-        ("/models/v1/files", "m", False),
     ],
 )
-def test_a_model_is_called_in_its_dialect_and_at_paths_of_calls_alone(
-    path: str, name: str, fine: bool
-) -> None:
+def test_a_model_is_called_in_its_dialect_alone(path: str, name: str, fine: bool) -> None:
     """What is wrong with the place is told to whoever has the scope."""
     upstreams = (Upstream("http", "127.0.0.1", 9000),)
     model = Agent("m", upstreams, kind="models", dialect=Dialect.OPENAI)
@@ -156,6 +154,19 @@ def test_a_model_is_called_in_its_dialect_and_at_paths_of_calls_alone(
     assert [*map(str, found.scopes)] == [f"models/{name}:invoke"]
     assert (found.denied is None) is fine
     assert found.denied is None or found.denied.code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/models/v1/files", Code.NOT_FOUND),
+        ("/models/v1/chat/completions", Code.METHOD_NOT_ALLOWED),
+    ],
+)
+def test_what_calls_no_model_is_wrong_by_its_path_or_by_its_method(path: str, code: Code) -> None:
+    found = locate_no_model(read_path(path.encode()))
+    assert found.denied is not None and found.denied.code is code
+    assert found.agent is None and found.scopes == ()
 
 
 def test_a_line_that_is_tried_out_opens_no_door_to_strangers() -> None:
