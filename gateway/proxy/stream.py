@@ -110,7 +110,9 @@ class Stream(BaseProtocol):
             return _read_all(lambda: bytes(tls.read(READ_BUFFER)))
         if exc is None or sock is None:
             return b"", False
-        return _read_all(lambda: os.read(sock.fileno(), READ_BUFFER), _LAST_WORDS)
+        # Behind a reset the system says that nothing more comes, as behind the other end's word.
+        unread, _ = _read_all(lambda: os.read(sock.fileno(), READ_BUFFER), _LAST_WORDS)
+        return unread, False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self.peer is not None and (unread := self.take_unread(exc)[0]):
