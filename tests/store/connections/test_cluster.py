@@ -95,7 +95,7 @@ async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redi
     await cluster.move(slot, owner, other)
     assert await vault.read([crm, erp]) == {crm: b"sealed", erp: b"sealed too"}
     assert [one for one, _ in (await vault.written_since(0)).ids] == [crm, erp]
-    assert await vault.delete(crm, 1)
+    assert await vault.delete(crm, b"sealed", 1)
     assert await vault.get(crm) is None
 
 
