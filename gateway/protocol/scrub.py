@@ -8,30 +8,13 @@ not depend on what stands there, or a caller who has guesses echoed piece by pie
 it how good they are.
 """
 
-import base64
-import html
-import json
 import re
-import struct
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
-# What writers of JSON escape so that it may stand in a page: Go and Rails, Gson; .NET has capitals.
-_FOR_PAGES = (("<>&", "x"), ("<>&='", "x"), ("\"<>&'+`", "X"))
-
-# What writers of URLs leave as it is: none of it, a path; JavaScript in a part and in a whole URL;
-# Go in a part of a path.
-_LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
-
-# Between the bytes in hex: of `hexdump -C` and of certificates.
-_BETWEEN_BYTES = ("", " ", ":")
-
-# Shorter ones are in every text: to replace them would tell where they are, and break answers.
-SHORTEST = 4
+from gateway.protocol.spellings import SHORTEST, spellings
 
 # As good as every event of a stream ends in one of these: few secrets have a brace in them, and
 # those of several lines, as private keys, hardly an empty one.
@@ -115,119 +98,6 @@ def _ends_beside(secrets: bytes) -> tuple[bytes, ...]:
         *(() if b"}" in secrets else _OBJECT_ENDS),
         *(() if any(end in secrets for end in _EMPTY_LINES) else _EMPTY_LINES),
     )
-
-
-def spellings(secret: str) -> Iterator[bytes]:
-    """How programs spell `secret`. Blanks around it are no part of it: a header loses them."""
-    bare = secret.strip()
-    secret = bare if len(bare) >= SHORTEST else secret
-    if len(secret) < SHORTEST:
-        return
-    raw = secret.encode()
-    yield from (raw, *_in_other_charsets(secret), *_in_other_lines(secret))
-    yield from map(str.encode, _byte_by_byte(raw))
-    yield from _in_urls(secret, raw)
-    for coded in _in_base64(raw):
-        # As a parameter, its + and / are escaped once more.
-        escaped = quote(coded, safe="")
-        yield from (coded, escaped.encode(), _lower_escapes(escaped).encode())
-    for ascii_only in (True, False):
-        text = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-        yield from (text.encode(), text.replace("/", "\\/").encode())
-        # JSON that is a text in JSON, as tools like to answer.
-        yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
-    yield from _in_json_for_pages(secret)
-    yield from _in_html(secret)
-    yield from map(str.encode, _by_number(secret))
-
-
-def _in_json_for_pages(secret: str) -> Iterator[bytes]:
-    for escaped, digits in _FOR_PAGES:
-        yield "".join(
-            "".join(f"\\u{unit:04{digits}}" for unit in _units(c))
-            if c in escaped or (digits == "X" and not c.isascii())
-            else json.dumps(c, ensure_ascii=False)[1:-1]
-            for c in secret
-        ).encode()
-
-
-def _units(text: str) -> Iterator[int]:
-    """As JSON escapes them: two for one beyond 16 bits."""
-    return (unit for (unit,) in struct.iter_unpack(">H", text.encode("utf-16-be")))
-
-
-def _in_html(secret: str) -> Iterator[bytes]:
-    whole = html.escape(secret)
-    yield from (html.escape(secret, quote=False).encode(), whole.encode())
-    # Most others; PHP; XML.
-    for apostrophe in ("&#39;", "&#039;", "&apos;"):
-        yield whole.replace("&#x27;", apostrophe).encode()
-    by_number = whole.replace("&#x27;", "&#39;")
-    # Jinja's and Go's; Handlebars' and Mustache's.
-    quoted = by_number.replace("&quot;", "&#34;")
-    yield from (quoted.encode(), quoted.replace("+", "&#43;").encode())
-    yield whole.replace("`", "&#x60;").replace("=", "&#x3D;").encode()
-    slashed = by_number.replace("/", "&#x2F;")
-    yield slashed.replace("`", "&#x60;").replace("=", "&#x3D;").encode()
-
-
-def _by_number(secret: str) -> Iterator[str]:
-    """Every character by its number, as JSON and HTML allow for any."""
-    for digits in "xX":
-        text = "".join(f"\\u{unit:04{digits}}" for unit in _units(secret))
-        yield from (text, text.replace("\\", "\\\\"))
-        yield "".join(f"&#x{ord(letter):{digits}};" for letter in secret)
-    yield "".join(f"&#{ord(letter)};" for letter in secret)
-
-
-def _byte_by_byte(raw: bytes) -> Iterator[str]:
-    for digits in "xX":
-        pairs = [f"{byte:02{digits}}" for byte in raw]
-        yield from (between.join(pairs) for between in _BETWEEN_BYTES)
-        yield "".join(f"\\x{pair}" for pair in pairs)
-    # Lists in Python and in JSON.
-    yield from (between.join(map(str, raw)) for between in (", ", ","))
-
-
-def _in_other_charsets(secret: str) -> Iterator[bytes]:
-    yield from (secret.encode("utf-16-le"), secret.encode("utf-16-be"))
-    with suppress(UnicodeEncodeError):
-        yield secret.encode("latin-1")
-
-
-def _in_other_lines(secret: str) -> Iterator[bytes]:
-    """Whatever ends its lines, and as a shell writes what is in no quotes."""
-    lines = secret.splitlines()
-    if len(lines) > 1:
-        yield "".join(lines).encode()
-        yield " ".join(secret.split()).encode()
-
-
-def _in_urls(secret: str, raw: bytes) -> Iterator[bytes]:
-    texts = [quote(secret, safe=left) for left in _LEFT_IN_URLS]
-    # The last one: Java, and browsers in a form.
-    texts += (quote_plus(secret), quote_plus(secret, safe="*").replace("~", "%7E"))
-    for text in texts:
-        for spelled in (text, _lower_escapes(text)):
-            yield spelled.encode()
-            # What is put into a URL that is put into a URL.
-            yield spelled.replace("%", "%25").encode()
-    whole = "".join(f"%{byte:02X}" for byte in raw)
-    for spelled in (whole, whole.lower()):
-        yield from (spelled.encode(), spelled.replace("%", "%25").encode())
-
-
-def _lower_escapes(text: str) -> str:
-    return re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), text)
-
-
-def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """What is the same whatever stands before and after it, and the secret alone with its end."""
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        yield from (encode(raw), encode(raw).rstrip(b"="))
-        for before in range(3):
-            text = encode(b"\0" * before + raw)
-            yield text[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
 
 
 class Scrubber:

@@ -13,14 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.protocol.scrub import (
-    SHORTEST,
-    Patterns,
-    Scrubber,
-    patterns,
-    scrubbed_headers,
-    spellings,
-)
+from gateway.protocol.scrub import Patterns, Scrubber, patterns, scrubbed_headers
+from gateway.protocol.spellings import SHORTEST, spellings
 
 SECRET = "tök/en+with=&\"<every>?%~'kind*"
 SPELLED: dict[str, Callable[[str], bytes]] = {

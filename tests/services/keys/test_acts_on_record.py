@@ -94,15 +94,6 @@ async def test_an_act_is_on_record_before_it_is_done(place: Place, verb: str) ->
     assert verb == "export" or await place.everything() != {NAME: before}
 
 
-@pytest.mark.parametrize("verb", ACTS)
-async def test_an_act_that_cannot_be_recorded_is_not_done(place: Place, verb: str) -> None:
-    before = await place.everything()
-    place.sink.broken = True
-    with pytest.raises(StoreError, match="audit record could not be written: The disk is full"):
-        await ACTS[verb](place.keys)
-    assert await place.everything() == before
-
-
 async def test_a_revocation_is_done_without_its_record_and_said_to_have_none(
     place: Place,
 ) -> None:
