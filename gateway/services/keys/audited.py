@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
+from gateway.domain.keys.key import masked
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.services.audit.acts import Acts
 from gateway.store.key_reader import KeyReader
@@ -48,7 +49,7 @@ class AuditedKeys(KeyReader):
         self, key_id: str, secret: NewSecret, fields: Mapping[str, str]
     ) -> tuple[SecretVerdict, KeyRecord]:
         work = partial(self._store.create, key_id, secret, fields)
-        return await self._act("key.create", key_id, fields.get("consumer", ""), work)
+        return await self._act("key.create", key_id, masked(fields.get("consumer", "")), work)
 
     async def rotate(
         self, key_id: str, secret: NewSecret, grace: int

@@ -94,6 +94,15 @@ async def test_an_act_is_on_record_before_it_is_done(place: Place, verb: str) ->
     assert verb == "export" or await place.everything() != {NAME: before}
 
 
+async def test_a_key_that_was_given_as_a_consumer_is_on_record_without_its_secret(
+    place: Place,
+) -> None:
+    pasted = f"agk_live_{OTHER_ID}_{'s3cr3t' * 6}xy"
+    await place.keys.create(OTHER_ID, secret(2), {**FIELDS, "consumer": pasted})
+    await place.keys.delete(OTHER_ID)
+    assert [consumer for _, _, consumer, _ in place.sink.seen] == [f"agk_live_{OTHER_ID}_…"] * 2
+
+
 async def test_a_revocation_is_done_without_its_record_and_said_to_have_none(
     place: Place,
 ) -> None:
