@@ -47,6 +47,10 @@ SECRETS = (
     *("GATEWAY_MASTER_KEY", "GATEWAY_PEPPER"),
     *("GATEWAY_REDIS_URL", "GATEWAY_VAULT_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL"),
 )
+_IN_CLEAR = (
+    "The admin listener {} can be reached from outside without TLS: operators' keys and new ones "
+    "cross the network in clear. Give --tls-cert and --tls-key, or keep that network to yourself."
+)
 # Half of them look up names; they cost next to nothing while they wait.
 LOOKUP_THREADS = 32
 
@@ -177,6 +181,8 @@ def serve(
         raise UsageError("--tls-cert and --tls-key belong together: give both or neither.")
     check_exposure((listen, admin_listen), store, embedded=embedded)
     configure(log_format, log_level)
+    if given is None and not (tls_cert or admin_listen.is_loopback):
+        log.warning("admin_in_clear", reason=_IN_CLEAR.format(admin_listen))
     settings = Settings(
         listen=listen,
         admin_listen=admin_listen,
