@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from gateway.domain.errors import UsageError
 from gateway.domain.keys.fields import LONGEST_LABEL, KeyFields
 from gateway.domain.keys.key import ENVS, contains_key, is_id
-from gateway.domain.keys.record import KeyRecord, unix_time
+from gateway.domain.keys.record import KeyRecord, unix_time, words
 
 _STATUS = re.compile(r"[A-Za-z0-9._-]{0,64}", re.ASCII)
 _LAST4 = re.compile(r"([0-9A-Za-z]{4})?", re.ASCII)
@@ -44,11 +44,11 @@ def _as_an_operator_sets_them(record: KeyRecord) -> KeyFields:
         consumer=record.consumer,
         plan=record.plan,
         limits=record.limits,
-        users=tuple(record.users.split()),
+        users=words(record.users),
         label=record.label,
     )
     # None at all is how somebody takes everything from a key by hand.
-    scopes = tuple(record.scopes.split())
+    scopes = words(record.scopes)
     return replace(fields, scopes=scopes) if scopes else fields
 
 

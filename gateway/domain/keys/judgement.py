@@ -7,7 +7,7 @@ from functools import lru_cache
 from gateway.domain.errors import Code, GatewayError
 from gateway.domain.keys import limits as limits_grammar
 from gateway.domain.keys.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate, Tokens
-from gateway.domain.keys.record import ACTIVE, CANARY, REVOKED, KeyRecord, unix_time
+from gateway.domain.keys.record import ACTIVE, CANARY, REVOKED, KeyRecord, unix_time, words
 from gateway.domain.policies.plans import Plan
 
 ANY_USER = "*"
@@ -76,7 +76,7 @@ def valid_until(record: KeyRecord, *, by_previous: bool) -> int:
 
 
 def may_act_for(users: str, user: str) -> bool:
-    granted = users.split()
+    granted = words(users)
     return ANY_USER in granted or user in granted
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TypeVar
 
+from gateway.domain.keys.record import words
 from gateway.domain.units import SECONDS
 
 MAX_AMOUNT = 10**9
@@ -179,7 +180,7 @@ def parse_own(text: str) -> Limits:
     """
     own = Limits()
     seen: set[str] = set()
-    for item in filter(None, text.split(" ")):
+    for item in words(text):
         name, _, value = item.partition("=")
         if name in seen:
             raise ValueError(f"the limit {name[:40]!r} is given twice")

@@ -81,6 +81,12 @@ def unix_time(text: str) -> int | None:
     return int(text) if _UNIX.fullmatch(text) else None
 
 
+def words(text: str) -> tuple[str, ...]:
+    """What a field lists, parted by blanks and by nothing else: an item with a tab or a line's end
+    in it is none, and so grants nothing."""
+    return tuple(filter(None, text.split(" ")))
+
+
 def is_user_id(text: str) -> bool:
     return _USER.fullmatch(text) is not None
 

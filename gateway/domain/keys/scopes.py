@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gateway.domain.keys.record import words
+
 KINDS = ("agents", "models", "services", "tools", "gateway")
 # What `gateway/…` may name.
 POWERS = ("admin", "keys", "credentials", "credentials-write", "audit", "read")
@@ -82,7 +84,7 @@ class Grants:
 @lru_cache(maxsize=1024)
 def parse_all(text: str) -> Grants:
     """The grants of a record's `scopes` field: space-separated, bad items left out."""
-    return from_items(text.split())
+    return from_items(words(text))
 
 
 def from_items(items: Iterable[str]) -> Grants:

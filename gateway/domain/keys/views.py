@@ -7,7 +7,7 @@ from gateway.domain.errors import Code
 from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, previous_lives
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.phc import acceptable
-from gateway.domain.keys.record import KeyRecord, field_names, unix_time
+from gateway.domain.keys.record import KeyRecord, field_names, unix_time, words
 
 
 class State(StrEnum):
@@ -66,10 +66,10 @@ def view(record: KeyRecord, now: int) -> KeyView:
         id=record.id,
         consumer=told.consumer,
         label=told.label,
-        scopes=tuple(told.scopes.split()),
+        scopes=words(told.scopes),
         plan=told.plan or None,
         limits=told.limits,
-        users=tuple(told.users.split()),
+        users=words(told.users),
         env=told.env,
         last4=told.last4,
         status=told.status,

@@ -17,7 +17,7 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
-from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time
+from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time, words
 from gateway.services.keys.audited import Keys
 from gateway.store.keys import NewSecret, SecretVerdict
 
@@ -56,7 +56,7 @@ class Issued:
             "id": record.id,
             "key": self.key.text,
             "consumer": record.consumer,
-            "scopes": record.scopes.split(),
+            "scopes": words(record.scopes),
             "plan": record.plan or None,
             "expires_at": unix_time(record.expires_at),
         }

@@ -29,7 +29,9 @@ def test_a_scope_reads_back_as_it_was_written(scope: Scope) -> None:
 @given(st.text())
 def test_no_text_makes_parsing_fail(text: str) -> None:
     grants = parse_all(text)
-    assert len(grants.scopes) + len(grants.unparsed) == len(text.split())
+    assert " ".join(grants.unparsed) == " ".join(
+        word for word in text.split(" ") if word and parse(word) is None
+    )
 
 
 @given(granted, required)
@@ -108,6 +110,13 @@ def test_an_item_that_does_not_parse_leaves_the_others_as_they_are() -> None:
     assert grants.allow(needed("agents/support:chat"))
     assert grants.allow(needed("models/gpt-4:invoke"))
     assert not grants.allow(needed("agents/support:files"))
+
+
+@pytest.mark.parametrize("gap", ["\t", "\n", "\r\n", "\v", "\x1f", "\x85", "\u00a0", "\u3000"])
+def test_what_only_looks_like_a_blank_parts_no_scopes_and_so_grants_nothing(gap: str) -> None:
+    grants = parse_all(f"agents/a{gap}agents/b agents/c")
+    assert [str(scope) for scope in grants.scopes] == ["agents/c:*"]
+    assert grants.unparsed == (f"agents/a{gap}agents/b",)
 
 
 @pytest.mark.parametrize("held", ["tools/fc:list", "tools/fc", "tools/*:list", "*"])
