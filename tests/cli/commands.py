@@ -5,18 +5,19 @@ import os
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from gateway.domain.keys import key as keys
 from gateway.domain.settings import StoreSettings
+from tests.cli.forks import REPOSITORY, SECONDS, run
 
 PEPPER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 MASTER = b64encode(b"m" * 32).decode()
 OTHER_MASTER = b64encode(b"n" * 32).decode()
 COMMAND = (sys.executable, "-m", "gateway")
-REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Runs `gateway keys` in `folder` against `store`."""
+    """Runs `gateway keys` in `folder` against `store`. `anew`: by starting Python, so that the
+    arguments are in the list of the system's processes."""
 
     store: StoreSettings
     folder: Path
     pepper: str = PEPPER
+    anew: bool = False
 
     def __call__(self, *arguments: str) -> Ended:
         return self.gateway("keys", *arguments)
@@ -51,22 +54,16 @@ class Commands:
         self,
         *arguments: str,
         value: str | bytes = b"",
-        stdout: int | IO[bytes] = subprocess.PIPE,
+        stdout: IO[bytes] | None = None,
         **settings: str,
     ) -> Ended:
         """Any command of the gateway. `value`: what it has on stdin."""
-        ended = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment(**settings),
-            input=value if isinstance(value, bytes) else value.encode(),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            timeout=60,
-        )
-        said = ended.stderr.decode()
+        start = _anew if self.anew else run
+        given = value if isinstance(value, bytes) else value.encode()
+        code, out, err = start(arguments, self.folder, self.environment(**settings), given, stdout)
+        said = err.decode()
         assert "Traceback" not in said
-        return Ended(ended.returncode, (ended.stdout or b"").decode(), said)
+        return Ended(code, out.decode(), said)
 
     def environment(self, **settings: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY")}
@@ -106,3 +103,22 @@ class VaultCommands(Commands):
     def set(self, name: str, value: str, *more: str, kind: str = "api_key") -> None:
         ended = self("set", name, "--type", kind, *more, value=value)
         assert ended.code == 0, ended.said
+
+
+def _anew(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    given: bytes,
+    stdout: IO[bytes] | None = None,
+) -> tuple[int, bytes, bytes]:
+    ended = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment,
+        input=given,
+        stdout=stdout or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=SECONDS,
+    )
+    return ended.returncode, ended.stdout or b"", ended.stderr

@@ -78,7 +78,7 @@ async def test_a_credential_is_in_no_log_no_error_no_record_and_not_in_redis(
     told, processes, said, pages = bytearray(), bytearray(), bytearray(), bytearray()
     more = {"GATEWAY_MASTER_KEY": MASTER, "GATEWAY_CREDENTIAL_POLL": "200ms"}
     async with own_store() as store, monitored(store, told), watched_processes(processes):
-        run = VaultCommands(store.settings, tmp_path)
+        run = VaultCommands(store.settings, tmp_path, anew=True)
 
         async def command(*words: str, value: str = "", **settings: str) -> None:
             ended = await asyncio.to_thread(run, *words, value=value, **settings)
@@ -88,7 +88,7 @@ async def test_a_credential_is_in_no_log_no_error_no_record_and_not_in_redis(
         fields = {"username": "u", "password": old}
         await command("set", "crm", "--type", "basic", value=json.dumps(fields))
         await command("set", "db", "--type", "database", value=f"postgresql://u:{other}@h/d")
-        keys = Commands(store.settings, tmp_path)
+        keys = Commands(store.settings, tmp_path, anew=True)
         made = await asyncio.to_thread(
             keys, "create", "--consumer", "agent", "--scope", "gateway/credentials", "--quiet"
         )

@@ -149,7 +149,7 @@ async def called(
     folder: Path, store: OwnStore, key: str, marks: dict[str, str]
 ) -> AsyncIterator[bytes]:
     """What all calls are answered, and what the gateway says of them."""
-    run = VaultCommands(store.settings, folder)
+    run = VaultCommands(store.settings, folder, anew=True)
     more = {"GATEWAY_MASTER_KEY": MASTER, "GATEWAY_CREDENTIAL_POLL": "200ms"}
     async with served(folder, store, **more) as (host, port, admin):
         for path, body in paths():
@@ -176,8 +176,8 @@ async def test_what_is_put_into_calls_is_in_no_answer_no_log_no_record_and_not_i
         there.answer = provider.answer = Echo(marks)
         (tmp_path / "policies" / "a.yaml").write_text(POLICY.format(url=there.url))
         async with monitored(store, seen_by_redis), watched_processes(processes):
-            await keep(VaultCommands(store.settings, tmp_path), marks, provider)
-            keys = Commands(store.settings, tmp_path)
+            await keep(VaultCommands(store.settings, tmp_path, anew=True), marks, provider)
+            keys = Commands(store.settings, tmp_path, anew=True)
             words = (
                 "--consumer",
                 "c",
