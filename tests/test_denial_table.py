@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def functions(tree: ast.Module) -> Iterator[Function]:
     return (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
+@cache
 def marked() -> dict[str, list[tuple[str, Function]]]:
     """The tests that say which denial they show, by its name."""
     found: dict[str, list[tuple[str, Function]]] = {}
