@@ -11,9 +11,9 @@ from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
 
 IDLE_SECONDS = 60.0
-# Servers drop idle connections after 5 s and more (uvicorn, node). A request that must not be
-# sent twice takes no connection that may be dropped while the request is on its way.
-FRESH_SECONDS = 3.0
+# Servers drop idle connections after 5 s (uvicorn, node), 2 s (gunicorn), some after 1 s. A request
+# that must not be sent twice takes no connection that may be dropped while it is on its way.
+FRESH_SECONDS = 0.75
 MAX_IDLE = 256
 # Of an upstream that cannot be reached.
 SAID_AGAIN_SECONDS = 10.0

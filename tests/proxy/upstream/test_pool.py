@@ -71,6 +71,18 @@ async def test_one_that_is_being_closed_is_not(pool: UpstreamPool, upstream: Ups
     assert pool.take(upstream, repeatable=False) is None
 
 
+async def test_what_must_not_be_sent_twice_takes_none_that_the_agent_may_be_about_to_close(
+    pool: UpstreamPool, upstream: Upstream
+) -> None:
+    """Agents that keep idle connections for a second are the least patient that there are."""
+    first = await used(pool, upstream)
+    first.idle_since -= 0.9
+    assert pool.take(upstream, repeatable=True) is first
+    pool.release(first)
+    first.idle_since -= 0.9
+    assert pool.take(upstream, repeatable=False) is None
+
+
 async def test_what_an_agent_says_unasked_ends_its_connection(
     pool: UpstreamPool, upstream: Upstream
 ) -> None:
