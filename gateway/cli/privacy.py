@@ -1,6 +1,7 @@
 """What holds secrets leaves no copy of its memory behind, and lets no other program look in."""
 
 import ctypes
+import os
 import resource
 import sys
 
@@ -13,6 +14,12 @@ def keep_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def keep_no_tls_keys() -> None:
+    """Python's own TLS writes the keys of every connection, so all that is sent on it, to a file
+    that the environment names. To be called before anything makes a TLS context."""
+    os.environ.pop("SSLKEYLOGFILE", None)
 
 
 def is_private() -> bool:

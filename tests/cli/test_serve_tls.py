@@ -79,21 +79,26 @@ def slow_caller(served: Served, request: str) -> socket.socket:
     return caller
 
 
-async def test_what_an_agent_sent_before_it_closed_is_passed_on_however_late_it_is_read(
-    store: StoreSettings, client: Redis, agent: HastyAgent, tmp_path: Path
-) -> None:
-    """With a length, without one, cut (what was cut never looks whole), and through a WebSocket."""
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "a.yaml").write_text(
+def with_policies(store: StoreSettings, agent: HastyAgent, folder: Path) -> dict[str, str]:
+    """The settings of a gateway in `folder` that calls `agent` `chat`."""
+    (folder / "policies").mkdir()
+    (folder / "policies" / "a.yaml").write_text(
         "version: 1\nagents:\n  chat:\n    upstream:\n"
-        f"      {{url: 'https://localhost:{agent.port}', ca: {tmp_path / 'ca.pem'}}}\n"
+        f"      {{url: 'https://localhost:{agent.port}', ca: {folder / 'ca.pem'}}}\n"
     )
-    settings = {
+    return {
         "GATEWAY_REDIS_URL": store.url or "",
         "GATEWAY_PEPPER": b64encode(PEPPER).decode(),
         # On a busy machine a second is over soon.
         "GATEWAY_REDIS_TIMEOUT": "10s",
     }
+
+
+async def test_what_an_agent_sent_before_it_closed_is_passed_on_however_late_it_is_read(
+    store: StoreSettings, client: Redis, agent: HastyAgent, tmp_path: Path
+) -> None:
+    """With a length, without one, cut (what was cut never looks whole), and through a WebSocket."""
+    settings = with_policies(store, agent, tmp_path)
     key = (await issue(client)).text
     asking = f"GET /agents/chat/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n\r\n"
     sized = f"Content-Length: {len(BODY)}\r\n"
@@ -121,3 +126,20 @@ async def test_what_an_agent_sent_before_it_closed_is_passed_on_however_late_it_
                 assert (await end.head()).startswith(b"HTTP/1.1 101 ")
                 assert await end.read_to_end() == frames
             await answered
+
+
+async def test_no_key_of_a_connection_is_written_where_the_environment_says(
+    store: StoreSettings, client: Redis, agent: HastyAgent, tmp_path: Path
+) -> None:
+    """Whoever has them reads the keys and credentials that were sent."""
+    keys = tmp_path / "tls-keys"
+    settings = with_policies(store, agent, tmp_path) | {"SSLKEYLOGFILE": str(keys)}
+    key = (await issue(client)).text
+    ok = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+    async with serving(folder=tmp_path, settings=settings) as served:
+        caller = await served.connect()
+        caller.send("/agents/chat/x", key)
+        answered = await agent.answers(ok, says_end=True)
+        assert (await caller.answer()).body == b"ok"
+        await answered
+    assert not keys.exists()
