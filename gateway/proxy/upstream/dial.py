@@ -11,6 +11,7 @@ from gateway.domain.policies.addresses import is_guarded, is_public
 from gateway.domain.policies.snapshot import Upstream
 from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.race import first_of
 
 LONGEST_TUNNEL_HEAD = 8192
 # RFC 9110 section 9.3.6: any 2xx. Not every proxy gives a reason.
@@ -38,7 +39,7 @@ class Dialer:
             async with asyncio.timeout(seconds):
                 tls = self._contexts.get(upstream.tls) if upstream.scheme == "https" else None
                 if upstream.proxy is not None:
-                    return await self._through(upstream.proxy, upstream, tls, make)
+                    return await self._through(upstream.proxy, upstream, tls, seconds, make)
                 return await self._directly(upstream, tls, seconds, make)
         except (OperationError, OSError, TimeoutError, UnicodeError) as problem:
             # Its files cannot be used, or nobody is there; a name with a part that no name can have
@@ -49,14 +50,12 @@ class Dialer:
         self, upstream: Upstream, tls: ssl.SSLContext | None, seconds: float, make: Make
     ) -> UpstreamConnection:
         addresses = await self._addresses(upstream)
-        for address in addresses[:-1]:
-            try:
-                # Half of the time, so that a dead address leaves some for the next.
-                async with asyncio.timeout(seconds / 2):
-                    return await self._connect(address, upstream, tls, make)
-            except (OSError, TimeoutError):
-                continue
-        return await self._connect(addresses[-1], upstream, tls, make)
+        return await first_of(
+            addresses,
+            seconds,
+            lambda address: self._connect(address, upstream, tls, make),
+            UpstreamConnection.drop,
+        )
 
     async def _connect(
         self, address: str, upstream: Upstream, tls: ssl.SSLContext | None, make: Make
@@ -99,11 +98,21 @@ class Dialer:
             done.exception()
 
     async def _through(
-        self, proxy: tuple[str, int], upstream: Upstream, tls: ssl.SSLContext | None, make: Make
+        self,
+        proxy: tuple[str, int],
+        upstream: Upstream,
+        tls: ssl.SSLContext | None,
+        seconds: float,
+        make: Make,
     ) -> UpstreamConnection:
         """RFC 9110 section 9.3.6: a tunnel, so that the proxy sees no request and no key."""
-        transport, tunnel = await self._loop.create_connection(
-            lambda: _Tunnel(self._loop), proxy[0], proxy[1]
+        transport, tunnel = await first_of(
+            await self._found(proxy[0]),
+            seconds,
+            lambda address: self._loop.create_connection(
+                lambda: _Tunnel(self._loop), address, proxy[1]
+            ),
+            lambda late: late[0].abort(),
         )
         try:
             host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host

@@ -1,7 +1,7 @@
 """The address that was looked at is the one that is dialled."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import cycle
 from typing import Any
 
@@ -20,7 +20,9 @@ class Network:
     """Answers names as a test says, and notes who is dialled. `dead`: nobody answers there.
     `answering`: whether the name server does."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: Resolver, dead: str = "") -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, answers: Resolver, dead: Collection[str] = ()
+    ) -> None:
         self.dialled: list[str] = []
         self.loop = asyncio.get_running_loop()
         self.lookups = 0
@@ -38,7 +40,7 @@ class Network:
 
     async def _connect(self, make: Any, address: str, port: int, **_: Any) -> Any:
         self.dialled.append(address)
-        if address == self._dead:
+        if address in self._dead:
             await asyncio.sleep(60)
         return None, make()
 
@@ -86,10 +88,14 @@ async def test_only_the_harmless_addresses_of_a_name_are_dialled(
     assert network.dialled == ["10.0.0.1"]
 
 
-async def test_a_dead_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network(monkeypatch, cycle([["10.0.0.1", "10.0.0.2"]]), dead="10.0.0.1")
+@pytest.mark.parametrize("dead", [1, 2, 5])
+async def test_dead_addresses_leave_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, dead: int
+) -> None:
+    addresses = [f"10.0.0.{number}" for number in range(dead + 1)]
+    network = Network(monkeypatch, cycle([addresses]), dead=addresses[:-1])
     await network.dial()
-    assert network.dialled == ["10.0.0.1", "10.0.0.2"]
+    assert network.dialled == addresses
 
 
 async def test_what_is_meant_to_be_public_is_dialled_at_public_addresses_only(

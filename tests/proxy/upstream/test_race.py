@@ -1,0 +1,82 @@
+"""Of several addresses the first that answers is taken, and no connection is left over."""
+
+import asyncio
+
+import pytest
+
+from gateway.proxy.upstream.race import first_of
+
+# Nobody in these tests is waited for so long.
+LONG = 600.0
+SHORT = 0.05
+
+
+class Network:
+    """Each address answers once its event is set; what begins with `refusing` refuses at once."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.answers = {address: asyncio.Event() for address in addresses}
+        self.tried: list[str] = []
+        self.dropped: list[str] = []
+
+    async def connect(self, address: str) -> str:
+        self.tried.append(address)
+        if address.startswith("refusing"):
+            raise ConnectionRefusedError(address)
+        await self.answers[address].wait()
+        return address
+
+    async def first(self, seconds: float = LONG) -> str:
+        return await first_of(list(self.answers), seconds, self.connect, self.dropped.append)
+
+
+async def test_while_the_first_may_still_answer_no_other_is_asked() -> None:
+    network = Network("a", "b")
+    network.answers["a"].set()
+    assert await network.first() == "a"
+    assert network.tried == ["a"]
+
+
+async def test_one_who_refuses_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.proxy.upstream.race.HEAD_START", LONG)
+    network = Network("refusing 1", "refusing 2", "a", "b")
+    network.answers["a"].set()
+    assert await network.first() == "a"
+    assert network.tried == ["refusing 1", "refusing 2", "a"]
+
+
+async def test_one_who_is_silent_may_still_be_the_first_to_answer() -> None:
+    network = Network("slow", "silent")
+    first = asyncio.create_task(network.first(SHORT))
+    while len(network.tried) < 2:
+        await asyncio.sleep(0.01)
+    network.answers["slow"].set()
+    assert await first == "slow"
+
+
+async def test_who_answers_too_late_is_dropped() -> None:
+    network = Network("a", "b")
+    first = asyncio.create_task(network.first(SHORT))
+    while len(network.tried) < 2:
+        await asyncio.sleep(0.01)
+    for answer in network.answers.values():
+        answer.set()
+    assert await first in network.answers
+    await asyncio.sleep(0)
+    assert sorted([first.result(), *network.dropped]) == ["a", "b"]
+
+
+async def test_where_all_refuse_the_last_one_is_told() -> None:
+    with pytest.raises(ConnectionRefusedError, match="2"):
+        await Network("refusing 1", "refusing 2").first()
+
+
+async def test_who_does_not_wait_any_more_leaves_nobody_behind() -> None:
+    network = Network("a", "b")
+    before = asyncio.all_tasks()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(SHORT * 2):
+            await network.first(SHORT)
+    await asyncio.sleep(0)
+    assert network.tried == ["a", "b"]
+    assert asyncio.all_tasks() == before
