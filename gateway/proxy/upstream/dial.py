@@ -3,7 +3,7 @@
 import asyncio
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from gateway.crypto.tls import ClientContexts
 from gateway.domain.errors import Code, Denied, OperationError
@@ -11,6 +11,7 @@ from gateway.domain.policies.addresses import is_guarded, is_public
 from gateway.domain.policies.snapshot import Upstream
 from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.race import first_of
 
 LONGEST_TUNNEL_HEAD = 8192
@@ -30,7 +31,7 @@ class Dialer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._contexts = ClientContexts(_say_refused)
-        self._lookups: dict[str, asyncio.Future[list[str]]] = {}
+        self._names = Names(loop)
 
     async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
         """A new connection; Denied(upstream_unreachable) where none is made in time, by the cause
@@ -49,7 +50,7 @@ class Dialer:
     async def _directly(
         self, upstream: Upstream, tls: ssl.SSLContext | None, seconds: float, make: Make
     ) -> UpstreamConnection:
-        addresses = await self._addresses(upstream)
+        addresses = await self._addresses(upstream, seconds)
         return await first_of(
             addresses,
             seconds,
@@ -66,10 +67,10 @@ class Dialer:
         )
         return connection
 
-    async def _addresses(self, upstream: Upstream) -> list[str]:
+    async def _addresses(self, upstream: Upstream, seconds: float) -> list[str]:
         """What the name stands for now. The checked address is the one that is dialled, so a
         name that answers differently the next time gains nothing."""
-        addresses = await self._found(upstream.host)
+        addresses = await self._names.find(upstream.host, seconds)
         if not upstream.allow_link_local:
             addresses = [address for address in addresses if not is_guarded(address)]
         if upstream.public:
@@ -77,25 +78,6 @@ class Dialer:
         if not addresses:
             raise OSError("the name stands for no address that may be called")
         return addresses
-
-    def _found(self, host: str) -> Awaitable[list[str]]:
-        """One lookup of a name at a time, for all who ask. Few threads do them, and one that waits
-        for a name server waits on when nobody does: a dead name would take them all."""
-        lookup = self._lookups.get(host)
-        if lookup is None:
-            lookup = self._lookups[host] = self._loop.create_task(self._look_up(host))
-            lookup.add_done_callback(lambda done: self._looked_up(host, done))
-        return asyncio.shield(lookup)
-
-    async def _look_up(self, host: str) -> list[str]:
-        found = await self._loop.getaddrinfo(host, 0, type=1)
-        return list(dict.fromkeys(str(info[4][0]) for info in found))
-
-    def _looked_up(self, host: str, done: "asyncio.Future[list[str]]") -> None:
-        del self._lookups[host]
-        if not done.cancelled():
-            # Nobody may be waiting any more, and that is no mistake.
-            done.exception()
 
     async def _through(
         self,
@@ -107,7 +89,7 @@ class Dialer:
     ) -> UpstreamConnection:
         """RFC 9110 section 9.3.6: a tunnel, so that the proxy sees no request and no key."""
         transport, tunnel = await first_of(
-            await self._found(proxy[0]),
+            await self._names.find(proxy[0], seconds),
             seconds,
             lambda address: self._loop.create_connection(
                 lambda: _Tunnel(self._loop), address, proxy[1]
