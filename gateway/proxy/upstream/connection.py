@@ -37,7 +37,7 @@ class CutError(GatewayError):
 
 class UpstreamConnection(Stream):
     """`home`: where it waits, among others, while it is idle. `on_end`: called once it is gone.
-    `reused`: it has carried an exchange before."""
+    `reused`: it has carried an exchange before. `born`: when it was made."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class UpstreamConnection(Stream):
         super().__init__(loop, outbox)
         self.home = home
         self.reused = False
+        self.born = loop.time()
         self._on_end = on_end
         self._idle = True
         # It is fed whole heads and nothing else, so that nothing of one answer is left in it for

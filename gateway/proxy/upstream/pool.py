@@ -10,7 +10,9 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
 
-IDLE_SECONDS = 60.0
+# A name that leads elsewhere now, a new replica and a renewed certificate are for new connections:
+# under steady traffic none would ever be made.
+LIFE_SECONDS = 60.0
 # Servers drop idle connections after 5 s (uvicorn, node), 2 s (gunicorn), some after 1 s. A request
 # that must not be sent twice takes no connection that may be dropped while it is on its way.
 FRESH_SECONDS = 0.75
@@ -59,8 +61,9 @@ class UpstreamPool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give back after an exchange; only what can be trusted to carry another one."""
-        if len(connection.home) < MAX_IDLE:
-            connection.keep_idle(IDLE_SECONDS)
+        left = connection.born + LIFE_SECONDS - self._loop.time()
+        if left > 0 and len(connection.home) < MAX_IDLE:
+            connection.keep_idle(left)
         else:
             connection.close()
 

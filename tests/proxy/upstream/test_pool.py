@@ -12,7 +12,7 @@ from gateway.domain.errors import Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
-from gateway.proxy.upstream.pool import UpstreamPool
+from gateway.proxy.upstream.pool import LIFE_SECONDS, UpstreamPool
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -81,6 +81,29 @@ async def test_what_must_not_be_sent_twice_takes_none_that_the_agent_may_be_abou
     pool.release(first)
     first.idle_since -= 0.9
     assert pool.take(upstream, repeatable=False) is None
+
+
+async def test_none_carries_requests_for_longer_than_a_minute(
+    pool: UpstreamPool, upstream: Upstream
+) -> None:
+    """Else an agent that moved would be called where it was for as long as there is traffic."""
+    first = await used(pool, upstream)
+    first.born -= LIFE_SECONDS / 2
+    assert await used(pool, upstream) is first
+    first.born -= LIFE_SECONDS / 2
+    assert await used(pool, upstream) is first, "the exchange that runs is finished"
+    assert await used(pool, upstream) is not first
+
+
+async def test_one_that_waits_ends_with_its_minute(
+    pool: UpstreamPool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.proxy.upstream.pool.LIFE_SECONDS", 0.2)
+    first = await used(pool, upstream)
+    async with asyncio.timeout(5):
+        while first.usable:
+            await asyncio.sleep(0.01)
+    assert pool.take(upstream, repeatable=True) is None
 
 
 async def test_what_an_agent_says_unasked_ends_its_connection(
