@@ -1,8 +1,6 @@
 """Whether an upstream can be called, found by the very dialer that calls are made with."""
 
 import asyncio
-import os
-import socket
 import ssl
 
 from gateway.domain.errors import Denied, OperationError
@@ -10,6 +8,7 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
+from gateway.proxy.upstream.reasons import reason_of
 from gateway.services.diagnosis.upstreams import Unreached
 
 CONNECT_SECONDS = 5.0
@@ -55,15 +54,4 @@ async def _ended(gone: asyncio.Event) -> bool:
 
 
 def _why(problem: BaseException | None) -> Unreached:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return Unreached(f"its certificate is not believed ({problem.verify_message})", trust=True)
-    if isinstance(problem, ssl.SSLError):
-        return Unreached(f"no TLS handshake ({problem.reason or 'it was cut'})", trust=True)
-    if isinstance(problem, OperationError):
-        return Unreached(str(problem), trust=True)
-    if isinstance(problem, TimeoutError) or problem is None:
-        return Unreached(f"no connection within {CONNECT_SECONDS:.0f} s")
-    if isinstance(problem, OSError) and not isinstance(problem, socket.gaierror) and problem.errno:
-        # asyncio's own text is the address, which is told anyway.
-        return Unreached(os.strerror(problem.errno))
-    return Unreached(str(problem) or "no connection")
+    return Unreached(reason_of(problem), trust=isinstance(problem, (ssl.SSLError, OperationError)))

@@ -74,6 +74,7 @@ class Forwarder:
             await self._pass_on(exchange, outgoing, call, answer, health)
         except UpstreamLostError as lost:
             health.failed(self._balance.clock())
+            self._pool.say_why(upstream, lost)
             raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
         except CutError as cut:
             # It broke off before anything of it was passed on.

@@ -266,7 +266,9 @@ class UpstreamConnection(Stream):
         elif self._message is not None:
             self._end_body()
         if self._message is None:
-            lost = UpstreamLostError("The agent closed the connection.")
+            lost = UpstreamLostError("It ended the connection and answered nothing.")
+            # Over TLS it may have said why.
+            lost.__cause__ = exc
             self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
 
     def _end_body(self) -> None:

@@ -13,6 +13,7 @@ from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.race import first_of
+from gateway.proxy.upstream.reasons import ProxyError
 
 LONGEST_TUNNEL_HEAD = 8192
 # RFC 9110 section 9.3.6: any 2xx. Not every proxy gives a reason.
@@ -88,14 +89,10 @@ class Dialer:
         make: Make,
     ) -> UpstreamConnection:
         """RFC 9110 section 9.3.6: a tunnel, so that the proxy sees no request and no key."""
-        transport, tunnel = await first_of(
-            await self._names.find(proxy[0], seconds),
-            seconds,
-            lambda address: self._loop.create_connection(
-                lambda: _Tunnel(self._loop), address, proxy[1]
-            ),
-            lambda late: late[0].abort(),
-        )
+        try:
+            transport, tunnel = await self._to_proxy(proxy, seconds)
+        except OSError as problem:
+            raise ProxyError("the proxy cannot be reached") from problem
         try:
             host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
             place = f"{host}:{upstream.port}"
@@ -105,6 +102,18 @@ class Dialer:
         except BaseException:
             transport.abort()
             raise
+
+    async def _to_proxy(
+        self, proxy: tuple[str, int], seconds: float
+    ) -> tuple[asyncio.Transport, "_Tunnel"]:
+        return await first_of(
+            await self._names.find(proxy[0], seconds),
+            seconds,
+            lambda address: self._loop.create_connection(
+                lambda: _Tunnel(self._loop), address, proxy[1]
+            ),
+            lambda late: late[0].abort(),
+        )
 
     async def _take_over(
         self,

@@ -9,6 +9,7 @@ from gateway.log import log
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
+from gateway.proxy.upstream.reasons import reason_of
 
 # A name that leads elsewhere now, a new replica and a renewed certificate are for new connections:
 # under steady traffic none would ever be made.
@@ -54,7 +55,7 @@ class UpstreamPool:
         try:
             connection = await self._dialer.dial(upstream, seconds, make)
         except Denied as denied:
-            self._say_why(upstream, denied.__cause__)
+            self.say_why(upstream, denied.__cause__)
             raise
         self._open.add(connection)
         return connection
@@ -67,13 +68,12 @@ class UpstreamPool:
         else:
             connection.close()
 
-    def _say_why(self, upstream: Upstream, cause: BaseException | None) -> None:
+    def say_why(self, upstream: Upstream, cause: BaseException | None) -> None:
         """For operators: a caller is told no more than that it is so."""
         now = self._loop.time()
         if now >= self._quiet_until.get(upstream, 0.0):
             self._quiet_until[upstream] = now + SAID_AGAIN_SECONDS
-            reason = str(cause or "") or "no connection in time"
-            log.warning("upstream_unreachable", upstream=str(upstream), reason=reason)
+            log.warning("upstream_unreachable", upstream=str(upstream), reason=reason_of(cause))
 
     def close(self) -> None:
         for connection in list(self._open):
