@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from kubernetes_validate import validate
 
+from gateway.domain.settings import Settings
 from gateway.protocol.policy.read import read_policies
 from gateway.services.telemetry.traffic import Traffic
 
@@ -125,6 +127,18 @@ def test_kubernetes_takes_what_kustomize_makes(folder: str) -> None:
     assert {"Deployment", "Service", "ConfigMap", "NetworkPolicy"} <= kinds
     for one in made:
         validate(one, "1.31", strict=True)
+
+
+def test_a_pod_that_ends_is_sent_no_connections_any_more_once_it_takes_none() -> None:
+    made = objects((KUBERNETES / "base" / "gateway.yaml").read_text())
+    (deployment,) = (one for one in made if one["kind"] == "Deployment")
+    spec: Any = deployment["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep" and int(seconds) >= 5
+    (drain,) = (one.default for one in fields(Settings) if one.name == "drain")
+    assert int(seconds) + drain + 5 <= pod["terminationGracePeriodSeconds"]
 
 
 def test_the_policies_of_the_example_are_good() -> None:
