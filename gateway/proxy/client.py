@@ -12,6 +12,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
 from gateway.protocol.http.framing import Framing
+from gateway.protocol.http.mistaken import mistaken
 from gateway.proxy.caller import Caller
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox
@@ -246,11 +247,11 @@ class ClientConnection(Caller):
 
     def _unreadable(self, problem: HttpProcessingError, data: bytes) -> None:
         """RFC 9112 section 2.2: after what cannot be parsed, nothing on it can be trusted."""
-        bad = Denied(Code.BAD_REQUEST, close=True)
         if self._payload is not None:
             self.closing = True
-            self._payload.set_exception(bad)
+            self._payload.set_exception(Denied(Code.BAD_REQUEST, close=True))
             return
+        bad = Denied(Code.BAD_REQUEST, mistaken(data), close=True)
         if isinstance(problem, LineTooLong):
             in_headers = self._framing.is_in_headers(data, self._limits.max_line)
             code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG
