@@ -201,6 +201,19 @@ async def test_an_agent_that_answers_head_as_if_it_were_get_is_understood(
     assert scene.agent.connections == 2
 
 
+@pytest.mark.parametrize(("answer", "body"), [(HONEST, 6), (CHUNKED, 16)], ids=["sized", "chunks"])
+async def test_a_body_that_a_204_has_no_place_for_spoils_nobody_elses_answer(
+    scene: Scene, answer: bytes, body: int
+) -> None:
+    """It comes later than its head, when the next request is on its way."""
+    scene.agent.piece, scene.agent.cut = answer.replace(b"200 OK", b"204 X"), -body
+    told = await scene.one.world.call(scene.one.key, "/agents/echo/odd/n00000")
+    assert (told.status, told.body) == (204, b"")
+    again = await scene.other.ask("/honest/h00000")
+    assert again is not None and again.body == b"h00000"
+    assert scene.agent.connections == 2
+
+
 @pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES.keys())
 async def test_an_answer_before_the_upload_ended_ends_the_connection_to_the_agent(
     scene: Scene, piece: bytes

@@ -214,6 +214,8 @@ class UpstreamConnection(Stream):
             self._spoiled = True
         else:
             self._message, self._payload = message, payload
+            # The body that it has no place for may yet come.
+            self._spoiled = self._spoiled or (message.code == 204 and _promises_body(message))
             if not self._answer.done():
                 self._answer.set_result((message, payload))
 
@@ -302,6 +304,10 @@ class UpstreamConnection(Stream):
             self._payload.set_exception(CutError(str(error)))
         self._spoiled = True
         self.drop()
+
+
+def _promises_body(message: RawResponseMessage) -> bool:
+    return message.chunked or message.headers.get("Content-Length", "0") != "0"
 
 
 def _holds_more(parser: HttpResponseParser) -> bool:
