@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
-from gateway.crypto.tls import load_chain, server_context, stamps
+from gateway.crypto.tls import server_context, stamps
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits, ServerTls
 from gateway.log import log
@@ -48,9 +48,9 @@ class Certificate:
         if now == self._stamps:
             return
         try:
-            # Tried apart first: half a pair loaded into the context in use would break it.
-            server_context(self._files.cert, self._files.key)
-            load_chain(self.context, self._files.cert, self._files.key)
+            # A new one: a context keeps a certificate for each kind of key, and loaded into the one
+            # in use an RSA certificate would stand behind the ECDSA one before it.
+            self.context = server_context(self._files.cert, self._files.key)
         except OperationError as problem:
             log.warning("certificate_refused", reason=str(problem))
         else:
@@ -105,7 +105,7 @@ class Listener:
             )
         shared, most = bool(self._given), self._limits.max_connections
         self._acceptors = [
-            Acceptor(one, self._accept, self._tls(), most=most, shared=shared)
+            Acceptor(one, self._accept, self._tls, most=most, shared=shared)
             for one in self._given or await bound(self._address)
         ]
         try:

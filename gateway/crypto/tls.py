@@ -19,7 +19,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
     except (OSError, ValueError) as problem:
         raise OperationError(f"{tls.ca}: {_reason(problem)}") from None
     if tls.cert:
-        load_chain(context, tls.cert, tls.key)
+        _load_chain(context, tls.cert, tls.key)
     context.set_alpn_protocols(ALPN)
     return context
 
@@ -27,13 +27,13 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
 def server_context(cert: str, key: str) -> ssl.SSLContext:
     """For a listener; OperationError names the file that is no good."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    load_chain(context, cert, key)
+    _load_chain(context, cert, key)
     context.set_alpn_protocols(ALPN)
     return context
 
 
-def load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
-    """Certificate and key, from the next handshake on; OperationError where they are no pair."""
+def _load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Certificate and key; OperationError where they are no pair."""
     try:
         # Without this an encrypted key would ask on the terminal and wait for ever.
         context.load_cert_chain(cert, key, password=_no_password)

@@ -19,8 +19,8 @@ _STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """Makes a connection of whatever comes in on one socket. `most`: TLS handshakes under way;
-    beyond it the oldest one ends.
+    """Makes a connection of whatever comes in on one socket. `tls`: what a handshake that begins
+    now takes; empty: none is made. `most`: of them under way; beyond it the oldest one ends.
 
     `shared`: other processes accept on it too. Event loops take all that waits, so of 32
     connections opened at once one of two idle workers got nearly all. Here one is taken, then a
@@ -32,7 +32,7 @@ class Acceptor:
         self,
         listening: socket.socket,
         accept: Callable[[], asyncio.Protocol],
-        tls: dict[str, Any],
+        tls: Callable[[], dict[str, Any]],
         *,
         most: int,
         shared: bool,
@@ -88,12 +88,13 @@ class Acceptor:
 
     def _open(self, taken: socket.socket) -> None:
         taken.setblocking(False)
-        if self._tls and len(self._opening) >= self._most:
+        tls = self._tls()
+        if tls and len(self._opening) >= self._most:
             # Nobody needs as long as it has had.
             oldest = next(iter(self._opening))
             del self._opening[oldest]
             oldest.cancel()
-        task = self._loop.create_task(self._opened(taken))
+        task = self._loop.create_task(self._opened(taken, tls))
         self._opening[task] = None
         task.add_done_callback(partial(self._ended, taken))
 
@@ -103,10 +104,10 @@ class Acceptor:
             # It may not even have begun.
             taken.close()
 
-    async def _opened(self, taken: socket.socket) -> None:
+    async def _opened(self, taken: socket.socket, tls: dict[str, Any]) -> None:
         try:
             taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(self._accept, taken, **self._tls)
+            await self._loop.connect_accepted_socket(self._accept, taken, **tls)
         except OSError:
             # Gone before it was there, or no TLS, which is its own affair.
             with suppress(OSError):

@@ -29,9 +29,14 @@ def files(tmp_path: Path, authority: trustme.CA) -> ServerTls:
     return made
 
 
-def issue(authority: trustme.CA, files: ServerTls, name: str) -> None:
+def issue(
+    authority: trustme.CA,
+    files: ServerTls,
+    name: str,
+    kind: trustme.KeyType = trustme.KeyType.ECDSA,
+) -> None:
     """A new certificate in place of the old one, by rename, as a renewal would do it."""
-    issued = authority.issue_cert(name)
+    issued = authority.issue_cert(name, key_type=kind)
     for pem, path in ((issued.cert_chain_pems[0], files.cert), (issued.private_key_pem, files.key)):
         draft = Path(f"{path}.draft")
         pem.write_to_path(str(draft))
@@ -115,11 +120,13 @@ async def test_handshakes_that_do_not_go_on_keep_nobody_out(
                 one.cancel()
 
 
+@pytest.mark.parametrize("kind", trustme.KeyType, ids=lambda kind: kind.name)
 async def test_a_renewed_certificate_is_shown_from_the_next_handshake_on(
-    secure: World, authority: trustme.CA, files: ServerTls
+    secure: World, authority: trustme.CA, files: ServerTls, kind: trustme.KeyType
 ) -> None:
+    """Also where its key is of another kind than the one before."""
     assert await shown(secure, authority) == "localhost"
-    issue(authority, files, "renewed.test")
+    issue(authority, files, "renewed.test", kind)
     async with asyncio.timeout(20):
         while await shown(secure, authority) != "renewed.test":
             await asyncio.sleep(0.05)
