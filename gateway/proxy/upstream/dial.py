@@ -12,8 +12,8 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.names import Names
-from gateway.proxy.upstream.race import first_of
 from gateway.proxy.upstream.reasons import ProxyError
+from gateway.race import first_of
 
 LONGEST_TUNNEL_HEAD = 8192
 # RFC 9110 section 9.3.6: any 2xx. Not every proxy gives a reason.

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
@@ -17,6 +17,7 @@ from gateway.store.admission import Lines
 from gateway.store.connections.cluster import ClusterClient, cluster_client, masters
 from gateway.store.connections.failures import translated
 from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.connections.named import reaching
 from gateway.store.connections.sentinel import MasterLine, master_client, master_pool, sentinels_of
 from gateway.store.connections.slots import ClusterLines
 from gateway.store.connections.urls import Kind, read_url
@@ -52,7 +53,9 @@ async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
             async with cluster_client(url, options) as client:
                 yield client
             return
-        client = Redis.from_url(found.url or "", **options)
+        kind = reaching(url.options.get("connection_class", Connection))
+        pool = ConnectionPool(**{**options, **url.options, "connection_class": kind})
+        client = Redis.from_pool(pool)
         try:
             yield client
         finally:
@@ -101,7 +104,7 @@ async def connections(settings: StoreSettings) -> AsyncIterator[Callable[[], Con
 def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
     """Makes new, not yet connected connections to the one node that the URL names."""
     given = dict(read_url(settings.url or "").options)
-    kind = cast(Callable[..., Connection], given.pop("connection_class", Connection))
+    kind = reaching(given.pop("connection_class", Connection))
     options = {**given, **_plain(settings)}
     return lambda: kind(**options)
 

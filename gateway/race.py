@@ -7,13 +7,14 @@ from typing import TypeVar
 # As curl and browsers have it: who is alive has mostly answered by then.
 HEAD_START = 0.25
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
 async def first_of(
-    addresses: Sequence[str],
+    addresses: Sequence[A],
     seconds: float,
-    connect: Callable[[str], Awaitable[T]],
+    connect: Callable[[A], Awaitable[T]],
     drop: Callable[[T], object],
 ) -> T:
     """The first connection that comes about; the last failure where none does. The next address is
@@ -46,7 +47,7 @@ async def first_of(
     raise problem or OSError("there is no address")
 
 
-async def _attempt(connect: Callable[[str], Awaitable[T]], address: str) -> T:
+async def _attempt(connect: Callable[[A], Awaitable[T]], address: A) -> T:
     return await connect(address)
 
 

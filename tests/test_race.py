@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.proxy.upstream.race import first_of
+from gateway.race import first_of
 
 # Nobody in these tests is waited for so long.
 LONG = 600.0
@@ -38,7 +38,7 @@ async def test_while_the_first_may_still_answer_no_other_is_asked() -> None:
 
 
 async def test_one_who_refuses_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.proxy.upstream.race.HEAD_START", LONG)
+    monkeypatch.setattr("gateway.race.HEAD_START", LONG)
     network = Network("refusing 1", "refusing 2", "a", "b")
     network.answers["a"].set()
     assert await network.first() == "a"

@@ -1,0 +1,58 @@
+"""Connections to a Redis by its name: to whichever of its addresses answers first."""
+
+import asyncio
+import math
+import socket
+from typing import Any
+
+from redis.asyncio import Connection, SSLConnection
+
+from gateway.race import first_of
+
+_Found = tuple[Any, Any, int, str, Any]
+
+
+class NamedConnection(Connection):
+    """redis-py asks the addresses one after the other, within the time for all: behind one that
+    does not answer, no other would ever be asked."""
+
+    _socket: socket.socket | None = None
+
+    async def _connect(self) -> None:
+        seconds = self.socket_connect_timeout
+        async with asyncio.timeout(seconds):
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            self._socket = await first_of(found, seconds or math.inf, _connected, _close)
+            await super()._connect()  # type: ignore[no-untyped-call]
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        """Of asyncio's `open_connection`."""
+        given = {**super()._connection_arguments(), "sock": self._socket}
+        host, _ = given.pop("host"), given.pop("port")
+        return given | ({"server_hostname": host} if "ssl" in given else {})
+
+
+class NamedTlsConnection(NamedConnection, SSLConnection):
+    pass
+
+
+def reaching(kind: type[Connection]) -> type[Connection]:
+    """As redis-py's `kind`, if that goes by a name."""
+    return {Connection: NamedConnection, SSLConnection: NamedTlsConnection}.get(kind, kind)
+
+
+async def _connected(found: _Found) -> socket.socket:
+    family, kind, protocol, _, address = found
+    opened = socket.socket(family, kind, protocol)
+    opened.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(opened, address)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _close(late: socket.socket) -> None:
+    late.close()
