@@ -68,7 +68,12 @@ class Forwarder:
             except UpstreamLostError:
                 if not (connection.reused and outgoing.repeatable):
                     raise
-                connection = await self._pool.connect(upstream, outgoing.agent.timeouts.connect)
+                health.busy -= 1
+                # Nobody's, so that whoever cannot be reached now has failed once and not twice.
+                health = Health(busy=1)
+                upstream, connection = await self._acquire(outgoing, upstreams, kept=False)
+                health = self._balance.health(upstream)
+                health.busy += 1
                 call = Call(exchange, outgoing, upstream, connection)
                 answer = await call.answer()
             await self._pass_on(exchange, outgoing, call, answer, health)
@@ -91,16 +96,17 @@ class Forwarder:
                 self._settle(call)
 
     async def _acquire(
-        self, outgoing: Outgoing, upstreams: Sequence[Upstream]
+        self, outgoing: Outgoing, upstreams: Sequence[Upstream], *, kept: bool = True
     ) -> tuple[Upstream, UpstreamConnection]:
-        """A connection to the first of `upstreams`. Where none can be had, the next one is asked:
-        nothing has been sent yet, so nothing can happen twice."""
+        """A connection to the first of `upstreams`, maybe one that was `kept`. Where none can be
+        had, the next one is asked: nothing has been sent, or nothing that may not be sent twice,
+        so nothing can happen twice."""
         agent = outgoing.agent
         unreachable = Denied(Code.UPSTREAM_UNREACHABLE)
         for upstream in upstreams:
-            kept = self._pool.take(upstream, repeatable=outgoing.repeatable)
-            if kept is not None:
-                return upstream, kept
+            waiting = self._pool.take(upstream, repeatable=outgoing.repeatable) if kept else None
+            if waiting is not None:
+                return upstream, waiting
             health = self._balance.health(upstream)
             # Or one that does not even refuse would be the least busy, and all would wait for it.
             health.busy += 1

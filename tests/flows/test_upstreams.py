@@ -97,6 +97,27 @@ async def test_where_one_upstream_is_down_the_other_answers_everything(
         assert (answer.status, answer.body) == (200, b"alive")
 
 
+async def test_where_one_upstream_has_died_what_was_on_its_way_there_is_asked_of_the_other(
+    world: World, stack: AsyncExitStack
+) -> None:
+    """Where it may be sent twice, and a kept connection turns out to be dead."""
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndying")
+        server.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    server = await asyncio.start_server(die, "127.0.0.1", 0)
+    port = await stack.enter_async_context(agent_app(named("alive")))
+    world.serve(world.agent(upstreams=(at(server.sockets[0].getsockname()[1]), at(port))))
+    key = await world.issue()
+    answers = [await world.call(key) for _ in range(6)]
+    assert [answer.status for answer in answers] == [200] * 6
+    assert Counter(answer.body for answer in answers) == {b"dying": 1, b"alive": 5}
+
+
 @pytest.fixture
 def mute() -> Iterator[int]:
     """A port where connections are neither taken nor refused: all places to wait are taken."""
