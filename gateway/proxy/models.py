@@ -16,6 +16,7 @@ from gateway.protocol.models.request import (
     ModelPath,
     Prompt,
     catalogue,
+    check_query,
     entry,
     read_path,
     read_prompt,
@@ -72,13 +73,14 @@ class Models:
             return None
         if head.method != "POST" or not asked.is_call:
             return locate_no_model(asked)
+        check_query(head.target.query)
         body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
         prompt, telling = await self._large.do(
             caller.key_id, len(body), _read, asked, head.headers, body
         )
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
-        return locate_model(asked, prompt.model, policies)
+        return locate_model(asked, prompt.model, policies, prompt.beside)
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""

@@ -411,6 +411,35 @@ async def test_a_scope_for_one_model_does_nothing_else_with_the_providers_secret
     assert one.arrived == []
 
 
+OTHERS = [
+    {"fallbacks": [{"model": "qwen-max"}]},
+    {"models": ["qwen-max"]},
+    {"tools": [{"type": "image_generation", "model": "qwen-max"}]},
+]
+
+
+@pytest.mark.parametrize("others", OTHERS, ids=["fallbacks", "models", "tools"])
+async def test_a_scope_for_one_model_is_none_for_others_that_the_body_names(
+    others: dict[str, Any], world: World, key: Key, one: Backend
+) -> None:
+    path = "/models/v1/chat/completions"
+    body = json.dumps({"model": "local", **others})
+    mine = await world.issue("models/local")
+    refused = await world.call(mine, path, "POST", data=body)
+    assert (refused.status, refused.code) == (403, "scope_denied")
+    assert refused.json["error"]["required_scope"] == "models/qwen-max:invoke"
+    for name in ("nothing", "gpt-4"):
+        # The provider knows what is renamed here by another name, or as another model.
+        refused = await world.call(key, path, "POST", data=body.replace("qwen-max", name))
+        assert (refused.status, refused.code) == (404, "not_found")
+    refused = await world.call(key, f"{path}?model=qwen-max", "POST", data=body)
+    assert (refused.status, refused.code) == (400, "bad_request")
+    assert one.arrived == []
+    both = await world.issue("models/local", "models/qwen-max")
+    assert (await world.call(both, f"{path}?api-version=1", "POST", data=body)).status == 200
+    assert json.loads(one.last.body) == {"model": "local", **others}
+
+
 async def test_what_is_no_call_of_a_model_is_refused_before_its_body_is_read(
     world: World, key: Key
 ) -> None:

@@ -1,6 +1,7 @@
 """Which model a request asks for, and in whose dialect."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -9,6 +10,7 @@ from gateway.domain.keys.scopes import is_name
 from gateway.domain.policies.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, field
+from gateway.protocol.http.query import names_of
 from gateway.protocol.http.request import Header, refused
 from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
@@ -42,6 +44,12 @@ _MODEL = frozenset({"model"})
 _NO_MODEL = (
     "The body has to be a JSON object, or a form, whose 'model' names a model of the gateway."
 )
+MOST_BESIDE = 8
+_NO_NAME = (
+    "What the body names beside 'model', to answer in its place or for tools to ask, has to be "
+    f"models by their names, {MOST_BESIDE} at most: each needs its scope."
+)
+_NOT_IN_QUERY = "The model is named in the body alone: leave 'model' out of the query."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,11 @@ class ModelPath:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What is asked of a model. `members`: of the JSON object that it is; none where it is a
-    form."""
+    form. `beside`: further models that it names."""
 
     model: str
     members: Mapping[str, Any]
+    beside: tuple[str, ...] = ()
 
 
 def read_path(path: bytes) -> ModelPath:
@@ -82,6 +91,12 @@ def read_path(path: bytes) -> ModelPath:
     return ModelPath(dialect, rest)
 
 
+def check_query(query: bytes) -> None:
+    """Denied(bad_request) where the query names a model too: some providers go by that one."""
+    if any(_MODEL & names_of(item) for item in re.split(b"[&;]", query[1:])):
+        raise refused(_NOT_IN_QUERY)
+
+
 def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
     """Denied(bad_request) where the body names no model."""
     boundary = boundary_of(headers)
@@ -89,7 +104,7 @@ def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
     name = members.get("model") if boundary is None else field(body, boundary, "model")
     if not isinstance(name, str) or not is_name(name):
         raise refused(_NO_MODEL)
-    return Prompt(name, members)
+    return Prompt(name, members, _beside(members))
 
 
 def sent_as_read(headers: Iterable[Header]) -> list[Header]:
@@ -100,6 +115,34 @@ def sent_as_read(headers: Iterable[Header]) -> list[Header]:
         return headers
     others = [header for header in headers if header[0].lower() != b"content-type"]
     return [*others, (b"Content-Type", b"application/json")]
+
+
+def _beside(members: Mapping[str, Any]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for name in _named_beside(members):
+        if name is None:
+            continue
+        if not isinstance(name, str) or not is_name(name) or len(found) == MOST_BESIDE:
+            raise refused(_NO_NAME)
+        found[name] = None
+    return tuple(found)
+
+
+def _named_beside(members: Mapping[str, Any]) -> Iterator[object]:
+    """What may answer in place of the model, at Anthropic and at routers of others, and what tools
+    of the provider's own ask."""
+    for name, value in members.items():
+        kind = name.casefold()
+        if kind == "tools" and isinstance(value, list):
+            yield from (one for tool in value for one in _models_in(tool))
+        elif kind == "models" or kind.endswith("fallbacks"):
+            for one in value if isinstance(value, list) else (value,):
+                yield from _models_in(one) if isinstance(one, dict) else (one,)
+
+
+def _models_in(entry: object) -> Iterator[object]:
+    if isinstance(entry, dict):
+        yield from (value for name, value in entry.items() if name.casefold() in _MODEL)
 
 
 def _in_json(body: bytes) -> dict[str, Any]:

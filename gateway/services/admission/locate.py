@@ -5,6 +5,7 @@ from dataclasses import field
 from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.facts import fact
 from gateway.domain.keys.scopes import SOME, Scope
+from gateway.domain.policies.references import Template
 from gateway.domain.policies.routes import Allowed, Route, RoutePath, Tried, decide
 from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
@@ -97,15 +98,31 @@ def locate_tools(
     return Located(agent, b"", denied=denied, required=scope_of(agent.name, rpc))
 
 
-def locate_model(asked: ModelPath, name: str, policies: Policies) -> Located:
-    """Where a call of the model `name` goes, at a path where models are called."""
+def locate_model(
+    asked: ModelPath, name: str, policies: Policies, beside: tuple[str, ...] = ()
+) -> Located:
+    """Where a call of the model `name` goes, at a path where models are called. `beside`: further
+    ones that it may use, at the same provider."""
     model, denied = policies.models.get(name), None
     if model is None:
         denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
     elif model.dialect is not asked.dialect and model.dialect is not None:
         denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
+    elif strange := [one for one in beside if not _is_asked_for(one, policies)]:
+        said = f"The body names the model {strange[0]!r} too, which the gateway asks nobody for."
+        denied = Denied(Code.NOT_FOUND, said)
     scope = Scope("models", name, DEFAULT_ACTION)
-    return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope)
+    # What is not there must not fill what is remembered of places.
+    also = tuple(Scope("models", one, DEFAULT_ACTION) for one in beside if denied is None)
+    return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope, also=also)
+
+
+def _is_asked_for(name: str, policies: Policies) -> bool:
+    """Whether a provider is asked for a model by this very name: one that is renamed is another
+    model there."""
+    model = policies.models.get(name)
+    inject = None if model is None else model.inject
+    return inject is not None and ("model", Template((name,))) in inject.body
 
 
 def locate_no_model(asked: ModelPath) -> Located:

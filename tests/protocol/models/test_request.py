@@ -6,7 +6,13 @@ import pytest
 
 from gateway.domain.errors import Denied
 from gateway.domain.policies.services import Dialect
-from gateway.protocol.models.request import read_path, read_prompt, sent_as_read
+from gateway.protocol.models.request import (
+    MOST_BESIDE,
+    check_query,
+    read_path,
+    read_prompt,
+    sent_as_read,
+)
 
 UNCLEAR = [
     pytest.param(b'{"model": "cheap", "model": "dear"}', id="named twice"),
@@ -38,6 +44,53 @@ def test_a_body_that_two_readers_could_take_differently_is_refused(body: bytes) 
 def test_the_model_of_a_body_is_the_one_that_it_names() -> None:
     body = b'{"messages": [{"role": "user", "content": "model"}], "model": "cheap", "n": 1.5}'
     assert read_prompt(body).model == "cheap"
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"fallbacks": [{"model": "dear", "max_tokens": 1}, {"model": "b"}]}, ("dear", "b")),
+        ({"fallbacks": ["dear", "dear"]}, ("dear",)),
+        ({"Context_Window_Fallbacks": [{"Model": "dear"}]}, ("dear",)),
+        ({"models": ["dear"]}, ("dear",)),
+        ({"models": "dear"}, ("dear",)),
+        ({"tools": [{"type": "advisor_20260301", "name": "advisor", "model": "dear"}]}, ("dear",)),
+        ({"tools": [{"type": "function", "function": {"name": "model"}}, {"model": None}]}, ()),
+        ({"fallbacks": None, "models": [], "tools": None}, ()),
+        ({"messages": [{"models": ["dear"]}], "metadata": {"fallbacks": ["dear"]}}, ()),
+    ],
+)
+def test_what_may_answer_in_its_place_or_is_asked_by_tools_is_named_too(
+    more: dict[str, object], named: tuple[str, ...]
+) -> None:
+    assert read_prompt(json.dumps({"model": "cheap", **more}).encode()).beside == named
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"fallbacks": "the default"},
+        {"fallbacks": [["dear"]]},
+        {"fallbacks": [1]},
+        {"models": ["openai/dear"]},
+        {"models": {"model": {}}},
+        {"tools": [{"model": ["dear"]}]},
+        {"models": [f"m{i}" for i in range(MOST_BESIDE + 1)]},
+    ],
+)
+def test_further_models_are_named_by_name_or_the_body_is_refused(more: dict[str, object]) -> None:
+    with pytest.raises(Denied, match="each needs its scope"):
+        read_prompt(json.dumps({"model": "cheap", **more}).encode())
+
+
+@pytest.mark.parametrize(
+    "query", ["?model=dear", "?a=1&MODEL", "?mod%65l=dear", "?a=1;model=dear", "?model[]=dear"]
+)
+def test_no_model_is_named_in_a_query(query: str) -> None:
+    with pytest.raises(Denied, match="in the body alone"):
+        check_query(query.encode())
+    check_query(b"?api-version=1&models=2&a=model")
+    check_query(b"")
 
 
 @pytest.mark.parametrize("name", ["", "*", "a/b", "-x", "x" * 129, "cheap ", "a:b", "\u212a"])
