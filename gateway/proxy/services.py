@@ -7,7 +7,7 @@ from gateway.crypto.signing import prepare
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
-from gateway.protocol.inject import check_look_alikes, with_fields
+from gateway.protocol.inject import check_look_alikes, check_parameters, with_fields
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.large import Large
@@ -56,6 +56,7 @@ class Services:
         if injected is None:
             injected = await self._injector.values(agent, inject, user)
         check_look_alikes(outgoing.head.headers, injected.newest.names)
+        check_parameters(outgoing.head.target.query, injected.newest.query)
         body = None
         if errand is not None:
             errand.check(injected)

@@ -57,7 +57,7 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     key = await world.issue("services/crm")
     answer = await world.call(
         None,
-        "/services/crm/x?a=1&api_key=mine&API%5Fkey=mine&b=%26&api%5fkey",
+        "/services/crm/x?a=1&api_key=mine&API%5Fkey=mine&b=%26&api%5fkey&api_key[]=mine",
         "POST",
         headers={
             "X-API-Key": key.text,
@@ -76,13 +76,18 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     assert json.loads(arrived.body) == {"secret": "crm-secret-1", "n": 12345678901234567890123}
     assert arrived.headers["content-length"] == [str(len(arrived.body))]
     part = '--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
-    sent = [("secret", "mine"), ("Secret", "mine"), ("\u017fecret", "mine"), ("more", "kept")]
+    mine = ("secret", "Secret", "\u017fecret", "secret[]")
+    sent = [*((name, "mine") for name in mine), ("more", "kept")]
     form = "".join(part % field for field in sent) + "--B--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=B"}
     answer = await world.call(key, "/services/crm/x", "POST", headers, form)
     assert answer.status == 200
     ours = [("secret", "crm-secret-1"), ("more", "kept")]
     assert there.last.body.decode() == "".join(part % field for field in ours) + "--B--\r\n"
+    seen = len(there.arrived)
+    refused = await world.call(key, "/services/crm/x?a=1;api_key=mine", "POST", headers, form)
+    assert (refused.status, refused.code) == (400, "bad_request")
+    assert len(there.arrived) == seen
 
 
 async def test_a_look_alike_of_a_header_that_is_put_in_is_refused(

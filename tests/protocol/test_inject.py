@@ -7,6 +7,7 @@ import pytest
 from gateway.domain.errors import Denied
 from gateway.protocol.inject import (
     check_look_alikes,
+    check_parameters,
     names_of,
     with_fields,
     with_headers,
@@ -36,13 +37,33 @@ def test_a_name_that_another_reader_takes_for_one_that_is_put_in_is_refused() ->
 
 
 @pytest.mark.parametrize(
-    "item", ["key=theirs", "Key=theirs", "KEY", "%6bey=theirs", "%4B%45y=theirs", "key=", "k%65y"]
+    "item",
+    [
+        *("key=theirs", "Key=theirs", "KEY", "%6bey=theirs", "%4B%45y=theirs", "key=", "k%65y"),
+        *("key[]=theirs", "key%5B0%5D=theirs", "KEY[a][b]", "key;a=1", "key=theirs;a=1"),
+    ],
 )
 def test_of_a_parameter_that_is_put_in_no_other_spelling_is_left(item: str) -> None:
     query = f"?a=%2f+b&{item}&&monkey=1&{item}".encode()
     for name in ("key", "Key"):
         put_in = f"?a=%2f+b&monkey=1&{name}=ours".encode()
         assert with_query(query, [(name, "ours")]) == put_in
+
+
+def test_behind_a_semicolon_there_is_none_that_some_would_read_first() -> None:
+    put_in = [("key", "ours")]
+    for query in (b"?a=1;key=theirs", b"?;key", b"?b&a=1;b;K%65y[]=theirs&c"):
+        with pytest.raises(Denied, match="%3B"):
+            check_parameters(query, put_in)
+        check_parameters(query, [])
+    for query in (b"", b"?a=1;b=2", b"?key=theirs;key=theirs", b"?a=1%3Bkey=2", b"?a=;monkey=1"):
+        check_parameters(query, put_in)
+
+
+def test_a_name_that_is_one_of_a_list_is_found_as_it_is_written() -> None:
+    put_in = [("filter[account]", "ours")]
+    found = with_query(b"?filter[account]=a&filter%5bACCOUNT%5d=b&filter[x]=c&filter=d", put_in)
+    assert found == b"?filter[x]=c&filter=d&filter%5Baccount%5D=ours"
 
 
 def test_a_name_with_a_blank_is_found_as_forms_spell_it() -> None:

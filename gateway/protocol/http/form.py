@@ -47,7 +47,9 @@ def field(body: bytes, boundary: bytes, name: str) -> str | None:
 
 
 def _is_like(part: bytes, name: str) -> bool:
-    return part.decode("utf-8", "replace").casefold() == name
+    found = part.decode("utf-8", "replace").casefold()
+    # To some, what `a[]` holds goes into `a`.
+    return name in (found, found.partition("[")[0])
 
 
 def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, str]]) -> bytes:
