@@ -177,6 +177,8 @@ async def test_what_the_agent_says_for_one_hop_or_of_other_places_goes_no_furthe
         *("Connection: X-Hop, keep-alive", "X-Hop: 1", "Keep-Alive: timeout=9", "Upgrade: h2c"),
         *("Proxy-Authenticate: Basic", "Proxy-Connection: close", "Trailer: X-T", "TE: trailers"),
         *('Alt-Svc: h3="evil.example:443"', "Service-Worker-Allowed: /"),
+        'NEL: {"report_to": "r", "max_age": 9, "success_fraction": 1}',
+        'Report-To: {"group": "r", "endpoints": [{"url": "https://evil.example"}]}',
         *("X-Kept: yes", "Content-Length: 2"),
     )
     head = "\r\n".join(("HTTP/1.1 200 OK", *lines, "", ""))

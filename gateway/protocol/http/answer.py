@@ -121,8 +121,9 @@ class _Fate(Enum):
 
 _PASSED = _Fate.PASSED
 # Agents share an origin with the page where users enter their credentials: a worker of one, allowed
-# for all of it, would see what is entered there.
-_OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed"}
+# for all of it, would see what is entered there, and what browsers report of requests names its
+# one-time links.
+_OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed", b"nel", b"report-to"}
 _OURS = {b"x-request-id", b"request-id"}
 _FATES = dict.fromkeys(HOP_BY_HOP | _OURS | _OF_THE_ORIGIN, _Fate.DROPPED)
 _FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
