@@ -80,7 +80,7 @@ class Connect:
         _check_origin(head)
         body = await read_whole(exchange, LONGEST_FORM, expects=b"expect" in head.fields)
         form = read_form_or_deny(body, link)
-        used = await self._links.use(token, session)
+        used = await self._links.use(token, link, session)
         if used is None:
             _refuse(exchange, lang)
             return

@@ -94,6 +94,16 @@ async def test_a_look_does_not_use_a_link_and_a_form_that_is_sent_does(world: Wo
     assert (await get(world, path, Cookie="gateway_connect=" + "x" * 32)).status == 404
 
 
+async def test_no_browser_brings_the_session_of_a_link_along(world: World) -> None:
+    """Whoever can set cookies for this host, as an agent of its can, would know it."""
+    path, planted = await new_link(world), f"gateway_connect={'A' * 32}"
+    saved = await post(world, path, f"name=crm&field.value={VALUE}", Cookie=planted)
+    assert saved.status == 200 and cookie_of(saved) != planted
+    assert (await get(world, path, Cookie=planted)).status == 404
+    again = await post(world, path, "name=crm&action=remove", Cookie=cookie_of(saved))
+    assert again.status == 200 and cookie_of(again) == cookie_of(saved)
+
+
 async def test_a_cookie_of_backslashes_costs_a_stranger_more_than_the_gateway(world: World) -> None:
     """It took readers of quoted cookies the square of its length: 0.2 s of everybody's each."""
     cookie = 'a="' + "\\a" * 4000 + '"'

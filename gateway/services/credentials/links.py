@@ -77,9 +77,10 @@ class Links:
             return link
         return link if session and hmac.compare_digest(link.session, _digest(session)) else None
 
-    async def use(self, token: str, session: str) -> str | None:
-        """The session whose link it is from now on; None: it is another's already."""
-        session = session or self._draw(TOKEN_LENGTH)
+    async def use(self, token: str, link: Link, session: str) -> str | None:
+        """The session whose link it is from now on; None: it is another's already. It is a new one
+        at first: what a browser comes with may have been planted there."""
+        session = session if link.session else self._draw(TOKEN_LENGTH)
         return session if await self._store.use(_digest(token), _digest(session)) else None
 
 
