@@ -4,8 +4,19 @@ The standard library's reader takes 180 ms of everybody's time for 8 KB of backs
 CVE-2024-7592), from whoever sends them.
 """
 
+# What the names of those of the gateway's own pages begin with.
+_OWN = (b"gateway_console", b"gateway_connect")
+
 
 def read_cookies(header: str) -> dict[str, str]:
     """By name; of two with the same name the last one."""
     pairs = (item.partition("=") for item in header.split(";"))
     return {name.strip(): value.strip() for name, mark, value in pairs if mark}
+
+
+def of_others(header: bytes) -> bytes:
+    """Without those of the gateway's own pages: browsers send them to all ports of a host, and an
+    agent that has the host would be shown who is signed in."""
+    items = header.split(b";")
+    kept = [item for item in items if not item.lstrip().startswith(_OWN)]
+    return header if len(kept) == len(items) else b";".join(kept).strip()

@@ -116,11 +116,12 @@ class AdminDoor:
                 return b""
             return await read_whole(exchange, most, expects=b"expect" in head.fields)
 
+        cookies = {b"cookie": head.fields.get(b"cookie", b"")}
         return AdminRequest(
             head.method,
             head.target.path.decode("ascii"),
             head.target.query,
-            {name.lower(): value for name, value in head.headers},
+            {name.lower(): value for name, value in head.headers} | cookies,
             request_id,
             exchange.client.hop.scheme == "https",
             head.authority.decode("ascii", "replace"),

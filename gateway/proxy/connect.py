@@ -153,7 +153,7 @@ def _check_origin(head: RequestHead) -> None:
 
 def _field(head: RequestHead, name: bytes) -> str:
     found = next((value for own, value in head.headers if own.lower() == name), b"")
-    return (found or head.fields.get(name, b"")).decode("latin-1")
+    return head.fields.get(name, found).decode("latin-1")
 
 
 def _page(status: int, body: bytes, *more: tuple[str, str]) -> Reply:

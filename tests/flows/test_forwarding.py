@@ -106,6 +106,22 @@ async def test_a_host_of_its_own_leads_to_an_agent_with_nothing_cut(world: World
     assert b"<h1>" in link.body
 
 
+async def test_an_agent_that_has_the_host_is_not_shown_who_is_signed_in_to_the_console(
+    world: World,
+) -> None:
+    """Browsers tell hosts apart and not ports: what is under /console/ here gets its cookie."""
+    world.serve(world.agent(hosts=("gw.example.com",)))
+    key = await world.issue()
+    for sent, passed in (
+        ("gateway_console=token; a=1", ["a=1"]),
+        ("gateway_console=token", []),
+        ("a=1; b=2", ["a=1; b=2"]),
+    ):
+        headers = {"Host": "gw.example.com", "Cookie": sent}
+        answer = await world.call(key, "/console/x", headers=headers)
+        assert answer.received.get("cookie", []) == passed
+
+
 async def test_the_host_is_the_agents_unless_preserved(world: World) -> None:
     key = await world.issue()
     own = f"127.0.0.1:{world.agent_port}"

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from gateway.protocol.cookies import read_cookies
+from gateway.admin.console import console, session
+from gateway.protocol import connect_page
+from gateway.protocol.cookies import of_others, read_cookies
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,14 @@ from gateway.protocol.cookies import read_cookies
 )
 def test_cookies_are_told_by_name(header: str, read: dict[str, str]) -> None:
     assert read_cookies(header) == read
+
+
+@pytest.mark.parametrize("own", [session.COOKIE, console.LANGUAGE, connect_page.COOKIE])
+def test_those_of_the_gateways_own_pages_are_nobody_elses(own: str) -> None:
+    assert of_others(f"{own}=x".encode()) == b""
+    assert of_others(f"a=1;{own}=x; b = 2;  {own} =y".encode()) == b"a=1; b = 2"
+    for kept in (f"a={own}; x_{own}=1;;b".encode(), b"", b" a=1 ;"):
+        assert of_others(kept) == kept
 
 
 @pytest.mark.parametrize("junk", ["\\a", "\\", '\\"', '"', ";", "=;", "a=b; "])

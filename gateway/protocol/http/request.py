@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.key import contains_key, masked
 from gateway.domain.keys.record import is_user_id
+from gateway.protocol.cookies import of_others
 from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.framing import MOST_DIGITS
 from gateway.protocol.http.header_names import (
@@ -134,16 +135,23 @@ def _only_once(head: RequestHead, lower: bytes) -> None:
 
 
 def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
-    fields = head.fields
+    fields, between = head.fields, b", "
     if lower == b"cookie":
-        if _holds_key(value):
-            raise refused("A key is never sent in a cookie, but as 'Authorization: Bearer <key>'.")
-        head.headers.append(header)
-        return
+        between = b"; "
+        _pass_on_cookies(head, header)
     before = fields.get(lower)
-    fields[lower] = value if before is None else before + b", " + value
+    fields[lower] = value if before is None else before + between + value
     if lower in PAGE:
         head.headers.append(header)
+
+
+def _pass_on_cookies(head: RequestHead, header: Header) -> None:
+    name, value = header
+    if _holds_key(value):
+        raise refused("A key is never sent in a cookie, but as 'Authorization: Bearer <key>'.")
+    passed = of_others(value)
+    if passed:
+        head.headers.append((name, passed))
 
 
 def _holds_key(cookie: bytes) -> bool:
