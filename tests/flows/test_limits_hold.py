@@ -188,6 +188,12 @@ async def test_a_head_without_end_is_refused(world: World, case: str) -> None:
             await hears(end, code)
 
 
+async def test_a_head_can_be_too_large_though_no_line_of_it_is(world: World) -> None:
+    async with caller(world) as end:
+        end.send(b"GET / HTTP/1.1\r\n" + (b"X-A: " + b"a" * 8000 + b"\r\n") * 20)
+        await hears(end, Code.HEAD_TOO_LARGE)
+
+
 CHUNKS = {
     "an extension": (b"5;", b"a"),
     "trailers": (b"0\r\n", b"X-A: b\r\n"),
