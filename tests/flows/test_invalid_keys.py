@@ -11,17 +11,44 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
 from gateway.domain.settings import StoreSettings
+from tests.flows.services import put
 from tests.flows.test_attacks import unknown, wrong
 from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, new_world
 
+ECHO = "GET /agents/echo/x"
+NOWHERE = """version: 1
+agents: {echo: {upstream: "http://127.0.0.1:9"}}
+services: {crm: {upstream: "http://127.0.0.1:9"}}
+models: [{name: m, provider: compatible, upstream: "http://127.0.0.1:9/v1"}]
+tools: {fc: {transport: http, upstream: "http://127.0.0.1:9/mcp"}}
+"""
+PING = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+# Where a key is asked for on the data listener, with a body; then on the admin listener.
+DATA = {
+    "POST /agents/echo/x": "body",
+    "POST /services/crm/x": "{}",
+    "POST /models/v1/chat/completions": '{"model": "m"}',
+    "GET /models/v1/models": "",
+    "POST /tools/fc/mcp": PING,
+    "POST /tools/no/mcp": PING,
+    "GET /v1/credentials?names=crm": "",
+    "GET /nothing": "",
+}
+ADMIN = {"GET /admin/v1/keys": "", "POST /admin/v1/keys": "{}", "GET /admin/v1/nothing": ""}
 
-async def verbatim(world: World, *lines: str) -> bytes:
+
+async def verbatim(
+    world: World, *lines: str, place: str = ECHO, body: str = "", admin: bool = False
+) -> bytes:
     """The whole answer, byte for byte, but for the request id."""
-    reader, writer = await asyncio.open_connection(*world.address)
+    gateway = world.gateways[0]
+    address = (gateway.admin if admin else gateway.data).address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
     with closing(writer):
-        head = ("GET /agents/echo/x HTTP/1.1", "Host: x", "Connection: close", *lines, "", "")
-        writer.write("\r\n".join(head).encode())
+        framing = (f"Content-Length: {len(body)}",) if body else ()
+        more = ("Host: localhost", "Connection: close", *framing, *lines)
+        writer.write("\r\n".join((f"{place} HTTP/1.1", *more, "", body)).encode())
         return re.sub(rb"req_[0-9a-f]+", b"req_", await reader.read())
 
 
@@ -65,6 +92,21 @@ async def test_every_kind_of_invalid_key_gets_the_same_bytes(
         assert b'"key_invalid"' in answers.pop()
         good = await verbatim(world, f"x-goog-api-key: {live.text}", "Authorization: Basic eDp5")
         assert good.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("place", "body"), [*DATA.items(), *ADMIN.items()])
+async def test_so_it_is_wherever_a_key_is_asked_for(world: World, place: str, body: str) -> None:
+    put(world, NOWHERE)
+    scopes = ("agents/*", "services/*", "models/*", "tools/*", "gateway/admin")
+    live, revoked, decoy = [await world.issue(*scopes) for _ in range(3)]
+    await world.client.hset(world.record(revoked), "status", "revoked")
+    await world.client.hset(world.record(decoy), "status", "canary")
+    answers = {
+        await verbatim(world, f"X-API-Key: {text}", place=place, body=body, admin=place in ADMIN)
+        for text in (unknown(), wrong(live), wrong(revoked), decoy.text, "agk_live_short", "sk-x")
+    }
+    assert len(answers) == 1
+    assert b"key_invalid" in answers.pop()
 
 
 async def fastest(call: Callable[[], Awaitable[Answer]]) -> float:
