@@ -69,8 +69,8 @@ class AdminApi:
         body = b""
         if route.body is not None:
             body = await request.read_body(LONGEST_BODY)
-        call = _call(route, parts, caller, request, body)
         try:
+            call = _call(route, parts, caller, request, body)
             return _reply_of(await route.handler(self._backend, call))
         except (UsageError, OperationError, StoreError) as problem:
             raise api_error(problem) from None

@@ -19,7 +19,9 @@ from gateway.domain.errors import (
     StoreError,
     UsageError,
 )
+from gateway.domain.keys.key import is_id, masked
 from gateway.domain.keys.scopes import Grants, Scope
+from gateway.services.keys.find import no_key
 
 PREFIX = "/admin/v1"
 ADMIN = "admin"
@@ -59,7 +61,7 @@ class ApiError(GatewayError):
         super().__init__(detail)
         self.status = status
         self.code = code
-        self.errors = tuple(errors)
+        self.errors = tuple({name: masked(said) for name, said in one.items()} for one in errors)
         self.allow = tuple(allow)
         self.facts = facts
 
@@ -90,13 +92,20 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, read and checked. `parts`: of the path; `headers` by lower-case name."""
+    """One request, read and checked. `parts`: of the path, `id` in it is a key's; `headers` by
+    lower-case name."""
 
     caller: Caller
     parts: Mapping[str, str]
     headers: Mapping[bytes, bytes] = field(repr=False)
     query: Any
     body: Any = field(repr=False)
+
+    def __post_init__(self) -> None:
+        key_id = self.parts.get("id")
+        if key_id is not None and not is_id(key_id):
+            # It may be a whole key, which no store is to be asked for.
+            raise no_key(key_id)
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")

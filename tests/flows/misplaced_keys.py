@@ -1,6 +1,7 @@
 """A key in every place of a request that a caller can write to."""
 
 import base64
+import json
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -84,3 +85,32 @@ def requests(real: str, key: str) -> Iterator[Request]:
     for one in (real, key):
         item = f"Sec-WebSocket-Protocol: agk, agk.{one}\r\n\r\n"
         yield "subprotocol", f"{handshake}{item}".encode()
+    yield from _of_tools(good, key)
+    yield from _of_operators(good, key)
+
+
+def _posted(good: str, path: str, body: str) -> bytes:
+    head = good.replace("/agents/a/x", path).replace("Host: gateway", "Host: localhost")
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def _of_tools(good: str, key: str) -> Iterator[Request]:
+    for headers in ("MCP-Protocol-Version", "Mcp-Session-Id", "Last-Event-ID", "Mcp-Method"):
+        body = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+        yield headers, _posted(f"{good}{headers}: {key}\r\n", "/tools/t/mcp", body)
+    for params in ({"name": key}, {"name": "x", key: key}):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+        yield "tool", _posted(good, "/tools/t/mcp", body)
+
+
+def _of_operators(good: str, key: str) -> Iterator[Request]:
+    """In place of an id, which is a part of it."""
+    for path in ("", "/usage", "/reach"):
+        head = good.replace("POST /agents/a/x", f"GET /admin/v1/keys/{key}{path}")
+        yield f"an id {path}", f"{head.replace('Host: gateway', 'Host: localhost')}\r\n".encode()
+    for act in ("revoke", "disable", "rotate", "contain"):
+        yield f"an id to {act}", _posted(good, f"/admin/v1/keys/{key}/{act}", "{}")
+    for name in ("consumer", "plan", "expires", key):
+        body = json.dumps({"consumer": "x", "scopes": ["agents/a"], name: key})
+        yield f"a key's {name}", _posted(good, "/admin/v1/keys", body)
+    yield "a page of the console", f"GET /console/keys/{key} HTTP/1.0\r\n\r\n".encode()

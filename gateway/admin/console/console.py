@@ -17,7 +17,7 @@ from gateway.admin.console.view import FIELD, Seen, filled
 from gateway.admin.routing import ApiError, Caller
 from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
-from gateway.domain.keys.key import contains_key
+from gateway.domain.keys.key import contains_key, masked
 from gateway.protocol.connect_page import language
 from gateway.protocol.cookies import read_cookies
 from gateway.protocol.http.reply import Reply, Streamed
@@ -209,7 +209,7 @@ def _page(
 def _login(visit: _Visit, problem: str, status: int = 401, back: str = "") -> Reply:
     """`back`: where signing in leads to; left out, what was asked for now."""
     nobody = replace(visit, token="", session=None)
-    values = {"problem": problem, "back": back or _back(visit.request)}
+    values = {"problem": problem, "back": masked(back or _back(visit.request))}
     return _page(nobody, Seen("login", values), status if problem else 200)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.domain.errors import Code, Denied
+from gateway.domain.keys.key import masked
 from gateway.domain.keys.scopes import ANY, SOME, Scope
 from gateway.protocol.http.request import Header
 from gateway.protocol.mcp.rpc import Message, RequestId, Rpc, RpcDenied
@@ -75,7 +76,7 @@ def check_version(fields: Fields, rpc_id: RequestId) -> None:
             f"This revision of MCP is not supported: use one of {', '.join(VERSIONS)}.",
             rpc_code=UNSUPPORTED_VERSION,
             rpc_id=rpc_id,
-            rpc_data={"supported": list(reversed(VERSIONS)), "requested": version},
+            rpc_data={"supported": list(reversed(VERSIONS)), "requested": masked(version)},
         )
 
 

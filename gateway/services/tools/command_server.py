@@ -37,6 +37,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from gateway import __version__
+from gateway.domain.keys.key import masked
 from gateway.domain.policies.tools import CommandTool
 from gateway.services.tools.command_tools import Outcome
 
@@ -101,7 +102,7 @@ class CommandServer:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError.from_error_data(
-                ErrorData(code=INVALID_PARAMS, message=f"Unknown tool: {params.name}")
+                ErrorData(code=INVALID_PARAMS, message=f"Unknown tool: {masked(params.name)}")
             )
         arguments = params.arguments or {}
         # A long array takes seconds.

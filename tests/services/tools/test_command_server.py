@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway.crypto.draw import draw
+from gateway.domain.keys.key import compose
 from gateway.domain.policies.tools import CommandTool
 from gateway.services.tools.command_server import CommandServer, misfit
 from gateway.services.tools.command_tools import Outcome
@@ -36,15 +38,25 @@ def test_the_mistake_that_matters_most_is_told(arguments: dict[str, Any], told: 
     assert misfit(SCHEMA, arguments) == told
 
 
+async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
+    return Outcome("ran", failed=False)
+
+
+def called(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    params = {"name": tool, "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
+
+
+async def test_a_key_in_place_of_a_tools_name_is_told_without_its_secret() -> None:
+    key, server = compose("live", draw(12), draw(32)), CommandServer("fc", ())
+    answer = await server.answer(called(key.text, {}), "", run, stateless=False)
+    assert answer["error"]["message"] == f"Unknown tool: agk_live_{key.id}_…"
+
+
 async def test_arguments_that_take_long_to_check_leave_others_their_turn() -> None:
     server = CommandServer("fc", (CommandTool("x", "", SCHEMA, ("true",)),))
-
-    async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
-        return Outcome("ran", failed=False)
-
     arguments = {"region": "eu", "ids": [*["a"] * 100_000, *[1] * 10_000]}
-    params = {"name": "x", "arguments": arguments}
-    request = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
+    request = called("x", arguments)
     answering = asyncio.create_task(server.answer(request, "", run, stateless=False))
     turns = 0
     while not answering.done():
