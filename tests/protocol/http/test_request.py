@@ -214,7 +214,10 @@ def test_a_method_off_the_list_is_not_passed_on(method: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"a b", b"a/b", b"user:x", b"x@evil/path", b"host:", b"host:0", b"host:65536", b"h:1:2"],
+    [
+        *(b"", b"a b", b"a/b", b"user:x", b"x@evil/path", b"host:", b"host:0", b"host:65536"),
+        *(b"h:1:2", b".host", b".", b"[fe80::1%25eth0]", b"[fe80::1%eth0]:80", b"[::1", b"[]"),
+    ],
 )
 def test_an_odd_host_is_refused(value: bytes) -> None:
     assert code_of((b"Host", value)) is Code.BAD_REQUEST
