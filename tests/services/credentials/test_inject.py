@@ -255,6 +255,21 @@ WHOLE = Inject(whole=Reference("aa"))
 SIGNED = Inject(sign=Sign(Scheme.AWS4, Reference("aa"), "eu-west-1", "s3"))
 
 
+async def test_no_value_is_in_the_repr_of_what_is_put_in(
+    vault: Vault, sync: Sync, injector: Injector
+) -> None:
+    cloud = Version(2, {name: f"s3cret-{name}" for name in CLOUD})
+    await vault.write("aa", 2, type="ak_sk", current=cloud)
+    await vault.write("bb", 2, grace=510)
+    await sync.check()
+    named = (("x-name", parse("${credentials.bb}")),)
+    everywhere = Inject(named, named, named, SIGNED.sign, None, named, named)
+    injected = await injector.values(SERVICE, everywhere, None)
+    assert injected.previous is not None
+    shown = repr((injected, injected.secrets, injected.secrets.patterns))
+    assert "s3cret" not in shown and "bb-" not in shown
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "inject", "passed_on"),
     [
