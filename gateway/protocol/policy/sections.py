@@ -109,7 +109,9 @@ Upstreams = Annotated[
 def check_clear(upstreams: Iterable[UpstreamSection]) -> None:
     """ValueError where a credential would be sent unencrypted beyond this machine."""
     for upstream in upstreams:
-        if upstream.url.scheme == "http" and not is_loopback(upstream.url.host):
+        # A tunnel is not encrypted by itself, and a proxy's own machine is another one.
+        stays = is_loopback(upstream.url.host) and upstream.proxy is None
+        if upstream.url.scheme == "http" and not stays:
             raise ValueError(
                 f"credentials would go to {upstream.url.host} in clear: use https, or write "
                 "'allow_http: true' if it is meant"

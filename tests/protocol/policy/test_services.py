@@ -104,6 +104,8 @@ def test_what_makes_no_sense_is_refused_with_a_sentence_and_its_place(
         ("http://10.0.0.1", False),
         ("http://localhost.example.com", False),
         ("[https://a.example.com, http://b.example.com]", False),
+        ("{url: 'http://127.0.0.1:9', proxy: 'http://10.0.0.1:3128'}", False),
+        ("{url: 'https://a.example.com', proxy: 'http://10.0.0.1:3128'}", True),
     ],
 )
 def test_a_credential_goes_over_tls_or_stays_on_this_machine(upstream: str, fine: bool) -> None:
