@@ -5,14 +5,24 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 _GUARDED = (
     ip_network("169.254.0.0/16"),
     ip_network("fe80::/10"),
-    # Amazon's and Google's metadata over IPv6, Alibaba's, Oracle's and Azure's over IPv4.
-    ip_network("fd00:ec2::254/128"),
+    # Over IPv6: all of Amazon's own services, as credentials of pods come from another address than
+    # those of instances; metadata of Google, Oracle, Alibaba, Scaleway and Linode.
+    ip_network("fd00:ec2::/32"),
     ip_network("fd20:ce::254/128"),
+    ip_network("fd00:c1::a9fe:a9fe/128"),
+    ip_network("fd00:100::100:200/128"),
+    ip_network("fd00:42::42/128"),
+    ip_network("fd00:a9fe:a9fe::1/128"),
+    # Alibaba's, Oracle's and Azure's over IPv4.
     ip_network("100.100.100.200/32"),
     ip_network("192.0.0.192/32"),
     ip_network("168.63.129.16/32"),
 )
-_NAT64 = ip_network("64:ff9b::/96")
+# NAT64 (RFC 6052 and 8215), IPv4-mapped, IPv4-translated and IPv4-compatible addresses.
+_ENDS_IN_IPV4 = tuple(
+    ip_network(network)
+    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "::ffff:0:0:0/96", "::/96")
+)
 
 
 def is_guarded(text: str) -> bool:
@@ -44,7 +54,8 @@ def is_loopback(host: str) -> bool:
 def _readings(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
     found: list[IPv4Address | IPv6Address] = [address]
     if isinstance(address, IPv6Address):
-        found += [a for a in (address.ipv4_mapped, address.sixtofour) if a is not None]
-        if address in _NAT64:
+        if address.sixtofour is not None:
+            found.append(address.sixtofour)
+        if any(address in network for network in _ENDS_IN_IPV4):
             found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return found

@@ -24,6 +24,14 @@ from gateway.domain.policies.addresses import is_guarded
         "168.63.129.16",
         "::ffff:168.63.129.16",
         "fd20:ce::254",
+        "fd00:ec2::23",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:100::100:200",
+        "fd00:42::42",
+        "fd00:a9fe:a9fe::1",
+        "64:ff9b:1::a9fe:a9fe",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
     ],
 )
 def test_guarded(address: str) -> None:
@@ -32,7 +40,17 @@ def test_guarded(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "10.0.0.1", "169.253.0.1", "169.255.0.1", "::1", "fd00::1", "fec0::1", "a.test"],
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.253.0.1",
+        "169.255.0.1",
+        "::1",
+        "fd00::1",
+        "fec0::1",
+        "2600::a9fe:a9fe",
+        "a.test",
+    ],
 )
 def test_not_guarded(address: str) -> None:
     assert not is_guarded(address)
