@@ -14,6 +14,8 @@ from gateway.store.audit_file import AuditFile
 
 # What waits while a write is under way goes with the next one, in one round trip.
 MOST_AT_ONCE = 256
+# A disk that hangs has to refuse: whoever waits for it would wait for good.
+FILE_SECONDS = 5.0
 
 Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
 
@@ -37,6 +39,7 @@ class Audit:
     ) -> None:
         self._store = store
         self._file = file
+        self._to_file: asyncio.Task[None] | None = None
         self._keys = keys
         self._seal = sealed_with(keys.signing)
         self._on_failure = on_failure
@@ -96,8 +99,20 @@ class Audit:
 
     async def _append(self, records: list[bytes]) -> None:
         if self._file is not None:
-            await asyncio.to_thread(self._file.append, records)
+            await self._append_to(self._file, records)
         await self._store.append(records)
+
+    async def _append_to(self, file: AuditFile, records: list[bytes]) -> None:
+        """StoreError where it takes too long, and until that write has come to an end: a thread
+        cannot be called back, and there are few."""
+        if self._to_file is not None and not self._to_file.done():
+            raise StoreError("An earlier write to the audit file has not come to an end.")
+        writing = self._to_file = asyncio.create_task(asyncio.to_thread(file.append, records))
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait({writing}, timeout=FILE_SECONDS)
+        if not writing.done():
+            raise StoreError(f"The audit file took no record within {FILE_SECONDS:.0f} s.")
+        writing.result()
 
     def _new_chain(self) -> Chain:
         return Chain(secrets.token_hex(6), self._seal, self._keys.current)

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import math
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,11 +15,13 @@ from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import AuditEvent
-from gateway.domain.errors import Denied, StoreError
+from gateway.domain.audit.settings import AuditFileSettings
+from gateway.domain.errors import Code, Denied, StoreError
 from gateway.services.audit import queue as audit_queue
 from gateway.services.audit import writing
 from gateway.services.audit.queue import AuditQueue
 from gateway.services.audit.writing import Audit
+from gateway.store.audit_file import AuditFile
 
 KEYS = audit_keys(MasterKeys((b"m" * 32,)))
 
@@ -61,6 +65,44 @@ class Kept:
 
     async def append(self, records: Sequence[bytes]) -> None:
         self.written += [record.decode() for record in records]
+
+
+class HangingDisk(AuditFile):
+    """A file on a disk that gives no answer until it is let go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(AuditFileSettings(path))
+        self.answers = threading.Event()
+        self.begun = 0
+
+    def append(self, records: Sequence[bytes]) -> None:
+        self.begun += 1
+        assert self.answers.wait(60)
+        super().append(records)
+
+
+async def test_a_disk_that_hangs_refuses_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "FILE_SECONDS", 0.05)
+    kept, disk = Kept(), HangingDisk(tmp_path / "audit.jsonl")
+    audit = Audit(kept, KEYS, disk)
+    try:
+        for _ in range(3):
+            with pytest.raises(Denied) as refused:
+                await audit.record(AuditEvent("refused"))
+            assert refused.value.code is Code.AUDIT_UNAVAILABLE
+        assert disk.begun == 1, "each would take one of few threads"
+        assert kept.written == []
+    finally:
+        disk.answers.set()
+    monkeypatch.undo()
+    async with asyncio.timeout(30):
+        while kept.written == []:
+            await asyncio.sleep(0.01)
+            with suppress(Denied):
+                await audit.record(AuditEvent("done"))
+    assert [json.loads(record)["event"] for record in kept.written] == ["done"]
 
 
 async def test_an_event_that_cannot_be_written_fails_alone() -> None:
