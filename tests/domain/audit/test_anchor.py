@@ -89,6 +89,12 @@ def test_an_anchor_that_was_edited_anywhere_is_not_taken() -> None:
                 read_anchor(edited, KEYS)
 
 
+def test_an_anchor_that_was_spaced_or_ordered_anew_is_as_it_was_signed() -> None:
+    anchor = anchored(interleaved())
+    anew = json.dumps(json.loads(anchor), indent=2, sort_keys=True)
+    assert read_anchor(anew, KEYS) == read_anchor(anchor, KEYS)
+
+
 def test_a_record_is_no_anchor_and_an_unsigned_one_is_none() -> None:
     with pytest.raises(ValueError, match="no anchor"):
         read_anchor(chain("a", 1)[0], KEYS)

@@ -132,6 +132,14 @@ def test_only_the_first_record_of_a_chain_follows_none() -> None:
         assert found is not None and "missing" in found[1]
 
 
+def test_clocks_of_hosts_that_differ_by_seconds_are_no_hole() -> None:
+    """The stream drops in its own order, and the oldest left may be of a clock that is behind."""
+    for behind, good in ((4.0, True), (6.0, False)):
+        late = chain("a", 2)[1]
+        lines = [*chain("b", 2, start=1000.0 - behind), late]
+        assert (first_bad(lines, gone_before=math.inf) is None) is good
+
+
 def test_a_chain_is_as_old_as_what_was_dropped_of_it_however_late_it_goes_on() -> None:
     """Its writer may have had nothing to say for a day."""
     later = signed_anew(json.loads(chain("a", 2)[1]), ts=90_000.0)
@@ -190,10 +198,19 @@ def test_whoever_has_not_the_key_can_make_no_record() -> None:
 
 def test_only_acts_on_keys_may_be_unsigned_where_there_is_a_master_key() -> None:
     """`gateway keys` runs where no master key is; a use of a credential never does."""
-    for event, good in (("key.create", True), ("credential.use", False), (END, False)):
+    events = {"key.create": True, "credential.use": False, "credential.key.use": False, END: False}
+    for event, good in events.items():
         chains = Chains(KEYS, signed=True, gone_before=-math.inf)
         assert (chains.problem(unsigned(event)) == "") is good
         assert chains.unsigned == int(good)
+
+
+def test_a_chain_of_operators_without_a_master_key_ends_as_any_other() -> None:
+    chains = Chains(KEYS, signed=True, gone_before=-math.inf)
+    act = unsigned("key.create")
+    end = unsigned(END, seq=2, prev=json.loads(act)["hash"], prev_ts=1.0, ts=2.0)
+    assert [chains.problem(act), chains.problem(end)] == ["", ""]
+    assert (chains.unsigned, chains.open) == (2, 0)
 
 
 def test_where_the_first_unsigned_record_is_found_is_kept() -> None:

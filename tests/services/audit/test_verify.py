@@ -1,0 +1,71 @@
+"""Verifying many records: the first bad one is found wherever it stands, and what was not looked
+at is not judged."""
+
+import math
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from gateway.domain.audit.anchor import read_anchor, write_anchor
+from gateway.domain.audit.chains import Chains
+from gateway.services.audit.verify import AT_ONCE, Verdict, verify
+from tests.domain.audit.test_chains import KEYS, chain, unsigned
+
+LINES = chain("a", 3 * AT_ONCE + 1)
+
+
+async def stream(lines: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
+    for number, line in enumerate(lines):
+        yield f"line {number}", line
+
+
+async def verified(
+    lines: Sequence[str],
+    most: int | None = None,
+    *,
+    anchored: Sequence[str] = (),
+    allow_unsigned: bool = False,
+) -> Verdict:
+    before = Chains(KEYS, signed=True, gone_before=-math.inf)
+    assert not any(map(before.problem, anchored))
+    anchor = read_anchor(write_anchor(before.ends, 1.0, "signer", KEYS["signer"]), KEYS)
+    chains = Chains(KEYS, signed=True, gone_before=-math.inf, anchor=anchor)
+    return await verify(stream(lines), chains, most, allow_unsigned=allow_unsigned)
+
+
+@pytest.mark.parametrize("length", [1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, len(LINES)])
+async def test_every_record_is_looked_at_once(length: int) -> None:
+    verdict = await verified(LINES[:length])
+    assert (verdict.ok, verdict.records, verdict.complete) == (True, length, True)
+
+
+@pytest.mark.parametrize("at", [0, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE - 1, len(LINES) - 1])
+async def test_the_first_bad_record_is_found_wherever_it_stands(at: int) -> None:
+    """The one behind it follows none that was as written, and so on."""
+    lines = [*LINES]
+    for number in (at, -1):
+        lines[number] = lines[number].replace("credential", "credit")
+    verdict = await verified(lines)
+    assert (verdict.ok, verdict.bad) == (False, f"line {at}")
+    assert verdict.reason is not None and "changed" in verdict.reason
+
+
+@pytest.mark.parametrize("most", [1, AT_ONCE, AT_ONCE + 1, len(LINES) - 1])
+async def test_so_many_are_looked_at_and_it_is_said_that_there_are_more(most: int) -> None:
+    verdict = await verified(LINES, most)
+    assert (verdict.ok, verdict.records, verdict.complete) == (True, most, False)
+    assert (await verified(LINES[:most], most)).complete
+
+
+async def test_a_chain_is_cut_only_where_all_was_looked_at() -> None:
+    assert (await verified(LINES[:9], anchored=LINES[:10])).bad == "chain a"
+    assert (await verified(LINES, 9, anchored=LINES[:10])).bad is None
+
+
+async def test_acts_that_nobody_signed_are_told_where_nothing_is_worse() -> None:
+    lines = [*LINES[:5], unsigned("key.create", chain="z")]
+    verdict = await verified(lines)
+    assert (verdict.bad, verdict.unsigned, verdict.open) == ("line 5", 1, 2)
+    assert (await verified(lines, allow_unsigned=True)).ok
+    worse = await verified([*lines, LINES[7]])
+    assert worse.bad == "line 6"
