@@ -259,6 +259,15 @@ def test_a_name_that_is_there_twice_is_found_though_the_hash_is_of_the_last(
     assert first_bad(lines) == (1, "it is no audit record")
 
 
+@pytest.mark.parametrize("name", ["actor", "consumer", "tool"])
+def test_what_strangers_write_is_on_record_whatever_bytes_it_holds(name: str) -> None:
+    """A login name, a field of a key's record, a tool that somebody asks for."""
+    event = AuditEvent("x", **{name: "\udcff\ud800\u00e4"})
+    line = Chain("a", SEALS["signer"], "signer").add(event, 1.0).decode()
+    assert json.loads(line)[name] == "??\u00e4"
+    assert first_bad([line]) is None
+
+
 def test_a_record_that_was_spaced_anew_is_as_it_was_written() -> None:
     assert first_bad([json.dumps(json.loads(line)) for line in chain("a", 3)]) is None
 
