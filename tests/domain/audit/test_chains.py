@@ -132,6 +132,11 @@ def test_only_the_first_record_of_a_chain_follows_none() -> None:
         assert found is not None and "missing" in found[1]
 
 
+def test_each_record_says_when_the_one_before_it_was_made() -> None:
+    records = [json.loads(line) for line in chain("a", 4)]
+    assert [one["prev_ts"] for one in records] == [0.0, *(one["ts"] for one in records[:-1])]
+
+
 def test_clocks_of_hosts_that_differ_by_seconds_are_no_hole() -> None:
     """The stream drops in its own order, and the oldest left may be of a clock that is behind."""
     for behind, good in ((4.0, True), (6.0, False)):
