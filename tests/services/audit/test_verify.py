@@ -1,14 +1,21 @@
 """Verifying many records: the first bad one is found wherever it stands, and what was not looked
 at is not judged."""
 
+import asyncio
+import json
 import math
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from redis.asyncio import Redis
 
+from gateway.crypto.audit_key import AuditKeys
 from gateway.domain.audit.anchor import read_anchor, write_anchor
 from gateway.domain.audit.chains import Chains
-from gateway.services.audit.verify import AT_ONCE, Verdict, verify
+from gateway.domain.audit.settings import Retention
+from gateway.domain.errors import OperationError
+from gateway.services.audit.verify import AT_ONCE, AuditVerifier, Verdict, verify
+from gateway.store.audit import FIELD, AuditStore
 from tests.domain.audit.test_chains import KEYS, chain, unsigned
 
 LINES = chain("a", 3 * AT_ONCE + 1)
@@ -69,3 +76,40 @@ async def test_acts_that_nobody_signed_are_told_where_nothing_is_worse() -> None
     assert (await verified(lines, allow_unsigned=True)).ok
     worse = await verified([*lines, LINES[7]])
     assert worse.bad == "line 6"
+
+
+async def of_stream(client: Redis, lines: Sequence[str], records: int = 100) -> AuditVerifier:
+    """Each record at the time that it says."""
+    for line in lines:
+        at = f"{json.loads(line)['ts'] * 1000:.0f}-0"
+        await client.xadd("gw:audit", {FIELD: line}, id=at)
+    return AuditVerifier(AuditStore(client), AuditKeys("signer", KEYS), Retention(records))
+
+
+async def test_whoever_begins_in_the_midst_misses_nothing_of_what_came_before(
+    client: Redis,
+) -> None:
+    lines = chain("a", 4)
+    verifier = await of_stream(client, lines)
+    assert (await verifier.verify(0, 100)).records == 4
+    verdict = await verifier.verify(1003, 100)
+    assert (verdict.ok, verdict.records, verdict.late) == (True, 2, 1)
+    await client.xdel("gw:audit", "1001000-0")
+    assert (await verifier.verify(0, 100)).bad == "1002000-0"
+    assert (await (await of_stream(client, (), records=3)).verify(0, 100)).ok, "it was trimmed"
+
+
+async def test_what_nobody_signed_is_bad_where_there_is_a_master_key(client: Redis) -> None:
+    verifier = await of_stream(client, [unsigned("credential.use", ts=1.0)])
+    verdict = await verifier.verify(0, 100)
+    assert (verdict.ok, verdict.signed, verdict.bad) == (False, True, "1000-0")
+
+
+async def test_one_verification_goes_on_at_a_time(client: Redis) -> None:
+    verifier = await of_stream(client, LINES[:5])
+    first, second = await asyncio.gather(
+        verifier.verify(0, 100), verifier.verify(0, 100), return_exceptions=True
+    )
+    assert isinstance(first, Verdict) and first.ok
+    assert isinstance(second, OperationError)
+    assert (await verifier.verify(0, 100)).ok
