@@ -78,6 +78,19 @@ async def test_acts_that_nobody_signed_are_told_where_nothing_is_worse() -> None
     assert worse.bad == "line 6"
 
 
+async def test_each_number_of_a_verdict_is_what_its_name_says() -> None:
+    old = [chain(f"old{number}", 1, start=1.0)[0] for number in range(5)]
+    lines = [*chain("a", 3), *(chain(name, 2, end=False)[0] for name in "bc"), chain("d", 2)[1]]
+    torn = [lines[0][:40], lines[1][:60]]
+    before = Chains(KEYS, signed=True, gone_before=math.inf)
+    assert not any(map(before.problem, old))
+    kept = {end.chain: end for end in before.ends}
+    chains = Chains(KEYS, signed=False, gone_before=math.inf, may_be_torn=True, anchor=kept)
+    verdict = await verify(stream([*lines, *torn]), chains)
+    assert (verdict.ok, verdict.signed, verdict.records, verdict.chains) == (True, False, 6, 4)
+    assert (verdict.open, verdict.late, verdict.torn, verdict.passed) == (2, 1, 2, 5)
+
+
 async def of_stream(client: Redis, lines: Sequence[str], records: int = 100) -> AuditVerifier:
     """Each record at the time that it says."""
     for line in lines:
