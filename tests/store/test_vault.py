@@ -8,7 +8,7 @@ from redis.crc import key_slot
 
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import StoreError
-from gateway.store.vault import VaultStore, Written
+from gateway.store.vault import BATCH, VaultStore, Written
 
 A, B, MINE = CredentialId("aa"), CredentialId("bb"), CredentialId("aa", "u.1@x")
 
@@ -92,17 +92,38 @@ async def test_a_clock_that_goes_back_hides_no_write_from_pollers(
     assert (await vault.written_since(ahead + 1)).ids == ((A, ahead + 2),)
 
 
-@pytest.mark.parametrize("revision", ["1e300", "inf", "nan"])
+@pytest.mark.parametrize("revision", ["1e300", "inf", "nan", "no number", str(2**53)])
 async def test_a_revision_that_nothing_can_follow_is_begun_anew(
     vault: VaultStore, client: Redis, revision: str
 ) -> None:
-    await client.set("gw:cred:{vault}:revision", revision)
+    for act in (vault.put(A, b"one", None), vault.delete(A, b"one", 1)):
+        await client.set("gw:cred:{vault}:revision", revision)
+        assert await act
+        found = await vault.written_since(0)
+        assert 10**15 < found.revision < 2**53
+        assert found.ids == ((A, found.revision),)
+
+
+@pytest.mark.parametrize("number", [str(2**53 + 2), "9" * 5000])
+async def test_numbers_that_nobody_can_have_written_count_for_nothing(
+    vault: VaultStore, client: Redis, number: str
+) -> None:
     await vault.put(A, b"one", None)
-    await client.set("gw:cred:{vault}:revision", revision)
-    await vault.delete(A, b"one", 1)
+    await client.zadd("gw:cred:{vault}:changes", {"bb": 2**53 + 2})
+    await client.set("gw:cred:{vault}:revision", number)
+    await client.hset("gw:cred:{vault}:gone", "bb", number)
     found = await vault.written_since(0)
-    assert 10**15 < found.revision < 2**53
-    assert found.ids == ((A, found.revision),)
+    assert (found.revision, [i for i, _ in found.ids]) == (0, [A])
+    assert await vault.last_versions([B]) == [0]
+
+
+async def test_of_many_each_is_read(vault: VaultStore, client: Redis) -> None:
+    """More than one round trip asks for."""
+    many = [CredentialId(f"a{number}") for number in range(2 * BATCH + 1)]
+    await client.mset({vault.name(one): str(one) for one in many})
+    await client.hset("gw:cred:{vault}:gone", mapping={str(i): n for n, i in enumerate(many, 1)})
+    assert await vault.read(many) == {one: str(one).encode() for one in many}
+    assert await vault.last_versions(many) == [*range(1, len(many) + 1)]
 
 
 async def test_scripts_that_redis_has_forgotten_are_sent_again(

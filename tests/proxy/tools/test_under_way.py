@@ -14,8 +14,10 @@ from gateway.proxy.tools.transport import Message, ToolCall
 from gateway.proxy.tools.under_way import UnderWay
 
 
-def call(message: dict[str, Any], key_id: str = "k1", user: str = "u1") -> ToolCall:
-    agent = Agent("fc", (), kind="tools")
+def call(
+    message: dict[str, Any], key_id: str = "k1", user: str = "u1", server: str = "fc"
+) -> ToolCall:
+    agent = Agent(server, (), kind="tools")
     unheard: set[bytes] = set()
     told = agent, message, key_id, user, "", "", (), Secrets(), (), "req_1"
     return ToolCall(*told, unheard.update)
@@ -53,8 +55,8 @@ async def test_only_its_maker_takes_a_call_back() -> None:
     under_way, program = UnderWay(), Program()
     waiting = asyncio.create_task(all_of(under_way.told(asked(1), program.says())))
     await asyncio.sleep(0)
-    strangers = (back(1, key_id="k2"), back(1, user="u2"), back("1"), back(None), back([1]))
-    for stranger in strangers:
+    others = (back(1, key_id="k2"), back(1, user="u2"), back(1, server="other"))
+    for stranger in (*others, back("1"), back(None), back([1])):
         under_way.take_back(stranger)
     under_way.take_back(call({"method": "notifications/cancelled"}))
     await asyncio.sleep(0.05)
