@@ -1,6 +1,7 @@
 """A call is taken back by whoever made it, and by nobody else."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -81,6 +82,50 @@ async def test_of_two_calls_with_one_id_neither_is_taken_back() -> None:
     assert programs[0].ended and not programs[1].ended
     under_way.take_back(back(1))
     assert (await waiting[1])[-1]["error"]
+
+
+async def test_whoever_stops_reading_has_ended_the_program() -> None:
+    under_way, program = UnderWay(), Program()
+    told = under_way.told(asked(1), program.says())
+    await anext(told)
+    assert not program.ended
+    await told.aclose()
+    assert program.ended
+
+
+async def test_calls_that_are_over_and_ids_of_none_leave_nothing_behind() -> None:
+    async def says() -> AsyncGenerator[Message, None]:
+        yield {}
+
+    under_way, before = UnderWay(), asyncio.all_tasks()
+    for request_id in range(3):
+        await all_of(under_way.told(asked(request_id), says()))
+        under_way.take_back(back(request_id))
+    await asyncio.sleep(0)
+    assert not under_way._calls
+    assert asyncio.all_tasks() == before
+
+
+async def test_what_a_program_fails_with_as_it_is_ended_is_told_to_nobody() -> None:
+    """Not to the log either: it may hold what it was given."""
+
+    async def fails() -> AsyncGenerator[Message, None]:
+        try:
+            await asyncio.Event().wait()
+            yield {}
+        finally:
+            raise RuntimeError("a secret")
+
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: said.append(about))
+    under_way = UnderWay()
+    waiting = asyncio.create_task(all_of(under_way.told(asked(1), fails())))
+    await asyncio.sleep(0)
+    under_way.take_back(back(1))
+    assert (await waiting)[-1]["error"]["code"] == 499
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
 
 
 async def test_what_fails_before_anything_was_said_is_a_refusal() -> None:
