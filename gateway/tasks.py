@@ -1,13 +1,19 @@
-"""Tasks that go on by themselves, from their beginning to their end; and work that takes turns."""
+"""Tasks that go on by themselves, from their beginning to their end; work that takes turns; and
+threads for what is done beside the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from threading import Event
 from typing import Any, TypeVar
 
+from gateway.domain.errors import OperationError
 from gateway.log import log
 
 AGAIN_SECONDS = 0.1
+# For files, mostly: what takes long has threads of its own.
+THREADS_BESIDE = 8
 
 T = TypeVar("T")
 
@@ -68,3 +74,26 @@ async def in_turns(items: Iterable[T], each: int) -> AsyncIterator[T]:
         yield item
         if number % each == 0:
             await asyncio.sleep(0)
+
+
+def threads(number: int, name: str) -> ThreadPoolExecutor:
+    """So many threads, all begun: what has to wait for one until the system has none to spare would
+    fail, and work that goes on by itself would end. OperationError where they cannot be had."""
+    pool, begun = ThreadPoolExecutor(number, name), Event()
+    try:
+        for _ in range(number):
+            # As none is idle, each takes one more.
+            pool.submit(begun.wait)
+    except RuntimeError:
+        raise OperationError(
+            "The system lets the gateway have no more threads: raise the bound on its processes "
+            "(ulimit -u, TasksMax of systemd, pids_limit of a container)."
+        ) from None
+    finally:
+        begun.set()
+    return pool
+
+
+def take_threads() -> None:
+    """For asyncio.to_thread in the running loop."""
+    asyncio.get_running_loop().set_default_executor(threads(THREADS_BESIDE, "beside"))

@@ -5,6 +5,6 @@ what operators reach, `gateway.py` the two behind their listeners, `run.py` a pr
 """
 
 from gateway.app.gateway import Gateway, open_gateway
-from gateway.app.run import run_gateway
+from gateway.app.run import LOOKUP_THREADS, run_gateway
 
-__all__ = ["Gateway", "open_gateway", "run_gateway"]
+__all__ = ["LOOKUP_THREADS", "Gateway", "open_gateway", "run_gateway"]

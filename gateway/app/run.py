@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import resource
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -26,11 +27,13 @@ from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import resolved
-from gateway.tasks import in_background
+from gateway.tasks import in_background, take_threads, threads
 from gateway.workers.handover import Handover
 
 # As many files as are asked for where the system sets no bound of its own.
 MOST_FILES = 2**20
+# Half of them look up names; they cost next to nothing while they wait.
+LOOKUP_THREADS = 32
 
 
 async def run_gateway(
@@ -47,6 +50,7 @@ async def run_gateway(
     """
     _spare_the_collector()
     _take_files()
+    await _take_threads()
     shared = Path(given.shared) if given is not None else None
     live = await _load(settings, adapt, shared)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
@@ -91,6 +95,16 @@ def _take_files() -> None:
         # Not every system takes the bound that it tells.
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def _take_threads() -> None:
+    """OperationError where there are too few: then nothing works that touches a file."""
+    take_threads()
+    # The event loop takes these by itself at the first look-up, and ends the process where it
+    # cannot. They are given back before, and nothing else begins one in between.
+    threads(LOOKUP_THREADS, "lookups").shutdown()
+    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    await asyncio.get_running_loop().getnameinfo(("127.0.0.1", 0), numeric)
 
 
 async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:

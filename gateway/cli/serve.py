@@ -51,8 +51,6 @@ _IN_CLEAR = (
     "The admin listener {} can be reached from outside without TLS: operators' keys and new ones "
     "cross the network in clear. Give --tls-cert and --tls-key, or keep that network to yourself."
 )
-# Half of them look up names; they cost next to nothing while they wait.
-LOOKUP_THREADS = 32
 
 EPILOG = """\b
 Example:
@@ -242,7 +240,7 @@ def run(settings: Settings, given: Handover | None = None) -> None:
     # Imported late: `gateway serve --help` must not pay for it.
     import uvloop
 
-    from gateway.app import run_gateway
+    from gateway.app import LOOKUP_THREADS, run_gateway
 
     # Read once, at the first look-up. Of uvloop's four, two would look up names, and two names
     # of agents whose name server is silent would take both for as long as somebody calls them.

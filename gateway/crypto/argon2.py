@@ -5,7 +5,6 @@ The only importer of the argon2 library.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from argon2 import PasswordHasher, Type
@@ -14,6 +13,7 @@ from argon2.low_level import verify_secret
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.phc import acceptable
+from gateway.tasks import threads
 
 MEMORY_KIB = 19456
 ITERATIONS = 2
@@ -56,7 +56,7 @@ class Argon2Pool:
     ) -> None:
         self._on_run = on_run
         self._on_end = on_end
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
+        self._threads = threads(workers, "argon2")
         self._capacity = workers + queue
         self._running: dict[tuple[str, str], asyncio.Future[bool | None]] = {}
         self._closed = False

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 from weakref import WeakValueDictionary
 
 from gateway.domain.errors import Code, Denied
+from gateway.tasks import threads
 
 # What is shorter is read in 20 milliseconds at worst.
 LARGE = 2**18
@@ -34,7 +34,7 @@ class Large:
         self.most_of_one = most // 2
         self._held = 0
         self._by_key: dict[str, int] = {}
-        self._thread = ThreadPoolExecutor(1, "large")
+        self._thread = threads(1, "large")
         self._free = asyncio.Lock()
         # As long as somebody waits for one.
         self._turns = WeakValueDictionary[str, asyncio.Lock]()

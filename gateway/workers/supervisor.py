@@ -13,7 +13,7 @@ from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
-from gateway.tasks import background
+from gateway.tasks import background, take_threads
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
@@ -28,6 +28,7 @@ async def supervise(settings: Settings, workers: int) -> int:
     OperationError if it cannot start. The first worker starts alone: what keeps it from serving
     would keep all of them, and is said once.
     """
+    take_threads()
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.cli.serve import LOOKUP_THREADS
+from gateway.app import LOOKUP_THREADS
 from gateway.domain.settings import StoreSettings
 from gateway.server import ONE_WISH_SECONDS
 from tests.cli.commands import PEPPER, Commands

@@ -1,0 +1,88 @@
+"""`gateway serve` where the system has no more threads or files to give."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.app import LOOKUP_THREADS
+from gateway.domain.settings import StoreSettings
+from tests.cli.commands import MASTER, PEPPER, Commands
+from tests.cli.crews import SlowAgent, slow_agent
+from tests.cli.serving import PATIENCE, Served, refused, serving
+
+
+@pytest.fixture
+async def agent() -> AsyncIterator[SlowAgent]:
+    async with slow_agent() as made:
+        yield made
+
+
+@pytest.fixture
+def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "policies").mkdir()
+    # A name, which has to be looked up.
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://localhost:{agent.port}'}}\n"
+    (tmp_path / "policies" / "a.yaml").write_text(text)
+    return {
+        "GATEWAY_REDIS_URL": store.url or "",
+        "GATEWAY_PEPPER": PEPPER,
+        "GATEWAY_MASTER_KEY": MASTER,
+        "GATEWAY_LISTEN": "127.0.0.1:0",
+        "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+    }
+
+
+@pytest.fixture
+def key(store: StoreSettings, tmp_path: Path) -> str:
+    return Commands(store, tmp_path).create().text
+
+
+@contextmanager
+def bounds(most: Mapping[int, int]) -> Iterator[None]:
+    """What programs that are started here may have at most."""
+    before = {name: resource.getrlimit(name) for name in most}
+    for name, soft in most.items():
+        resource.setrlimit(name, (soft, before[name][1]))
+    try:
+        yield
+    finally:
+        for name, both in before.items():
+            resource.setrlimit(name, both)
+
+
+def threads_of(served: Served) -> int:
+    return len(list(Path(f"/proc/{served.process.pid}/task").iterdir()))
+
+
+async def test_no_thread_is_begun_later_that_the_system_may_not_have_any_more(
+    settings: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    """A first look-up without one ended the process, a first access line the access log."""
+    lines = tmp_path / "access.log"
+    async with serving("--access-log", str(lines), folder=tmp_path, settings=settings) as served:
+        begun = threads_of(served)
+        assert begun > LOOKUP_THREADS
+        calls = (served.get("/agents/a/quick", key) for _ in range(50))
+        assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+        async with asyncio.timeout(PATIENCE):
+            while not lines.exists():
+                await asyncio.sleep(0.02)
+        assert threads_of(served) == begun
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_without_the_threads_that_it_needs_a_gateway_says_so_and_does_not_serve(
+    settings: dict[str, str], tmp_path: Path, workers: str
+) -> None:
+    # Stacks so large that a few of them are all that a process may have.
+    with bounds({resource.RLIMIT_STACK: 2**30, resource.RLIMIT_AS: 6 * 2**30}):
+        code, said = await refused(
+            "serve", "--workers", workers, folder=tmp_path, settings=settings
+        )
+    assert code == 1
+    assert said.count("\n") == 1
+    assert "no more threads: raise the bound" in said
