@@ -23,10 +23,12 @@ _MOST = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written since some revision: each id with the revision of its last write."""
+    """What was written since some revision: each id with the revision of its last write. `at`: by
+    Redis' own clock, in Unix seconds."""
 
     revision: int
     ids: tuple[tuple[CredentialId, int], ...]
+    at: float
 
 
 class VaultStore:
@@ -48,11 +50,11 @@ class VaultStore:
     async def written_since(self, revision: int) -> Written:
         """The vault's revision and what was written after `revision`, as of one moment."""
         names = (f"{self._base}revision", f"{self._base}changes")
-        now, flat = await run(self._client, "credential_changes", names, (f"{revision:d}",))
+        now, flat, clock = await run(self._client, "credential_changes", names, (f"{revision:d}",))
         pairs = zip(flat[::2], flat[1::2], strict=True)
         found = [(_id(member), float(score)) for member, score in pairs]
         ids = ((i, int(score)) for i, score in found if i is not None and score <= _MOST)
-        return Written(_number(now), tuple(ids))
+        return Written(_number(now), tuple(ids), int(clock[0]) + int(clock[1]) / 1e6)
 
     async def read(self, ids: Iterable[CredentialId]) -> dict[CredentialId, bytes]:
         """The records of these ids; those that are not there are left out."""

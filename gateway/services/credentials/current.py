@@ -10,7 +10,7 @@ from gateway.log import log
 
 
 class LiveCredentials:
-    """The credentials of this process. `wall`: Unix seconds, by which a grace ends."""
+    """The credentials of this process. `wall`: Unix seconds by Redis' clock, which ends a grace."""
 
     def __init__(self, sync: Sync, wall: Callable[[], float]) -> None:
         self._sync = sync

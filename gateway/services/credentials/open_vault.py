@@ -1,6 +1,5 @@
 """The credentials of a gateway, from its vault, for as long as it runs."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -66,7 +65,7 @@ async def _kept(
     for report in held:
         tell_log(report)
     sync.tell = tell_log
-    credentials = LiveCredentials(sync, time.time)
+    credentials = LiveCredentials(sync, source.now)
     watch = CredentialWatch(credentials, traffic)
     running = background(sync.run()), background(watch.watch())
     try:
