@@ -15,11 +15,12 @@ from gateway.app.gateway import Gateway, open_gateway
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
-from gateway.domain.settings import Settings, StoreSettings
+from gateway.domain.settings import ListenerLimits, Settings, StoreSettings
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
 from gateway.server import stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
+from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
 from gateway.services.policies.in_force import keep, kept
 from gateway.services.policies.orphan_watch import OrphanWatch
@@ -49,7 +50,7 @@ async def run_gateway(
     listeners are open, and where the store is. `given`: by the supervisor of several workers.
     """
     _spare_the_collector()
-    _take_files()
+    settings = replace(settings, limits=_take_files(settings.limits))
     await _take_threads()
     shared = Path(given.shared) if given is not None else None
     live = await _load(settings, adapt, shared)
@@ -86,15 +87,24 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def _take_files() -> None:
+def _take_files(limits: ListenerLimits) -> ListenerLimits:
     """Shells and containers begin with 1,024 files, for the sake of programs that use select(): a
-    few hundred calls. What the system lets it have beyond is a server's to take."""
+    few hundred calls. What the system lets it have beyond is a server's to take.
+
+    The limits with no more connections than there are files for: where the last one is taken,
+    nobody comes in any more, however many idle ones could give way.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         # Not every system takes the bound that it tells.
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fitting = connections_for(files, limits.max_connections)
+    if 2 * fitting < limits.max_connections:
+        log.warning("files_few", reason=files_found(files, limits.max_connections).sentence)
+    return replace(limits, max_connections=fitting)
 
 
 async def _take_threads() -> None:

@@ -9,12 +9,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gateway.log import log
+
 # Long enough for another process to be awake, short for a caller.
 PAUSE_SECONDS = 0.001
 # The most that is taken at once, when connections come faster than one a pause.
 MOST_AT_ONCE = 64
 # Until somebody has given back a descriptor.
 STARVED_SECONDS = 0.1
+SAID_AGAIN_SECONDS = 10.0
 _STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -45,6 +48,7 @@ class Acceptor:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._pausing: asyncio.TimerHandle | None = None
+        self._quiet_until = 0.0
         # In the order in which they came.
         self._opening: dict[asyncio.Task[Any], None] = {}
         self._at_once = self._fewest = 1 if shared else MOST_AT_ONCE
@@ -74,7 +78,9 @@ class Acceptor:
                 break
             except OSError as problem:
                 # Anything else is about a caller who has left meanwhile.
-                pause = STARVED_SECONDS if problem.errno in _STARVED else pause
+                if problem.errno in _STARVED:
+                    pause = STARVED_SECONDS
+                    self._say_starved(problem)
                 break
             self._open(taken)
         else:
@@ -82,6 +88,13 @@ class Acceptor:
         if pause:
             self._loop.remove_reader(self._socket.fileno())
             self._pausing = self._loop.call_later(pause, self._go_on)
+
+    def _say_starved(self, problem: OSError) -> None:
+        """Callers hear nothing at all: they wait."""
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + SAID_AGAIN_SECONDS
+            log.warning("callers_wait", reason=problem.strerror)
 
     def _go_on(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._take)

@@ -25,11 +25,17 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 async def start(
-    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None
+    *arguments: str,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    before: str = "",
 ) -> asyncio.subprocess.Process:
-    """`gateway ARGUMENTS` in `folder`."""
+    """`gateway ARGUMENTS` in `folder`. `before`: commands for the shell, such as ulimit."""
+    command = [sys.executable, "-m", "gateway", *arguments]
+    if before:
+        command = ["sh", "-c", f'{before} && exec "$@"', "sh", *command]
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", *arguments),
+        *command,
         cwd=folder,
         env=environment(**(settings or {})),
         stdin=asyncio.subprocess.DEVNULL,
@@ -111,10 +117,10 @@ class Connection:
 
 
 async def refused(
-    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None
+    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None, before: str = ""
 ) -> tuple[int, str]:
     """How `gateway ARGUMENTS` fails: its exit code and its stderr."""
-    process = await start(*arguments, folder=folder, settings=settings)
+    process = await start(*arguments, folder=folder, settings=settings, before=before)
     try:
         async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate()
@@ -130,7 +136,7 @@ async def refused(
 
 @asynccontextmanager
 async def serving(
-    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None
+    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None, before: str = ""
 ) -> AsyncIterator[Served]:
     """`gateway serve` on free ports, unless `arguments` or `settings` say which; killed at the
     end if it still runs."""
@@ -141,7 +147,8 @@ async def serving(
         "GATEWAY_ACCESS_LOG": "off",
         **(settings or {}),
     }
-    served = Served(await start("serve", *arguments, folder=folder, settings=settings))
+    started = await start("serve", *arguments, folder=folder, settings=settings, before=before)
+    served = Served(started)
     try:
         told = await served.event("listening")
         served.data, served.admin = _address(told["data"]), _address(told["admin"])

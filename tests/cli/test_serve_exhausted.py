@@ -1,9 +1,7 @@
 """`gateway serve` where the system has no more threads or files to give."""
 
 import asyncio
-import resource
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -41,19 +39,6 @@ def key(store: StoreSettings, tmp_path: Path) -> str:
     return Commands(store, tmp_path).create().text
 
 
-@contextmanager
-def bounds(most: Mapping[int, int]) -> Iterator[None]:
-    """What programs that are started here may have at most."""
-    before = {name: resource.getrlimit(name) for name in most}
-    for name, soft in most.items():
-        resource.setrlimit(name, (soft, before[name][1]))
-    try:
-        yield
-    finally:
-        for name, both in before.items():
-            resource.setrlimit(name, both)
-
-
 def threads_of(served: Served) -> int:
     return len(list(Path(f"/proc/{served.process.pid}/task").iterdir()))
 
@@ -79,10 +64,24 @@ async def test_without_the_threads_that_it_needs_a_gateway_says_so_and_does_not_
     settings: dict[str, str], tmp_path: Path, workers: str
 ) -> None:
     # Stacks so large that a few of them are all that a process may have.
-    with bounds({resource.RLIMIT_STACK: 2**30, resource.RLIMIT_AS: 6 * 2**30}):
-        code, said = await refused(
-            "serve", "--workers", workers, folder=tmp_path, settings=settings
-        )
+    code, said = await refused(
+        *("serve", "--workers", workers),
+        folder=tmp_path,
+        settings=settings,
+        before="ulimit -s 1048576 && ulimit -v 6291456",
+    )
     assert code == 1
     assert said.count("\n") == 1
     assert "no more threads: raise the bound" in said
+
+
+async def test_connections_that_wait_give_way_before_files_run_out(
+    settings: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    async with serving(folder=tmp_path, settings=settings, before="ulimit -n 256") as served:
+        warned = next(one for one in served.events if one["event"] == "files_few")
+        assert "no more than 78 are let in" in warned["reason"]
+        # More than there are files for, and each is kept for a next request.
+        for _ in range(256):
+            assert (await (await served.connect()).get("/livez")).status == 200
+        assert (await served.get("/agents/a/quick", key)).status == 200

@@ -8,8 +8,16 @@ OTHER_FILES = 100
 _UNLIMITED = -1
 
 
+def connections_for(files: int, wished: int) -> int:
+    """So many of the connections that are wished for as there are files for: each call takes its
+    caller's and its agent's."""
+    if files == _UNLIMITED:
+        return wished
+    return min(wished, max(files // 4, (files - OTHER_FILES) // 2))
+
+
 def files_found(most: int, max_connections: int) -> Finding:
-    """`most`: how many files a process may have open; a call takes its caller's and its agent's."""
+    """`most`: how many files a process may have open."""
     needed = 2 * max_connections + OTHER_FILES
     if most == _UNLIMITED or most >= needed:
         told = f"{most if most >= 0 else 'Any number of'} files may be open at once."
@@ -18,8 +26,8 @@ def files_found(most: int, max_connections: int) -> Finding:
         "machine",
         Level.WARN,
         f"Only {most} files may be open at once, and {max_connections} connections with their "
-        f"agents take up to {needed}: raise it (ulimit -n {needed}, LimitNOFILE={needed}), or "
-        "lower --max-connections.",
+        f"agents take up to {needed}: no more than {connections_for(most, max_connections)} are "
+        f"let in. Raise it (ulimit -n {needed}, LimitNOFILE={needed}), or lower --max-connections.",
     )
 
 
