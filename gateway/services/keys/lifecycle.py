@@ -72,7 +72,8 @@ async def set_status_of_all(keys: Keys, key_ids: list[str], status: str) -> list
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """`replicated`: whether a replica has acknowledged; None where none is attached."""
+    """`replicated`: whether a replica has acknowledged; None where none is attached, or where there
+    is nothing that could be."""
 
     changes: tuple[KeyChange, ...]
     replicated: bool | None
@@ -82,6 +83,8 @@ async def revoke(keys: Keys, key_ids: list[str]) -> Revocation:
     """Revoke these keys, then wait until one replica, if there is any, has it too."""
     async with keys.on_one_connection() as line:
         changes = await set_status_of_all(line, key_ids, REVOKED)
+        if all(change.refused for change in changes):
+            return Revocation(tuple(changes), None)
         try:
             replicated = await line.replicated(key_ids, WAIT_MS)
         except StoreError:

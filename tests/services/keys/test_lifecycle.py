@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from gateway.domain.errors import ChangedError, OperationError, UsageError
 from gateway.domain.keys.fields import KeyFields
@@ -21,6 +22,7 @@ from gateway.domain.keys.limits import parse_own
 from gateway.domain.policies.plans import Plan
 from gateway.services.keys import lifecycle
 from gateway.store.keys import KeyStore, NewSecret
+from tests.flows.own_store import own_store
 
 ID, OTHER_ID, MISSING = "4xT9mQ2LrB7c", "9zZ9zZ9zZ9zZ", "000000000000"
 
@@ -143,6 +145,25 @@ async def test_a_deletion_is_told_once(keys: KeyStore) -> None:
 
 async def test_without_a_replica_there_is_nothing_to_wait_for(keys: KeyStore) -> None:
     assert (await lifecycle.revoke(keys, [ID])).replicated is None
+
+
+async def test_of_a_revocation_that_was_refused_nobody_says_that_it_may_be_undone() -> None:
+    async with own_store() as store:
+        keys = await with_two_keys(store.client)
+        await store.client.config_set("busy-reply-threshold", 50)
+        endless = asyncio.create_task(store.client.eval("while true do end", 0))
+        try:
+            with pytest.raises(ResponseError, match="BUSY"):
+                while True:
+                    await store.client.ping()
+            done = await lifecycle.revoke(keys, [ID])
+        finally:
+            await store.client.script_kill()
+            await asyncio.wait({endless})
+        assert done.changes[0].refused and "BUSY" in done.changes[0].note
+        # Nor can it be asked who has what it has.
+        assert done.replicated is None
+        assert isinstance(endless.exception(), ResponseError)
 
 
 def free_port() -> int:
