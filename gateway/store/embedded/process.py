@@ -42,15 +42,14 @@ async def start(engine: Engine, data: Path, path: Path, lock: int) -> subprocess
     until the server has written its files and ended. OperationError if it does not start.
     """
     prepare(data)
-    wrote = data / "engine"
-    check_data(engine, wrote.read_text() if wrote.exists() else "")
-    wrote.write_text(str(engine))
     log = data / "server.log"
-    log.write_bytes(b"")
-    config = data / "server.conf"
-    config.write_text(_CONFIG.format(socket=_quoted(path), data=_quoted(data), log=_quoted(log)))
-    path.unlink(missing_ok=True)
-    server = _spawn([str(engine.path), str(config)], lock)
+    try:
+        config = _write_files(engine, data, path, log)
+        server = _spawn([str(engine.path), str(config)], lock)
+    except OSError as problem:
+        raise OperationError(
+            f"The embedded store in {data} cannot be started: {problem.strerror}."
+        ) from None
     try:
         await _until_it_answers(server, path)
     except BaseException as problem:
@@ -60,6 +59,20 @@ async def start(engine: Engine, data: Path, path: Path, lock: int) -> subprocess
         said = " ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
         raise OperationError(f"The embedded store ({engine}) did not start: {said}") from None
     return server
+
+
+def _write_files(engine: Engine, data: Path, path: Path, log: Path) -> Path:
+    """What the server reads: its configuration, whose place is returned."""
+    wrote = data / "engine"
+    before = wrote.read_text() if wrote.exists() else ""
+    check_data(engine, before)
+    if before != str(engine):
+        wrote.write_text(str(engine))
+    log.write_bytes(b"")
+    config = data / "server.conf"
+    config.write_text(_CONFIG.format(socket=_quoted(path), data=_quoted(data), log=_quoted(log)))
+    path.unlink(missing_ok=True)
+    return config
 
 
 async def stop(server: subprocess.Popen[bytes]) -> None:
@@ -73,15 +86,16 @@ async def stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def answers(path: Path) -> bool:
-    """Whether a server on `path` has loaded its data and takes commands."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(1.0)
-        try:
+    """Whether a server on `path` has loaded its data, and takes commands or says why it does not:
+    without disk space it refuses even a PING."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1.0)
             client.connect(str(path))
             client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        except OSError:
-            return False
+            return client.recv(16).startswith((b"+PONG", b"-MISCONF", b"-BUSY"))
+    except OSError:
+        return False
 
 
 async def _until_it_answers(server: subprocess.Popen[bytes], path: Path) -> None:

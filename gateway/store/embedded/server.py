@@ -81,7 +81,8 @@ class _Store:
             try:
                 if await self._own():
                     log.warning("embedded_store_restarted")
-            except OperationError as problem:
+            except (OperationError, OSError) as problem:
+                # It is tried again for as long as somebody needs it.
                 log.warning("embedded_store_failed", reason=str(problem))
                 await asyncio.sleep(RETRY_SECONDS)
 

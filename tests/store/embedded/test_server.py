@@ -16,7 +16,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
+from structlog.testing import capture_logs
 
 from gateway.domain.errors import OperationError
 from gateway.store.embedded.engine import Engine
@@ -234,6 +235,45 @@ async def test_a_server_that_dies_is_started_anew(state: Path, engine: Engine) -
         await another_pid(socket, than=first)
         async with client(socket) as redis:
             assert await redis.get("kept") == "yes"
+
+
+async def test_a_server_that_died_is_started_as_soon_as_that_is_possible(
+    state: Path, engine: Engine
+) -> None:
+    """A full disk, or no room for a process: what is in its way stays for a while."""
+    async with embedded(state, engine) as socket:
+        first = await pid(socket)
+        config = state / "store" / "server.conf"
+        config.unlink()
+        config.mkdir()
+        with capture_logs() as logs:
+            os.kill(first, signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                while not logs:
+                    await asyncio.sleep(0.02)
+        assert logs[0]["event"] == "embedded_store_failed"
+        assert logs[0]["reason"] == (
+            f"The embedded store in {state / 'store'} cannot be started: Is a directory."
+        )
+        config.rmdir()
+        await another_pid(socket, than=first)
+
+
+async def test_a_server_that_can_write_nothing_is_found_all_the_same(
+    state: Path, engine: Engine
+) -> None:
+    """What is wrong with it is then what each command says, and not that nobody answers."""
+    async with embedded(state, engine) as socket, client(socket) as redis:
+        (state / "store" / "dump.rdb" / "in-its-way").mkdir(parents=True)
+        await redis.config_set("save", "3600 1")
+        await redis.bgsave()
+        async with asyncio.timeout(PATIENCE):
+            while (await info(socket))["rdb_last_bgsave_status"] == "ok":
+                await asyncio.sleep(0.02)
+        with pytest.raises(ResponseError, match="MISCONF"):
+            await redis.ping()
+        async with embedded(state, engine) as found:
+            assert found == socket
 
 
 async def test_an_overlong_path_gets_a_short_socket_that_every_process_finds(
