@@ -90,6 +90,26 @@ async def test_a_gateway_that_is_locked_out_refuses_and_comes_back_by_itself(
     assert await scene.charged() == charged + scene.reached - reached
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "invalid username-password pair or user is disabled."),
+        # What it does not know it repeats, with all that came with it.
+        (("--rename-command", "AUTH", ""), "unknown command 'AUTH'"),
+    ],
+)
+async def test_why_a_store_lets_nobody_in_is_in_the_log_and_no_password_is(
+    options: tuple[str, ...], why: str
+) -> None:
+    async with own_store(options) as store:
+        store.settings = store.as_user((USER, PASSWORD))
+        with capture_logs() as logs:
+            async with opened(store), asyncio.timeout(RECOVERY):
+                while not any(event.get("reason") == why for event in logs):
+                    await asyncio.sleep(0.01)
+        assert PASSWORD not in str(logs)
+
+
 async def test_a_password_set_for_everybody_holds_from_the_next_connection_on() -> None:
     async with own_store() as store, opened(store) as scene:
         await scene.warm_up()

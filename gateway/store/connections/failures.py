@@ -13,6 +13,9 @@ from redis.exceptions import (
 
 from gateway.domain.errors import StoreError, UnreachableError
 
+# Of a command that Redis does not know it repeats what follows: hashes, and its own password.
+_ARGUMENTS = ", with args"
+
 
 class StoreFullError(StoreError):
     """Redis refuses writes for lack of memory."""
@@ -39,8 +42,15 @@ def translated() -> Iterator[None]:
                 "This name in Redis holds something that is no key record: "
                 "look at it with 'gateway redis -- TYPE NAME'."
             ) from None
-        # What follows would repeat the arguments, hashes included.
-        reason = str(problem).partition(", with args")[0]
-        raise StoreError(f"Redis refused the command: {reason}") from None
+        raise StoreError(f"Redis refused the command: {reason_of(problem)}") from None
     except (RedisError, RedisClusterException, OSError) as problem:
-        raise UnreachableError(f"Redis could not answer: {problem}") from None
+        raise UnreachableError(f"Redis could not answer: {reason_of(problem)}") from None
+
+
+def reason_of(problem: Exception) -> str:
+    """As Redis or the system says it, without the arguments of any command."""
+    return without_arguments(str(problem)) or type(problem).__name__
+
+
+def without_arguments(text: str) -> str:
+    return text.partition(_ARGUMENTS)[0]

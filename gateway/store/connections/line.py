@@ -13,6 +13,7 @@ import hiredis
 from redis.asyncio import Connection
 
 from gateway.domain.errors import StoreError
+from gateway.store.connections.failures import without_arguments
 
 MAX_WAITING = 10_000
 
@@ -24,7 +25,7 @@ class ReplyError(StoreError):
     """
 
     def __init__(self, text: str, deadline: float = float("inf")) -> None:
-        super().__init__(text)
+        super().__init__(without_arguments(text))
         self.kind = text.partition(" ")[0]
         self.deadline = deadline
 

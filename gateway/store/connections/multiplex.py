@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import StoreError
 from gateway.log import log
+from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
 from gateway.tasks import background, end
 
@@ -135,7 +136,7 @@ class Multiplexer:
                 line = await self._open()
             except (RedisError, OSError, StoreError, TimeoutError) as problem:
                 if delay == 0.0:
-                    log.warning("store_unreachable", error=type(problem).__name__)
+                    log.warning("store_unreachable", reason=reason_of(problem))
                 delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY)
                 self._on_lost()
                 await asyncio.sleep(delay)

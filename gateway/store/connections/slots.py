@@ -15,6 +15,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from gateway.domain.errors import StoreError
 from gateway.log import log
 from gateway.store.connections.cluster import ClusterClient
+from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.tasks import Tasks, background, end
@@ -161,7 +162,7 @@ class ClusterLines:
             except (RedisClusterException, RedisError, OSError) as problem:
                 self._stale.set()
                 if not told:
-                    log.warning("store_topology_unknown", error=type(problem).__name__)
+                    log.warning("store_topology_unknown", reason=reason_of(problem))
                 told = True
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
