@@ -18,6 +18,17 @@ from gateway.store.connections.scan import scan
 ROUNDS = 21
 # Whoever gives no name.
 EVERYBODY = "default"
+# What INFO says of the disk, and what it means where that is not "ok".
+_WRITES = {
+    "aof_last_write_status": (
+        "Redis could not write its append-only file, and refuses writes until it can: give it disk "
+        "space."
+    ),
+    "rdb_last_bgsave_status": (
+        "Redis could not save its last snapshot, and refuses writes where it is to save any: give "
+        "it disk space, or say 'CONFIG SET save \"\"' where it has an append-only file."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,8 @@ async def _health(address: str, node: Redis, clock: Callable[[], float]) -> Stor
     reached = node.connection_pool.connection_kwargs
     if address:
         warnings = (*warnings, *await _cluster_warnings(node))
-    if info.get("aof_last_write_status", "ok") != "ok":
-        warnings = (*warnings, "Redis could not write its append-only file: give it disk space.")
+    unwritten = (sentence for field, sentence in _WRITES.items() if info.get(field, "ok") != "ok")
+    warnings = (*warnings, *unwritten)
     return StoreHealth(
         node=address,
         server=_server(info),
