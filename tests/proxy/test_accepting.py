@@ -1,28 +1,12 @@
 """Accepting where the system gives no more files."""
 
 import asyncio
-import os
-import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from structlog.testing import capture_logs
 
 from gateway.proxy.accepting import Acceptor
-
-
-@contextmanager
-def no_more_files() -> Iterator[None]:
-    """From now on this process opens none."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    first_free = os.dup(0)
-    os.close(first_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+from tests.starved import no_more_files
 
 
 async def test_whoever_waits_for_want_of_files_is_let_in_later_and_told_of_at_once() -> None:

@@ -37,7 +37,8 @@ class Loaded:
     """`policies` None: there are `problems`. `warnings`: what is odd, yet means something.
 
     `readable`: what makes sense by itself, so that what else is wrong with it can be told too;
-    None: nothing was read. `files`: what `policies` are made of, by name.
+    None: nothing was read. `files`: what `policies` are made of, by name. `passing`: what stands
+    against it may end though nobody touches these files again.
     """
 
     policies: Policies | None
@@ -45,6 +46,7 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     readable: Policies | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    passing: bool = False
 
 
 def read_policies(files: Mapping[str, bytes]) -> Loaded:

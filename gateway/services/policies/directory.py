@@ -72,7 +72,7 @@ def _read(directory: Path, listing: Listing) -> Loaded:
             what = "this is no directory: name the one that it is in"
         return Loaded(None, (Problem(whole, what),))
     if not listing:
-        return Loaded(None, (Problem(whole, f"there is no *{SUFFIX} file in it"),))
+        return _empty(directory, whole)
     if len(listing) > MAX_FILES:
         return Loaded(None, (Problem(whole, f"there are more than {MAX_FILES} files in it"),))
     contents: dict[str, bytes] = {}
@@ -88,7 +88,17 @@ def _read(directory: Path, listing: Listing) -> Loaded:
     problems = tuple(sorted({*unread, *loaded.problems}))
     policies = None if problems else loaded.policies
     warnings = loaded.warnings + _misnamed(directory)
-    return replace(loaded, policies=policies, problems=problems, warnings=warnings)
+    passing = loaded.passing or bool(unread)
+    return replace(loaded, policies=policies, problems=problems, warnings=warnings, passing=passing)
+
+
+def _empty(directory: Path, whole: Place) -> Loaded:
+    try:
+        os.scandir(directory).close()
+    except OSError as problem:
+        what = f"this cannot be read: {problem.strerror}"
+        return Loaded(None, (Problem(whole, what),), passing=True)
+    return Loaded(None, (Problem(whole, f"there is no *{SUFFIX} file in it"),))
 
 
 def read_contents(contents: Mapping[str, bytes]) -> Loaded:
@@ -107,11 +117,13 @@ def read_contents(contents: Mapping[str, bytes]) -> Loaded:
 def _checked(contents: Mapping[str, bytes]) -> Loaded:
     loaded = read_policies(contents)
     found = loaded.readable or Policies()
-    checks = (_unusable_files, unusable_hooks, unusable_commands)
-    unusable = (one for check in checks for one in check(found))
+    files = _unusable_files(found)
+    unusable = (*files, *unusable_hooks(found), *unusable_commands(found))
     problems = tuple(sorted({*loaded.problems, *unusable}))
     policies = None if problems else loaded.policies
-    return replace(loaded, policies=policies, problems=problems, readable=found)
+    return replace(
+        loaded, policies=policies, problems=problems, readable=found, passing=bool(files)
+    )
 
 
 def _unusable_files(policies: Policies) -> tuple[Problem, ...]:

@@ -44,7 +44,7 @@ class LivePolicies:
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
-        # Good files, refused for what they alone do not tell; and when that was last asked.
+        # Files refused for what they alone do not tell; and when that was last asked.
         self._held_up: tuple[Loaded, float] | None = None
         # From reading to taking: a set that waits in its vet is never put over a newer one.
         self._turn = asyncio.Lock()
@@ -60,7 +60,7 @@ class LivePolicies:
             await asyncio.sleep(POLL_SECONDS)
             listing = await asyncio.to_thread(list_directory, self._directory)
             if not self._settling.due(listing, loop.time()):
-                await self._ask_again(loop.time())
+                await self._ask_again(listing, loop.time())
                 continue
             async with self._turn:
                 loaded = await asyncio.to_thread(read_listing, self._directory, listing)
@@ -82,25 +82,26 @@ class LivePolicies:
     async def _read(self) -> Loaded:
         return await asyncio.to_thread(read_directory, self._directory)
 
-    async def _consider(self, read: Loaded, reason: str) -> Loaded:
+    async def _consider(self, read: Loaded, reason: str, *, again: bool = False) -> Loaded:
+        """`again`: what is known to stand against it is not told anew."""
         loaded = await self._vetted(read)
-        objected = read.policies is not None and loaded.policies is None
-        self._held_up = (read, asyncio.get_running_loop().time()) if objected else None
-        self._take(loaded, reason)
+        held_up = loaded.policies is None and (read.policies is not None or read.passing)
+        self._held_up = (read, asyncio.get_running_loop().time()) if held_up else None
+        if not (again and held_up and loaded.problems == self.problems):
+            self._take(loaded, reason)
         return loaded
 
-    async def _ask_again(self, now: float) -> None:
-        """A credential that was missing may have been set: then nobody touches the files again."""
+    async def _ask_again(self, listing: Listing, now: float) -> None:
+        """A credential that was missing may have been set, or a file be readable: then nobody
+        touches the files again."""
         async with self._turn:
             if self._held_up is None or now - self._held_up[1] < AGAIN_SECONDS:
                 return
             read, _ = self._held_up
-            loaded = await self._vetted(read)
-            if loaded.policies is None:
-                self._held_up = (read, now)
-                return
-            self._held_up = None
-            self._take(loaded, "what was missing is there")
+            if read.passing and self._settling.has_tried(listing):
+                found = await asyncio.to_thread(read_listing, self._directory, listing)
+                read = found or read
+            await self._consider(read, "what was missing is there", again=True)
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:

@@ -46,6 +46,10 @@ class Settling:
         """`listing` was read, for better or worse."""
         self._tried = listing
 
+    def has_tried(self, listing: Listing) -> bool:
+        """Whether nothing has changed since."""
+        return listing == self._tried
+
     def _is_open(self, listing: Listing) -> bool:
         """Whether somebody has one of those that changed open for writing."""
         changed = (after for name, after in listing.items() if after != self._tried.get(name))

@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from structlog.testing import capture_logs
 
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.policies import directory, reload
-from gateway.services.policies.directory import list_directory, read_directory
+from gateway.services.policies.directory import Listing, list_directory, read_directory
 from gateway.services.policies.reload import LivePolicies
 from gateway.services.telemetry.traffic import Traffic
+from tests.starved import no_more_files
 
 PATIENCE = 10.0
 
@@ -244,6 +246,42 @@ async def test_a_set_is_taken_once_what_was_missing_is_there(
     replace(file, text(3))
     await until(lambda: port(live) == 3)
     assert asked == before + 1
+
+
+async def test_a_set_is_taken_once_what_it_names_can_be_read(
+    file: Path, live: LivePolicies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a change of the policy files, and without a line in the log each time."""
+    monkeypatch.setattr(reload, "AGAIN_SECONDS", 0.1)
+    looked = 0
+
+    def listed(directory: Path) -> Listing:
+        nonlocal looked
+        looked += 1
+        return list_directory(directory)
+
+    monkeypatch.setattr(reload, "list_directory", listed)
+    authority = file.with_name("ca.pem")
+    with capture_logs() as logs:
+        url = "{url: 'https://127.0.0.1:2', ca: ca.pem}"
+        replace(file, f"version: 1\nagents: {{a: {{upstream: {url}}}}}\n")
+        await until(lambda: bool(live.problems))
+        looked = 0
+        await until(lambda: looked > 5)
+        assert port(live) == 1
+        assert [event["event"] for event in logs] == ["policies_refused", "policy_problem"]
+        replace(authority, trustme.CA().cert_pem.bytes().decode())
+        await until(lambda: port(live) == 2)
+    assert live.problems == ()
+
+
+def test_a_directory_that_cannot_be_read_is_not_said_to_be_empty(file: Path) -> None:
+    with no_more_files():
+        loaded = read_directory(file.parent)
+    assert [str(problem) for problem in loaded.problems] == [
+        f"{file.parent}:1:1: this cannot be read: Too many open files"
+    ]
+    assert loaded.passing
 
 
 async def test_a_set_that_waits_in_its_vet_is_never_put_over_a_newer_one(
