@@ -139,6 +139,20 @@ async def test_diff_fails_on_a_loss_where_that_is_asked_for(
     assert commands.gateway(*words).code == 0
 
 
+def test_diff_that_is_to_fail_on_a_loss_fails_where_keys_cannot_be_asked(
+    commands: Commands, narrower: str
+) -> None:
+    settings = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
+    away = Commands(settings, commands.folder)
+    words = ("policy", "diff", "policies", "--fail-on-loss")
+    ended = away.gateway(*words, narrower)
+    assert ended.code == 1
+    assert "Whether a key loses something is not known" in ended.said
+    assert away.gateway(*words, narrower, "--json").json["keys"] is None
+    # Nobody loses anything by what says the same.
+    assert away.gateway(*words, "policies").code == 0
+
+
 def test_diff_does_without_a_store_and_says_so(commands: Commands, narrower: str) -> None:
     away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
     ended = Commands(away, commands.folder).gateway("policy", "diff", "policies", narrower)

@@ -34,7 +34,11 @@ Examples:
 @click.command("diff", epilog=EPILOG)
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option("--fail-on-loss", is_flag=True, help="Exit 1 if anybody loses something.")
+@click.option(
+    "--fail-on-loss",
+    is_flag=True,
+    help="Exit 1 if anybody loses something, or if the keys could not be looked at.",
+)
 @json_option
 @store_options
 def diff_policies(
@@ -50,7 +54,12 @@ def diff_policies(
         print_json(asdict(told))
     else:
         _print(told)
-    if fail_on_loss and told.loses:
+    if not fail_on_loss:
+        return
+    # Whoever moves the files on a 0 must not do so because Redis was away.
+    if told.keys is None and not told.structure.is_same:
+        raise OperationError("Whether a key loses something is not known: --fail-on-loss needs it.")
+    if told.loses:
         raise SystemExit(1)
 
 
@@ -90,7 +99,7 @@ def _print_structure(structure: Structure) -> None:
         click.echo(f"+ {name}")
     for name, parts in structure.changed.items():
         click.echo(f"~ {name}" + (f": {', '.join(parts)}" if parts else ""))
-    if not (structure.removed or structure.added or structure.changed):
+    if structure.is_same:
         click.echo("The policies say the same.")
 
 

@@ -25,6 +25,10 @@ class Structure:
     removed: tuple[str, ...]
     changed: Mapping[str, tuple[str, ...]]
 
+    @property
+    def is_same(self) -> bool:
+        return not (self.added or self.removed or self.changed)
+
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
