@@ -273,16 +273,21 @@ class Denied(GatewayError):
 
 # Not every client shows its user a header.
 _WAITS = {
-    Code.RATE_LIMITED: "Too many requests at once. Wait for {} s.",
-    Code.QUOTA_EXHAUSTED: "The quota of this key is used up. It begins anew in {} s.",
+    Code.RATE_LIMITED: "Too many requests at once. Wait for {seconds} s.",
+    Code.QUOTA_EXHAUSTED: "The quota of this key, {most}, is used up. "
+    "It begins anew in {seconds} s.",
 }
 
 
 def limited(
-    code: Code, retry_after: int, limit: str, headers: tuple[tuple[str, str], ...] = ()
+    code: Code,
+    retry_after: int,
+    limit: str,
+    most: str,
+    headers: tuple[tuple[str, str], ...] = (),
 ) -> Denied:
-    """A `limit` refuses, for so many seconds."""
-    message = _WAITS.get(code, "").format(retry_after)
+    """A `limit` refuses, for so many seconds; `most` is what it allows."""
+    message = _WAITS.get(code, "").format(seconds=retry_after, most=most)
     return Denied(code, message, {"limit": limit}, headers, retry_after)
 
 

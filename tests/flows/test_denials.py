@@ -238,6 +238,7 @@ async def test_a_quota(world: World) -> None:
     error = check(refused, Code.QUOTA_EXHAUSTED)
     assert refused.headers["x-should-retry"] == "false"
     assert int(refused.headers["Retry-After"]) >= 1
+    assert "2 requests each month" in error["message"]
     assert f"anew in {refused.headers['Retry-After']} s." in error["message"]
     assert '"day";r=48' in refused.headers["RateLimit"], "a refusal costs nothing"
 

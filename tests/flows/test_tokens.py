@@ -181,6 +181,7 @@ async def test_a_key_is_let_in_while_it_has_used_less_than_its_limit(
     with pytest.raises(openai.RateLimitError) as refused:
         await asks(chat)
     assert refused.value.code == "quota_exhausted"
+    assert "The quota of this key, 100 tokens each day, is used up." in str(refused.value)
     headers = refused.value.response.headers
     assert int(headers["retry-after"]) > 0
     assert headers["x-should-retry"] == "false"

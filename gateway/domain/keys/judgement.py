@@ -45,6 +45,15 @@ class NamedLimit:
             case Concurrency():
                 return Code.CONCURRENCY_LIMITED
 
+    @property
+    def most(self) -> str:
+        """Of what there is how much, for whoever is refused."""
+        if isinstance(self.limit, Rate | Concurrency):
+            return str(self.limit)
+        what = "tokens" if isinstance(self.limit, Tokens) else "requests"
+        said = f"{self.limit.count} {what} each {self.limit.window.label}"
+        return f"{said} at this agent" if self.counter.startswith("agent:") else said
+
 
 def dead(record: KeyRecord, now: float) -> Code | None:
     """Why a key that was proven is refused: a decoy (as if there were none), revoked, disabled,

@@ -252,7 +252,7 @@ class Gatekeeper:
         named = door.limits[answer.position - 1]
         states = answer.states
         headers = door.limit_fields.pairs(states, self._clocks.unix()) if states else ()
-        return limited(named.denial, answer.retry_after, named.label, headers)
+        return limited(named.denial, answer.retry_after, named.label, named.most, headers)
 
 
 def shadow_code(door: Door, position: int) -> str:

@@ -188,7 +188,7 @@ class Explainer:
         steps.extend(limit_steps(door, answer))
         if isinstance(answer, Exceeded):
             named = door.limits[answer.position - 1]
-            raise limited(named.denial, answer.retry_after, named.label)
+            raise limited(named.denial, answer.retry_after, named.label, named.most)
         return shadow_code(door, answer.exceeded)
 
 

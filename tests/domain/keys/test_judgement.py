@@ -198,3 +198,16 @@ def test_each_kind_of_limit_refuses_with_a_code_of_its_own(
     limit: Rate | Quota | Tokens | Concurrency, code: Code
 ) -> None:
     assert NamedLimit("", "", limit).denial is code
+
+
+def test_a_limit_says_of_what_it_allows_how_much() -> None:
+    named = binding_limits(PLANNED, PLANS, "faq", of_model=True)
+    assert [one.most for one in named] == [
+        "10/s",
+        "9 requests each day",
+        "1/s",
+        "9 requests each day at this agent",
+        "5 tokens each day",
+        "4 at a time",
+        "1 at a time",
+    ]
