@@ -178,8 +178,10 @@ for i = 3, #KEYS do
     state = {ahead = ahead, interval = amount, burst = burst}
   elseif kind == 'tokens' then
     local ends = window_end(ARGV[at + 2])
-    wait = quota_used(KEYS[i], ARGV[at + 2], ends) >= amount and ends * 1000000 - now or 0
-    state = {}
+    local used = quota_used(KEYS[i], ARGV[at + 2], ends)
+    wait = used >= amount and ends * 1000000 - now or 0
+    -- Callers have no header for it; whoever only asks is told.
+    state = ARGV[12] == '?' and {used = used, ends = ends, count = amount} or {}
   elseif kind == 'lease' then
     -- When one ends is not known; a second is the least that can be told.
     wait = leases(KEYS[i]) >= amount and 1000000 or 0

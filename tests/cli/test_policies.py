@@ -392,7 +392,7 @@ def test_explain_of_a_model_tells_its_scope_and_where_it_goes(commands: Commands
     told = explain(commands, *words, "--model", "gpt-4")
     assert told["decision"] == "allow"
     assert told["upstream"] == "http://127.0.0.1:9300/v1/chat/completions"
-    assert "100/d, counted from answers" in str(told["steps"])
+    assert "100/d: 100 of 100 left" in str(told["steps"])
     assert explain(commands, *words, "--model", "gpt-5")["code"] == "scope_denied"
     assert explain(commands, *words, "--model", "gpt-9")["code"] == "not_found"
     assert explain(commands, *words, "--model", "a b")["code"] == "bad_request"

@@ -219,6 +219,24 @@ async def test_what_is_only_asked_is_charged_nowhere_and_leaves_nothing(
     assert isinstance(await admission.run(ID, command), Exceeded)
 
 
+async def test_who_only_asks_is_told_how_many_tokens_are_left_and_callers_are_not(
+    admission: Admission, record: str
+) -> None:
+    await admission.count_tokens(ID, (TOKENS,), 4, "request")
+    command = admission.pack_charge(RECORD, (DAY, TOKENS), valid_until=0, touch=CHARGE_NOTHING)
+    asked = await admission.run(ID, command)
+    assert isinstance(asked, Charged)
+    assert (len(asked.states), asked.states[2]) == (4, 6)
+    await admission.count_tokens(ID, (TOKENS,), 9, "another")
+    refused = await admission.run(ID, command)
+    assert isinstance(refused, Exceeded)
+    assert (len(refused.states), refused.states[2]) == (4, 0)
+    for limits in ((DAY, TOKENS), (DAY,)):
+        told = await charge(admission, *limits)
+        assert isinstance(told, Charged | Exceeded)
+        assert len(told.states) == 2
+
+
 async def test_last_use_is_written_at_most_once_a_minute(
     admission: Admission, client: Redis, store: StoreSettings, record: str
 ) -> None:

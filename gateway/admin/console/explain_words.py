@@ -45,7 +45,6 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
         Found.LEFT: "{limit}：剩余 {left}，共 {most}，{reset} 秒后恢复全额",
         Found.COUNTED: "{limit}：仅计数，因为套餐未强制执行",
         Found.EXCEEDED: "{limit}：仅计数，因为套餐未强制执行，现已超出",
-        Found.FROM_ANSWERS: "{limit}，按应答计数",
         Found.HEALTH: "网关是否存活并提供服务",
         Found.CONNECT: "用户的一次性链接：它代替密钥",
         Found.PULL: "可拉取的凭据",

@@ -65,7 +65,6 @@ class Found(StrEnum):
     LEFT = "{limit}: {left} of {most} left, full again in {reset} s"
     COUNTED = "{limit}: only counted, for the plan is not enforced"
     EXCEEDED = "{limit}: only counted, for the plan is not enforced, exceeded now"
-    FROM_ANSWERS = "{limit}, counted from answers"
 
     HEALTH = "whether the gateway lives and serves"
     CONNECT = "a user's one-time link: it takes the place of a key"
@@ -100,7 +99,8 @@ class Step:
 
 def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
     """What is left of each, and what is only counted."""
-    # What is said of limits is of those that bind, in order; tokens and leases come last.
+    # What is said of limits is of those that bind, in order; leases, of which nothing is said,
+    # come last.
     binding = [named for named in door.limits if named.enforced]
     for i in range(len(answer.states) // 2):
         named = binding[i]
@@ -109,11 +109,10 @@ def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
         yield Step(named.label, Found.LEFT, facts)
     exceeded = answer.exceeded if isinstance(answer, Charged) else 0
     for position, named in enumerate(door.limits, 1):
-        if not named.enforced:
-            found = Found.EXCEEDED if position == exceeded else Found.COUNTED
-            yield Step(named.label, found, {"limit": named.limit})
-        elif named in door.tokens:
-            yield Step(named.label, Found.FROM_ANSWERS, {"limit": named.limit})
+        if named.enforced:
+            continue
+        found = Found.EXCEEDED if position == exceeded else Found.COUNTED
+        yield Step(named.label, found, {"limit": named.limit})
 
 
 def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
