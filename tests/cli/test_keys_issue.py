@@ -69,6 +69,26 @@ def test_the_key_is_alone_on_stdout_and_the_next_step_does_not_repeat_it(keys: C
         assert "curl" not in other.said
 
 
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ("agents/support:chat", 'curl -X POST -H "Authorization: Bearer $KEY" URL/support/chat'),
+        ("agents/support:look", 'curl -H "Authorization: Bearer $KEY" URL/support/look'),
+        ("agents/support:files", 'curl -H "Authorization: Bearer $KEY" URL/support/'),
+    ],
+)
+def test_the_next_step_is_a_call_that_the_key_may_make(
+    keys: Commands, scope: str, told: str
+) -> None:
+    keys.write_plans(
+        "  any: {rate: 1/s}\nagents:\n  support:\n    upstream: http://127.0.0.1:9101\n"
+        "    routes: [{path: /files/**, action: files}, {path: /chat, methods: [POST], "
+        "action: chat}, {path: /look, methods: [GET, POST], action: look}]\n"
+    )
+    made = keys("create", "--consumer", "sales", "--scope", scope)
+    assert f"{told.replace('URL', 'http://127.0.0.1:8080/agents')}\n" in made.said
+
+
 async def test_the_next_step_calls_the_gateway_that_listens_here(
     keys: Commands, client: Redis
 ) -> None:

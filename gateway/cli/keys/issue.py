@@ -120,7 +120,7 @@ def create(
     issued = with_keys(store, work)
     print_issued(issued, as_json=as_json)
     if not (quiet or as_json):
-        explain_created(issued, store)
+        explain_created(issued, store, known)
 
 
 @click.command(epilog=ROTATE_EPILOG)

@@ -12,7 +12,10 @@ import click
 from gateway.cli.output import moment, note, print_json, printable
 from gateway.cli.own_place import own_place
 from gateway.domain.errors import OperationError
+from gateway.domain.keys.scopes import Scope, parse_all
 from gateway.domain.keys.views import State, view
+from gateway.domain.policies.routes import ONE
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.issue import Issued
 
@@ -33,7 +36,7 @@ def print_issued(issued: Issued, *, as_json: bool) -> None:
         ) from None
 
 
-def explain_created(issued: Issued, store: StoreSettings) -> None:
+def explain_created(issued: Issued, store: StoreSettings, policies: Policies | None) -> None:
     """What to do with a new key, beside it and without repeating it."""
     # A key that was made in another store than the gateway's is found out by its first caller.
     where = "Redis" if store.url else f"the private store in {store.state_dir}"
@@ -42,12 +45,27 @@ def explain_created(issued: Issued, store: StoreSettings) -> None:
     agents = [s.split(":")[0] for s in scopes if s.startswith(("agents/", "*"))]
     if not agents:
         return
-    path = "agents/NAME" if "*" in agents[0] else agents[0]
+    agent = "agents/NAME" if "*" in agents[0] else agents[0]
+    method, path = _open_to(issued, agent.removeprefix("agents/"), policies)
     url = os.environ.get("GATEWAY_URL") or asyncio.run(own_place(store))
     note("Put it into a shell variable with 'read -rs KEY', then call with:")
     # It is pasted into a shell.
-    place = shlex.quote(f"{url.rstrip('/')}/{path}/")
-    click.echo(printable(f'  curl -H "Authorization: Bearer $KEY" {place}'), err=True)
+    place = shlex.quote(f"{url.rstrip('/')}/{agent}{path}")
+    click.echo(printable(f'  curl {method}-H "Authorization: Bearer $KEY" {place}'), err=True)
+
+
+def _open_to(issued: Issued, name: str, policies: Policies | None) -> tuple[str, str]:
+    """An option for the method, and a path: of the first route of the agent that this key may
+    take."""
+    agent = policies.agents.get(name) if policies else None
+    grants = parse_all(issued.record.scopes)
+    for route in (agent and agent.routes) or ():
+        is_plain = not route.public and ONE not in route.raw
+        if is_plain and grants.allow(Scope("agents", name, route.action)):
+            methods = sorted(route.methods)
+            is_get = not methods or "GET" in methods
+            return "" if is_get else f"-X {methods[0]} ", route.raw.decode()
+    return "", "/"
 
 
 def explain_rotated(issued: Issued, now: int, grace: float) -> str:
