@@ -17,9 +17,17 @@ from gateway.store.commands import command
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
-from gateway.store.key_answers import read_record, record_or_none, revision_of, value_or_none
+from gateway.store.key_answers import (
+    as_answer,
+    read_record,
+    record_or_none,
+    revision_of,
+    value_or_none,
+)
 
 BATCH = 500
+# The admission script has the same number.
+LAST_USE_SECONDS = 400 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,16 @@ class KeyReader:
             self._client, "HMGET", self._named("used", key_id), "current", "previous"
         )
         return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
+
+    async def used_since(self, ids: Iterable[str], second: int) -> set[str]:
+        """Those of which a secret was admitted after this Unix second."""
+        remaining, used = iter(ids), set[str]()
+        while batch := list(islice(remaining, BATCH)):
+            answers = await self._ask_of(batch, "HMGET", "current", "previous", kind="used")
+            for key_id, values in zip(batch, map(as_answer, answers), strict=True):
+                if any(value and value.isdigit() and int(value) > second for value in values):
+                    used.add(key_id)
+        return used
 
     async def removed_at(self, key_id: str) -> int | None:
         """The Unix second in which Redis removes the record by itself; None: never."""
@@ -114,10 +132,13 @@ class KeyReader:
             raise last
         return found
 
-    async def _ask_of(self, ids: Sequence[str], word: str, *more: str) -> list[Any]:
+    async def _ask_of(
+        self, ids: Sequence[str], word: str, *more: str, kind: str = "key"
+    ) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         for key_id in ids:
-            pipeline.execute_command(word, self.name(key_id), *more, **{NEVER_DECODE: True})
+            name = self._named(kind, key_id)
+            pipeline.execute_command(word, name, *more, **{NEVER_DECODE: True})
         with translated():
             return await pipeline.execute(raise_on_error=False)
 

@@ -30,6 +30,7 @@ async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis)
     wanted = ("--consumer", "hr", "--status", "active", "--scope", "agents/faq:chat")
     assert [key["id"] for key in keys("list", *wanted, "--json").json["keys"]] == ["000000000003"]
     assert keys("list", "--expiring-within", "7d", "--json").json == {"keys": [], "next": None}
+    assert len(keys("list", "--unused-for", "400d", "--json").json["keys"]) == 5
     table = keys("list", "--limit", "2")
     assert [line.split()[0] for line in table.out.splitlines()] == [
         "ID",
@@ -60,6 +61,7 @@ async def test_show_tells_people_when_redis_removes_the_record(
         ("--after", "nonsense"),
         ("--scope", "nonsense"),
         ("--expiring-within", "soon"),
+        ("--unused-for", "401d"),
         ("--status", "alive"),
     ],
 )

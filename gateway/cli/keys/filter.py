@@ -13,11 +13,12 @@ from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import State
 from gateway.domain.units import duration
 from gateway.services.keys.find import KeyFilter
+from gateway.store.key_reader import LAST_USE_SECONDS
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--consumer`, `--status`, `--scope`, `--expiring-within`; the command receives them as
-    `wanted: KeyFilter`."""
+    """`--consumer`, `--status`, `--scope`, `--expiring-within`, `--unused-for`; the command
+    receives them as `wanted: KeyFilter`."""
 
     @wraps(command)
     def with_filter(
@@ -26,9 +27,11 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         status: str | None,
         scope: str | None,
         expiring_within: str | None,
+        unused_for: str | None,
         **rest: Any,
     ) -> Any:
-        wanted = KeyFilter(consumer, status, _scope(scope), _seconds(expiring_within))
+        ending = _seconds("--expiring-within", expiring_within)
+        wanted = KeyFilter(consumer, status, _scope(scope), ending, _unused(unused_for))
         return command(*args, wanted=wanted, **rest)
 
     return add_options(
@@ -41,6 +44,9 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one."),
         click.option("--expiring-within", metavar="TIME", help="Only keys that end within 7d."),
+        click.option(
+            "--unused-for", metavar="TIME", help="Only keys that nobody has used for 90d."
+        ),
     )
 
 
@@ -53,5 +59,14 @@ def _scope(text: str | None) -> Scope | None:
     return scope
 
 
-def _seconds(text: str | None) -> float | None:
-    return None if text is None else parsed("--expiring-within", duration, text)
+def _seconds(option: str, text: str | None) -> float | None:
+    return None if text is None else parsed(option, duration, text)
+
+
+def _unused(text: str | None) -> float | None:
+    seconds = _seconds("--unused-for", text)
+    if seconds is not None and seconds > LAST_USE_SECONDS:
+        raise UsageError(
+            "--unused-for is at most 400d: for so long Redis keeps when a key was used."
+        )
+    return seconds

@@ -21,6 +21,7 @@ MOST_A_PAGE = 10_000
 LIST_EPILOG = """\b
 Examples:
   gateway keys list --consumer sales --expiring-within 7d
+  gateway keys list --unused-for 90d --status active
   gateway keys list --status revoked --json"""
 
 

@@ -18,12 +18,14 @@ class KeyFilter:
 
     `state`: what a request would meet, or the bare status of a record without a hash. `scope`:
     keys that grant it. `expiring_within`: alive now, and expired this many seconds from now.
+    `unused_for`: as old as this many seconds, and not used in the last of them.
     """
 
     consumer: str | None = None
     state: str | None = None
     scope: Scope | None = None
     expiring_within: float | None = None
+    unused_for: float | None = None
 
     def takes(self, record: KeyRecord, key: KeyView, now: int) -> bool:
         return (
@@ -31,6 +33,7 @@ class KeyFilter:
             and (self.state is None or self._has_state(key))
             and (self.scope is None or scopes.parse_all(record.scopes).allow(self.scope))
             and (self.expiring_within is None or self._ends_soon(key, now))
+            and (self.unused_for is None or (key.created_at or 0) <= now - self.unused_for)
         )
 
     def _has_state(self, key: KeyView) -> bool:
@@ -59,7 +62,7 @@ async def page(keys: KeyReader, wanted: KeyFilter, *, limit: int, after: str = "
     now = await keys.now()
     ids = await keys.ids()
     found: list[KeyView] = []
-    async for record in _candidates(keys, wanted, ids[bisect_right(ids, after) :]):
+    async for record in _candidates(keys, wanted, ids[bisect_right(ids, after) :], now):
         key = view(record, now)
         if wanted.takes(record, key, now):
             found.append(key)
@@ -73,15 +76,18 @@ async def scan_records(
 ) -> AsyncIterator[KeyRecord]:
     """Every record that the filter takes, in the order of ids."""
     now = await keys.now()
-    async for record in _candidates(keys, wanted, await keys.ids()):
+    async for record in _candidates(keys, wanted, await keys.ids(), now):
         if wanted.takes(record, view(record, now), now):
             yield record
 
 
 async def _candidates(
-    keys: KeyReader, wanted: KeyFilter, ids: list[str]
+    keys: KeyReader, wanted: KeyFilter, ids: list[str], now: int
 ) -> AsyncIterator[KeyRecord]:
     """The records among which are all that the filter takes, in order."""
+    if wanted.unused_for is not None:
+        used = await keys.used_since(ids, now - int(wanted.unused_for))
+        ids = [key_id for key_id in ids if key_id not in used]
     if wanted.consumer is None:
         async for record in keys.read(ids):
             yield record

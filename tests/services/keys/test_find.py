@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain.errors import OperationError
+from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView
 from gateway.services.keys.find import KeyFilter, of_consumer, one, page, scan_records
@@ -123,6 +123,26 @@ async def test_a_filter_takes_exactly_these(
     assert [key.id for key in (await page(keys, wanted, limit=100)).keys] == ids
     assert [key.id for key in await all_pages(keys, wanted, limit=1)] == ids
     assert [record.id async for record in scan_records(keys, wanted)] == ids
+
+
+async def test_unused_are_keys_that_are_old_enough_and_whose_last_use_is(
+    zoo: int, keys: KeyStore, client: Redis
+) -> None:
+    ago = {"live": 50, "hr": 150, "all": 150, "soon": 150, "later": 150}
+    for name, seconds in ago.items():
+        await client.hset(f"gw:key:{{{name:0<12}}}", "created_at", str(zoo - seconds))
+    used = {"hr": {"current": 120}, "all": {"current": 150, "previous": 80}, "soon": {"odd": 1}}
+    for name, uses in used.items():
+        times = {slot: str(zoo - seconds) for slot, seconds in uses.items()}
+        await client.hset(f"gw:used:{{{name:0<12}}}", mapping=times)
+    wanted = KeyFilter(state="active", unused_for=100)
+    ids = [f"{name:0<12}" for name in ("hr", "later", "soon")]
+    assert [key.id for key in await all_pages(keys, wanted, limit=1)] == ids
+    assert [record.id async for record in scan_records(keys, wanted)] == ids
+    # What cannot be known is not told as never.
+    await client.set(f"gw:used:{{{'later':0<12}}}", "no hash")
+    with pytest.raises(StoreError):
+        await page(keys, wanted, limit=9)
 
 
 async def test_an_empty_store_is_an_empty_page(keys: KeyStore) -> None:
