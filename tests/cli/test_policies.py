@@ -39,7 +39,14 @@ def commands(store: StoreSettings, tmp_path: Path) -> Commands:
 def test_check_says_that_all_is_well(commands: Commands) -> None:
     ended = commands.gateway("policy", "check")
     assert (ended.code, ended.said) == (0, "")
-    assert ended.out == f"{commands.folder}/policies: no problems; 1 agents, 1 plans\n"
+    assert ended.out == f"{commands.folder}/policies: no problems; 1 agent, 1 plan\n"
+    (commands.folder / "policies" / "b.yaml").write_text(
+        "version: 1\nmodels:\n"
+        "  - {name: m, provider: compatible, upstream: 'http://127.0.0.1:1/v1', fallback: [n]}\n"
+        "  - {name: n, provider: compatible, upstream: 'http://127.0.0.1:1/v1'}\n"
+    )
+    more = commands.gateway("policy", "check").out
+    assert more.endswith("no problems; 1 agent, 2 models, 1 plan\n")
 
 
 def test_check_prints_every_problem_with_its_place_and_exits_1(commands: Commands) -> None:

@@ -12,6 +12,7 @@ from gateway.cli.vault_options import existing_store, may_ask_vault
 from gateway.domain.policies.problems import Problem
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
+from gateway.services.diagnosis.policies import contents
 from gateway.services.policies.directory import read_directory
 
 CHECK_EPILOG = """\b
@@ -54,8 +55,7 @@ def _print(where: Path, loaded: Loaded, warnings: list[str]) -> None:
     for warning in warnings:
         note(f"warning: {warning}")
     if loaded.policies is not None:
-        agents, plans = len(loaded.policies.agents), len(loaded.policies.plans)
-        click.echo(f"{where}: no problems; {agents} agents, {plans} plans")
+        click.echo(f"{where}: no problems; {contents(loaded.policies)}")
 
 
 def _shape(loaded: Loaded, warnings: list[str]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.policy.read import Loaded
 from gateway.services.diagnosis.findings import Finding, Level, counted
 from gateway.services.policies.orphans import Orphans
@@ -16,8 +17,7 @@ def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterato
     found = loaded.policies
     if found is None:
         return
-    agents, plans = counted(len(found.agents), "agent"), counted(len(found.plans), "plan")
-    sentence = f"{directory} can be used: {agents}, {plans}, revision {found.revision}."
+    sentence = f"{directory} can be used: {contents(found)}, revision {found.revision}."
     yield Finding("policies", Level.OK, sentence)
     for told in orphans.refused:
         advice = "bring the plan back, or 'gateway keys update' their plan or limits."
@@ -25,3 +25,15 @@ def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterato
     for told in orphans.cut_off:
         advice = "take the scope from them, or bring it back."
         yield Finding("policies", Level.WARN, f"{told}: {advice}")
+
+
+def contents(policies: Policies) -> str:
+    """How much of what there is."""
+    parts = {
+        "agent": policies.agents,
+        "model": policies.models,
+        "service": policies.services,
+        "tool server": policies.tools,
+        "plan": policies.plans,
+    }
+    return ", ".join(counted(len(part), what) for what, part in parts.items() if part) or "nothing"
