@@ -199,6 +199,8 @@ def _with_item(own: Limits, name: str, value: str) -> Limits:
             return replace(own, quotas=one_a_window([parse_quota(q) for q in value.split(",")]))
         case "concurrency":
             return replace(own, concurrency=parse_concurrency(value))
+        case "tokens":
+            raise ValueError("'tokens' are a plan's alone: give the key another plan")
         case _:
             raise ValueError(f"{name[:40]!r} is not a limit: use rate, burst, quota or concurrency")
 

@@ -100,6 +100,11 @@ def test_limits_that_cannot_be_read_whole_are_refused(text: str) -> None:
         parse_own(text)
 
 
+def test_whoever_gives_a_key_tokens_of_its_own_is_told_where_they_are_set() -> None:
+    with pytest.raises(ValueError, match="'tokens' are a plan's alone"):
+        parse_own("rate=5/s tokens=100/d")
+
+
 def test_every_window_has_a_label_for_headers() -> None:
     assert [window.label for window in limits.Window] == [
         "second",
