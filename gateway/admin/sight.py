@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.routing import Call, Route, Shape, Told, bad_field
 from gateway.domain.usage import By, Counts, Step
 from gateway.domain.workers import WorkerRecord
 from gateway.services.keys.find import no_key
@@ -63,8 +63,11 @@ class SpanQuery(Shape):
         return step, now - (self.last - 1) * step.seconds, now
 
 
-class UsageQuery(SpanQuery):
+class TotalsQuery(SpanQuery):
     by: Literal["all", "agent", "consumer", "code"] = "all"
+
+
+class UsageQuery(TotalsQuery):
     name: str = ""
 
 
@@ -77,13 +80,15 @@ class KeyUsageQuery(SpanQuery):
 
 async def usage_series(backend: Backend, call: Call) -> Told:
     asked: UsageQuery = call.query
+    if (asked.by == "all") is bool(asked.name):
+        raise bad_field("name", "name which agent, consumer or code; of 'all' there is none")
     name = asked.name or EVERYTHING
     points = await series(backend.usage, By(asked.by), name, *asked.until(backend.clock()))
     return Told(SeriesShape(points=points))
 
 
 async def usage_totals(backend: Backend, call: Call) -> Told:
-    asked: UsageQuery = call.query
+    asked: TotalsQuery = call.query
     found = await totals(backend.usage, By(asked.by), *asked.until(backend.clock()))
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
     return Told(TotalsShape(names={name or "all": counts for name, counts in most_first}))
@@ -143,7 +148,7 @@ ROUTES: tuple[Route, ...] = (
         READ,
         usage_totals,
         TotalsShape,
-        query=UsageQuery,
+        query=TotalsQuery,
     ),
     Route(
         "GET",

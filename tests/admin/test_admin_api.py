@@ -272,6 +272,9 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
         ("POST", "/users/a!b/links", {"credentials": "github"}, {"user"}),
         ("POST", "/users/ann/links", {"credentials": "github:nothing"}, {"credentials"}),
         ("GET", "/usage?last=3&last=4", None, {"last"}),
+        ("GET", "/usage?by=consumer", None, {"name"}),
+        ("GET", "/usage?name=sales", None, {"name"}),
+        ("GET", "/usage/totals?by=consumer&name=sales", None, {"name"}),
     ],
 )
 async def test_every_bad_field_is_named(

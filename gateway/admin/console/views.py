@@ -20,7 +20,7 @@ _FIGURES = (
 
 async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
     async def top(by: str, what: str) -> list[tuple[str, int]]:
-        asked = checked(sight.UsageQuery, {"by": by, "last": 24})
+        asked = checked(sight.TotalsQuery, {"by": by, "last": 24})
         told = (await sight.usage_totals(backend, call_of(caller, query=asked))).data
         counted = [(name, getattr(one, what)) for name, one in told.names.items()]
         most_first = sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])
