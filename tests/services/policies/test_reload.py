@@ -161,7 +161,10 @@ async def test_a_request_to_reload_waits_for_nothing(file: Path) -> None:
     assert port(live) == 5
 
 
-async def test_the_links_of_kubernetes_are_followed_and_never_mixed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("watched", [".", "..data"], ids=["as Kubernetes", "the directory"])
+async def test_links_that_are_swapped_are_followed_and_never_mixed(
+    tmp_path: Path, watched: str
+) -> None:
     """Two files behind one link that is swapped again and again: both always of one version."""
 
     def version(number: int) -> None:
@@ -176,7 +179,7 @@ async def test_the_links_of_kubernetes_are_followed_and_never_mixed(tmp_path: Pa
     version(1)
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).symlink_to(f"..data/{name}")
-    live = load(tmp_path)
+    live = load(tmp_path / watched)
     seen: list[tuple[int, int]] = []
 
     def note(before: Policies, after: Policies) -> None:
