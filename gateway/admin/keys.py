@@ -1,5 +1,6 @@
 """`/admin/v1/keys`: looking at them, as `gateway keys list` and `show` do."""
 
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -20,6 +21,14 @@ READ = ("read", "keys")
 class KeyPage(BaseModel):
     keys: tuple[KeyView, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey(KeyView):
+    """With when each of its secrets was last used."""
+
+    last_used_at: int | None
+    previous_last_used_at: int | None
 
 
 class ListQuery(Shape):
@@ -47,7 +56,10 @@ async def show(backend: Backend, call: Call) -> Told:
     record, revision = await keys.revised(call.parts["id"])
     if record is None:
         raise no_key(call.parts["id"])
-    return Told(view(record, await keys.now()), headers=(("ETag", f'"{revision}"'),))
+    used = await keys.last_used(record.id)
+    seen = asdict(view(record, await keys.now()))
+    shown = ShownKey(**seen, last_used_at=used.current, previous_last_used_at=used.previous)
+    return Told(shown, headers=(("ETag", f'"{revision}"'),))
 
 
 def keys_of(backend: Backend, call: Call) -> AuditedKeys:
@@ -59,5 +71,5 @@ def keys_of(backend: Backend, call: Call) -> AuditedKeys:
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/keys", "List keys", READ, list_keys, KeyPage, query=ListQuery),
-    Route("GET", "/keys/{id}", "Show a key", READ, show, KeyView),
+    Route("GET", "/keys/{id}", "Show a key", READ, show, ShownKey),
 )

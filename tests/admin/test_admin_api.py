@@ -14,7 +14,7 @@ from gateway.admin.audit import EVENTS
 from gateway.admin.routes import ROUTES
 from gateway.admin.routing import ADMIN, Route
 from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW
-from gateway.domain.keys.key import Key
+from gateway.domain.keys.key import Key, parse
 from gateway.domain.keys.limits import Limits
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
@@ -442,6 +442,28 @@ async def test_usage_is_told_by_time_and_by_name(world: World, ask: Ask, admin: 
     await world.client.delete(world.record(key))
     for key_id, status in ((key.id, 200), ("000000000000", 404)):
         assert (await ask(admin, "GET", f"/keys/{key_id}/usage?last=3")).status == status
+
+
+async def test_a_key_is_shown_with_when_each_of_its_secrets_was_last_used(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+
+    async def used() -> tuple[int | None, int | None]:
+        shown = (await ask(admin, "GET", f"/keys/{key.id}")).json
+        return shown["last_used_at"], shown["previous_last_used_at"]
+
+    assert await used() == (None, None)
+    await world.call(key)
+    before, nothing = await used()
+    assert before is not None and nothing is None
+    rotated = (await ask(admin, "POST", f"/keys/{key.id}/rotate", {"grace": "1h"})).json
+    assert await used() == (None, before)
+    new = parse(rotated["key"])
+    assert new is not None
+    await world.call(new)
+    after, unchanged = await used()
+    assert (after or 0) >= before and unchanged == before
 
 
 async def test_latency_is_told_by_time_and_counts_what_was_let_in(

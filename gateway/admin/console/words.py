@@ -308,6 +308,9 @@ CHINESE = MappingProxyType(
         "The one before it": "上一版本",
         "works until": "有效至",
         "has ended": "已结束",
+        "Last used": "最近使用",
+        "last used": "最近使用",
+        "not yet": "尚未",
         "Rotated": "轮换时间",
         "Where it may be sent, by the policies": "按策略可能发送到的位置",
         "Nowhere: no service, model or tool names it. Keys with gateway/credentials may pull it.": (
