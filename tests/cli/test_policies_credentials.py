@@ -71,7 +71,7 @@ async def test_the_check_names_every_reference_that_means_nothing(
     file = folder / "policies" / "a.yaml"
     assert code == 1
     assert said.splitlines() == [
-        f"{file}:7:16: there is no credential 'nope'",
+        f"{file}:7:16: there is no credential 'nope': 'gateway credentials set nope' makes one",
         f"{file}:8:16: the credential 'crm' has no field 'no'",
     ]
     assert (await check(folder, store, GATEWAY_REDIS_URL="redis://127.0.0.1:1"))[0] == 0
@@ -131,7 +131,7 @@ async def test_the_check_says_of_a_credential_what_a_gateway_would(
     assert live == [
         "",
         "a credential of type custom cannot be sent as a whole",
-        "there is no credential 'bait'",
+        "there is no credential 'bait': 'gateway credentials set bait' makes one",
     ]
     assert code == 1
     assert [line.split(": ", 1)[1] for line in said.splitlines()] == live[1:]
@@ -184,7 +184,7 @@ async def test_a_reload_with_them_leaves_the_last_good_set_in_force_until_they_a
         write(folder, GOOD + '      - {path: "/y/${credentials.later}"}\n')
         problem = await gateway.event("policy_problem")
         assert problem["place"].endswith("a.yaml:6:16")
-        assert problem["message"] == "there is no credential 'later'"
+        assert problem["message"].startswith("there is no credential 'later': ")
         await vault.write("later")
         write(folder, GOOD + '      - {path: "/y/${credentials.later}"}\n      - {path: /z}\n')
         async with asyncio.timeout(PATIENCE):

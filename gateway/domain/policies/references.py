@@ -87,7 +87,8 @@ def _reference(text: str, at: int) -> tuple[Reference, int]:
 
 
 def missing(reference: Reference) -> str:
-    return f"there is no credential {reference.name!r}"
+    name = reference.name
+    return f"there is no credential {name!r}: 'gateway credentials set {name}' makes one"
 
 
 def mistake(
