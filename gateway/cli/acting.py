@@ -16,8 +16,8 @@ from gateway.cli.privacy import keep_private
 from gateway.cli.vault_options import (
     known_master_keys,
     may_ask_vault,
-    read_vault,
     signing_keys,
+    vault_of_command,
 )
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import Envelope, MasterKeys
@@ -53,7 +53,7 @@ def with_acts(store: StoreSettings, work: Callable[[Redis, Acts], Awaitable[T]])
 def with_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T:
     """Run `work` on the vault, as a command on this machine does."""
     keep_private()
-    return _run(store, read_vault(store, (), note, embedded=False), work)
+    return _run(store, vault_of_command(store), work)
 
 
 def check_vault(

@@ -8,6 +8,7 @@ from gateway.cli.output import note
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
 from gateway.store.connections.connect import check_url
+from gateway.store.connections.urls import read_url
 from gateway.store.embedded.server import has_store
 from gateway.store.state_dir import MASTER_KEY, own_key
 
@@ -36,6 +37,16 @@ def read_vault(
         in_production = any(not address.is_loopback for address in listening)
         keys = () if in_production and not embedded else _own_key(store, warn)
     return VaultSettings(url, keys, poll)
+
+
+def vault_of_command(store: StoreSettings) -> VaultSettings:
+    """The vault that a command changes. Where Redis is on another machine none but a known master
+    key will do: what was sealed under one that is made here the gateways there could not open."""
+    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
+    hosts = [host for place in (url, store.url) if place for host in read_url(place).hosts]
+    if all(Address(host, 0).is_loopback for host in hosts):
+        return read_vault(store, (), note, embedded=False)
+    return VaultSettings(url and check_url(url), known_master_keys(store))
 
 
 def may_ask_vault(store: StoreSettings | None) -> bool:

@@ -308,6 +308,24 @@ def test_without_a_master_key_one_is_made_with_a_warning_for_its_owner_alone(
     assert made.read_text().strip() not in first.said + second.out
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        # Nobody's loopback, and nobody is there.
+        ("GATEWAY_REDIS_URL", "redis://0.0.0.0:1"),
+        ("GATEWAY_REDIS_URL", "redis+cluster://127.0.0.1:1,0.0.0.0:1"),
+        ("GATEWAY_VAULT_REDIS_URL", "redis://0.0.0.0:1"),
+    ],
+)
+def test_no_master_key_is_made_for_a_redis_of_another_machine(
+    vault: VaultCommands, store: StoreSettings, name: str, url: str
+) -> None:
+    bare = VaultCommands(store, vault.folder, master="")
+    ended = bare("set", "aa", "--type", "api_key", value=SECRET, **{name: url})
+    assert ended.code == 1 and ended.is_one_sentence()
+    assert not list(vault.folder.rglob("master-key"))
+
+
 def test_the_vault_may_be_in_a_redis_of_its_own(
     vault: VaultCommands, redis: Any, store: StoreSettings
 ) -> None:

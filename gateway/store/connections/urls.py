@@ -42,6 +42,12 @@ class StoreUrl:
     tls: bool = False
     login: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """None where it is a socket of this machine."""
+        alone = self.options.get("host", "")
+        return tuple(host for host, _ in self.nodes) or tuple(filter(None, (alone,)))
+
 
 def read_url(url: str) -> StoreUrl:
     """UsageError, which never repeats the password, where the gateway cannot use it."""
