@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 
 from aiohttp.http import HttpResponseParser, RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
@@ -37,7 +38,8 @@ class CutError(GatewayError):
 
 class UpstreamConnection(Stream):
     """`home`: where it waits, among others, while it is idle. `on_end`: called once it is gone.
-    `reused`: it has carried an exchange before. `born`: when it was made."""
+    `reused`: it has carried an exchange before. `retires`: when it is given back
+    for the last time."""
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class UpstreamConnection(Stream):
         super().__init__(loop, outbox)
         self.home = home
         self.reused = False
-        self.born = loop.time()
+        self.retires = inf
         self._on_end = on_end
         self._idle = True
         # It is fed whole heads and nothing else, so that nothing of one answer is left in it for

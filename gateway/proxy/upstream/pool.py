@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from random import uniform
 
 from gateway.domain.errors import Denied
 from gateway.domain.policies.snapshot import Upstream
@@ -12,11 +13,13 @@ from gateway.proxy.upstream.dial import Dialer
 from gateway.proxy.upstream.reasons import reason_of
 
 # A name that leads elsewhere now, a new replica and a renewed certificate are for new connections:
-# under steady traffic none would ever be made.
+# under steady traffic none would ever be made. Some end earlier: those that were made at once, in a
+# rush, must not all be made anew at once.
 LIFE_SECONDS = 60.0
 # Servers drop idle connections after 5 s (uvicorn, node), 2 s (gunicorn), some after 1 s. A request
-# that must not be sent twice takes no connection that may be dropped while it is on its way.
-FRESH_SECONDS = 0.75
+# that must not be sent twice takes no connection that may be dropped while it is on its way. Over
+# TLS a new one costs round trips, and providers that are called so keep theirs for a minute.
+FRESH_SECONDS = {"http": 0.75, "https": 3.0}
 MAX_IDLE = 256
 # Of an upstream that cannot be reached.
 SAID_AGAIN_SECONDS = 10.0
@@ -35,11 +38,11 @@ class UpstreamPool:
 
     def take(self, upstream: Upstream, *, repeatable: bool) -> UpstreamConnection | None:
         """A kept connection to `upstream`, if there is one that can be trusted to be alive."""
-        idle = self._idle[upstream]
+        idle, fresh = self._idle[upstream], FRESH_SECONDS[upstream.scheme]
         while idle:
             connection = idle.pop()
             if connection.usable and (
-                repeatable or self._loop.time() - connection.idle_since < FRESH_SECONDS
+                repeatable or self._loop.time() - connection.idle_since < fresh
             ):
                 return connection
             connection.close()
@@ -57,12 +60,13 @@ class UpstreamPool:
         except Denied as denied:
             self.say_why(upstream, denied.__cause__)
             raise
+        connection.retires = self._loop.time() + LIFE_SECONDS * uniform(0.5, 1)  # noqa: S311
         self._open.add(connection)
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give back after an exchange; only what can be trusted to carry another one."""
-        left = connection.born + LIFE_SECONDS - self._loop.time()
+        left = connection.retires - self._loop.time()
         if left > 0 and len(connection.home) < MAX_IDLE:
             connection.keep_idle(left)
         else:

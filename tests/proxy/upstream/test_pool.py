@@ -71,6 +71,14 @@ async def test_one_that_is_being_closed_is_not(pool: UpstreamPool, upstream: Ups
     assert pool.take(upstream, repeatable=False) is None
 
 
+async def test_those_that_were_made_at_once_do_not_all_end_at_once(
+    pool: UpstreamPool, upstream: Upstream
+) -> None:
+    made = [await pool.connect(upstream, 1.0) for _ in range(20)]
+    ends = [one.retires for one in made]
+    assert max(ends) - min(ends) > LIFE_SECONDS / 10
+
+
 async def test_what_must_not_be_sent_twice_takes_none_that_the_agent_may_be_about_to_close(
     pool: UpstreamPool, upstream: Upstream
 ) -> None:
@@ -87,10 +95,11 @@ async def test_none_carries_requests_for_longer_than_a_minute(
     pool: UpstreamPool, upstream: Upstream
 ) -> None:
     """Else an agent that moved would be called where it was for as long as there is traffic."""
+    loop = asyncio.get_running_loop()
     first = await used(pool, upstream)
-    first.born -= LIFE_SECONDS / 2
+    assert first.retires <= loop.time() + LIFE_SECONDS
     assert await used(pool, upstream) is first
-    first.born -= LIFE_SECONDS / 2
+    first.retires = loop.time()
     assert await used(pool, upstream) is first, "the exchange that runs is finished"
     assert await used(pool, upstream) is not first
 
