@@ -14,6 +14,8 @@ WEBSOCKET = b"websocket"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % WEBSOCKET
 
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+# Some balancers write the port too; an IPv6 address stands in brackets then.
+_WITH_PORT = re.compile(r"\[(?P<six>[^]]*)\](:\d+)?|(?P<four>[^:]*):\d+")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -94,7 +96,7 @@ def client_address(head: RequestHead, peer: str, trusted: tuple[Network, ...]) -
         return peer
     chain = head.fields.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
     for item in reversed(chain):
-        address = item.strip()
+        address = _without_port(item.strip())
         if not _is_address(address):
             break
         peer = address
@@ -136,6 +138,11 @@ def _traced(head: RequestHead) -> re.Match[bytes] | None:
     if match is None or not match[1].strip(b"0") or not match[2].strip(b"0"):
         return None
     return match
+
+
+def _without_port(text: str) -> str:
+    match = _WITH_PORT.fullmatch(text)
+    return text if match is None else match["six"] or match["four"] or ""
 
 
 def _is_address(text: str) -> bool:
