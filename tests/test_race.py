@@ -1,10 +1,11 @@
 """Of several addresses the first that answers is taken, and no connection is left over."""
 
 import asyncio
+import socket
 
 import pytest
 
-from gateway.race import first_of
+from gateway.race import first_of, reach
 
 # Nobody in these tests is waited for so long.
 LONG = 600.0
@@ -69,6 +70,26 @@ async def test_who_answers_too_late_is_dropped() -> None:
 async def test_where_all_refuse_the_last_one_is_told() -> None:
     with pytest.raises(ConnectionRefusedError, match="2"):
         await Network("refusing 1", "refusing 2").first()
+
+
+async def test_what_is_reached_can_be_written_to_without_delay(unused_tcp_port: int) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(2))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    # Nobody listens at the first one.
+    made = await reach(["127.0.0.2", "127.0.0.1"], port, LONG)
+    reader, writer = await asyncio.open_connection(sock=made)
+    own = writer.get_extra_info("socket")
+    assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    writer.write(b"ok")
+    assert await reader.read() == b"ok"
+    writer.close()
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        await reach(["127.0.0.1"], unused_tcp_port, LONG)
 
 
 async def test_who_does_not_wait_any_more_leaves_nobody_behind() -> None:

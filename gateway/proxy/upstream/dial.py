@@ -13,7 +13,7 @@ from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.reasons import ProxyError
-from gateway.race import first_of
+from gateway.race import reach
 
 LONGEST_TUNNEL_HEAD = 8192
 # RFC 9110 section 9.3.6: any 2xx. Not every proxy gives a reason.
@@ -51,20 +51,10 @@ class Dialer:
     async def _directly(
         self, upstream: Upstream, tls: ssl.SSLContext | None, seconds: float, make: Make
     ) -> UpstreamConnection:
-        addresses = await self._addresses(upstream, seconds)
-        return await first_of(
-            addresses,
-            seconds,
-            lambda address: self._connect(address, upstream, tls, make),
-            UpstreamConnection.drop,
-        )
-
-    async def _connect(
-        self, address: str, upstream: Upstream, tls: ssl.SSLContext | None, make: Make
-    ) -> UpstreamConnection:
+        reached = await reach(await self._addresses(upstream, seconds), upstream.port, seconds)
         name = upstream.host if tls is not None else None
         _, connection = await self._loop.create_connection(
-            make, address, upstream.port, ssl=tls, server_hostname=name
+            make, sock=reached, ssl=tls, server_hostname=name
         )
         return connection
 
@@ -106,14 +96,8 @@ class Dialer:
     async def _to_proxy(
         self, proxy: tuple[str, int], seconds: float
     ) -> tuple[asyncio.Transport, "_Tunnel"]:
-        return await first_of(
-            await self._names.find(proxy[0], seconds),
-            seconds,
-            lambda address: self._loop.create_connection(
-                lambda: _Tunnel(self._loop), address, proxy[1]
-            ),
-            lambda late: late[0].abort(),
-        )
+        reached = await reach(await self._names.find(proxy[0], seconds), proxy[1], seconds)
+        return await self._loop.create_connection(lambda: _Tunnel(self._loop), sock=reached)
 
     async def _take_over(
         self,

@@ -7,9 +7,7 @@ from typing import Any
 
 from redis.asyncio import Connection, SSLConnection
 
-from gateway.race import first_of
-
-_Found = tuple[Any, Any, int, str, Any]
+from gateway.race import reach
 
 
 class NamedConnection(Connection):
@@ -23,7 +21,8 @@ class NamedConnection(Connection):
         async with asyncio.timeout(seconds):
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-            self._socket = await first_of(found, seconds or math.inf, _connected, _close)
+            addresses = [str(info[4][0]) for info in found]
+            self._socket = await reach(addresses, int(self.port), seconds or math.inf)
             await super()._connect()  # type: ignore[no-untyped-call]
 
     def _connection_arguments(self) -> dict[str, Any]:
@@ -40,19 +39,3 @@ class NamedTlsConnection(NamedConnection, SSLConnection):
 def reaching(kind: type[Connection]) -> type[Connection]:
     """As redis-py's `kind`, if that goes by a name."""
     return {Connection: NamedConnection, SSLConnection: NamedTlsConnection}.get(kind, kind)
-
-
-async def _connected(found: _Found) -> socket.socket:
-    family, kind, protocol, _, address = found
-    opened = socket.socket(family, kind, protocol)
-    opened.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(opened, address)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def _close(late: socket.socket) -> None:
-    late.close()

@@ -1,6 +1,7 @@
 """The address that was looked at is the one that is dialled."""
 
 import asyncio
+import socket
 from collections.abc import Collection, Iterator
 from itertools import cycle
 from typing import Any
@@ -12,13 +13,15 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
+from gateway.race import HEAD_START
 
 Resolver = Iterator[list[str]]
 
 
 class Network:
     """Answers names as a test says, and notes who is dialled. `dead`: nobody answers there.
-    `answering`: whether the name server does."""
+    `answering`: whether the name server does. `handshake`: seconds until a connection can be used
+    that is there."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, answers: Resolver, dead: Collection[str] = ()
@@ -26,31 +29,37 @@ class Network:
         self.dialled: list[str] = []
         self.loop = asyncio.get_running_loop()
         self.lookups = 0
+        self.handshake = 0.0
         self.answering = asyncio.Event()
         self.answering.set()
         self._dialer = Dialer(self.loop)
         self._answers, self._dead = answers, dead
         monkeypatch.setattr(self.loop, "getaddrinfo", self._resolve)
-        monkeypatch.setattr(self.loop, "create_connection", self._connect)
+        monkeypatch.setattr(self.loop, "sock_connect", self._connect)
+        monkeypatch.setattr(self.loop, "create_connection", self._make)
 
     async def _resolve(self, host: str, port: int, **_: Any) -> list[Any]:
         self.lookups += 1
         await self.answering.wait()
         return [(0, 1, 6, "", (address, port)) for address in next(self._answers)]
 
-    async def _connect(self, make: Any, address: str, port: int, **_: Any) -> Any:
-        self.dialled.append(address)
-        if address in self._dead:
+    async def _connect(self, made: socket.socket, place: tuple[str, int]) -> None:
+        self.dialled.append(place[0])
+        if place[0] in self._dead:
             await asyncio.sleep(60)
+
+    async def _make(self, make: Any, *, sock: socket.socket, **_: Any) -> Any:
+        await asyncio.sleep(self.handshake)
+        sock.close()
         return None, make()
 
-    async def dial(self, **fields: Any) -> UpstreamConnection:
+    async def dial(self, *, seconds: float = 0.2, **fields: Any) -> UpstreamConnection:
         upstream = Upstream("http", "name.test", 80, **fields)
 
         def make() -> UpstreamConnection:
             return UpstreamConnection(self.loop, [], lambda connection: None, Outbox(self.loop))
 
-        return await self._dialer.dial(upstream, 0.2, make)
+        return await self._dialer.dial(upstream, seconds, make)
 
 
 async def test_a_name_that_stands_for_metadata_is_not_dialled(
@@ -96,6 +105,16 @@ async def test_dead_addresses_leave_time_for_the_next(
     network = Network(monkeypatch, cycle([addresses]), dead=addresses[:-1])
     await network.dial()
     assert network.dialled == addresses
+
+
+async def test_a_handshake_that_takes_its_time_is_no_dead_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else far upstreams would see two for each connection."""
+    network = Network(monkeypatch, cycle([["10.0.0.1", "10.0.0.2"]]))
+    network.handshake = 2 * HEAD_START
+    await network.dial(seconds=60.0)
+    assert network.dialled == ["10.0.0.1"]
 
 
 async def test_what_is_meant_to_be_public_is_dialled_at_public_addresses_only(
