@@ -21,6 +21,7 @@ from gateway.cli.vault_options import (
 )
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings, VaultSettings
 from gateway.services.audit.acts import Acts
 from gateway.services.audit.writing import Audit
@@ -77,9 +78,18 @@ def _run(store: StoreSettings, settings: VaultSettings, work: Callable[[Vault], 
                 main = await stack.enter_async_context(open_store(store))
             acts = _acts(main, store.prefix, masters.keys, stack)
             vault = VaultStore(client, store.prefix)
-            return await work(Vault(vault, Envelope(masters), acts.on_credential))
+            record = acts.on_credential if masters.ids else _not_unsigned
+            return await work(Vault(vault, Envelope(masters), record))
 
     return asyncio.run(run())
+
+
+async def _not_unsigned(*_: object) -> None:
+    """`audit verify` takes no unsigned record of a credential from anybody."""
+    raise OperationError(
+        "There is no master key, and what is done to credentials is signed: set "
+        "GATEWAY_MASTER_KEY_FILE."
+    )
 
 
 def _acts(

@@ -326,6 +326,19 @@ def test_no_master_key_is_made_for_a_redis_of_another_machine(
     assert not list(vault.folder.rglob("master-key"))
 
 
+def test_without_a_master_key_credentials_are_listed_and_none_is_removed(
+    vault: VaultCommands, store: StoreSettings, redis: Any
+) -> None:
+    vault.set("aa", SECRET)
+    nowhere = {"GATEWAY_STATE_DIR": "/dev/null/state"}
+    bare = VaultCommands(store, vault.folder, master="")
+    assert bare("list", "--json", **nowhere).json["credentials"][0]["name"] == "aa"
+    refused = bare("delete", "aa", "--yes", **nowhere)
+    assert refused.code == 1 and refused.said.endswith("set GATEWAY_MASTER_KEY_FILE.\n")
+    assert record(redis, "aa")
+    assert vault.gateway("audit", "verify").code == 0
+
+
 def test_the_vault_may_be_in_a_redis_of_its_own(
     vault: VaultCommands, redis: Any, store: StoreSettings
 ) -> None:
