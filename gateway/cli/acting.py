@@ -33,6 +33,11 @@ from gateway.store.vault import VaultStore
 
 T = TypeVar("T")
 
+# Of acts on keys alone does `audit verify` take records that nobody signed.
+_UNSIGNABLE = (
+    "There is no master key, and what is done to credentials is signed: set "
+    "GATEWAY_MASTER_KEY_FILE."
+)
 UNSIGNED = (
     "The audit record of this is not signed, because there is no master key here: give "
     "GATEWAY_MASTER_KEY_FILE to whoever works on keys, or 'gateway audit verify' fails on it."
@@ -84,12 +89,14 @@ def _run(store: StoreSettings, settings: VaultSettings, work: Callable[[Vault], 
     return asyncio.run(run())
 
 
+def check_signed(store: StoreSettings) -> None:
+    """OperationError where nothing would sign what is about to be done."""
+    if not signing_keys(store):
+        raise OperationError(_UNSIGNABLE)
+
+
 async def _not_unsigned(*_: object) -> None:
-    """`audit verify` takes no unsigned record of a credential from anybody."""
-    raise OperationError(
-        "There is no master key, and what is done to credentials is signed: set "
-        "GATEWAY_MASTER_KEY_FILE."
-    )
+    raise OperationError(_UNSIGNABLE)
 
 
 def _acts(

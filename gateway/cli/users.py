@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.cli.acting import with_acts, with_vault
+from gateway.cli.acting import check_signed, with_acts, with_vault
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
@@ -57,6 +57,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     wanted = read_wanted(credentials)
     url = url or asyncio.run(own_place(store))
     url = web_url("--url", url)
+    check_signed(store)
 
     async def work(links: Links, acts: Acts) -> NewLink:
         return await links.make(user, wanted, acts)
@@ -112,6 +113,7 @@ def unlink(
     only = None if credentials is None else {one.name for one in read_wanted(credentials)}
     what = "all credentials" if only is None else ", ".join(sorted(only))
     confirm(f"Remove {what} of {user} for good?", yes=yes)
+    check_signed(store)
 
     async def work(vault: Vault) -> list[str]:
         removed = []

@@ -76,6 +76,21 @@ def test_what_cannot_be_asked_for_is_refused(vault: Users, words: tuple[str, ...
     assert ended.is_one_sentence()
 
 
+@pytest.mark.parametrize(
+    "words", [("link", "alice", "--credentials", "github"), ("unlink", "alice")]
+)
+def test_without_a_master_key_nothing_is_done_that_no_verify_would_take(
+    vault: Users, store: StoreSettings, words: tuple[str, ...]
+) -> None:
+    bare = Users(store, vault.folder, master="")
+    asked = (*words, "--yes") if words[0] == "unlink" else words
+    refused = bare.users(*asked)
+    assert refused.code == 1 and refused.is_one_sentence()
+    assert "set GATEWAY_MASTER_KEY_FILE" in refused.said
+    assert bare.users("list", "--json").json == {"users": []}
+    assert vault.gateway("audit", "verify").code == 0
+
+
 def test_nothing_is_removed_unasked(vault: Users) -> None:
     vault.set("user/alice/github", "a-value-of-alice")
     assert vault.users("unlink", "alice").code == 2
