@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
@@ -137,10 +138,24 @@ def anchor(
         click.echo(text)
         return
     try:
-        out.write_text(f"{text}\n")
+        _write_whole(out, f"{text}\n")
     except OSError as problem:
         raise OperationError(f"{out} cannot be written: {problem.strerror}.") from None
     note(f"{verdict.chains} chains are anchored in {out}.")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Or leave what is there, such as the anchor before: it is the only one that knows so far."""
+    if path.exists() and not path.is_file():
+        # A pipe, or a device.
+        path.write_text(text)
+        return
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @audit.command(epilog="\b\nExample:\n  gateway audit tail -n 50 --follow")

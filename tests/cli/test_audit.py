@@ -323,6 +323,25 @@ def test_a_chain_that_is_cut_at_its_end_is_found_with_an_anchor_alone(
     assert "ends with number 1" in said
 
 
+def test_an_anchor_that_there_is_no_room_for_leaves_the_one_before(
+    vault: VaultCommands, tmp_path: Path
+) -> None:
+    vault.set("aa", "v")
+    path = tmp_path / "anchor.json"
+    words = (*COMMAND, "audit", "anchor", "--out", str(path))
+    assert vault.gateway(*words[len(COMMAND) :]).code == 0
+    before = path.read_text()
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh", *words],
+        env=vault.environment(),
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert ended.returncode == 1 and b"cannot be written" in ended.stderr
+    assert path.read_text() == before
+    assert not list(tmp_path.glob(".anchor*"))
+
+
 def test_an_anchor_is_taken_as_it_was_signed_alone(vault: VaultCommands, tmp_path: Path) -> None:
     vault.set("aa", "v")
     path = tmp_path / "anchor.json"
