@@ -22,7 +22,7 @@ from gateway.server import stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
 from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
-from gateway.services.policies.in_force import keep, kept
+from gateway.services.policies.in_force import Keeping, kept
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
@@ -53,7 +53,8 @@ async def run_gateway(
     settings = replace(settings, limits=_take_files(settings.limits))
     await _take_threads()
     shared = Path(given.shared) if given is not None else None
-    live = await _load(settings, adapt, shared)
+    keeping = Keeping(shared) if shared is not None else None
+    live = await _load(settings, adapt, shared, keeping)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
@@ -63,8 +64,10 @@ async def run_gateway(
         await _vet(live, gateway, lenient=given is not None and given.successor)
         stopped = stop_signals(lambda: live.reload("SIGHUP"))
         live.after_swap = OrphanWatch(gateway.keys, stack)
-        live.tried = partial(_tried, gateway.traffic, shared)
+        live.tried = partial(_tried, gateway.traffic, keeping)
         in_background(live.watch(), stack)
+        if keeping is not None:
+            in_background(keeping.keep_on(), stack)
         _beat(gateway, stack)
         if gateway.worker is None:
             log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
@@ -143,14 +146,16 @@ async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
     live.vet = vet
 
 
-def _tried(traffic: Traffic, shared: Path | None, loaded: Loaded) -> None:
+def _tried(traffic: Traffic, keeping: Keeping | None, loaded: Loaded) -> None:
     taken = loaded.policies is not None
     traffic.policies_tried(taken=taken)
-    if taken and shared is not None:
-        keep(shared, loaded.files)
+    if taken and keeping is not None:
+        keeping.take(loaded.files)
 
 
-async def _load(settings: Settings, adapt: Adapt, shared: Path | None) -> LivePolicies:
+async def _load(
+    settings: Settings, adapt: Adapt, shared: Path | None, keeping: Keeping | None
+) -> LivePolicies:
     """OperationError if the policies cannot be used.
 
     One worker of several begins with those in force: what else is in the directory it looks at
@@ -168,8 +173,8 @@ async def _load(settings: Settings, adapt: Adapt, shared: Path | None) -> LivePo
         raise OperationError(f"The policies cannot be used:\n{problems}")
     for warning in loaded.warnings:
         log.warning("policy_warning", place=str(warning.place), message=warning.message)
-    if in_force is None and shared is not None:
-        keep(shared, loaded.files)
+    if in_force is None and keeping is not None:
+        keeping.take(loaded.files)
     return LivePolicies(settings.policies, listing, loaded.policies, adapt)
 
 

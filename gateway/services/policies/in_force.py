@@ -3,6 +3,7 @@
 What is in the directory by then may be bad, and the end of a few processes must not be that of all.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -13,22 +14,45 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 from gateway.services.policies.directory import read_contents
 
+AGAIN_SECONDS = 2.0
 _FILE = "policies.json"
 
 
-def keep(folder: Path, files: Mapping[str, bytes]) -> None:
-    """What the policies in force were read from. Where that fails nothing is kept: a worker that
-    began with those before would open again what was closed since."""
+class Keeping:
+    """Keeps what was taken last in `folder`, where there is no room as soon as there is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._unkept: Mapping[str, bytes] | None = None
+
+    def take(self, files: Mapping[str, bytes]) -> None:
+        if reason := keep(self._folder, files):
+            log.warning("policies_not_kept", reason=reason)
+        self._unkept = files if reason else None
+
+    async def keep_on(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(AGAIN_SECONDS)
+            if self._unkept is not None and not keep(self._folder, self._unkept):
+                self._unkept = None
+                log.info("policies_kept")
+
+
+def keep(folder: Path, files: Mapping[str, bytes]) -> str:
+    """What the policies in force were read from. Why that is not possible, or '': then nothing is
+    kept, for a worker that began with those before would open again what was closed since."""
     draft = folder / f"{_FILE}.{os.getpid()}"
     try:
         # As bytes are in Latin-1, so that what is read is what was written.
         draft.write_text(json.dumps({name: b.decode("latin-1") for name, b in files.items()}))
         draft.replace(folder / _FILE)
     except OSError as problem:
-        log.warning("policies_not_kept", reason=problem.strerror)
         for file in (draft, folder / _FILE):
             with suppress(OSError):
                 file.unlink()
+        return problem.strerror or "it cannot be written"
+    return ""
 
 
 def kept(folder: Path) -> Policies | None:

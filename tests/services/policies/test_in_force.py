@@ -1,10 +1,15 @@
 """What is kept of the policies in force is what a worker that comes later begins with."""
 
+import asyncio
 import os
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.services.policies import in_force
 from gateway.services.policies.directory import read_directory
-from gateway.services.policies.in_force import keep, kept
+from gateway.services.policies.in_force import Keeping, keep, kept
 
 TEXT = "version: 1\nagents: {{a: {{upstream: 'http://127.0.0.1:{}'}}}} # ä 漢\n"
 
@@ -31,7 +36,26 @@ def test_what_needs_something_that_is_gone_is_in_force_no_more(tmp_path: Path) -
 
 
 def test_policies_are_taken_also_where_they_cannot_be_kept(tmp_path: Path) -> None:
-    keep(tmp_path / "gone", {"a.yaml": b""})
+    assert keep(tmp_path / "gone", {"a.yaml": b""}) == "No such file or directory"
+
+
+async def test_what_there_was_no_room_for_is_kept_once_there_is_and_told_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_force, "AGAIN_SECONDS", 0.05)
+    keeping, folder = Keeping(tmp_path / "later"), tmp_path / "later"
+    going_on = asyncio.create_task(keeping.keep_on())
+    with capture_logs() as logs:
+        for port in (1, 2):
+            keeping.take({"a.yaml": TEXT.format(port).encode()})
+        await asyncio.sleep(0.2)
+        folder.mkdir()
+        async with asyncio.timeout(10):
+            while (found := kept(folder)) is None:
+                await asyncio.sleep(0.01)
+    going_on.cancel()
+    assert found.agents["a"].upstreams[0].port == 2
+    assert [event["event"] for event in logs] == [*["policies_not_kept"] * 2, "policies_kept"]
 
 
 def test_where_the_newest_cannot_be_kept_those_before_are_not_begun_with(tmp_path: Path) -> None:
