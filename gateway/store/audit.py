@@ -1,6 +1,5 @@
 """The stream `gw:audit`: one record an entry, as JSON in the field `record`."""
 
-import time
 from collections.abc import AsyncIterator, Sequence
 
 from redis.asyncio import Redis
@@ -64,8 +63,10 @@ class AuditStore:
             self._trimming.wrote(entry_id)
 
     async def gone_before(self, retention: Retention) -> float:
-        """The instant before which records may have been trimmed."""
-        return retention.gone_before(await self.length(), time.time())
+        """The instant before which records may have been trimmed, by Redis' clock as their ages."""
+        with translated():
+            seconds, _ = await self._client.time()
+        return retention.gone_before(await self.length(), int(seconds))
 
     async def newest(self) -> str:
         """The id of the newest entry; empty where there is none."""

@@ -5,6 +5,8 @@ import time
 import pytest
 from redis.asyncio import Redis
 
+from gateway.domain.audit.settings import Retention
+from gateway.store.audit import AuditStore
 from tests.flows.test_pull import seen
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -31,3 +33,13 @@ async def test_a_grace_lasts_as_long_as_it_was_given(
     key = await world.issue("gateway/credentials:crm")
     (told,) = (await world.call(key, "/v1/credentials?names=crm")).json["credentials"]
     assert (told["previous"] is not None) == (left > 0)
+
+
+async def test_what_may_have_been_dropped_for_its_age_is_told_by_the_clock_that_drops_it(
+    wrong: float, client: Redis
+) -> None:
+    """By another one, records that somebody took away would pass, or those dropped not."""
+    store = AuditStore(client)
+    seconds, _ = await client.time()
+    told = await store.gone_before(Retention(records=1000, seconds=600))
+    assert 0 <= told - (seconds - 600) < 60
