@@ -75,8 +75,11 @@ local function check_rate(key, interval, burst)
     local tat, kept = string.match(value, '^(%d+) ([%d.]+)$')
     kept = tonumber(kept or '')
     if not kept or kept <= 0 then meaningless(key) end
-    ahead = math.min(math.max(0, tonumber(tat) - now) * interval / kept, burst * interval)
-    if kept ~= interval then keep_rate(key, ahead, interval) end
+    local left = math.max(0, tonumber(tat) - now) * interval / kept
+    ahead = math.min(left, burst * interval)
+    -- More than full it is where the burst was lowered, or the clock set back: left as it is, it
+    -- would refuse until that is over. A microsecond is what was rounded up.
+    if kept ~= interval or left > ahead + 1 then keep_rate(key, ahead, interval) end
   end
   return ahead + interval - burst * interval, ahead
 end

@@ -191,6 +191,27 @@ async def test_the_counter_of_a_rate_is_kept_until_all_of_it_is_free_again(
     assert full_at // 1000 < await client.pexpiretime(name) <= full_at // 1000 + 2000
 
 
+async def test_a_clock_that_was_set_back_holds_nobody_up_for_longer_than_a_full_bucket(
+    admission: Admission, client: Redis, record: str
+) -> None:
+    """Or one that was ahead for a while, or of a master that another one has followed."""
+    often = NamedLimit("rate", "rate", Rate(5, 1), burst=5)
+    assert isinstance(await charge(admission, often), Charged)
+    name = f"gw:rate:{{{ID}}}:rate"
+    full_at, interval = (await client.get(name) or "").split()
+    hours = 3 * 3600 * 1_000_000
+    await client.set(name, f"{int(full_at) + hours} {interval}", px=hours // 1000)
+    refused = await charge(admission, often)
+    assert isinstance(refused, Exceeded)
+    async with asyncio.timeout(10):
+        while isinstance(await charge(admission, often), Exceeded):
+            await asyncio.sleep(0.05)
+    # It was full, and no more than that is forgotten.
+    answers = [await charge(admission, often) for _ in range(5)]
+    assert sum(isinstance(answer, Charged) for answer in answers) < 5
+    assert await client.pttl(name) <= 3000
+
+
 async def test_the_limit_that_takes_longest_to_pass_is_named_wherever_it_stands(
     admission: Admission, record: str
 ) -> None:
