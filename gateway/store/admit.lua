@@ -210,12 +210,12 @@ writes = writes or (tried_writes and exceeded == 0)
 local admitted = worst == 0
 if admitted and ARGV[12] ~= '?' then
   if not writes then
-    -- A replica may be behind: it is no place to ask who is revoked. Where nothing is charged,
-    -- only a write that changes nothing tells.
+    -- A replica may be behind, and a master that has lost its replicas may have been replaced: it is
+    -- no place to ask who is revoked. Where nothing is charged, only a write that changes nothing
+    -- tells.
     local written = redis.pcall('HDEL', KEYS[2], '')
-    if type(written) == 'table' and string.sub(written.err, 1, 8) == 'READONLY' then
-      return written
-    end
+    local kind = type(written) == 'table' and string.match(written.err, '^%u+')
+    if kind == 'READONLY' or kind == 'NOREPLICAS' then return written end
   end
   for i = 3, #KEYS do
     local state = states[i]

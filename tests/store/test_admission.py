@@ -386,6 +386,19 @@ async def test_a_replica_is_noticed_even_where_there_is_nothing_to_charge(
         await client.replicaof("NO", "ONE")
 
 
+@pytest.mark.parametrize("limits", [(), (DAY,)], ids=["unlimited", "limited"])
+async def test_a_master_that_may_have_been_replaced_decides_on_nobody(
+    admission: Admission, client: Redis, record: str, limits: tuple[NamedLimit, ...]
+) -> None:
+    """Told to take no writes without a replica, it is cut off from whoever revokes."""
+    await client.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(StoreError, match="NOREPLICAS"):
+            await charge(admission, *limits, touch="current")
+    finally:
+        await client.config_set("min-replicas-to-write", 0)
+
+
 async def test_calls_of_one_turn_share_a_write_and_keep_their_order(
     admission: Admission, record: str
 ) -> None:
