@@ -22,7 +22,7 @@ from gateway.server import stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
 from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
-from gateway.services.policies.in_force import Keeping, kept
+from gateway.services.policies.in_force import Keeping
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
@@ -52,9 +52,8 @@ async def run_gateway(
     _spare_the_collector()
     settings = replace(settings, limits=_take_files(settings.limits))
     await _take_threads()
-    shared = Path(given.shared) if given is not None else None
-    keeping = Keeping(shared) if shared is not None else None
-    live = await _load(settings, adapt, shared, keeping)
+    keeping = Keeping(Path(given.shared)) if given is not None else None
+    live = await _load(settings, adapt, keeping)
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
@@ -77,10 +76,14 @@ async def run_gateway(
         if on_ready is not None:
             await on_ready(gateway, store)
         await stopped.wait()
-        who = {} if gateway.worker is None else {"worker": os.getpid()}
-        log.info("draining", seconds=settings.drain, **who)
-        cut = await gateway.drain(settings.drain)
-        log.info("stopped", connections_cut=cut, **who)
+        await _drain(gateway, settings.drain)
+
+
+async def _drain(gateway: Gateway, seconds: float) -> None:
+    who = {} if gateway.worker is None else {"worker": os.getpid()}
+    log.info("draining", seconds=seconds, **who)
+    cut = await gateway.drain(seconds)
+    log.info("stopped", connections_cut=cut, **who)
 
 
 def _spare_the_collector() -> None:
@@ -153,9 +156,7 @@ def _tried(traffic: Traffic, keeping: Keeping | None, loaded: Loaded) -> None:
         keeping.take(loaded.files)
 
 
-async def _load(
-    settings: Settings, adapt: Adapt, shared: Path | None, keeping: Keeping | None
-) -> LivePolicies:
+async def _load(settings: Settings, adapt: Adapt, keeping: Keeping | None) -> LivePolicies:
     """OperationError if the policies cannot be used.
 
     One worker of several begins with those in force: what else is in the directory it looks at
@@ -163,7 +164,7 @@ async def _load(
     """
     listing = list_directory(settings.policies)
     loaded = await asyncio.to_thread(read_directory, settings.policies)
-    in_force = await asyncio.to_thread(kept, shared) if shared is not None else None
+    in_force = await asyncio.to_thread(keeping.kept) if keeping is not None else None
     if in_force is not None and (
         loaded.policies is None or loaded.policies.revision != in_force.revision
     ):

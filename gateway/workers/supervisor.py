@@ -42,8 +42,7 @@ async def supervise(settings: Settings, workers: int) -> int:
         stack.callback(crew.kill)
         supervisor = Supervisor(crew, workers)
         first = crew.start()
-        code = await supervisor.until_first(first)
-        if code is not None:
+        if (code := await supervisor.until_first(first)) is not None:
             return code
         told = {"data": str(address_of(data)), "admin": str(address_of(admin))}
         log.info("listening", **told, workers=workers)

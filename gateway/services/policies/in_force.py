@@ -30,6 +30,9 @@ class Keeping:
             log.warning("policies_not_kept", reason=reason)
         self._unkept = files if reason else None
 
+    def kept(self) -> Policies | None:
+        return kept(self._folder)
+
     async def keep_on(self) -> None:
         """Never ends by itself."""
         while True:
