@@ -130,3 +130,32 @@ async def test_bytes_after_an_upgrade_that_was_not_passed_on_are_no_request(worl
         writer.write((first + request.format("")).encode())
         assert (await read_answer(reader)).status == 200
         assert await reader.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "status"),
+    [
+        *(("GET", None, 200), ("GET", b"x", 502), ("POST", b"x", 502), ("POST", None, 502)),
+        *(("PUT", None, 502), ("DELETE", None, 502)),
+    ],
+)
+async def test_what_a_dying_connection_may_have_heard_is_sent_again_only_where_that_is_safe(
+    world: World, method: str, body: bytes | None, status: int
+) -> None:
+    """The agent takes a second request on a connection that was kept, and hangs up."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            heard.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with agent_that(serve) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue()
+        assert (await world.call(key)).status == 200
+        heard.clear()
+        answer = await world.call(key, method=method, data=body)
+        # The one that is sent again comes first on its connection, and is answered.
+        assert (answer.status, len(heard)) == (status, 1)
