@@ -2,9 +2,11 @@
 
 import asyncio
 import math
+import os
 import select
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
@@ -31,6 +33,10 @@ ACCEPT_TURNS = 3
 LAST_REQUEST_SECONDS = 0.5
 # Process groups and `timeout` deliver one wish to stop twice.
 ONE_WISH_SECONDS = 1.0
+# For whatever ends as Python has it, once all is to end at once.
+AT_ONCE_SECONDS = 2.0
+
+EndsBy = Callable[[float], object]
 
 
 class Certificate:
@@ -182,8 +188,24 @@ async def _take_backlog(acceptors: list[Acceptor], seconds: float) -> None:
         await asyncio.sleep(0)
 
 
-def stop_signals(reload: Callable[[], Awaitable[object]]) -> asyncio.Event:
-    """An event set by SIGTERM or SIGINT; a later one ends at once. SIGHUP calls `reload`."""
+def end_by(seconds: float) -> None:
+    """Be over then, whatever is left: a thread that a disk holds up, or one of an own hook, cannot
+    be told to stop, and Python waits for each."""
+    timer = threading.Timer(seconds, _end_unfinished)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_unfinished() -> None:
+    log.error("ended_unfinished", threads=threading.active_count())
+    os._exit(1)
+
+
+def stop_signals(
+    reload: Callable[[], Awaitable[object]], ends_by: EndsBy = lambda _: None
+) -> asyncio.Event:
+    """An event set by SIGTERM or SIGINT; a later one ends at once. SIGHUP calls `reload`; `ends_by`
+    is told within how many seconds all has to be over."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     wished = math.inf
@@ -193,6 +215,7 @@ def stop_signals(reload: Callable[[], Awaitable[object]]) -> asyncio.Event:
         nonlocal wished
         if loop.time() - wished > ONE_WISH_SECONDS:
             # Whoever asks again does not want to wait for the drain.
+            ends_by(AT_ONCE_SECONDS)
             raise SystemExit(1)
         if not stopped.is_set():
             stopped.set()

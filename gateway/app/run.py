@@ -18,7 +18,7 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import ListenerLimits, Settings, StoreSettings
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
-from gateway.server import stop_signals
+from gateway.server import EndsBy, stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
 from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
@@ -35,6 +35,8 @@ from gateway.workers.handover import Handover
 MOST_FILES = 2**20
 # Half of them look up names; they cost next to nothing while they wait.
 LOOKUP_THREADS = 32
+# Beyond the drain, for all else to end; the embedded store may take ten of them.
+END_SECONDS = 15.0
 
 
 async def run_gateway(
@@ -43,11 +45,13 @@ async def run_gateway(
     adapt: Adapt = lambda policies: policies,
     on_ready: Callable[[Gateway, StoreSettings], Awaitable[None]] | None = None,
     given: Handover | None = None,
+    ends_by: EndsBy = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. OperationError if it cannot start.
 
     `adapt` is applied to every set of policies that is loaded; `on_ready` is told when the
     listeners are open, and where the store is. `given`: by the supervisor of several workers.
+    `ends_by` is told, once it is to stop, within how many seconds all has to be over.
     """
     _spare_the_collector()
     settings = replace(settings, limits=_take_files(settings.limits))
@@ -61,7 +65,7 @@ async def run_gateway(
         opened = open_gateway(settings, live, given)
         gateway = await stack.enter_async_context(opened)
         await _vet(live, gateway, lenient=given is not None and given.successor)
-        stopped = stop_signals(lambda: live.reload("SIGHUP"))
+        stopped = stop_signals(lambda: live.reload("SIGHUP"), ends_by)
         live.after_swap = OrphanWatch(gateway.keys, stack)
         live.tried = partial(_tried, gateway.traffic, keeping)
         in_background(live.watch(), stack)
@@ -76,6 +80,7 @@ async def run_gateway(
         if on_ready is not None:
             await on_ready(gateway, store)
         await stopped.wait()
+        ends_by(settings.drain + END_SECONDS)
         await _drain(gateway, settings.drain)
 
 

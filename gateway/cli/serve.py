@@ -241,11 +241,12 @@ def run(settings: Settings, given: Handover | None = None) -> None:
     import uvloop
 
     from gateway.app import LOOKUP_THREADS, run_gateway
+    from gateway.server import end_by
 
     # Read once, at the first look-up. Of uvloop's four, two would look up names, and two names
     # of agents whose name server is silent would take both for as long as somebody calls them.
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(LOOKUP_THREADS))
-    uvloop.run(run_gateway(settings, given=given))
+    uvloop.run(run_gateway(settings, given=given, ends_by=end_by))
 
 
 def run_several(settings: Settings, workers: int) -> None:

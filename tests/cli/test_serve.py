@@ -11,10 +11,11 @@ import pytest
 from aiohttp import web
 
 from gateway.app import LOOKUP_THREADS
+from gateway.app.run import END_SECONDS
 from gateway.domain.settings import StoreSettings
 from gateway.server import ONE_WISH_SECONDS
 from tests.cli.commands import PEPPER, Commands
-from tests.cli.serving import PATIENCE, Connection, Served, serving, start
+from tests.cli.serving import PATIENCE, REPOSITORY, Connection, Served, serving, start
 from tests.flows.world import listening
 
 
@@ -244,3 +245,28 @@ async def test_a_gateway_whose_log_nobody_takes_goes_on(
         assert (await served.get("/agents/a/quick", key)).status == 200
         served.stop()
         assert await served.ends() == 0
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_thread_that_never_ends_keeps_no_gateway_from_its_end(
+    settings: dict[str, str], tmp_path: Path, signals: int
+) -> None:
+    """One that a disk holds up, or of an own hook."""
+    (tmp_path / "hanging.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "async def look(call): return None\n"
+    )
+    (tmp_path / "policies" / "b.yaml").write_text(
+        "version: 1\ntools: {b: {transport: http, upstream: 'http://127.0.0.1:9/mcp', "
+        "hooks: {before: ['hanging:look']}}}\n"
+    )
+    settings["PYTHONPATH"] = f"{REPOSITORY}:{tmp_path}"
+    async with serving("--drain", "0s", folder=tmp_path, settings=settings) as gateway:
+        gateway.stop()
+        if signals == 2:
+            await asyncio.sleep(ONE_WISH_SECONDS + 0.2)
+            gateway.stop()
+        async with asyncio.timeout(END_SECONDS if signals == 2 else PATIENCE):
+            assert await gateway.ends() == 1
+        assert gateway.events[-1]["event"] == "ended_unfinished"
