@@ -1,0 +1,106 @@
+"""A program runs as the policies have it now, for its caller, with its caller's values."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from gateway.domain.audit.record import Named
+from gateway.domain.policies.snapshot import Agent, Timeouts
+from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.protocol.secrets import Secrets
+from gateway.proxy.tools.transport import Message, ToolCall
+from gateway.proxy.tools.transports import CommandPrograms, StdioTools
+from gateway.services.tools.command_tools import CommandTools, Order, Outcome
+from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
+
+
+class Commands:
+    """Runs nothing, and keeps what it was to run."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+
+    async def run(self, order: Order) -> Outcome:
+        self.orders.append(order)
+        return Outcome("text", failed=False, seen={b"[redacted:a]"})
+
+
+class Answering:
+    """Runs the first tool, whatever is asked, and answers with its name."""
+
+    def __init__(self, name: str, tools: tuple[CommandTool, ...]) -> None:
+        self._tools = tools
+
+    async def answer(
+        self, request: Message, version: str, run: Any, *, stateless: bool
+    ) -> dict[str, Any]:
+        await run(self._tools[0], {"w": 1})
+        return {"id": request["id"], "result": (self._tools[0].name, version, stateless)}
+
+
+class Pool:
+    """Starts nothing: its servers have a greeting, and nothing else."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Seat, Wanted]] = []
+
+    async def server(self, seat: Seat, wanted: Wanted, secrets: Secrets) -> Any:
+        self.asked.append((seat, wanted))
+        offered = {"tools": {"listChanged": True, "more": 1}, "resources": {"subscribe": True}}
+        return SimpleNamespace(greeting={"protocolVersion": "2025-11-25", "capabilities": offered})
+
+
+def server(tool: str) -> ToolServer:
+    return ToolServer(Transport.COMMAND, tools=(CommandTool(tool, "", {}, ("echo",)),))
+
+
+def call(
+    tools: ToolServer,
+    reflected: set[bytes],
+    version: str = "2025-11-25",
+    method: str = "tools/call",
+    **params: str,
+) -> ToolCall:
+    agent = Agent("fc", (), kind="tools", tools=tools, timeouts=Timeouts(1.0, 7.0, 3.0))
+    message = {"jsonrpc": "2.0", "id": 9, "method": method, "params": params}
+    told = agent, message, "k1", "u1", version, "", (("NAME", "value"),)
+    return ToolCall(*told, Secrets(), (Named("a", 1),), "req_1", reflected.update)
+
+
+async def said(programs: CommandPrograms | StdioTools, one: ToolCall) -> list[Message]:
+    answer = await programs.ask(one)
+    return [message async for message in answer.messages]
+
+
+async def test_a_command_that_the_policies_have_changed_is_the_one_that_runs() -> None:
+    commands, seen = Commands(), set[bytes]()
+    programs = CommandPrograms(cast(CommandTools, commands), Answering)
+    before, after = server("before"), server("after")
+    for tools in (before, before, after):
+        (told,) = await said(programs, call(tools, seen))
+        assert told == {"id": 9, "result": (tools.tools[0].name, "2025-11-25", False)}
+    assert [order.tools for order in commands.orders] == [before, before, after]
+
+
+async def test_a_command_runs_for_its_caller_and_what_it_printed_is_told() -> None:
+    commands, seen = Commands(), set[bytes]()
+    programs = CommandPrograms(cast(CommandTools, commands), Answering)
+    (told,) = await said(programs, call(server("one"), seen, "2026-07-28"))
+    assert told["result"] == ("one", "2026-07-28", True)
+    (order,) = commands.orders
+    assert (order.server, order.key_id, order.user, order.seconds) == ("fc", "k1", "u1", 7.0)
+    assert (order.env, order.arguments) == ({"NAME": "value"}, {"w": 1})
+    assert seen == {b"[redacted:a]"}
+
+
+async def test_a_server_is_its_callers_alone_and_has_what_goes_into_the_call() -> None:
+    """Also where no value tells one user's program from another's."""
+    pool, tools = Pool(), server("one")
+    programs = StdioTools(cast(StdioPool, pool))
+    for wanted, agreed in (("2025-06-18", "2025-06-18"), ("2027-01-01", "2025-11-25")):
+        asked = call(tools, set(), method="initialize", protocolVersion=wanted)
+        (told,) = await said(programs, asked)
+        assert (told["id"], told["result"]["protocolVersion"]) == (9, agreed)
+        assert told["result"]["capabilities"] == {"tools": {"more": 1}, "resources": {}}
+    seat, had = pool.asked[0]
+    assert seat == Seat("fc", "k1", "u1", stateless=False)
+    assert (had.tools, had.env, had.credentials) == (tools, {"NAME": "value"}, ("a",))
