@@ -11,6 +11,7 @@ from redis.asyncio import Connection, Redis, UnixDomainSocketConnection
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
+from gateway.store.connections import multiplex
 from gateway.store.connections.connect import connection_factory
 from gateway.store.connections.line import ReplyError, pack
 from gateway.store.connections.multiplex import Multiplexer
@@ -140,6 +141,19 @@ async def test_a_call_made_before_the_connection_waits_for_it(
     async with relayed(store, tmp_path):
         assert await call == b"PONG"
         await line.close()
+
+
+async def test_so_many_wait_for_a_connection_and_the_next_one_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplex, "MAX_WAITING", 2)
+    line = Multiplexer(connect_to(tmp_path / "nothing"), timeout=5.0)
+    calls = [line.call(pack("PING")) for _ in range(3)]
+    assert [call.done() for call in calls] == [False, False, True]
+    await line.close()
+    for call in calls:
+        with pytest.raises(StoreError):
+            await call
 
 
 async def test_a_server_that_stops_answering_costs_the_timeout_and_no_more(
