@@ -67,7 +67,6 @@ class Tools:
             return Located(None, b"", denied=Denied(Code.NOT_FOUND))
         if head.method not in mcp.METHODS or is_preflight(head):
             return locate_tools(agent, head.method, None)
-        token = presented_token(head)
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             caller = await self._gatekeeper.recognise(head, policies, address)
@@ -76,14 +75,16 @@ class Tools:
         elif head.method == "POST":
             exchange.held = exchange.buffered_body()
         try:
-            await self._read(asked, exchange, head, agent, token)
+            await self._read(asked, exchange, head, agent)
         except rpc.RpcDenied as denied:
             return locate_tools(agent, head.method, None, denied)
         return locate_tools(agent, head.method, asked.rpc)
 
     async def _read(
-        self, asked: Asked, exchange: Exchange, head: RequestHead, agent: Agent, token: bytes
+        self, asked: Asked, exchange: Exchange, head: RequestHead, agent: Agent
     ) -> None:
+        """What came at once is read whoever it is from, or the answer would tell what is wrong with
+        a key that is none."""
         fields = mcp.read_fields(head.headers)
         asked.version = mcp.version_of(fields)
         body, exchange.held = exchange.held, None
@@ -98,7 +99,7 @@ class Tools:
         if asked.rpc is not None:
             mcp.check_fields(fields, asked.rpc)
         if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
-            owner = Owner(agent.place, whole_key(token).id, head.user or "")
+            owner = Owner(agent.place, whole_key(presented_token(head)).id, head.user or "")
             await self._open(asked, fields, owner)
             if asked.rpc is not None and names_tasks:
                 await open_tasks(asked.rpc, self._sessions, owner)
