@@ -114,9 +114,7 @@ class Exchange:
         """How this caller reads a refusal."""
         if self.asked is None:
             return refusal(denied, self.request_id)
-        # What is no key is told one and the same, whatever of its message was read by then.
-        rpc_id = None if denied.code is Code.KEY_INVALID else self.asked.id
-        return rpc_refusal(denied, self.request_id, rpc_id)
+        return rpc_refusal(denied, self.request_id, self.asked.id)
 
     def handled(self) -> Handled:
         """All that is known of it at its end."""

@@ -17,7 +17,7 @@ async def test_whoever_waits_for_want_of_files_is_let_in_later_and_told_of_at_on
         accepted.put_nowait(asyncio.Protocol())
         return asyncio.Protocol()
 
-    acceptor = Acceptor(listening, accept, {}, most=10, shared=False)
+    acceptor = Acceptor(listening, accept, dict, most=10, shared=False)
     acceptor.start(10)
     with socket.socket() as caller, capture_logs() as logs:
         with no_more_files():
