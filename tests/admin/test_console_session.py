@@ -37,8 +37,8 @@ from gateway.services.keys.bulk import Act
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
 from tests.flows.audit import records
-from tests.flows.test_attacks import wrong
 from tests.flows.world import Answer, World, new_world
+from tests.flows.wrong_keys import wrong
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -11,7 +11,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.domain.usage import Step
 from tests.admin.conftest import Ask
 from tests.flows.services import backend, keep, put, service
-from tests.flows.test_open_streams import read_on, ticking_world
+from tests.flows.ticking import read_on, ticking_world
 from tests.flows.world import World
 from tests.services.vaults import Vault
 

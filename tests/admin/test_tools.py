@@ -6,11 +6,11 @@ from gateway.domain.keys.key import Key
 from tests.admin.conftest import Ask
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import keep, put
-from tests.flows.test_tools_programs import serve_stdio
 from tests.flows.tools import (
     TOKEN,
     Servers,
     client,
+    serve_stdio,
     servers,
     tools,
     vault,

@@ -3,8 +3,8 @@
 from playwright.async_api import BrowserContext
 
 from gateway.domain.keys.key import Key
+from tests.flows.links import SERVICE, called, new_link
 from tests.flows.services import backend, put
-from tests.flows.test_connect import SERVICE, called, new_link
 from tests.flows.world import World
 
 VALUE = "typed-by-a-person-0123456789"

@@ -15,8 +15,8 @@ from playwright.async_api import Browser, Locator, Page
 
 from gateway.domain.keys.key import Key
 from tests.flows.audit import come
+from tests.flows.links import SERVICE, new_link
 from tests.flows.services import Backend, backend, keep, put, service
-from tests.flows.test_connect import SERVICE, new_link
 from tests.flows.tools import tools
 from tests.flows.world import World
 from tests.services.vaults import Vault

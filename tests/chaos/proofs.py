@@ -9,7 +9,7 @@ from tests.chaos.calls import Call, Load, ask, outcomes, percentile, within
 from tests.chaos.report import Report
 from tests.chaos.site import Gateway, Site, run
 from tests.cli.serving import Connection, environment
-from tests.flows.test_attacks import unknown, wrong
+from tests.flows.wrong_keys import unknown, wrong
 
 FLOOD = 500
 GOOD_CALLERS = 4

@@ -26,7 +26,7 @@ from gateway.services.diagnosis.machine import files_found, memory_found, proces
 from gateway.services.diagnosis.private_files import private_file, state_found
 from gateway.services.diagnosis.upstreams import Unreached, upstreams_found
 from tests.cli.commands import PEPPER, Commands, Ended
-from tests.flows.test_upstreams import files, server_side
+from tests.flows.upstreams import files, server_side
 
 pytestmark = pytest.mark.asyncio
 

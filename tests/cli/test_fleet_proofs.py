@@ -16,7 +16,7 @@ from gateway.domain.settings import StoreSettings
 from tests.cli.crews import Crew, Load, SlowAgent, crew, gone
 from tests.cli.serving import PATIENCE, Connection
 from tests.flows.many_keys import many_keys
-from tests.flows.test_attacks import unknown, wrong
+from tests.flows.wrong_keys import unknown, wrong
 
 OLD, NEW = b"o" * 32, b"n" * 32
 WORKERS, KEYS = 4, 1000

@@ -21,7 +21,7 @@ from tests.cli.serving import PATIENCE, Served, serving
 from tests.flows.raw import read_answer
 from tests.flows.sockets import HANDSHAKE, SWITCHING, End
 from tests.flows.world import PEPPER
-from tests.protocol.http.test_frames import BINARY, CLOSE, frame
+from tests.protocol.http.frames import BINARY, CLOSE, frame
 
 HELD_UP = 3.0
 BODY = b"0123456789abcdef" * 2**18

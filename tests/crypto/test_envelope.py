@@ -3,7 +3,6 @@
 import copy
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
@@ -19,6 +18,7 @@ from gateway.crypto.envelope import (
 )
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import OperationError
+from tests.crypto.tampering import leaves
 
 KEY, OTHER = b"m" * 32, b"n" * 32
 ENVELOPE = Envelope(MasterKeys((KEY,)))
@@ -39,15 +39,6 @@ def credential(name: str = "crm", owner: str = "", number: int = 3, **more: Any)
         rotated_at=1_800_000_000,
         **more,
     )
-
-
-def leaves(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value of a record, those of lists and mappings themselves included."""
-    items = data.items() if isinstance(data, dict) else enumerate(data)
-    for name, value in items:
-        yield (*path, name)
-        if isinstance(value, dict | list):
-            yield from leaves(value, (*path, name))
 
 
 def changed(record: Any, path: tuple[Any, ...], how: str) -> bytes | None:

@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.deploy.test_deploy import DEPLOY, program
-from tests.deploy.test_front import PATIENCE, replaced, started
+from tests.deploy.programs import DEPLOY, PATIENCE, program, replaced, started
 from tests.flows.conftest import world
 from tests.flows.world import World
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,24 +20,10 @@ from kubernetes_validate import validate
 from gateway.domain.settings import Settings
 from gateway.protocol.policy.read import read_policies
 from gateway.services.telemetry.traffic import Traffic
+from tests.deploy.programs import DEPLOY, program, run
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 ENDS = ("_bucket", "_sum", "_count")
 KUBERNETES = DEPLOY / "kubernetes"
-
-
-def program(name: str, package: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        reason = f"{name} is not installed ({package})"
-        pytest.fail(reason) if os.environ.get("GATEWAY_REQUIRE_TOOLS") else pytest.skip(reason)
-    return found
-
-
-def run(*words: str | Path, cwd: Path = DEPLOY) -> str:
-    ended = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 def test_the_image_is_built_as_its_linter_would_build_it() -> None:

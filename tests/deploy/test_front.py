@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,14 +17,13 @@ from aiohttp import web
 
 from gateway.domain.keys.key import Key
 from gateway.domain.policies.snapshot import Upstream
-from tests.deploy.test_deploy import DEPLOY, program, run
+from tests.deploy.programs import DEPLOY, PATIENCE, program, replaced, run, started
 from tests.flows.conftest import world
 from tests.flows.world import World, listening
 
 __all__ = ["world"]
 
 NAME = "gateway.example.com"
-PATIENCE = 30.0
 
 
 def nginx(gateway: str, port: int, folder: Path) -> list[str]:
@@ -57,13 +54,6 @@ def caddy(gateway: str, port: int, folder: Path) -> list[str]:
     command = program("caddy", "Debian: caddy")
     run(command, "validate", *words)
     return [command, "run", *words]
-
-
-def replaced(text: str, places: dict[str, str]) -> str:
-    for old, new in places.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
 
 
 @dataclass
@@ -148,31 +138,6 @@ async def front(
     command = starting("{}:{}".format(*world.address), port, tmp_path)
     async with started(command, port):
         yield Front(port, tmp_path, await world.issue())
-
-
-@asynccontextmanager
-async def started(command: list[str], port: int) -> AsyncIterator[None]:
-    silent = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, stdout=silent, stderr=silent)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not await answers(port):
-                assert process.returncode is None
-                await asyncio.sleep(0.05)
-        yield
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.wait()
-
-
-async def answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 async def test_callers_speak_http_2_and_the_agent_learns_who_they_are(

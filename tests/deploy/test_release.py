@@ -17,7 +17,7 @@ import pytest
 
 import gateway
 from deploy.audit_deps import verdict
-from tests.cli.test_demo import demo
+from tests.cli.demos import demo
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
+from tests.cli.demos import demo
 from tests.cli.serving import REPOSITORY, environment
-from tests.cli.test_demo import demo
 from tests.docs.upstream import upstream
 from tests.flows.world import listening
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.protocol.policy.read import read_policies
-from tests.cli.test_demo import tool
+from tests.cli.demos import tool
 from tests.docs.blocks import ALL, LANGUAGES, PAGES, RUN, Block
 from tests.docs.script import agrees, conversation, script
 from tests.docs.stage import stage

@@ -1,5 +1,6 @@
 """Services for tests: a real backend that keeps all that arrived, and policies as written."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +9,6 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from gateway.domain.credentials import Version, parse_id
-from tests.flows.test_pull import seen
 from tests.flows.world import World, listening
 from tests.protocol.policy.files import read
 from tests.services.vaults import Vault
@@ -79,3 +79,14 @@ async def keep(
     """Write a credential and wait until the gateway has it in memory."""
     await vault.write(name, number, type=type_name, current=Version(number, fields))
     await seen(world, str(parse_id(name)), number)
+
+
+async def seen(world: World, name: str, version: int = 1) -> None:
+    """Until the gateway has this version in memory."""
+    async with asyncio.timeout(10):
+        while True:
+            known = world.gateways[0].credentials.known
+            found = next((one for i, one in known.items() if str(i) == name), None)
+            if found is not None and found.current.number >= version:
+                return
+            await asyncio.sleep(0.02)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from tests.flows.test_forwarding import agent_that
+from tests.flows.agents import agent_that
 from tests.flows.world import World
 
 PATIENCE = 10.0

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from gateway.domain.keys.key import Key
 from tests.cli.serving import PATIENCE, Served, serving
 from tests.flows.guarded import DEPLOY, USERS, Guarded, guarded, set_password
-from tests.flows.test_open_streams import ticking
+from tests.flows.ticking import ticking
 from tests.flows.world import echo, listening
 
 RECORD = "gw:key:{AAAAAAAAAAAA}"

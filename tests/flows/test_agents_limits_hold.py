@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from gateway.domain.errors import Code
 from gateway.domain.policies.snapshot import Timeouts, Upstream
 from gateway.domain.settings import StoreSettings
+from tests.flows.agents import Serve, agent_that, says
+from tests.flows.callers import BOUND, LIMITS, caller, head
 from tests.flows.leftovers import nothing_left
 from tests.flows.raw import read_answer
-from tests.flows.test_denials import check
-from tests.flows.test_forwarding import Serve, agent_that, says
-from tests.flows.test_limits_hold import BOUND, LIMITS, caller, head
+from tests.flows.refusals import check
 from tests.flows.world import Answer, World, new_world
 
 TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5)

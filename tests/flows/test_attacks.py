@@ -13,14 +13,14 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.crypto import argon2
-from gateway.crypto.draw import draw
 from gateway.domain.errors import Code
 from gateway.domain.keys.key import Key, compose
 from gateway.domain.keys.limits import Limits, Quota, Window
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import Answer, World, new_world
+from tests.flows.wrong_keys import unknown, wrong
 
 THREADS, QUEUE = 2, 32
 
@@ -65,15 +65,6 @@ async def bare(store: StoreSettings, client: Redis, runs: Runs) -> AsyncIterator
 async def peppered(store: StoreSettings, client: Redis, runs: Runs) -> AsyncIterator[World]:
     async with new_world(store, client) as world:
         yield world
-
-
-def wrong(key: Key) -> str:
-    """A well-formed key with this id and another secret."""
-    return compose("live", key.id, draw(32)).text
-
-
-def unknown() -> str:
-    return compose("live", draw(12), draw(32)).text
 
 
 def limited(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from gateway.domain.errors import Code
 from gateway.domain.keys.key import compose
 from gateway.proxy.exchange import Exchange
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import World
 
 

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.audit.settings import Retention
 from gateway.store.audit import AuditStore
-from tests.flows.test_pull import seen
+from tests.flows.services import seen
 from tests.flows.world import World
 from tests.services.vaults import Vault
 

@@ -20,9 +20,9 @@ from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
 from tests.flows.clusters import CLUSTER, ClusterStore, cluster_store, run
 from tests.flows.nodes import Node, start_node
-from tests.flows.test_denials import check
-from tests.flows.test_open_streams import BOUND, read_on, ticking
-from tests.flows.test_store_faults import COUNTER, SLACK, TIMEOUT, Scene, opened
+from tests.flows.refusals import check
+from tests.flows.scene import COUNTER, SLACK, TIMEOUT, Scene, opened
+from tests.flows.ticking import BOUND, read_on, ticking
 from tests.flows.trickle import Trickle, trickling
 from tests.flows.world import World, listening
 

@@ -14,7 +14,7 @@ from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission import leases
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import Answer, World, listening, new_world
 
 PATIENCE = 10.0

@@ -9,40 +9,18 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.crypto.audit_key import audit_keys
-from gateway.crypto.draw import draw
-from gateway.crypto.envelope import MasterKeys
-from gateway.domain.keys.key import Key
-from gateway.domain.links import read_wanted
 from gateway.domain.settings import AccessLogSettings, StoreSettings
-from gateway.services.audit.acts import Acts
-from gateway.services.audit.writing import Audit
-from gateway.services.credentials.links import Links
 from gateway.store.audit import AuditStore
-from gateway.store.links import LinkStore
 from tests.flows.audit import come
+from tests.flows.links import SERVICE, called, new_link
 from tests.flows.raw import exchange
 from tests.flows.services import backend, put
-from tests.flows.world import MASTER, Answer, World, new_world
+from tests.flows.world import Answer, World, new_world
 
 VALUE = "a-secret-of-ann-0123456789"
 KEY_PAIR = "field.access_key_id=12345678&field.access_key_secret=12345678"
 CLIENT = "field.token_url=https://idp.example.com&field.client_id=a&field.client_secret=b"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-SERVICE = """version: 1
-services:
-  crm:
-    upstream: {url}
-    inject: {{headers: {{X-Token: "${{user.crm.value}}"}}}}
-"""
-
-
-async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
-    links = Links(LinkStore(world.client, world.store.prefix), draw)
-    audit = Audit(AuditStore(world.client), audit_keys(MasterKeys((MASTER,))))
-    made = await links.make(user, read_wanted(wanted), Acts(audit, "operator:test"))
-    await audit.close()
-    return f"/connect/{made.token}"
 
 
 async def get(world: World, path: str, **headers: str) -> Answer:
@@ -56,10 +34,6 @@ async def post(world: World, path: str, body: str, **headers: str) -> Answer:
 
 def cookie_of(answer: Answer) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
-
-
-async def called(world: World, key: Key, user: str = "ann") -> Answer:
-    return await world.call(key, "/services/crm/x", headers={"X-User-Id": user})
 
 
 async def test_what_a_user_enters_is_put_into_the_users_calls_until_it_is_removed(

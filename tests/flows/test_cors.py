@@ -9,8 +9,8 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Upstream
-from tests.flows.test_denials import check, routes
-from tests.flows.world import Answer, World, listening
+from tests.flows.refusals import check
+from tests.flows.world import Answer, World, listening, routes
 
 PAGE = "https://app.example.com"
 STRANGER = "https://evil.example.com"

@@ -7,58 +7,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain.errors import DENIALS, Code
+from gateway.domain.errors import Code
 from gateway.domain.keys.key import compose
 from gateway.domain.keys.limits import Limits, Quota, Rate, Window
 from gateway.domain.policies.plans import Plan
-from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Timeouts, Upstream
 from gateway.domain.settings import StoreSettings
 from tests.flows.raw import exchange
-from tests.flows.world import Answer, World, new_world
-
-TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    408: "invalid_request_error",
-    413: "request_too_large",
-    414: "invalid_request_error",
-    429: "rate_limit_error",
-    431: "request_too_large",
-    500: "api_error",
-    502: "api_error",
-    503: "overloaded_error",
-    504: "api_error",
-}
-
-
-def check(answer: Answer, code: Code) -> dict[str, Any]:
-    """The one shape that every refusal has; returns its `error` object."""
-    row = DENIALS[code]
-    body = answer.json
-    error: dict[str, Any] = body["error"]
-    assert answer.status == row.status
-    assert answer.headers["Content-Type"] == "application/json"
-    assert body["type"] == "error"
-    assert error["type"] == TYPES[row.status]
-    assert error["code"] == row.name
-    assert error["param"] is None
-    assert error["message"].endswith(".")
-    request_id = answer.headers["X-Request-Id"]
-    assert body["request_id"] == request_id == answer.headers["request-id"]
-    challenge = answer.headers.get("WWW-Authenticate", "")
-    assert challenge.startswith('Bearer realm="gateway"') == (row.status == 401)
-    return error
-
-
-def routes(*lines: tuple[str, str, str]) -> tuple[Route, ...]:
-    return tuple(
-        Route(*parse_path(path), action, frozenset(methods.split()))
-        for path, methods, action in lines
-    )
+from tests.flows.refusals import check
+from tests.flows.world import World, new_world, routes
 
 
 @pytest.mark.denial("key_missing")

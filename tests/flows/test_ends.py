@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.settings import AccessLogSettings, ListenerLimits, StoreSettings
+from tests.flows.agents import agent_that
 from tests.flows.raw import read_answer
-from tests.flows.test_forwarding import agent_that
 from tests.flows.world import World, new_world
 
 # The bound itself, and what a busy machine takes on top of it.

@@ -9,11 +9,11 @@ from gateway.domain.errors import Code
 from gateway.domain.keys.limits import Limits, Rate
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Upstream
+from tests.flows.agents import agent_that
+from tests.flows.callers import caller, head
 from tests.flows.raw import read_answer
-from tests.flows.test_denials import check, routes
-from tests.flows.test_forwarding import agent_that
-from tests.flows.test_limits_hold import caller, head
-from tests.flows.world import Answer, World
+from tests.flows.refusals import check
+from tests.flows.world import Answer, World, routes
 
 EXPECT = "Expect: 100-continue"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"

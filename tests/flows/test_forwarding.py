@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from io import BytesIO
 from ipaddress import ip_network
 
@@ -12,35 +12,10 @@ import pytest
 from gateway.domain.errors import Code
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Timeouts, Upstream
+from tests.flows.agents import agent_that, says
 from tests.flows.raw import exchange, read_answer
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import World
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def agent_that(serve: Serve) -> AsyncIterator[Upstream]:
-    """An agent that does exactly this with every connection."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield Upstream("http", "127.0.0.1", server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-
-
-def says(answer: bytes, *, then_close: bool = True) -> Serve:
-    """An agent that reads a head and answers these bytes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
-            if not then_close:
-                await reader.read()
-
-    return serve
 
 
 async def test_the_agent_learns_who_calls_and_never_the_key(world: World) -> None:

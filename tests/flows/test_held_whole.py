@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.proxy.large import Large
+from tests.flows.agents import agent_that
 from tests.flows.audit import come
+from tests.flows.callers import caller, sending
 from tests.flows.leftovers import nothing_left
 from tests.flows.services import keep, put
 from tests.flows.sockets import End
-from tests.flows.test_forwarding import agent_that
-from tests.flows.test_limits_hold import caller, sending
 from tests.flows.world import World, new_world
 from tests.services.vaults import Vault
 

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
 from gateway.domain.settings import StoreSettings
+from tests.flows.refusals import check
 from tests.flows.services import put
-from tests.flows.test_attacks import unknown, wrong
-from tests.flows.test_denials import check
 from tests.flows.world import Answer, World, new_world
+from tests.flows.wrong_keys import unknown, wrong
 
 ECHO = "GET /agents/echo/x"
 NOWHERE = """version: 1

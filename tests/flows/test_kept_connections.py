@@ -5,8 +5,8 @@ from contextlib import closing, suppress
 
 import pytest
 
+from tests.flows.agents import agent_that
 from tests.flows.raw import exchange, read_answer
-from tests.flows.test_forwarding import agent_that
 from tests.flows.world import World
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

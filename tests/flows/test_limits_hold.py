@@ -11,19 +11,17 @@ from gateway.domain.errors import Code
 from gateway.domain.keys.key import Key
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.settings import ListenerLimits, StoreSettings
+from tests.flows.agents import agent_that
+from tests.flows.callers import BOUND, LIMITS, caller, head, sending
 from tests.flows.leftovers import descriptors, nothing_left
+from tests.flows.memory import resident
 from tests.flows.raw import read_answer
+from tests.flows.refusals import check
 from tests.flows.services import backend, put
 from tests.flows.sockets import End
-from tests.flows.test_denials import check
-from tests.flows.test_forwarding import agent_that
-from tests.flows.test_streams import resident
 from tests.flows.world import Answer, World, new_world
 
-LIMITS = ListenerLimits(head=0.5, body_idle=0.5, keep_alive=0.8, send_idle=0.5, body_rate=2000)
 TIMEOUTS = Timeouts(connect=0.5, first_byte=5, idle=5)
-# The bound itself, and what a busy machine takes on top of it.
-BOUND = 4.0
 
 
 @pytest.fixture
@@ -37,49 +35,12 @@ async def world(store: StoreSettings, client: Redis) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def caller(
-    world: World, *, read_ahead: int = 2**16, local: str = "127.0.0.1"
-) -> AsyncIterator[End]:
-    opened = asyncio.open_connection(*world.address, limit=read_ahead, local_addr=(local, 0))
-    end = End(*await opened)
-    try:
-        yield end
-    finally:
-        end.writer.transport.abort()
-
-
-@asynccontextmanager
 async def callers(
     world: World, count: int, *, local: str = "127.0.0.1"
 ) -> AsyncIterator[list[End]]:
     async with AsyncExitStack() as stack:
         opened = (caller(world, local=local) for _ in range(count))
         yield [await stack.enter_async_context(one) for one in opened]
-
-
-async def head(world: World, line: str, *more: str) -> bytes:
-    key = await world.issue()
-    lines = (line, "Host: x", f"Authorization: Bearer {key.text}", *more)
-    return "".join(f"{text}\r\n" for text in (*lines, "")).encode()
-
-
-@asynccontextmanager
-async def sending(end: End, piece: bytes, every: float = 0.0) -> AsyncIterator[None]:
-    """Meanwhile `piece` is sent again and again, for as long as the other side takes it."""
-
-    async def send() -> None:
-        with suppress(ConnectionError):
-            while not end.writer.is_closing():
-                end.send(piece)
-                await end.writer.drain()
-                await asyncio.sleep(every)
-
-    task = asyncio.create_task(send())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def unsent(world: World) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.domain.errors import Code
 from tests.flows.raw import exchange
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import World
 
 PROXY_2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x00\x50\x1f\x90"

@@ -4,41 +4,26 @@ it is in no log, no error, no metric, no audit record, no process list, nothing 
 import asyncio
 import base64
 import json
-import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote, quote_plus
 
 from gateway.client import Credentials, UnavailableError
 from tests.cli.commands import MASTER, OTHER_MASTER, Commands, VaultCommands
 from tests.cli.serving import environment
 from tests.flows.own_store import own_store
-from tests.flows.test_no_secret_surfaces import answer, kept_by, monitored, served
+from tests.flows.surfaces import (
+    answer,
+    kept_by,
+    mark,
+    monitored,
+    served,
+    spellings,
+    watched_processes,
+)
 
 NAMES = ("openai_key", "crm", "db")
-
-
-def mark() -> str:
-    """With characters that every encoding spells differently."""
-    return f"mark/{secrets.token_hex(12)}+=&?%~{secrets.token_hex(4)}"
-
-
-def spellings(secret: str) -> Iterator[bytes]:
-    """The secret and parts of it, as logs, URLs, JSON and dumps might spell them."""
-    raw = secret.encode()
-    yield from (raw, raw[5:29], json.dumps(secret)[1:-1].encode())
-    yield from (
-        quote(secret, safe="").encode(),
-        quote(secret).encode(),
-        quote_plus(secret).encode(),
-    )
-    yield from (raw.hex().encode(), raw.hex().upper().encode(), raw[::-1])
-    for offset in range(3):
-        # Whatever stands before it, one of these is how base64 spells its middle.
-        yield base64.b64encode(raw[offset:])[:32]
-        yield base64.urlsafe_b64encode(raw[offset:])[:32]
 
 
 def test_each_spelling_would_be_found() -> None:
@@ -46,26 +31,6 @@ def test_each_spelling_would_be_found() -> None:
     for before in range(3):
         text = base64.b64encode(b"x" * before + secret.encode())
         assert any(one in text for one in spellings(secret))
-
-
-@asynccontextmanager
-async def watched_processes(seen: bytearray) -> AsyncIterator[None]:
-    """The arguments of every process of the machine, again and again."""
-
-    async def look() -> None:
-        while True:
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    seen.extend(path.read_bytes())
-                except OSError:
-                    continue
-            await asyncio.sleep(0.02)
-
-    looking = asyncio.create_task(look())
-    try:
-        yield
-    finally:
-        looking.cancel()
 
 
 async def test_a_credential_is_in_no_log_no_error_no_record_and_not_in_redis(

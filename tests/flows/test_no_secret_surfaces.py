@@ -3,12 +3,8 @@ it is in no log, no answer, no metric, nothing that Redis is told or keeps."""
 
 import asyncio
 import base64
-import json
-import os
-import re
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -18,12 +14,11 @@ import pytest
 
 from gateway.crypto.draw import draw
 from gateway.domain.keys.key import compose
-from tests.cli.commands import PEPPER, Commands
-from tests.cli.serving import REPOSITORY
+from tests.cli.commands import Commands
 from tests.flows.misplaced_keys import requests
-from tests.flows.own_store import OwnStore, own_store
+from tests.flows.own_store import own_store
+from tests.flows.surfaces import PATIENCE, answer, kept_by, monitored, served
 
-PATIENCE = 15.0
 AT_ONCE = 60
 # What is not whole is given up soon, so that everything is answered, however busy the machine is.
 HURRIED = {f"GATEWAY_{name}": "1s" for name in ("HEAD_TIMEOUT", "BODY_TIMEOUT", "KEEP_ALIVE")}
@@ -58,78 +53,6 @@ async def agent() -> AsyncIterator[tuple[Agent, int]]:
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     yield made, server.sockets[0].getsockname()[1]
     server.close()
-
-
-@asynccontextmanager
-async def monitored(store: OwnStore, told: bytearray) -> AsyncIterator[None]:
-    """Everything that the store is told goes into `told`."""
-    reader, writer = await asyncio.open_unix_connection(store.settings.url.removeprefix("unix://"))
-
-    async def listen() -> None:
-        while data := await reader.read(2**20):
-            told.extend(data)
-
-    writer.write(b"MONITOR\r\n")
-    await reader.readuntil(b"\r\n")
-    listening = asyncio.create_task(listen())
-    try:
-        yield
-    finally:
-        await asyncio.sleep(0.1)
-        listening.cancel()
-        writer.close()
-
-
-@asynccontextmanager
-async def served(folder: Path, store: OwnStore, **more: str) -> AsyncIterator[tuple[str, int, int]]:
-    """`gateway serve` with every log there is, in files in `folder`; host and both ports."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-    settings = {
-        "GATEWAY_REDIS_URL": store.settings.url or "",
-        "GATEWAY_PEPPER": PEPPER,
-        "GATEWAY_LISTEN": "127.0.0.1:0",
-        "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
-        # What is asked for all at once on a busy machine is answered late.
-        "GATEWAY_REDIS_TIMEOUT": "10s",
-        "GATEWAY_LOG_LEVEL": "debug",
-        "GATEWAY_LOG_FORMAT": "json",
-        "PYTHONASYNCIODEBUG": "1",
-        "PYTHONDEVMODE": "1",
-        "PYTHONPATH": str(REPOSITORY),
-        **more,
-    }
-    err = folder / "stderr.log"
-    with (folder / "stdout.log").open("wb") as out, err.open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "serve"),
-            cwd=folder,
-            env={**kept, **settings},
-            stdout=out,
-            stderr=errors,
-        )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not (told := re.search(rb'\{[^\n]*"listening"[^\n]*\}', err.read_bytes())):
-                await asyncio.sleep(0.02)
-        event = json.loads(told.group())
-        host, _, port = event["data"].rpartition(":")
-        yield host, int(port), int(event["admin"].rpartition(":")[2])
-    finally:
-        process.terminate()
-        async with asyncio.timeout(PATIENCE):
-            await process.wait()
-
-
-async def answer(host: str, port: int, data: bytes, patience: float = 0.5) -> bytes:
-    """All that comes back until the gateway closes, or has nothing more to say."""
-    reader, writer = await asyncio.open_connection(host, port)
-    got = b""
-    with closing(writer), suppress(ConnectionError, TimeoutError):
-        writer.write(data)
-        async with asyncio.timeout(patience):
-            while piece := await reader.read(65536):
-                got += piece
-    return got
 
 
 def surfaces(secret: str, text: bytes) -> bool:
@@ -178,17 +101,3 @@ async def test_a_key_is_in_no_log_no_answer_and_not_in_redis(
             assert not surfaces(key[22:], text), place
     assert real[9:21].encode() in places["stdout"], "its id is what logs show"
     assert not [line for line in recorder.lines if line.startswith(MEANT_FOR_US) and KEY in line]
-
-
-async def kept_by(store: OwnStore) -> list[bytes]:
-    """Every name and value, as the server would write them to a file."""
-    found = []
-    async for name in store.client.scan_iter(count=1000):
-        found += [name.encode(), await dumped(store, name)]
-    files = (path for path in Path(store.folder).rglob("*") if path.is_file())
-    return found + [path.read_bytes() for path in files]
-
-
-async def dumped(store: OwnStore, name: str) -> bytes:
-    fields = await store.client.hgetall(name) if await store.client.type(name) == "hash" else {}
-    return repr(fields).encode()

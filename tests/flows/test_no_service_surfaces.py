@@ -15,8 +15,15 @@ from aiohttp import web
 from tests.cli.commands import MASTER, Commands, VaultCommands
 from tests.flows.own_store import OwnStore, own_store
 from tests.flows.services import Backend, backend
-from tests.flows.test_no_credential_surfaces import mark, spellings, watched_processes
-from tests.flows.test_no_secret_surfaces import answer, kept_by, monitored, served
+from tests.flows.surfaces import (
+    answer,
+    kept_by,
+    mark,
+    monitored,
+    served,
+    spellings,
+    watched_processes,
+)
 
 POLICY = """
 version: 1

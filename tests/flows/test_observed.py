@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +20,7 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import AccessLogSettings, Address, StoreSettings
 from gateway.services.telemetry.access_log import FLUSH_SECONDS
 from tests.flows.raw import exchange
-from tests.flows.world import Answer, World, listening, new_world
-
-
-async def metrics(world: World) -> dict[str, float]:
-    url = f"http://{world.gateways[0].admin.address}/metrics"
-    async with world.session.get(url) as answer:
-        assert answer.status == 200 and answer.headers["X-Request-Id"].startswith("req_")
-        text = await answer.text()
-    rows = re.findall(r"^(gateway_\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
-    return {name: float(value) for name, value in rows}
+from tests.flows.world import Answer, World, listening, metrics, new_world
 
 
 async def admin(world: World, path: str, **headers: str) -> Answer:

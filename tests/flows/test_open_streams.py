@@ -4,62 +4,28 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
-from typing import Any
+from contextlib import closing, suppress
 
 import aiohttp
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import parse_id
 from gateway.domain.keys.key import Key
-from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
 from gateway.proxy.inflight import SWEEP_SECONDS
 from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
+from tests.flows.agents import agent_that
 from tests.flows.own_store import own_store
 from tests.flows.raw import read_answer
 from tests.flows.services import keep, put
-from tests.flows.test_forwarding import agent_that
-from tests.flows.world import World, draw, listening, new_world, peppers
+from tests.flows.ticking import BOUND, read_on, ticking_world
+from tests.flows.world import World, draw, peppers
 from tests.services.vaults import Vault
 
-BOUND = 2.0
 PATIENCE = 15.0
 LISTENS = {"Accept": "text/event-stream"}
-
-
-async def ticking(request: web.Request) -> web.StreamResponse:
-    """An event every 20 ms, or with `?raw` bytes of no kind, for as long as somebody reads."""
-    kind = "application/octet-stream" if "raw" in request.query else "text/event-stream"
-    answer = web.StreamResponse(headers={"Content-Type": kind})
-    await answer.prepare(request)
-    with suppress(ConnectionError):
-        while True:
-            await answer.write(b"data: tick\n\n")
-            await asyncio.sleep(0.02)
-    return answer
-
-
-async def chatting(request: web.Request) -> web.WebSocketResponse:
-    ws = web.WebSocketResponse()
-    await ws.prepare(request)
-    async for message in ws:
-        await ws.send_str(message.data)
-    return ws
-
-
-@asynccontextmanager
-async def ticking_world(store: StoreSettings, client: Redis, **fields: Any) -> AsyncIterator[World]:
-    app = web.Application()
-    app.router.add_get("/ticks", ticking)
-    app.router.add_post("/chat/completions", ticking)
-    app.router.add_get("/chat", chatting)
-    async with listening(app) as port, new_world(store, client, gateways=2, **fields) as world:
-        world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)))
-        yield world
 
 
 @pytest.fixture
@@ -100,19 +66,6 @@ ACTS = {
     "narrowed": field("scopes", "agents/other"),
     "rotated without a grace": rotate,
 }
-
-
-async def read_on(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """What still comes, and whether the answer was ended properly."""
-    told = b""
-    try:
-        async for piece in answer.content.iter_any():
-            told += piece
-    except (aiohttp.ClientError, ConnectionError):
-        # aiohttp keeps to itself what came in the same moment as a cut.
-        answer.content._exception = None
-        return told + answer.content.read_nowait(), False
-    return told, True
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())

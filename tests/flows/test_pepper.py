@@ -16,10 +16,9 @@ from gateway.services.admission.throttle import PER_KEY
 from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.flows.many_keys import many_keys
-from tests.flows.test_attacks import unknown, wrong
-from tests.flows.test_denials import check
-from tests.flows.test_observed import metrics
-from tests.flows.world import World, draw, new_world, peppers
+from tests.flows.refusals import check
+from tests.flows.world import World, draw, metrics, new_world, peppers
+from tests.flows.wrong_keys import unknown, wrong
 
 OLD, NEW = b"o" * 32, b"n" * 32
 PATIENCE = 10.0

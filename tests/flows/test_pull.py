@@ -14,6 +14,7 @@ from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings, VaultSettings
 from tests.flows.audit import records
 from tests.flows.own_store import OwnStore, own_store
+from tests.flows.services import seen
 from tests.flows.world import MASTER, Answer, World, new_world
 from tests.services.vaults import Vault
 
@@ -28,17 +29,6 @@ async def vault(world: World, client: Redis) -> Vault:
         await made.write(name)
     await seen(world, "other")
     return made
-
-
-async def seen(world: World, name: str, version: int = 1) -> None:
-    """Until the gateway has this version in memory."""
-    async with asyncio.timeout(10):
-        while True:
-            known = world.gateways[0].credentials.known
-            found = next((one for i, one in known.items() if str(i) == name), None)
-            if found is not None and found.current.number >= version:
-                return
-            await asyncio.sleep(0.02)
 
 
 def values(answer: Answer) -> dict[str, str]:

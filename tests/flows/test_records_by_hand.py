@@ -25,7 +25,7 @@ from gateway.domain.settings import AccessLogSettings, StoreSettings
 from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.flows.audit import come, records
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import World, new_world, peppers
 
 ONE_AT_A_TIME = settings(max_examples=300)

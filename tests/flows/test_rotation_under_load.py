@@ -18,8 +18,7 @@ from gateway.domain.keys import key as grammar
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from tests.cli.commands import PEPPER, Commands
-from tests.flows.test_observed import metrics
-from tests.flows.world import World, new_world
+from tests.flows.world import World, metrics, new_world
 
 SECRET = b64decode(PEPPER)
 GRACE = 4

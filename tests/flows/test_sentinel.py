@@ -16,9 +16,9 @@ from gateway.store.connections.connect import open_store
 from gateway.store.connections.sentinel import WATCH_SECONDS
 from gateway.store.keys import KeyStore
 from tests.flows.nodes import PATIENCE, Node
+from tests.flows.refusals import check
+from tests.flows.scene import SLACK, TIMEOUT, Scene, opened
 from tests.flows.sentinels import MASTER, WatchedStore, watched_store
-from tests.flows.test_denials import check
-from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, opened
 from tests.flows.trickle import Trickle, trickling
 
 RECOVERY = 5.0

@@ -12,8 +12,7 @@ from aiohttp import web
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE
 from tests.flows.audit import records
-from tests.flows.services import Backend, backend, keep, put, service
-from tests.flows.test_pull import seen
+from tests.flows.services import Backend, backend, keep, put, seen, service
 from tests.flows.tools import call
 from tests.flows.world import World
 from tests.services.vaults import Vault

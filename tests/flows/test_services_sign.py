@@ -15,8 +15,7 @@ from botocore.credentials import Credentials
 
 from gateway.domain.credentials import Version
 from gateway.proxy.services import LONGEST_HELD
-from tests.flows.services import Backend, keep, put, service
-from tests.flows.test_pull import seen
+from tests.flows.services import Backend, keep, put, seen, service
 from tests.flows.world import World
 from tests.services.vaults import Vault
 

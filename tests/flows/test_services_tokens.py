@@ -14,8 +14,7 @@ from aiohttp import web
 from gateway.domain.credentials import Version
 from gateway.services.credentials import tokens
 from tests.flows.audit import records
-from tests.flows.services import Backend, backend, keep, put, service
-from tests.flows.test_pull import seen
+from tests.flows.services import Backend, backend, keep, put, seen, service
 from tests.flows.tools import call, put_tools, said, send
 from tests.flows.world import World
 from tests.services.vaults import Vault

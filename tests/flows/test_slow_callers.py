@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from gateway.domain.errors import Code
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.raw import PATIENCE, read_answer
-from tests.flows.test_denials import check
+from tests.flows.refusals import check
 from tests.flows.world import Answer, World, new_world
 
 IMPATIENT = ListenerLimits(head=0.4, body_idle=0.4, keep_alive=0.4)

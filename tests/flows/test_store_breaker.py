@@ -3,9 +3,9 @@
 import asyncio
 
 from gateway.domain.errors import Code
-from tests.flows.test_denials import check
-from tests.flows.test_observed import metrics
-from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, scene
+from tests.flows.refusals import check
+from tests.flows.scene import SLACK, TIMEOUT, Scene, scene
+from tests.flows.world import metrics
 
 __all__ = ["scene"]
 

@@ -13,10 +13,9 @@ from gateway.domain.errors import Code
 from gateway.store.connections.connect import open_store
 from gateway.store.keys import KeyStore
 from tests.flows.own_store import OwnStore, own_store
+from tests.flows.refusals import check
 from tests.flows.relays import relayed
-from tests.flows.test_denials import check
-from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, loaded, opened
-from tests.flows.test_store_wire import RECOVERY, refused_in_time
+from tests.flows.scene import RECOVERY, SLACK, TIMEOUT, Scene, loaded, opened, refused_in_time
 
 USER, PASSWORD = "gateway", "of-the-gateway"
 RIGHTS = ("on", f">{PASSWORD}", "~*", "+@all")

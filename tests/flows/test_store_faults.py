@@ -3,89 +3,14 @@ the gateway heals by itself."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-import pytest
-from aiohttp import web
 from structlog.testing import capture_logs
 
 from gateway.domain.errors import Code
-from gateway.domain.keys.key import Key
-from gateway.domain.keys.limits import Limits, Quota, Window
-from gateway.domain.policies.plans import Plan
-from gateway.domain.policies.snapshot import Upstream
-from tests.flows.own_store import OwnStore, own_store
-from tests.flows.test_denials import check
-from tests.flows.world import Answer, World, listening, new_world
-
-TIMEOUT = 0.5
-# What a busy machine may add to the time of an answer.
-SLACK = 1.5
-DAILY = 10**6
-COUNTER = "gw:quota:{%s}:day"
-
-
-@dataclass
-class Scene:
-    """A gateway on a store of its own, before an agent that counts what reaches it."""
-
-    store: OwnStore
-    world: World
-    limited: Key
-    unlimited: Key
-    reached: int = 0
-
-    async def warm_up(self) -> None:
-        for key in (self.limited, self.unlimited):
-            assert (await self.world.call(key)).status == 200
-
-    async def timed(self, key: Key) -> tuple[Answer, float]:
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        answer = await self.world.call(key)
-        return answer, loop.time() - start
-
-    async def charged(self) -> int:
-        return int(await self.store.client.get(COUNTER % self.limited.id) or 0)
-
-    async def healed(self, seconds: float = 1.0) -> None:
-        """Within `seconds`, and then for good."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        while (await self.world.call(self.limited)).status != 200:
-            assert loop.time() - start < seconds + SLACK
-        for _ in range(5):
-            assert (await self.world.call(self.limited)).status == 200
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    async with own_store() as store, opened(store) as made:
-        await made.warm_up()
-        yield made
-
-
-@asynccontextmanager
-async def opened(store: OwnStore, key: Key | None = None) -> AsyncIterator[Scene]:
-    """`key`: one that was issued before, with the plan `daily`; else new ones are."""
-
-    async def count(request: web.Request) -> web.Response:
-        made.reached += 1
-        return web.Response(text="ok")
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", count)
-    async with (
-        listening(app) as port,
-        new_world(store.settings, store.client, store_timeout=TIMEOUT) as world,
-    ):
-        plans = {"daily": Plan("daily", Limits(quotas=(Quota(DAILY, Window.DAY),)))}
-        world.serve(world.agent(upstream=Upstream("http", "127.0.0.1", port)), plans=plans)
-        limited = key or await world.issue(plan="daily")
-        made = Scene(store, world, limited, key or await world.issue())
-        yield made
+from tests.flows.own_store import own_store
+from tests.flows.refusals import check
+from tests.flows.scene import SLACK, TIMEOUT, Scene, loaded, opened
+from tests.flows.scene import scene as scene
 
 
 async def test_a_store_that_hangs_costs_its_timeout_and_heals(scene: Scene) -> None:
@@ -193,23 +118,6 @@ async def test_a_replica_charges_nobody_and_a_new_primary_is_found(scene: Scene)
     assert scene.reached == reached
     await client.replicaof("NO", "ONE")
     await scene.healed()
-
-
-@asynccontextmanager
-async def loaded(scene: Scene, statuses: Counter[int], callers: int = 8) -> AsyncIterator[None]:
-    """While this lasts, so many callers call one after another."""
-    ended = asyncio.Event()
-
-    async def call_on() -> None:
-        while not ended.is_set():
-            statuses[(await scene.world.call(scene.limited)).status] += 1
-
-    tasks = [asyncio.create_task(call_on()) for _ in range(callers)]
-    try:
-        yield
-    finally:
-        ended.set()
-        await asyncio.gather(*tasks)
 
 
 async def test_a_store_that_is_away_is_not_logged_once_a_request(scene: Scene) -> None:

@@ -8,14 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.domain.errors import Code
 from tests.flows.own_store import own_store
 from tests.flows.relays import Relay, at_port, deaf, relayed
-from tests.flows.test_denials import check
-from tests.flows.test_store_faults import SLACK, TIMEOUT, Scene, loaded, opened
-
-# Of the way back to health, in seconds.
-RECOVERY = 5.0 - SLACK
+from tests.flows.scene import RECOVERY, TIMEOUT, Scene, loaded, opened, refused_in_time
 
 Wired = tuple[Scene, Relay]
 
@@ -25,16 +20,6 @@ async def wired() -> AsyncIterator[Wired]:
     async with own_store() as store, relayed(store) as relay, opened(store) as scene:
         await scene.warm_up()
         yield scene, relay
-
-
-async def refused_in_time(scene: Scene, calls: int = 20) -> None:
-    """All at once, each within the timeout, and none reaches the agent."""
-    reached = scene.reached
-    timed = [scene.timed(key) for key in (scene.limited, scene.unlimited) * (calls // 2)]
-    for answer, seconds in await asyncio.gather(*timed):
-        check(answer, Code.STORE_UNAVAILABLE)
-        assert seconds < TIMEOUT + SLACK
-    assert scene.reached == reached
 
 
 async def test_a_slow_store_is_waited_for_and_charged_once_a_request(wired: Wired) -> None:

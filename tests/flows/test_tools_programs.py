@@ -12,12 +12,10 @@ import aiohttp
 import pytest
 from mcp import MCPError
 
-from gateway.domain.children import Isolation
 from gateway.domain.keys.key import Key
-from gateway.services.tools.program_vet import ProgramVet
-from tests.children.programs import processes, python, until
+from tests.children.programs import processes, until
 from tests.flows.audit import come, records
-from tests.flows.services import keep, put
+from tests.flows.services import keep
 from tests.flows.tools import (
     BOTH,
     LEGACY,
@@ -30,14 +28,14 @@ from tests.flows.tools import (
     request,
     said,
     send,
+    serve,
+    serve_stdio,
     text,
 )
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
-SERVER = Path(__file__).parents[1] / "services" / "mcp_program.py"
 MODES = ("auto", "legacy")
-ENV = {"env": {"TOKEN": "${user.github.value}"}}
 REGION = {
     "type": "object",
     "properties": {"region": {"type": "string", "minLength": 2}},
@@ -66,25 +64,12 @@ def commands(mark: str) -> list[dict[str, object]]:
     ]
 
 
-async def serve(world: World, **section: object) -> None:
-    """One server of tools, `fc`, as the file of an operator would name it."""
-    put(world, f"version: 1\ntools:\n  fc: {json.dumps({'inject': ENV, **section})}\n")
-    for gateway in world.gateways:
-        vet: ProgramVet = gateway.programs.vet
-        gateway.programs.launcher.isolation = gateway.programs.launcher.isolation or Isolation.NONE
-        assert await vet.problems(world.policies) == ()
-
-
 @pytest.fixture
 async def key(world: World) -> AsyncIterator[Key]:
     vault = Vault(world.client)
     await keep(world, vault, "user/u1/github", "api_key", value=TOKEN)
     await keep(world, vault, "user/u2/github", "api_key", value="token-of-the-user-u2")
     yield await world.issue("tools/fc", users=("u1", "u2", "u3"))
-
-
-async def serve_stdio(world: World, *more: str, **section: object) -> None:
-    await serve(world, transport="stdio", command=[python(), str(SERVER), *more], **section)
 
 
 @pytest.mark.parametrize("mode", MODES)

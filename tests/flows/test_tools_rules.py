@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.flows.agents import agent_that, says
 from tests.flows.audit import come, records
 from tests.flows.services import backend, keep
-from tests.flows.test_forwarding import agent_that, says
 from tests.flows.tools import (
     TOKEN,
     Servers,

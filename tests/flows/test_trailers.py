@@ -7,11 +7,11 @@ import aiohttp
 import pytest
 
 from gateway.domain.errors import Code
+from tests.flows.agents import Serve, agent_that, says
+from tests.flows.callers import caller, head
 from tests.flows.leftovers import nothing_left
 from tests.flows.raw import read_answer
-from tests.flows.test_denials import check
-from tests.flows.test_forwarding import Serve, agent_that, says
-from tests.flows.test_limits_hold import caller, head
+from tests.flows.refusals import check
 from tests.flows.world import World
 
 WELL_FORMED = (

@@ -10,9 +10,9 @@ from gateway.domain.errors import Code
 from gateway.domain.policies.snapshot import Upstream
 from gateway.proxy.upstream.connection import UpstreamLostError
 from gateway.proxy.upstream.reasons import reason_of
-from tests.flows.test_denials import check
-from tests.flows.test_forwarding import agent_that, says
-from tests.flows.test_upstreams import agent_app, at, named, secure, server_side
+from tests.flows.agents import agent_that, says
+from tests.flows.refusals import check
+from tests.flows.upstreams import agent_app, at, named, secure, server_side
 from tests.flows.world import World
 
 

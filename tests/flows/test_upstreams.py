@@ -3,12 +3,10 @@
 import asyncio
 import os
 import socket
-import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -18,41 +16,18 @@ from aiohttp import web
 from gateway.domain.errors import Code
 from gateway.domain.policies.snapshot import ClientTls, Timeouts, Upstream
 from gateway.proxy.upstream.balance import FAILURES_TO_EJECT
-from tests.flows.test_denials import check
-from tests.flows.test_forwarding import agent_that, says
-from tests.flows.world import World, listening
+from tests.flows.agents import agent_that, says
+from tests.flows.refusals import check
+from tests.flows.upstreams import Reply, agent_app, at, files, named, secure, server_side
+from tests.flows.world import World
 
 PATIENCE = 10.0
-
-Reply = Callable[[web.Request], Any]
-
-
-@asynccontextmanager
-async def agent_app(reply: Reply, **how: Any) -> AsyncIterator[int]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", reply)
-    async with listening(app, **how) as port:
-        yield port
-
-
-def named(name: str, *, kept: bool = True) -> Reply:
-    async def reply(request: web.Request) -> web.Response:
-        answer = web.Response(text=name)
-        if not kept:
-            answer.force_close()
-        return answer
-
-    return reply
 
 
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as made:
         yield made
-
-
-def at(port: int, **fields: Any) -> Upstream:
-    return Upstream("http", "127.0.0.1", port, **fields)
 
 
 async def test_the_load_is_spread_over_all_upstreams(world: World, stack: AsyncExitStack) -> None:
@@ -190,29 +165,6 @@ async def test_where_all_upstreams_are_down_the_caller_is_told(
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-def files(folder: Path, authority: trustme.CA, name: str) -> ClientTls:
-    """Certificate, key and authority of `name`, as files."""
-    issued = authority.issue_cert(name)
-    paths = [folder / f"{name}.{kind}.pem" for kind in ("ca", "cert", "key")]
-    authority.cert_pem.write_to_path(str(paths[0]))
-    issued.cert_chain_pems[0].write_to_path(str(paths[1]))
-    issued.private_key_pem.write_to_path(str(paths[2]))
-    return ClientTls(*map(str, paths))
-
-
-def server_side(authority: trustme.CA, name: str, *, ask: bool = False) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name).configure_cert(context)
-    if ask:
-        authority.configure_trust(context)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def secure(port: int, **fields: Any) -> Upstream:
-    return Upstream("https", "localhost", port, **fields)
 
 
 async def test_an_upstream_with_an_authority_of_its_own_is_believed(

@@ -12,12 +12,12 @@ from gateway.domain.errors import Code
 from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.http.frames import close_frame
+from tests.flows.chat import app as app
 from tests.flows.raw import read_answer
+from tests.flows.refusals import check
 from tests.flows.sockets import NONCE, SWITCHING, Pair, dialled, opened, raw_agent
-from tests.flows.test_denials import check
-from tests.flows.test_streams import app as app
 from tests.flows.world import World, new_world
-from tests.protocol.http.test_frames import BINARY, CLOSE, MORE, PING, PONG, TEXT, frame
+from tests.protocol.http.frames import BINARY, CLOSE, MORE, PING, PONG, TEXT, frame
 
 LIMIT = 200_000
 KIBIBYTE = 2**10

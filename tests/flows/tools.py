@@ -15,7 +15,10 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
+from gateway.domain.children import Isolation
 from gateway.domain.keys.key import Key
+from gateway.services.tools.program_vet import ProgramVet
+from tests.children.programs import python
 from tests.flows.services import keep, put
 from tests.flows.world import Answer, World
 from tests.services.vaults import Vault
@@ -165,3 +168,22 @@ def error(answer: Answer) -> dict[str, Any]:
 
 def code(answer: Answer) -> tuple[int, str]:
     return answer.status, error(answer)["data"]["error"]["code"]
+
+
+SERVER = Path(__file__).parents[1] / "services" / "mcp_program.py"
+
+
+ENV = {"env": {"TOKEN": "${user.github.value}"}}
+
+
+async def serve(world: World, **section: object) -> None:
+    """One server of tools, `fc`, as the file of an operator would name it."""
+    put(world, f"version: 1\ntools:\n  fc: {json.dumps({'inject': ENV, **section})}\n")
+    for gateway in world.gateways:
+        vet: ProgramVet = gateway.programs.vet
+        gateway.programs.launcher.isolation = gateway.programs.launcher.isolation or Isolation.NONE
+        assert await vet.problems(world.policies) == ()
+
+
+async def serve_stdio(world: World, *more: str, **section: object) -> None:
+    await serve(world, transport="stdio", command=[python(), str(SERVER), *more], **section)

@@ -1,6 +1,7 @@
 """A whole gateway in this process: real sockets, a real store, a real agent, real keys."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import Key
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Agent, Policies, Upstream
 from gateway.domain.settings import (
     AccessLogSettings,
@@ -209,3 +211,19 @@ async def new_world(
             opened = open_gateway(settings, world.live or world)
             world.gateways.append(await stack.enter_async_context(opened))
         yield world
+
+
+def routes(*lines: tuple[str, str, str]) -> tuple[Route, ...]:
+    return tuple(
+        Route(*parse_path(path), action, frozenset(methods.split()))
+        for path, methods, action in lines
+    )
+
+
+async def metrics(world: World) -> dict[str, float]:
+    url = f"http://{world.gateways[0].admin.address}/metrics"
+    async with world.session.get(url) as answer:
+        assert answer.status == 200 and answer.headers["X-Request-Id"].startswith("req_")
+        text = await answer.text()
+    rows = re.findall(r"^(gateway_\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in rows}

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import UnavailableError
 from gateway.domain.credentials import Credential, CredentialId, Version
-from tests.crypto.test_envelope import leaves
+from tests.crypto.tampering import leaves
 from tests.services.vaults import Vault
 
 NAMES = ("keyed", "paired", "user/u1/keyed", "plain")

@@ -10,7 +10,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.line import pack
 from gateway.store.connections.multiplex import PATIENCE, Multiplexer
-from tests.store.connections.test_multiplex import SECONDS, answered, relayed_line, within
+from tests.store.connections.relayed import SECONDS, answered, relayed_line, within
 
 # Far below a timeout, far above what a refusal takes.
 AT_ONCE = 0.1

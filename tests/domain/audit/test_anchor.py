@@ -9,7 +9,7 @@ import pytest
 from gateway.domain.audit.anchor import read_anchor, write_anchor
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import digest
-from tests.domain.audit.test_chains import KEYS, chain, interleaved
+from tests.domain.audit.chains import KEYS, chain, interleaved
 
 
 def anchored(lines: list[str]) -> str:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.crypto.audit_key import sealed_with
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import (
     END,
@@ -20,22 +19,7 @@ from gateway.domain.audit.record import (
     Named,
     digest,
 )
-
-KEYS = {"signer": b"k" * 32, "": b"unsigned"}
-SEALS = {signer: sealed_with(key) for signer, key in KEYS.items()}
-
-
-def chain(name: str, length: int, *, start: float = 1000.0, end: bool = True) -> list[str]:
-    made = Chain(name, SEALS["signer"], "signer")
-    events = [
-        AuditEvent(
-            END if end and seq == length else "credential.read",
-            key_id=f"key-{seq}",
-            credentials=(Named("crm", seq),),
-        )
-        for seq in range(1, length + 1)
-    ]
-    return [made.add(event, start + seq).decode() for seq, event in enumerate(events, 1)]
+from tests.domain.audit.chains import KEYS, SEALS, chain, interleaved, signed_anew, unsigned
 
 
 def first_bad(lines: list[str], **how: Any) -> tuple[int, str] | None:
@@ -50,12 +34,6 @@ def first_bad(lines: list[str], **how: Any) -> tuple[int, str] | None:
         if problem:
             return number, problem
     return None
-
-
-def interleaved() -> list[str]:
-    """Three writers in one stream, in the order of their times."""
-    lines = chain("a", 20) + chain("b", 20, start=1000.5) + chain("c", 15, start=1003.2, end=False)
-    return sorted(lines, key=lambda line: json.loads(line)["ts"])
 
 
 def test_chains_as_they_were_written_are_good() -> None:
@@ -151,16 +129,6 @@ def test_a_chain_is_as_old_as_what_was_dropped_of_it_however_late_it_goes_on() -
     lines = [*chain("b", 2, start=80_000.0), later]
     assert first_bad(lines, gone_before=50_000.0) is None
     assert first_bad(lines, gone_before=100.0) is not None
-
-
-def signed_anew(record: dict[str, Any], **changes: Any) -> str:
-    record = record | changes
-    return json.dumps({**record, "hash": digest(record, KEYS["signer"])})
-
-
-def unsigned(event: str, **changes: Any) -> str:
-    record = json.loads(Chain("a", SEALS[""], "").add(AuditEvent(event), 1.0)) | changes
-    return json.dumps({**record, "hash": digest(record, KEYS[""])})
 
 
 def test_a_record_that_anybody_can_make_excuses_no_gap() -> None:

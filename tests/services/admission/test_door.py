@@ -13,9 +13,7 @@ from gateway.protocol.http.request import Header, read_head
 from gateway.services.admission.authenticate import Candidate, Slot
 from gateway.services.admission.belief import MAX_DOORS, Belief, believe
 from gateway.services.admission.locate import Located
-from tests.services.admission.test_leases import Admission, admission
-
-__all__ = ["admission"]
+from gateway.store.admission import Admission
 
 AGENT = Agent("faq", (Upstream("http", "127.0.0.1", 9000),), max_body=10)
 POLICIES = Policies("test", MappingProxyType({"faq": AGENT}))

@@ -13,13 +13,11 @@ from gateway.domain.keys.judgement import NamedLimit
 from gateway.domain.keys.limit_headers import limit_fields
 from gateway.domain.keys.limits import Concurrency
 from gateway.domain.keys.record import KeyRecord
-from gateway.domain.settings import StoreSettings
 from gateway.services.admission.admit import Clocks, Gatekeeper
 from gateway.services.admission.authenticate import Authenticator
 from gateway.services.admission.belief import Door
 from gateway.services.admission.leases import Leases
-from gateway.store.admission import PREPARE, Admission, Charged, Exceeded
-from gateway.store.connections.connect import open_lines
+from gateway.store.admission import Admission, Charged, Exceeded
 
 RECORD = KeyRecord("abcdefghijkl", hash="h", status="active")
 TWO = (NamedLimit("concurrency", "", Concurrency(2)),)
@@ -27,13 +25,6 @@ TWO = (NamedLimit("concurrency", "", Concurrency(2)),)
 
 async def _no_tag(*_: str) -> None:
     raise AssertionError("nothing is proven here")
-
-
-@pytest.fixture
-async def admission(store: StoreSettings) -> AsyncIterator[Admission]:
-    made = Admission(open_lines(store, PREPARE), store.prefix)
-    yield made
-    await made.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import OperationError
 from gateway.services.audit.verify import AT_ONCE, AuditVerifier, Verdict, verify
 from gateway.store.audit import FIELD, AuditStore
-from tests.domain.audit.test_chains import KEYS, chain, unsigned
+from tests.domain.audit.chains import KEYS, chain, unsigned
 
 LINES = chain("a", 3 * AT_ONCE + 1)
 
