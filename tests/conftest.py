@@ -40,9 +40,26 @@ def _hear_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+class WakefulLoop(uvloop.Loop):
     """The event loop of production: what it does otherwise than asyncio's own, callers meet."""
-    return {"uvloop": uvloop.new_event_loop}
+
+    async def shutdown_default_executor(self, *seconds: float | None) -> None:
+        """Twice in some thousand runs the last thread's call never woke the loop, which waited for
+        good: all threads had ended. Whatever wakes it runs that call too."""
+
+        async def wake() -> None:
+            while True:
+                await asyncio.sleep(0.5)
+
+        waking = self.create_task(wake())
+        try:
+            await super().shutdown_default_executor(*seconds)
+        finally:
+            waking.cancel()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": WakefulLoop}
 
 
 @pytest.fixture(scope="session")
