@@ -193,7 +193,13 @@ def end_by(seconds: float) -> None:
     be told to stop, and Python waits for each."""
     timer = threading.Timer(seconds, _end_unfinished)
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError:
+        # The system has no thread to spare, and what runs has to drain all the same: the kernel
+        # ends it then, without a word.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _end_unfinished() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,3 +272,18 @@ async def test_a_thread_that_never_ends_keeps_no_gateway_from_its_end(
         async with asyncio.timeout(END_SECONDS if signals == 2 else PATIENCE):
             assert await gateway.ends() == 1
         assert gateway.events[-1]["event"] == "ended_unfinished"
+
+
+def test_what_has_no_thread_for_it_ends_in_time_too() -> None:
+    """Else a bound on processes that is reached would have it end at once, and nothing drained."""
+    code = (
+        "import threading, time\n"
+        "from gateway.server import end_by\n"
+        "def start(thread): raise RuntimeError('can\\'t start new thread')\n"
+        "threading.Thread.start = start\n"
+        "end_by(0.2)\n"
+        "print('goes on', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGALRM, b"goes on\n")
