@@ -135,9 +135,27 @@ def _named_beside(members: Mapping[str, Any]) -> Iterator[object]:
         kind = name.casefold()
         if kind == "tools" and isinstance(value, list):
             yield from (one for tool in value for one in _models_in(tool))
+        elif isinstance(value, bool | int | float):
+            # `disable_fallbacks` and `max_fallbacks` name nobody.
+            continue
         elif kind == "models" or kind.endswith("fallbacks"):
             for one in value if isinstance(value, list) else (value,):
-                yield from _models_in(one) if isinstance(one, dict) else (one,)
+                yield from _in_place(one) if isinstance(one, dict) else (one,)
+        elif kind.endswith("fallback_dict") and isinstance(value, dict):
+            yield from value.values()
+
+
+def _in_place(entry: Mapping[str, Any]) -> Iterator[object]:
+    """Whom an entry of fallbacks names: `{"model": "b"}`, maybe with `stop` and such of its own,
+    and as LiteLLM has it `{"a": ["b"]}`, which is "b" where "a" fails: it goes by the first."""
+    asked = tuple(_models_in(entry))
+    yield from asked
+    for position, value in enumerate(entry.values()):
+        for one in value if isinstance(value, list) else ():
+            if isinstance(one, dict):
+                yield from _models_in(one)
+            elif position == 0 or not asked:
+                yield one
 
 
 def _models_in(entry: object) -> Iterator[object]:
