@@ -1,9 +1,11 @@
 """Of several addresses the first that answers is taken, and no connection is left over."""
 
 import asyncio
+import os
 import socket
 
 import pytest
+import uvloop
 
 from gateway.race import first_of, reach
 
@@ -101,3 +103,27 @@ async def test_who_does_not_wait_any_more_leaves_nobody_behind() -> None:
     await asyncio.sleep(0)
     assert network.tried == ["a", "b"]
     assert asyncio.all_tasks() == before
+
+
+def test_one_who_leaves_while_it_is_taken_over_closes_no_connection_of_others() -> None:
+    """uvloop before 0.23 closed the socket and left its number with it, to be closed once more:
+    by then it may be that of another call's connection."""
+
+    async def leave(port: int) -> list[socket.socket]:
+        loop = asyncio.get_running_loop()
+        reached = await reach(["127.0.0.1"], port, LONG)
+        taken = loop.create_task(loop.create_connection(asyncio.Protocol, sock=reached))
+        await asyncio.sleep(0)
+        taken.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taken
+        await asyncio.sleep(SHORT)
+        others = [socket.socket() for _ in range(8)]
+        reached.close()
+        return others
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        others = uvloop.run(leave(server.getsockname()[1]))
+    for one in others:
+        os.fstat(one.fileno())
+        one.close()
