@@ -20,6 +20,9 @@ from gateway.services.policies.settle import Settling, is_written
 POLL_SECONDS = 0.2
 # Until it is asked again whether what stood against a set still does.
 AGAIN_SECONDS = 2.0
+# Files that are read in vain take no more than this part of a core from the calls: large sets
+# take seconds, and what stands against them may last for days.
+SHARE = 1 / 20
 
 Adapt = Callable[[Policies], Policies]
 # Told of the policies before and after a swap.
@@ -44,7 +47,7 @@ class LivePolicies:
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
-        # Files refused for what they alone do not tell; and when that was last asked.
+        # Files refused for what they alone do not tell; and before when not to ask that again.
         self._held_up: tuple[Loaded, float] | None = None
         # From reading to taking: a set that waits in its vet is never put over a newer one.
         self._turn = asyncio.Lock()
@@ -82,11 +85,15 @@ class LivePolicies:
     async def _read(self) -> Loaded:
         return await asyncio.to_thread(read_directory, self._directory)
 
-    async def _consider(self, read: Loaded, reason: str, *, again: bool = False) -> Loaded:
-        """`again`: what is known to stand against it is not told anew."""
+    async def _consider(
+        self, read: Loaded, reason: str, *, again: bool = False, took: float = 0.0
+    ) -> Loaded:
+        """`again`: what is known to stand against it is not told anew. `took`: seconds, to read
+        it."""
         loaded = await self._vetted(read)
         held_up = loaded.policies is None and (read.policies is not None or read.passing)
-        self._held_up = (read, asyncio.get_running_loop().time()) if held_up else None
+        again_at = asyncio.get_running_loop().time() + max(AGAIN_SECONDS, took / SHARE)
+        self._held_up = (read, again_at) if held_up else None
         if not (again and held_up and loaded.problems == self.problems):
             self._take(loaded, reason)
         return loaded
@@ -95,13 +102,15 @@ class LivePolicies:
         """A credential that was missing may have been set, or a file be readable: then nobody
         touches the files again."""
         async with self._turn:
-            if self._held_up is None or now - self._held_up[1] < AGAIN_SECONDS:
+            if self._held_up is None or now < self._held_up[1]:
                 return
-            read, _ = self._held_up
+            (read, _), took = self._held_up, 0.0
             if read.passing and self._settling.has_tried(listing):
+                loop = asyncio.get_running_loop()
+                begun = loop.time()
                 found = await asyncio.to_thread(read_listing, self._directory, listing)
-                read = found or read
-            await self._consider(read, "what was missing is there", again=True)
+                read, took = found or read, loop.time() - begun
+            await self._consider(read, "what was missing is there", again=True, took=took)
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:

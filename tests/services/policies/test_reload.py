@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.policy.read import Loaded
 from gateway.services.policies import directory, reload
 from gateway.services.policies.directory import Listing, list_directory, read_directory
 from gateway.services.policies.reload import LivePolicies
@@ -276,6 +278,28 @@ async def test_a_set_is_taken_once_what_it_names_can_be_read(
         replace(authority, trustme.CA().cert_pem.bytes().decode())
         await until(lambda: port(live) == 2)
     assert live.problems == ()
+
+
+async def test_a_large_set_that_is_read_in_vain_is_read_seldom(
+    file: Path, live: LivePolicies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that reads policies keeps the event loop from running."""
+    monkeypatch.setattr(reload, "AGAIN_SECONDS", 0.05)
+    looked, slow = 0, 0.1
+    read = reload.read_listing
+
+    def read_slowly(directory: Path, listing: Listing) -> Loaded | None:
+        nonlocal looked
+        looked += 1
+        time.sleep(slow)
+        return read(directory, listing)
+
+    monkeypatch.setattr(reload, "read_listing", read_slowly)
+    url = "{url: 'https://127.0.0.1:2', ca: ca.pem}"
+    replace(file, f"version: 1\nagents: {{a: {{upstream: {url}}}}}\n")
+    await until(lambda: looked == 2)
+    await asyncio.sleep(slow / reload.SHARE / 2)
+    assert looked == 2
 
 
 def test_a_directory_that_cannot_be_read_is_not_said_to_be_empty(file: Path) -> None:
