@@ -89,7 +89,7 @@ async def test_check_warns_of_living_keys_that_would_be_refused(
     assert ended.code == 0
     assert ended.said.splitlines() == [
         "gateway: warning: plan standard is gone: 2 keys would be refused",
-        "gateway: warning: there is no agent support: 1 key could not reach it",
+        "gateway: warning: agent support is gone: 1 key could not reach it",
     ]
 
 

@@ -38,8 +38,8 @@ class CutError(GatewayError):
 
 class UpstreamConnection(Stream):
     """`home`: where it waits, among others, while it is idle. `on_end`: called once it is gone.
-    `reused`: it has carried an exchange before. `retires`: when it is given back
-    for the last time."""
+    `reused`: it has carried an exchange before. `retires`: when, by the loop's time, it is to carry
+    no other."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ async def _counted(living: AsyncIterator[KeyRecord], policies: Policies) -> Orph
         if reason := refused_by(record, policies.plans):
             refused[reason] += 1
         for agent in _agents_of(record) - policies.agents.keys():
-            reach[f"there is no agent {agent}"] += 1
+            reach[f"agent {agent} is gone"] += 1
     return Orphans(
         tuple(f"{what}: {_keys(n)} would be refused" for what, n in sorted(refused.items())),
         tuple(f"{what}: {_keys(n)} could not reach it" for what, n in sorted(reach.items())),
