@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -144,3 +144,21 @@ async def watched_processes(seen: bytearray) -> AsyncIterator[None]:
         yield
     finally:
         looking.cancel()
+
+
+async def left_behind(folder: Path, store: OwnStore) -> dict[str, bytes]:
+    """What is there once `served` has ended, by the name of the place."""
+    return {
+        "what Redis keeps": b"".join(await kept_by(store)),
+        "stdout": (folder / "stdout.log").read_bytes(),
+        "stderr": (folder / "stderr.log").read_bytes(),
+    }
+
+
+def shown_nowhere(secrets: Iterable[str], places: Mapping[str, bytes]) -> None:
+    """AssertionError where one of `secrets` shows in any spelling, or a place was not looked at."""
+    for place, text in places.items():
+        assert len(text) > 200, f"{place} was looked at"
+        for secret in secrets:
+            found = [one for one in spellings(secret) if one in text]
+            assert not found, f"{place}: {text[max(0, text.find(found[0]) - 200) :][:500]!r}"

@@ -17,7 +17,7 @@ from gateway.domain.keys.key import compose
 from tests.cli.commands import Commands
 from tests.flows.misplaced_keys import requests
 from tests.flows.own_store import own_store
-from tests.flows.surfaces import PATIENCE, answer, kept_by, monitored, served
+from tests.flows.surfaces import PATIENCE, answer, left_behind, monitored, served
 
 AT_ONCE = 60
 # What is not whole is given up soon, so that everything is answered, however busy the machine is.
@@ -91,9 +91,7 @@ async def test_a_key_is_in_no_log_no_answer_and_not_in_redis(
         places = {
             "an answer": bytes(answers),
             "what Redis is told": bytes(told),
-            "what Redis keeps": b"".join(await kept_by(store)),
-            "stdout": (tmp_path / "stdout.log").read_bytes(),
-            "stderr": (tmp_path / "stderr.log").read_bytes(),
+            **await left_behind(tmp_path, store),
         }
     for place, text in places.items():
         assert len(text) > 200, f"{place} was looked at"
