@@ -1,4 +1,5 @@
-"""Commands whose answers are bytes, and the scripts beside this file."""
+"""Commands whose answers are bytes, the scripts beside this file, and one answer of many: a value,
+nothing, or an error."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,7 +10,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
-from gateway.store.connections.failures import UnknownScriptError, translated
+from gateway.log import log
+from gateway.store.connections.failures import StrangeError, UnknownScriptError, translated
 
 
 async def command(client: Redis, *words: str | bytes | int, **options: bool) -> Any:
@@ -28,6 +30,30 @@ async def run(
         return await command(client, "EVALSHA", digest, *rest)
     except UnknownScriptError:
         return await command(client, "EVAL", source, *rest)
+
+
+def as_answer(answer: Any) -> Any:
+    """StoreError where it is an error: not knowing must not look like a key that is gone."""
+    if not isinstance(answer, Exception):
+        return answer
+    with translated():
+        raise answer
+
+
+def value_or_none(answer: Any) -> Any:
+    """None where the name holds something that is no record."""
+    try:
+        return as_answer(answer)
+    except StrangeError:
+        return None
+
+
+def value_or_told(name: str, answer: Any) -> Any:
+    """The same, with a line in the log: `gateway doctor` does not look at names such as this."""
+    value = value_or_none(answer)
+    if value is None:
+        log.warning("record_strange", name=name)
+    return value
 
 
 @cache

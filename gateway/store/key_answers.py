@@ -1,31 +1,13 @@
-"""What Redis says of a key's record, one answer of many: a value, nothing, or an error."""
+"""A key's record as Redis tells it."""
 
 from collections.abc import Sequence
 from hashlib import sha1
-from typing import Any
-
-from redis.exceptions import ResponseError
 
 from gateway.domain.keys.record import KeyRecord, field_names, from_fields
-from gateway.store.connections.failures import translated
+from gateway.store.commands import value_or_none
 
 # The gateway writes tags by itself as keys are used: for operators nothing changes then.
 REVISED = tuple(name for name in field_names() if name not in ("tag", "previous_tag"))
-
-
-def as_answer(answer: Any) -> Any:
-    """StoreError where it is an error: not knowing must not look like a key that is gone."""
-    if not isinstance(answer, Exception):
-        return answer
-    with translated():
-        raise answer
-
-
-def value_or_none(answer: Any) -> Any:
-    """None where the name holds something that is no record."""
-    if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
-        return None
-    return as_answer(answer)
 
 
 def record_or_none(key_id: str, answer: Sequence[bytes | None] | Exception) -> KeyRecord | None:

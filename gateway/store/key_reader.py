@@ -13,16 +13,14 @@ from redis.client import NEVER_DECODE
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import KeyRecord, field_names
-from gateway.store.commands import command
+from gateway.store.commands import command, value_or_none, value_or_told
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
 from gateway.store.key_answers import (
-    as_answer,
     read_record,
     record_or_none,
     revision_of,
-    value_or_none,
 )
 
 BATCH = 500
@@ -66,18 +64,18 @@ class KeyReader:
         return read_record(key_id, values), revision_of(values)
 
     async def last_used(self, key_id: str) -> LastUsed:
-        values = await command(
-            self._client, "HMGET", self._named("used", key_id), "current", "previous"
-        )
+        (answer,) = await self._ask_of([key_id], "HMGET", "current", "previous", kind="used")
+        values = value_or_told(self._named("used", key_id), answer) or ()
         return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
 
     async def used_since(self, ids: Iterable[str], second: int) -> set[str]:
-        """Those of which a secret was admitted after this Unix second."""
+        """Those of which a secret was admitted after this Unix second, or nobody can say."""
         remaining, used = iter(ids), set[str]()
         while batch := list(islice(remaining, BATCH)):
             answers = await self._ask_of(batch, "HMGET", "current", "previous", kind="used")
-            for key_id, values in zip(batch, map(as_answer, answers), strict=True):
-                if any(value and value.isdigit() and int(value) > second for value in values):
+            for key_id, answer in zip(batch, answers, strict=True):
+                values = value_or_told(self._named("used", key_id), answer)
+                if values is None or any(v and v.isdigit() and int(v) > second for v in values):
                     used.add(key_id)
         return used
 

@@ -10,10 +10,10 @@ from typing import Literal, cast
 
 from gateway.domain.keys.copies import KeyCopy
 from gateway.domain.keys.record import ALWAYS_WRITTEN, REVOKED, KeyRecord, field_names, from_fields
-from gateway.store.commands import command, run
+from gateway.store.commands import as_answer, command, run
 from gateway.store.connections.failures import StoreFullError
 from gateway.store.connections.scan import scan
-from gateway.store.key_answers import REVISED, as_answer
+from gateway.store.key_answers import REVISED
 from gateway.store.key_reader import KeyReader, escaped
 
 IDEMPOTENCY_SECONDS = 600

@@ -4,9 +4,11 @@ its digest is here."""
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
 
 from gateway.domain.links import LINK_SECONDS, Link, Wanted
-from gateway.store.commands import command, run
+from gateway.store.commands import as_answer, command, run, value_or_told
+from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
 
 
@@ -35,23 +37,30 @@ class LinkStore:
     async def remove_all_of(self, user: str) -> int:
         """How many links of this user were open."""
         removed = 0
-        for name, link, _ in await self._all():
+        for name, (link, _) in (await self._all()).items():
             if link.user == user:
                 removed += int(await command(self._client, "DEL", name))
         return removed
 
     async def all(self) -> list[tuple[Link, int]]:
         """Every open link, and for how many seconds it will be."""
-        return [(link, seconds) for _, link, seconds in await self._all()]
+        return list((await self._all()).values())
 
-    async def _all(self) -> list[tuple[bytes, Link, int]]:
-        found = []
+    async def _all(self) -> dict[bytes, tuple[Link, int]]:
+        found = {}
         async for names in scan(self._client, f"{self._prefix}link:*"):
-            for name in set(names):
-                link = _link(await command(self._client, "HMGET", name, *_FIELDS))
-                seconds = int(await command(self._client, "TTL", name))
+            pipeline = self._client.pipeline(transaction=False)
+            for name in names:
+                pipeline.execute_command("HMGET", name, *_FIELDS, **{NEVER_DECODE: True})
+                pipeline.execute_command("TTL", name)
+            with translated():
+                answers = await pipeline.execute(raise_on_error=False)
+            for name, answer, ttl in zip(names, answers[::2], answers[1::2], strict=True):
+                # What somebody put there by hand must not hide the others, nor keep them open.
+                values = value_or_told(name.decode(errors="replace"), answer)
+                link, seconds = values and _link(values), as_answer(ttl)
                 if link is not None and seconds > 0:
-                    found.append((name, link, seconds))
+                    found[name] = link, seconds
         return found
 
     def _name(self, digest: str) -> str:

@@ -15,6 +15,7 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
+from gateway.store.commands import value_or_told
 from gateway.store.connections.failures import translated
 from gateway.store.connections.line import ReplyError, pack
 from gateway.tasks import in_turns
@@ -104,14 +105,19 @@ class UsageStore:
         self._client = client
         self._prefix = prefix
 
-    async def read(self, buckets: Sequence[Bucket]) -> list[dict[str, Counts]]:
-        """By name, for each bucket in turn; empty: nothing was counted, or it is kept no more."""
+    async def read(
+        self, buckets: Sequence[Bucket], *, whole: bool = False
+    ) -> list[dict[str, Counts]]:
+        """By name, for each bucket in turn; empty: nothing was counted, or it is kept no more.
+        One that holds something else is passed over, unless all is to be `whole`."""
+        names = [_name(self._prefix, bucket) for bucket in buckets]
         pipeline = self._client.pipeline(transaction=False)
-        for bucket in buckets:
-            pipeline.execute_command("HGETALL", _name(self._prefix, bucket), **{NEVER_DECODE: True})
+        for name in names:
+            pipeline.execute_command("HGETALL", name, **{NEVER_DECODE: True})
         with translated():
-            answers = await pipeline.execute()
-        return [_named(answer) async for answer in in_turns(answers, IN_ONE_TURN)]
+            answers = await pipeline.execute(raise_on_error=whole)
+        found = [value_or_told(*one) or {} for one in zip(names, answers, strict=True)]
+        return [_named(answer) async for answer in in_turns(found, IN_ONE_TURN)]
 
 
 def _name(prefix: str, bucket: Bucket) -> str:

@@ -72,6 +72,14 @@ async def test_last_use_is_told_where_it_is_known(keys: KeyStore, client: Redis)
     assert await keys.last_used(ID) == LastUsed(1_800_000_000, None)
 
 
+async def test_where_something_else_is_in_the_place_of_its_last_use_a_key_is_not_said_to_be_unused(
+    keys: KeyStore, client: Redis
+) -> None:
+    await client.set(f"gw:used:{{{ID}}}", "no times")
+    assert await keys.last_used(ID) == LastUsed()
+    assert await keys.used_since([ID, OTHER_ID], 0) == {ID}
+
+
 async def test_no_replica_attached_is_told_apart_from_one_that_does_not_answer(
     keys: KeyStore,
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from gateway.domain.links import LINK_SECONDS, Link, Wanted
 from gateway.store.links import LinkStore
@@ -40,3 +41,14 @@ async def test_a_link_ends_by_itself_whatever_is_done_with_it(
 ) -> None:
     await links.use("digest", "session")
     assert 0 < await client.ttl("gw:link:digest") <= LINK_SECONDS
+
+
+async def test_what_somebody_put_in_a_links_place_hides_no_other_and_keeps_none_open(
+    links: LinkStore, client: Redis
+) -> None:
+    await client.set("gw:link:odd", "no link")
+    with capture_logs() as logs:
+        assert [link for link, _ in await links.all()] == [LINK]
+    assert [(one["event"], one["name"]) for one in logs] == [("record_strange", "gw:link:odd")]
+    assert await links.remove_all_of("ann") == 1
+    assert await client.keys("*") == ["gw:link:odd"]

@@ -202,9 +202,10 @@ def _quantiles(names: dict[str, Counts]) -> Quantiles | None:
 
 
 async def reached(store: UsageStore, key_id: str, since: float, until: float) -> dict[str, Counts]:
-    """Which agents a key asked for, and how often; whole days in UTC."""
-    days = Step.DAY.starts(since, until)
-    return await _summed(await store.read([key_bucket(key_id, Step.DAY, day) for day in days]))
+    """Which agents a key asked for, and how often; whole days in UTC. StoreError where a day
+    cannot be told: it may be the one that matters."""
+    days = [key_bucket(key_id, Step.DAY, day) for day in Step.DAY.starts(since, until)]
+    return await _summed(await store.read(days, whole=True))
 
 
 async def key_series(

@@ -21,6 +21,10 @@ class StoreFullError(StoreError):
     """Redis refuses writes for lack of memory."""
 
 
+class StrangeError(StoreError):
+    """The name holds something of another type, which somebody else put there."""
+
+
 class UnknownScriptError(StoreError):
     """Redis was restarted or flushed, and has forgotten the script. Nothing ran."""
 
@@ -38,7 +42,7 @@ def translated() -> Iterator[None]:
         ) from None
     except ResponseError as problem:
         if "WRONGTYPE" in str(problem):
-            raise StoreError(
+            raise StrangeError(
                 "This name in Redis holds something that is no key record: "
                 "look at it with 'gateway redis -- TYPE NAME'."
             ) from None

@@ -40,6 +40,19 @@ async def test_a_bucket_that_takes_no_counts_is_lost_alone_and_said(
     assert [(one["event"], one["buckets"]) for one in logs] == [("usage_not_counted", 1)] * 2
 
 
+async def test_a_bucket_that_holds_something_else_hides_no_other(
+    book: UsageBook, client: Redis
+) -> None:
+    book.spend("AAAAAAAAAAAA", "acme", "a", TokensUsed(1, 0, 1))
+    await book.flush()
+    before = Step.DAY.start(DAY - 1)
+    await client.set(f"gw:usage:{{all}}:day:{before}", "no hash")
+    with capture_logs() as logs:
+        points = await series(UsageStore(client), By.ALL, EVERYTHING, Step.DAY, before, NOW)
+    assert [point.counts.tokens for point in points] == [0, 1]
+    assert [one["name"] for one in logs] == [f"gw:usage:{{all}}:day:{before}"]
+
+
 async def test_what_a_full_redis_refuses_is_told_again(book: UsageBook, client: Redis) -> None:
     await client.config_set("maxmemory", 1)
     try:
