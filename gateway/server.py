@@ -128,15 +128,17 @@ class Listener:
         # A handshake counts as a part of the head: whoever is slow in it holds a connection.
         return {"ssl": self._certificate.context, "ssl_handshake_timeout": self._limits.head}
 
-    async def drain(self, seconds: float) -> int:
-        """Accept no more, finish what runs for at most `seconds`; how many answers were cut.
-
-        A connection that is open may carry one more request while others run, and is told to
-        close by its answer: so a load balancer that asks `/readyz` on it learns what goes on.
-        """
+    def announce_end(self) -> None:
+        """Each connection, of those that are accepted from now on too, may carry one more request,
+        and is told to close by its answer: so a load balancer that asks `/readyz` on it learns
+        what goes on."""
         self._draining = True
         for connection in self.connections:
             connection.take_one_more()
+
+    async def drain(self, seconds: float) -> int:
+        """Accept no more, finish what runs for at most `seconds`; how many answers were cut."""
+        self.announce_end()
         await _take_backlog(self._acceptors, min(seconds, BACKLOG_SECONDS))
         for acceptor in self._acceptors:
             acceptor.close()
@@ -208,24 +210,36 @@ def _end_unfinished() -> None:
 
 
 def stop_signals(
-    reload: Callable[[], Awaitable[object]], ends_by: EndsBy = lambda _: None
+    reload: Callable[[], Awaitable[object]],
+    ends_by: EndsBy = lambda _: None,
+    *,
+    delay: float = 0.0,
+    announce_end: Callable[[], None] = lambda: None,
 ) -> asyncio.Event:
-    """An event set by SIGTERM or SIGINT; a later one ends at once. SIGHUP calls `reload`; `ends_by`
-    is told within how many seconds all has to be over."""
+    """An event set by SIGTERM or SIGINT, and where there is a `delay` by its end or a second one;
+    a later one ends at once. SIGHUP calls `reload`; `ends_by` is told within how many seconds all
+    has to be over, `announce_end` that a delay begins."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    wished = math.inf
+    wished = -math.inf
     reloads: set[asyncio.Future[object]] = set()
 
     def stop() -> None:
         nonlocal wished
-        if loop.time() - wished > ONE_WISH_SECONDS:
+        first = wished == -math.inf
+        if loop.time() - wished < ONE_WISH_SECONDS:
+            return
+        wished = loop.time()
+        if first and delay:
+            log.info("shutdown_delayed", seconds=delay)
+            announce_end()
+            loop.call_later(delay, stopped.set)
+        elif first or not stopped.is_set():
+            stopped.set()
+        else:
             # Whoever asks again does not want to wait for the drain.
             ends_by(AT_ONCE_SECONDS)
             raise SystemExit(1)
-        if not stopped.is_set():
-            stopped.set()
-            wished = loop.time()
 
     def reload_now() -> None:
         task = asyncio.ensure_future(reload())

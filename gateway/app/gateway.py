@@ -42,6 +42,11 @@ class Gateway:
     worker: Worker | None = None
     draining: bool = False
 
+    def announce_end(self) -> None:
+        """Not ready from now on, while callers are still served."""
+        self.draining = True
+        self.data.announce_end()
+
     async def drain(self, seconds: float) -> int:
         """Not ready from now on; finish what runs for at most `seconds`. How many were cut."""
         self.draining = True

@@ -65,7 +65,13 @@ async def run_gateway(
         opened = open_gateway(settings, live, given)
         gateway = await stack.enter_async_context(opened)
         await _vet(live, gateway, lenient=given is not None and given.successor)
-        stopped = stop_signals(lambda: live.reload("SIGHUP"), ends_by)
+        stopped = stop_signals(
+            lambda: live.reload("SIGHUP"),
+            ends_by,
+            # A worker is told to go by its supervisor, who has waited, or stays with the others.
+            delay=settings.shutdown_delay if gateway.worker is None else 0.0,
+            announce_end=gateway.announce_end,
+        )
         live.after_swap = OrphanWatch(gateway.keys, stack)
         live.tried = partial(_tried, gateway.traffic, keeping)
         in_background(live.watch(), stack)
@@ -75,7 +81,7 @@ async def run_gateway(
         if gateway.worker is None:
             log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
         else:
-            gateway.worker.when_alone(stopped.set)
+            gateway.worker.listen(gateway.announce_end, stopped.set)
             gateway.worker.ready()
         if on_ready is not None:
             await on_ready(gateway, store)

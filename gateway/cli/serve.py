@@ -16,6 +16,7 @@ from gateway.cli.options import (
     policies_option,
     read_address,
     read_admin_store,
+    read_as,
     read_duration,
     read_peppers,
     setting,
@@ -38,6 +39,7 @@ from gateway.domain.settings import (
     Settings,
     StoreSettings,
 )
+from gateway.domain.units import span
 from gateway.domain.workers import crowding, most_workers
 from gateway.log import log
 from gateway.workers.handover import Handover, take
@@ -112,6 +114,14 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     help="How long requests under way may take to end after SIGTERM.",
 )
 @setting(
+    "--shutdown-delay",
+    metavar="DURATION",
+    default="0",
+    callback=read_as(span),
+    help="How long after SIGTERM /readyz says 503 and callers are still served, before the drain: "
+    "what load balancers need to look elsewhere. A second signal ends it.",
+)
+@setting(
     "--stream-unchecked",
     metavar="DURATION",
     default="60s",
@@ -162,6 +172,7 @@ def serve(
     workers: int,
     max_requests: int,
     drain: float,
+    shutdown_delay: float,
     stream_unchecked: float,
     limits: ListenerLimits,
     children: ChildSettings,
@@ -189,6 +200,7 @@ def serve(
         peppers=read_peppers(store),
         vault=read_vault(store, (listen, admin_listen), _warn, embedded=embedded),
         drain=drain,
+        shutdown_delay=shutdown_delay,
         stream_unchecked=stream_unchecked,
         limits=limits,
         tls=ServerTls(str(tls_cert), str(tls_key)) if tls_cert and tls_key else None,

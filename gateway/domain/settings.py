@@ -145,7 +145,8 @@ class Settings:
     """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
 
     `admin_store`: the store as operators' acts reach it, where that is another login.
-    `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
+    `shutdown_delay`: seconds for which all go on being served while load balancers learn of the
+    end. `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
     `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
     a worker is replaced; 0: never. `children`: how programs of tools run.
     `traces`: whether somebody is named who takes them. `url`: where users reach the data listener;
@@ -159,6 +160,7 @@ class Settings:
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
     vault: VaultSettings = VaultSettings()
     drain: float = 30.0
+    shutdown_delay: float = 0.0
     limits: ListenerLimits = ListenerLimits()
     stream_unchecked: float = 60.0
     tls: ServerTls | None = None

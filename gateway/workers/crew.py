@@ -26,12 +26,15 @@ class Crew:
         self._patience = patience
         self._alive: dict[int, WorkerProcess] = {}
         self._leaving = Tasks()
+        self._ending = False
 
     def start(self) -> WorkerProcess:
         """OSError where the machine has no room for another process."""
         seat = next(number for number in count() if number not in self._alive)
         worker = self._alive[seat] = self._spawn(seat)
         worker.ended.add_done_callback(lambda _: self._leave(worker))
+        if self._ending:
+            worker.announce_end()
         return worker
 
     def _leave(self, worker: WorkerProcess) -> None:
@@ -54,6 +57,12 @@ class Crew:
         for worker in self._alive.values():
             if worker.ready.is_set():
                 worker.send(signal.SIGHUP)
+
+    def announce_end(self) -> None:
+        """Also to those who take the place of others from now on."""
+        self._ending = True
+        for worker in self._alive.values():
+            worker.announce_end()
 
     async def stop(self) -> None:
         """Let all drain."""

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 # The worker's words on its line, a byte each: it serves; it wishes to be replaced.
 READY = b"r"
 SPENT = b"s"
+# The supervisor's: load balancers are to look elsewhere.
+END_ANNOUNCED = b"e"
 
 _VARIABLE = "AGK_HANDOVER"
 

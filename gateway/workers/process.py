@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 
-from gateway.workers.handover import READY, SPENT, Handover
+from gateway.workers.handover import END_ANNOUNCED, READY, SPENT, Handover
 
 
 class WorkerProcess:
@@ -44,6 +44,11 @@ class WorkerProcess:
         await asyncio.wait({self.ended}, timeout=patience)
         self.send(signal.SIGKILL)
         await asyncio.wait({self.ended})
+
+    def announce_end(self) -> None:
+        """On the line, and not by a signal: one that is not ready yet hears it once it is."""
+        with suppress(OSError):
+            self._line.send(END_ANNOUNCED)
 
     def send(self, number: signal.Signals) -> None:
         """Nothing where it has ended."""

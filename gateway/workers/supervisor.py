@@ -40,7 +40,7 @@ async def supervise(settings: Settings, workers: int) -> int:
         spawn = spawner(data, admin, folder, _own_url(settings.store, store))
         crew = Crew(spawn, partial(forget_seat, Path(folder)), settings.drain + END_SECONDS)
         stack.callback(crew.kill)
-        supervisor = Supervisor(crew, workers)
+        supervisor = Supervisor(crew, workers, settings.shutdown_delay)
         first = crew.start()
         if (code := await supervisor.until_first(first)) is not None:
             return code
@@ -62,13 +62,15 @@ def _own_url(wanted: StoreSettings, found: StoreSettings) -> str | None:
 class Supervisor:
     """Turns signals into what happens to the crew. Make it in the running loop."""
 
-    def __init__(self, crew: Crew, workers: int) -> None:
+    def __init__(self, crew: Crew, workers: int, shutdown_delay: float) -> None:
         self._crew = crew
         self._workers = workers
         self._slots: list[Slot] = []
         self._rolling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopped = stop_signals(self._reload)
+        self._stopped = stop_signals(
+            self._reload, delay=shutdown_delay, announce_end=crew.announce_end
+        )
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._roll_soon)
 
     async def until_first(self, worker: WorkerProcess) -> int | None:

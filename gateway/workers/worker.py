@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.domain.traffic import Handled
-from gateway.workers.handover import READY, SPENT, Handover, opened
+from gateway.workers.handover import END_ANNOUNCED, READY, SPENT, Handover, opened
 
 # Workers that started together must not end together.
 JITTER = 0.1
@@ -37,16 +37,26 @@ class Worker:
         if before > 0 >= self._left:
             self._say(SPENT)
 
-    def when_alone(self, call: Callable[[], None]) -> None:
-        """`call` once the supervisor is gone, however it ended: it never says a word."""
+    def listen(self, end_announced: Callable[[], None], alone: Callable[[], None]) -> None:
+        """`end_announced` once the supervisor says so, the one word that it has; `alone` once it is
+        gone, however it ended."""
         loop = asyncio.get_running_loop()
 
-        def lost() -> None:
-            loop.remove_reader(self._line)
-            self._alone = True
-            call()
+        def hear() -> None:
+            if self._heard():
+                end_announced()
+            else:
+                loop.remove_reader(self._line)
+                self._alone = True
+                alone()
 
-        loop.add_reader(self._line, lost)
+        loop.add_reader(self._line, hear)
+
+    def _heard(self) -> bytes:
+        """Empty: nobody is there any more."""
+        with suppress(OSError):
+            return self._line.recv(len(END_ANNOUNCED))
+        return b""
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._line)

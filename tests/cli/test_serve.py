@@ -102,6 +102,40 @@ async def test_a_load_balancer_learns_of_the_end_on_the_connection_that_it_has(
         assert await gateway.ends() == 0
 
 
+async def test_while_load_balancers_look_elsewhere_whoever_comes_is_served(
+    settings: dict[str, str], key: str, tmp_path: Path
+) -> None:
+    async with serving("--shutdown-delay", "10m", folder=tmp_path, settings=settings) as gateway:
+        kept = await gateway.connect()
+        assert (await kept.get("/agents/a/quick", key)).headers.get("Connection") != "close"
+        gateway.stop()
+        await gateway.event("shutdown_delayed")
+        told = await gateway.get("/readyz")
+        assert (told.status, told.json) == (503, {"status": "unready", "missing": ["draining"]})
+        for connection in (kept, await gateway.connect()):
+            answer = await connection.get("/agents/a/quick", key)
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+            assert await connection.ended()
+        # Before that it might be the echo of the first.
+        await asyncio.sleep(ONE_WISH_SECONDS)
+        gateway.stop()
+        assert await gateway.ends() == 0
+        assert gateway.events[-1]["event"] == "stopped"
+
+
+async def test_the_delay_of_the_end_ends_by_itself(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with serving("--shutdown-delay", "50ms", folder=tmp_path, settings=settings) as gateway:
+        gateway.stop()
+        assert await gateway.ends() == 0
+        assert [one["event"] for one in gateway.events[-3:]] == [
+            "shutdown_delayed",
+            "draining",
+            "stopped",
+        ]
+
+
 async def test_a_request_that_the_kernel_took_before_sigterm_is_answered(
     settings: dict[str, str], key: str, tmp_path: Path
 ) -> None:

@@ -264,6 +264,36 @@ async def refuses_connections(made: Crew) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_while_load_balancers_look_elsewhere_no_worker_is_ready_and_each_serves(
+    settings: dict[str, str], client: Redis, tmp_path: Path
+) -> None:
+    """Nor are those that take the place of others meanwhile, which no delay holds up."""
+    key = await issue(client)
+    more = ("--shutdown-delay", "10m")
+    async with crew(*more, workers=2, folder=tmp_path, settings=settings) as made:
+        kept = [await made.connect_to(pid) for pid in made.pids]
+        made.served.stop()
+        await made.served.event("shutdown_delayed")
+        async with asyncio.timeout(PATIENCE):
+            for connection in kept:
+                while (answer := await connection.get("/readyz")).status == 200:
+                    await asyncio.sleep(0.01)
+                assert (answer.status, answer.headers["Connection"]) == (503, "close")
+        made.served.stop(signal.SIGUSR2)
+        await made.served.event("rolling_restart_done")
+        for pid in made.pids:
+            await gone(pid)
+        made.pids = [event["new"] for event in made.served.events if "new" in event]
+        for pid in made.pids:
+            with made.only(pid):
+                assert (await made.served.get("/readyz")).status == 503
+                assert (await made.served.get("/agents/a/quick", key.text)).status == 200
+        # Before that it might be the echo of the first.
+        await asyncio.sleep(ONE_WISH_SECONDS)
+        made.served.stop()
+        assert await made.served.ends() == 0
+
+
 async def test_a_second_signal_ends_all_at_once(
     settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ import yaml
 from kubernetes_validate import validate
 
 from gateway.domain.settings import Settings
+from gateway.domain.units import duration
 from gateway.protocol.policy.read import read_policies
 from gateway.services.telemetry.traffic import Traffic
 from tests.deploy.programs import DEPLOY, program, run
@@ -120,10 +121,11 @@ def test_a_pod_that_ends_is_sent_no_connections_any_more_once_it_takes_none() ->
     spec: Any = deployment["spec"]
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
-    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert program == "sleep" and int(seconds) >= 5
+    told = {one["name"]: one.get("value") for one in container["env"]}
+    delay = duration(told["GATEWAY_SHUTDOWN_DELAY"])
+    assert delay >= 5
     (drain,) = (one.default for one in fields(Settings) if one.name == "drain")
-    assert int(seconds) + drain + 5 <= pod["terminationGracePeriodSeconds"]
+    assert delay + drain + 10 <= pod["terminationGracePeriodSeconds"]
 
 
 def test_the_policies_of_the_example_are_good() -> None:
