@@ -13,6 +13,7 @@ from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.refusal import problem
 from gateway.protocol.http.reply import Reply, Streamed, encode, encode_head
 from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.upstream_request import client_address
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.handler import read_exchange
@@ -89,9 +90,10 @@ class AdminDoor:
 
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
         if not self._keyless:
-            policies, peer = self._policies(), exchange.client.hop.peer
+            policies = self._policies()
+            address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             located = Located(None, b"", required=MAY_READ)
-            passage = await self._gatekeeper.admit(head, located, policies, peer)
+            passage = await self._gatekeeper.admit(head, located, policies, address)
             self._gatekeeper.give_back(passage)
         if head.method not in READING:
             raise not_allowed(READING)
@@ -125,15 +127,15 @@ class AdminDoor:
             request_id,
             exchange.client.hop.scheme == "https",
             head.authority.decode("ascii", "replace"),
-            exchange.client.hop.peer,
             identify,
             recognise,
             read_body,
         )
 
     async def _identify(self, head: RequestHead, exchange: Exchange) -> Identity:
-        peer = exchange.client.hop.peer
-        identity = await self._gatekeeper.recognise(head, self._policies(), peer)
+        policies = self._policies()
+        address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        identity = await self._gatekeeper.recognise(head, policies, address)
         exchange.key_id, exchange.consumer = identity.key_id, identity.consumer
         return identity
 

@@ -12,7 +12,7 @@ class AdminRequest:
     """`headers` by lower-case name; `read_body` gives at most so many bytes, or refuses;
     `identify` says whose key it came with, or refuses; `recognise` the same of a key in its body,
     None where that is no good one.
-    `secure`: it came over TLS. `authority`: of its Host header. `address`: who sent it."""
+    `secure`: it came over TLS. `authority`: of its Host header."""
 
     method: str
     path: str
@@ -21,7 +21,6 @@ class AdminRequest:
     request_id: str
     secure: bool
     authority: str
-    address: str
     identify: Callable[[], Awaitable[Identity]] = field(repr=False)
     recognise: Callable[[str], Awaitable[Identity | None]] = field(repr=False)
     read_body: Callable[[int], Awaitable[bytes]] = field(repr=False)

@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from html import escape, unescape
 from importlib.resources import files
+from ipaddress import ip_network
 from pathlib import Path
 from string import Formatter
 from urllib.parse import quote, urlencode
@@ -447,14 +449,31 @@ async def test_who_has_to_wait_at_the_sign_in_is_told_so_by_a_page(
     assert b"Wait a moment, then try again" in answers[-1].body
 
 
-async def test_whoever_guesses_keys_at_the_sign_in_has_to_wait(world: World, admin: Key) -> None:
+async def test_whoever_guesses_keys_at_the_sign_in_keeps_nobody_out(
+    world: World, admin: Key
+) -> None:
+    """Behind one proxy all come from one address."""
     guesses = [f"key={wrong(admin)}" for _ in range(PER_ADDRESS.burst + 2)]
-    answers = [await post(world, "login", guess) for guess in guesses]
-    assert {answer.status for answer in answers[: PER_ADDRESS.burst]} == {401}
-    assert answers[-1].status == 429
-    assert b"Wait a minute" in answers[-1].body
-    assert (await post(world, "login", f"key={admin.text}")).status == 429
-    assert (await world.call(admin, "/agents/echo/x")).code == "scope_denied", "calls are let in"
+    assert {(await post(world, "login", guess)).status for guess in guesses} == {401}
+    await sign_in(world, admin)
+
+
+async def test_behind_a_trusted_proxy_whoever_costs_an_argon2_waits_alone(
+    world: World, admin: Key
+) -> None:
+    world.policies = replace(world.policies, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    keys = [await world.issue("gateway/admin") for _ in range(5)]
+    for key in (admin, *keys):
+        await world.client.hdel(world.record(key), "tag")
+    guesses = [wrong(keys[number // PER_KEY.burst]) for number in range(PER_ADDRESS.burst)]
+
+    async def come(key: str, address: str) -> int:
+        told = {"X-Forwarded-For": address}
+        return (await post(world, "login", f"key={key}", **told)).status
+
+    assert {await come(guess, "192.0.2.1") for guess in guesses} == {401}
+    assert await come(admin.text, "192.0.2.1") == 503
+    assert await come(admin.text, "192.0.2.2") == 303
 
 
 async def test_pages_are_framed_by_nobody_and_run_nothing_in_line(world: World, admin: Key) -> None:

@@ -37,7 +37,6 @@ def test_no_secret_is_in_a_repr() -> None:
         "r",
         False,
         "",
-        "",
         _never,
         _never,
         _never,  # type: ignore[arg-type]

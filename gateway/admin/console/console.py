@@ -1,7 +1,6 @@
 """`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
 
 import re
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,13 +21,11 @@ from gateway.protocol.connect_page import language
 from gateway.protocol.cookies import read_cookies
 from gateway.protocol.http.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
-from gateway.services.admission.throttle import FailureThrottle
 
 HOME = "/console/"
 LONGEST_FORM = 256 * 1024
 MOST_ITEMS = 200
 LANGUAGE = "gateway_console_lang"
-_WAIT = "Too many keys were refused from your address. Wait a minute, then try again."
 UNKNOWN = "This key cannot sign in."
 POWERLESS = (
     "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Have one "
@@ -52,7 +49,6 @@ class Console:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._sessions = Sessions(backend, draw)
-        self._failures = FailureThrottle(time.monotonic)
 
     async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
         """None: it is for somebody else."""
@@ -126,11 +122,8 @@ class Console:
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """The session has a new token, whatever the browser came with."""
         back = form.get("back", "")
-        if self._failures.refuses("", visit.request.address):
-            return _login(visit, _WAIT, 429, back)
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
-            self._failures.count("", visit.request.address)
             return _login(visit, UNKNOWN, 401, back)
         menu = menu_of(Caller(identity.key_id, identity.consumer, identity.grants))
         if not menu:

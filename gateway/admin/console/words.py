@@ -24,9 +24,6 @@ CHINESE = MappingProxyType(
         "added to it, or sign in with another key.": (
             "此密钥有效，但无权打开任何页面：它缺少 gateway/read 之类的范围。请为其添加范围，或使用其他密钥登录。"
         ),
-        "Too many keys were refused from your address. Wait a minute, then try again.": (
-            "来自您地址的密钥多次被拒绝，请一分钟后再试。"
-        ),
         "You were signed out, or your key has ended. Sign in again.": "您已退出，或密钥已失效，请重新登录。",
         "Make the first one on the gateway's machine:": "请在网关所在机器上创建第一个密钥：",
         "There is nothing at this address.": "此地址没有内容。",

@@ -1,7 +1,6 @@
 """Failures that cost argon2, counted per key id and per address, so that nobody buys CPU with them.
 
 It stands only where argon2 would have to run: never before a key whose tag or proof has matched.
-The console's sign-in has one of its own, which stands before everybody.
 """
 
 from collections import OrderedDict
@@ -33,14 +32,12 @@ class FailureThrottle:
         self._until: OrderedDict[str, float] = OrderedDict()
 
     def refuses(self, key_id: str, address: str) -> bool:
-        """Whether another try has to wait. `key_id` empty: it is not known whose it is."""
-        of_key = bool(key_id) and self._full(key_id, PER_KEY)
-        return of_key or self._full(_block(address), PER_ADDRESS)
+        """Whether another try has to wait."""
+        return self._full(key_id, PER_KEY) or self._full(_block(address), PER_ADDRESS)
 
     def count(self, key_id: str, address: str) -> None:
         """One more failure."""
-        if key_id:
-            self._add(key_id, PER_KEY)
+        self._add(key_id, PER_KEY)
         self._add(_block(address), PER_ADDRESS)
 
     def _full(self, name: str, allowance: Allowance) -> bool:
