@@ -107,9 +107,9 @@ def _policies(
     loaded = read_directory(directory)
     found = loaded.policies
     if _may_read_credentials(store):
-        loaded = with_credentials(usable, loaded)
-    orphans = orphaned(usable, found) if found else Orphans()
-    yield from policies_found(directory, loaded, orphans)
+        loaded = with_credentials(usable, loaded) or loaded
+    orphans = orphaned(usable, found) if found else None
+    yield from policies_found(directory, loaded, orphans or Orphans())
     if found is not None:
         yield from upstreams_certificates_found(found, time.time())
         if connect:

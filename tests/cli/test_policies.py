@@ -174,9 +174,12 @@ def test_diff_does_without_a_store_and_says_so(commands: Commands, narrower: str
 
 def test_check_does_without_a_store_that_does_not_answer(commands: Commands) -> None:
     away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
-    ended = Commands(away, commands.folder).gateway("policy", "check")
+    ended = Commands(away, commands.folder).gateway("policy", "check", "--json")
     assert ended.code == 0
     assert "The living keys were not looked at" in ended.said
+    assert ended.json["ok"] is True
+    assert ended.json["unchecked"] == ["keys"]
+    assert commands.gateway("policy", "check", "--json").json["unchecked"] == []
 
 
 def test_show_tells_what_is_loaded_and_where_it_is_written(commands: Commands) -> None:

@@ -143,9 +143,10 @@ def test_a_check_without_a_vault_says_that_references_were_not_looked_up(
     commands = VaultCommands(store, folder)
     for text, told in ((MISSING, True), (GOOD + "      - {path: /x}\n", False)):
         write(folder, text)
-        ended = commands.gateway("policy", "check", GATEWAY_REDIS_URL="")
+        ended = commands.gateway("policy", "check", "--json", GATEWAY_REDIS_URL="")
         assert ended.code == 0
         assert ("The credentials were not looked at" in ended.said) is told
+        assert ended.json["unchecked"] == (["credentials", "keys"] if told else ["keys"])
 
 
 def test_a_look_finds_the_embedded_store_that_does_not_run_and_makes_none(

@@ -8,7 +8,7 @@ import click
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.policies.in_use import orphaned, with_credentials
-from gateway.cli.vault_options import existing_store, may_ask_vault
+from gateway.cli.vault_options import existing_store
 from gateway.domain.policies.problems import Problem
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded
@@ -30,19 +30,20 @@ def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path |
     """Print every problem of the policies in DIRECTORY as file:line:col; exit 1 if there is one.
 
     Where Redis can be reached, references to credentials that are not there are problems too,
-    and living keys that would lose their plan or agent are warned of.
+    and living keys that would lose their plan or agent are warned of; else --json says in
+    `unchecked` what was not looked at.
     """
     where = directory or policies
     loaded = read_directory(where)
     warnings = [str(warning) for warning in loaded.warnings]
     reachable = existing_store(store)
-    if loaded.readable is not None and loaded.readable.mentions and not may_ask_vault(reachable):
-        note("The credentials were not looked at: give --redis. This is what the files say.")
-    loaded = with_credentials(reachable, loaded)
-    if loaded.policies is not None:
-        warnings += orphaned(reachable, loaded.policies).sentences
+    looked_up = with_credentials(reachable, loaded)
+    loaded = looked_up or loaded
+    orphans = orphaned(reachable, loaded.policies) if loaded.policies else None
+    warnings += orphans.sentences if orphans else ()
     if as_json:
-        print_json(_shape(loaded, warnings))
+        unchecked = {"credentials": looked_up is None, "keys": orphans is None}
+        print_json(_shape(loaded, warnings, [what for what, yes in unchecked.items() if yes]))
     else:
         _print(where, loaded, warnings)
     if loaded.policies is None:
@@ -58,12 +59,13 @@ def _print(where: Path, loaded: Loaded, warnings: list[str]) -> None:
         click.echo(f"{where}: no problems; {contents(loaded.policies)}")
 
 
-def _shape(loaded: Loaded, warnings: list[str]) -> dict[str, object]:
+def _shape(loaded: Loaded, warnings: list[str], unchecked: list[str]) -> dict[str, object]:
     return {
         "ok": loaded.policies is not None,
         "revision": loaded.policies.revision if loaded.policies else None,
         "problems": [_problem(problem) for problem in loaded.problems],
         "warnings": warnings,
+        "unchecked": unchecked,
     }
 
 
