@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio import Connection, Redis
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gateway.store.connections.named import NamedConnection, NamedTlsConnection, client_of
 from gateway.store.connections.urls import StoreUrl
 
 ATTEMPTS = 3
@@ -19,7 +20,7 @@ _LOST = (RedisConnectionError, RedisTimeoutError)
 _ELSEWHERE = (AskError, TryAgainError)
 
 
-class _FreshConnection(Connection):
+class _FreshConnection(NamedConnection):
     """One that the server has closed meanwhile is made anew, as in redis-py's other pools: what
     was not sent may be sent."""
 
@@ -29,7 +30,7 @@ class _FreshConnection(Connection):
         return bool(super().should_reconnect())  # type: ignore[no-untyped-call]
 
 
-class _FreshTlsConnection(_FreshConnection, SSLConnection):
+class _FreshTlsConnection(_FreshConnection, NamedTlsConnection):
     pass
 
 
@@ -117,8 +118,8 @@ class ClusterClient(RedisCluster):
         await self.nodes_manager.initialize()
         url, options = self._made_of
         clients = {
-            str(node.name): Redis(
-                host=node.host, port=int(node.port), ssl=url.tls, **{**url.options, **options}
+            str(node.name): client_of(
+                str(node.host), int(node.port), tls=url.tls, **{**url.options, **options}
             )
             for node in self.get_primaries()
         }

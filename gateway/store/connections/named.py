@@ -5,7 +5,7 @@ import math
 import socket
 from typing import Any
 
-from redis.asyncio import Connection, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 
 from gateway.race import reach
 
@@ -34,6 +34,13 @@ class NamedConnection(Connection):
 
 class NamedTlsConnection(NamedConnection, SSLConnection):
     pass
+
+
+def client_of(host: str, port: int, *, tls: bool, **options: Any) -> Redis:
+    """A client of one node."""
+    kind = NamedTlsConnection if tls else NamedConnection
+    pool = ConnectionPool(**{**options, "host": host, "port": port, "connection_class": kind})
+    return Redis.from_pool(pool)
 
 
 def reaching(kind: type[Connection]) -> type[Connection]:

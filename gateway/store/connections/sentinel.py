@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
-from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     MasterNotFoundError,
@@ -24,6 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.utils import str_if_bytes
 
 from gateway.store.connections.multiplex import Multiplexer
+from gateway.store.connections.named import NamedConnection, NamedTlsConnection, client_of
 from gateway.store.connections.urls import StoreUrl
 from gateway.tasks import background, end
 
@@ -76,7 +77,7 @@ class Sentinels(Sentinel):
         return state if now is None else state | {"ip": str_if_bytes(now[0]), "port": now[1]}
 
 
-class MasterConnection(SentinelManagedConnection):
+class MasterConnection(SentinelManagedConnection, NamedConnection):
     """Only to a master that is one: sentinels may be behind, and a replica even more so."""
 
     async def connect_to(self, address: tuple[str, int]) -> None:
@@ -88,18 +89,18 @@ class MasterConnection(SentinelManagedConnection):
             raise RedisConnectionError("the sentinels lead to a replica")
 
 
-class MasterTlsConnection(MasterConnection, SSLConnection):
+class MasterTlsConnection(MasterConnection, NamedTlsConnection):
     pass
 
 
 def sentinels_of(url: StoreUrl, seconds: float) -> Sentinels:
     """To be closed by whoever asked for it. `seconds`: for the look-up and what it is for."""
     options = {name: value for name, value in url.options.items() if name.startswith("ssl_")}
-    if url.tls:
-        options["ssl"] = True
     options |= {"socket_timeout": seconds / 2, "socket_connect_timeout": seconds / 2}
     options |= {"retry": Retry(NoBackoff(), 0), **url.login}
-    return Sentinels(url.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+    found = Sentinels(())  # type: ignore[no-untyped-call]
+    found.sentinels = [client_of(host, port, tls=url.tls, **options) for host, port in url.nodes]
+    return found
 
 
 def master_pool(

@@ -1,4 +1,5 @@
-"""A Redis with a name is reached at whichever of its addresses answers, over TLS too."""
+"""A Redis with a name is reached at whichever of its addresses answers, over TLS, by sentinels
+and in a cluster too."""
 
 import asyncio
 import socket
@@ -16,8 +17,11 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
-from gateway.store.connections.connect import open_lines, open_store
+from gateway.store.connections.connect import examine, open_lines, open_store
+from gateway.store.connections.slots import SLOTS
+from tests.flows.clusters import CLUSTER, run
 from tests.flows.nodes import DATA, PASSWORD, start_node
+from tests.flows.sentinels import watched_store
 from tests.flows.tls_relays import TlsRelay, tls_relay
 
 NAME, SILENT = "redis.test", "127.0.0.2"
@@ -78,6 +82,11 @@ async def test_an_address_that_does_not_answer_does_not_stand_before_the_others(
     settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stands_for(monkeypatch, SILENT, "127.0.0.1")
+    await answers(settings)
+
+
+async def answers(settings: StoreSettings) -> None:
+    """On the hot path, and to whatever else asks, each of its nodes too."""
     lines = open_lines(settings)
     try:
         await lines.ping()
@@ -85,6 +94,7 @@ async def test_an_address_that_does_not_answer_does_not_stand_before_the_others(
         await lines.close()
     async with open_store(settings) as client:
         assert await client.ping()
+        await examine(client)
 
 
 async def test_where_none_answers_nobody_waits_for_longer_than_they_may(
@@ -101,3 +111,32 @@ async def test_where_none_answers_nobody_waits_for_longer_than_they_may(
     async with asyncio.timeout(5), open_store(replace(settings, timeout=0.3)) as client:
         with pytest.raises(RedisError):
             await client.ping()
+
+
+async def test_sentinels_are_reached_so_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with watched_store() as store:
+        with ExitStack() as stack:
+            for node in store.sentinels:
+                listening_and_silent(SILENT, node.port, stack)
+            stands_for(monkeypatch, SILENT, "127.0.0.1")
+            named = (store.settings.url or "").replace("127.0.0.1", NAME)
+            await answers(replace(store.settings, url=named, timeout=2.0))
+
+
+async def test_nodes_of_a_cluster_are_reached_so_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"--cluster-announce-hostname": NAME, "--cluster-preferred-endpoint-type": "hostname"}
+    node = await start_node(tmp_path / "n", {**CLUSTER, **told})
+    try:
+        await run(node, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        with ExitStack() as stack:
+            listening_and_silent(SILENT, node.port, stack)
+            stands_for(monkeypatch, SILENT, "127.0.0.1")
+            url = f"redis+cluster://:{PASSWORD}@{NAME}:{node.port}"
+            settings = StoreSettings(url=url, state_dir=tmp_path, timeout=2.0)
+            await answers(settings)
+    finally:
+        await node.close()
