@@ -5,7 +5,6 @@ from functools import partial
 import orjson
 
 from gateway.domain.errors import Code, Denied, let_go, not_allowed
-from gateway.domain.keys.judgement import may_act_for
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
@@ -69,7 +68,7 @@ class Models:
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         caller = await self._gatekeeper.recognise(head, policies, address)
         if asked.listed is not None:
-            exchange.reply(_listed(head, asked, policies, caller))
+            await self._list(exchange, head, asked, policies, caller, address)
             return None
         if head.method != "POST" or not asked.is_call:
             return locate_no_model(asked)
@@ -81,6 +80,29 @@ class Models:
         exchange.held, exchange.hide_usage = telling or body, telling is not None
         head.headers = sent_as_read(head.headers)
         return locate_model(asked, prompt.model, policies, prompt.beside)
+
+    async def _list(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        asked: ModelPath,
+        policies: Policies,
+        caller: Identity,
+        address: str,
+    ) -> None:
+        """Within the key's limits, as every request."""
+        names, denied = _names(asked, policies, caller), None
+        if head.method not in READING:
+            denied = not_allowed(READING)
+        elif asked.listed and asked.listed not in names:
+            denied = Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+        located = Located(None, b"", denied=denied, any_key=True)
+        passage = await self._gatekeeper.admit(head, located, policies, address)
+        exchange.let_in(passage)
+        self._gatekeeper.give_back(passage)
+        dialect = asked.dialect
+        told = entry(asked.listed, dialect) if asked.listed else catalogue(names, dialect)
+        exchange.reply(Reply(200, (("Content-Type", "application/json"),), orjson.dumps(told)))
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""
@@ -133,19 +155,12 @@ def _read(asked: ModelPath, headers: list[Header], body: bytes) -> tuple[Prompt,
     return prompt, asked_to_tell(asked.path, body, prompt.members)
 
 
-def _listed(head: RequestHead, asked: ModelPath, policies: Policies, caller: Identity) -> Reply:
-    if head.method not in READING:
-        raise not_allowed(READING)
-    names = [
+def _names(asked: ModelPath, policies: Policies, caller: Identity) -> list[str]:
+    """Of the models that the caller may use."""
+    return [
         model.name
         for model in policies.models.values()
         # OpenAI's list is of all there is; Anthropic's clients know no other's.
         if asked.dialect in (Dialect.OPENAI, model.dialect)
         and caller.grants.allow(Scope("models", model.name, DEFAULT_ACTION))
     ]
-    if asked.listed and asked.listed not in names:
-        raise Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
-    if head.user is not None and not may_act_for(caller.users, head.user):
-        raise Denied(Code.USER_DENIED, key_id=caller.key_id, consumer=caller.consumer)
-    told = entry(asked.listed, asked.dialect) if asked.listed else catalogue(names, asked.dialect)
-    return Reply(200, (("Content-Type", "application/json"),), orjson.dumps(told))

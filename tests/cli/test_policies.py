@@ -12,6 +12,7 @@ from gateway.cli.policies.explain import ask
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.explain import Question
+from gateway.services.admission.steps import About
 from tests.cli.commands import REPOSITORY, Commands
 
 POLICIES = """\
@@ -459,6 +460,8 @@ def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) ->
     assert told("/v1/credentials") == ("bad_request", None)
     assert told("/v1/credentials?names=crm", method="POST") == ("method_not_allowed", None)
     assert told("/models/v1/models", other) == (None, None)
+    listed = asyncio.run(ask(commands.store, policies, Question("GET", "/models/v1/models", key)))
+    assert listed.steps[-1].about is About.LIMITS
     assert told("/models/v1/models/gpt-4") == (None, None)
     assert told("/models/v1/models/gpt-4", other) == ("not_found", None)
     assert told("/models/v1/models", "") == ("key_missing", None)

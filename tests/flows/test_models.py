@@ -260,7 +260,7 @@ async def test_a_decoy_in_place_of_its_credential_is_told_of_whoever_answers(
 async def test_a_call_is_charged_once_whatever_falls_back(
     world: World, chat: openai.AsyncOpenAI, one: Backend, two: Backend
 ) -> None:
-    put(world, POLICY.format(one="http://127.0.0.1:9", two=two.url) + "plans: {p: {quota: 2/d}}\n")
+    put(world, POLICY.format(one="http://127.0.0.1:9", two=two.url) + "plans: {p: {quota: 5/d}}\n")
     client = chat.with_options(api_key=(await world.issue("models/*", plan="p")).text)
     for _ in range(3):
         assert [model.id async for model in client.models.list()]
@@ -459,3 +459,15 @@ async def test_the_list_is_not_told_on_behalf_of_somebody_whom_the_key_may_not_a
     path = "/models/v1/models"
     assert (await world.call(mine, path, headers={"X-User-Id": "u1"})).status == 200
     assert (await world.call(mine, path, headers={"X-User-Id": "u2"})).code == "user_denied"
+
+
+async def test_the_list_counts_as_every_request_does(world: World, key: Key) -> None:
+    mine = await world.issue("models/*", limits="rate=1/h burst=2 concurrency=1")
+    told = [await world.call(mine, f"/models/v1/models{rest}") for rest in ("", "/gpt-4")]
+    assert [answer.status for answer in told] == [200, 200]
+    left = [answer.headers["RateLimit"].partition(";t")[0] for answer in told]
+    assert left == ['"rate";r=1', '"rate";r=0']
+    assert (await world.call(mine, "/models/v1/models/none")).code == "not_found"
+    assert (await world.call(mine, "/models/v1/models")).code == "rate_limited"
+    nothing = await world.issue("agents/*")
+    assert (await world.call(nothing, "/models/v1/models")).json["data"] == []

@@ -127,7 +127,7 @@ class Belief:
         limits = binding_limits(record, self.plans, agent, of_model=of_model)
         needed = located.scopes
         return Door(
-            allowed=bool(needed) and all(map(self.grants.allow, needed)),
+            allowed=located.any_key or (bool(needed) and all(map(self.grants.allow, needed))),
             missing=next((scope for scope in needed if not self.grants.allow(scope)), None),
             limits=limits,
             leases=admission.lease_names(record.id, limits),

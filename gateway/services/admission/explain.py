@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Code, Denied, StoreError, UsageError, limited
-from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
+from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import view
@@ -103,7 +103,8 @@ class Explainer:
         steps.append(_WELL_FORMED)
         shadow = ""
         if not located.public:
-            shadow = await self._authorise(question, head, located, steps)
+            belief = await self._known(question, steps)
+            shadow = await self._authorise(belief, head, located, steps)
         else:
             steps.append(Step(About.ROUTE, Found.PUBLIC))
         return _goes_to(located, head, question), shadow
@@ -114,22 +115,19 @@ class Explainer:
         """The same of a place of the gateway's own."""
         if own.keyless:
             return ""
-        if own.located is not None:
-            return await self._authorise(question, head, own.located, steps)
         belief = await self._known(question, steps)
         denied = own.missing(belief.grants)
         if denied is not None:
             raise denied
-        # Operators act for nobody.
-        if head.user and not own.powers and not may_act_for(belief.record.users, head.user):
-            raise Denied(Code.USER_DENIED)
-        return ""
+        if own.located is None:
+            # Operators act for nobody, and without limits.
+            return ""
+        return await self._authorise(belief, head, own.located, steps)
 
     async def _authorise(
-        self, question: Question, head: RequestHead, located: Located, steps: list[Step]
+        self, belief: Belief, head: RequestHead, located: Located, steps: list[Step]
     ) -> str:
         """The code with which a rule that is tried out would refuse what is let in."""
-        belief = await self._known(question, steps)
         record, door = belief.record, belief.open(located, self._admission)
         steps.extend(place_steps(located, head, self._policies))
         if located.denied is None:

@@ -39,8 +39,8 @@ class Located:
     """`denied`: what is wrong with the place, told only to someone with a living key.
 
     `path`: what is sent to the agent after its base path, before the query. `required`: a scope
-    that has nothing to do with an agent; `also`: further ones. `scope` None: not known. `tried`:
-    one that the key would need if a line that is tried out were enforced.
+    that has nothing to do with an agent; `also`: further ones; `any_key`: none is needed. `scope`
+    None: not known. `tried`: one that the key would need if a line that is tried out were enforced.
     """
 
     agent: Agent | None
@@ -51,6 +51,7 @@ class Located:
     required: Scope | None = None
     also: tuple[Scope, ...] = ()
     tried: Scope | None = None
+    any_key: bool = False
 
     place: Place = field(init=False)
 
@@ -59,6 +60,8 @@ class Located:
         place: Place = (name, self.action, self.required, self.also)
         if self.tried is not None:
             place = (*place, self.tried)
+        if self.any_key:
+            place = (*place, "any key")
         object.__setattr__(self, "place", place)
 
     @property

@@ -29,9 +29,9 @@ PowersAt = Callable[[str, str], tuple[str, ...]]
 class OwnPlace:
     """`what` is answered there, with the `facts` at its places. `keyless`: nobody needs a key.
 
-    `located`: it is admitted as a call is, limits included. Otherwise a living key is enough, with
-    any of `powers` if there are some, and for `listed`, one of the models, its scope. `denied`:
-    what is wrong with the place, told only to someone with a living key.
+    A living key is needed, with any of `powers` if there are some, and for `listed`, one of the
+    models, its scope. `denied`: what is wrong with the place, told only to someone with a living
+    key. `located`: then it is admitted as a call is, limits included.
     """
 
     what: Found
@@ -79,14 +79,15 @@ def _catalogue(head: RequestHead, asked: ModelPath, policies: Policies) -> OwnPl
     if asked.listed is None:
         return None
     denied = None if head.method in READING else not_allowed(READING)
+    located = Located(None, b"", any_key=True)
     if not asked.listed:
-        return OwnPlace(Found.CATALOGUE, denied=denied)
+        return OwnPlace(Found.CATALOGUE, located=located, denied=denied)
     model = policies.models.get(asked.listed)
     if model is None or model.dialect is not asked.dialect:
         return OwnPlace(Found.NO_MODEL, denied=denied or _no_model())
     scope = Scope("models", model.name, DEFAULT_ACTION)
     facts = {"model": model.name}
-    return OwnPlace(Found.ONE_MODEL, listed=scope, denied=denied, facts=facts)
+    return OwnPlace(Found.ONE_MODEL, located=located, listed=scope, denied=denied, facts=facts)
 
 
 def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:

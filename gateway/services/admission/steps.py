@@ -122,7 +122,7 @@ def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iter
     if agent is None:
         if absent is not None and scope is not None:
             yield _absent(About(scope.kind.removesuffix("s")), absent)
-        elif located.required is None:
+        elif located.required is None and not located.any_key:
             yield Step(About.AGENT, Found.NO_AGENT)
         return
     place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
