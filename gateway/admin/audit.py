@@ -1,7 +1,6 @@
 """`/admin/v1/audit`: records by what they say, as they come, as a file, and whether they are as
 they were written."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Call, Route, Shape, Told, checked
 from gateway.admin.times import since_second
+from gateway.domain.audit.wanted import FILTERS, Wanted, wanted_by
 from gateway.services.audit.readers import Standing, search
 from gateway.services.audit.verify import Verdict
 
@@ -29,7 +29,7 @@ class AuditShape(BaseModel):
 
 
 class AuditFilter(Shape):
-    """Each that is given has to be what the record says."""
+    """Each that is given has to be what the record says. `credential.*`: any event of these."""
 
     event: str = ""
     key: str = ""
@@ -40,18 +40,8 @@ class AuditFilter(Shape):
     decision: Literal["", "allowed", "denied", "shadow"] = ""
 
     @property
-    def wanted(self) -> Mapping[str, str]:
-        """By the names in the records."""
-        given = {
-            "event": self.event,
-            "key_id": self.key,
-            "consumer": self.consumer,
-            "agent": self.agent,
-            "user": self.user,
-            "actor": self.actor,
-            "decision": self.decision,
-        }
-        return {name: value for name, value in given.items() if value}
+    def wanted(self) -> Wanted:
+        return wanted_by(self.model_dump(include=set(FILTERS)))
 
 
 class AuditQuery(AuditFilter):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.audit_options import read_audit
+from gateway.cli.audit_options import filter_options, read_audit
 from gateway.cli.options import json_already_option, json_option, parsed, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.vault_options import known_master_keys
+from gateway.domain.audit.wanted import Wanted
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys.expiry import parse_since
 from gateway.domain.settings import StoreSettings
@@ -34,8 +35,6 @@ _MISSING_IN_STREAM = (
     "If the gateway keeps fewer records than this command was told: give it the gateway's "
     "GATEWAY_AUDIT_RECORDS and GATEWAY_AUDIT_AGE."
 )
-# Of the stream, whatever is in it.
-_START = "-"
 
 file_option = click.option(
     "--file",
@@ -158,44 +157,51 @@ def _write_whole(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-@audit.command(epilog="\b\nExample:\n  gateway audit tail -n 50 --follow")
+@audit.command(epilog="\b\nExample:\n  gateway audit tail -n 50 --event 'key.*' --follow")
 @click.option("-n", "count", type=click.IntRange(0), default=20, show_default=True, help="So many.")
 @click.option("--follow", is_flag=True, help="Go on as records come.")
+@filter_options
 @json_option
 @file_option
 @store_options
-def tail(store: StoreSettings, as_json: bool, file: Path | None, count: int, follow: bool) -> None:
+def tail(
+    store: StoreSettings,
+    as_json: bool,
+    file: Path | None,
+    count: int,
+    follow: bool,
+    wanted: Wanted,
+) -> None:
     """Show the latest records."""
-    from gateway.cli.audit_tail import show_tail, show_tail_of_file
+    from gateway.cli.audit_tail import Taken, show_tail, show_tail_of_file
 
+    taken = Taken(wanted, as_json)
     if file is None:
-        asyncio.run(show_tail(store, count, follow=follow, as_json=as_json))
+        asyncio.run(show_tail(store, count, taken, follow=follow))
     elif follow:
         raise UsageError("--follow is of the stream: 'tail -F' follows a file.")
     else:
-        show_tail_of_file(file, count, as_json=as_json)
+        show_tail_of_file(file, count, taken)
 
 
 @audit.command(epilog="\b\nExample:\n  gateway audit export --since 2h > audit.jsonl")
 @click.option("--since", metavar="WHEN", help="2h (ago), 2027-01-31 or Unix seconds.")
+@filter_options
 @json_already_option
 @store_options
-def export(store: StoreSettings, since: str | None) -> None:
+def export(store: StoreSettings, since: str | None, wanted: Wanted) -> None:
     """Write records to stdout, one JSON object a line.
 
-    'verify --file' reads them, with --partial where the oldest are not among them.
+    'verify --file' reads them, with --partial where the oldest are not among them, but not what
+    was chosen by what records say: those between are missing.
     """
-    # A stream's ids begin with the millisecond in which an entry was made.
-    now = int(time.time())
-    start = _START
+    from gateway.cli.audit_tail import show_all
+
+    second = 0
     if since is not None:
-        start = f"{parsed('--since', partial(parse_since, now=now), since)}000-0"
+        second = parsed("--since", partial(parse_since, now=int(time.time())), since)
 
-    async def work() -> None:
-        async for _, record in _records(store, None, start):
-            click.echo(record)
-
-    asyncio.run(work())
+    asyncio.run(show_all(store, second, wanted))
 
 
 async def _verified(
@@ -280,9 +286,7 @@ def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
         yield "No master key is given: this finds mistakes, but nobody who knows how to forge."
 
 
-async def _records(
-    store: StoreSettings, file: Path | None, start: str = _START
-) -> AsyncIterator[tuple[str, str]]:
+async def _records(store: StoreSettings, file: Path | None) -> AsyncIterator[tuple[str, str]]:
     from gateway.store.audit import AuditStore
     from gateway.store.audit_file import read_lines
 
@@ -291,5 +295,5 @@ async def _records(
             yield line
         return
     async with open_store(store) as client:
-        async for entry in AuditStore(client, store.prefix).read(start):
+        async for entry in AuditStore(client, store.prefix).read():
             yield entry

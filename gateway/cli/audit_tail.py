@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from gateway.cli.output import moment, note, printable
 from gateway.domain.audit.record import END
+from gateway.domain.audit.wanted import Wanted, matching
 from gateway.domain.errors import UnreachableError
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
@@ -22,31 +24,62 @@ EVENT_WIDTH = 17
 FOLLOW_SECONDS = 0.5
 
 
-def show_tail_of_file(file: Path, count: int, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Which records are shown, and how: those that say all that is `wanted`."""
+
+    wanted: Wanted
+    as_json: bool
+
+    def has(self, record: str) -> bool:
+        if self.wanted and matching(record, self.wanted) is None:
+            return False
+        return self.as_json or "event" in self.wanted or not _is_end(record)
+
+    def show(self, records: Iterable[str]) -> None:
+        for record in records:
+            click.echo(record if self.as_json else printable(_line(record)))
+
+    def note_none(self) -> None:
+        if not self.as_json:
+            note("There are no records yet: acts, uses of credentials and refusals make them.")
+
+
+async def show_all(store: StoreSettings, since: int, wanted: Wanted) -> None:
+    """What was written from the Unix second `since` on until now."""
+    taken = Taken(wanted, as_json=True)
+    async with open_store(store) as client:
+        # A stream's ids begin with the millisecond in which an entry was made.
+        async for _, record in AuditStore(client, store.prefix).read(f"{since}000-0"):
+            if taken.has(record):
+                taken.show((record,))
+
+
+def show_tail_of_file(file: Path, count: int, taken: Taken) -> None:
     """So many of the latest in a file, and in those that it was rotated into."""
     kept, are_none = deque[str](maxlen=count), True
     for _, record in read_lines(file):
         are_none = False
-        if as_json or not _is_end(record):
+        if taken.has(record):
             kept.append(record)
-    _show(kept, as_json=as_json)
+    taken.show(kept)
     if are_none:
-        _note_none(as_json=as_json)
+        taken.note_none()
 
 
-async def show_tail(store: StoreSettings, count: int, *, follow: bool, as_json: bool) -> None:
+async def show_tail(store: StoreSettings, count: int, taken: Taken, *, follow: bool) -> None:
     """So many of the latest in the stream; `follow`: then those that come, without an end."""
     async with open_store(store) as client:
         audit = AuditStore(client, store.prefix)
-        latest, behind = await _latest(audit, count, as_json=as_json)
-        _show(latest, as_json=as_json)
+        latest, behind = await _latest(audit, count, taken)
+        taken.show(latest)
         if not behind:
-            _note_none(as_json=as_json)
+            taken.note_none()
         if follow:
-            await _follow(audit, behind, as_json=as_json)
+            await _follow(audit, behind, taken)
 
 
-async def _follow(audit: AuditStore, behind: str, *, as_json: bool) -> None:
+async def _follow(audit: AuditStore, behind: str, taken: Taken) -> None:
     """Without an end, also where Redis is away for a while: what was written meanwhile comes
     then."""
     is_away = False
@@ -64,10 +97,10 @@ async def _follow(audit: AuditStore, behind: str, *, as_json: bool) -> None:
         is_away = False
         if news:
             behind = f"({news[-1][0]}"
-            _show([record for _, record in news], as_json=as_json)
+            taken.show(record for _, record in news if taken.has(record))
 
 
-async def _latest(audit: AuditStore, count: int, *, as_json: bool) -> tuple[list[str], str]:
+async def _latest(audit: AuditStore, count: int, taken: Taken) -> tuple[list[str], str]:
     """So many of the latest records, in order, and from where on newer ones are read; empty: none
     is there."""
     found: list[str] = []
@@ -77,22 +110,9 @@ async def _latest(audit: AuditStore, count: int, *, as_json: bool) -> tuple[list
             behind = f"({entry}"
         if len(found) == count:
             break
-        if as_json or not _is_end(record):
+        if taken.has(record):
             found.append(record)
     return found[::-1], behind
-
-
-def _note_none(*, as_json: bool) -> None:
-    if not as_json:
-        note("There are no records yet: acts, uses of credentials and refusals make them.")
-
-
-def _show(records: Iterable[str], *, as_json: bool) -> None:
-    for record in records:
-        if as_json:
-            click.echo(record)
-        elif not _is_end(record):
-            click.echo(printable(_line(record)))
 
 
 def _is_end(text: str) -> bool:

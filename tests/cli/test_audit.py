@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -131,6 +132,47 @@ def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
             redis.xadd("gw:audit", {"record": record})
             assert following.stdout.readline().strip() == record
         assert redis.info("stats")["total_connections_received"] == before
+        following.terminate()
+
+
+def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) -> None:
+    def write(event: str, key: str, **more: str) -> None:
+        record = {"event": event, "key_id": key, **more}
+        redis.xadd("gw:audit", {"record": json.dumps(record)})
+
+    def shown(*words: str) -> list[str]:
+        lines = vault.gateway("audit", *words).out.splitlines()
+        return [f"{one['event']} {one['key_id']}" for one in map(json.loads, lines)]
+
+    write("credential.use", "a", user="ann", agent="services/crm")
+    write("credential.read", "b")
+    write("credentials", "a")
+    write("audit.end", "")
+    redis.xadd("gw:audit", {"record": "no record"})
+    write("request.denied", "a", decision="denied")
+    both = ["credential.use a", "credential.read b"]
+    for verb in (("tail", "--json"), ("export", "--since", "1h")):
+        assert shown(*verb, "--event", "credential.*") == both
+        assert shown(*verb, "--event", "credential.*", "--key", "b") == both[1:]
+        assert shown(*verb, "--user", "ann", "--agent", "services/crm") == both[:1]
+        assert shown(*verb, "--decision", "denied") == ["request.denied a"]
+        assert shown(*verb, "--event", "cred.*") == []
+    # As many as are asked for, however many others come after.
+    assert shown("tail", "--json", "-n", "1", "--event", "credential.*") == both[1:]
+    file = vault.folder / "audit.jsonl"
+    file.write_text(vault.gateway("audit", "export").out)
+    assert shown("tail", "--file", str(file), "--json", "--key", "b") == both[1:]
+    words = [*COMMAND, "audit", "tail", "-n", "0", "--follow", "--json", "--event", "key.*"]
+    with subprocess.Popen(
+        words, cwd=vault.folder, env=vault.environment(), stdout=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        deadline = time.monotonic() + 30
+        while not select.select([following.stdout], [], [], 0.2)[0]:
+            assert time.monotonic() < deadline
+            write("credential.use", "c")
+            write("key.revoke", "c")
+        assert json.loads(following.stdout.readline())["event"] == "key.revoke"
         following.terminate()
 
 

@@ -1,12 +1,10 @@
 """Reading the audit stream for operators: found by what a record says, followed, or as a whole."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
-
+from gateway.domain.audit.wanted import Record, Wanted, matching
 from gateway.domain.errors import OperationError, StoreError
 from gateway.store.audit import BATCH, AuditStore
 
@@ -21,8 +19,6 @@ CHECK_SECONDS = 1.0
 PING_SECONDS = 15.0
 _PING = b": alive\n\n"
 
-Record = dict[str, Any]
-Wanted = Mapping[str, str]
 Standing = Callable[[], Awaitable[bool]]
 
 
@@ -44,7 +40,7 @@ async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> 
         if looked_at == MOST_LOOKED_AT or len(found) == limit:
             return Found(tuple(found), last, newest)
         looked_at, last, newest = looked_at + 1, entry, newest or entry
-        record = _matching(text, wanted)
+        record = matching(text, wanted)
         if record is not None:
             found.append(record)
     return Found(tuple(found), None, newest)
@@ -97,7 +93,7 @@ class AuditReaders:
             while True:
                 async for entry, text in self._store.read(f"({last}"):
                     last = entry
-                    if _matching(text, wanted) is not None:
+                    if matching(text, wanted) is not None:
                         spoken = self._loop.time()
                         yield b"id: %b\ndata: %b\n\n" % (entry.encode(), _one_line(text))
                     if self._loop.time() - checked >= CHECK_SECONDS:
@@ -125,7 +121,7 @@ class AuditReaders:
             async for entry, text in self._store.read(start):
                 if _place(entry) > _place(until):
                     break
-                if _matching(text, wanted) is not None:
+                if matching(text, wanted) is not None:
                     lines.append(_one_line(text) + b"\n")
                 if len(lines) == BATCH:
                     yield b"".join(lines)
@@ -137,17 +133,6 @@ class AuditReaders:
             yield b"".join(lines)
         finally:
             self._open -= 1
-
-
-def _matching(text: str, wanted: Wanted) -> Record | None:
-    """The record, if it is one and says all of that."""
-    try:
-        record = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(record, dict):
-        return None
-    return record if all(record.get(name) == value for name, value in wanted.items()) else None
 
 
 def _one_line(text: str) -> bytes:
