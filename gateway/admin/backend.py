@@ -31,12 +31,13 @@ from gateway.store.workers import WorkerStore
 
 
 class Reloadable(Protocol):
-    """Where policies come from. `problems`: of the last set that was refused."""
+    """Where policies come from. `problems`: why files are not in force."""
 
     @property
     def current(self) -> Policies: ...
 
-    problems: tuple[Problem, ...]
+    @property
+    def problems(self) -> tuple[Problem, ...]: ...
 
     async def candidate(self) -> Loaded: ...
 

@@ -74,6 +74,7 @@ async def run_gateway(
         )
         live.after_swap = OrphanWatch(gateway.keys, stack)
         live.tried = partial(_tried, gateway.traffic, keeping)
+        live.unread = gateway.traffic.policies_unread.set
         in_background(live.watch(), stack)
         if keeping is not None:
             in_background(keeping.keep_on(), stack)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
@@ -20,10 +21,15 @@ from gateway.services.policies.settle import Settling, is_written
 POLL_SECONDS = 0.2
 # Until it is asked again whether what stood against a set still does.
 AGAIN_SECONDS = 2.0
+# Until it is said that a disk gives no answer: whoever waits for it cannot be told to stop.
+SILENT_SECONDS = 10.0
+_SILENT = "these files give no answer: policies in force stay, look at the disk that they are on"
 # Files that are read in vain take no more than this part of a core from the calls: large sets
 # take seconds, and what stands against them may last for days.
 SHARE = 1 / 20
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Adapt = Callable[[Policies], Policies]
 # Told of the policies before and after a swap.
 AfterSwap = Callable[[Policies, Policies], None]
@@ -32,18 +38,22 @@ Vet = Callable[[Policies], Awaitable[tuple[Problem, ...]]]
 
 
 class LivePolicies:
-    """`current` is replaced in one step; `problems` are those of the last set that was refused.
+    """`current` is replaced in one step; `problems` are those of the last set that was refused, and
+    that the files give no answer.
 
     `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
-    `tried` is told of every further set; it was taken if it has `policies`.
+    `tried` is told of every further set; it was taken if it has `policies`. `unread` is told
+    whether the files give no answer.
     """
 
     def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
         self.current = adapt(loaded)
-        self.problems: tuple[Problem, ...] = ()
+        self._refused: tuple[Problem, ...] = ()
         self.after_swap: AfterSwap = _nothing
         self.vet: Vet = _no_objection
         self.tried: Callable[[Loaded], object] = id
+        self.unread: Callable[[bool], object] = id
+        self._waiting = 0
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
@@ -51,6 +61,11 @@ class LivePolicies:
         self._held_up: tuple[Loaded, float] | None = None
         # From reading to taking: a set that waits in its vet is never put over a newer one.
         self._turn = asyncio.Lock()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        silent = (Problem(Place(str(self._directory), 1, 1), _SILENT),) if self._waiting else ()
+        return (*silent, *self._refused)
 
     async def watch(self) -> None:
         """Reload whenever the files have changed and rest. Never ends by itself.
@@ -61,12 +76,12 @@ class LivePolicies:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            listing = await asyncio.to_thread(list_directory, self._directory)
+            listing = await self._in_thread(list_directory, self._directory)
             if not self._settling.due(listing, loop.time()):
                 await self._ask_again(listing, loop.time())
                 continue
             async with self._turn:
-                loaded = await asyncio.to_thread(read_listing, self._directory, listing)
+                loaded = await self._in_thread(read_listing, self._directory, listing)
                 if loaded is not None:
                     self._settling.tried(listing)
                     await self._consider(loaded, "change")
@@ -83,7 +98,7 @@ class LivePolicies:
         return replace(loaded, policies=self._adapt(policies)) if policies else loaded
 
     async def _read(self) -> Loaded:
-        return await asyncio.to_thread(read_directory, self._directory)
+        return await self._in_thread(read_directory, self._directory)
 
     async def _consider(
         self, read: Loaded, reason: str, *, again: bool = False, took: float = 0.0
@@ -94,7 +109,7 @@ class LivePolicies:
         held_up = loaded.policies is None and (read.policies is not None or read.passing)
         again_at = asyncio.get_running_loop().time() + max(AGAIN_SECONDS, took / SHARE)
         self._held_up = (read, again_at) if held_up else None
-        if not (again and held_up and loaded.problems == self.problems):
+        if not (again and held_up and loaded.problems == self._refused):
             self._take(loaded, reason)
         return loaded
 
@@ -108,9 +123,25 @@ class LivePolicies:
             if read.passing and self._settling.has_tried(listing):
                 loop = asyncio.get_running_loop()
                 begun = loop.time()
-                found = await asyncio.to_thread(read_listing, self._directory, listing)
+                found = await self._in_thread(read_listing, self._directory, listing)
                 read, took = found or read, loop.time() - begun
             await self._consider(read, "what was missing is there", again=True, took=took)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        reading = asyncio.ensure_future(asyncio.to_thread(work, *args, **named))
+        done, _ = await asyncio.wait({reading}, timeout=SILENT_SECONDS)
+        if done:
+            return reading.result()
+        log.error("policies_unread", directory=str(self._directory), seconds=SILENT_SECONDS)
+        self._waiting += 1
+        self.unread(True)
+        try:
+            found = await reading
+            log.info("policies_read_again")
+            return found
+        finally:
+            self._waiting -= 1
+            self.unread(self._waiting > 0)
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:
@@ -119,7 +150,7 @@ class LivePolicies:
         return replace(loaded, policies=None, problems=problems) if problems else loaded
 
     def _take(self, loaded: Loaded, reason: str) -> None:
-        self.problems = loaded.problems
+        self._refused = loaded.problems
         self.tried(loaded)
         for warning in loaded.warnings:
             log.warning("policy_warning", place=str(warning.place), message=warning.message)

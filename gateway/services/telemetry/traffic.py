@@ -141,6 +141,10 @@ class Traffic:
             "gateway_policies_refused",
             "1 while the files hold a set that was refused, so that an older one is in force.",
         )
+        self.policies_unread = make.highest(
+            "gateway_policies_unread",
+            "1 while the files of the policies give no answer, so that no change of them is seen.",
+        )
 
     def _of_credentials(self, make: _Make) -> None:
         self.credentials = make.highest(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -336,3 +337,27 @@ async def test_a_set_that_waits_in_its_vet_is_never_put_over_a_newer_one(
     await until(lambda: len(taken) >= 2)
     assert taken[:2] == [2, 3]
     assert port(live) == 3
+
+
+async def test_that_files_give_no_answer_is_told_until_they_do(
+    live: LivePolicies, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    live.unread = told.append
+    answers = threading.Event()
+
+    def hanging(directory: Path) -> Listing:
+        answers.wait(PATIENCE)
+        return list_directory(directory)
+
+    monkeypatch.setattr(reload, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(reload, "list_directory", hanging)
+    with capture_logs() as logs:
+        await until(lambda: told == [True])
+        (problem,) = live.problems
+        assert problem.place.file == str(file.parent) and "no answer" in problem.message
+        replace(file, text(2))
+        answers.set()
+        await until(lambda: port(live) == 2)
+    assert live.problems == () and told[:2] == [True, False]
+    assert "policies_unread" in [one["event"] for one in logs]
