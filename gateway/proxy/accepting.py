@@ -2,7 +2,6 @@
 that do not go on keeps others out."""
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from gateway.log import log
+from gateway.proxy.sockets import is_starved
 
 # Long enough for another process to be awake, short for a caller.
 PAUSE_SECONDS = 0.001
@@ -18,7 +18,6 @@ MOST_AT_ONCE = 64
 # Until somebody has given back a descriptor.
 STARVED_SECONDS = 0.1
 SAID_AGAIN_SECONDS = 10.0
-_STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
@@ -78,7 +77,7 @@ class Acceptor:
                 break
             except OSError as problem:
                 # Anything else is about a caller who has left meanwhile.
-                if problem.errno in _STARVED:
+                if is_starved(problem):
                     pause = STARVED_SECONDS
                     self._say_starved(problem)
                 break

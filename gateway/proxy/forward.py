@@ -14,6 +14,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import scrubbed
+from gateway.proxy.sockets import is_starved
 from gateway.proxy.streaming import AnswerStream, TimedBody
 from gateway.proxy.upstream.balance import Balance, Health
 from gateway.proxy.upstream.call import Call
@@ -113,7 +114,8 @@ class Forwarder:
             try:
                 return upstream, await self._pool.connect(upstream, agent.timeouts.connect)
             except Denied as denied:
-                health.failed(self._balance.clock())
+                if not is_starved(denied.__cause__):
+                    health.failed(self._balance.clock())
                 unreachable = denied
             finally:
                 health.busy -= 1

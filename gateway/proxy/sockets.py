@@ -1,4 +1,4 @@
-"""Sockets to listen on, made before anybody accepts on them."""
+"""Sockets to listen on, made before anybody accepts on them; and that there are none to be had."""
 
 import asyncio
 import errno
@@ -8,9 +8,20 @@ import socket
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address
 
+_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
 
 class AddressTakenError(OperationError):
     """Another program listens there already."""
+
+
+def is_starved(problem: BaseException | None) -> bool:
+    """Whether the system has no file or memory left for a socket: it lies with nobody else."""
+    while problem is not None:
+        if isinstance(problem, OSError) and problem.errno in _STARVED:
+            return True
+        problem = problem.__cause__
+    return False
 
 
 async def bound(address: Address) -> tuple[socket.socket, ...]:

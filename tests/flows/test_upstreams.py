@@ -20,6 +20,7 @@ from tests.flows.agents import agent_that, says
 from tests.flows.refusals import check
 from tests.flows.upstreams import Reply, agent_app, at, files, named, secure, server_side
 from tests.flows.world import World
+from tests.starved import no_more_files
 
 PATIENCE = 10.0
 
@@ -152,6 +153,22 @@ async def test_an_upstream_that_answers_nonsense_is_left_out(
     key = await world.issue()
     answers = Counter([(await world.call(key)).status for _ in range(20)])
     assert answers == {200: 20 - FAILURES_TO_EJECT, 502: FAILURES_TO_EJECT}
+
+
+async def test_no_upstream_is_left_out_for_the_files_that_the_gateway_lacks(
+    world: World, stack: AsyncExitStack
+) -> None:
+    replies = [named(name, kept=False) for name in "ab"]
+    ports = [await stack.enter_async_context(agent_app(reply)) for reply in replies]
+    world.serve(world.agent(upstreams=tuple(map(at, ports))))
+    key = await world.issue()
+    # The caller's own connection is there from now on.
+    assert (await world.call(key)).status == 200
+    with no_more_files():
+        for _ in range(FAILURES_TO_EJECT):
+            check(await world.call(key), Code.UPSTREAM_UNREACHABLE)
+    answers = Counter([(await world.call(key)).body for _ in range(20)])
+    assert answers == {b"a": 10, b"b": 10}
 
 
 async def test_where_all_upstreams_are_down_the_caller_is_told(
