@@ -33,6 +33,8 @@ from gateway.workers.handover import Handover
 
 # As many files as are asked for where the system sets no bound of its own.
 MOST_FILES = 2**20
+# Of the connections that are wished for: 20,000 files are a usual bound, and 50 short for 10,000.
+ENOUGH = 0.9
 # Half of them look up names; they cost next to nothing while they wait.
 LOOKUP_THREADS = 32
 # Beyond the drain, for all else to end; the embedded store may take ten of them.
@@ -120,7 +122,7 @@ def _take_files(limits: ListenerLimits) -> ListenerLimits:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     fitting = connections_for(files, limits.max_connections)
-    if 2 * fitting < limits.max_connections:
+    if fitting < ENOUGH * limits.max_connections:
         log.warning("files_few", reason=files_found(files, limits.max_connections).sentence)
     return replace(limits, max_connections=fitting)
 

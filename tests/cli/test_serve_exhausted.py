@@ -75,6 +75,16 @@ async def test_without_the_threads_that_it_needs_a_gateway_says_so_and_does_not_
     assert "no more threads: raise the bound" in said
 
 
+async def test_that_fewer_are_let_in_than_were_asked_for_is_told_unless_it_is_a_handful(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    more = ("--max-connections", "100")
+    for files, told in ((278, True), (280, False)):
+        before = f"ulimit -n {files}"
+        async with serving(*more, folder=tmp_path, settings=settings, before=before) as served:
+            assert ("files_few" in [one["event"] for one in served.events]) is told
+
+
 async def test_connections_that_wait_give_way_before_files_run_out(
     settings: dict[str, str], key: str, tmp_path: Path
 ) -> None:
