@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ _NO_JSON = (
     "the gateway adds a field to it."
 )
 _JSON = (b"application/json", b"text/json")
+_NAME_OF = itemgetter(0)
 
 
 def with_headers(
@@ -27,7 +29,7 @@ def with_headers(
     `names`: what `names_of` says of `injected`, for whoever knows it already.
     """
     replaced = names_of(injected) if names is None else names
-    return [*(header for header in headers if _plain(header[0]) not in replaced), *injected]
+    return [header for header in headers if _plain(header[0]) not in replaced] + [*injected]
 
 
 def names_of(headers: Iterable[Header]) -> frozenset[bytes]:
@@ -35,8 +37,10 @@ def names_of(headers: Iterable[Header]) -> frozenset[bytes]:
     return frozenset(one for name, _ in headers for one in (_plain(name), name.lower()))
 
 
-def check_look_alikes(headers: Iterable[Header], names: frozenset[bytes]) -> None:
+def check_look_alikes(headers: Sequence[Header], names: frozenset[bytes]) -> None:
     """Denied(bad_request) where another reader could take a header for one of these `names`."""
+    if names.isdisjoint(map(_other_name, map(_NAME_OF, headers))):
+        return
     if any(_plain(name) in names and name.lower() not in names for name, _ in headers):
         raise refused(LOOKS_LIKE_ANOTHER)
 
@@ -44,6 +48,13 @@ def check_look_alikes(headers: Iterable[Header], names: frozenset[bytes]) -> Non
 @lru_cache(maxsize=1024)
 def _plain(name: bytes) -> bytes:
     return name.lower().replace(b"_", b"-").replace(b".", b"-")
+
+
+@lru_cache(maxsize=1024)
+def _other_name(name: bytes) -> bytes:
+    """What another reader may take it for; empty where all of them take it for itself."""
+    plain = _plain(name)
+    return plain if plain != name.lower() else b""
 
 
 def check_parameters(query: bytes, injected: Pairs) -> None:

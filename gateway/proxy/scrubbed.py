@@ -83,6 +83,8 @@ def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
 
 def opener(head: AnswerHead) -> Inflater | None:
     """What undoes the compression that nobody asked for; None: there is none."""
+    if not head.encoded:
+        return None
     codings = [value for name, value in head.headers if name.lower() == _CODING]
     coding = b",".join(codings).strip().lower()
     if coding in _PLAIN:

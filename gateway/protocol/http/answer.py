@@ -39,7 +39,7 @@ BODILESS = frozenset({204, 304})
 @dataclass(slots=True)
 class AnswerHead:
     """`content_length` None: absent. `chunked`: so framed by the agent. `limited`: rate limits of
-    its own are among the headers."""
+    its own are among the headers; `encoded`: so is what its content was compressed with."""
 
     status: int
     headers: list[Header]
@@ -47,6 +47,7 @@ class AnswerHead:
     chunked: bool = False
     bodiless: bool = False
     limited: bool = False
+    encoded: bool = False
 
 
 def read_answer(
@@ -86,6 +87,9 @@ def read_answer(
         elif fate is _Fate.LIMITS and not drop_limits:
             headers.append(header)
             head.limited = True
+        elif fate is _Fate.CONTENT_CODING:
+            headers.append(header)
+            head.encoded = True
         elif (fate is _Fate.CORS and not drop_cors) or (fate is _Fate.COOKIE and not drop_cookies):
             headers.append(header)
     if connection:
@@ -111,6 +115,7 @@ class _Fate(Enum):
     PASSED = auto()
     LENGTH = auto()
     CODING = auto()
+    CONTENT_CODING = auto()
     CONNECTION = auto()
     LIMITS = auto()
     CORS = auto()
@@ -130,6 +135,7 @@ _FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
 _FATES |= {
     b"content-length": _Fate.LENGTH,
     b"transfer-encoding": _Fate.CODING,
+    b"content-encoding": _Fate.CONTENT_CODING,
     b"connection": _Fate.CONNECTION,
     b"set-cookie": _Fate.COOKIE,
     b"set-cookie2": _Fate.COOKIE,

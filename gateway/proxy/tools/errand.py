@@ -48,9 +48,10 @@ class ToolErrand:
         payload: Body,
     ) -> tuple[Outgoing, Body]:
         """As `scrubbed`; message by message, where it answers with messages."""
-        if head.status < 300 and not media_type(head.headers) and not head.bodiless:
+        kind = media_type(head.headers)
+        if head.status < 300 and not kind and not head.bodiless:
             await _look_for_end(outgoing, head, connection, payload)
-        kind = _checked_kind(head)
+        _check_kind(head, kind)
         if any(name.lower() == mcp.SESSION for name, _ in head.headers):
             head.headers = [await self._sealed(header) for header in head.headers]
         looks = kind == EVENTS or (kind == JSON and (self._task.looks or self._task.may_be_task))
@@ -101,10 +102,8 @@ async def _look_for_end(
         head.content_length = 0
 
 
-def _checked_kind(head: AnswerHead) -> bytes:
-    """The media type; Denied where the answer is no server's of tools."""
-    kind = media_type(head.headers)
+def _check_kind(head: AnswerHead, kind: bytes) -> None:
+    """Denied where the answer is no server's of tools. `kind`: its media type."""
     passed_on = kind in (JSON, EVENTS) or head.content_length == 0 or head.status in (202, 204)
     if 300 <= head.status < 400 or (head.status < 300 and not passed_on):
         raise Denied(Code.UPSTREAM_PROTOCOL, "The server does not answer as one of tools does.")
-    return kind
