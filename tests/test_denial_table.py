@@ -33,6 +33,7 @@ GOES_ON = {
     ("gateway/services/keys/bulk.py", "rotations"),
     ("gateway/services/audit/queue.py", "_record"),
     ("gateway/services/admission/own_places.py", "_of_operators"),
+    ("gateway/services/admission/own_places.py", "_pull_of"),
     ("gateway/client/credentials.py", "_call_back"),
     ("gateway/proxy/inflight.py", "_end"),
     ("gateway/proxy/metered.py", "read_on"),

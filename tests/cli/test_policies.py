@@ -458,6 +458,7 @@ def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) ->
     assert told("/v1/credentials?names=crm") == (None, None)
     assert told("/v1/credentials?names=crm,openai") == ("scope_denied", None)
     assert told("/v1/credentials") == ("bad_request", None)
+    assert told("/v1/credentials", "") == ("key_missing", None)
     assert told("/v1/credentials?names=crm", method="POST") == ("method_not_allowed", None)
     assert told("/models/v1/models", other) == (None, None)
     listed = asyncio.run(ask(commands.store, policies, Question("GET", "/models/v1/models", key)))

@@ -67,12 +67,20 @@ def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> Own
     if head.host in policies.by_host:
         return None
     if path == CREDENTIALS_PATH:
-        return OwnPlace(Found.PULL, located=locate_pull(head, read_pull(head)))
+        return OwnPlace(Found.PULL, located=_pull_of(head))
     if path.startswith(MODELS_PREFIX):
         return _catalogue(head, read_path(path), policies)
     if find_agent(head, policies)[0] is None:
         return _of_operators(head, powers_at)
     return None
+
+
+def _pull_of(head: RequestHead) -> Located:
+    try:
+        return locate_pull(head, read_pull(head))
+    except Denied as malformed:
+        # Whoever asks is known first, as everywhere.
+        return Located(None, CREDENTIALS_PATH, denied=malformed)
 
 
 def _catalogue(head: RequestHead, asked: ModelPath, policies: Policies) -> OwnPlace | None:
