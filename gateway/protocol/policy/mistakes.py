@@ -18,6 +18,10 @@ _SENTENCES = {
     "dict_type": "this must be a mapping of names to values",
     "model_type": "this must be a mapping of fields to values",
     "model_attributes_type": "this must be a mapping of fields to values",
+    "literal_error": "this must be {expected}",
+    "too_short": "this needs at least one item",
+    "string_too_short": "this must not be empty",
+    "string_too_long": "this is longer than {max_length} characters",
 }
 
 
@@ -40,8 +44,13 @@ def _problem(detail: ErrorDetails, tree: Tree) -> Problem:
         case "value_error":
             context: Any = detail.get("ctx", {})
             return Problem(tree.place(path, key=about_key), str(context["error"]))
-        case kind:
-            return Problem(tree.place(path), _SENTENCES.get(kind, detail["msg"]))
+        case _:
+            return Problem(tree.place(path), _sentence(detail))
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    template = _SENTENCES.get(detail["type"])
+    return template.format(**detail.get("ctx", {})) if template else detail["msg"]
 
 
 def _unknown(path: Path) -> str:

@@ -111,7 +111,7 @@ MISTAKES = {
     "{transport: http, upstream: 'http://127.0.0.1/mcp', command: [x]}": (
         "'command' is for the transport stdio"
     ),
-    "{transport: stdio, command: []}": "at least 1 item",
+    "{transport: stdio, command: []}": "at least one item",
     "{transport: http, upstream: 'http://127.0.0.1/mcp', inject: {env: {A: b}}}": "no 'env'",
     "{transport: stdio, command: [x], inject: {headers: {A: b}}}": "a program has no headers",
     "{transport: stdio, command: ['${credentials.crm}']}": "shown in the list of processes",
@@ -122,7 +122,7 @@ MISTAKES = {
     "{transport: command, tools: [{name: a, argv: [x]}, {name: a, argv: [x]}]}": (
         "two tools have the same name"
     ),
-    "{transport: command, tools: [{name: a, argv: []}]}": "at least 1 item",
+    "{transport: command, tools: [{name: a, argv: []}]}": "at least one item",
     "{transport: http, upstream: ['http://127.0.0.1:1', 'http://[::1]:2']}": "give one upstream",
     "{transport: http, upstream: 'http://fc.example.com/mcp'}": "in clear",
     "{transport: http, upstream: 'http://169.254.169.254/mcp'}": "clouds keep their credentials",
