@@ -30,6 +30,7 @@ from gateway.admin.routing import (
 )
 from gateway.domain.errors import Denied, OperationError, StoreError, UsageError
 from gateway.protocol import strict_json
+from gateway.protocol.http.answer import REASONS
 from gateway.protocol.http.reply import Reply, Streamed
 from gateway.services.admin_request import AdminRequest
 
@@ -152,7 +153,7 @@ def _problem_reply(problem: ApiError, request_id: str) -> Reply:
     told: dict[str, Any] = {
         **problem.facts,
         "type": "about:blank",
-        "title": problem.code.replace("_", " "),
+        "title": REASONS[problem.status],
         "status": problem.status,
         "detail": str(problem),
         "code": problem.code,

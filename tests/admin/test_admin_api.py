@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,24 @@ async def test_every_bad_field_is_named(
     assert answer.status == 422
     assert answer.headers["Content-Type"] == PROBLEM
     assert {error["field"] for error in answer.json["errors"]} == bad
+
+
+async def test_a_problem_without_a_type_has_the_title_of_its_status(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    reader = await world.issue("gateway/read")
+    refused = [
+        await ask(None, "GET", "/keys"),
+        await ask(reader, "POST", "/keys", SALES),
+        await ask(admin, "GET", "/nothing"),
+        await ask(admin, "PUT", "/keys"),
+        await ask(admin, "POST", "/keys", {}),
+    ]
+    assert [answer.status for answer in refused] == [401, 403, 404, 405, 422]
+    for answer in refused:
+        # RFC 9457 section 4.2.1.
+        assert answer.json["type"] == "about:blank"
+        assert answer.json["title"] == HTTPStatus(answer.status).phrase
 
 
 @pytest.mark.parametrize(
