@@ -43,6 +43,11 @@ class Stream(BaseProtocol):
         """Wait until the other end has taken most of what was written; ConnectionError if gone."""
         await self._drain_helper()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of what was written that wait here."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
     def close(self) -> None:
         """Close once everything written is sent."""
         self._outbox.flush()

@@ -3,6 +3,7 @@ breaks the rules."""
 
 import asyncio
 import secrets
+from collections.abc import Iterable
 
 from gateway.domain.errors import Code
 from gateway.protocol.http.frames import (
@@ -18,6 +19,8 @@ from gateway.proxy.upstream.connection import UpstreamConnection
 
 # For reading a close frame; whoever broke the rules gets no more.
 LAST_WORDS_SECONDS = 1.0
+# Between two looks at what a slow side has not taken yet.
+LOOK_SECONDS = 0.1
 
 
 class Tunnel:
@@ -43,9 +46,10 @@ class Tunnel:
         self.cut = False
 
     async def run(self) -> None:
-        """Returns when both connections are closed."""
+        """Returns when both connections are closed, or have been told that it ends."""
         client, agent = self._client, self._agent
         client.go_away = self.go_away
+        sent = False
         try:
             lost = (
                 client.tunnel_to(agent, self._from_client),
@@ -55,12 +59,27 @@ class Tunnel:
             self._from_client(client.take_early())
             await asyncio.wait((*lost, self._over), return_when=asyncio.FIRST_COMPLETED)
             self._end()
-            patience = LAST_WORDS_SECONDS if self.cut else client.send_idle
-            await asyncio.wait(lost, timeout=patience)
+            sent = not self.cut and await self._all_sent(lost)
+            await asyncio.wait(lost, timeout=LAST_WORDS_SECONDS)
         finally:
             self._deadline.close()
-            client.abort()
+            if sent:
+                # A reset would take away what is still on its way.
+                client.close()
+            else:
+                client.abort()
             agent.drop()
+
+    async def _all_sent(self, lost: Iterable[asyncio.Future[None]]) -> bool:
+        """Whether both sides took in time what there was for them. Who keeps its own end open after
+        that holds nobody's place."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._client.send_idle
+        while self._client.unsent or self._agent.unsent:
+            if loop.time() > ends:
+                return False
+            await asyncio.wait(lost, timeout=LOOK_SECONDS)
+        return True
 
     def _from_client(self, data: bytes) -> None:
         if self._over.done():

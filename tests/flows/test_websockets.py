@@ -15,7 +15,7 @@ from gateway.protocol.http.frames import close_frame
 from tests.flows.chat import app as app
 from tests.flows.raw import read_answer
 from tests.flows.refusals import check
-from tests.flows.sockets import NONCE, SWITCHING, Pair, dialled, opened, raw_agent
+from tests.flows.sockets import NONCE, PATIENCE, SWITCHING, Pair, dialled, opened, raw_agent
 from tests.flows.world import World, new_world
 from tests.protocol.http.frames import BINARY, CLOSE, MORE, PING, PONG, TEXT, frame
 
@@ -304,6 +304,19 @@ async def test_an_end_that_breaks_off_ends_the_other(world: World, who: str) -> 
         leaves, stays = (pair.caller, pair.agent) if who == "caller" else (pair.agent, pair.caller)
         leaves.writer.transport.abort()
         assert await stays.read_to_end() == b""
+
+
+@pytest.mark.parametrize("who", ["caller", "agent"])
+async def test_who_stays_after_the_end_keeps_no_place(world: World, who: str) -> None:
+    message = bare(BINARY, b"x" * 10 * KIBIBYTE) if who == "agent" else frame(BINARY, b"x" * 10)
+    async with opened(world) as pair:
+        leaves, stays = (pair.caller, pair.agent) if who == "caller" else (pair.agent, pair.caller)
+        leaves.send(message)
+        leaves.writer.close()
+        async with asyncio.timeout(PATIENCE):
+            while world.gateways[0].data.connections:
+                await asyncio.sleep(0.01)
+        assert await stays.read_to_end() == message
 
 
 async def test_a_message_of_an_agent_may_be_as_large_as_the_limit(
