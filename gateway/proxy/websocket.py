@@ -44,7 +44,10 @@ def asks_for_websocket(head: RequestHead) -> bool:
         and _is_nonce(keys[0])
     )
     if not whole:
-        raise Denied(Code.BAD_REQUEST, "This is not a whole WebSocket handshake.", close=True)
+        told = "This is not a whole WebSocket handshake of version 13."
+        # RFC 6455 section 4.4: who speaks another version is told which one is understood.
+        known = (("Sec-WebSocket-Version", "13"),)
+        raise Denied(Code.BAD_REQUEST, told, headers=known, close=True)
     return True
 
 

@@ -124,6 +124,7 @@ async def test_half_a_handshake_is_refused(
     data = b"abc" if "Content-Length" in change else None
     answer = await world.call(key, "/agents/chat/socket", headers=headers, data=data)
     check(answer, Code.BAD_REQUEST)
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
 
 
 async def test_any_other_upgrade_reaches_the_agent_as_plain_http(world: World) -> None:
