@@ -192,6 +192,15 @@ def test_a_plan_must_be_one_that_the_policies_have(keys: Commands) -> None:
     assert "no plan 'default'" in without.said
 
 
+def test_what_is_refused_is_told_in_one_sentence_without_warnings(keys: Commands) -> None:
+    keys.write_plans("  standard: {rate: 10/s}\n")
+    key_id = keys(*SALES, "--json").json["id"]
+    nowhere = ("--scope", "agents/nowhere", "--expires", "1")
+    for refused in (keys(*SALES, *nowhere), keys("update", key_id, *nowhere)):
+        assert refused.code == 2
+        assert refused.said.count("\n") == 1 and "in the past" in refused.said
+
+
 def test_the_plan_named_default_is_taken_where_none_is_given(keys: Commands) -> None:
     keys.write_plans("  default: {rate: 10/s}\n")
     made = keys(*SALES, "--json")

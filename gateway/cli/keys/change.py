@@ -16,6 +16,7 @@ from gateway.cli.keys.options import (
     policies_here,
     split_users,
     warn_of_absent,
+    warn_of_plan,
     with_keys,
 )
 from gateway.cli.keys.results import print_changes
@@ -109,7 +110,6 @@ def update(
     plans = plans_of(known)
     if fields.plan:
         choose_plan(fields.plan, plans)
-    warn_of_absent(scopes, known)
 
     async def work(keys: AuditedKeys) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
@@ -117,6 +117,9 @@ def update(
         return view(record, await keys.now())
 
     print_key(asdict(with_keys(store, work)), as_json=as_json)
+    if fields.plan:
+        warn_of_plan(fields.plan, plans)
+    warn_of_absent(scopes, known)
 
 
 @click.command(epilog="\b\nExample:\n  gateway keys delete 4xT9mQ2LrB7c --yes")

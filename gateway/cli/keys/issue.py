@@ -16,6 +16,7 @@ from gateway.cli.keys.options import (
     policies_here,
     split_users,
     warn_of_absent,
+    warn_of_plan,
     with_keys,
 )
 from gateway.cli.keys.results import print_changes
@@ -106,10 +107,10 @@ def create(
     fields.values()
     known = policies_here(policies)
     plans = plans_of(known)
-    fields = replace(fields, plan=choose_plan(fields.plan, plans))
+    asked = fields.plan
+    fields = replace(fields, plan=choose_plan(asked, plans))
     if plans is not None:
         check_limits(fields.plan or "", fields.limits or "", plans)
-    warn_of_absent(fields.scopes or (), known)
     peppers = Peppers(read_peppers(store))
 
     async def work(keys: AuditedKeys) -> Issued:
@@ -119,6 +120,8 @@ def create(
 
     issued = with_keys(store, work)
     print_issued(issued, as_json=as_json)
+    warn_of_plan(asked, plans)
+    warn_of_absent(fields.scopes or (), known)
     if not (quiet or as_json):
         explain_created(issued, store, known)
 

@@ -117,15 +117,19 @@ def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
     """The plan of a new key; UsageError where the policies have no such plan."""
     if asked is None:
-        if plans is not None and DEFAULT_PLAN in plans:
-            return DEFAULT_PLAN
-        why = "the policies cannot be read here" if plans is None else "there is no plan 'default'"
-        note(f"No --plan was given and {why}: this key has no plan's limits.")
-        return ""
-    if asked and plans is None:
-        note(f"The policies cannot be read here, so the plan {asked!r} was not checked.")
-    elif asked and plans is not None and asked not in plans:
+        return DEFAULT_PLAN if plans is not None and DEFAULT_PLAN in plans else ""
+    if asked and plans is not None and asked not in plans:
         near = nearest(asked, plans)
         known = f"did you mean {near!r}?" if near else f"there are: {', '.join(plans) or 'none'}"
         raise UsageError(f"No policy has the plan {asked!r}; {known}")
     return asked
+
+
+def warn_of_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> None:
+    """Of a key that has no limits though nobody said so, and of a plan that nobody has looked
+    for."""
+    if asked is None and not choose_plan(asked, plans):
+        why = "the policies cannot be read here" if plans is None else "there is no plan 'default'"
+        note(f"No --plan was given and {why}: this key has no plan's limits.")
+    elif asked and plans is None:
+        note(f"The policies cannot be read here, so the plan {asked!r} was not checked.")
