@@ -19,8 +19,12 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signa
 ENDING = (signal.SIGTERM, signal.SIGINT)
 # Process groups and `timeout` deliver one wish to stop twice.
 ONE_WISH_SECONDS = 1.0
-# Not the program's: with it, it could read whatever the key may.
-OURS = ("GATEWAY_KEY", "GATEWAY_KEY_FILE")
+# Not the program's: with these, it could read whatever the key may, or the whole vault.
+OURS = (
+    *("GATEWAY_KEY", "GATEWAY_KEY_FILE"),
+    *("GATEWAY_MASTER_KEY", "GATEWAY_MASTER_KEY_FILE", "GATEWAY_PEPPER", "GATEWAY_PEPPER_FILE"),
+    *("GATEWAY_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL", "GATEWAY_VAULT_REDIS_URL"),
+)
 OWNER_ONLY = 0o600
 # A file that cannot be written is tried again so often.
 RETRY_SECONDS = 2.0

@@ -83,5 +83,10 @@ VARIABLES = (
         "it listens.",
     ),
     Variable("GATEWAY_KEY_FILE", "none", "For `gateway run`: a file with the agent's key."),
-    Variable("GATEWAY_KEY", "none", "The same as text. The program that is run does not get it."),
+    Variable(
+        "GATEWAY_KEY",
+        "none",
+        "The same as text. The program that is run gets neither it nor what opens the vault or "
+        "Redis: `GATEWAY_MASTER_KEY`, `GATEWAY_PEPPER`, `GATEWAY_REDIS_URL` and their kin.",
+    ),
 )

@@ -202,6 +202,26 @@ async def test_the_program_gets_what_it_was_given_and_not_the_key(
     assert pulling.key not in said
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("GATEWAY_KEY", "GATEWAY_MASTER_KEY", "GATEWAY_MASTER_KEY_FILE"),
+        *("GATEWAY_PEPPER", "GATEWAY_PEPPER_FILE"),
+        *("GATEWAY_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL", "GATEWAY_VAULT_REDIS_URL"),
+    ],
+)
+async def test_the_program_gets_nothing_that_opens_the_vault_unless_it_is_chosen(
+    name: str, pulling: Pulling, tmp_path: Path
+) -> None:
+    # As in the shell of an operator, where all is exported for the gateway itself.
+    exported = {"GATEWAY_KEY": pulling.key} | {name: pulling.key if name == "GATEWAY_KEY" else "x"}
+    shown = ("--", "sh", "-c", f'echo "[${name}]"')
+    async with running(pulling, tmp_path, "--env", "A=crm", *shown, **exported) as run:
+        assert await run.ends() == (0, "[]\n")
+    async with running(pulling, tmp_path, "--env", f"{name}=crm", *shown, **exported) as run:
+        assert await run.ends() == (0, "[crm-1]\n")
+
+
 async def test_what_follows_the_dashes_belongs_to_the_program(
     pulling: Pulling, tmp_path: Path
 ) -> None:
