@@ -1,22 +1,30 @@
 """`SyncCredentials`: the same for programs without an event loop."""
 
 import asyncio
+import math
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from gateway.client.credentials import Credentials
 from gateway.client.secret import Secret
+from gateway.client.sync import SourceError
+
+# So long the first use after a fork waits for news, before it takes what was known.
+PATIENCE_SECONDS = 2.0
 
 
 class SyncCredentials:
     """As `Credentials`, with `with`: a thread of its own keeps them up to date.
 
-    `on_change` is called in that thread. A process that forks opens them after the fork.
+    `on_change` is called in that thread. A process that was forked has no such thread: it starts
+    one of its own when it uses a credential.
     """
 
     def __init__(
@@ -30,9 +38,14 @@ class SyncCredentials:
         on_change: Callable[[str], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._credentials = Credentials(
-            url, key, names, poll=poll, wait=wait, on_change=on_change, ssl_context=ssl_context
+        names = tuple(names)
+        self._open = partial(
+            Credentials, url, key, names, poll=poll, on_change=on_change, ssl_context=ssl_context
         )
+        self._credentials = self._open(wait=wait)
+        self._pause = poll
+        self._process = os.getpid()
+        self._following = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "gateway-credentials")
         self._entered = threading.Event()
         self._left = False
@@ -62,7 +75,8 @@ class SyncCredentials:
         self._leave()
 
     def __getitem__(self, name: str) -> Secret:
-        return self._credentials[name]
+        secret = self._live[name]
+        return Secret(name, lambda: self._live.find(secret.name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._credentials)
@@ -79,17 +93,49 @@ class SyncCredentials:
     @property
     def age(self) -> float:
         """Seconds since the gateway last said what there is."""
-        return self._credentials.age
+        return self._live.age
 
     @property
     def last_error(self) -> str:
         """Why the last check failed; empty: it did not."""
-        return self._credentials.last_error
+        return self._live.last_error
 
     @property
     def broken(self) -> Mapping[str, str]:
         """What the gateway cannot vouch for now, a sentence each."""
-        return self._credentials.broken
+        return self._live.broken
+
+    @property
+    def _live(self) -> Credentials:
+        if self._process != os.getpid():
+            self._follow()
+        return self._credentials
+
+    def _follow(self) -> None:
+        """A fork copies what is known, and not the thread that keeps it up to date."""
+        with self._following:
+            if self._process == os.getpid():
+                return
+            if self._entered.is_set() and not self._left:
+                self._loop = self._task = None
+                self._entered = threading.Event()
+                # The child may end without leaving what its parent has entered.
+                threading.Thread(target=asyncio.run, args=(self._keep_on(),), daemon=True).start()
+                self._entered.wait(PATIENCE_SECONDS)
+            self._process = os.getpid()
+
+    async def _keep_on(self) -> None:
+        """Nothing is lost while the gateway is away: what was known before the fork serves on."""
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        while not self._left:
+            try:
+                async with self._open(wait=math.inf) as newest:
+                    self._credentials = newest
+                    self._entered.set()
+                    await asyncio.Event().wait()
+            except SourceError:
+                self._entered.set()
+                await asyncio.sleep(self._pause)
 
     async def _keep(self) -> None:
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()

@@ -95,8 +95,8 @@ class Credentials:
         was not asked for."""
         if name not in self._names:
             raise KeyError(f"{name!r} is not among the names that were asked for")
-        secret = Secret(name, lambda: self._find(name))
-        self._find(name)
+        secret = Secret(name, lambda: self.find(name))
+        self.find(name)
         return secret
 
     def __iter__(self) -> Iterator[str]:
@@ -130,7 +130,8 @@ class Credentials:
         """Wait for the next change, at most so long; whether one came."""
         return await self._live.changed(seconds)
 
-    def _find(self, name: str) -> Credential:
+    def find(self, name: str) -> Credential:
+        """All that is known of it; UnavailableError where it cannot be had now."""
         return self._live.get(CredentialId(name))
 
     @property

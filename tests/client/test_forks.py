@@ -1,0 +1,74 @@
+"""Programs that fork, as many servers of Python do, after they have opened their credentials."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from tests.client.agents import PATIENCE, Pulling
+
+# The parent waits for its child without leaving; the child never leaves what it has inherited.
+FORKS = """
+import os, sys, time
+from gateway.client import SyncCredentials
+url, key = sys.argv[1:]
+credentials = SyncCredentials(url, key, ["crm"], poll=1.0)
+credentials.__enter__()
+held = credentials["crm"]
+child = os.fork()
+if child:
+    ended = os.waitpid(child, 0)[1]
+    credentials.__exit__(None, None, None)
+    sys.exit(os.waitstatus_to_exitcode(ended))
+print("forked", flush=True)
+for line in sys.stdin:
+    while held.reveal() != line.strip():
+        time.sleep(0.05)
+    print(credentials["crm"].reveal(), flush=True)
+"""
+
+
+@asynccontextmanager
+async def forking(pulling: Pulling) -> AsyncIterator[asyncio.subprocess.Process]:
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FORKS, pulling.url, pulling.key),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert program.stdout is not None
+            assert await program.stdout.readline() == b"forked\n"
+            yield program
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        await program.communicate()
+
+
+async def _expects(program: asyncio.subprocess.Process, value: str) -> str:
+    assert program.stdin is not None and program.stdout is not None
+    program.stdin.write(f"{value}\n".encode())
+    return (await program.stdout.readline()).decode().strip()
+
+
+async def test_a_forked_process_hears_of_rotations_too(pulling: Pulling) -> None:
+    async with forking(pulling) as program:
+        assert await _expects(program, "crm-1") == "crm-1"
+        for version in (2, 3):
+            await pulling.vault.write("crm", version)
+            assert await _expects(program, f"crm-{version}") == f"crm-{version}"
+        assert program.stdin is not None
+        program.stdin.close()
+        assert await program.wait() == 0, "neither of the two waits for the other's thread"
+
+
+async def test_a_process_that_forks_while_the_gateway_is_away_goes_on_with_what_it_knows(
+    pulling: Pulling,
+) -> None:
+    async with forking(pulling) as program:
+        await pulling.world.gateways[0].drain(0.0)
+        assert await _expects(program, "crm-1") == "crm-1"
