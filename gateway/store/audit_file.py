@@ -140,7 +140,8 @@ class AuditFile:
 
 def rotated(path: Path) -> list[Path]:
     """The files that `path` was rotated into, oldest first."""
-    names = (one.name for one in path.parent.iterdir() if one.name.startswith(path.name))
+    there = path.parent.iterdir() if path.parent.exists() else ()
+    names = (one.name for one in there if one.name.startswith(path.name))
     found = [name for name in names if _ROTATED.fullmatch(name.removeprefix(path.name))]
     return [path.parent / name for name in sorted(found)]
 

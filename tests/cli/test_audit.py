@@ -108,6 +108,15 @@ def test_the_latest_of_a_file_are_shown_and_none_follow(vault: VaultCommands) ->
     assert "no records" in vault.gateway(*tail).said
 
 
+@pytest.mark.parametrize("command", ["verify", "anchor", "tail"])
+@pytest.mark.parametrize("path", ["audit.jsonl", "missing/audit.jsonl"])
+def test_a_file_that_is_not_there_is_named(command: str, path: str, vault: VaultCommands) -> None:
+    file = vault.folder / path
+    refused = vault.gateway("audit", command, "--file", str(file))
+    assert refused.code == 1 and refused.is_one_sentence()
+    assert f"{file} cannot be read" in refused.said
+
+
 def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
     vault: VaultCommands, redis: Any
 ) -> None:
