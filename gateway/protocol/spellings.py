@@ -29,22 +29,48 @@ def spellings(secret: str) -> Iterator[bytes]:
     secret = bare if len(bare) >= SHORTEST else secret
     if len(secret) < SHORTEST:
         return
-    raw = secret.encode()
-    yield from (raw, *_in_other_charsets(secret), *_in_other_lines(secret))
+    for raw in _carried(secret):
+        yield from _of_bytes(raw)
+    yield from (secret.encode("utf-16-le"), secret.encode("utf-16-be"))
+    yield from _in_other_lines(secret)
+    for text in (secret, *_misread(secret)):
+        yield from _in_json(text)
+    yield from _in_json_for_pages(secret)
+    yield from _in_html(secret)
+    yield from map(str.encode, _by_number(secret))
+
+
+def _carried(secret: str) -> Iterator[bytes]:
+    """The bytes that are sent: those of a body; those of a header, where they are others."""
+    yield secret.encode()
+    if not secret.isascii():
+        with suppress(UnicodeEncodeError):
+            yield secret.encode("latin-1")
+
+
+def _misread(secret: str) -> Iterator[str]:
+    """As texts of UTF-8, where it came in a header, whose bytes are others."""
+    for raw in _carried(secret):
+        if (text := raw.decode(errors="replace")) != secret:
+            yield text
+
+
+def _of_bytes(raw: bytes) -> Iterator[bytes]:
+    yield raw
     yield from map(str.encode, _byte_by_byte(raw))
-    yield from _in_urls(secret, raw)
+    yield from _in_urls(raw)
     for coded in _in_base64(raw):
         # As a parameter, its + and / are escaped once more.
         escaped = quote(coded, safe="")
         yield from (coded, escaped.encode(), _lower_escapes(escaped).encode())
+
+
+def _in_json(secret: str) -> Iterator[bytes]:
     for ascii_only in (True, False):
         text = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
         yield from (text.encode(), text.replace("/", "\\/").encode())
         # JSON that is a text in JSON, as tools like to answer.
         yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
-    yield from _in_json_for_pages(secret)
-    yield from _in_html(secret)
-    yield from map(str.encode, _by_number(secret))
 
 
 def _in_json_for_pages(secret: str) -> Iterator[bytes]:
@@ -95,12 +121,6 @@ def _byte_by_byte(raw: bytes) -> Iterator[str]:
     yield from (between.join(map(str, raw)) for between in (", ", ","))
 
 
-def _in_other_charsets(secret: str) -> Iterator[bytes]:
-    yield from (secret.encode("utf-16-le"), secret.encode("utf-16-be"))
-    with suppress(UnicodeEncodeError):
-        yield secret.encode("latin-1")
-
-
 def _in_other_lines(secret: str) -> Iterator[bytes]:
     """Whatever ends its lines, and as a shell writes what is in no quotes."""
     lines = secret.splitlines()
@@ -109,10 +129,10 @@ def _in_other_lines(secret: str) -> Iterator[bytes]:
         yield " ".join(secret.split()).encode()
 
 
-def _in_urls(secret: str, raw: bytes) -> Iterator[bytes]:
-    texts = [quote(secret, safe=left) for left in _LEFT_IN_URLS]
+def _in_urls(raw: bytes) -> Iterator[bytes]:
+    texts = [quote(raw, safe=left) for left in _LEFT_IN_URLS]
     # The last one: Java, and browsers in a form.
-    texts += (quote_plus(secret), quote_plus(secret, safe="*").replace("~", "%7E"))
+    texts += (quote_plus(raw), quote_plus(raw, safe="*").replace("~", "%7E"))
     for text in texts:
         for spelled in (text, _lower_escapes(text)):
             yield spelled.encode()

@@ -67,7 +67,17 @@ SPELLED: dict[str, Callable[[str], bytes]] = {
     "base64": lambda s: base64.b64encode(s.encode()),
     "base64 without padding": lambda s: base64.b64encode(s.encode()).rstrip(b"="),
     "base64 for URLs": lambda s: base64.urlsafe_b64encode(s.encode()),
+    # What came in a header, whose bytes are not those of UTF-8.
+    "base64 of a header": lambda s: base64.b64encode(s.encode("latin-1")),
+    "hex of a header": lambda s: s.encode("latin-1").hex().encode(),
+    "url of a header": lambda s: quote(s.encode("latin-1"), safe="").encode(),
+    "header read as UTF-8": lambda s: _misread(s).replace('"', '\\"').encode(),
+    "header in json": lambda s: json.dumps(_misread(s))[1:-1].encode(),
 }
+
+
+def _misread(secret: str) -> str:
+    return secret.encode("latin-1").decode(errors="replace")
 
 
 def _with_units(secret: str, which: str, form: str) -> str:
