@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from gateway.protocol import strict_json
 from gateway.protocol.http import query as queries
-from gateway.protocol.http.form import boundary_of, with_form_fields
+from gateway.protocol.http.form import MOST_PARTS, boundary_of, with_form_fields
 from gateway.protocol.http.request import LOOKS_LIKE_ANOTHER, Header, media_type, refused
 
 Pairs = Sequence[tuple[str, str]]
@@ -19,6 +19,8 @@ _NO_JSON = (
 )
 _JSON = (b"application/json", b"text/json")
 _NAME_OF = itemgetter(0)
+_URLENCODED = b"application/x-www-form-urlencoded"
+_TOO_MANY = f"A form has at most {MOST_PARTS} fields."
 
 
 def with_headers(
@@ -66,7 +68,7 @@ def check_parameters(query: bytes, injected: Pairs) -> None:
         if names.isdisjoint(queries.names_of(first)) and any(
             not names.isdisjoint(queries.names_of(other)) for other in others
         ):
-            raise refused("The query has a ';' that readers take differently: write it as %3B.")
+            raise refused("A ';' stands where readers take it differently: write it as %3B.")
 
 
 def with_query(query: bytes, injected: Pairs) -> bytes:
@@ -89,6 +91,8 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     if boundary is not None:
         return with_form_fields(body, boundary, injected)
     kind = media_type(headers)
+    if kind == _URLENCODED:
+        return _in_urlencoded(body, injected)
     if kind not in _JSON and not kind.endswith(b"+json"):
         raise refused(_NO_JSON)
     try:
@@ -103,3 +107,11 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     names = {name.casefold() for name, _ in injected}
     kept = {name: value for name, value in found.items() if name.casefold() not in names}
     return strict_json.encode(kept | dict(injected))
+
+
+def _in_urlencoded(body: bytes, injected: Pairs) -> bytes:
+    """It is spelled as a query is."""
+    if body.count(b"&") >= MOST_PARTS:
+        raise refused(_TOO_MANY)
+    check_parameters(b"?" + body, injected)
+    return with_query(b"?" + body, injected)[1:]

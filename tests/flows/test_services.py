@@ -83,6 +83,10 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     assert answer.status == 200
     ours = [("secret", "crm-secret-1"), ("more", "kept")]
     assert there.last.body.decode() == "".join(part % field for field in ours) + "--B--\r\n"
+    urlencoded = {"Content-Type": "application/x-www-form-urlencoded"}
+    sent_so = "more=kept&secret=mine&Secret=mine"
+    assert (await world.call(key, "/services/crm/x", "POST", urlencoded, sent_so)).status == 200
+    assert there.last.body == b"more=kept&secret=crm-secret-1"
     seen = len(there.arrived)
     refused = await world.call(key, "/services/crm/x?a=1;api_key=mine", "POST", headers, form)
     assert (refused.status, refused.code) == (400, "bad_request")

@@ -98,3 +98,18 @@ def test_nothing_is_put_into_what_is_no_object(body: bytes) -> None:
 def test_any_kind_of_json_takes_a_field() -> None:
     for kind in (b"text/json", b"application/merge-patch+json; charset=utf-8"):
         assert with_fields(b"{}", [(b"content-type", kind)], [("a", "b")]) == b'{"a":"b"}'
+
+
+FORM = [(b"Content-Type", b"application/x-www-form-urlencoded; charset=UTF-8")]
+
+
+@pytest.mark.parametrize("item", ["key=theirs", "K%65y=theirs", "key[]=theirs", "key", "&&"])
+def test_a_form_that_is_spelled_as_a_query_takes_a_field_and_keeps_the_rest(item: str) -> None:
+    body = f"a=1+%2b&{item}&a=2".encode()
+    assert with_fields(body, FORM, [("key", "o&r=s")]) == b"a=1+%2b&a=2&key=o%26r%3Ds"
+
+
+@pytest.mark.parametrize("body", [b"a=1;key=theirs", b"&".join([b"a"] * 1001)])
+def test_a_form_that_readers_part_in_two_ways_or_in_very_many_is_refused(body: bytes) -> None:
+    with pytest.raises(Denied):
+        with_fields(body, FORM, [("key", "ours")])
