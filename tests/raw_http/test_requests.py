@@ -37,13 +37,19 @@ class Scene:
     bystander: Key
     numbers: "count[int]"
 
-    async def send(self, data: bytes) -> list[int]:
-        """The statuses of all final answers, once the gateway has closed the connection."""
+    async def send(self, data: bytes, *, in_two: bool = False) -> list[int]:
+        """The statuses of all final answers, once the gateway has closed the connection. `in_two`:
+        the body follows once the agent has the head."""
         reader, writer = await asyncio.open_connection(*self.world.address)
+        data = data.replace(b"{key}", self.key.text.encode())
+        body_at = data.index(b"\r\n\r\n") + 4 if in_two else len(data)
         got = b""
         with closing(writer), suppress(ConnectionError):
-            writer.write(data.replace(b"{key}", self.key.text.encode()))
             async with asyncio.timeout(PATIENCE):
+                writer.write(data[:body_at])
+                while in_two and not any(self.agent.connections):
+                    await asyncio.sleep(0.005)
+                writer.write(data[body_at:])
                 while piece := await reader.read(65536):
                     got += piece
         return [s for s in map(int, STATUS.findall(got)) if s >= 200]
@@ -101,6 +107,16 @@ async def test_each_request_is_refused_or_passed_on_once_and_clean(
             assert request.values(b"x-gateway-key-id") == [scene.key.id.encode()], case.name
             assert not request.values(b"authorization"), case.name
         await scene.somebody_else_is_served()
+
+
+async def test_a_body_that_turns_bad_after_its_head_was_passed_on_never_looks_whole(
+    scene: Scene,
+) -> None:
+    for case in GROUPS["chunks"]:
+        if case.verdict in (Verdict.REFUSED, Verdict.WAITS):
+            scene.agent.forget()
+            check(case, await scene.send(case.data, in_two=True), scene.agent.requests)
+            await scene.somebody_else_is_served()
 
 
 @pytest.mark.parametrize("place", PLACES)
