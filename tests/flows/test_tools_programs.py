@@ -344,6 +344,16 @@ async def test_notifications_come_as_events_before_the_answer(world: World, key:
     assert found[-1]["id"] == 7 and found[0]["params"]["progressToken"] == "mine"
 
 
+async def test_a_program_that_falls_silent_after_its_first_words_is_told_to_be_late(
+    world: World, key: Key
+) -> None:
+    await serve_stdio(world, timeouts={"idle": "300ms"})
+    message = call("progress", seconds=60)
+    message["params"]["_meta"] = {"progressToken": 1}
+    *_, last = messages(await send(world, key, message))
+    assert last["id"] == 7 and last["error"]["code"] == 504
+
+
 async def test_a_crash_is_an_answer(world: World, key: Key) -> None:
     await serve_stdio(world)
     answer = await send(world, key, call("crash"))

@@ -22,7 +22,7 @@ from gateway.services.tools.sessions import ToolSessions
 
 # Whatever stands between the gateway and a caller gives up on longer silences.
 PING_SECONDS = 15.0
-# A transport keeps the time by itself, and says so in an answer.
+# For a transport, which keeps the time by itself, to say so.
 _GRACE_SECONDS = 5.0
 _PING = b": ping\n\n"
 _NO_CACHE = (b"Cache-Control", b"no-store")
@@ -121,7 +121,8 @@ class ProgramBody:
         self._ended = False
         self._error: BaseException | None = None
         self._next: asyncio.Future[Message | None] | None = None
-        self.deadline = Deadline(asyncio.get_running_loop(), self._on_silence)
+        # A transport keeps the time by itself, and says so in an answer: this one ends nothing.
+        self.deadline = Deadline(asyncio.get_running_loop(), lambda: None)
 
     def begin(self, text: bytes, *, whole: bool = False) -> None:
         """What is to be read first; `whole`: and nothing after it."""
@@ -188,9 +189,6 @@ class ProgramBody:
         aclose = getattr(self._messages, "aclose", None)
         if aclose is not None:
             await aclose()
-
-    def _on_silence(self) -> None:
-        self.set_exception(CutError("The program was silent for too long."))
 
 
 async def _next(messages: AsyncIterator[Message]) -> Message | None:

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from gateway.domain.errors import Denied
+from gateway.proxy.tools import programs
 from gateway.proxy.tools.programs import ProgramBody
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.transport import Message
@@ -18,6 +19,28 @@ async def slow_to_end(ended: asyncio.Event) -> AsyncGenerator[Message, None]:
         yield {}
     finally:
         await ended.wait()
+
+
+async def test_who_waits_for_a_program_that_says_nothing_is_given_signs_of_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(programs, "PING_SECONDS", 0.01)
+    ended = asyncio.Event()
+
+    async def silent() -> AsyncGenerator[Message, None]:
+        await ended.wait()
+        return
+        yield
+
+    body = ProgramBody(silent(), cast(ToolTask, None))
+    for _ in range(3):
+        assert await body.readany() == b": ping\n\n"
+    assert not body.is_eof()
+    ended.set()
+    while await body.readany():
+        pass
+    assert body.at_eof()
+    await body.close()
 
 
 async def test_a_cancellation_while_a_program_is_ended_is_not_lost() -> None:
