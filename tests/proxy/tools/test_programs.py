@@ -6,11 +6,12 @@ from typing import cast
 
 import pytest
 
-from gateway.domain.errors import Denied
+from gateway.domain.errors import Code, Denied
 from gateway.proxy.tools import programs
 from gateway.proxy.tools.programs import ProgramBody
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.transport import Message
+from gateway.proxy.upstream.connection import CutError
 
 
 async def slow_to_end(ended: asyncio.Event) -> AsyncGenerator[Message, None]:
@@ -40,6 +41,17 @@ async def test_who_waits_for_a_program_that_says_nothing_is_given_signs_of_life(
     while await body.readany():
         pass
     assert body.at_eof()
+    await body.close()
+
+
+async def test_what_is_ended_between_two_reads_says_nothing_more() -> None:
+    async def talking() -> AsyncGenerator[Message, None]:
+        yield {}
+
+    body = ProgramBody(talking(), cast(ToolTask, None))
+    body.refuse(Code.KEY_REVOKED)
+    with pytest.raises(CutError):
+        await body.readany()
     await body.close()
 
 
