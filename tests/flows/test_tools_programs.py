@@ -142,6 +142,21 @@ async def test_each_user_has_values_and_programs_of_their_own(world: World, key:
         assert length == str(len(token))
 
 
+async def test_keys_and_users_share_no_program_though_the_same_goes_into_each(
+    world: World, key: Key
+) -> None:
+    await serve_stdio(world, inject={})
+    another = await world.issue("tools/fc", users=("u1",))
+
+    async def pid(one: Key, user: str) -> str:
+        told = said(await send(world, one, call("pid"), user))["result"]["content"][0]["text"]
+        return str(told)
+
+    found = [await pid(one, user) for one, user in ((key, "u1"), (key, "u2"), (another, "u1"))]
+    assert len(set(found)) == 3
+    assert await pid(key, "u1") == found[0]
+
+
 async def test_without_a_users_credential_nothing_runs(world: World, key: Key) -> None:
     mark = os.urandom(8).hex()
     await serve_stdio(world, mark)
