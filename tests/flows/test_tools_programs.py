@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from mcp import MCPError
+from structlog.testing import capture_logs
 
 from gateway.domain.keys.key import Key
 from tests.children.programs import processes, until
@@ -127,6 +128,18 @@ async def test_what_a_command_tells_of_its_environment_comes_back_redacted(
     assert seen["credentials"] == [{"name": "user/u1/github", "version": 1}]
     if ends:
         assert shown.startswith("The command ended with exit code 3.\n\nstderr:\n[redacted:github]")
+
+
+@pytest.mark.parametrize("transport", ["stdio", "command"])
+async def test_what_a_program_says_on_stderr_is_logged_without_its_values(
+    world: World, key: Key, transport: str
+) -> None:
+    await serve_either(world, transport, "m")
+    asked = call("stderr", text=TOKEN) if transport == "stdio" else call("leak", n=0)
+    with capture_logs() as logged:
+        assert said(await send(world, key, asked))["result"]
+        await until(lambda: "[redacted:github]" in str(logged))
+    assert TOKEN not in str(logged)
 
 
 async def test_each_user_has_values_and_programs_of_their_own(world: World, key: Key) -> None:
