@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from gateway.domain.keys.key import compose
 from gateway.domain.traffic import Handled
-from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
+from gateway.services.telemetry.access_lines import (
+    LONGEST_PATH,
+    as_line_for_people,
+    as_line_of_json,
+)
 
 TEXT = st.text(st.characters(codec=None), max_size=40)
 SECONDS = st.floats(0, 100_000)
@@ -89,3 +93,10 @@ def test_a_path_that_is_encoded_again_and_again_costs_a_stranger_more_than_the_g
         assert b"S" * 32 not in line
         assert json.loads(line)["path"].startswith(f"/x/{number}")
     assert time.process_time() - began < 0.2
+
+
+def test_a_line_holds_so_much_of_a_path_and_no_more() -> None:
+    long = HANDLED_ONCE._replace(path="/" + "x" * 8000)
+    shown = json.loads(as_line_of_json(long))["path"]
+    assert shown == "/" + "x" * (LONGEST_PATH - 2) + "…"
+    assert shown in as_line_for_people(long).decode()
