@@ -138,6 +138,8 @@ def _forwarder(
     stack.callback(pool.close)
     inflight = Inflight(base.keys, time.monotonic, base.settings.stream_unchecked, is_known)
     in_background(inflight.watch(), stack)
-    forwarder = Forwarder(pool, Balance(time.monotonic), inflight, base.traffic)
+    # One agent that hangs keeps no more than half of the callers' places.
+    most = max(1, base.settings.limits.max_connections // 2)
+    forwarder = Forwarder(pool, Balance(time.monotonic), inflight, base.traffic, most)
     stack.push_async_callback(forwarder.close)
     return forwarder

@@ -26,6 +26,7 @@ from gateway.proxy.upstream.connection import (
 )
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.upstream.pool import UpstreamPool
+from gateway.proxy.upstream.waiting import Wait, Waiting
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.telemetry.traffic import Traffic
 
@@ -38,11 +39,17 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
 
 class Forwarder:
-    """Carries exchanges over pooled connections."""
+    """Carries exchanges over pooled connections. `most_waiting`: for the answer of one agent."""
 
     def __init__(
-        self, pool: UpstreamPool, balance: Balance, inflight: Inflight, traffic: Traffic
+        self,
+        pool: UpstreamPool,
+        balance: Balance,
+        inflight: Inflight,
+        traffic: Traffic,
+        most_waiting: int,
     ) -> None:
+        self._waiting = Waiting(most_waiting)
         self._pool = pool
         self._balance = balance
         self.inflight = inflight
@@ -55,6 +62,13 @@ class Forwarder:
         Denied while nothing has been sent to the caller; after that a failure aborts the
         connection, because a second status line inside a body would look like part of it.
         """
+        wait = self._waiting.begin(outgoing.agent.place)
+        try:
+            await self._forward(exchange, outgoing, wait)
+        finally:
+            wait.end()
+
+    async def _forward(self, exchange: Exchange, outgoing: Outgoing, wait: Wait) -> None:
         upstreams = self._balance.order(outgoing.agent.upstreams)
         upstream = upstreams[0]
         connection = self._pool.take(upstream, repeatable=outgoing.repeatable)
@@ -77,6 +91,7 @@ class Forwarder:
                 health.busy += 1
                 call = Call(exchange, outgoing, upstream, connection)
                 answer = await call.answer()
+            wait.end()
             await self._pass_on(exchange, outgoing, call, answer, health)
         except UpstreamLostError as lost:
             health.failed(self._balance.clock())

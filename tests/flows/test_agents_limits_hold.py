@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from io import BytesIO
 
 import aiohttp
@@ -280,6 +281,36 @@ async def test_an_agent_that_hangs_holds_up_nobody_who_calls_another(world: Worl
             assert not any(task.done() for task in waiting)
             release.set()
             assert {(await task).status for task in waiting} == {200}
+
+
+async def test_of_all_places_half_may_wait_for_one_agent(
+    store: StoreSettings, client: Redis
+) -> None:
+    release, limits = asyncio.Event(), replace(LIMITS, max_connections=6)
+    empty = OK + b"Content-Length: 0\r\n\r\n"
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await release.wait()
+            writer.write(empty)
+
+    async with (
+        new_world(store, client, limits=limits) as world,
+        agent_that(hang) as hanging,
+        agent_that(says(empty)) as fine,
+        asyncio.timeout(BOUND),
+    ):
+        world.serve(world.agent("slow", upstream=hanging), world.agent(upstream=fine))
+        key = await world.issue()
+        calls = {asyncio.create_task(world.call(key, "/agents/slow/x")) for _ in range(4)}
+        (refused,), waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        check(refused.result(), Code.BUSY)
+        assert (await world.call(key)).status == 200
+        release.set()
+        assert {(await one).status for one in waiting} == {200}
+        for _ in range(4):
+            assert (await world.call(key, "/agents/slow/x")).status == 200
 
 
 async def test_after_all_of_it_the_next_request_is_served(world: World) -> None:

@@ -1,0 +1,43 @@
+"""How many requests wait for each agent: one that hangs must leave room for callers of others."""
+
+from collections import Counter
+
+from gateway.domain.errors import Code, Denied
+
+
+class Waiting:
+    """`most`: of requests to one agent whose answers have not begun."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.of: Counter[str] = Counter()
+
+    def begin(self, place: str) -> "Wait":
+        """One more for the agent at `place`; Denied(busy) where as many wait as may."""
+        if self.of[place] >= self.most:
+            raise Denied(
+                Code.BUSY,
+                "Too many requests wait for this agent. Try again in a second.",
+                retry_after=1,
+            )
+        return Wait(self, place)
+
+
+class Wait:
+    """Of one request, until its `end`."""
+
+    __slots__ = ("_place", "_waiting")
+
+    def __init__(self, waiting: Waiting, place: str) -> None:
+        self._waiting: Waiting | None = waiting
+        self._place = place
+        waiting.of[place] += 1
+
+    def end(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
+        waiting.of[self._place] -= 1
+        if not waiting.of[self._place]:
+            # Agents come and go with the policies.
+            del waiting.of[self._place]
