@@ -39,6 +39,10 @@ PATHS = [
     *("/agents/echo/livez", "/.well-known/x"),
 ]
 CATALOGUE = "/models/v1/models"
+HANDSHAKE = (
+    *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 OPEN = {("GET", "/agents/echo/open"), ("GET", "/agents/echo/open?x")}
 
 
@@ -90,6 +94,9 @@ async def test_without_a_good_key_there_is_one_answer_and_the_agent_hears_nothin
                 of_page = lines is page and path.startswith("/tools/")
                 wanted = 403 if of_page else 401
                 assert await status(world, method, path, *lines) == wanted, (method, path, lines)
+    for path in PATHS:
+        if ("GET", path) not in OPEN:
+            assert await status(world, "GET", path, *HANDSHAKE) == 401, path
     assert agent.requests == []
     for method, path in OPEN:
         assert await status(world, method, path) == 200
