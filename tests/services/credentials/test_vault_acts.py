@@ -152,3 +152,18 @@ async def test_a_rewrap_leaves_what_is_under_the_newest_key_and_drops_what_has_e
     assert (first, second) == (["rewrapped"], ["already"])
     assert (await place.opened()).previous is None
     assert Envelope(MasterKeys((NEW,))).open(NAME, await place.store.get(NAME) or b"")
+
+
+async def test_a_rewrap_beside_a_rotation_keeps_what_was_rotated(place: Place) -> None:
+    begun: list[str] = []
+
+    async def rotate_meanwhile(event: str, name: CredentialId, version: int) -> None:
+        if not begun:
+            begun.append(event)
+            await place.vault.rotate(name, {"password": "q"}, 60)
+
+    await rewrap(Vault(place.store, place.envelope, rotate_meanwhile))
+    kept = await place.opened()
+    assert begun == ["credential.rewrap"]
+    assert kept.current == Version(2, {**FIELDS, "password": "q"})
+    assert kept.previous is not None and kept.previous.fields == FIELDS

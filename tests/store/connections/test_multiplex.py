@@ -35,6 +35,17 @@ async def test_an_error_reply_is_an_error_with_its_kind(line: Multiplexer) -> No
     assert await line.call(pack("PING")) == b"PONG"
 
 
+async def test_what_was_refused_is_asked_for_again_only_where_nothing_can_have_run(
+    line: Multiplexer,
+) -> None:
+    count = pack("INCR", "repeated")
+    for kind in ("OOM", "ERR", "READONLY"):
+        refused = ReplyError(f"{kind} it was")
+        with pytest.raises(ReplyError, match=kind):
+            await line.repeat(refused, count, "")
+    assert await line.repeat(ReplyError("NOSCRIPT it is not known"), count, "") == 1
+
+
 async def test_a_caller_that_left_does_not_shift_the_replies(line: Multiplexer) -> None:
     await line.call(pack("PING"))
     left = line.call(pack("ECHO", "left"))
