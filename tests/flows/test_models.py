@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import anthropic
@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.keys.key import Key
 from tests.flows.audit import come, records
-from tests.flows.raw import exchange
+from tests.flows.raw import exchange, read_answer
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World
 from tests.services.vaults import Vault
@@ -223,6 +223,28 @@ async def test_so_it_is_where_it_cannot_be_reached_and_the_last_ones_answer_is_t
     two.answer, provider.status = provider, 503
     with pytest.raises(openai.InternalServerError, match="two"):
         await chat.chat.completions.create(model="gpt-4", messages=HELLO)
+
+
+async def test_a_call_goes_by_the_policies_that_it_began_under_however_late_its_body_comes(
+    world: World, key: Key, one: Backend, two: Backend
+) -> None:
+    provider = Provider("one")
+    one.answer, provider.status = provider, 503
+    body = json.dumps({"model": "gpt-4", "messages": HELLO}).encode()
+    lines = (
+        *("POST /models/v1/chat/completions HTTP/1.1", "Host: x", f"X-API-Key: {key.text}"),
+        *("Content-Type: application/json", f"Content-Length: {len(body)}"),
+        *("Expect: 100-continue", "", ""),
+    )
+    reader, writer = await asyncio.open_connection(*world.address)
+    with closing(writer):
+        writer.write("\r\n".join(lines).encode())
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+        renamed = POLICY.replace("qwen-max", "qwen-plus")
+        put(world, renamed.format(one=one.url, two=two.url))
+        writer.write(body)
+        answer = await read_answer(reader)
+    assert answer.status == 200 and b"two: hello" in answer.body
 
 
 async def test_so_it_is_where_its_credential_cannot_be_had(
