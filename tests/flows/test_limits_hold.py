@@ -473,11 +473,34 @@ async def test_a_caller_that_leaves_is_noticed_though_more_came_from_it_than_its
 
 
 async def test_what_follows_a_request_is_not_kept_in_memory_without_end(world: World) -> None:
-    much = 2**25
     async with waited_for(world) as (end, _):
-        end.send(bytes(much))
-        waiting = [end.writer.transport.get_write_buffer_size()]
-        while len(waiting) < 2 or waiting[-1] != waiting[-2]:
-            await asyncio.sleep(0.1)
-            waiting.append(end.writer.transport.get_write_buffer_size())
-        assert waiting[-1] > much / 2, "the sockets hold some of it, and the gateway hardly any"
+        end.send(bytes(MUCH))
+        assert await left_to_send(end) > MUCH / 2
+
+
+async def test_an_upload_that_its_agent_does_not_take_is_not_kept_in_memory(world: World) -> None:
+    async def take_the_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await given_up.wait()
+
+    given_up = asyncio.Event()
+    async with agent_that(take_the_head) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        async with caller(world) as end:
+            length = f"Content-Length: {MUCH}"
+            end.send(await head(world, "POST /agents/echo/x HTTP/1.1", length) + bytes(MUCH))
+            assert await left_to_send(end) > MUCH / 2
+        given_up.set()
+
+
+MUCH = 2**25
+
+
+async def left_to_send(end: End) -> int:
+    """What nobody takes of what was sent: the sockets hold some, and the gateway hardly any."""
+    waiting = [end.writer.transport.get_write_buffer_size()]
+    while len(waiting) < 2 or waiting[-1] != waiting[-2]:
+        await asyncio.sleep(0.1)
+        waiting.append(end.writer.transport.get_write_buffer_size())
+    return waiting[-1]
