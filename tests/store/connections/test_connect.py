@@ -1,0 +1,30 @@
+"""What is not on the hot path speaks to Redis once, too."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.domain.settings import StoreSettings
+from gateway.store.connections.connect import open_store
+from tests.store.connections.relayed import SECONDS, relayed
+
+
+async def test_an_act_whose_answer_is_lost_is_not_done_again(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    async with relayed(store, tmp_path) as (relay, path):
+        relay.mutes_at = b"INCR"
+        lossy = replace(store, url=f"unix://{path}", timeout=SECONDS)
+        async with open_store(lossy) as acting:
+            act = asyncio.create_task(acting.incr("acts"))
+            await relay.seen(1)
+            # Whoever asks again is heard, and told.
+            relay.mutes_at, relay.muted = b"\0", False
+            relay.cut()
+            with pytest.raises(RedisError):
+                await act
+    assert await client.get("acts") == "1"
