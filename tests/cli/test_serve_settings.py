@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import click
 import pytest
+from redis.asyncio import Redis
 
 from gateway.app.run import MOST_FILES
 from gateway.cli.serve import serve
@@ -18,7 +19,7 @@ from gateway.domain.workers import crowding, most_workers
 from gateway.store.embedded.process import answers
 from gateway.store.embedded.server import embedded
 from gateway.store.state_dir import socket_path
-from tests.cli.commands import PEPPER, Commands, VaultCommands
+from tests.cli.commands import OTHER_MASTER, PEPPER, Commands, VaultCommands
 from tests.cli.serving import PATIENCE, refused, serving, start
 
 POLICIES = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
@@ -247,6 +248,21 @@ async def test_beyond_loopback_a_key_that_was_made_opens_no_vault(
     assert one_sentence(said.splitlines(keepends=True)[-1])
     assert "GATEWAY_MASTER_KEY_FILE" in said
     assert "--embedded" in said
+
+
+async def test_with_a_master_key_that_opens_nothing_it_does_not_start(
+    store: StoreSettings, folder: Path, settings: dict[str, str], client: Redis
+) -> None:
+    VaultCommands(store, folder).set("crm", "v")
+    names = sorted(await client.keys("gw:cred:*"))
+    before = [await client.dump(name) for name in names]
+    given = {**FREE, **settings, "GATEWAY_MASTER_KEY": OTHER_MASTER}
+    code, said = await refused("serve", folder=folder, settings=given)
+    assert code == 1
+    assert one_sentence(said.splitlines(keepends=True)[-1])
+    assert "GATEWAY_MASTER_KEY_FILE" in said
+    assert sorted(await client.keys("gw:cred:*")) == names
+    assert [await client.dump(name) for name in names] == before
 
 
 async def test_links_for_users_begin_where_users_reach_the_gateway(
