@@ -221,3 +221,6 @@ async def test_a_revocation_waits_for_a_replica_and_tells_when_none_has_it(
     done = await lifecycle.revoke(keys, [OTHER_ID])
     assert done.replicated is False
     assert await status(keys, OTHER_ID) == "revoked"
+    await client.acl_setuser("default", commands=["-wait"])
+    done = await lifecycle.revoke(keys, [ID])
+    assert done.replicated is False, "nor where nobody may ask for one"
