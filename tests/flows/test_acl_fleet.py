@@ -104,5 +104,7 @@ async def test_in_a_cluster_the_same_rights_are_enough() -> None:
                 assert (await world.call(key)).status == 200
                 await operator.delete(world.record(key))
                 assert (await world.call(key)).code == "key_invalid"
+            # With those above these are two kinds of refusals, recorded at once when it ends.
+            assert (await world.call(None)).code == "key_missing"
         for node in cluster.nodes:
             assert await run(node, "ACL", "LOG") == []
