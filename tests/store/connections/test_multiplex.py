@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
+from gateway.store.connections import line as one_line
 from gateway.store.connections import multiplex
 from gateway.store.connections.connect import connection_factory
 from gateway.store.connections.line import ReplyError, pack
@@ -82,6 +83,19 @@ async def test_so_many_wait_for_a_connection_and_the_next_one_is_refused_at_once
     for call in calls:
         with pytest.raises(StoreError):
             await call
+
+
+async def test_so_many_wait_for_an_answer_and_the_next_one_is_refused_at_once(
+    store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_line, "MAX_WAITING", 2)
+    async with relayed_line(store, tmp_path) as (relay, _, line):
+        relay.muted = True
+        calls = [line.call(pack("PING")) for _ in range(3)]
+        assert [call.done() for call in calls] == [False, False, True]
+        relay.cut()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(end, StoreError) for end in ended)
 
 
 async def test_a_server_that_stops_answering_costs_the_timeout_and_no_more(
