@@ -1,9 +1,16 @@
-"""Lines that several processes write into one pipe stay whole."""
+"""Lines that several processes write into one pipe stay whole, and take only so much memory."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from gateway.services.telemetry.access_log import pieces
+from gateway.domain.errors import Code, Denied
+from gateway.domain.traffic import unreadable
+from gateway.services.telemetry import access_log
+from gateway.services.telemetry.access_log import AccessLog, pieces
 
 LINES = st.lists(st.binary(min_size=1, max_size=60).map(lambda text: text + b"\n"), max_size=40)
 
@@ -20,3 +27,17 @@ def test_pieces_are_whole_lines_in_order_and_small_enough_to_be_written_at_once(
         while b"".join(taken) != piece:
             taken.append(left.pop(0))
         assert len(piece) <= most or len(taken) == 1
+
+
+async def test_lines_that_wait_to_be_written_are_bounded_and_those_dropped_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "MAX_WAITING", 10)
+    handled = unreadable("req_1", Denied(Code.BAD_REQUEST), sent=1, at=0.0)
+    log = AccessLog(tmp_path / "access.log", as_json=True)
+    with capture_logs() as told:
+        for _ in range(5):
+            log.add([handled] * 6)
+        await log.close()
+    assert (tmp_path / "access.log").read_bytes().count(b"\n") == 10
+    assert [(one["event"], one["count"]) for one in told] == [("access_lines_dropped", 20)]
