@@ -10,13 +10,16 @@ from aiohttp import web
 from tests.flows.services import backend
 from tests.flows.tools import (
     LEGACY,
+    MODERN,
     TOKEN,
     Servers,
     call,
     code,
     error,
     event_ids,
+    headed,
     hello,
+    modern,
     opened,
     put_tools,
     request,
@@ -29,9 +32,6 @@ from tests.flows.world import World
 from tests.services.vaults import Vault
 
 __all__ = ["servers", "vault"]
-
-MODERN = "2026-07-28"
-
 
 # Messages.
 
@@ -138,19 +138,6 @@ async def test_a_message_that_is_too_long_is_refused(
 
 
 # Revisions.
-
-
-def modern(method: str = "tools/list", **params: Any) -> dict[str, Any]:
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    return request(method, _meta=meta, **params)
-
-
-def headed(method: str, name: str = "", version: str = MODERN) -> dict[str, str]:
-    headers = {"MCP-Protocol-Version": version, "Mcp-Method": method}
-    return {**headers, "Mcp-Name": name} if name else headers
 
 
 async def test_the_stateless_revision_needs_no_session(world: World, vault: Vault) -> None:

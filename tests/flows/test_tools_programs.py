@@ -24,8 +24,10 @@ from tests.flows.tools import (
     call,
     client,
     code,
+    headed,
     hello,
     messages,
+    modern,
     request,
     said,
     send,
@@ -266,6 +268,18 @@ async def test_programs_keep_no_sessions(world: World, key: Key) -> None:
         assert (refused.status, refused.headers["Allow"]) == (405, "POST")
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     assert (await send(world, key, ready)).status == 202
+
+
+async def test_a_program_is_spoken_to_in_one_revision_alone(world: World, key: Key) -> None:
+    await serve_stdio(world)
+    greeted = []
+    for message, headers in (
+        (request("tools/list"), {}),
+        (modern(), headed("tools/list")),
+        (request("tools/list"), {}),
+    ):
+        greeted.append(said(await send(world, key, message, headers=headers))["result"]["greeted"])
+    assert greeted == [True, False, True]
 
 
 @pytest.mark.parametrize("transport", ["stdio", "command"])

@@ -33,9 +33,6 @@ from tests.services.vaults import Vault
 
 __all__ = ["servers", "vault"]
 
-MODERN = "2026-07-28"
-
-
 # Scopes.
 
 

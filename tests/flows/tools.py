@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "ghp_5ecret/With+a?few&odd<characters>'\"~x"
 BOTH = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 LEGACY = "2025-11-25"
+MODERN = "2026-07-28"
 
 
 @dataclass
@@ -115,6 +116,19 @@ def request(method: str, **params: Any) -> dict[str, Any]:
 
 def call(tool: str, **arguments: Any) -> dict[str, Any]:
     return request("tools/call", name=tool, arguments=arguments)
+
+
+def modern(method: str = "tools/list", **params: Any) -> dict[str, Any]:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    return request(method, _meta=meta, **params)
+
+
+def headed(method: str, name: str = "", version: str = MODERN) -> dict[str, str]:
+    headers = {"MCP-Protocol-Version": version, "Mcp-Method": method}
+    return {**headers, "Mcp-Name": name} if name else headers
 
 
 def hello() -> dict[str, Any]:
