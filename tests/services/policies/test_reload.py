@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -199,6 +199,22 @@ async def test_links_that_are_swapped_are_followed_and_never_mixed(
         watching.cancel()
     assert seen
     assert all(port == rate for port, rate in seen), seen
+
+
+def test_files_that_change_while_they_are_read_are_read_anew(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set of files of two moments is one that nobody wrote."""
+    really = directory.read_policies
+
+    def slowly(files: Mapping[str, bytes]) -> Loaded:
+        monkeypatch.setattr(directory, "read_policies", really)
+        replace(file, text(2))
+        return really(files)
+
+    monkeypatch.setattr(directory, "read_policies", slowly)
+    loaded = read_directory(file.parent).policies
+    assert loaded is not None and loaded.agents["a"].upstreams[0].port == 2
 
 
 def test_a_pipe_among_the_files_is_refused_and_waited_for_by_nobody(file: Path) -> None:
