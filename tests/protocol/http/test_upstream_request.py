@@ -12,6 +12,7 @@ from gateway.protocol.http.upstream_request import (
     forwarding_block,
     identity_block,
     trace_block,
+    write_head,
 )
 
 TRUSTED = (ip_network("10.0.0.0/8"),)
@@ -108,3 +109,9 @@ def test_a_trace_goes_on_from_the_gateway_as_its_caller_wants_it_kept() -> None:
 def test_whatever_a_record_holds_is_one_line_of_a_head() -> None:
     told = identity_block([("X-Gateway-Consumer", "a\r\nX-Evil: 1\x00é\udcff~ \x7f")])
     assert told == b"X-Gateway-Consumer: a%0D%0AX-Evil: 1%00%C3%A9%FF~ %7F\r\n"
+
+
+def test_what_the_gateway_says_stands_behind_all_that_its_caller_sent() -> None:
+    ours = (b"X-Gateway-Key-Id: 1\r\n", b"X-Request-Id: 2\r\n")
+    head = write_head("GET", b"/", b"agent", [(b"X-A", b"1"), (b"X-B", b"2")], *ours)
+    assert head.endswith(b"X-B: 2\r\n" + b"".join(ours) + b"\r\n")
