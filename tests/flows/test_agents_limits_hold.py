@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 from io import BytesIO
 
@@ -311,6 +311,28 @@ async def test_of_all_places_half_may_wait_for_one_agent(
         assert {(await one).status for one in waiting} == {200}
         for _ in range(4):
             assert (await world.call(key, "/agents/slow/x")).status == 200
+
+
+async def test_whose_answer_has_begun_waits_no_more(store: StoreSettings, client: Redis) -> None:
+    release, limits = asyncio.Event(), replace(LIMITS, max_connections=4)
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK + b"\r\n")
+            await release.wait()
+
+    async with (
+        new_world(store, client, limits=limits) as world,
+        agent_that(begin) as streaming,
+        AsyncExitStack() as stack,
+    ):
+        world.serve(world.agent(upstream=streaming))
+        for _ in range(3):
+            end = await stack.enter_async_context(caller(world))
+            end.send(await head(world, "GET /agents/echo/x HTTP/1.1"))
+            assert b" 200 " in await end.head()
+        release.set()
 
 
 async def test_after_all_of_it_the_next_request_is_served(world: World) -> None:
