@@ -25,7 +25,7 @@ from gateway.protocol.strict_json import LEVELS
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stderr import ToolStderr
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
-from gateway.services.tools.stdio_server import MOST_WAITING, StdioServer
+from gateway.services.tools.stdio_server import MOST_UNDER_WAY, MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
 
 PROGRAM = Path(__file__).parent / "mcp_program.py"
@@ -226,6 +226,22 @@ async def test_who_stops_waiting_has_the_call_cancelled(site: Site) -> None:
     await said.aclose()
     assert len(json.loads(await site.text("cancelled"))) == 1
     assert server.under_way == 0
+
+
+async def test_one_server_has_so_many_calls_under_way_and_the_next_one_is_told_so(
+    site: Site,
+) -> None:
+    server = await site.server()
+    calls = [asyncio.create_task(ask(server, "sleep", seconds=600)) for _ in range(MOST_UNDER_WAY)]
+    while server.under_way < MOST_UNDER_WAY:
+        await asyncio.sleep(0.01)
+    with pytest.raises(Denied) as refused:
+        await ask(server, "echo")
+    assert refused.value.code is Code.BUSY
+    for one in calls:
+        one.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert await ask(server, "echo")
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_cancelled(site: Site) -> None:
