@@ -86,12 +86,14 @@ class Services:
     async def _other(
         self, injected: Injected, outgoing: Outgoing, inject: Inject
     ) -> Injected | None:
-        """What to try once the newest was refused: what was before it, or a new token."""
+        """What to try once the newest was refused: what was before it, a new token, or what the
+        vault has had since the last poll."""
         if injected.previous is not None:
             return replace(injected, newest=injected.previous, previous=None)
         if not self._injector.forget_tokens(injected):
-            return None
-        return await self._injector.values(outgoing.agent, inject, outgoing.head.user)
+            await self._injector.look_again()
+        other = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
+        return None if other.newest == injected.newest else other
 
     async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
         values = dress.values

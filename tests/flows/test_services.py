@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE
+from gateway.domain.settings import StoreSettings, VaultSettings
+from gateway.services.credentials.inject import SHORTEST_LOOK
 from tests.flows.audit import records
 from tests.flows.services import Backend, backend, keep, put, seen, service
 from tests.flows.tools import call
-from tests.flows.world import World
-from tests.services.vaults import Vault
+from tests.flows.world import World, new_world
+from tests.services.vaults import MASTER, Vault
 
 TOKEN = {"headers": {"X-Token": "${credentials.crm.value}"}}
 
@@ -305,6 +308,25 @@ async def test_after_a_rotation_what_was_before_is_tried_once(
     there.arrived.clear()
     answer = await world.call(key, "/services/crm/x")
     assert answer.code == "upstream_auth_failed" and len(there.arrived) == 2
+
+
+async def test_a_rotation_that_no_poll_has_seen_yet_is_seen_where_the_old_value_is_refused(
+    store: StoreSettings, client: Redis, there: Backend
+) -> None:
+    """Whoever rotates where the old value ends at once must not wait for the next poll."""
+    there.answer = picky("crm-2")
+    vault = Vault(client)
+    await vault.write("crm")
+    async with new_world(store, client, vault=VaultSettings(None, (MASTER,), 3600.0)) as world:
+        put(world, service(there, inject=TOKEN))
+        key = await world.issue("services/crm")
+        answer = await world.call(key, "/services/crm/x")
+        assert answer.code == "upstream_auth_failed" and len(there.arrived) == 1
+        await vault.write("crm", 2)
+        await asyncio.sleep(SHORTEST_LOOK)
+        answers = await asyncio.gather(*(world.call(key, "/services/crm/x") for _ in range(5)))
+    assert [answer.status for answer in answers] == [200] * 5
+    assert there.arrived[1].headers["x-token"] == ["crm-1"]
 
 
 async def test_a_body_that_was_streamed_is_not_sent_again(

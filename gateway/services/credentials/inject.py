@@ -1,5 +1,6 @@
 """What goes into a call to a service: values of credentials, the newest and those before."""
 
+import asyncio
 import math
 import time
 from base64 import b64encode
@@ -112,6 +113,7 @@ class Injector:
         self._kept: dict[Place, _Kept] = {}
         # As long as one is kept, or a stream is open that was begun there.
         self._lately: WeakValueDictionary[Place, Lately] = WeakValueDictionary()
+        self._looking = asyncio.Lock()
         self._looked_at = -math.inf
 
     def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
@@ -176,18 +178,19 @@ class Injector:
         gone = [name for name in ids if name not in self._credentials.known]
         if gone:
             # A user may have brought it this very moment.
-            await self._look_again()
+            await self.look_again()
         return next((name for name in gone if name not in self._credentials.known), None)
 
     def is_decoy(self, name: CredentialId) -> bool:
         return self._credentials.is_decoy(name)
 
-    async def _look_again(self) -> None:
-        """Once a second at most, whatever callers ask for."""
-        now = time.monotonic()
-        if now - self._looked_at >= SHORTEST_LOOK:
-            self._looked_at = now
-            await self._credentials.check()
+    async def look_again(self) -> None:
+        """Ask the vault what changed since its last poll; once a second at most, whatever callers
+        ask for."""
+        async with self._looking:
+            if time.monotonic() - self._looked_at >= SHORTEST_LOOK:
+                await self._credentials.check()
+                self._looked_at = time.monotonic()
 
     async def _fetched(
         self, found: dict[Reference, tuple[Credential, Version]]
