@@ -246,6 +246,7 @@ async def test_a_user_has_a_credential_of_his_own(
         assert there.last.headers["x-token"] == [f"{user}-secret"]
     answer = await world.call(key, "/services/crm/x")
     assert (answer.status, answer.code) == (503, "credential_unavailable")
+    assert answer.headers["x-should-retry"] == "false", "nobody will be named the next time"
     answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "carol"})
     assert answer.code == "user_denied"
 

@@ -153,6 +153,7 @@ def id_of(reference: Reference, user: str | None) -> CredentialId:
         raise Denied(
             Code.CREDENTIAL_UNAVAILABLE,
             "This needs a credential of the user it is for: name the user in X-User-Id.",
+            headers=(("x-should-retry", "false"),),
         )
     return CredentialId(reference.name, user)
 
