@@ -2,12 +2,12 @@
 
 import shlex
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gateway.domain.audit.settings import AuditSettings
 from gateway.domain.children import ChildSettings
+from gateway.domain.policies.addresses import is_loopback
 
 # From the one that says most.
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -22,12 +22,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

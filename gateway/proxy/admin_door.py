@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from ipaddress import ip_address
 
 from gateway.domain.errors import Code, Denied, OperationError, StoreError, not_allowed
 from gateway.domain.keys.scopes import Scope
+from gateway.domain.policies.addresses import is_loopback
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.traffic import Handled
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
@@ -69,7 +69,7 @@ class AdminDoor:
 
     async def _answer(self, exchange: Exchange, request_id: str) -> None:
         head = read_exchange(exchange)
-        if self._keyless and not _is_of_this_machine(head.host):
+        if self._keyless and head.host and not is_loopback(head.host.strip("[]")):
             # A page whose own name was made to stand for this machine.
             raise Denied(Code.BAD_REQUEST, "The Host header names another machine.", close=True)
         if head.target.path == METRICS:
@@ -165,12 +165,3 @@ async def _stream(exchange: Exchange, reply: Streamed) -> None:
             return
     if chunked:
         await exchange.write(LAST_CHUNK)
-
-
-def _is_of_this_machine(host: str) -> bool:
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
