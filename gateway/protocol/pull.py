@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from gateway.domain.credentials import is_credential_name
-from gateway.protocol.http.request import RequestHead, refused
+from gateway.protocol.http.request import RequestHead, refused, values_of
 
 CREDENTIALS_PATH = b"/v1/credentials"
 MOST_NAMES = 200
@@ -64,7 +64,7 @@ def _since(asked: dict[str, str], head: RequestHead) -> int | None:
         if not _NUMBER.fullmatch(text):
             raise refused("'since' is the revision of an earlier answer.")
         return int(text)
-    return _newest(_header(head, b"if-none-match").strip())
+    return _newest(b", ".join(values_of(head.headers, b"if-none-match")).strip())
 
 
 def _newest(tags: bytes) -> int | None:
@@ -82,9 +82,5 @@ def _wait(asked: dict[str, str], head: RequestHead) -> float:
         if not _SECONDS.fullmatch(text):
             raise refused("'wait' is a number of seconds.")
         return min(float(text), LONGEST_WAIT)
-    preferred = _PREFERRED.search(_header(head, b"prefer"))
+    preferred = _PREFERRED.search(b", ".join(values_of(head.headers, b"prefer")))
     return min(float(preferred[1]), LONGEST_WAIT) if preferred else 0.0
-
-
-def _header(head: RequestHead, wanted: bytes) -> bytes:
-    return b", ".join(value for name, value in head.headers if name.lower() == wanted)

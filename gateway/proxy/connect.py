@@ -17,7 +17,7 @@ from gateway.protocol import connect_page
 from gateway.protocol.connect_page import COOKIE, HEADERS, LONGEST_FORM, STYLE, Form, read_form
 from gateway.protocol.cookies import read_cookies
 from gateway.protocol.http.reply import Reply
-from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.request import RequestHead, values_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.uploads import read_whole
 from gateway.services.admission.locate import CONNECT_PREFIX, READING
@@ -152,7 +152,7 @@ def _check_origin(head: RequestHead) -> None:
 
 
 def _field(head: RequestHead, name: bytes) -> str:
-    found = next((value for own, value in head.headers if own.lower() == name), b"")
+    found = next(iter(values_of(head.headers, name)), b"")
     return head.fields.get(name, found).decode("latin-1")
 
 

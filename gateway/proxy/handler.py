@@ -18,7 +18,7 @@ from gateway.protocol.http.cors import (
 )
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import encode
-from gateway.protocol.http.request import RequestHead, read_head
+from gateway.protocol.http.request import RequestHead, read_head, values_of
 from gateway.protocol.http.target import Target
 from gateway.protocol.http.upstream_request import (
     caller_trace,
@@ -285,10 +285,7 @@ def read_exchange(exchange: Exchange) -> RequestHead:
 
 def _page_of(exchange: Exchange, policies: Policies) -> Fields:
     """What lets a page read why its request was refused, as far as a bad head tells whose it is."""
-    origins, hosts = (
-        [value for name, value in exchange.raw_headers if name.lower() == wanted]
-        for wanted in (b"origin", b"host")
-    )
+    origins, hosts = (values_of(exchange.raw_headers, name) for name in (b"origin", b"host"))
     path = exchange.target.partition(b"?")[0]
     if len(origins) != 1 or len(hosts) > 1 or not path.isascii():
         return ()

@@ -2,14 +2,13 @@
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
 from hashlib import sha1
 from time import monotonic
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.answer import AnswerHead, write_answer
 from gateway.protocol.http.frames import ALL_BITS, DEFLATE_BIT, FrameWatcher
-from gateway.protocol.http.request import SUBPROTOCOL, Header, RequestHead
+from gateway.protocol.http.request import SUBPROTOCOL, RequestHead, values_of
 from gateway.protocol.http.upstream_request import WEBSOCKET
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
@@ -33,12 +32,12 @@ def asks_for_websocket(head: RequestHead) -> bool:
     tokens = {token.strip() for token in fields.get(b"connection", b"").lower().split(b",")}
     if b"upgrade" not in tokens:
         return False
-    keys = _values(head.headers, b"sec-websocket-key")
+    keys = values_of(head.headers, b"sec-websocket-key")
     whole = (
         head.method == "GET"
         and not head.http10
         and not head.has_body
-        and _values(head.headers, b"sec-websocket-version") == [b"13"]
+        and values_of(head.headers, b"sec-websocket-version") == [b"13"]
         # Of two, the agent may answer one and the gateway look for the other.
         and len(keys) == 1
         and _is_nonce(keys[0])
@@ -77,14 +76,14 @@ async def open_tunnel(
 
 def _accepts(request: RequestHead, answer: AnswerHead) -> bool:
     """RFC 6455 section 4.1: proof that the agent understood what it was asked."""
-    key = _values(request.headers, b"sec-websocket-key")
+    key = values_of(request.headers, b"sec-websocket-key")
     digest = sha1(b"".join(key) + _GUID, usedforsecurity=False).digest()
-    return _values(answer.headers, b"sec-websocket-accept") == [b64encode(digest)]
+    return values_of(answer.headers, b"sec-websocket-accept") == [b64encode(digest)]
 
 
 def _watcher(answer: AnswerHead, *, masked: bool, max_message: int) -> FrameWatcher:
     """Extensions are between the two ends; the bits that they give a meaning to may be set."""
-    items = b",".join(_values(answer.headers, b"sec-websocket-extensions")).split(b",")
+    items = b",".join(values_of(answer.headers, b"sec-websocket-extensions")).split(b",")
     names = {item.partition(b";")[0].strip().lower() for item in items} - {b""}
     unknown = bool(names - {b"permessage-deflate"})
     return FrameWatcher(
@@ -96,13 +95,9 @@ def _watcher(answer: AnswerHead, *, masked: bool, max_message: int) -> FrameWatc
     )
 
 
-def _values(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
-    return [value for name, value in headers if name.lower() == wanted]
-
-
 def _subprotocol(request: RequestHead, answer: AnswerHead) -> bytes:
     """Browsers fail a handshake that offered subprotocols and got none: `agk` is always ours."""
-    chosen = any(name.lower() == b"sec-websocket-protocol" for name, _ in answer.headers)
+    chosen = values_of(answer.headers, b"sec-websocket-protocol")
     if chosen or not request.offers_key_subprotocol:
         return b""
     return b"Sec-WebSocket-Protocol: " + SUBPROTOCOL + b"\r\n"

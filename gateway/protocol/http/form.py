@@ -7,7 +7,7 @@ must not be read elsewhere as asking for another.
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.protocol.http.request import Header, refused
+from gateway.protocol.http.request import Header, refused, values_of
 
 _KIND = re.compile(rb"multipart/form-data\s*;\s*boundary=(\"?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1")
 # Without blanks before the colon, and not folded: readers differ in what they make of those.
@@ -24,7 +24,7 @@ Part = tuple[bytes, bytes, bytes]
 
 def boundary_of(headers: Iterable[Header]) -> bytes | None:
     """The boundary, where these are the headers of a form; None: they are of something else."""
-    kinds = [value for name, value in headers if name.lower() == b"content-type"]
+    kinds = values_of(headers, b"content-type")
     if len(kinds) != 1 or not kinds[0].lower().startswith(b"multipart/form-data"):
         return None
     match = _KIND.fullmatch(kinds[0].strip())

@@ -102,9 +102,14 @@ def read_head(
     return head
 
 
+def values_of(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
+    """Of the headers of this name, which is in lower case."""
+    return [value for name, value in headers if name.lower() == wanted]
+
+
 def media_type(headers: Iterable[Header]) -> bytes:
     """Without parameters; empty where there is not exactly one."""
-    found = [value for name, value in headers if name.lower() == b"content-type"]
+    found = values_of(headers, b"content-type")
     return found[0].partition(b";")[0].strip().lower() if len(found) == 1 else b""
 
 
