@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
@@ -23,6 +23,7 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.room import Connections
 from gateway.proxy.sockets import address_of, bound, cannot_listen
 from gateway.proxy.tunnel import LAST_WORDS_SECONDS
+from gateway.tasks import Tasks
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
@@ -210,7 +211,7 @@ def _end_unfinished() -> None:
 
 
 def stop_signals(
-    reload: Callable[[], Awaitable[object]],
+    reload: Callable[[], Coroutine[Any, Any, object]],
     ends_by: EndsBy = lambda _: None,
     *,
     delay: float = 0.0,
@@ -222,7 +223,7 @@ def stop_signals(
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     wished = -math.inf
-    reloads: set[asyncio.Future[object]] = set()
+    reloads = Tasks()
 
     def stop() -> None:
         nonlocal wished
@@ -241,14 +242,9 @@ def stop_signals(
             ends_by(AT_ONCE_SECONDS)
             raise SystemExit(1)
 
-    def reload_now() -> None:
-        task = asyncio.ensure_future(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, reload_now)
+    loop.add_signal_handler(signal.SIGHUP, lambda: reloads.begin(reload()))
     return stopped
 
 

@@ -39,7 +39,7 @@ def _say_why(task: "asyncio.Task[None]") -> None:
         log.error("background_task_ended", task=name, error=type(problem).__name__)
 
 
-async def end(*tasks: "asyncio.Task[None]") -> None:
+async def end(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel them until they have ended: redis-py loses a cancellation that comes at the wrong
     moment (as asyncio.wait_for does), and a loop that lost its only one would go on for good."""
     left = set(tasks)
@@ -53,10 +53,10 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
                 task.exception()
 
 
-class Tasks(set["asyncio.Task[None]"]):
+class Tasks(set["asyncio.Task[Any]"]):
     """Work under way, each until it ends: nobody else keeps hold of it."""
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self.add(task)
         task.add_done_callback(self.discard)

@@ -1,6 +1,5 @@
 """Send an admitted request to its agent and stream the answer back."""
 
-import asyncio
 from collections.abc import Sequence
 
 from gateway.domain.credentials import parse_id
@@ -29,6 +28,7 @@ from gateway.proxy.upstream.pool import UpstreamPool
 from gateway.proxy.upstream.waiting import Wait, Waiting
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.telemetry.traffic import Traffic
+from gateway.tasks import Tasks, end
 
 UPSTREAM_FAILED = frozenset(
     {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}
@@ -54,7 +54,7 @@ class Forwarder:
         self._balance = balance
         self.inflight = inflight
         self._open_streams = traffic.open_streams
-        self._reading_on: set[asyncio.Task[None]] = set()
+        self._reading_on = Tasks()
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Answer `exchange` with the agent's answer.
@@ -200,16 +200,12 @@ class Forwarder:
         if not (left and call.sent_whole and metering.open and call.connection.usable):
             metering.settle()
             return False
-        task = asyncio.create_task(metering.read_on(call.connection))
-        self._reading_on.add(task)
-        task.add_done_callback(self._reading_on.discard)
+        self._reading_on.begin(metering.read_on(call.connection))
         return True
 
     async def close(self) -> None:
         """No longer read what callers have left."""
-        for task in self._reading_on:
-            task.cancel()
-        await asyncio.gather(*self._reading_on, return_exceptions=True)
+        await end(*self._reading_on)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:

@@ -13,7 +13,7 @@ from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
-from gateway.tasks import background, take_threads
+from gateway.tasks import background, end, take_threads
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
@@ -98,9 +98,7 @@ class Supervisor:
         for slot in self._slots:
             self._tasks.add(background(slot.keep()))
         await self._stopped.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _reload(self) -> None:
         self._crew.reload()

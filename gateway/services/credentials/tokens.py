@@ -17,6 +17,7 @@ from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.log import log
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.usable import is_token_url
+from gateway.tasks import end
 
 ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 256 * 1024
@@ -106,10 +107,7 @@ class Tokens:
         return True
 
     async def close(self) -> None:
-        running = [task for _, task in self._fetches.values()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end(*(task for _, task in self._fetches.values()))
 
     def _living(self, name: CredentialId, version: Version) -> _Token | None:
         token = self._tokens.get((name, version.number))

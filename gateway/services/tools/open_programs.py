@@ -1,6 +1,5 @@
 """The programs of tools that a gateway runs, for as long as it runs."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from gateway.services.tools.command_tools import CommandTools
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.program_vet import ProgramVet
 from gateway.services.tools.stdio_pool import StdioPool
-from gateway.tasks import end
+from gateway.tasks import background, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ async def open_programs(
     launcher = Launcher(settings)
     places = ToolPlaces(settings.most)
     pool = StdioPool(launcher, places, time.monotonic, is_known)
-    watch = asyncio.create_task(pool.watch())
+    watch = background(pool.watch())
     try:
         vet = ProgramVet(settings, launcher)
         yield Programs(pool, CommandTools(launcher, places), launcher, vet)
