@@ -48,9 +48,14 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             task.cancel()
         done, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
         for task in done:
-            if not task.cancelled():
-                # What it ended with was of interest while it ran.
-                task.exception()
+            # What it ended with was of interest while it ran.
+            unheard(task)
+
+
+def unheard(done: "asyncio.Future[Any]") -> None:
+    """Whatever became of it is of no interest to anybody, and no mistake then."""
+    if not done.cancelled():
+        done.exception()
 
 
 class Tasks(set["asyncio.Task[Any]"]):

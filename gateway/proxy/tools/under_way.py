@@ -8,6 +8,7 @@ from typing import Any
 from gateway.domain.errors import Denied
 from gateway.protocol.mcp import rpc
 from gateway.proxy.tools.transport import Message, ToolCall
+from gateway.tasks import unheard
 
 # No code of JSON-RPC's own: a caller that took its call back reads no answer.
 _TAKEN_BACK = 499
@@ -75,7 +76,7 @@ async def stop(step: asyncio.Future[Any]) -> None:
     """Cancel `step` and wait for its end. It is not awaited itself: that it was cancelled could
     not be told from a cancellation of whoever waits."""
     step.cancel()
-    step.add_done_callback(lambda done: done.cancelled() or done.exception())
+    step.add_done_callback(unheard)
     await asyncio.wait({step})
 
 

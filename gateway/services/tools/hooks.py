@@ -17,6 +17,7 @@ from gateway.domain.policies.tools import Hooks
 from gateway.hooks import Answer, Call, Refused
 from gateway.log import log
 from gateway.protocol import strict_json
+from gateway.tasks import unheard
 
 
 def find(name: str) -> Any:
@@ -76,7 +77,7 @@ async def _run(name: str, seconds: float, *given: Call | Answer) -> Any:
     # As a task of its own: else its cancellations are taken for the request's, and the other way
     # round, and one that it swallows is waited for.
     work = asyncio.create_task(_result(name, given))
-    work.add_done_callback(lambda done: done.cancelled() or done.exception())
+    work.add_done_callback(unheard)
     try:
         await asyncio.wait({work}, timeout=seconds)
         if not work.done():

@@ -22,7 +22,7 @@ from gateway.domain.errors import StoreError
 from gateway.log import log
 from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
-from gateway.tasks import background, end
+from gateway.tasks import background, end, unheard
 
 # A server that is restarted, or a proxy that closes what is idle, is back within it.
 PATIENCE = 0.25
@@ -82,7 +82,7 @@ class Multiplexer:
     def call_asking(self, command: bytes) -> asyncio.Future[Any]:
         """As `call`, to a node of a cluster that is still being given the key's slot."""
         # Two commands of one turn stay side by side on the connection.
-        self.call(ASKING).add_done_callback(_retrieved)
+        self.call(ASKING).add_done_callback(unheard)
         return self.call(command)
 
     async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
@@ -94,7 +94,7 @@ class Multiplexer:
 
     def post(self, command: bytes, key_id: str) -> None:
         """Send a command whose reply is of no interest to anybody."""
-        self.call(command).add_done_callback(_retrieved)
+        self.call(command).add_done_callback(unheard)
 
     async def ping(self) -> None:
         """StoreError unless the node answers in time."""
@@ -191,9 +191,3 @@ class Multiplexer:
                     line.send(command, future, deadline)
             await lost.wait()
         log.warning("store_connection_lost")
-
-
-def _retrieved(future: "asyncio.Future[object]") -> None:
-    """Whatever became of it is of no interest to anybody."""
-    if not future.cancelled():
-        future.exception()
