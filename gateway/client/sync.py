@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
+from gateway.domain.backoff import pause_after
 from gateway.domain.credentials import Credential, CredentialId
 
 JITTER = 0.2
@@ -205,7 +206,7 @@ class Sync:
         """Until the next check, of which `spent` seconds are over."""
         cadence = self._cadence()
         if self._failures:
-            cadence = min(cadence, FIRST_RETRY * 2.0 ** min(self._failures - 1, 20))
+            cadence = pause_after(self._failures, FIRST_RETRY, cadence)
         return max(0.0, self._draw(1 - JITTER, 1 + JITTER) * cadence - spent)
 
     def _cadence(self) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.domain.backoff import pause_after
 from gateway.domain.policies.snapshot import Upstream
 
 FAILURES_TO_EJECT = 3
@@ -31,10 +32,9 @@ class Health:
         """Three failures in a row leave it out for 5 s. Then one is enough to leave it out
         again, twice as long each time, up to a minute."""
         self.failures += 1
-        over = self.failures - FAILURES_TO_EJECT
-        if over >= 0:
-            seconds = min(LONGEST_EJECTION, FIRST_EJECTION * 2 ** min(over, 10))
-            self.out_until = now + seconds
+        if self.failures >= FAILURES_TO_EJECT:
+            ejections = self.failures - FAILURES_TO_EJECT + 1
+            self.out_until = now + pause_after(ejections, FIRST_EJECTION, LONGEST_EJECTION)
 
 
 class Balance:
