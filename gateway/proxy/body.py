@@ -19,6 +19,21 @@ class Body(Protocol):
     async def readany(self) -> bytes: ...
 
 
+class BodyOver:
+    """Stands in for the reader `_inner` of a body, and gives something else of it."""
+
+    _inner: Body
+
+    def is_eof(self) -> bool:
+        return self._inner.is_eof()
+
+    def exception(self) -> BaseException | None:
+        return self._inner.exception()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._inner.set_exception(error)
+
+
 class WholeBody:
     """Stands in for the reader of a body that is here."""
 

@@ -7,7 +7,7 @@ from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
-from gateway.proxy.body import Body, WholeBody
+from gateway.proxy.body import Body, BodyOver, WholeBody
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Dress, Outgoing
 from gateway.services.credentials.inject import Injected
@@ -96,9 +96,8 @@ def opener(head: AnswerHead) -> Inflater | None:
     return found
 
 
-class ScrubbedBody:
-    """Stands in for the reader of a body: what it gives has no secret in it, nor one that was put
-    into another call meanwhile."""
+class ScrubbedBody(BodyOver):
+    """What it gives has no secret in it, nor one that was put into another call meanwhile."""
 
     def __init__(
         self,
@@ -107,46 +106,37 @@ class ScrubbedBody:
         known: Patterns,
         inflater: Inflater | None,
     ) -> None:
-        self._payload = payload
+        self._inner = payload
         self._injected = injected
         self._scrubber = Scrubber(known)
         self._inflater = inflater
         self._ended = False
         self._read: bytes | None = None
 
-    def is_eof(self) -> bool:
-        return self._payload.is_eof()
-
     def at_eof(self) -> bool:
         return self._ended and not self._read
 
-    def exception(self) -> BaseException | None:
-        return self._payload.exception()
-
-    def set_exception(self, error: BaseException) -> None:
-        self._payload.set_exception(error)
-
     def whole(self) -> int | None:
         """The length of all of it, where it is all there."""
-        if self._inflater is not None or not self._payload.is_eof():
+        if self._inflater is not None or not self._inner.is_eof():
             return None
         self._ended = True
-        self._read = self._scrubber.patterns.replaced(self._payload.read_nowait(-1))
+        self._read = self._scrubber.patterns.replaced(self._inner.read_nowait(-1))
         return len(self._read)
 
-    def read_nowait(self, most: int) -> bytes:
+    def read_nowait(self, most: int, /) -> bytes:
         """What is there, without waiting."""
         if self._read is not None:
             read, self._read = self._read, b""
             return read
-        return self._shown(self._opened(self._payload.read_nowait(most)))
+        return self._shown(self._opened(self._inner.read_nowait(most)))
 
     async def readany(self) -> bytes:
         """The next piece; empty at the end, CutError where it is cut."""
         while not self._ended:
             text = self._opened(b"")
             if not text:
-                piece = await self._payload.readany()
+                piece = await self._inner.readany()
                 if not piece:
                     return self._end()
                 text = self._opened(piece)

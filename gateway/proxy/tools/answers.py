@@ -12,7 +12,7 @@ from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongE
 from gateway.protocol.http.inflate import Inflater
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
-from gateway.proxy.body import Body
+from gateway.proxy.body import Body, BodyOver
 from gateway.proxy.large import Holding
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.task_ids import seal_tasks
@@ -120,8 +120,8 @@ async def as_event(
     return Event(data, rest).encode()
 
 
-class EventsBody:
-    """Stands in for the reader of an event stream: what it gives was looked at."""
+class EventsBody(BodyOver):
+    """What it gives of an event stream was looked at."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class EventsBody:
         task: ToolTask,
         sessions: ToolSessions,
     ) -> None:
-        self._payload = payload
+        self._inner = payload
         self._inflater = inflater
         self._task = task
         self._sessions = sessions
@@ -148,13 +148,10 @@ class EventsBody:
     def at_eof(self) -> bool:
         return self._ended
 
-    def exception(self) -> BaseException | None:
-        return self._payload.exception()
-
     def set_exception(self, error: BaseException, /) -> None:
         """End it now, whatever has come and was not looked at yet."""
         self._cut = error
-        self._payload.set_exception(error)
+        super().set_exception(error)
 
     def read_nowait(self, most: int, /) -> bytes:
         """Nothing: what is there has to be looked at first."""
@@ -171,7 +168,7 @@ class EventsBody:
                 return b"".join(shown)
             text = next(self._texts, None)
             if text is None:
-                piece = await self._payload.readany()
+                piece = await self._inner.readany()
                 self._ended = not piece
                 if self._ended and self._inflater is not None and not self._inflater.whole:
                     raise CutError("The compressed answer was cut.")
