@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import AnswerHead
+from gateway.protocol.http.header_names import DRAFT_LIMITS, PLAIN_LIMITS
 from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
 from gateway.proxy.body import Body, BodyOver, WholeBody
@@ -12,8 +13,6 @@ from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Dress, Outgoing
 from gateway.services.credentials.inject import Injected
 
-_LIMITS = frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"})
-_DRAFT_LIMITS = frozenset({b"ratelimit", b"ratelimit-policy"})
 # Clouds say 403 of a key that does not sign.
 _REFUSALS, _SIGNED_REFUSALS = (401,), (401, 403)
 _CODING = b"content-encoding"
@@ -73,11 +72,11 @@ def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
     """What its caller is told of limits, beside what the service says of its own."""
     if not (head.limited and outgoing.limited):
         return outgoing
-    head.headers = [h for h in head.headers if h[0].lower() not in _DRAFT_LIMITS]
-    if not any(name.lower() in _LIMITS for name, _ in head.headers):
+    head.headers = [h for h in head.headers if h[0].lower() not in DRAFT_LIMITS]
+    if not any(name.lower() in PLAIN_LIMITS for name, _ in head.headers):
         return outgoing
     lines = outgoing.own.splitlines(keepends=True)
-    own = b"".join(line for line in lines if line.partition(b":")[0].lower() not in _LIMITS)
+    own = b"".join(line for line in lines if line.partition(b":")[0].lower() not in PLAIN_LIMITS)
     return replace(outgoing, own=own)
 
 

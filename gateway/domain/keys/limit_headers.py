@@ -17,15 +17,10 @@ _WIDTHS = {
     Window.HOUR: 3600,
     Window.DAY: DAY_SECONDS,
 }
-_NAMES = (
-    "RateLimit-Policy",
-    "RateLimit",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-)
-_LINES = "".join(f"{name}: %s\r\n" for name in _NAMES[:2]) + "".join(
-    f"{name}: %%d\r\n" for name in _NAMES[2:]
+DRAFT_NAMES = ("RateLimit-Policy", "RateLimit")
+PLAIN_NAMES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+_LINES = "".join(f"{name}: %s\r\n" for name in DRAFT_NAMES) + "".join(
+    f"{name}: %%d\r\n" for name in PLAIN_NAMES
 )
 
 

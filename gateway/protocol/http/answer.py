@@ -11,20 +11,10 @@ from http import HTTPStatus
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.framing import MOST_DIGITS
-from gateway.protocol.http.header_names import HOP_BY_HOP
+from gateway.protocol.http.header_names import DRAFT_LIMITS, HOP_BY_HOP, PLAIN_LIMITS
 from gateway.protocol.http.request import NO_CONTROLS, VALUE_OF, Header
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-_LIMIT_HEADERS = frozenset(
-    {
-        b"ratelimit",
-        b"ratelimit-policy",
-        b"x-ratelimit-limit",
-        b"x-ratelimit-remaining",
-        b"x-ratelimit-reset",
-    }
-)
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {
@@ -131,7 +121,7 @@ _PASSED = _Fate.PASSED
 _OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed", b"nel", b"report-to"}
 _OURS = {b"x-request-id", b"request-id"}
 _FATES = dict.fromkeys(HOP_BY_HOP | _OURS | _OF_THE_ORIGIN, _Fate.DROPPED)
-_FATES |= dict.fromkeys(_LIMIT_HEADERS, _Fate.LIMITS)
+_FATES |= dict.fromkeys(DRAFT_LIMITS | PLAIN_LIMITS, _Fate.LIMITS)
 _FATES |= {
     b"content-length": _Fate.LENGTH,
     b"transfer-encoding": _Fate.CODING,

@@ -3,6 +3,8 @@
 from enum import Enum, auto
 from functools import lru_cache
 
+from gateway.domain.keys.limit_headers import DRAFT_NAMES, PLAIN_NAMES
+
 # RFC 9110 section 7.6.1, and what older software sends; meaningful for one hop only.
 HOP_BY_HOP = frozenset(
     {
@@ -77,6 +79,10 @@ SPOOFABLE = frozenset(
 DROPPED_PREFIXES = (b"x-gateway-", b"x-forwarded-")
 IDENTITY = frozenset({b"x-user-id", b"x-request-id", b"request-id", b"traceparent", b"tracestate"})
 
+# Of rate limits: those that are about to be standard, and those that everybody knows.
+DRAFT_LIMITS, PLAIN_LIMITS = (
+    frozenset(name.lower().encode() for name in names) for names in (DRAFT_NAMES, PLAIN_NAMES)
+)
 # What a browser says of the page it calls from; read, and passed on.
 PAGE = frozenset({b"origin", b"access-control-request-method"})
 
