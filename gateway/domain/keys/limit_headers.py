@@ -9,14 +9,9 @@ from operator import truediv
 
 from gateway.domain.keys.judgement import NamedLimit
 from gateway.domain.keys.limits import Concurrency, Rate, Tokens, Window
+from gateway.domain.units import SECONDS
 
 DAY_SECONDS = 86400
-_WIDTHS = {
-    Window.SECOND: 1,
-    Window.MINUTE: 60,
-    Window.HOUR: 3600,
-    Window.DAY: DAY_SECONDS,
-}
 DRAFT_NAMES = ("RateLimit-Policy", "RateLimit")
 PLAIN_NAMES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _LINES = "".join(f"{name}: %s\r\n" for name in DRAFT_NAMES) + "".join(
@@ -87,4 +82,4 @@ def _width(named: NamedLimit) -> str:
         raise TypeError("it is in no header")
     if isinstance(limit, Rate):
         return str(math.ceil(named.burst * limit.per / limit.count))
-    return "%d" if limit.window is Window.MONTH else str(_WIDTHS[limit.window])
+    return "%d" if limit.window is Window.MONTH else str(SECONDS[limit.window])
