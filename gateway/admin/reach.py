@@ -14,12 +14,11 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.reach import Reachable, places_of, reach
 from gateway.domain.keys.scopes import parse_all
 from gateway.domain.keys.views import State, view
+from gateway.domain.units import DAY
 from gateway.domain.usage import Counts
 from gateway.services.credentials.uses import Use, Uses
 from gateway.services.keys.find import one
 from gateway.services.telemetry.usage import reached
-
-DAY = 86_400
 
 
 class ReachShape(BaseModel):
@@ -53,6 +52,10 @@ class CredentialReach(BaseModel):
 
 class DaysQuery(Shape):
     days: Annotated[int, Field(ge=1, le=35)] = 7
+
+    def since(self, now: float) -> float:
+        """Today counts as one of them."""
+        return now - (self.days - 1) * DAY
 
 
 class ContainBody(Shape):
@@ -89,7 +92,8 @@ async def contain_credential(backend: Backend, call: Call) -> Told:
 async def _of_key(
     backend: Backend, call: Call, outcome: str = "looked at", *, gone: bool = False
 ) -> ReachShape:
-    key_id, since = call.parts["id"], _since(backend, call)
+    asked: DaysQuery = call.query
+    key_id, since = call.parts["id"], asked.since(backend.clock())
     counted, problem = await _counted(backend, key_id, since)
     used = await backend.look_back.uses(since, key_id=key_id)
     hindrance, may = ("the key is deleted", ()) if gone else await _may(backend, call)
@@ -128,7 +132,8 @@ async def _counted(backend: Backend, key_id: str, since: float) -> tuple[dict[st
 async def _of_credential(
     backend: Backend, call: Call, credential: UsedCredential
 ) -> CredentialReach:
-    since = _since(backend, call)
+    asked: DaysQuery = call.query
+    since = asked.since(backend.clock())
     used = await backend.look_back.uses(since, credential=credential.name)
     return CredentialReach(
         credential=credential,
@@ -137,11 +142,6 @@ async def _of_credential(
         whole=used.whole,
         problem=used.problem,
     )
-
-
-def _since(backend: Backend, call: Call) -> float:
-    asked: DaysQuery = call.query
-    return backend.clock() - (asked.days - 1) * DAY
 
 
 def _said(problem: str, used: Uses) -> str:

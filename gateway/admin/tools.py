@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
-from gateway.admin.reach import DAY, DaysQuery
+from gateway.admin.reach import DaysQuery
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import MissingError
@@ -79,7 +79,7 @@ class UsersQuery(Shape):
 async def list_tools(backend: Backend, call: Call) -> Told:
     asked: DaysQuery = call.query
     now = backend.clock()
-    since = now - (asked.days - 1) * DAY
+    since = asked.since(now)
     counted = await totals(backend.usage, By.AGENT, Step.DAY, since, now)
     reflected = await backend.look_back.reflections(since)
     running = backend.programs.servers.running()

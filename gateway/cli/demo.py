@@ -25,6 +25,7 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.plans import DEFAULT_PLAN
 from gateway.domain.policies.snapshot import Policies, Upstream
 from gateway.domain.settings import LISTEN, Address, Settings, StoreSettings
+from gateway.domain.units import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,6 @@ _DEFAULT = click.core.ParameterSource.DEFAULT
 AGENTS = ("echo", "chat")
 # Where the demo's policies have them.
 AGENT_PORTS = (9101, 9102)
-DAY_SECONDS = 86400
 DRAIN_SECONDS = 2.0
 # In an installed gateway; a clone has them in policies/.
 OWN_POLICIES = Path(__file__).parents[1] / "demo" / "policies"
@@ -172,7 +172,7 @@ async def _make_keys(settings: Settings, policies: Policies) -> "tuple[Key, Key]
 
     async with open_store(settings.store) as client:
         keys = KeyStore(client, settings.store.prefix)
-        ends = await keys.now() + DAY_SECONDS
+        ends = await keys.now() + DAY
         fields = KeyFields(
             consumer="demo",
             scopes=tuple(f"agents/{name}" for name in AGENTS),

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.domain.keys.record import is_user_id
+from gateway.domain.units import DAY
 
 LONGEST_VALUE = 65_536
 MOST_FIELDS = 64
 # Of an expiry that comes, people are told from so long before.
-WARN_SECONDS = 14 * 86_400
+WARN_SECONDS = 14 * DAY
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,62}", re.ASCII)
 _FIELD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)

@@ -3,7 +3,8 @@
 import re
 from fractions import Fraction
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DAY = 86_400
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _BYTES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -17,7 +18,7 @@ def duration(text: str) -> float:
     if match is None:
         raise ValueError(f"{text[:40]!r} is not a duration such as 500ms, 30s, 10m, 24h or 30d")
     number, unit = match.groups()
-    factor = {"ms": Fraction(1, 1000), "w": Fraction(7 * 86400)}.get(unit) or SECONDS[unit]
+    factor = {"ms": Fraction(1, 1000), "w": Fraction(7 * DAY)}.get(unit) or SECONDS[unit]
     return float(Fraction(number) * factor)
 
 

@@ -13,6 +13,7 @@ from redis.client import NEVER_DECODE
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import KeyRecord, field_names
+from gateway.domain.units import DAY
 from gateway.store.commands import command, value_or_none, value_or_told
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
@@ -25,7 +26,7 @@ from gateway.store.key_answers import (
 
 BATCH = 500
 # The admission script has the same number.
-LAST_USE_SECONDS = 400 * 86_400
+LAST_USE_SECONDS = 400 * DAY
 
 
 @dataclass(frozen=True, slots=True)

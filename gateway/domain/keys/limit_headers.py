@@ -9,9 +9,8 @@ from operator import truediv
 
 from gateway.domain.keys.judgement import NamedLimit
 from gateway.domain.keys.limits import Concurrency, Rate, Tokens, Window
-from gateway.domain.units import SECONDS
+from gateway.domain.units import DAY, SECONDS
 
-DAY_SECONDS = 86400
 DRAFT_NAMES = ("RateLimit-Policy", "RateLimit")
 PLAIN_NAMES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _LINES = "".join(f"{name}: %s\r\n" for name in DRAFT_NAMES) + "".join(
@@ -55,8 +54,8 @@ class LimitFields:
         today = datetime.fromtimestamp(now, UTC)
         days = monthrange(today.year, today.month)[1]
         first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        self._until = first.timestamp() + days * DAY_SECONDS
-        policy = self.policy % ((days * DAY_SECONDS,) * self.months)
+        self._until = first.timestamp() + days * DAY
+        policy = self.policy % ((days * DAY,) * self.months)
         self._template = (_LINES % (policy.replace("%", "%%"), self.state)).encode("ascii")
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from gateway.crypto.certificates import validity
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.snapshot import Policies
+from gateway.domain.units import DAY
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.private_files import private_file
 
-DAY_SECONDS = 86_400
 SOON_DAYS = 30
 
 
@@ -38,7 +38,7 @@ def _found(cert: str, key: str, what: str, now: float) -> Iterator[Finding]:
         told = f"{what} cannot be used: {problem}. Give a certificate and its key in PEM."
         yield Finding("tls", Level.WRONG, told)
         return
-    days = int(abs(ends - now) // DAY_SECONDS)
+    days = int(abs(ends - now) // DAY)
     if now >= ends:
         told = f"{what}, {cert}, expired {days} days ago: renew it; it is taken without a restart."
         yield Finding("tls", Level.WRONG, told)

@@ -18,10 +18,11 @@ from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
 from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time, words
+from gateway.domain.units import DAY
 from gateway.services.keys.audited import Keys
 from gateway.store.keys import NewSecret, SecretVerdict
 
-LONGEST_GRACE = 365 * 86400
+LONGEST_GRACE = 365 * DAY
 ATTEMPTS = 8
 
 REFUSALS = MappingProxyType(
