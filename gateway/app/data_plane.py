@@ -82,7 +82,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             gatekeeper=base.gatekeeper,
             injector=injector,
             services=services,
-            programs=ToolPrograms(program_transports(programs), forwarder, sessions),
+            programs=ToolPrograms(program_transports(programs), forwarder),
             sessions=sessions,
             tell=Reflections(queue, base.traffic).tell,
             large=large,

@@ -1,24 +1,24 @@
 """Tools that are programs on this machine, served over HTTP: the gateway is the MCP endpoint."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.policies.tools import Transport
 from gateway.protocol.http.answer import AnswerHead
-from gateway.protocol.http.request import Header
+from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.tools.answers import EVENTS, JSON, as_event
 from gateway.proxy.tools.task import ToolTask
-from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
+from gateway.proxy.tools.tool_call import ToolCall
+from gateway.proxy.tools.transports import CommandPrograms, StdioTools
 from gateway.proxy.tools.under_way import stop
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
-from gateway.services.tools.sessions import ToolSessions
 
 # Whatever stands between the gateway and a caller gives up on longer silences.
 PING_SECONDS = 15.0
@@ -33,13 +33,11 @@ class ToolPrograms:
 
     def __init__(
         self,
-        transports: Mapping[Transport, ToolTransport],
+        transports: Mapping[Transport, StdioTools | CommandPrograms],
         forwarder: Forwarder,
-        sessions: ToolSessions,
     ) -> None:
         self._transports = transports
         self._forwarder = forwarder
-        self._sessions = sessions
 
     async def serve(
         self, exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Injected
@@ -49,72 +47,40 @@ class ToolPrograms:
         transport = self._transports.get(tools.transport) if tools is not None else None
         if transport is None:
             raise Denied(Code.UPSTREAM_UNREACHABLE, "This gateway runs no programs as tools.")
-        call = _call(exchange, outgoing, task, injected)
-        if outgoing.head.method == "DELETE":
-            if not await transport.end(call):
-                # Without sessions there is neither an end nor a stream of the program's own.
-                raise not_allowed(("POST",))
-            body = ProgramBody(_nothing(), task)
-            await self._forwarder.answer(exchange, outgoing, _empty(204), body)
-        elif outgoing.head.method == "GET":
-            listened = await transport.listen(call)
-            if listened is None:
-                raise not_allowed(("POST",))
-            await self._stream(exchange, outgoing, ProgramBody(listened, task))
-        else:
-            await self._answer(exchange, outgoing, task, await transport.ask(call))
-
-    async def _answer(
-        self, exchange: Exchange, outgoing: Outgoing, task: ToolTask, answer: ToolAnswer
-    ) -> None:
-        """As JSON where there is nothing but the response, else as events."""
-        fields = await self._session_fields(task, answer)
-        body = ProgramBody(answer.messages, task)
+        if outgoing.head.method != "POST":
+            # Without sessions there is neither an end of one nor a stream of the program's own.
+            raise not_allowed(("POST",))
+        messages = await transport.ask(_call(exchange, outgoing, task, injected))
+        body = ProgramBody(messages, task)
         try:
-            asked = task.asked.rpc
-            patience = outgoing.agent.timeouts.first_byte + _GRACE_SECONDS
-            # A key that is lost while nothing is said yet ends the call too.
-            with self._forwarder.inflight.stream(outgoing.standing(), body.refuse):
-                first = await body.next_message(patience)
-            if first is None or asked is None or not asked.is_request:
-                if asked is not None and asked.is_request:
-                    raise Denied(Code.UPSTREAM_PROTOCOL, "The program gave no answer.")
-                await self._forwarder.answer(exchange, outgoing, _empty(202, fields), body)
-            elif task.is_response(first):
-                text = await task.shown(first)
-                body.begin(text, whole=True)
-                head = _head(JSON, len(text), fields)
-                await self._forwarder.answer(exchange, outgoing, head, body)
-            else:
-                body.begin(await as_event(first, task))
-                await self._stream(exchange, outgoing, body, fields)
-        finally:
-            await body.close()
-
-    async def _stream(
-        self,
-        exchange: Exchange,
-        outgoing: Outgoing,
-        body: "ProgramBody",
-        fields: tuple[Header, ...] = (),
-    ) -> None:
-        try:
-            head = _head(EVENTS, None, fields)
+            head = await self._begin(outgoing, task, body)
             await self._forwarder.answer(exchange, outgoing, head, body)
         finally:
             await body.close()
 
-    async def _session_fields(self, task: ToolTask, answer: ToolAnswer) -> tuple[Header, ...]:
-        if not answer.session:
-            return ()
-        sealed = await self._sessions.seal(answer.session, task.owner)
-        return ((b"Mcp-Session-Id", sealed.encode("ascii")),)
+    async def _begin(self, outgoing: Outgoing, task: ToolTask, body: "ProgramBody") -> AnswerHead:
+        """As JSON where there is nothing but the response, else as events."""
+        asked = task.asked.rpc
+        patience = outgoing.agent.timeouts.first_byte + _GRACE_SECONDS
+        # A key that is lost while nothing is said yet ends the call too.
+        with self._forwarder.inflight.stream(outgoing.standing(), body.refuse):
+            first = await body.next_message(patience)
+        if asked is None or not asked.is_request:
+            return AnswerHead(202, [], content_length=0, bodiless=True)
+        if first is None:
+            raise Denied(Code.UPSTREAM_PROTOCOL, "The program gave no answer.")
+        if task.is_response(first):
+            text = await task.shown(first)
+            body.begin(text, whole=True)
+            return _head(JSON, len(text))
+        body.begin(await as_event(first, task))
+        return _head(EVENTS, None)
 
 
 class ProgramBody:
     """Stands in for the reader of a body: what a program says, as events."""
 
-    def __init__(self, messages: AsyncIterator[Message], task: ToolTask) -> None:
+    def __init__(self, messages: AsyncGenerator[Message, None], task: ToolTask) -> None:
         self._messages = messages
         self._task = task
         self._begun = b""
@@ -186,12 +152,10 @@ class ProgramBody:
         if self._next is not None:
             await stop(self._next)
             self._next = None
-        aclose = getattr(self._messages, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        await self._messages.aclose()
 
 
-async def _next(messages: AsyncIterator[Message]) -> Message | None:
+async def _next(messages: AsyncGenerator[Message, None]) -> Message | None:
     return await anext(messages, None)
 
 
@@ -204,7 +168,6 @@ def _call(exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Inje
         outgoing.passage.key_id,
         task.user,
         task.asked.version,
-        task.asked.session,
         values.env,
         injected.secrets,
         values.uses,
@@ -213,16 +176,5 @@ def _call(exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Inje
     )
 
 
-async def _nothing() -> AsyncIterator[Message]:
-    messages: tuple[Message, ...] = ()
-    for message in messages:
-        yield message
-
-
-def _head(kind: bytes, length: int | None, fields: tuple[Header, ...]) -> AnswerHead:
-    headers = [*fields, _NO_CACHE, (b"Content-Type", kind)]
-    return AnswerHead(200, headers, content_length=length)
-
-
-def _empty(status: int, fields: tuple[Header, ...] = ()) -> AnswerHead:
-    return AnswerHead(status, [*fields], content_length=0, bodiless=True)
+def _head(kind: bytes, length: int | None) -> AnswerHead:
+    return AnswerHead(200, [_NO_CACHE, (b"Content-Type", kind)], content_length=length)

@@ -1,32 +1,29 @@
 """The transports `stdio` and `command`: tools that are programs on this machine."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
 from gateway.protocol.mcp.message import STATELESS, agreed
+from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.mcp.rpc_ids import CANCELLED
-from gateway.proxy.tools.transport import Message, ToolAnswer, ToolCall, ToolTransport
+from gateway.proxy.tools.tool_call import ToolCall
 from gateway.proxy.tools.under_way import UnderWay
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.open_programs import Programs
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 
+if TYPE_CHECKING:
+    # MCP's own package takes a second and 40 MB, and is an extra.
+    from gateway.services.tools.command_server import CommandServer
+
 # What a server says unasked, or when something changes, reaches nobody here: there is no session.
 _UNSERVED = ("listChanged", "subscribe")
 
 
-class Answers(Protocol):
-    """What answers requests about commands, as `services/tools/command_server.py` does."""
-
-    async def answer(
-        self, request: Message, version: str, run: Any, *, stateless: bool
-    ) -> dict[str, Any]: ...
-
-
-# Makes one: imported where it is needed.
-Opens = Callable[[str, tuple[CommandTool, ...]], Answers]
+# Makes what answers requests about commands: imported where it is needed.
+Opens = Callable[[str, tuple[CommandTool, ...]], "CommandServer"]
 
 
 class _Programs:
@@ -34,12 +31,6 @@ class _Programs:
 
     def __init__(self) -> None:
         self._under_way = UnderWay()
-
-    async def listen(self, call: ToolCall) -> AsyncIterator[Message] | None:
-        return None
-
-    async def end(self, call: ToolCall) -> bool:
-        return False
 
     def _is_taken(self, call: ToolCall) -> bool:
         """Whether nothing is owed: a notification, or a response to what was never asked."""
@@ -55,18 +46,18 @@ class StdioTools(_Programs):
         super().__init__()
         self._pool = pool
 
-    async def ask(self, call: ToolCall) -> ToolAnswer:
+    async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
         if self._is_taken(call):
-            return ToolAnswer(_nothing())
+            return _nothing()
         agent, tools = call.server, _tools(call)
         stateless = call.version == STATELESS
         seat = Seat(agent.name, call.key_id, call.user, stateless)
         wanted = Wanted(tools, dict(call.env), tuple(use.name for use in call.uses))
         server = await self._pool.server(seat, wanted, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
-            return ToolAnswer(_once(_greeted(call.message, server.greeting)))
+            return _once(_greeted(call.message, server.greeting))
         asked = server.ask(call.message, call.secrets, agent.timeouts)
-        return ToolAnswer(self._under_way.told(call, asked))
+        return self._under_way.told(call, asked)
 
 
 class CommandPrograms(_Programs):
@@ -76,12 +67,12 @@ class CommandPrograms(_Programs):
         super().__init__()
         self._commands = commands
         self._opens = opens
-        self._servers: dict[str, tuple[ToolServer, Answers]] = {}
+        self._servers: dict[str, tuple[ToolServer, CommandServer]] = {}
 
-    async def ask(self, call: ToolCall) -> ToolAnswer:
+    async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
         if self._is_taken(call):
-            return ToolAnswer(_nothing())
-        return ToolAnswer(self._under_way.told(call, self._answered(call)))
+            return _nothing()
+        return self._under_way.told(call, self._answered(call))
 
     async def _answered(self, call: ToolCall) -> AsyncGenerator[Message, None]:
         tools = _tools(call)
@@ -107,14 +98,14 @@ class CommandPrograms(_Programs):
         server = self._server(call.server.name, tools)
         yield await server.answer(call.message, call.version, run, stateless=stateless)
 
-    def _server(self, name: str, tools: ToolServer) -> Answers:
+    def _server(self, name: str, tools: ToolServer) -> "CommandServer":
         kept = self._servers.get(name)
         if kept is None or kept[0] is not tools:
             kept = self._servers[name] = (tools, self._opens(name, tools.tools))
         return kept[1]
 
 
-def program_transports(programs: Programs) -> Mapping[Transport, ToolTransport]:
+def program_transports(programs: Programs) -> Mapping[Transport, StdioTools | CommandPrograms]:
     """What reaches the programs of a gateway."""
     return {
         Transport.STDIO: StdioTools(programs.servers),
@@ -122,8 +113,7 @@ def program_transports(programs: Programs) -> Mapping[Transport, ToolTransport]:
     }
 
 
-def _command_server(name: str, tools: tuple[CommandTool, ...]) -> Answers:
-    # Imported late: MCP's own package takes a second and 40 MB, and is an extra.
+def _command_server(name: str, tools: tuple[CommandTool, ...]) -> "CommandServer":
     from gateway.services.tools.command_server import CommandServer
 
     return CommandServer(name, tools)

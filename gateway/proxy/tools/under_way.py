@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway.domain.errors import Denied
 from gateway.protocol.mcp import rpc
-from gateway.proxy.tools.transport import Message, ToolCall
+from gateway.protocol.mcp.rpc import Message
+from gateway.proxy.tools.tool_call import ToolCall
 from gateway.tasks import unheard
 
 # No code of JSON-RPC's own: a caller that took its call back reads no answer.

@@ -7,10 +7,10 @@ from typing import cast
 import pytest
 
 from gateway.domain.errors import Code, Denied
+from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.tools import programs
 from gateway.proxy.tools.programs import ProgramBody
 from gateway.proxy.tools.task import ToolTask
-from gateway.proxy.tools.transport import Message
 from gateway.proxy.upstream.connection import CutError
 
 

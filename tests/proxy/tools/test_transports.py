@@ -6,8 +6,9 @@ from typing import Any, cast
 from gateway.domain.audit.record import Named
 from gateway.domain.policies.snapshot import Agent, Timeouts
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
-from gateway.proxy.tools.transport import Message, ToolCall
+from gateway.proxy.tools.tool_call import ToolCall
 from gateway.proxy.tools.transports import CommandPrograms, StdioTools
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
@@ -62,13 +63,12 @@ def call(
 ) -> ToolCall:
     agent = Agent("fc", (), kind="tools", tools=tools, timeouts=Timeouts(1.0, 7.0, 3.0))
     message = {"jsonrpc": "2.0", "id": 9, "method": method, "params": params}
-    told = agent, message, "k1", "u1", version, "", (("NAME", "value"),)
+    told = agent, message, "k1", "u1", version, (("NAME", "value"),)
     return ToolCall(*told, Secrets(), (Named("a", 1),), "req_1", reflected.update)
 
 
 async def said(programs: CommandPrograms | StdioTools, one: ToolCall) -> list[Message]:
-    answer = await programs.ask(one)
-    return [message async for message in answer.messages]
+    return [message async for message in await programs.ask(one)]
 
 
 async def test_a_command_that_the_policies_have_changed_is_the_one_that_runs() -> None:

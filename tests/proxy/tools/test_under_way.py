@@ -10,8 +10,9 @@ import pytest
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Agent
+from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
-from gateway.proxy.tools.transport import Message, ToolCall
+from gateway.proxy.tools.tool_call import ToolCall
 from gateway.proxy.tools.under_way import UnderWay
 
 
@@ -20,7 +21,7 @@ def call(
 ) -> ToolCall:
     agent = Agent(server, (), kind="tools")
     unheard: set[bytes] = set()
-    told = agent, message, key_id, user, "", "", (), Secrets(), (), "req_1"
+    told = agent, message, key_id, user, "", (), Secrets(), (), "req_1"
     return ToolCall(*told, unheard.update)
 
 
