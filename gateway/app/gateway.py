@@ -1,7 +1,7 @@
 """Both planes behind their listeners."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,32 +14,20 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, data_url
 from gateway.proxy.admin_door import AdminDoor
 from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks
-from gateway.services.credentials.current import LiveCredentials
-from gateway.services.telemetry.traffic import Traffic
 from gateway.services.tools.open_programs import Programs
-from gateway.store.admission import Admission
-from gateway.store.keys import KeyStore
-from gateway.store.workers import WorkerStore
 from gateway.tasks import in_background
 from gateway.workers.handover import Handover
-from gateway.workers.worker import Worker
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Gateway:
-    """A gateway whose listeners are open. `policies`: the ones in force; `keys`: the records;
-    `credentials`: what agents need of others; `programs`: those that are tools; `workers`: the
-    heartbeats; `traffic`: the metrics."""
+    """A gateway whose listeners are open. `base`: what it stands on; `programs`: those that are
+    tools."""
 
     data: Listener
     admin: Listener
-    policies: Callable[[], Policies]
-    keys: KeyStore
-    credentials: LiveCredentials
+    base: Foundation
     programs: Programs
-    workers: WorkerStore
-    traffic: Traffic
-    worker: Worker | None = None
     draining: bool = False
 
     def announce_end(self) -> None:
@@ -70,7 +58,7 @@ async def open_gateway(
         return live.current
 
     async def readiness() -> tuple[str, ...]:
-        return await _missing(gateway, base.admission)
+        return await _missing(gateway)
 
     def url() -> str:
         return settings.url or data_url(gateway.data.address, tls=settings.tls is not None)
@@ -80,17 +68,7 @@ async def open_gateway(
         plane = await stack.enter_async_context(open_data_plane(base, readiness))
         door = await stack.enter_async_context(open_admin_door(base, plane, readiness, live, url))
         data, admin = _listeners(base, plane, door, stack)
-        gateway = Gateway(
-            data=data,
-            admin=admin,
-            policies=policies,
-            keys=base.keys,
-            credentials=base.credentials,
-            programs=plane.programs,
-            workers=base.workers,
-            traffic=base.traffic,
-            worker=base.worker,
-        )
+        gateway = Gateway(data, admin, base, plane.programs)
         for listener in (data, admin):
             await listener.start()
             stack.push_async_callback(listener.drain, 0.0)
@@ -131,12 +109,12 @@ def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | Non
     return certificate
 
 
-async def _missing(gateway: Gateway, admission: Admission) -> tuple[str, ...]:
+async def _missing(gateway: Gateway) -> tuple[str, ...]:
     """What keeps the gateway from serving, a word each."""
     if gateway.draining:
         return ("draining",)
     try:
-        await admission.ping()
+        await gateway.base.admission.ping()
     except StoreError:
         return ("store",)
-    return () if gateway.credentials.ready else ("credentials",)
+    return () if gateway.base.credentials.ready else ("credentials",)

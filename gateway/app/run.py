@@ -71,21 +71,21 @@ async def run_gateway(
             lambda: live.reload("SIGHUP"),
             ends_by,
             # A worker is told to go by its supervisor, who has waited, or stays with the others.
-            delay=settings.shutdown_delay if gateway.worker is None else 0.0,
+            delay=settings.shutdown_delay if gateway.base.worker is None else 0.0,
             announce_end=gateway.announce_end,
         )
-        live.after_swap = OrphanWatch(gateway.keys, stack)
-        live.tried = partial(_tried, gateway.traffic, keeping)
-        live.unread = gateway.traffic.policies_unread.set
+        live.after_swap = OrphanWatch(gateway.base.keys, stack)
+        live.tried = partial(_tried, gateway.base.traffic, keeping)
+        live.unread = gateway.base.traffic.policies_unread.set
         in_background(live.watch(), stack)
         if keeping is not None:
             in_background(keeping.keep_on(), stack)
         _beat(gateway, stack)
-        if gateway.worker is None:
+        if gateway.base.worker is None:
             log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
         else:
-            gateway.worker.listen(gateway.announce_end, stopped.set)
-            gateway.worker.ready()
+            gateway.base.worker.listen(gateway.announce_end, stopped.set)
+            gateway.base.worker.ready()
         if on_ready is not None:
             await on_ready(gateway, store)
         await stopped.wait()
@@ -94,7 +94,7 @@ async def run_gateway(
 
 
 async def _drain(gateway: Gateway, seconds: float) -> None:
-    who = {} if gateway.worker is None else {"worker": os.getpid()}
+    who = {} if gateway.base.worker is None else {"worker": os.getpid()}
     log.info("draining", seconds=seconds, **who)
     cut = await gateway.drain(seconds)
     log.info("stopped", connections_cut=cut, **who)
@@ -146,11 +146,11 @@ async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
     """
 
     async def vet(policies: Policies) -> tuple[Problem, ...]:
-        missing = await missing_credentials(gateway.credentials, policies)
+        missing = await missing_credentials(gateway.base.credentials, policies)
         return (*missing, *await gateway.programs.vet.problems(policies))
 
     problems = await gateway.programs.vet.problems(live.current)
-    missing = await missing_credentials(gateway.credentials, live.current)
+    missing = await missing_credentials(gateway.base.credentials, live.current)
     if lenient:
         for problem in missing:
             log.error("policy_problem", place=str(problem.place), message=problem.message)
@@ -196,6 +196,6 @@ async def _load(settings: Settings, adapt: Adapt, keeping: Keeping | None) -> Li
 def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
     """Tell that this process lives, until the stack is closed."""
     listen = str(gateway.data.address)
-    heartbeat = Heartbeat(gateway.workers, listen, lambda: gateway.policies().revision)
+    heartbeat = Heartbeat(gateway.base.workers, listen, lambda: gateway.base.policies().revision)
     stack.push_async_callback(heartbeat.end)
     in_background(heartbeat.beat(), stack)

@@ -142,7 +142,7 @@ async def _run(settings: Settings) -> None:
             return _with_upstreams(policies, ports)
 
         async def on_ready(gateway: Gateway, store: StoreSettings) -> None:
-            made = await _make_keys(replace(settings, store=store), gateway.policies())
+            made = await _make_keys(replace(settings, store=store), gateway.base.policies())
             addresses = gateway.data.address, gateway.admin.address
             embedded = settings.store.url is None
             click.echo(_explain(made, addresses, store, embedded=embedded))

@@ -338,7 +338,7 @@ async def test_a_file_that_came_while_the_credential_was_waited_for_is_spared_to
 ) -> None:
     file = tmp_path / "token"
     await pulling.vault.delete("openai_key", 1)
-    credentials = pulling.world.gateways[0].credentials
+    credentials = pulling.world.gateways[0].base.credentials
     await until(lambda: CredentialId("openai_key") not in credentials.known)
     arguments = ("--file", "openai_key=token", "--", "echo", "ran")
     async with running(pulling, tmp_path, *arguments) as run:

@@ -71,7 +71,7 @@ async def test_several_fields_are_asked_for_by_name(pulling: Pulling) -> None:
 
 
 def _type(pulling: Pulling) -> str:
-    return pulling.world.gateways[0].credentials.known[CredentialId("crm")].type
+    return pulling.world.gateways[0].base.credentials.known[CredentialId("crm")].type
 
 
 async def test_a_secret_shows_nowhere_by_itself(
@@ -109,7 +109,7 @@ async def test_a_key_that_may_not_is_told_so_at_once(pulling: Pulling) -> None:
 
 async def test_a_credential_that_is_not_there_holds_up_no_other(pulling: Pulling) -> None:
     await pulling.vault.delete("crm")
-    await until(lambda: CredentialId("crm") not in pulling.world.gateways[0].credentials.known)
+    await until(lambda: CredentialId("crm") not in pulling.world.gateways[0].base.credentials.known)
     async with pulling.credentials() as credentials:
         assert credentials["openai_key"].reveal() == "openai_key-1"
         with pytest.raises(UnavailableError, match="no credential 'crm'"):
@@ -132,7 +132,7 @@ def _has(credentials: Credentials, name: str) -> bool:
 async def test_values_serve_on_while_the_gateway_is_away(pulling: Pulling) -> None:
     await pulling.vault.write("crm", 2, max_stale=2)
     await until(
-        lambda: pulling.world.gateways[0].credentials.known[CredentialId("crm")].max_stale == 2
+        lambda: pulling.world.gateways[0].base.credentials.known[CredentialId("crm")].max_stale == 2
     )
     async with pulling.credentials(poll=0.5) as credentials:
         assert credentials["crm"].version == 2
@@ -287,7 +287,7 @@ async def test_what_the_gateway_no_longer_vouches_for_gets_stale_in_the_agent_to
 
 
 def _stale_after(pulling: Pulling) -> int | None:
-    return pulling.world.gateways[0].credentials.known[CredentialId("crm")].max_stale
+    return pulling.world.gateways[0].base.credentials.known[CredentialId("crm")].max_stale
 
 
 async def test_a_program_that_is_interrupted_on_entry_ends() -> None:

@@ -50,7 +50,7 @@ async def asked(session: aiohttp.ClientSession, url: str, query: str) -> list[di
 
 async def test_every_panel_shows_what_a_gateway_tells(world: World, prometheus: str) -> None:
     key = await world.issue()
-    world.gateways[0].traffic.policies_tried(taken=True)
+    world.gateways[0].base.traffic.policies_tried(taken=True)
     session = world.session
     async with asyncio.timeout(PATIENCE):
         while not await asked(session, prometheus, "rate(gateway_store_seconds_count[1m]) > 0"):

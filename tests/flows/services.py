@@ -85,7 +85,7 @@ async def seen(world: World, name: str, version: int = 1) -> None:
     """Until the gateway has this version in memory."""
     async with asyncio.timeout(10):
         while True:
-            known = world.gateways[0].credentials.known
+            known = world.gateways[0].base.credentials.known
             found = next((one for i, one in known.items() if str(i) == name), None)
             if found is not None and found.current.number >= version:
                 return

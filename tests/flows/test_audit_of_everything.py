@@ -122,7 +122,7 @@ async def hide(world: World, name: str) -> None:
     value = Version(1, {"value": "never-to-be-seen-by-anyone"})
     await Vault(world.client).write(name, type="canary", current=value)
     ends = time.monotonic() + 15
-    while not world.gateways[0].credentials.is_decoy(parse_id(name)):
+    while not world.gateways[0].base.credentials.is_decoy(parse_id(name)):
         assert time.monotonic() < ends
         await asyncio.sleep(0.02)
 

@@ -268,7 +268,7 @@ async def test_a_decoy_in_place_of_its_credential_is_told_of_whoever_answers(
 ) -> None:
     await Vault(world.client).write("gold_key", type="canary", current=Version(1, {"value": "no"}))
     async with asyncio.timeout(15):
-        while not world.gateways[0].credentials.is_decoy(CredentialId("gold_key")):
+        while not world.gateways[0].base.credentials.is_decoy(CredentialId("gold_key")):
             await asyncio.sleep(0.02)
     policy = POLICY.format(one=one.url, two=two.url).replace("openai_key", "gold_key")
     put(world, policy.replace("qwen_key", other))

@@ -225,7 +225,7 @@ async def test_a_stream_of_a_model_that_stood_in_needs_no_credential_of_the_one_
         live.session.post(url, headers=headers, json={"model": "own"}) as answer,
     ):
         await vault.delete("user/u1/crm")
-        while parse_id("user/u1/crm") in live.gateways[0].credentials.known:
+        while parse_id("user/u1/crm") in live.gateways[0].base.credentials.known:
             await asyncio.sleep(0.05)
         # Cut, it would not last so long.
         with suppress(TimeoutError):

@@ -209,7 +209,9 @@ class TestLongPoll:
             path = f"{BOTH}&since={answer.json['revision']}"
 
     async def _next(self, world: World) -> int:
-        return 1 + max(one.current.number for one in world.gateways[0].credentials.known.values())
+        return 1 + max(
+            one.current.number for one in world.gateways[0].base.credentials.known.values()
+        )
 
     async def test_it_ends_after_the_time_that_was_asked_for(
         self, world: World, vault: Vault

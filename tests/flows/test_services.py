@@ -452,7 +452,7 @@ async def test_what_cannot_be_sent_whole_is_not_sent(world: World, there: Backen
 async def test_a_policy_cannot_mean_a_whole_credential_of_another_type(
     world: World, vault: Vault
 ) -> None:
-    credentials = world.gateways[0].credentials
+    credentials = world.gateways[0].base.credentials
     assert credentials.problem_of(Reference("crm"), SENT_WHOLE) == ""
     await keep(world, vault, "keys", "ak_sk", access_key_id="i", access_key_secret="s")
     problem = "a credential of type ak_sk cannot be sent as a whole"

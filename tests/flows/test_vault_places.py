@@ -44,7 +44,7 @@ async def whole_life(store: StoreSettings, folder: Path) -> str:
             await run("rewrap")
             await run("list", "--json")
             await run("delete", "db", "--yes")
-            await until(lambda: CredentialId("db") not in world.gateways[0].credentials.known)
+            await until(lambda: CredentialId("db") not in world.gateways[0].base.credentials.known)
     return "".join(said)
 
 
@@ -84,8 +84,8 @@ async def test_under_the_rights_of_the_shipped_file(guarded: Guarded, tmp_path: 
         open_store(gateway) as client,
         new_world(gateway, client, vault=VaultSettings(None, (MASTER,), 0.1)) as world,
     ):
-        await until(lambda: world.gateways[0].credentials.ready)
-        known = world.gateways[0].credentials.known
+        await until(lambda: world.gateways[0].base.credentials.ready)
+        known = world.gateways[0].base.credentials.known
         assert [str(name) for name in known] == ["crm"]
         assert known[CredentialId("crm")].current.number == 2
     assert await guarded.refusals() == []
