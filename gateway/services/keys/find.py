@@ -11,6 +11,8 @@ from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import KeyView, State, view
 from gateway.store.key_reader import BATCH, KeyReader
 
+NO_KEY = "There is no key {id}: see 'gateway keys list'."
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
@@ -127,4 +129,4 @@ async def one(keys: KeyReader, key_id: str) -> KeyRecord:
 
 
 def no_key(key_id: str) -> MissingError:
-    return MissingError(f"There is no key {key_id}: see 'gateway keys list'.")
+    return MissingError(NO_KEY.format(id=key_id))

@@ -20,6 +20,7 @@ from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, co
 from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time, words
 from gateway.domain.units import DAY
 from gateway.services.keys.audited import Keys
+from gateway.services.keys.find import NO_KEY, one
 from gateway.store.keys import NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * DAY
@@ -32,7 +33,7 @@ REFUSALS = MappingProxyType(
         "changed": "Key {id} was changed after this idempotency key was first used: look at it "
         "with 'gateway keys show {id}' and choose another idempotency key.",
         "gone": "Key {id}, made with this idempotency key, was deleted since: choose another one.",
-        "missing": "There is no key {id}: see 'gateway keys list'.",
+        "missing": NO_KEY,
         "no_secret": "The record of {id} has no hash, so there is no secret to rotate: delete it "
         "with 'gateway keys delete {id}' and create a new key.",
     }
@@ -109,9 +110,7 @@ class Issuer:
         """
         if grace > LONGEST_GRACE:
             raise UsageError("A grace is at most 365d: the old secret has to end.")
-        record = await self._keys.get(key_id)
-        if record is None:
-            raise OperationError(REFUSALS["missing"].format(id=key_id))
+        record = await one(self._keys, key_id)
         key, secret = await self._new_secret(
             _env(record), key_id, _marker(idempotency_key), _digest("rotate")
         )

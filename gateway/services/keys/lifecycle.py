@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.domain.errors import ChangedError, MissingError, StoreError, UsageError
+from gateway.domain.errors import ChangedError, StoreError, UsageError
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.domain.policies.plans import Plan
 from gateway.services.keys.audited import Keys
+from gateway.services.keys.find import NO_KEY, no_key
 from gateway.store.keys import ChangeVerdict
 
 WAIT_MS = 500
@@ -16,7 +17,7 @@ WAIT_MS = 500
 _VERBS = MappingProxyType({REVOKED: "revoked", DISABLED: "disabled", ACTIVE: "enabled"})
 _REFUSALS = MappingProxyType(
     {
-        "missing": "There is no key {id}: see 'gateway keys list'.",
+        "missing": NO_KEY,
         "revoked": "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and "
         "makes it active again.",
         "canary": "Key {id} is a decoy and stays one: 'gateway keys delete {id}' removes it.",
@@ -116,7 +117,7 @@ async def update(
     _check_unchanged(await keys.update(key_id, values, expected))
     record, revision = await keys.revised(key_id)
     if record is None:
-        raise MissingError(_REFUSALS["missing"].format(id=key_id))
+        raise no_key(key_id)
     return record, revision
 
 
@@ -126,7 +127,7 @@ async def delete(keys: Keys, key_id: str, expected: str = "") -> KeyChange:
     _check_unchanged(verdict)
     if verdict == "done":
         return KeyChange(key_id, "deleted")
-    return KeyChange(key_id, "refused", _REFUSALS["missing"].format(id=key_id))
+    return KeyChange(key_id, "refused", str(no_key(key_id)))
 
 
 def _check_unchanged(verdict: ChangeVerdict) -> None:
