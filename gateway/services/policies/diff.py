@@ -52,19 +52,15 @@ async def diff(before: Policies, after: Policies, keys: KeyReader | None) -> Pol
     """What changes from `before` to `after`; `keys` None: there are none to look at. StoreError."""
     # Routes are tried against each other, and callers of agents may be on this event loop.
     comparison = await asyncio.to_thread(Comparison, before, after)
-    changed = await changed_keys(keys, comparison) if keys is not None else None
+    changed = await tally(living(keys), comparison) if keys is not None else None
     strangers = comparison.strangers()
     groups = changed.groups if changed else ()
     loses = strangers.loses or any(group.change.loses for group in groups)
     return PolicyDiff(loses, comparison.structure, strangers, changed)
 
 
-async def changed_keys(keys: KeyReader, comparison: Comparison) -> KeysChanged:
-    """Every living key, one batch at a time; what is alike is judged once. StoreError."""
-    return await tally(living(keys), comparison)
-
-
 async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> KeysChanged:
+    """What is alike is judged once."""
     known: OrderedDict[Kind, KeyChange] = OrderedDict()
     groups: dict[tuple[str, str, KeyChange], Group] = {}
     looked_at = 0

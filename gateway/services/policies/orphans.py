@@ -1,7 +1,6 @@
 """Living keys that a set of policies would leave without their plan or their agent."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from gateway.domain.keys.judgement import refused_by
@@ -27,13 +26,9 @@ class Orphans:
 
 async def orphans(keys: KeyReader, policies: Policies) -> Orphans:
     """What living keys need and `policies` do not have."""
-    return await _counted(living(keys), policies)
-
-
-async def _counted(living: AsyncIterator[KeyRecord], policies: Policies) -> Orphans:
     refused: Counter[str] = Counter()
     reach: Counter[str] = Counter()
-    async for record in living:
+    async for record in living(keys):
         if reason := refused_by(record, policies.plans):
             refused[reason] += 1
         for agent in _agents_of(record) - policies.agents.keys():
