@@ -1,4 +1,4 @@
-"""How people write times, sizes and amounts per time: `30d`, `10MB`, `5/s`."""
+"""How people write times, sizes, amounts per time and numbers: `30d`, `10MB`, `5/s`, `2 keys`."""
 
 import re
 from fractions import Fraction
@@ -34,6 +34,11 @@ def size(text: str) -> int:
     if match is None or factor is None:
         raise ValueError(f"{text[:40]!r} is not a size such as 1000, 512KB, 10MB or 1GiB")
     return int(match.group(1)) * factor
+
+
+def counted(number: int, what: str) -> str:
+    """`1 key`, `2 keys`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def count(text: str) -> int:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gateway.domain.units import counted
+
 # Beyond so many a core they only wait for each other.
 _OF_USE_A_CORE = 4
 # Allowed on any machine: what is of no use need not do harm.
@@ -29,8 +31,7 @@ def crowding(workers: int, cores: int) -> str:
     """Why so many are too many for a machine of `cores`, and what to do; empty: they are not."""
     if workers <= _OF_USE_A_CORE * cores:
         return ""
-    shared = "1 core" if cores == 1 else f"{cores} cores"
     return (
-        f"{workers} workers on {shared} wait for each other, and each takes some 100 MB: lower "
-        "--workers (GATEWAY_WORKERS) to one or two a core."
+        f"{workers} workers on {counted(cores, 'core')} wait for each other, and each takes some "
+        "100 MB: lower --workers (GATEWAY_WORKERS) to one or two a core."
     )

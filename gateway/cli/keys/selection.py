@@ -9,6 +9,7 @@ import click
 from gateway.cli.keys.options import KEY_ID, confirm
 from gateway.cli.options import add_options
 from gateway.domain.errors import UsageError
+from gateway.domain.units import counted
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of
 from gateway.services.keys.find import one
@@ -50,7 +51,6 @@ async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]
         return [(await one(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
     ids = [key.id for key in await all_of(keys, selection.consumer, act)]
     if ids and not selection.dry_run:
-        plural = "key" if len(ids) == 1 else "keys"
-        asked = f"{act.capitalize()} {len(ids)} {plural} of {selection.consumer}?"
+        asked = f"{act.capitalize()} {counted(len(ids), 'key')} of {selection.consumer}?"
         confirm(asked, yes=selection.yes)
     return ids

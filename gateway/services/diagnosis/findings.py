@@ -30,10 +30,6 @@ class Finding:
         return self.level is Level.WRONG
 
 
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def some(names: Collection[str]) -> str:
     """The first of them, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from gateway.domain.units import counted
 from gateway.domain.workers import WorkerRecord
-from gateway.services.diagnosis.findings import Finding, Level, counted, some
+from gateway.services.diagnosis.findings import Finding, Level, some
 
 
 def workers_found(workers: list[WorkerRecord]) -> Iterator[Finding]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.domain.policies.snapshot import Policies
+from gateway.domain.units import counted
 from gateway.protocol.policy.read import Loaded
-from gateway.services.diagnosis.findings import Finding, Level, counted
+from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.policies.orphans import Orphans
 
 

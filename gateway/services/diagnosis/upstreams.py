@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from gateway.domain.policies.snapshot import Policies, Upstream
-from gateway.services.diagnosis.findings import Finding, Level, counted, some
+from gateway.domain.units import counted
+from gateway.services.diagnosis.findings import Finding, Level, some
 
 AT_ONCE = 16
 ALL_SECONDS = 30.0

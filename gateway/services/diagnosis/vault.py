@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from gateway.domain.units import counted
 from gateway.services.credentials.vault import CredentialView, State
-from gateway.services.diagnosis.findings import Finding, Level, counted, some
+from gateway.services.diagnosis.findings import Finding, Level, some
 
 _ADVICE = (
     (

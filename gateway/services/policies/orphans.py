@@ -7,6 +7,7 @@ from gateway.domain.keys.judgement import refused_by
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import ANY, parse_all
 from gateway.domain.policies.snapshot import Policies
+from gateway.domain.units import counted
 from gateway.services.keys.living import living
 from gateway.store.key_reader import KeyReader
 
@@ -33,16 +34,13 @@ async def orphans(keys: KeyReader, policies: Policies) -> Orphans:
             refused[reason] += 1
         for agent in _agents_of(record) - policies.agents.keys():
             reach[f"agent {agent} is gone"] += 1
-    return Orphans(
-        tuple(f"{what}: {_keys(n)} would be refused" for what, n in sorted(refused.items())),
-        tuple(f"{what}: {_keys(n)} could not reach it" for what, n in sorted(reach.items())),
-    )
+    return Orphans(_told(refused, "would be refused"), _told(reach, "could not reach it"))
+
+
+def _told(counts: Counter[str], end: str) -> tuple[str, ...]:
+    return tuple(f"{what}: {counted(n, 'key')} {end}" for what, n in sorted(counts.items()))
 
 
 def _agents_of(record: KeyRecord) -> set[str]:
     scopes = parse_all(record.scopes).scopes
     return {scope.name for scope in scopes if scope.kind == "agents" and scope.name != ANY}
-
-
-def _keys(count: int) -> str:
-    return "1 key" if count == 1 else f"{count} keys"
