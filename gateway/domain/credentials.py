@@ -135,7 +135,7 @@ def check_fields(type_name: str, fields: Mapping[str, str]) -> None:
             raise ValueError(f"the field {name!r} is longer than {LONGEST_VALUE} bytes")
         if any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError(f"the field {name!r} is not UTF-8 text")
-        if type_name in _IN_HEADERS and not _fits_header(value):
+        if type_name in _IN_HEADERS and not fits_header(value):
             raise ValueError(
                 f"the field {name!r} cannot be sent in a header: it holds a line break, another "
                 "control character or something beyond Latin-1"
@@ -155,7 +155,8 @@ def _check_names(kind: CredentialType, fields: Mapping[str, str]) -> None:
         raise ValueError(f"a credential of type {kind.name} has the fields {spelled}{more}")
 
 
-def _fits_header(value: str) -> bool:
+def fits_header(value: str) -> bool:
+    """Whether it stays within its line, and is spelled in Latin-1."""
     return all(c == "\t" or (" " <= c <= "\xff" and c != "\x7f") for c in value)
 
 

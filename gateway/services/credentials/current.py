@@ -76,7 +76,7 @@ class LiveCredentials:
         try:
             await self._sync.freshen(ids)
         except UnavailableError as problem:
-            raise _unavailable(problem) from None
+            raise unavailable(problem) from None
 
     async def try_freshen(self, ids: tuple[CredentialId, ...]) -> None:
         """The same, for whoever can do without those that cannot be had."""
@@ -106,9 +106,9 @@ class LiveCredentials:
         try:
             found = self._sync.get(name)
         except UnavailableError as problem:
-            raise _unavailable(problem) from None
+            raise unavailable(problem) from None
         if _is_decoy(found):
-            denied = _unavailable(UnavailableError(f"There is no credential '{name}'."))
+            denied = unavailable(f"There is no credential '{name}'.")
             denied.decoy = str(name)
             raise denied
         return found
@@ -162,6 +162,7 @@ def _is_decoy(credential: Credential) -> bool:
     return TYPES[credential.type].decoy
 
 
-def _unavailable(problem: UnavailableError) -> Denied:
-    log.warning("credential_unavailable", reason=str(problem))
+def unavailable(reason: object) -> Denied:
+    """The refusal; why, is for the log alone."""
+    log.warning("credential_unavailable", reason=str(reason))
     return Denied(Code.CREDENTIAL_UNAVAILABLE)

@@ -13,18 +13,16 @@ import aiohttp
 
 from gateway.crypto.signing import OURS
 from gateway.domain.audit.record import Named
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
-from gateway.domain.errors import Code, Denied
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, fits_header
 from gateway.domain.policies.references import Reference, Template
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject
 from gateway.domain.policies.snapshot import Agent
-from gateway.log import log
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secrets
 from gateway.services.audit.writing import Audit
-from gateway.services.credentials.current import LiveCredentials, id_of
+from gateway.services.credentials.current import LiveCredentials, id_of, unavailable
 from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
 from gateway.services.credentials.looked_for import Found, looked_for
 from gateway.services.credentials.tokens import Tokens
@@ -272,7 +270,7 @@ def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
     """What signs: of a type that takes any field, perhaps."""
     fields = version.fields
     if not fields.keys() >= set(SIGNING_FIELDS):
-        raise _unusable(f"Credential '{credential.id}' has not what signs: it is no ak_sk.")
+        raise unavailable(f"Credential '{credential.id}' has not what signs: it is no ak_sk.")
     for name in ("access_key_id", "security_token"):
         _header(name, fields.get(name, ""))
     return fields
@@ -281,10 +279,10 @@ def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
 def _as_its_type_says(credential: Credential, version: Version) -> list[tuple[str, str]]:
     fields = version.fields
     if credential.type not in SENT_WHOLE:
-        raise _unusable(f"Credential '{credential.id}' cannot be sent as a whole.")
+        raise unavailable(f"Credential '{credential.id}' cannot be sent as a whole.")
     if credential.type == "headers":
         if any(is_between(name) for name in fields):
-            raise _unusable(f"Credential '{credential.id}' has a header that is not its to set.")
+            raise unavailable(f"Credential '{credential.id}' has a header that is not its to set.")
         return list(fields.items())
     if credential.type == "basic":
         pair = f"{fields['username']}:{fields['password']}".encode()
@@ -299,20 +297,17 @@ def _text(template: Template, found: Found) -> str:
 def _value(reference: Reference, credential: Credential, version: Version) -> str:
     if TYPES[credential.type].pull_only:
         # Nobody knows a user's own before the user comes.
-        raise _unusable(f"Credential '{credential.id}' is pulled by agents, and put into no call.")
+        raise unavailable(
+            f"Credential '{credential.id}' is pulled by agents, and put into no call."
+        )
     value = version.fields.get(reference.field or credential.main)
     if value is None:
-        raise _unusable(f"Credential '{credential.id}' has no value for {reference}.")
+        raise unavailable(f"Credential '{credential.id}' has no value for {reference}.")
     return value
 
 
 def _header(name: str, text: str) -> bytes:
     """What would end the line ends the header, so it is sent to nobody."""
-    if any(c != "\t" and not (" " <= c <= "\xff" and c != "\x7f") for c in text):
-        raise _unusable(f"What is meant for the header {name!r} cannot be sent in one.")
+    if not fits_header(text):
+        raise unavailable(f"What is meant for the header {name!r} cannot be sent in one.")
     return text.strip(" \t").encode("latin-1")
-
-
-def _unusable(reason: str) -> Denied:
-    log.warning("credential_unavailable", reason=reason)
-    return Denied(Code.CREDENTIAL_UNAVAILABLE)
