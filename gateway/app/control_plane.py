@@ -13,7 +13,6 @@ from gateway.admin.routes import powers_at
 from gateway.app.data_plane import DataPlane
 from gateway.app.foundation import Foundation
 from gateway.crypto.audit_key import audit_keys
-from gateway.crypto.draw import draw
 from gateway.crypto.envelope import MasterKeys
 from gateway.crypto.tags import Peppers
 from gateway.protocol.http.reply import Reply, Streamed
@@ -90,7 +89,7 @@ def _backend(
         look_back=LookBack(audit_store, retention),
         credentials=base.credentials,
         vault_for=base.vault_for,
-        links=Links(LinkStore(client, prefix), draw),
+        links=Links(LinkStore(client, prefix)),
         url=url,
         usage=UsageStore(client, prefix),
         workers=WorkerStore(client, prefix),

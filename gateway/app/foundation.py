@@ -9,7 +9,6 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import Argon2Pool
-from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
@@ -97,7 +96,7 @@ async def open_foundation(
             usage=usage,
             audit=audit,
             vault_for=await stack.enter_async_context(users_vault(settings, client, audit)),
-            links=Links(LinkStore(client, prefix), draw),
+            links=Links(LinkStore(client, prefix)),
             workers=WorkerStore(client, prefix),
             log_level=log_level,
             worker=worker,

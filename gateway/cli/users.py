@@ -11,7 +11,6 @@ from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.cli.own_place import own_place
-from gateway.crypto.draw import draw
 from gateway.domain.links import check_user, read_wanted
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
@@ -134,5 +133,5 @@ def unlink(
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:
     return with_acts(
         store,
-        lambda client, acts: work(Links(LinkStore(client, store.prefix), draw), acts),
+        lambda client, acts: work(Links(LinkStore(client, store.prefix)), acts),
     )

@@ -1,10 +1,22 @@
-"""Randomness for keys."""
+"""Randomness for keys, and for the tokens by which links and browsers are known."""
 
 import secrets
+from hashlib import sha256
 
 from gateway.domain.keys.key import ALPHABET
+
+TOKEN_LENGTH = 32
 
 
 def draw(length: int) -> str:
     """`length` base62 characters from the operating system's CSPRNG, each equally likely."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def is_token(text: str) -> bool:
+    return len(text) == TOKEN_LENGTH and text.isascii() and text.isalnum()
+
+
+def digest(text: str) -> str:
+    """What is kept of a token."""
+    return sha256(text.encode()).hexdigest()

@@ -1,7 +1,6 @@
 """Links by which users bring their credentials, and what they open."""
 
 from gateway.crypto.audit_key import audit_keys
-from gateway.crypto.draw import draw
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.keys.key import Key
 from gateway.domain.links import read_wanted
@@ -21,7 +20,7 @@ services:
 
 
 async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
-    links = Links(LinkStore(world.client, world.store.prefix), draw)
+    links = Links(LinkStore(world.client, world.store.prefix))
     audit = Audit(AuditStore(world.client), audit_keys(MasterKeys((MASTER,))))
     made = await links.make(user, read_wanted(wanted), Acts(audit, "operator:test"))
     await audit.close()

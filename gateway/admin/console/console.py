@@ -14,7 +14,6 @@ from gateway.admin.console.render import HEADERS, STATIC, page
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
 from gateway.admin.console.view import FIELD, Seen, filled
 from gateway.admin.routing import ApiError, Caller
-from gateway.crypto.draw import draw
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
 from gateway.domain.keys.key import contains_key, masked
 from gateway.protocol.connect_page import language
@@ -48,7 +47,7 @@ class _Visit:
 class Console:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._sessions = Sessions(backend, draw)
+        self._sessions = Sessions(backend)
 
     async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
         """None: it is for somebody else."""

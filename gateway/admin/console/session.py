@@ -4,10 +4,10 @@ is looked at with every request."""
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Caller
+from gateway.crypto.draw import TOKEN_LENGTH, digest, draw, is_token
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.judgement import dead
 from gateway.domain.keys.scopes import parse_all
@@ -16,7 +16,6 @@ from gateway.services.admission.passage import Identity
 from gateway.store.commands import command
 
 SESSION_SECONDS = 3600
-TOKEN_LENGTH = 32
 COOKIE = "gateway_console"
 
 
@@ -29,23 +28,20 @@ class Session:
 
 
 class Sessions:
-    """`draw(n)` gives n base62 characters from a CSPRNG."""
-
-    def __init__(self, backend: Backend, draw: Callable[[int], str]) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._draw = draw
 
     async def begin(self, identity: Identity) -> str:
         """The token of a new session, which lives as long as the secret that was proven."""
-        token = self._draw(TOKEN_LENGTH)
-        about = f"{identity.key_id} {_digest(identity.proven)}"
+        token = draw(TOKEN_LENGTH)
+        about = f"{identity.key_id} {digest(identity.proven)}"
         words = ("SET", self._name(token), about, "EX", SESSION_SECONDS)
         await command(self._backend.client, *words)
         return token
 
     async def get(self, token: str) -> Session | None:
         """None: it has ended, or its key has."""
-        if len(token) != TOKEN_LENGTH or not (token.isascii() and token.isalnum()):
+        if not is_token(token):
             return None
         found = await command(self._backend.client, "GET", self._name(token))
         if found is None:
@@ -55,11 +51,11 @@ class Sessions:
         record, now = await keys.get(key_id), await keys.now()
         if record is None or dead(record, now) is not None:
             return None
-        if all(_digest(one.phc) != proven for one in live_hashes(record, now)):
+        if all(digest(one.phc) != proven for one in live_hashes(record, now)):
             return None
         grants, still = parse_all(record.scopes), self._still(token)
         caller = Caller(record.id, record.told_consumer, grants, still)
-        return Session(caller, _digest(f"csrf {token}"))
+        return Session(caller, digest(f"csrf {token}"))
 
     def _still(self, token: str) -> Callable[[], Awaitable[Caller | None]]:
         async def still() -> Caller | None:
@@ -75,12 +71,8 @@ class Sessions:
         await command(self._backend.client, "DEL", self._name(token))
 
     def _name(self, token: str) -> str:
-        return f"{self._backend.prefix}session:{_digest(token)}"
+        return f"{self._backend.prefix}session:{digest(token)}"
 
 
 def is_csrf(session: Session, given: str) -> bool:
     return hmac.compare_digest(session.csrf.encode(), given.encode())
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()

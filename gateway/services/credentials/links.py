@@ -1,17 +1,15 @@
 """Users connect themselves: links are made by operators, and used once, by one browser."""
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import sha256
 
+from gateway.crypto.draw import TOKEN_LENGTH, digest, draw, is_token
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import CredentialId
 from gateway.domain.links import Link, Wanted
 from gateway.services.audit.acts import Acts
 from gateway.store.links import LinkStore
-
-TOKEN_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +40,15 @@ def by_user(names: Iterable[CredentialId], users: Iterable[str]) -> dict[str, li
 
 
 class Links:
-    """`draw(n)` gives n base62 characters from a CSPRNG."""
-
-    def __init__(self, store: LinkStore, draw: Callable[[int], str]) -> None:
+    def __init__(self, store: LinkStore) -> None:
         self._store = store
-        self._draw = draw
 
     async def make(self, user: str, wanted: tuple[Wanted, ...], acts: Acts) -> NewLink:
         link = Link(user, wanted)
         named = tuple(Named(str(link.id_of(one)), 0) for one in wanted)
         await acts.record("user.link", user=user, credentials=named)
-        token = self._draw(TOKEN_LENGTH)
-        return NewLink(token, user, wanted, await self._store.add(_digest(token), link, acts.actor))
+        token = draw(TOKEN_LENGTH)
+        return NewLink(token, user, wanted, await self._store.add(digest(token), link, acts.actor))
 
     async def end_all_of(self, user: str, acts: Acts) -> int:
         """How many links of this user were open."""
@@ -70,23 +65,15 @@ class Links:
     async def open(self, token: str, session: str) -> Link | None:
         """The link, for a browser that holds `session` (empty: none yet); None: there is none, it
         has ended, or it is another browser's."""
-        if not _is_token(token):
+        if not is_token(token):
             return None
-        link = await self._store.get(_digest(token))
+        link = await self._store.get(digest(token))
         if link is None or not link.session:
             return link
-        return link if session and hmac.compare_digest(link.session, _digest(session)) else None
+        return link if session and hmac.compare_digest(link.session, digest(session)) else None
 
     async def use(self, token: str, link: Link, session: str) -> str | None:
         """The session whose link it is from now on; None: it is another's already. It is a new one
         at first: what a browser comes with may have been planted there."""
-        session = session if link.session else self._draw(TOKEN_LENGTH)
-        return session if await self._store.use(_digest(token), _digest(session)) else None
-
-
-def _is_token(text: str) -> bool:
-    return len(text) == TOKEN_LENGTH and text.isascii() and text.isalnum()
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+        session = session if link.session else draw(TOKEN_LENGTH)
+        return session if await self._store.use(digest(token), digest(session)) else None
