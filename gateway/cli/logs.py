@@ -1,14 +1,15 @@
 """How the process logs: one event a line, on stderr, never a value that a caller sent."""
 
+import json
 import logging
 import sys
 from contextlib import suppress
 from typing import Any
 
+import orjson
 import structlog
 
 from gateway.cli.output import in_colour
-from gateway.protocol import json_line
 from gateway.services.telemetry.log_level import log_from
 
 FORMATS = ("auto", "json", "text")
@@ -53,4 +54,8 @@ class _Lines:
 
 
 def _dumps(event: Any, **_: Any) -> str:
-    return json_line.encode(event).decode()
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except TypeError:
+        # Records and paths are read with surrogateescape, which orjson takes for an error.
+        return json.dumps(event, default=str)

@@ -1,12 +1,12 @@
 """One request as a line of the access log: as JSON, or for people."""
 
+import json
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import unquote
 
 from gateway.domain.keys.key import KEY_PREFIX, masked
 from gateway.domain.traffic import Handled
-from gateway.protocol import json_line
 
 LONGEST_PATH = 256
 MOST_ENCODED = 8
@@ -62,7 +62,7 @@ def _quoted_path(path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
-    return json_line.escaped(text)
+    return json.dumps(text)
 
 
 def _shown(path: str) -> str:
