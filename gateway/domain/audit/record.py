@@ -106,6 +106,15 @@ def _said_again(
     return _json(begin)[:-1], _json(middle)[1:-1], _json({"user": user})[1:]
 
 
+def read(text: str) -> dict[str, Any] | None:
+    """The record that `text` is, whatever it says; None where it is none."""
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def digest(record: Mapping[str, Any], key: bytes) -> str:
     """The hash that a record has to carry: an HMAC over all else that is in it, in the order of
     the names."""

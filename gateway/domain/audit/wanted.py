@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from gateway.domain.audit.record import read
 
 # What a reader names, and the name that records have for it.
 FILTERS = {
@@ -30,11 +30,8 @@ def wanted_by(given: Mapping[str, str]) -> Wanted:
 
 def matching(text: str, wanted: Wanted) -> Record | None:
     """The record, if it is one and says all of that."""
-    try:
-        record = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(record, dict):
+    record = read(text)
+    if record is None:
         return None
     return record if all(_says(record, *one) for one in wanted.items()) else None
 

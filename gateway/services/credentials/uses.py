@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from gateway.domain.audit.record import read
 from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import StoreError
 from gateway.store.audit import AuditStore
@@ -69,7 +68,7 @@ class LookBack:
         def look(text: str) -> bool:
             # Most records are of something else, and this is dearer than the search.
             if (credential or key_id) in text:
-                _count(found, _read(text), credential, key_id)
+                _count(found, read(text) or {}, credential, key_id)
             return len(found) < MOST_USES
 
         whole, problem = await self._back_to(since, look)
@@ -79,7 +78,7 @@ class LookBack:
         counted: Counter[str] = Counter()
 
         def look(text: str) -> bool:
-            if REFLECTED in text and (record := _read(text)).get("event") == REFLECTED:
+            if REFLECTED in text and (record := read(text) or {}).get("event") == REFLECTED:
                 counted[str(record.get("agent"))] += 1
             return True
 
@@ -135,12 +134,3 @@ def _named(record: dict[str, Any]) -> list[tuple[str, int]]:
     dicts = [one for one in used if isinstance(one, dict)] if isinstance(used, list) else []
     pairs = [(one.get("name"), one.get("version")) for one in dicts]
     return [(n, v) for n, v in pairs if isinstance(n, str) and isinstance(v, int)]
-
-
-def _read(text: str) -> dict[str, Any]:
-    """Empty where it is no record."""
-    try:
-        record = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}
-    return record if isinstance(record, dict) else {}
