@@ -117,14 +117,18 @@ def _check_spelling(
         raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
 
 
+def response(rpc_id: RequestId, **said: Any) -> dict[str, Any]:
+    """To the request of this id: a `result`, or an `error`."""
+    return {"jsonrpc": "2.0", "id": rpc_id, **said}
+
+
 def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:
     """The answer for `denied`: the status of any refusal, as a JSON-RPC error, with the same object
     inside `data`. Own numbers are the status."""
     reply = plain_refusal(denied, request_id)
     if isinstance(denied, RpcDenied) and rpc_id is None:
         rpc_id = denied.rpc_id
-    error = rpc_error(denied, request_id)
-    body = strict_json.encode({"jsonrpc": "2.0", "id": rpc_id, "error": error})
+    body = strict_json.encode(response(rpc_id, error=rpc_error(denied, request_id)))
     return Reply(reply.status, reply.headers, body)
 
 

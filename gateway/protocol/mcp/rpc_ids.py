@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.protocol.mcp.rpc import Message
+from gateway.protocol.mcp.rpc import Message, response
 
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 CANCELLED = "notifications/cancelled"
@@ -110,9 +110,9 @@ def _key(own: Any) -> int | None:
 def _declined(request: Message) -> Message:
     """The answer to a request of the server's: nobody is there whom it could ask."""
     if request["method"] == "ping":
-        return {"jsonrpc": "2.0", "id": request["id"], "result": {}}
+        return response(request["id"], result={})
     error = {"code": METHOD_NOT_FOUND, "message": "This client takes no requests."}
-    return {"jsonrpc": "2.0", "id": request["id"], "error": error}
+    return response(request["id"], error=error)
 
 
 def cancelled(own: int, reason: str) -> Message:

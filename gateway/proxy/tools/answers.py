@@ -115,7 +115,7 @@ async def as_event(
         # The answer has begun, so that only its message can be withheld.
         task.withheld(denied)
         error = rpc.rpc_error(denied, task.request_id)
-        data = strict_json.encode({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+        data = strict_json.encode(rpc.response(message.get("id"), error=error))
     task.passes_on(response=task.is_response(message))
     return Event(data, rest).encode()
 

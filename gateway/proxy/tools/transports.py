@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
 from gateway.protocol.mcp.message import STATELESS, agreed
-from gateway.protocol.mcp.rpc import Message
+from gateway.protocol.mcp.rpc import Message, response
 from gateway.protocol.mcp.rpc_ids import CANCELLED
 from gateway.proxy.tools.tool_call import ToolCall
 from gateway.proxy.tools.under_way import UnderWay
@@ -137,7 +137,7 @@ def _greeted(request: Message, greeting: Mapping[str, Any]) -> Message:
         for name, value in (offered if isinstance(offered, dict) else {}).items()
     }
     result = {**greeting, "protocolVersion": version, "capabilities": capabilities}
-    return {"jsonrpc": "2.0", "id": request["id"], "result": result}
+    return response(request["id"], result=result)
 
 
 def _served(capability: Any) -> Any:

@@ -40,7 +40,7 @@ class UnderWay:
                 await asyncio.wait({step, waiting}, return_when=asyncio.FIRST_COMPLETED)
                 if not step.done():
                     told = {"code": _TAKEN_BACK, "message": "The call was taken back."}
-                    yield _response(call, told)
+                    yield rpc.response(call.message["id"], error=told)
                     return
                 message = step.result()
                 if message is None:
@@ -50,7 +50,8 @@ class UnderWay:
         except Denied as denied:
             if not begun:
                 raise
-            yield _response(call, rpc.rpc_error(denied, call.request_id))
+            error = rpc.rpc_error(denied, call.request_id)
+            yield rpc.response(call.message["id"], error=error)
         finally:
             self._forget(name, taken_back)
             waiting.cancel()
@@ -83,7 +84,3 @@ async def stop(step: asyncio.Future[Any]) -> None:
 
 def _name(call: ToolCall, request_id: Any) -> Name:
     return (call.server.name, call.key_id, call.user, repr(request_id))
-
-
-def _response(call: ToolCall, error: dict[str, Any]) -> Message:
-    return {"jsonrpc": "2.0", "id": call.message["id"], "error": error}

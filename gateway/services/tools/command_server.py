@@ -39,6 +39,7 @@ from referencing.exceptions import Unresolvable
 from gateway import __version__
 from gateway.domain.keys.key import masked
 from gateway.domain.policies.tools import CommandTool
+from gateway.protocol.mcp.rpc import response
 from gateway.services.tools.command_tools import Outcome
 
 LONGEST_REASON = 300
@@ -79,8 +80,8 @@ class CommandServer:
             )
         except (MCPError, ValidationError) as problem:
             error = modern_error_data(problem)
-            return _response(request, error=error.model_dump(mode="json", exclude_none=True))
-        return _response(request, result=result)
+            return response(request["id"], error=error.model_dump(mode="json", exclude_none=True))
+        return response(request["id"], result=result)
 
     async def _list(
         self, _: ServerRequestContext[Run], __: PaginatedRequestParams | None
@@ -125,10 +126,6 @@ def _connection(request: Mapping[str, Any], version: str, *, stateless: bool) ->
     return Connection.from_envelope(
         route.protocol_version, route.client_info, route.client_capabilities
     )
-
-
-def _response(request: Mapping[str, Any], **said: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": request["id"], **said}
 
 
 def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
