@@ -22,7 +22,7 @@ _ANY = 10**16
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Pulling:
     """`since` None: everything. `wait`: seconds for which an answer may be held back.
 
     `of_users`: some of the names are of users' own credentials.
@@ -34,7 +34,7 @@ class Asked:
     of_users: bool = False
 
 
-def read_pull(head: RequestHead) -> Asked:
+def read_pull(head: RequestHead) -> Pulling:
     """The question in `head`; Denied(bad_request) where it makes no sense."""
     asked = _parameters(head.target.query)
     names = tuple(dict.fromkeys(name for name in asked.get("names", "").split(",") if name))
@@ -45,7 +45,7 @@ def read_pull(head: RequestHead) -> Asked:
     shared = tuple(name for name in names if not name.startswith("user/"))
     if not all(is_credential_name(name) for name in shared):
         raise refused("A credential's name is 2 to 63 of the characters a-z 0-9 _.")
-    return Asked(shared, _since(asked, head), _wait(asked, head), len(shared) != len(names))
+    return Pulling(shared, _since(asked, head), _wait(asked, head), len(shared) != len(names))
 
 
 def _parameters(query: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import client_address
-from gateway.protocol.pull import CREDENTIALS_PATH, Asked, read_pull
+from gateway.protocol.pull import CREDENTIALS_PATH, Pulling, read_pull
 from gateway.proxy.exchange import Exchange
 from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import Located, locate_pull
@@ -62,7 +62,12 @@ class Pull:
             self._gatekeeper.give_back(passage)
 
     async def _pulled(
-        self, exchange: Exchange, asked: Asked, located: Located, passage: Passage, user: str | None
+        self,
+        exchange: Exchange,
+        asked: Pulling,
+        located: Located,
+        passage: Passage,
+        user: str | None,
     ) -> Pulled:
         ids = tuple(CredentialId(name) for name in asked.names)
         await self._credentials.try_freshen(ids)
@@ -111,7 +116,7 @@ def _event(exchange: Exchange, pulled: Pulled, user: str | None) -> AuditEvent:
     )
 
 
-def _reply(pulled: Pulled, asked: Asked) -> Reply:
+def _reply(pulled: Pulled, asked: Pulling) -> Reply:
     tag = f'"{pulled.revision}"'
     headers = (
         ("Cache-Control", "no-store"),

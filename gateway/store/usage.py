@@ -38,8 +38,6 @@ _NOT_NOW = (
     "TRYAGAIN",
 )
 
-Named = Mapping[str, Counts]
-
 
 @dataclass(frozen=True, slots=True)
 class NotAdded:
@@ -64,7 +62,7 @@ class UsageWriter:
         self._worker = worker
         self._prefix = prefix
 
-    async def add(self, counted: Mapping[Bucket, Named], number: int) -> NotAdded:
+    async def add(self, counted: Mapping[Bucket, Mapping[str, Counts]], number: int) -> NotAdded:
         """What could not be added, or may have been."""
         outcomes = await asyncio.gather(
             *(self._add(bucket, names, number) for bucket, names in counted.items())
@@ -75,7 +73,7 @@ class UsageWriter:
             tuple(bucket for bucket, outcome in told if outcome is _Outcome.LOST),
         )
 
-    async def _add(self, bucket: Bucket, names: Named, number: int) -> _Outcome:
+    async def _add(self, bucket: Bucket, names: Mapping[str, Counts], number: int) -> _Outcome:
         pairs: list[str] = []
         for name, counts in names.items():
             for what in COUNTED:

@@ -12,7 +12,7 @@ SIGNING_FIELDS = ("access_key_id", "access_key_secret")
 # Types that say by themselves how they are sent.
 SENT_WHOLE = ("api_key", "bearer", "basic", "headers", "oauth2")
 
-Named = tuple[tuple[str, Template], ...]
+Templates = tuple[tuple[str, Template], ...]
 
 
 class Scheme(StrEnum):
@@ -51,13 +51,13 @@ class Inject:
     `arguments` of a tool that is called, and the `env` of one that is a program.
     """
 
-    headers: Named = ()
-    query: Named = ()
-    body: Named = ()
+    headers: Templates = ()
+    query: Templates = ()
+    body: Templates = ()
     sign: Sign | None = None
     whole: Reference | None = None
-    arguments: Named = ()
-    env: Named = ()
+    arguments: Templates = ()
+    env: Templates = ()
 
     @property
     def references(self) -> tuple[Reference, ...]:

@@ -14,8 +14,7 @@ from gateway.protocol.http.target import Target, lax_path, route_path
 from gateway.protocol.mcp.message import METHODS, scope_of, server_name
 from gateway.protocol.mcp.rpc import Rpc
 from gateway.protocol.models.request import ModelPath
-from gateway.protocol.pull import CREDENTIALS_PATH
-from gateway.protocol.pull import Asked as Pulling
+from gateway.protocol.pull import CREDENTIALS_PATH, Pulling
 
 # A path is at most as long as a line may be, so this is some megabytes at worst.
 MAX_KNOWN = 1024

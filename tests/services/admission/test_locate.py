@@ -12,7 +12,7 @@ from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Agent, Policies, Upstream
 from gateway.protocol.http.request import read_head
 from gateway.protocol.models.request import read_path
-from gateway.protocol.pull import Asked, read_pull
+from gateway.protocol.pull import Pulling, read_pull
 from gateway.services.admission.locate import (
     MAX_KNOWN,
     Located,
@@ -122,7 +122,7 @@ def test_what_needs_other_scopes_is_another_place() -> None:
     assert len({one.place for one in found}) == len(found)
 
 
-def pull_of(query: str) -> Asked:
+def pull_of(query: str) -> Pulling:
     return read_pull(read_head("GET", f"/v1/credentials{query}".encode(), ()))
 
 
