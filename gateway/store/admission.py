@@ -11,6 +11,7 @@ from gateway.domain.facts import fact
 from gateway.domain.keys.judgement import NamedLimit
 from gateway.domain.keys.limits import Concurrency, Quota, Rate, Tokens
 from gateway.domain.keys.record import KeyRecord
+from gateway.store.commands import source
 from gateway.store.connections.line import ReplyError, pack
 
 _SCRIPT = files("gateway.store").joinpath("admit.lua").read_bytes()
@@ -37,7 +38,7 @@ _STALE, _ADMITTED, _EXCEEDED, _ADMITTED_BEYOND = 0, 1, 2, 3
 
 # The script has the same number; a worker that dies gives its places back after so long.
 LEASE_SECONDS = 30
-_RENEW = files("gateway.store").joinpath("scripts/renew.lua").read_text()
+_RENEW, _ = source("renew")
 
 # In place of a slot to touch: check every limit and charge none.
 CHARGE_NOTHING = "?"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from redis.asyncio import Redis
 
 from gateway.domain.audit.settings import Retention
-from gateway.store.commands import command
+from gateway.store.commands import command, redis_now
 from gateway.store.connections.failures import translated
 
 BATCH = 500
@@ -64,9 +64,7 @@ class AuditStore:
 
     async def gone_before(self, retention: Retention) -> float:
         """The instant before which records may have been trimmed, by Redis' clock as their ages."""
-        with translated():
-            seconds, _ = await self._client.time()
-        return retention.gone_before(await self.length(), int(seconds))
+        return retention.gone_before(await self.length(), await redis_now(self._client))
 
     async def newest(self) -> str:
         """The id of the newest entry; empty where there is none."""

@@ -20,16 +20,23 @@ async def command(client: Redis, *words: str | bytes | int, **options: bool) -> 
         return await client.execute_command(*words, **{NEVER_DECODE: True, **options})
 
 
+async def redis_now(client: Redis) -> int:
+    """Redis' own clock, in Unix seconds."""
+    with translated():
+        seconds, _ = await client.time()
+    return int(seconds)
+
+
 async def run(
     client: Redis, script: str, names: Sequence[str], arguments: Sequence[str | bytes]
 ) -> Any:
     """`scripts/<script>.lua` on these names, in one round trip where Redis knows it."""
-    source, digest = _source(script)
+    text, digest = source(script)
     rest = (str(len(names)), *names, *arguments)
     try:
         return await command(client, "EVALSHA", digest, *rest)
     except UnknownScriptError:
-        return await command(client, "EVAL", source, *rest)
+        return await command(client, "EVAL", text, *rest)
 
 
 def as_answer(answer: Any) -> Any:
@@ -57,6 +64,7 @@ def value_or_told(name: str, answer: Any) -> Any:
 
 
 @cache
-def _source(name: str) -> tuple[str, str]:
+def source(name: str) -> tuple[str, str]:
+    """`scripts/<name>.lua`, and its digest."""
     text = (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()

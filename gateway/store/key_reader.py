@@ -14,7 +14,7 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import KeyRecord, field_names
 from gateway.domain.units import DAY
-from gateway.store.commands import command, value_or_none, value_or_told
+from gateway.store.commands import command, redis_now, value_or_none, value_or_told
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
@@ -50,9 +50,7 @@ class KeyReader:
 
     async def now(self) -> int:
         """Redis' own clock, in Unix seconds."""
-        with translated():
-            seconds, _ = await self._client.time()
-        return int(seconds)
+        return await redis_now(self._client)
 
     async def get(self, key_id: str) -> KeyRecord | None:
         """The record as it is now, or None."""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,12 +14,12 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
-from gateway.store.commands import value_or_told
+from gateway.store.commands import source, value_or_told
 from gateway.store.connections.failures import translated
 from gateway.store.connections.line import ReplyError, pack
 from gateway.tasks import in_turns
 
-_ADD = files("gateway.store").joinpath("scripts/usage.lua").read_text()
+_ADD, _ = source("usage")
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)
 
 # A bucket may have thousands of names; ten with a hundred take the event loop some milliseconds.

@@ -13,8 +13,7 @@ from itertools import islice
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, parse_id
-from gateway.store.commands import command, run
-from gateway.store.connections.failures import translated
+from gateway.store.commands import command, redis_now, run
 
 BATCH = 500
 # The largest revision that a score holds exactly. What is larger somebody else has put there.
@@ -43,9 +42,7 @@ class VaultStore:
 
     async def now(self) -> int:
         """Redis' own clock, in Unix seconds."""
-        with translated():
-            seconds, _ = await self._client.time()
-        return int(seconds)
+        return await redis_now(self._client)
 
     async def written_since(self, revision: int) -> Written:
         """The vault's revision and what was written after `revision`, as of one moment."""
