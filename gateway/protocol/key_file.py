@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.domain.keys.copies import KeyCopy
+from gateway.domain.keys.expiry import LAST
 from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.protocol import strict_json
 
@@ -19,7 +20,6 @@ LONGEST_LINE = 65536
 _MARK = "gateway_keys"
 _COUNT = "records"
 _NAME = re.compile(r"[a-z0-9_]{1,32}", re.ASCII)
-_LATEST = 10**12
 
 
 class KeyFileError(ValueError):
@@ -99,7 +99,7 @@ def _copy(value: dict[str, Any]) -> KeyCopy | str:
         named = f" ({unknown})" if _NAME.fullmatch(unknown) else ""
         return f"There is a field that no record has{named}."
     removed_at = value.get("removed_at")
-    if removed_at is not None and not (type(removed_at) is int and 0 <= removed_at < _LATEST):
+    if removed_at is not None and not (type(removed_at) is int and 0 <= removed_at <= LAST):
         return "removed_at is neither null nor a Unix time in seconds."
     return KeyCopy(_record(texts), removed_at)
 

@@ -1,15 +1,13 @@
 """How people say when a key ends: `30d`, `2027-01-31`, `2027-01-31T12:00:00Z`, Unix seconds."""
 
 import math
-import re
 from datetime import UTC, datetime
 
+from gateway.domain.keys.record import unix_time
 from gateway.domain.units import duration
 
 NEVER = "never"
 LAST = 10**12 - 1
-
-_SECONDS = re.compile(r"\d{1,12}", re.ASCII)
 
 
 def parse(text: str, now: int) -> int | None:
@@ -36,8 +34,8 @@ def parse_since(text: str, now: int) -> int:
 
 
 def _second(text: str, now: int, direction: int = 1) -> int:
-    if _SECONDS.fullmatch(text):
-        return int(text)
+    if (second := unix_time(text)) is not None:
+        return second
     try:
         return now + direction * math.floor(duration(text))
     except ValueError:
