@@ -15,7 +15,7 @@ import click
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
-from gateway.store.state_dir import KEY_BYTES, own_pepper
+from gateway.store.state_dir import KEY_BYTES, PEPPER, own_key
 
 T = TypeVar("T")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -127,7 +127,7 @@ def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:
     """
     given = read_keys("GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER")
     if given is None and store.url is None:
-        return parse_keys("the state directory's pepper", own_pepper(store.state_dir))
+        return parse_keys("the state directory's pepper", own_key(store.state_dir, PEPPER))
     return given or ()
 
 

@@ -18,15 +18,11 @@ for i = 4, #ARGV do
 end
 return id"""
 
-_DEFAULT = Retention()
-
 
 class AuditLine:
     """`lines` is this object's own: what goes together stays together on it."""
 
-    def __init__(
-        self, lines: Multiplexer, prefix: str = "gw:", retention: Retention = _DEFAULT
-    ) -> None:
+    def __init__(self, lines: Multiplexer, prefix: str, retention: Retention) -> None:
         self._lines = lines
         self._name = f"{prefix}audit"
         self._trimming = Trimming(retention)

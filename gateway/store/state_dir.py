@@ -67,11 +67,6 @@ def _close_to_others(folder: Path) -> None:
     folder.chmod(PRIVATE)
 
 
-def own_pepper(folder: Path) -> str:
-    """The pepper of this directory, base64, made at first use."""
-    return own_key(folder, PEPPER)
-
-
 def own_key(folder: Path, name: str) -> str:
     """The pepper or master key of this directory, base64, made at first use.
 

@@ -28,7 +28,7 @@ KEPT = Retention()
 async def lined(store: StoreSettings, retention: Retention = KEPT) -> AuditLine:
     lines = open_lines(store)
     assert isinstance(lines, Multiplexer)
-    return AuditLine(lines, retention=retention)
+    return AuditLine(lines, "gw:", retention)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.children.uids import Uids
 from gateway.domain.errors import OperationError
-from gateway.store.state_dir import own_pepper, prepare
+from gateway.store.state_dir import PEPPER, own_key, prepare
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_a_directory_with_files_of_the_gateways_own_is_closed_to_others(state: Path) -> None:
-    own_pepper(state)
+    own_key(state, PEPPER)
     Uids(state, None).prepare()
     Uids(state, (70_000, 70_100)).prepare()
     state.chmod(0o755)
@@ -29,9 +29,9 @@ def test_a_key_that_cannot_be_written_leaves_nothing_and_names_its_place(state: 
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
         with pytest.raises(OperationError) as refused:
-            own_pepper(state)
+            own_key(state, PEPPER)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(state / "pepper") in str(refused.value)
     assert list(state.iterdir()) == []
-    assert own_pepper(state) == own_pepper(state)
+    assert own_key(state, PEPPER) == own_key(state, PEPPER)

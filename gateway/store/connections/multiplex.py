@@ -61,10 +61,6 @@ class Multiplexer:
         self._wait_for(timeout)
         self._connecting = background(self._keep_connected())
 
-    @property
-    def connected(self) -> bool:
-        return self._line is not None
-
     def call(self, command: bytes, key_id: str = "") -> asyncio.Future[Any]:
         """The reply to a packed command: int, bytes, None or a list of them; else StoreError.
 

@@ -194,4 +194,4 @@ async def test_closing_ends_at_whatever_moment_of_connecting_it_comes(
         await asyncio.sleep(0)
     async with asyncio.timeout(2):
         await line.close()
-    assert not line.connected
+    assert line._line is None
