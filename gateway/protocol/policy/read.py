@@ -14,7 +14,7 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import Agent, ClientTls, Mention, Policies, Upstream
+from gateway.domain.policies.snapshot import Agent, ClientTls, Mention, Network, Policies, Upstream
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
@@ -100,34 +100,30 @@ def _build(
     places: Mapping[str, Place],
     mentioned: tuple[Mention, ...],
 ) -> Policies:
-    # Paths of certificates are beside the file that names them.
-    agents = {
-        name: _agent(name, section, PurePath(path).parent)
-        for path, file in parsed
-        for name, section in file.agents.items()
-    }
-    services = {
-        name: service_of(name, section, _upstreams(section.upstream, path))
-        for path, file in parsed
-        for name, section in file.services.items()
-    }
-    models = {
-        section.name: model_of(section, _upstreams(section.upstream or (), path))
-        for path, file in parsed
-        for section in file.models
-    }
-    tools = {
-        name: tool_server_of(name, section, _upstreams(section.upstream or (), path))
-        for path, file in parsed
-        for name, section in file.tools.items()
-    }
-    files = [file for _, file in parsed]
-    plans = {name: _plan(name, s) for file in files for name, s in file.plans.items()}
+    agents: dict[str, Agent] = {}
+    services: dict[str, Agent] = {}
+    models: dict[str, Agent] = {}
+    tools: dict[str, Agent] = {}
+    plans: dict[str, Plan] = {}
+    trusted: list[Network] = []
+    for path, file in parsed:
+        # Paths of certificates are beside the file that names them.
+        at = PurePath(path).parent
+        agents |= {n: _agent(n, s, _upstreams(s.upstream, at)) for n, s in file.agents.items()}
+        services |= {
+            n: service_of(n, s, _upstreams(s.upstream, at)) for n, s in file.services.items()
+        }
+        models |= {s.name: model_of(s, _upstreams(s.upstream, at)) for s in file.models}
+        tools |= {
+            n: tool_server_of(n, s, _upstreams(s.upstream, at)) for n, s in file.tools.items()
+        }
+        plans |= {n: _plan(n, s) for n, s in file.plans.items()}
+        trusted += file.trusted_proxies
     return Policies(
         revision,
         MappingProxyType(agents),
         MappingProxyType(plans),
-        tuple(network for file in files for network in file.trusted_proxies),
+        tuple(trusted),
         MappingProxyType(dict(places)),
         mentioned,
         MappingProxyType(services),
@@ -205,10 +201,10 @@ def _limits(section: LimitsSection) -> Limits:
     return Limits(section.rate, section.burst, tuple(section.quota), at_a_time)
 
 
-def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
+def _agent(name: str, section: AgentSection, upstreams: tuple[Upstream, ...]) -> Agent:
     return Agent(
         name,
-        tuple(_upstream(one, folder) for one in section.upstream),
+        upstreams,
         tuple(section.hosts),
         None if section.routes is None else tuple(_routes(section.routes)),
         section.timeouts.read(),
@@ -226,8 +222,10 @@ def _cors(section: CorsSection | None) -> Cors | None:
     return Cors(origins, headers, section.credentials, section.max_age)
 
 
-def _upstreams(sections: Iterable[UpstreamSection], path: str) -> tuple[Upstream, ...]:
-    return tuple(_upstream(one, PurePath(path).parent) for one in sections)
+def _upstreams(
+    sections: Iterable[UpstreamSection] | None, folder: PurePath
+) -> tuple[Upstream, ...]:
+    return tuple(_upstream(one, folder) for one in sections or ())
 
 
 def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:
