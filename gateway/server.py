@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from time import monotonic
 from typing import Any
 
 from gateway.crypto.tls import server_context, stamps
@@ -16,9 +15,7 @@ from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits, ServerTls
 from gateway.log import log
 from gateway.proxy.accepting import Acceptor
-from gateway.proxy.admin_door import AdminDoor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
-from gateway.proxy.handler import Handler
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.room import Connections
 from gateway.proxy.sockets import address_of, bound, cannot_listen
@@ -90,7 +87,7 @@ class Listener:
         self._limits = limits
         self._callbacks = callbacks
         self._certificate = certificate
-        self.connections: Connections[ClientConnection] = Connections(monotonic)
+        self.connections = Connections()
         self._outbox = outbox
         self._given = sockets
         self._acceptors: list[Acceptor] = []
@@ -246,11 +243,3 @@ def stop_signals(
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: reloads.begin(reload()))
     return stopped
-
-
-def data_callbacks(handler: Handler) -> Callbacks:
-    return Callbacks(handler.serve, handler.refuse, handler.bug)
-
-
-def admin_callbacks(door: AdminDoor, handler: Handler) -> Callbacks:
-    return Callbacks(door.serve, door.refuse, handler.bug)

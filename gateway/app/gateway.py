@@ -13,7 +13,8 @@ from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, data_url
 from gateway.proxy.admin_door import AdminDoor
-from gateway.server import Certificate, Listener, admin_callbacks, data_callbacks
+from gateway.proxy.client import Callbacks
+from gateway.server import Certificate, Listener
 from gateway.services.tools.open_programs import Programs
 from gateway.tasks import in_background
 from gateway.workers.handover import Handover
@@ -79,13 +80,13 @@ def _listeners(
     base: Foundation, plane: DataPlane, door: AdminDoor, stack: AsyncExitStack
 ) -> tuple[Listener, Listener]:
     """For callers, and for operators; the latter without TLS on loopback."""
-    settings, worker = base.settings, base.worker
+    settings, worker, handler = base.settings, base.worker, plane.handler
     certificate = _certificate(settings, stack)
     private = settings.admin_listen.is_loopback
     data = Listener(
         settings.listen,
         settings.limits,
-        data_callbacks(plane.handler),
+        Callbacks(handler.serve, handler.refuse, handler.bug),
         plane.outbox,
         certificate,
         worker.data if worker else (),
@@ -93,7 +94,7 @@ def _listeners(
     admin = Listener(
         settings.admin_listen,
         settings.limits,
-        admin_callbacks(door, plane.handler),
+        Callbacks(door.serve, door.refuse, handler.bug),
         plane.outbox,
         None if private else certificate,
         worker.admin if worker else (),

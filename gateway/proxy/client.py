@@ -49,7 +49,7 @@ class ClientConnection(Caller):
         loop: asyncio.AbstractEventLoop,
         limits: ListenerLimits,
         callbacks: Callbacks,
-        register: "Connections[ClientConnection]",
+        register: Connections,
         outbox: Outbox,
     ) -> None:
         super().__init__(loop, limits, outbox)

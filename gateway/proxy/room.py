@@ -1,10 +1,12 @@
 """The connections of a listener, and room for new ones where there are as many as there may be."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING
 
-from gateway.protocol.http.upstream_request import Hop
+if TYPE_CHECKING:
+    # It holds the room that it is in.
+    from gateway.proxy.client import ClientConnection
 
 # Looking at ten thousand takes milliseconds, and whoever floods comes again at once.
 FEW, PAUSE_SECONDS = 500, 0.05
@@ -12,37 +14,14 @@ FEW, PAUSE_SECONDS = 500, 0.05
 LEAST_CROWD = 64
 
 
-class Guest(Protocol):
-    """`busy`: a request is answered on it, or on its way; `arriving`: half a head is there."""
-
-    hop: Hop
-
-    @property
-    def busy(self) -> bool: ...
-
-    @property
-    def arriving(self) -> bool: ...
-
-    def give_way(self) -> None:
-        """Close, and soon."""
-
-    def abort(self) -> None: ...
-
-
-Who = TypeVar("Who", bound=Guest)
-
-
-class Connections(set[Who]):
-    """`clock`: monotonic seconds."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
+class Connections(set["ClientConnection"]):
+    def __init__(self) -> None:
         super().__init__()
-        self._clock = clock
         self._looks_again_at = float("-inf")
 
     def make_room(self) -> bool:
         """Close one that waits for a request, if there is one, or else a crowd; whether any was."""
-        if self._clock() < self._looks_again_at:
+        if monotonic() < self._looks_again_at:
             return False
         for looked_at, one in enumerate(self):
             if not one.busy:
@@ -55,7 +34,7 @@ class Connections(set[Who]):
         return self._scatter()
 
     def _pause(self) -> None:
-        self._looks_again_at = self._clock() + PAUSE_SECONDS
+        self._looks_again_at = monotonic() + PAUSE_SECONDS
 
     def _scatter(self) -> bool:
         """An address that has more than half of all places with half a request in each loses
