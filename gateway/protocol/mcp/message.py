@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.domain.errors import Code, Denied
@@ -28,11 +29,15 @@ _HANDSHAKES = tuple(version for version in VERSIONS if version != STATELESS)
 
 # Its value repeats an argument of the call.
 _PARAM = "mcp-param-"
-_VERSION, _METHOD, _NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
-_HEADERS = frozenset({SESSION, LAST_EVENT, _VERSION, _METHOD, _NAME})
 
-# The headers of MCP that a request has, by name in lower case.
-Fields = Mapping[bytes, str]
+# The headers that are read, each with its name in `Fields`.
+_FIELDS = {
+    b"mcp-protocol-version": "version",
+    SESSION: "session",
+    LAST_EVENT: "last_event",
+    b"mcp-method": "method",
+    b"mcp-name": "name",
+}
 _META_VERSION = "io.modelcontextprotocol/protocolVersion"
 # What a header repeats of the parameters, by method.
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -52,24 +57,36 @@ def server_name(path: bytes) -> bytes | None:
     return name if name and b"/" not in name else None
 
 
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The headers of MCP that a request has; empty: it has not. `last_event`: behind which a stream
+    is to go on."""
+
+    version: str = ""
+    session: str = ""
+    last_event: str = ""
+    method: str = ""
+    name: str = ""
+
+
 def read_fields(headers: Iterable[Header]) -> Fields:
     """RpcDenied(bad_request) where one is there twice."""
-    found: dict[bytes, str] = {}
+    found: dict[str, str] = {}
     for header, value in headers:
-        name = header.lower()
-        if name not in _HEADERS:
+        name = _FIELDS.get(header.lower())
+        if name is None:
             continue
         if name in found:
-            said = f"The header {name.decode('ascii')!r} is there twice."
+            said = f"The header {header.lower().decode('ascii')!r} is there twice."
             raise RpcDenied(Code.BAD_REQUEST, said, rpc_code=HEADER_MISMATCH)
         found[name] = value.decode("latin-1").strip()
-    return found
+    return Fields(**found)
 
 
 def check_version(fields: Fields, rpc_id: RequestId) -> None:
     """RpcDenied(bad_request, -32022) where the caller speaks a revision that is not served; it is
     told which are, and clients go on with one of them."""
-    version = version_of(fields)
+    version = fields.version
     if version and version not in VERSIONS:
         raise RpcDenied(
             Code.BAD_REQUEST,
@@ -107,25 +124,10 @@ def check_greeting(response: Message) -> None:
         )
 
 
-def version_of(fields: Fields) -> str:
-    """The revision that the caller speaks; empty where it has yet to be agreed on."""
-    return fields.get(_VERSION, "")
-
-
-def session_of(fields: Fields) -> str:
-    """The session that a request is part of; empty: none."""
-    return fields.get(SESSION, "")
-
-
-def last_event_of(fields: Fields) -> str:
-    """The event behind which a stream is to go on; empty: none."""
-    return fields.get(LAST_EVENT, "")
-
-
 def check_fields(fields: Fields, rpc: Rpc) -> None:
     """RpcDenied(bad_request, -32020) where the headers say something else than the body, which is
     what is decided on."""
-    version = version_of(fields)
+    version = fields.version
     meta = rpc.params.get("_meta")
     said = meta.get(_META_VERSION) if isinstance(meta, dict) else None
     if said is not None and said != version:
@@ -134,10 +136,9 @@ def check_fields(fields: Fields, rpc: Rpc) -> None:
     needed = version == STATELESS and rpc.is_request
     if needed and said is None:
         raise _mismatch("MCP-Protocol-Version", rpc)
-    method = fields.get(_METHOD, "")
-    if (method or needed) and method != rpc.method:
+    if (fields.method or needed) and fields.method != rpc.method:
         raise _mismatch("Mcp-Method", rpc)
-    name, member = fields.get(_NAME, ""), _NAMED.get(rpc.method, "")
+    name, member = fields.name, _NAMED.get(rpc.method, "")
     meant = rpc.params.get(member) if member else None
     if (name or (needed and meant is not None)) and _decoded(name) != meant:
         raise _mismatch("Mcp-Name", rpc)

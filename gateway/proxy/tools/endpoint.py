@@ -86,7 +86,7 @@ class Tools:
         """What came at once is read whoever it is from, or the answer would tell what is wrong with
         a key that is none."""
         fields = mcp.read_fields(head.headers)
-        asked.version = mcp.version_of(fields)
+        asked.version = fields.version
         body, exchange.held = exchange.held, None
         names_tasks = _may_name_tasks(agent, body)
         if body is not None:
@@ -98,7 +98,7 @@ class Tools:
         mcp.check_version(fields, asked.id)
         if asked.rpc is not None:
             mcp.check_fields(fields, asked.rpc)
-        if names_tasks or mcp.session_of(fields) or mcp.last_event_of(fields):
+        if names_tasks or fields.session or fields.last_event:
             owner = Owner(agent.place, whole_key(presented_token(head)).id, head.user or "")
             await self._open(asked, fields, owner)
             if asked.rpc is not None and names_tasks:
@@ -107,12 +107,12 @@ class Tools:
     async def _open(self, asked: Asked, fields: mcp.Fields, owner: Owner) -> None:
         """The session that the request is part of, and the event behind which it goes on; RpcDenied
         where they are not the caller's."""
-        if sealed := mcp.session_of(fields):
+        if sealed := fields.session:
             session = await self._sessions.open(sealed, owner)
             if session is None:
                 raise mcp.no_session(asked.id)
             asked.session = session
-        if sealed := mcp.last_event_of(fields):
+        if sealed := fields.last_event:
             event = await self._sessions.open(sealed, owner.events)
             if event is None:
                 raise mcp.no_event(asked.id)
