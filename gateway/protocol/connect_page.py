@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from importlib.resources import files
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
@@ -15,7 +16,7 @@ MOST_ITEMS = 32
 COOKIE = "gateway_connect"
 
 _PAGES = templates("gateway.protocol")
-STYLE = _PAGES.loader.get_source(_PAGES, "connect.css")[0].encode() if _PAGES.loader else b""
+STYLE = files("gateway.protocol").joinpath("pages/connect.css").read_bytes()
 
 HEADERS = page_headers("style", referrer="no-referrer")
 

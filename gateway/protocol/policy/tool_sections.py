@@ -23,9 +23,9 @@ from gateway.protocol.policy.values import (
     InjectedHeader,
     Name,
     OriginText,
-    Place,
     Size,
     TemplateText,
+    WholePath,
 )
 
 _NEEDED = {
@@ -86,7 +86,7 @@ class ProgramSection(Section):
     processes: Count = Field(default=128, description="With threads. Default: 128.")
     files: Count = Field(default=1024, description="Open at once in a process. Default: 1024.")
     file_size: Size = Field(default=2**30, description="The largest file. Default: 1GiB.")
-    readable: list[Place] = Field(
+    readable: list[WholePath] = Field(
         default=[], description="More places that it may read beside the system: /srv/tools."
     )
 

@@ -225,7 +225,7 @@ def _file(text: str) -> str:
     return text
 
 
-def _place(text: str) -> str:
+def _whole_path(text: str) -> str:
     if not text.startswith("/") or "\0" in text or ".." in text.split("/"):
         raise ValueError("this is not a whole path such as /srv/tools")
     return text
@@ -280,7 +280,7 @@ ProxyUrl = Annotated[
     tuple[str, int], *_written(_proxy, "^[Hh][Tt][Tt][Pp]://", "http://proxy.example.com:3128")
 ]
 FilePath = Annotated[str, *_written(_file, "", "certs/agent-ca.pem")]
-Place = Annotated[str, *_written(_place, "^/", "/srv/tools")]
+WholePath = Annotated[str, *_written(_whole_path, "^/", "/srv/tools")]
 HostName = Annotated[str, *_written(_host, "", "support.example.com")]
 RoutePathText = Annotated[str, *_written(_route_path, "^/", "/chat", "/files/**")]
 Method = Annotated[
