@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from tests.admin.conftest import admin
 from tests.flows.conftest import world
 
-__all__ = ["world"]
+__all__ = ["admin", "world"]
 
 FLAGS = (
     "--no-sandbox",

@@ -29,12 +29,6 @@ NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
 
 @pytest.fixture
-async def admin(world: World) -> Key:
-    world.serve(world.agent())
-    return await world.issue("gateway/admin", consumer="ops")
-
-
-@pytest.fixture
 async def page(browser: Browser, world: World, admin: Key) -> AsyncIterator[Page]:
     """Signed in; whatever the browser complains of fails the test."""
     context = await browser.new_context(locale="en-GB", timezone_id="Asia/Shanghai")
@@ -62,13 +56,17 @@ async def go(page: Page, name: str) -> None:
     await page.get_by_role("heading", level=1, name=name).wait_for()
 
 
-async def test_a_key_is_made_used_rotated_and_contained(page: Page, world: World) -> None:
+async def make_key(page: Page) -> None:
     await go(page, "Keys")
     await page.locator("summary", has_text="Make a key").click()
     await page.get_by_label("Consumer").first.fill("sales")
     await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
     await page.get_by_role("button", name="Make a key").click()
     await page.get_by_role("button", name="Copy").wait_for()
+
+
+async def test_a_key_is_made_used_rotated_and_contained(page: Page, world: World) -> None:
+    await make_key(page)
     first = await page.locator("#issued").inner_text()
     assert (await world.call(first)).status == 200
     await page.get_by_role("status").get_by_role("link").click()
@@ -251,12 +249,7 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
 async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(
     page: Page, world: World, admin: Key
 ) -> None:
-    await go(page, "Keys")
-    await page.locator("summary", has_text="Make a key").click()
-    await page.get_by_label("Consumer").first.fill("sales")
-    await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
-    await page.get_by_role("button", name="Make a key").click()
-    await page.get_by_role("button", name="Copy").wait_for()
+    await make_key(page)
     await go(page, "Audit")
     await page.get_by_label("Event").fill("key.create")
     await page.get_by_role("button", name="Find").click()

@@ -1,7 +1,6 @@
 """`gateway serve` where the system has no more threads or files to give."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,8 @@ import pytest
 from gateway.app import LOOKUP_THREADS
 from gateway.domain.settings import StoreSettings
 from tests.cli.commands import MASTER, PEPPER, Commands
-from tests.cli.crews import SlowAgent, slow_agent
+from tests.cli.crews import SlowAgent
 from tests.cli.serving import PATIENCE, Served, refused, serving
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[SlowAgent]:
-    async with slow_agent() as made:
-        yield made
 
 
 @pytest.fixture

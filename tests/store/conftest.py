@@ -1,10 +1,21 @@
 """What tests of the store share."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from gateway.domain.settings import StoreSettings
+from gateway.store.admission import PREPARE, Admission
+from gateway.store.connections.connect import open_lines
 from gateway.store.embedded.engine import Engine, bundled, examine_binary
+
+
+@pytest.fixture
+async def admission(store: StoreSettings) -> AsyncIterator[Admission]:
+    made = Admission(open_lines(store, PREPARE), store.prefix)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

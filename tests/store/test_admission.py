@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from unittest.mock import ANY
 
@@ -18,7 +17,6 @@ from gateway.store.admission import (
     BELIEVED,
     CHARGE_NOTHING,
     LEASE_SECONDS,
-    PREPARE,
     Admission,
     Charged,
     Exceeded,
@@ -26,20 +24,12 @@ from gateway.store.admission import (
     Stale,
     with_lease,
 )
-from gateway.store.connections.connect import open_lines
 
 ID = "abcdefghijkl"
 RECORD = KeyRecord(ID, hash="$argon2id$x", status="active", consumer="sales", scopes="agents/*")
 RATE = NamedLimit("rate", "rate", Rate(1, 3600), burst=2)
 DAY = NamedLimit("day", "day", Quota(100, Window.DAY))
 TOKENS = NamedLimit("tokens-day", "tokens:day", Tokens(10, Window.DAY))
-
-
-@pytest.fixture
-async def admission(store: StoreSettings) -> AsyncIterator[Admission]:
-    made = Admission(open_lines(store, PREPARE), store.prefix)
-    yield made
-    await made.close()
 
 
 @pytest.fixture
