@@ -46,7 +46,7 @@ class Uses:
 
 
 @dataclass(frozen=True, slots=True)
-class Reflections:
+class Reflected:
     """How often a server sent a credential back, by its place; `whole`, `problem`: as of `Uses`."""
 
     by_place: Mapping[str, int]
@@ -74,7 +74,7 @@ class LookBack:
         whole, problem = await self._back_to(since, look)
         return Uses(tuple(found.values()), whole, problem)
 
-    async def reflections(self, since: float) -> Reflections:
+    async def reflections(self, since: float) -> Reflected:
         counted: Counter[str] = Counter()
 
         def look(text: str) -> bool:
@@ -83,7 +83,7 @@ class LookBack:
             return True
 
         whole, problem = await self._back_to(since, look)
-        return Reflections(counted, whole, problem)
+        return Reflected(counted, whole, problem)
 
     async def _back_to(self, since: float, look: Callable[[str], bool]) -> tuple[bool, str]:
         """Whether `look` saw all records from the newest back to `since`, and what was in the way.
