@@ -145,9 +145,8 @@ def _check_origin(head: RequestHead) -> None:
     believed all the same."""
     origin = _field(head, b"origin")
     host = origin.partition("://")[2]
-    if origin and origin != "null" and host != head.authority.decode("ascii"):
-        raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
-    if not _field(head, b"content-type").encode().lower().startswith(_FORM):
+    foreign = origin and origin != "null" and host != head.authority.decode("ascii")
+    if foreign or not _field(head, b"content-type").encode().lower().startswith(_FORM):
         raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
 
 

@@ -90,7 +90,7 @@ class Console:
 
     async def _take(self, visit: _Visit, rest: str) -> Reply | Streamed:
         _check_origin(visit.request)
-        form = _form(await visit.request.read_body(LONGEST_FORM))
+        form = _pairs(await visit.request.read_body(LONGEST_FORM))
         if rest == "language":
             return _language(form)
         if rest == "login":
@@ -266,10 +266,6 @@ def _header(request: AdminRequest, name: bytes) -> str:
 
 def _query(request: AdminRequest) -> dict[str, str]:
     return _pairs(request.query.removeprefix(b"?"))
-
-
-def _form(body: bytes) -> dict[str, str]:
-    return _pairs(body)
 
 
 def _pairs(text: bytes) -> dict[str, str]:
