@@ -3,11 +3,14 @@
 import asyncio
 import os
 import socket
+from dataclasses import dataclass
+from typing import cast
+from unittest.mock import patch
 
 import pytest
 import uvloop
 
-from gateway.race import first_of, reach
+from gateway.race import reach
 
 # Nobody in these tests is waited for so long.
 LONG = 600.0
@@ -22,15 +25,28 @@ class Network:
         self.tried: list[str] = []
         self.dropped: list[str] = []
 
-    async def connect(self, address: str) -> str:
+    async def connect(self, address: str, _: int) -> "Connection":
         self.tried.append(address)
         if address.startswith("refusing"):
             raise ConnectionRefusedError(address)
         await self.answers[address].wait()
-        return address
+        return Connection(address, self)
 
     async def first(self, seconds: float = LONG) -> str:
-        return await first_of(list(self.answers), seconds, self.connect, self.dropped.append)
+        with patch("gateway.race._connected", self.connect):
+            found: object = await reach(list(self.answers), 80, seconds)
+        return cast(Connection, found).address
+
+
+@dataclass
+class Connection:
+    """What stands in for a socket."""
+
+    address: str
+    network: Network
+
+    def close(self) -> None:
+        self.network.dropped.append(self.address)
 
 
 async def test_while_the_first_may_still_answer_no_other_is_asked() -> None:
