@@ -22,7 +22,6 @@ from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.proxy.tools.endpoint import Tools
 from gateway.proxy.tools.programs import ToolPrograms
-from gateway.proxy.tools.transports import program_transports
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.balance import Balance
 from gateway.proxy.upstream.pool import UpstreamPool
@@ -82,7 +81,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             gatekeeper=base.gatekeeper,
             injector=injector,
             services=services,
-            programs=ToolPrograms(program_transports(programs), forwarder),
+            programs=ToolPrograms(programs, forwarder),
             sessions=sessions,
             tell=Reflections(queue, base.traffic).tell,
             large=large,

@@ -19,6 +19,7 @@ from gateway.proxy.tools.under_way import stop
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
+from gateway.services.tools.open_programs import Programs
 
 # Whatever stands between the gateway and a caller gives up on longer silences.
 PING_SECONDS = 15.0
@@ -29,14 +30,11 @@ _NO_CACHE = (b"Cache-Control", b"no-store")
 
 
 class ToolPrograms:
-    """`transports`: what serves the programs of each kind."""
-
-    def __init__(
-        self,
-        transports: Mapping[Transport, StdioTools | CommandPrograms],
-        forwarder: Forwarder,
-    ) -> None:
-        self._transports = transports
+    def __init__(self, programs: Programs, forwarder: Forwarder) -> None:
+        self._transports: dict[Transport, StdioTools | CommandPrograms] = {
+            Transport.STDIO: StdioTools(programs.servers),
+            Transport.COMMAND: CommandPrograms(programs.commands),
+        }
         self._forwarder = forwarder
 
     async def serve(

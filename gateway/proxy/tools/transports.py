@@ -1,17 +1,16 @@
 """The transports `stdio` and `command`: tools that are programs on this machine."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.domain.policies.tools import CommandTool, ToolServer
 from gateway.protocol.mcp.message import STATELESS, agreed
 from gateway.protocol.mcp.rpc import Message, response
 from gateway.protocol.mcp.rpc_ids import CANCELLED
 from gateway.proxy.tools.tool_call import ToolCall
 from gateway.proxy.tools.under_way import UnderWay
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
-from gateway.services.tools.open_programs import Programs
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
 # What a server says unasked, or when something changes, reaches nobody here: there is no session.
 _UNSERVED = ("listChanged", "subscribe")
-
-
-# Makes what answers requests about commands: imported where it is needed.
-Opens = Callable[[str, tuple[CommandTool, ...]], "CommandServer"]
 
 
 class _Programs:
@@ -63,10 +58,9 @@ class StdioTools(_Programs):
 class CommandPrograms(_Programs):
     """The gateway answers by itself, and runs a command for each call."""
 
-    def __init__(self, commands: CommandTools, opens: Opens) -> None:
+    def __init__(self, commands: CommandTools) -> None:
         super().__init__()
         self._commands = commands
-        self._opens = opens
         self._servers: dict[str, tuple[ToolServer, CommandServer]] = {}
 
     async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
@@ -101,16 +95,8 @@ class CommandPrograms(_Programs):
     def _server(self, name: str, tools: ToolServer) -> "CommandServer":
         kept = self._servers.get(name)
         if kept is None or kept[0] is not tools:
-            kept = self._servers[name] = (tools, self._opens(name, tools.tools))
+            kept = self._servers[name] = (tools, _command_server(name, tools.tools))
         return kept[1]
-
-
-def program_transports(programs: Programs) -> Mapping[Transport, StdioTools | CommandPrograms]:
-    """What reaches the programs of a gateway."""
-    return {
-        Transport.STDIO: StdioTools(programs.servers),
-        Transport.COMMAND: CommandPrograms(programs.commands, _command_server),
-    }
 
 
 def _command_server(name: str, tools: tuple[CommandTool, ...]) -> "CommandServer":

@@ -3,11 +3,14 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from gateway.domain.audit.record import Named
 from gateway.domain.policies.snapshot import Agent, Timeouts
 from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
+from gateway.proxy.tools import transports
 from gateway.proxy.tools.tool_call import ToolCall
 from gateway.proxy.tools.transports import CommandPrograms, StdioTools
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
@@ -36,6 +39,12 @@ class Answering:
     ) -> dict[str, Any]:
         await run(self._tools[0], {"w": 1})
         return {"id": request["id"], "result": (self._tools[0].name, version, stateless)}
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    monkeypatch.setattr(transports, "_command_server", Answering)
+    return Commands()
 
 
 class Pool:
@@ -71,9 +80,11 @@ async def said(programs: CommandPrograms | StdioTools, one: ToolCall) -> list[Me
     return [message async for message in await programs.ask(one)]
 
 
-async def test_a_command_that_the_policies_have_changed_is_the_one_that_runs() -> None:
-    commands, seen = Commands(), set[bytes]()
-    programs = CommandPrograms(cast(CommandTools, commands), Answering)
+async def test_a_command_that_the_policies_have_changed_is_the_one_that_runs(
+    commands: Commands,
+) -> None:
+    seen = set[bytes]()
+    programs = CommandPrograms(cast(CommandTools, commands))
     before, after = server("before"), server("after")
     for tools in (before, before, after):
         (told,) = await said(programs, call(tools, seen))
@@ -81,9 +92,11 @@ async def test_a_command_that_the_policies_have_changed_is_the_one_that_runs() -
     assert [order.tools for order in commands.orders] == [before, before, after]
 
 
-async def test_a_command_runs_for_its_caller_and_what_it_printed_is_told() -> None:
-    commands, seen = Commands(), set[bytes]()
-    programs = CommandPrograms(cast(CommandTools, commands), Answering)
+async def test_a_command_runs_for_its_caller_and_what_it_printed_is_told(
+    commands: Commands,
+) -> None:
+    seen = set[bytes]()
+    programs = CommandPrograms(cast(CommandTools, commands))
     (told,) = await said(programs, call(server("one"), seen, "2026-07-28"))
     assert told["result"] == ("one", "2026-07-28", True)
     (order,) = commands.orders
