@@ -122,7 +122,7 @@ def response(rpc_id: RequestId, **said: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": rpc_id, **said}
 
 
-def refusal(denied: Denied, request_id: str, rpc_id: RequestId = None) -> Reply:
+def refusal(denied: Denied, request_id: str, rpc_id: RequestId) -> Reply:
     """The answer for `denied`: the status of any refusal, as a JSON-RPC error, with the same object
     inside `data`. Own numbers are the status."""
     reply = plain_refusal(denied, request_id)

@@ -22,6 +22,7 @@ class Allowance:
 
 PER_KEY = Allowance(burst=10, interval=6.0)
 PER_ADDRESS = Allowance(burst=30, interval=2.0)
+FAILURE_SECONDS = 10.0
 
 
 class FailureThrottle:
@@ -54,13 +55,12 @@ class FailureThrottle:
 class Failures:
     """Tokens that were just refused: the same one again costs nothing. Bounded, for seconds."""
 
-    def __init__(self, clock: Callable[[], float], seconds: float = 10.0) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._seconds = seconds
         self._until: OrderedDict[tuple[bytes, str], float] = OrderedDict()
 
     def add(self, digest: bytes, phc: str) -> None:
-        self._until[digest, phc] = self._clock() + self._seconds
+        self._until[digest, phc] = self._clock() + FAILURE_SECONDS
         while len(self._until) > REMEMBERED:
             self._until.popitem(last=False)
 

@@ -106,7 +106,7 @@ def test_of_refused_tokens_the_newest_are_kept(clock: Clock) -> None:
 
 
 def test_a_refused_token_is_remembered_for_seconds_and_for_its_hash_alone(clock: Clock) -> None:
-    failures = Failures(clock, seconds=10.0)
+    failures = Failures(clock)
     failures.add(b"digest", "hash")
     assert failures.holds(b"digest", "hash")
     assert not failures.holds(b"digest", "another hash")
