@@ -170,7 +170,7 @@ class Forwarder:
         if begun is not None:
             events = is_event_stream(head.headers)
             stream = AnswerStream(
-                exchange, connection, body, chunked=chunked, events=events, begun=begun
+                exchange, connection.deadline, body, chunked=chunked, events=events, begun=begun
             )
             await self._run(exchange, stream, outgoing)
 
@@ -182,7 +182,9 @@ class Forwarder:
         exchange.answered = self._balance.clock()
         chunked, begun = _begin(exchange, outgoing, head, body)
         if begun is not None:
-            stream = AnswerStream(exchange, body, body, chunked=chunked, events=True, begun=begun)
+            stream = AnswerStream(
+                exchange, body.deadline, body, chunked=chunked, events=True, begun=begun
+            )
             await self._run(exchange, stream, outgoing)
 
     async def _run(self, exchange: Exchange, stream: AnswerStream, outgoing: Outgoing) -> None:

@@ -14,25 +14,21 @@ from gateway.proxy.upstream.connection import CutError
 _TAIL = 4
 
 
-class Timed(Protocol):
-    """Ends what takes too long."""
+class TimedBody(Body, Protocol):
+    """A body that ends itself."""
 
     @property
     def deadline(self) -> Deadline: ...
 
 
-class TimedBody(Body, Timed, Protocol):
-    """A body that ends itself."""
-
-
 class AnswerStream:
-    """`chunked`: for the caller. `events`: it is an event stream that can be written into. `begun`:
-    what of the body was passed on with the head."""
+    """`deadline`: of `payload`. `chunked`: for the caller. `events`: it is an event stream that can
+    be written into. `begun`: what of the body was passed on with the head."""
 
     def __init__(
         self,
         exchange: Exchange,
-        connection: Timed,
+        deadline: Deadline,
         payload: Body,
         *,
         chunked: bool,
@@ -40,7 +36,7 @@ class AnswerStream:
         begun: bytes,
     ) -> None:
         self._exchange = exchange
-        self._connection = connection
+        self._deadline = deadline
         self._payload = payload
         self._chunked = chunked
         self._events = events
@@ -77,7 +73,7 @@ class AnswerStream:
             self._payload.set_exception(CutError("The key was closed."))
 
     async def _relay(self, idle: float) -> None:
-        exchange, deadline = self._exchange, self._connection.deadline
+        exchange, deadline = self._exchange, self._deadline
         while True:
             deadline.set(idle)
             piece = await self._payload.readany()
