@@ -63,6 +63,12 @@ def value_or_told(name: str, answer: Any) -> Any:
     return value
 
 
+def number_or_none(value: bytes | None) -> int | None:
+    """None where it is no number that Redis could have counted up to, which 64 bits hold: `int`
+    raises at what is too long."""
+    return int(value) if value and len(value) < 20 and value.isdigit() else None
+
+
 @cache
 def source(name: str) -> tuple[str, str]:
     """`scripts/<name>.lua`, and its digest."""

@@ -14,7 +14,7 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import KeyRecord, field_names
 from gateway.domain.units import DAY
-from gateway.store.commands import command, redis_now, value_or_none, value_or_told
+from gateway.store.commands import command, number_or_none, redis_now, value_or_none, value_or_told
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
@@ -65,7 +65,7 @@ class KeyReader:
     async def last_used(self, key_id: str) -> LastUsed:
         (answer,) = await self._ask_of([key_id], "HMGET", "current", "previous", kind="used")
         values = value_or_told(self._named("used", key_id), answer) or ()
-        return LastUsed(*(int(value) if value and value.isdigit() else None for value in values))
+        return LastUsed(*map(number_or_none, values))
 
     async def used_since(self, ids: Iterable[str], second: int) -> set[str]:
         """Those of which a secret was admitted after this Unix second, or nobody can say."""
@@ -74,7 +74,7 @@ class KeyReader:
             answers = await self._ask_of(batch, "HMGET", "current", "previous", kind="used")
             for key_id, answer in zip(batch, answers, strict=True):
                 values = value_or_told(self._named("used", key_id), answer)
-                if values is None or any(v and v.isdigit() and int(v) > second for v in values):
+                if values is None or any((number_or_none(v) or 0) > second for v in values):
                     used.add(key_id)
         return used
 

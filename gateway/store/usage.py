@@ -14,7 +14,7 @@ from redis.client import NEVER_DECODE
 from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
-from gateway.store.commands import source, value_or_told
+from gateway.store.commands import number_or_none, source, value_or_told
 from gateway.store.connections.failures import translated
 from gateway.store.connections.line import ReplyError, pack
 from gateway.tasks import in_turns
@@ -128,8 +128,9 @@ def _named(answer: Any) -> dict[str, Counts]:
     found: dict[str, Counts] = {}
     for raw, value in pairs:
         match = _FIELD.fullmatch(raw)
-        if match is None or match[2].decode() not in COUNTED or not value.isdigit():
+        number = number_or_none(value)
+        if match is None or match[2].decode() not in COUNTED or number is None:
             continue
         counts = found.setdefault(match[1].decode(errors="replace"), Counts())
-        setattr(counts, match[2].decode(), int(value))
+        setattr(counts, match[2].decode(), number)
     return found

@@ -8,6 +8,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 
 from gateway.domain.workers import WorkerRecord
+from gateway.store.commands import number_or_none
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
 
@@ -64,19 +65,13 @@ class WorkerStore:
 
 
 def _record(values: Sequence[bytes | None]) -> WorkerRecord:
-    texts = {
-        name: (value or b"").decode(errors="replace")
-        for name, value in zip(FIELDS, values, strict=True)
-    }
+    found = dict(zip(FIELDS, values, strict=True))
+    texts = {name: (value or b"").decode(errors="replace") for name, value in found.items()}
     return WorkerRecord(
         host=texts["host"],
-        pid=_number(texts["pid"]),
+        pid=number_or_none(found["pid"]) or 0,
         version=texts["version"],
-        started_at=_number(texts["started_at"]),
+        started_at=number_or_none(found["started_at"]) or 0,
         revision=texts["revision"],
         listen=texts["listen"],
     )
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
