@@ -25,7 +25,7 @@ from gateway.proxy.upstream.connection import (
 )
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.upstream.pool import UpstreamPool
-from gateway.proxy.upstream.waiting import Wait, Waiting
+from gateway.proxy.upstream.waiting import Waiting
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.telemetry.traffic import Traffic
 from gateway.tasks import Tasks, end
@@ -62,13 +62,10 @@ class Forwarder:
         Denied while nothing has been sent to the caller; after that a failure aborts the
         connection, because a second status line inside a body would look like part of it.
         """
-        wait = self._waiting.begin(outgoing.agent.place)
-        try:
-            await self._forward(exchange, outgoing, wait)
-        finally:
-            wait.end()
-
-    async def _forward(self, exchange: Exchange, outgoing: Outgoing, wait: Wait) -> None:
+        if exchange.wait is not None:
+            # Of a model that was asked before this one.
+            exchange.wait.end()
+        wait = exchange.wait = self._waiting.begin(outgoing.agent.place)
         upstreams = self._balance.order(outgoing.agent.upstreams)
         upstream = upstreams[0]
         connection = self._pool.take(upstream, repeatable=outgoing.repeatable)

@@ -1,7 +1,5 @@
 """How many requests wait for each agent: one that hangs must leave room for callers of others."""
 
-from collections import Counter
-
 from gateway.domain.errors import Code, Denied
 
 
@@ -10,11 +8,11 @@ class Waiting:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.of: Counter[str] = Counter()
+        self.of: dict[str, int] = {}
 
     def begin(self, place: str) -> "Wait":
         """One more for the agent at `place`; Denied(busy) where as many wait as may."""
-        if self.of[place] >= self.most:
+        if self.of.get(place, 0) >= self.most:
             raise Denied(
                 Code.BUSY,
                 "Too many requests wait for this agent. Try again in a second.",
@@ -31,13 +29,13 @@ class Wait:
     def __init__(self, waiting: Waiting, place: str) -> None:
         self._waiting: Waiting | None = waiting
         self._place = place
-        waiting.of[place] += 1
+        waiting.of[place] = waiting.of.get(place, 0) + 1
 
     def end(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
-        waiting.of[self._place] -= 1
-        if not waiting.of[self._place]:
+        left = waiting.of.pop(self._place) - 1
+        if left:
             # Agents come and go with the policies.
-            del waiting.of[self._place]
+            waiting.of[self._place] = left
