@@ -92,7 +92,8 @@ class Holding:
         size += self._size
         if size - FREE > self._large.most_of_one:
             raise Denied(Code.BODY_TOO_LARGE, _NEVER, close=True)
-        self._large.take(self._key_id, max(size, FREE) - max(self._size, FREE))
+        if size > FREE or self._size > FREE:
+            self._large.take(self._key_id, max(size, FREE) - max(self._size, FREE))
         self._size = size
 
     def end(self) -> None:

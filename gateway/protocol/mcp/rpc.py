@@ -113,6 +113,8 @@ def _check_spelling(
     found: dict[str, Any], known: frozenset[str], request_id: RequestId = None
 ) -> None:
     """Some readers ignore case: to them `Name` is `name`, and so is what folds to it."""
+    if found.keys() <= known:
+        return
     if look_alike(found.keys() - _FREE, known) is not None:
         raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
 

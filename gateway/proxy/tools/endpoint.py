@@ -144,11 +144,12 @@ class Tools:
     ) -> Inject:
         """What of `inject` goes with the message; Denied where a credential is missing that it
         needs. Whoever has brought none yet may see what there is to call."""
-        needed = inject
-        is_command = tools.transport is Transport.COMMAND
-        if asked.rpc is None or not asked.rpc.tool:
-            needed = inject.beside_calls(runs=not is_command)
         known = self._injector.kept(agent, inject, user) is not None
+        calls = asked.rpc is not None and bool(asked.rpc.tool)
+        if calls and known:
+            return inject
+        is_command = tools.transport is Transport.COMMAND
+        needed = inject if calls else inject.beside_calls(runs=not is_command)
         if needed.references:
             missing = None if known else await self._injector.missing(inject, user)
             if missing is not None:

@@ -63,8 +63,9 @@ class ToolErrand:
         check_refused(dress, head)
         outgoing = beside_limits(outgoing, head)
         inflater = opener(head)
-        if self._task.known is not None:
-            head.headers = scrubbed_headers(head.headers, self._task.known.plain)
+        known = self._task.known
+        if known is not None:
+            head.headers = scrubbed_headers(head.headers, known.plain)
         head.content_length = None
         if kind == EVENTS:
             return outgoing, EventsBody(payload, inflater, self._task, self._sessions)

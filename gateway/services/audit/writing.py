@@ -121,10 +121,10 @@ class Audit:
     def _linked(self, batch: list[Waiting]) -> tuple[list[bytes], list[Waiting]]:
         """The records, and who waits for them. An event of which none can be made fails alone:
         what strangers put into one must not keep others from theirs."""
-        records, waiting = [], []
+        records, waiting, now = [], [], round(time.time(), 3)
         for one in batch:
             try:
-                records.append(self._chain.add(one[0], round(time.time(), 3)))
+                records.append(self._chain.add(one[0], now))
             except (TypeError, ValueError) as problem:
                 if self._on_failure is not None:
                     self._on_failure("it cannot be written as JSON", 1)
