@@ -17,7 +17,6 @@ from gateway.protocol.mcp.asked import Asked
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
 from gateway.proxy.large import Holding
-from gateway.proxy.upstream.waiting import Wait
 from gateway.services.admission.passage import Passage
 
 _REQUEST_ID = "X-Request-Id"
@@ -34,12 +33,12 @@ class Exchange:
     `logged_path`: in place of its own, where that is a secret.
     `page_fields`: what lets a page of another site read the answer. `limits`: header lines about
     what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
-    be read to know where it goes; `holding`: how much of bodies is in memory for it; `wait`: for an
-    agent's answer. `hide_usage`: the gateway has put into it that the answer is to end with its
-    usage. `asked`: what it asks of a server of tools. `uses`: the credentials that are put into it,
-    once that is on record; `tool`: which one was called then, and `responded`: its response is on
-    its way to the caller. `user`: for whom it is. `shadow`: the code with which a rule that is
-    tried out would have refused it. `trace`: its place in one, if somebody traces.
+    be read to know where it goes; `holding`: how much of bodies is in memory for it. `hide_usage`:
+    the gateway has put into it that the answer is to end with its usage. `asked`: what it asks of a
+    server of tools. `uses`: the credentials that are put into it, once that is on record; `tool`:
+    which one was called then, and `responded`: its response is on its way to the caller. `user`:
+    for whom it is. `shadow`: the code with which a rule that is tried out would have refused it.
+    `trace`: its place in one, if somebody traces.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -51,7 +50,6 @@ class Exchange:
     page_fields: Fields = ()
     held: bytes | None = None
     holding: Holding | None = None
-    wait: Wait | None = None
     hide_usage = False
     asked: Asked | None = None
     trace: Trace | None = None
@@ -154,8 +152,6 @@ class Exchange:
             self.asked.rpc = None
         if self.holding is not None:
             self.holding.end()
-        if self.wait is not None:
-            self.wait.end()
 
     def close_after(self) -> None:
         """The connection ends with this answer."""

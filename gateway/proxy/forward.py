@@ -25,7 +25,6 @@ from gateway.proxy.upstream.connection import (
 )
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.upstream.pool import UpstreamPool
-from gateway.proxy.upstream.waiting import Waiting
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.telemetry.traffic import Traffic
 from gateway.tasks import Tasks, end
@@ -36,6 +35,7 @@ UPSTREAM_FAILED = frozenset(
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_MANY_WAIT = "Too many requests wait for this agent. Try again in a second."
 
 
 class Forwarder:
@@ -49,7 +49,7 @@ class Forwarder:
         traffic: Traffic,
         most_waiting: int,
     ) -> None:
-        self._waiting = Waiting(most_waiting)
+        self._most_waiting = most_waiting
         self._pool = pool
         self._balance = balance
         self.inflight = inflight
@@ -62,16 +62,16 @@ class Forwarder:
         Denied while nothing has been sent to the caller; after that a failure aborts the
         connection, because a second status line inside a body would look like part of it.
         """
-        if exchange.wait is not None:
-            # Of a model that was asked before this one.
-            exchange.wait.end()
-        wait = exchange.wait = self._waiting.begin(outgoing.agent.place)
         upstreams = self._balance.order(outgoing.agent.upstreams)
         upstream = upstreams[0]
+        health = self._balance.health(upstream)
+        # Others of these are as busy.
+        if (health.busy - health.answering) * len(upstreams) >= self._most_waiting:
+            raise Denied(Code.BUSY, _MANY_WAIT, retry_after=1)
         connection = self._pool.take(upstream, repeatable=outgoing.repeatable)
         if connection is None:
             upstream, connection = await self._acquire(outgoing, upstreams)
-        health = self._balance.health(upstream)
+            health = self._balance.health(upstream)
         health.busy += 1
         call = Call(exchange, outgoing, upstream, connection)
         try:
@@ -88,7 +88,6 @@ class Forwarder:
                 health.busy += 1
                 call = Call(exchange, outgoing, upstream, connection)
                 answer = await call.answer()
-            wait.end()
             await self._pass_on(exchange, outgoing, call, answer, health)
         except UpstreamLostError as lost:
             health.failed(self._balance.clock())
@@ -150,7 +149,7 @@ class Forwarder:
         health.succeeded()
         if head.status == 101:
             connection.deadline.clear()
-            with self._open_streams.track_inprogress():
+            with health.answers(), self._open_streams.track_inprogress():
                 await open_tunnel(exchange, outgoing, connection, head, self.inflight)
             return
         body: Body = payload
@@ -169,7 +168,8 @@ class Forwarder:
             stream = AnswerStream(
                 exchange, connection.deadline, body, chunked=chunked, events=events, begun=begun
             )
-            await self._run(exchange, stream, outgoing)
+            with health.answers():
+                await self._run(exchange, stream, outgoing)
 
     async def answer(
         self, exchange: Exchange, outgoing: Outgoing, head: AnswerHead, body: TimedBody

@@ -283,10 +283,11 @@ async def test_an_agent_that_hangs_holds_up_nobody_who_calls_another(world: Worl
             assert {(await task).status for task in waiting} == {200}
 
 
+@pytest.mark.parametrize("upstreams", (1, 2))
 async def test_of_all_places_half_may_wait_for_one_agent(
-    store: StoreSettings, client: Redis
+    store: StoreSettings, client: Redis, upstreams: int
 ) -> None:
-    release, limits = asyncio.Event(), replace(LIMITS, max_connections=6)
+    release, limits = asyncio.Event(), replace(LIMITS, max_connections=8)
     empty = OK + b"Content-Length: 0\r\n\r\n"
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -297,19 +298,21 @@ async def test_of_all_places_half_may_wait_for_one_agent(
 
     async with (
         new_world(store, client, limits=limits) as world,
-        agent_that(hang) as hanging,
+        agent_that(hang) as one,
+        agent_that(hang) as other,
         agent_that(says(empty)) as fine,
         asyncio.timeout(BOUND),
     ):
-        world.serve(world.agent("slow", upstream=hanging), world.agent(upstream=fine))
+        hanging = (one, other)[:upstreams]
+        world.serve(world.agent("slow", upstreams=hanging), world.agent(upstream=fine))
         key = await world.issue()
-        calls = {asyncio.create_task(world.call(key, "/agents/slow/x")) for _ in range(4)}
+        calls = {asyncio.create_task(world.call(key, "/agents/slow/x")) for _ in range(5)}
         (refused,), waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         check(refused.result(), Code.BUSY)
         assert (await world.call(key)).status == 200
         release.set()
         assert {(await one).status for one in waiting} == {200}
-        for _ in range(4):
+        for _ in range(5):
             assert (await world.call(key, "/agents/slow/x")).status == 200
 
 

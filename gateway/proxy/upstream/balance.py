@@ -1,6 +1,7 @@
 """Which of an agent's upstreams is asked: the least busy one that has not just failed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.domain.backoff import pause_after
@@ -15,13 +16,24 @@ LONGEST_EJECTION = 60.0
 class Health:
     """What this process has seen of one upstream.
 
-    `busy`: requests under way, and those that wait for a connection. `failures` in a row.
-    `out_until`: not asked before this (monotonic seconds), unless nobody else is left.
+    `busy`: requests under way, and those that wait for a connection; `answering`: those of which
+    the answer has begun, and goes on. `failures` in a row. `out_until`: not asked before this
+    (monotonic seconds), unless nobody else is left.
     """
 
     busy: int = 0
+    answering: int = 0
     failures: int = 0
     out_until: float = 0.0
+
+    @contextmanager
+    def answers(self) -> Iterator[None]:
+        """While one that is `busy` goes on with an answer."""
+        self.answering += 1
+        try:
+            yield
+        finally:
+            self.answering -= 1
 
     def succeeded(self) -> None:
         """One success forgives all."""
