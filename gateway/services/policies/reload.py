@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
@@ -28,8 +28,8 @@ _SILENT = "these files give no answer: policies in force stay, look at the disk 
 # take seconds, and what stands against them may last for days.
 SHARE = 1 / 20
 
-P = ParamSpec("P")
-T = TypeVar("T")
+Found = TypeVar("Found")
+Given = TypeVarTuple("Given")
 Adapt = Callable[[Policies], Policies]
 # Told of the policies before and after a swap.
 AfterSwap = Callable[[Policies, Policies], None]
@@ -127,8 +127,8 @@ class LivePolicies:
                 read, took = found or read, loop.time() - begun
             await self._consider(read, "what was missing is there", again=True, took=took)
 
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        reading = asyncio.ensure_future(asyncio.to_thread(work, *args, **named))
+    async def _in_thread(self, work: Callable[[*Given], Found], *given: *Given) -> Found:
+        reading = asyncio.get_running_loop().run_in_executor(None, work, *given)
         done, _ = await asyncio.wait({reading}, timeout=SILENT_SECONDS)
         if done:
             return reading.result()
