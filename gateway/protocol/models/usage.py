@@ -144,7 +144,7 @@ class StreamMeter:
             return events
         ends = [0, *(found.end() for found in _END.finditer(events)), len(events)]
         each = (events[begin:end] for begin, end in pairwise(ends))
-        return b"".join(event for event in each if not (self._tells(event) and self._hide))
+        return b"".join(_blank(one) if self._tells(one) and self._hide else one for one in each)
 
     def _tells(self, event: bytes) -> bool:
         """Whether it is there for nothing but to tell."""
@@ -179,6 +179,11 @@ def _end_of_events(text: bytes, since: int) -> int:
         return len(text)
     ends = ((text.rfind(mark, since), len(mark)) for mark in _ENDS)
     return max(at + length if at >= 0 else 0 for at, length in ends)
+
+
+def _blank(event: bytes) -> bytes:
+    """The empty lines before it, which are of the event before where the stream is cut there."""
+    return event[: len(event) - len(event.lstrip(b"\r\n"))]
 
 
 class _Guess:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.usage import TokensUsed
@@ -48,6 +48,7 @@ def test_the_event_that_nobody_asked_for_goes_wherever_the_stream_is_cut(end: by
     cuts=st.lists(st.integers(0, 900), max_size=6),
     hide=st.booleans(),
 )
+@example(events=[b"", b"", TOLD], ends=[b"\n\n", b"\n", b"\r\r"], cuts=[3], hide=True)
 def test_how_the_stream_is_cut_changes_nothing(
     events: list[bytes], ends: list[bytes], cuts: list[int], hide: bool
 ) -> None:
