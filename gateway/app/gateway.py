@@ -112,10 +112,10 @@ def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | Non
 
 async def _missing(gateway: Gateway) -> tuple[str, ...]:
     """What keeps the gateway from serving, a word each."""
-    if gateway.draining:
-        return ("draining",)
     try:
         await gateway.base.admission.ping()
+        missing = () if gateway.base.credentials.ready else ("credentials",)
     except StoreError:
-        return ("store",)
-    return () if gateway.base.credentials.ready else ("credentials",)
+        missing = ("store",)
+    # Behind all that is waited for: an answer that ends its connection is the last word on it.
+    return ("draining",) if gateway.draining else missing

@@ -128,3 +128,20 @@ async def test_an_agents_own_host_has_the_gateways_own_addresses_too(
     assert agent.requests == []
     assert (await world.call(key, "/agents/x", headers={"Host": "echo.test"})).status == 200
     assert [request.target for request in agent.requests] == [b"/agents/x"]
+
+
+async def test_an_answer_that_ends_its_connection_for_the_gateway_ends_says_so(
+    world: World,
+) -> None:
+    """Also to whoever asked before: it is the last that is heard on this connection."""
+    gateway = world.gateways[0]
+    reader, writer = await asyncio.open_connection(*world.address)
+    with closing(writer):
+        await world.client.client_pause(300)
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not any(one.busy for one in gateway.data.connections):
+            await asyncio.sleep(0.001)
+        gateway.announce_end()
+        answer = await read_answer(reader)
+    assert answer.headers["Connection"] == "close"
+    assert (answer.status, answer.json["missing"]) == (503, ["draining"])
