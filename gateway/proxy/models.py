@@ -37,7 +37,7 @@ from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.spend import Payer, Spender
 
 # Nothing was asked of a model, or nothing came of it: another one may do.
-_CANNOT_ANSWER = UPSTREAM_FAILED | {Code.CREDENTIAL_UNAVAILABLE}
+_CANNOT_ANSWER = UPSTREAM_FAILED | {Code.CREDENTIAL_UNAVAILABLE, Code.BUSY}
 
 
 class Models:

@@ -4,19 +4,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 
 import anthropic
 import openai
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.keys.key import Key
+from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.audit import come, records
 from tests.flows.raw import exchange, read_answer
 from tests.flows.services import Backend, backend, keep, put
-from tests.flows.world import World
+from tests.flows.world import World, new_world
 from tests.services.vaults import Vault
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -260,6 +263,33 @@ async def test_so_it_is_where_its_credential_cannot_be_had(
         await chat.chat.completions.create(model="gpt-4", messages=HELLO)
     assert (refused.value.status_code, refused.value.code) == (503, "credential_unavailable")
     assert one.arrived == [] and len(two.arrived) == 1
+
+
+async def test_so_it_is_where_as_many_wait_for_it_as_may(
+    store: StoreSettings, client: Redis, one: Backend, two: Backend
+) -> None:
+    release = asyncio.Event()
+
+    async def hang(request: web.Request, body: bytes) -> web.StreamResponse:
+        await release.wait()
+        return await Provider("one")(request, body)
+
+    one.answer = hang
+    body = json.dumps({"model": "gpt-4", "messages": HELLO})
+    limits = ListenerLimits(max_connections=4)
+    async with new_world(store, client, limits=limits) as world, asyncio.timeout(30):
+        for name in ("openai_key", "qwen_key", "claude_key"):
+            await keep(world, Vault(client), name, "api_key", value=f"secret-{name}")
+        put(world, POLICY.format(one=one.url, two=two.url))
+        key = await world.issue("models/*")
+        asked = partial(world.call, key, "/models/v1/chat/completions", "POST", data=body)
+        headers = {"Content-Type": "application/json"}
+        calls = {asyncio.create_task(asked(headers=headers)) for _ in range(3)}
+        (first,), waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        release.set()
+        told = [first.result(), *[await one for one in waiting]]
+    names = [answer.json["choices"][0]["message"]["content"] for answer in told]
+    assert names == ["two: hello", "one: hello", "one: hello"]
 
 
 @pytest.mark.parametrize("other", ["qwen_key", "no_such_key"])
