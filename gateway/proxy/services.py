@@ -86,14 +86,16 @@ class Services:
     async def _other(
         self, injected: Injected, outgoing: Outgoing, inject: Inject
     ) -> Injected | None:
-        """What to try once the newest was refused: what was before it, a new token, or what the
-        vault has had since the last poll."""
-        if injected.previous is not None:
-            return replace(injected, newest=injected.previous, previous=None)
+        """What to try once the newest was refused: a new token, what the vault has had since the
+        last poll, or what was before."""
         if not self._injector.forget_tokens(injected):
             await self._injector.look_again()
         other = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
-        return None if other.newest == injected.newest else other
+        if other.newest != injected.newest:
+            return other
+        if injected.previous is None:
+            return None
+        return replace(injected, newest=injected.previous, previous=None)
 
     async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
         values = dress.values

@@ -330,6 +330,21 @@ async def test_a_rotation_that_no_poll_has_seen_yet_is_seen_where_the_old_value_
     assert there.arrived[1].headers["x-token"] == ["crm-1"]
 
 
+async def test_it_is_seen_too_where_one_before_it_still_has_its_grace(
+    store: StoreSettings, client: Redis, there: Backend
+) -> None:
+    there.answer = picky("crm-3")
+    vault = Vault(client)
+    await vault.write("crm")
+    await vault.write("crm", 2, grace=int(time.time()) + 60)
+    async with new_world(store, client, vault=VaultSettings(None, (MASTER,), 3600.0)) as world:
+        put(world, service(there, inject=TOKEN))
+        key = await world.issue("services/crm")
+        await vault.write("crm", 3)
+        assert (await world.call(key, "/services/crm/x")).status == 200
+    assert [one.headers["x-token"] for one in there.arrived] == [["crm-2"], ["crm-3"]]
+
+
 async def test_a_body_that_was_streamed_is_not_sent_again(
     world: World, vault: Vault, there: Backend
 ) -> None:
