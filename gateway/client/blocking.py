@@ -18,6 +18,13 @@ from gateway.client.sync import SourceError
 
 # So long the first use after a fork waits for news, before it takes what was known.
 PATIENCE_SECONDS = 2.0
+# One at a time, and no fork meanwhile: it would copy the lock, and nobody who ever lets go of it.
+_FOLLOWING = threading.Lock()
+os.register_at_fork(
+    before=_FOLLOWING.acquire,
+    after_in_parent=_FOLLOWING.release,
+    after_in_child=_FOLLOWING.release,
+)
 
 
 class SyncCredentials:
@@ -39,13 +46,12 @@ class SyncCredentials:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         names = tuple(names)
-        self._open = partial(
-            Credentials, url, key, names, poll=poll, on_change=on_change, ssl_context=ssl_context
-        )
-        self._credentials = self._open(wait=wait)
+        self._open = partial(Credentials, url, key, names, poll=poll, ssl_context=ssl_context)
+        self._credentials = self._open(wait=wait, on_change=on_change)
+        self._on_change = on_change
         self._pause = poll
         self._process = os.getpid()
-        self._following = threading.Lock()
+        self._follower: threading.Thread | None = None
         self._thread = ThreadPoolExecutor(1, "gateway-credentials")
         self._entered = threading.Event()
         self._left = False
@@ -107,20 +113,24 @@ class SyncCredentials:
 
     @property
     def _live(self) -> Credentials:
-        if self._process != os.getpid():
+        # Its own thread waits for nobody who waits for it.
+        if self._process != os.getpid() and threading.current_thread() is not self._follower:
             self._follow()
         return self._credentials
 
     def _follow(self) -> None:
         """A fork copies what is known, and not the thread that keeps it up to date."""
-        with self._following:
+        with _FOLLOWING:
             if self._process == os.getpid():
                 return
             if self._entered.is_set() and not self._left:
                 self._loop = self._task = None
                 self._entered = threading.Event()
                 # The child may end without leaving what its parent has entered.
-                threading.Thread(target=asyncio.run, args=(self._keep_on(),), daemon=True).start()
+                self._follower = threading.Thread(
+                    target=asyncio.run, args=(self._keep_on(),), daemon=True
+                )
+                self._follower.start()
                 self._entered.wait(PATIENCE_SECONDS)
             self._process = os.getpid()
 
@@ -129,13 +139,24 @@ class SyncCredentials:
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         while not self._left:
             try:
-                async with self._open(wait=math.inf) as newest:
+                async with self._opened_anew() as newest:
                     self._credentials = newest
                     self._entered.set()
                     await asyncio.Event().wait()
             except SourceError:
                 self._entered.set()
                 await asyncio.sleep(self._pause)
+
+    def _opened_anew(self) -> Credentials:
+        """They take the place of what was known before `on_change` hears what is new in them."""
+
+        def tell(name: str) -> None:
+            self._credentials = newest
+            if self._on_change is not None:
+                self._on_change(name)
+
+        newest = self._open(wait=math.inf, on_change=tell)
+        return newest
 
     async def _keep(self) -> None:
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()

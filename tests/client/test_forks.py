@@ -7,14 +7,17 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from tests.client.agents import PATIENCE, Pulling
+from gateway.domain.credentials import CredentialId
+from tests.client.agents import PATIENCE, Pulling, until
 
 # The parent waits for its child without leaving; the child never leaves what it has inherited.
 FORKS = """
 import os, sys, time
 from gateway.client import SyncCredentials
 url, key = sys.argv[1:]
-credentials = SyncCredentials(url, key, ["crm"], poll=1.0)
+told = []
+tell = lambda name: told.append(credentials[name].reveal())
+credentials = SyncCredentials(url, key, ["crm"], poll=1.0, on_change=tell)
 credentials.__enter__()
 held = credentials["crm"]
 child = os.fork()
@@ -24,16 +27,38 @@ if child:
     sys.exit(os.waitstatus_to_exitcode(ended))
 print("forked", flush=True)
 for line in sys.stdin:
-    while held.reveal() != line.strip():
+    while not held.reveal() == told[-1] == line.strip():
         time.sleep(0.05)
     print(credentials["crm"].reveal(), flush=True)
+"""
+# The child forks while a thread of it waits for the gateway.
+FORKS_AGAIN = """
+import os, sys, threading, time
+from gateway.client import SyncCredentials
+url, key = sys.argv[1:]
+with SyncCredentials(url, key, ["crm"]) as credentials:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        sys.exit()
+    print("forked", flush=True)
+    sys.stdin.readline()
+    threads = threading.active_count()
+    threading.Thread(target=lambda: credentials["crm"], daemon=True).start()
+    while threading.active_count() < threads + 2:
+        time.sleep(0.01)
+    if child := os.fork():
+        os.waitpid(child, 0)
+    else:
+        print(credentials["crm"].reveal(), flush=True)
+    os._exit(0)
 """
 
 
 @asynccontextmanager
-async def forking(pulling: Pulling) -> AsyncIterator[asyncio.subprocess.Process]:
+async def forking(pulling: Pulling, text: str = FORKS) -> AsyncIterator[asyncio.subprocess.Process]:
     program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", FORKS, pulling.url, pulling.key),
+        *(sys.executable, "-c", text, pulling.url, pulling.key),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -72,3 +97,21 @@ async def test_a_process_that_forks_while_the_gateway_is_away_goes_on_with_what_
     async with forking(pulling) as program:
         await pulling.world.gateways[0].drain(0.0)
         assert await _expects(program, "crm-1") == "crm-1"
+
+
+async def test_what_changed_before_the_first_use_is_told_with_its_new_value(
+    pulling: Pulling,
+) -> None:
+    async with forking(pulling) as program:
+        await pulling.vault.write("crm", 2)
+        known = pulling.world.gateways[0].base.credentials
+        await until(lambda: known.find(CredentialId("crm")).current.number == 2)
+        assert await _expects(program, "crm-2") == "crm-2"
+
+
+async def test_a_fork_while_another_thread_waits_for_the_gateway_waits_for_nobody_for_good(
+    pulling: Pulling,
+) -> None:
+    async with forking(pulling, FORKS_AGAIN) as program:
+        await pulling.world.gateways[0].drain(0.0)
+        assert await _expects(program, "") == "crm-1"
