@@ -9,13 +9,19 @@ from urllib.parse import quote
 from gateway.protocol import strict_json
 from gateway.protocol.http import query as queries
 from gateway.protocol.http.form import MOST_PARTS, boundary_of, with_form_fields
-from gateway.protocol.http.request import LOOKS_LIKE_ANOTHER, Header, media_type, refused
+from gateway.protocol.http.request import (
+    LOOKS_LIKE_ANOTHER,
+    Header,
+    media_type,
+    refused,
+    values_of,
+)
 
 Pairs = Sequence[tuple[str, str]]
 
 _NO_JSON = (
-    "This service takes a form, or a JSON object with each name once and no NaN, as its body: "
-    "the gateway adds a field to it."
+    "This service takes a form, or a JSON object with each name once and no NaN, as its body, "
+    "and neither compressed: the gateway adds a field to it."
 )
 _JSON = (b"application/json", b"text/json")
 _NAME_OF = itemgetter(0)
@@ -91,7 +97,7 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     if boundary is not None:
         return with_form_fields(body, boundary, injected)
     kind = media_type(headers)
-    if kind == _URLENCODED:
+    if kind == _URLENCODED and not values_of(headers, b"content-encoding"):
         return _in_urlencoded(body, injected)
     if kind not in _JSON and not kind.endswith(b"+json"):
         raise refused(_NO_JSON)

@@ -1,5 +1,6 @@
 """What is put into a request stands alone there: nothing of the caller's is under its name."""
 
+import gzip
 import json
 
 import pytest
@@ -113,3 +114,11 @@ def test_a_form_that_is_spelled_as_a_query_takes_a_field_and_keeps_the_rest(item
 def test_a_form_that_readers_part_in_two_ways_or_in_very_many_is_refused(body: bytes) -> None:
     with pytest.raises(Denied):
         with_fields(body, FORM, [("key", "ours")])
+
+
+def test_a_form_that_is_compressed_is_refused_as_a_json_object_is() -> None:
+    """What is put in would be behind the end of it, and no reader would find a form."""
+    headers = [*FORM, (b"Content-Encoding", b"gzip")]
+    for kind in (headers, [(b"Content-Type", b"application/json"), headers[1]]):
+        with pytest.raises(Denied):
+            with_fields(gzip.compress(b"a=1"), kind, [("key", "ours")])
