@@ -193,8 +193,8 @@ _ROWS = (
     _row(
         503,
         Code.BUSY,
-        "Too much is under way: new keys that are verified, large bodies, or tools. Try "
-        "again in a second.",
+        "Too much is under way: new keys that are verified, large bodies, tools, or calls that "
+        "wait for one agent. Try again in a second.",
         retry=True,
     ),
     _row(
