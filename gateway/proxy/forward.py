@@ -209,7 +209,8 @@ class Forwarder:
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:
             self._pool.release(call.connection)
-        else:
+        elif call.connection.peer is None:
+            # A tunnel has ended it by itself.
             call.connection.drop()
         call.end()
 

@@ -64,11 +64,12 @@ class Tunnel:
         finally:
             self._deadline.close()
             if sent:
-                # A reset would take away what is still on its way.
+                # A reset would take away what is still on its way: under TLS it may wait here, too.
                 client.close()
+                agent.close()
             else:
                 client.abort()
-            agent.drop()
+                agent.drop()
 
     async def _all_sent(self, lost: Iterable[asyncio.Future[None]]) -> bool:
         """Whether both sides took in time what there was for them. Who keeps its own end open after
