@@ -65,8 +65,8 @@ class Forwarder:
         upstreams = self._balance.order(outgoing.agent.upstreams)
         upstream = upstreams[0]
         health = self._balance.health(upstream)
-        # Others of these are as busy.
-        if (health.busy - health.answering) * len(upstreams) >= self._most_waiting:
+        waiting = health.waiting if len(upstreams) == 1 else self._balance.waiting(upstreams)
+        if waiting >= self._most_waiting:
             raise Denied(Code.BUSY, _MANY_WAIT, retry_after=1)
         connection = self._pool.take(upstream, repeatable=outgoing.repeatable)
         if connection is None:

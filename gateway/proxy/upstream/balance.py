@@ -26,6 +26,11 @@ class Health:
     failures: int = 0
     out_until: float = 0.0
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for its answer."""
+        return self.busy - self.answering
+
     @contextmanager
     def answers(self) -> Iterator[None]:
         """While one that is `busy` goes on with an answer."""
@@ -62,6 +67,10 @@ class Balance:
         if health is None:
             health = self._health[upstream] = Health()
         return health
+
+    def waiting(self, upstreams: Sequence[Upstream]) -> int:
+        """How many requests wait for the answer of one of these."""
+        return sum(self.health(upstream).waiting for upstream in upstreams)
 
     def order(self, upstreams: Sequence[Upstream]) -> Sequence[Upstream]:
         """Whom to ask first, and whom next where a connection cannot be had. Never empty: where

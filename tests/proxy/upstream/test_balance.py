@@ -84,3 +84,13 @@ def test_one_success_forgives_all() -> None:
     balance.health(A).succeeded()
     fail(balance, A, FAILURES_TO_EJECT - 1)
     assert A in first(balance)
+
+
+def test_who_waits_is_counted_over_all_and_not_who_is_being_answered() -> None:
+    """One that is left out may hold as many as before."""
+    balance = Balance(Clock())
+    balance.health(A).busy, balance.health(B).busy = 3, 2
+    fail(balance, A, FAILURES_TO_EJECT)
+    with balance.health(B).answers():
+        assert balance.waiting((A, B, C)) == 4
+    assert balance.waiting((A, B, C)) == 5
