@@ -214,14 +214,19 @@ def serve(
         url=web_url("GATEWAY_URL", url) if (url := os.environ.get("GATEWAY_URL")) else "",
     )
     settings = with_hidden(settings, Path(given.shared) if given else None)
-    if given is not None or not (workers > 1 or max_requests):
+    _start(settings, workers, given)
+
+
+def _start(settings: Settings, workers: int, given: Handover | None) -> None:
+    several = given is None and (workers > 1 or settings.max_requests > 0)
+    if not several:
         # Who serves starts programs too; a supervisor's workers read all this anew.
         for name in SECRETS:
             os.environ.pop(name, None)
     if given is not None:
-        url = given.store or store.url
-        run(replace(settings, store=replace(store, url=url)), given)
-    elif workers > 1 or max_requests:
+        url = given.store or settings.store.url
+        run(replace(settings, store=replace(settings.store, url=url)), given)
+    elif several:
         run_several(settings, workers)
     else:
         run(settings)
