@@ -40,9 +40,14 @@ class Taken:
         for record in records:
             click.echo(record if self.as_json else printable(_line(record)))
 
-    def note_none(self) -> None:
-        if not self.as_json:
+    def note_none(self, count: int, *, are_none: bool) -> None:
+        """Say why none is shown, though so many were asked for."""
+        if self.as_json:
+            return
+        if are_none:
             note("There are no records yet: acts, uses of credentials and refusals make them.")
+        elif self.wanted and count:
+            note("No record says that.")
 
 
 async def show_all(store: StoreSettings, since: int, wanted: Wanted) -> None:
@@ -63,8 +68,8 @@ def show_tail_of_file(file: Path, count: int, taken: Taken) -> None:
         if taken.has(record):
             kept.append(record)
     taken.show(kept)
-    if are_none:
-        taken.note_none()
+    if not kept:
+        taken.note_none(count, are_none=are_none)
 
 
 async def show_tail(store: StoreSettings, count: int, taken: Taken, *, follow: bool) -> None:
@@ -73,8 +78,8 @@ async def show_tail(store: StoreSettings, count: int, taken: Taken, *, follow: b
         audit = AuditStore(client, store.prefix)
         latest, behind = await _latest(audit, count, taken)
         taken.show(latest)
-        if not behind:
-            taken.note_none()
+        if not latest:
+            taken.note_none(count, are_none=not behind)
         if follow:
             await _follow(audit, behind, taken)
 

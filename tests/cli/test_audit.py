@@ -171,6 +171,9 @@ def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) ->
     file = vault.folder / "audit.jsonl"
     file.write_text(vault.gateway("audit", "export").out)
     assert shown("tail", "--file", str(file), "--json", "--key", "b") == both[1:]
+    for words in (("--event", "cred.*"), ("--event", "cred.*", "--file", str(file))):
+        assert "No record says that." in vault.gateway("audit", "tail", *words).said
+        assert "No record" not in vault.gateway("audit", "tail", "-n", "0", *words).said
     words = [*COMMAND, "audit", "tail", "-n", "0", "--follow", "--json", "--event", "key.*"]
     with subprocess.Popen(
         words, cwd=vault.folder, env=vault.environment(), stdout=subprocess.PIPE, text=True
