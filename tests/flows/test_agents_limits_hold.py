@@ -23,6 +23,7 @@ from tests.flows.world import Answer, World, new_world
 
 TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5)
 OK = b"HTTP/1.1 200 OK\r\n"
+EMPTY = OK + b"Content-Length: 0\r\n\r\n"
 
 
 @pytest.fixture
@@ -260,17 +261,22 @@ async def test_a_caller_that_leaves_in_the_middle_of_a_download_ends_it(world: W
             await ended.wait()
 
 
-async def test_an_agent_that_hangs_holds_up_nobody_who_calls_another(world: World) -> None:
-    release = asyncio.Event()
-    empty = OK + b"Content-Length: 0\r\n\r\n"
+def hangs_until(release: asyncio.Event) -> Serve:
+    """Then it answers."""
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
             await reader.readuntil(b"\r\n\r\n")
             await release.wait()
-            writer.write(empty)
+            writer.write(EMPTY)
 
-    async with agent_that(hang) as hanging, agent_that(says(empty)) as fine:
+    return hang
+
+
+async def test_an_agent_that_hangs_holds_up_nobody_who_calls_another(world: World) -> None:
+    release = asyncio.Event()
+    hang = hangs_until(release)
+    async with agent_that(hang) as hanging, agent_that(says(EMPTY)) as fine:
         world.serve(world.agent("slow", upstream=hanging), world.agent(upstream=fine))
         key = await world.issue()
         waiting = [asyncio.create_task(world.call(key, "/agents/slow/x")) for _ in range(90)]
@@ -288,19 +294,12 @@ async def test_of_all_places_half_may_wait_for_one_agent(
     store: StoreSettings, client: Redis, upstreams: int
 ) -> None:
     release, limits = asyncio.Event(), replace(LIMITS, max_connections=8)
-    empty = OK + b"Content-Length: 0\r\n\r\n"
-
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer):
-            await reader.readuntil(b"\r\n\r\n")
-            await release.wait()
-            writer.write(empty)
-
+    hang = hangs_until(release)
     async with (
         new_world(store, client, limits=limits) as world,
         agent_that(hang) as one,
         agent_that(hang) as other,
-        agent_that(says(empty)) as fine,
+        agent_that(says(EMPTY)) as fine,
         asyncio.timeout(BOUND),
     ):
         hanging = (one, other)[:upstreams]
