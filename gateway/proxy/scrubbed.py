@@ -7,6 +7,7 @@ from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.header_names import DRAFT_LIMITS, PLAIN_LIMITS
 from gateway.protocol.http.inflate import Inflater, inflater
+from gateway.protocol.http.request import values_of
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
 from gateway.proxy.body import Body, BodyOver, WholeBody
 from gateway.proxy.upstream.connection import CutError
@@ -84,8 +85,7 @@ def opener(head: AnswerHead) -> Inflater | None:
     """What undoes the compression that nobody asked for; None: there is none."""
     if not head.encoded:
         return None
-    codings = [value for name, value in head.headers if name.lower() == _CODING]
-    coding = b",".join(codings).strip().lower()
+    coding = b",".join(values_of(head.headers, _CODING)).strip().lower()
     if coding in _PLAIN:
         return None
     found = inflater(coding)
