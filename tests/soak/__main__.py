@@ -73,7 +73,7 @@ async def soak(made: Site, backend: Backend, seconds: float) -> list[str]:
     changes, watch = Changes(made, backend, ledger), Watch.of(made)
     for _ in range(KEYS):
         await changes.new_key()
-    before = await watch.count_tasks()
+    before = await watch.count_begun_tasks()
     warm = time.monotonic() + seconds * WARM_UP
     watching = asyncio.create_task(watch.go_on(max(0.5, seconds / 200)))
     async with traffic(made, ledger, int(setting("SOAK_CALLERS", 2))):

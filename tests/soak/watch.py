@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.memory import resident
+from gateway.services.telemetry.pulse import LOOK_SECONDS
 from tests.chaos.site import Gateway, Site
 
 MEGABYTE = 2**20
@@ -71,6 +72,15 @@ class Watch:
             await asyncio.sleep(0.1)
         self.tasks.append(int(sum(told)))
         return self.tasks[-1]
+
+    async def count_begun_tasks(self) -> int:
+        """Once all that runs for good has begun: a worker tells of none before its first count, and
+        of too few at that one."""
+        before, counted = 0, await self.count_tasks()
+        while counted > before:
+            await asyncio.sleep(2 * LOOK_SECONDS)
+            before, counted = counted, await self.count_tasks()
+        return before
 
     async def leases(self) -> tuple[int, int]:
         """Held by the workers, and kept in Redis."""
