@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from pwd import getpwnam
 from tempfile import TemporaryDirectory
 
 import pytest
+
+from tests.flows.nodes import free_ports
 
 HOMES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
@@ -49,9 +50,7 @@ class Postgres:
         self._home = home
         self._folder = folder
         self._account = account
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port: int = sock.getsockname()[1]
+        (self.port,) = free_ports(1)
 
     def url(self, user: str, password: str) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"

@@ -1,10 +1,12 @@
 """Several servers of one test: on free loopback ports, alone in a folder, gone at its end."""
 
 import asyncio
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -81,11 +83,14 @@ async def _answers(node: Node) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Below those that systems hand out by themselves: one of these may be some connection's own a
+    moment later."""
+    ports = set[int]()
+    while len(ports) < count:
+        port = 10_000 + secrets.randbelow(20_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.add(port)
+    return [*ports]
 
 
 DATA = {

