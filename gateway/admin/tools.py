@@ -11,9 +11,8 @@ from gateway.admin.reach import DaysQuery
 from gateway.admin.routing import Call, Route, Shape, Told
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import MissingError
-from gateway.domain.policies.references import Reference
-from gateway.domain.policies.snapshot import Agent
-from gateway.domain.policies.tools import ToolServer, Transport
+from gateway.domain.policies.snapshot import ToolServer
+from gateway.domain.policies.tools import Toolset, Transport
 from gateway.domain.usage import By, Counts, Step
 from gateway.services.credentials.vault import State
 from gateway.services.telemetry.usage import totals
@@ -86,19 +85,19 @@ async def list_tools(backend: Backend, call: Call) -> Told:
     shapes = [
         _shape(
             backend,
-            agent,
-            counted.get(agent.place, Counts()),
-            reflected.by_place.get(agent.place, 0),
+            server,
+            counted.get(server.place, Counts()),
+            reflected.by_place.get(server.place, 0),
             running.get(name, 0),
         )
-        for name, agent in sorted(backend.policies().tools.items())
+        for name, server in sorted(backend.policies().tools.items())
     ]
     return Told(ToolList(tools=shapes, whole=reflected.whole, problem=reflected.problem))
 
 
 async def list_users(backend: Backend, call: Call) -> Told:
     asked: UsersQuery = call.query
-    wanted = _of_users(_agent(backend, call.parts["name"]))
+    wanted = _of_users(_server(backend, call.parts["name"]))
     vault = backend.vault_for(call.caller.actor)
     waiting = await backend.links.waiting()
     brought = await vault.names()
@@ -127,46 +126,39 @@ def _user(
 
 
 def _shape(
-    backend: Backend, agent: Agent, counts: Counts, reflected: int, running: int
+    backend: Backend, server: ToolServer, counts: Counts, reflected: int, running: int
 ) -> ToolShape:
-    tools = _tools(agent)
+    tools = server.tools
     is_program = tools.transport is not Transport.HTTP
     isolation = backend.programs.launcher.isolation if is_program else None
+    needed = server.inject.references
     return ToolShape(
-        name=agent.name,
+        name=server.name,
         transport=tools.transport,
-        upstream=str(agent.upstreams[0]) if agent.upstreams else " ".join(tools.command),
+        upstream=str(server.upstreams[0]) if server.upstreams else " ".join(tools.command),
         isolation=isolation or "",
         running=running,
-        scopes=[f"tools/{agent.name}:{name}" for name in _names(tools)],
-        credentials=list(dict.fromkeys(one.name for one in _injected(agent) if not one.of_user)),
-        of_users=_of_users(agent),
+        scopes=[f"tools/{server.name}:{name}" for name in _names(tools)],
+        credentials=list(dict.fromkeys(one.name for one in needed if not one.of_user)),
+        of_users=_of_users(server),
         counts=counts,
         reflected=reflected,
     )
 
 
-def _names(tools: ToolServer) -> list[str]:
+def _names(tools: Toolset) -> list[str]:
     return [tool.name for tool in tools.tools] or ["*"]
 
 
-def _tools(agent: Agent) -> ToolServer:
-    return agent.tools or ToolServer(Transport.HTTP)
+def _of_users(server: ToolServer) -> list[str]:
+    return list(dict.fromkeys(one.name for one in server.inject.references if one.of_user))
 
 
-def _of_users(agent: Agent) -> list[str]:
-    return list(dict.fromkeys(one.name for one in _injected(agent) if one.of_user))
-
-
-def _injected(agent: Agent) -> tuple[Reference, ...]:
-    return agent.inject.references if agent.inject is not None else ()
-
-
-def _agent(backend: Backend, name: str) -> Agent:
-    agent = backend.policies().tools.get(name)
-    if agent is None:
+def _server(backend: Backend, name: str) -> ToolServer:
+    server = backend.policies().tools.get(name)
+    if server is None:
         raise MissingError(f"The policies have no tools {name!r}.")
-    return agent
+    return server
 
 
 ROUTES: tuple[Route, ...] = (

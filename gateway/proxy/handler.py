@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from time import time
 
 from gateway.domain.errors import Code, Denied, let_go
-from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.snapshot import Callee, Policies, ToolServer
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
 from gateway.protocol.http.authority import parse_host
@@ -184,7 +184,7 @@ class Handler:
             located = locate(head, policies)
         agent = located.agent
         if agent is not None:
-            exchange.agent = agent.name if agent.inject is None else agent.place
+            exchange.agent = agent.place
             if exchange.page_fields and is_preflight(head):
                 exchange.reply(answer_preflight(agent, located.path))
                 return
@@ -214,19 +214,19 @@ class Handler:
 
     def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> Awaitable[None]:
         agent = outgoing.agent
+        if isinstance(agent, ToolServer):
+            return self._tools.forward(exchange, outgoing, agent)
         if agent.inject is None:
             return self._forwarder.forward(exchange, outgoing)
-        if agent.tools is not None:
-            return self._tools.forward(exchange, outgoing, agent.inject)
         if agent.dialect is not None:
-            return self._models.forward(exchange, outgoing, policies)
+            return self._models.forward(exchange, outgoing, agent, policies)
         return self._services.forward(exchange, outgoing, agent.inject)
 
     def _lines(
         self,
         exchange: Exchange,
         head: RequestHead,
-        agent: Agent,
+        agent: Callee,
         passage: Passage,
         policies: Policies,
     ) -> tuple[tuple[bytes, ...], bytes]:

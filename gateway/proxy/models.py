@@ -104,9 +104,10 @@ class Models:
         told = entry(asked.listed, dialect) if asked.listed else catalogue(names, dialect)
         exchange.reply(Reply(200, (("Content-Type", "application/json"),), orjson.dumps(told)))
 
-    async def forward(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> None:
+    async def forward(
+        self, exchange: Exchange, outgoing: Outgoing, first: Agent, policies: Policies
+    ) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""
-        first = outgoing.agent
         others = (policies.models.get(name) for name in first.fallback)
         chain = [first, *(model for model in others if model is not None)]
         for model in chain:

@@ -19,7 +19,7 @@ from gateway.children.process import Child
 from gateway.domain.children import Isolation, Program
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Timeouts
-from gateway.domain.policies.tools import ProgramTerms, ToolServer, Transport
+from gateway.domain.policies.tools import ProgramTerms, Toolset, Transport
 from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import LEVELS
 from gateway.services.tools.places import ToolPlaces
@@ -42,7 +42,7 @@ class Site:
         self.mark = mark
         terms = ProgramTerms(idle=600.0)
         command = (python(), str(PROGRAM), mark)
-        self.tools = ToolServer(Transport.STDIO, command, program=terms)
+        self.tools = Toolset(Transport.STDIO, command, program=terms)
         self.env = {"TOKEN": SECRET}
 
     async def server(self, seat: Seat = SEAT, **changes: Any) -> StdioServer:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -17,8 +18,7 @@ from gateway.cli.output import print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Policies
-from gateway.domain.policies.tools import ToolServer, Transport
+from gateway.domain.policies.snapshot import Agent, Callee, Policies, ToolServer
 from gateway.protocol.policy.models import json_schema
 
 
@@ -78,9 +78,7 @@ def schema() -> None:
 def _whole(found: Policies) -> dict[str, object]:
     return {
         "revision": found.revision,
-        "agents": [
-            {**_agent(found, agent), "cors": _cors(agent.cors)} for agent in found.agents.values()
-        ],
+        "agents": [_agent(found, agent) for agent in found.agents.values()],
         "services": [_service(found, service) for service in found.services.values()],
         "models": [_model(found, model) for model in found.models.values()],
         "tools": [_tools(found, tools) for tools in found.tools.values()],
@@ -99,18 +97,24 @@ def _whole(found: Policies) -> dict[str, object]:
 
 
 def _agent(found: Policies, agent: Agent) -> dict[str, object]:
-    times = agent.timeouts
     return {
-        "name": agent.name,
-        "upstreams": [str(upstream) for upstream in agent.upstreams],
+        **_place(agent),
         "hosts": list(agent.hosts),
         "routes": None if agent.routes is None else [str(route) for route in agent.routes],
-        "timeouts": {"connect": times.connect, "first_byte": times.first_byte, "idle": times.idle},
-        "max_body": agent.max_body,
+        **_bounds(agent),
         "preserve_host": agent.preserve_host,
         "allowed_oddities": sorted(agent.allowed_oddities),
         "origin": _origin(found, agent.kind, agent.name),
+        "cors": _cors(agent.cors),
     }
+
+
+def _place(callee: Callee) -> dict[str, object]:
+    return {"name": callee.name, "upstreams": [str(upstream) for upstream in callee.upstreams]}
+
+
+def _bounds(callee: Callee) -> dict[str, object]:
+    return {"timeouts": asdict(callee.timeouts), "max_body": callee.max_body}
 
 
 def _cors(cors: Cors | None) -> dict[str, object] | None:
@@ -130,11 +134,12 @@ def _outbound(found: Policies, one: Agent) -> tuple[str, ...]:
 
 
 def _service(found: Policies, service: Agent) -> dict[str, object]:
-    facts = _agent(found, service)
-    del facts["hosts"], facts["routes"], facts["preserve_host"]
     inject = service.inject or Inject()
     return {
-        **facts,
+        **_place(service),
+        **_bounds(service),
+        "allowed_oddities": sorted(service.allowed_oddities),
+        "origin": _origin(found, service.kind, service.name),
         "credentials": _needed(service),
         "inject": _names(headers=inject.headers, query=inject.query, body=inject.body),
         "sign": inject.sign.scheme.value if inject.sign else None,
@@ -142,31 +147,34 @@ def _service(found: Policies, service: Agent) -> dict[str, object]:
 
 
 def _model(found: Policies, model: Agent) -> dict[str, object]:
-    facts = _service(found, model)
-    del facts["inject"], facts["sign"], facts["allowed_oddities"]
-    dialect = model.dialect.value if model.dialect else None
-    return {**facts, "dialect": dialect, "fallback": list(model.fallback)}
+    return {
+        **_place(model),
+        **_bounds(model),
+        "origin": _origin(found, model.kind, model.name),
+        "credentials": _needed(model),
+        "dialect": model.dialect.value if model.dialect else None,
+        "fallback": list(model.fallback),
+    }
 
 
-def _tools_row(found: Policies, one: Agent) -> tuple[str, ...]:
-    transport = one.tools.transport.value if one.tools else ""
+def _tools_row(found: Policies, one: ToolServer) -> tuple[str, ...]:
     needed, origin = " ".join(_needed(one)), _origin(found, "tools", one.name)
-    return one.name, transport, _reached(one), needed, origin
+    return one.name, one.tools.transport.value, _reached(one), needed, origin
 
 
-def _reached(one: Agent) -> str:
+def _reached(one: ToolServer) -> str:
     """The URL, the program, or the names of the tools that are programs."""
-    if one.tools is None or one.upstreams:
+    if one.upstreams:
         return " ".join(map(str, one.upstreams))
     return shlex.join(one.tools.command) or " ".join(tool.name for tool in one.tools.tools)
 
 
-def _tools(found: Policies, one: Agent) -> dict[str, object]:
-    facts = _agent(found, one)
-    del facts["hosts"], facts["routes"], facts["preserve_host"], facts["allowed_oddities"]
-    inject, tools = one.inject or Inject(), one.tools or ToolServer(Transport.HTTP)
+def _tools(found: Policies, one: ToolServer) -> dict[str, object]:
+    inject, tools = one.inject, one.tools
     return {
-        **facts,
+        **_place(one),
+        **_bounds(one),
+        "origin": _origin(found, one.kind, one.name),
         "transport": tools.transport.value,
         "command": list(tools.command),
         "tools": [{"name": tool.name, "argv": list(tool.argv)} for tool in tools.tools],
@@ -182,7 +190,7 @@ def _names(**injected: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
     return {where: [name for name, _ in pairs] for where, pairs in injected.items()}
 
 
-def _needed(service: Agent) -> list[str]:
+def _needed(service: Callee) -> list[str]:
     """References, as they are written."""
     return [str(reference) for reference in service.inject.references] if service.inject else []
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.domain.credentials import CredentialId
 from gateway.domain.keys.scopes import ANY, SOME, Grants, Scope
 from gateway.domain.policies.references import Reference
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Callee, Policies, ToolServer
 
 _PULL = "credentials"
 
@@ -36,49 +36,49 @@ def reach(policies: Policies, grants: Grants) -> tuple[Reachable, ...]:
 def places_of(policies: Policies, credential: CredentialId) -> tuple[str, ...]:
     """Services, models and tools whose calls may be sent this credential."""
     return tuple(
-        f"{agent.kind}/{agent.name}"
-        for agent in _outbound(policies)
-        if any(_means(reference, credential) for reference in _references(agent, policies))
+        one.place
+        for one in _outbound(policies)
+        if any(_means(reference, credential) for reference in _references(one, policies))
     )
 
 
 def _places(policies: Policies, grants: Grants) -> Iterator[Reachable]:
-    for agent in (*policies.agents.values(), *_outbound(policies)):
-        if not grants.allow(Scope(agent.kind, agent.name, SOME)):
+    for one in (*policies.agents.values(), *_outbound(policies)):
+        if not grants.allow(Scope(one.kind, one.name, SOME)):
             continue
-        actions, routes = _doors(agent, grants)
-        if not actions and agent.tools is None:
+        actions, routes = _doors(one, grants)
+        if not actions and not isinstance(one, ToolServer):
             continue
-        credentials = dict.fromkeys(map(_spelled, _references(agent, policies)))
-        yield Reachable(agent.kind, agent.name, actions, routes, tuple(credentials))
+        credentials = dict.fromkeys(map(_spelled, _references(one, policies)))
+        yield Reachable(one.kind, one.name, actions, routes, tuple(credentials))
 
 
-def _doors(agent: Agent, grants: Grants) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The actions and the routes that `grants` open at `agent`."""
+def _doors(callee: Callee, grants: Grants) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The actions and the routes that `grants` open at `callee`."""
 
     def allowed(action: str) -> bool:
-        return grants.allow(Scope(agent.kind, agent.name, action))
+        return grants.allow(Scope(callee.kind, callee.name, action))
 
-    if agent.tools is not None:
-        return _tools(agent, grants), ()
-    if agent.routes is None:
+    if isinstance(callee, ToolServer):
+        return _tools(callee, grants), ()
+    if callee.routes is None:
         return ((DEFAULT_ACTION,) if allowed(DEFAULT_ACTION) else ()), ()
     # A line that is tried out refuses nobody who has to do with this agent.
     open_ones = [
-        one for one in agent.routes if not one.public and (allowed(one.action) or not one.enforced)
+        one for one in callee.routes if not one.public and (allowed(one.action) or not one.enforced)
     ]
     return tuple(dict.fromkeys(one.action for one in open_ones)), tuple(map(str, open_ones))
 
 
-def _tools(agent: Agent, grants: Grants) -> tuple[str, ...]:
+def _tools(server: ToolServer, grants: Grants) -> tuple[str, ...]:
     """Names of single tools; a server that is somebody else's says by itself which it has."""
-    if grants.allow(Scope(agent.kind, agent.name, ANY)):
+    if grants.allow(Scope(server.kind, server.name, ANY)):
         return (ANY,)
-    own = {tool.name for tool in agent.tools.tools} if agent.tools is not None else set()
+    own = {tool.name for tool in server.tools.tools}
     named = (
         one.action
         for one in grants.scopes
-        if one.kind == agent.kind and one.name in (ANY, agent.name)
+        if one.kind == server.kind and one.name in (ANY, server.name)
     )
     return tuple(dict.fromkeys(action for action in named if not own or action in own))
 
@@ -92,7 +92,7 @@ def _powers(grants: Grants) -> Iterator[Reachable]:
         yield Reachable(scope.kind, scope.name, (scope.action,), credentials=pulled)
 
 
-def _outbound(policies: Policies) -> tuple[Agent, ...]:
+def _outbound(policies: Policies) -> tuple[Callee, ...]:
     return (
         *policies.models.values(),
         *policies.services.values(),
@@ -100,10 +100,10 @@ def _outbound(policies: Policies) -> tuple[Agent, ...]:
     )
 
 
-def _references(agent: Agent, policies: Policies) -> Iterator[Reference]:
+def _references(callee: Callee, policies: Policies) -> Iterator[Reference]:
     """Those of the models that stand in for it too: a call may be answered by them."""
-    others = (policies.models.get(name) for name in agent.fallback)
-    for one in (agent, *others):
+    fallback = () if isinstance(callee, ToolServer) else callee.fallback
+    for one in (callee, *map(policies.models.get, fallback)):
         if one is not None and one.inject is not None:
             yield from one.inject.references
 

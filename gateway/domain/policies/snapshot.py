@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
@@ -12,7 +12,7 @@ from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.routes import Route
 from gateway.domain.policies.services import Dialect, Inject
-from gateway.domain.policies.tools import ToolServer
+from gateway.domain.policies.tools import Toolset
 
 Network = IPv4Network | IPv6Network
 DEFAULT_ACTION = "invoke"
@@ -79,8 +79,7 @@ class Timeouts:
 class Agent:
     """One agent behind the gateway, or a service that it calls for others: then `kind` is
     `services`, and `inject` what is put into each call; or a model, which speaks a `dialect` and
-    has others for a `fallback`; or a server of `tools`. `upstreams`: one or more, of equal worth;
-    none where the tools are programs on this machine.
+    has others for a `fallback`. `upstreams`: one or more, of equal worth.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
     `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
@@ -100,7 +99,6 @@ class Agent:
     inject: Inject | None = None
     dialect: Dialect | None = None
     fallback: tuple[str, ...] = ()
-    tools: ToolServer | None = None
 
     # The name by which logs, metrics and records tell it from all others.
     place: str = field(init=False, compare=False, repr=False)
@@ -108,6 +106,32 @@ class Agent:
     def __post_init__(self) -> None:
         place = self.name if self.inject is None else f"{self.kind}/{self.name}"
         object.__setattr__(self, "place", place)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolServer:
+    """Answers calls of tools in MCP. `upstreams`: none where the tools are programs on this
+    machine."""
+
+    kind: ClassVar = "tools"
+
+    name: str
+    upstreams: tuple[Upstream, ...]
+    timeouts: Timeouts
+    max_body: int
+    cors: Cors | None
+    inject: Inject
+    tools: Toolset
+
+    # As an agent's.
+    place: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", f"{self.kind}/{self.name}")
+
+
+# Whom the gateway calls for its callers.
+Callee = Agent | ToolServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +160,7 @@ class Policies:
     mentions: tuple[Mention, ...] = ()
     services: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
-    tools: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
+    tools: Mapping[str, ToolServer] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)
@@ -152,11 +176,11 @@ class Policies:
         object.__setattr__(self, "found", {})
 
     @property
-    def everyone(self) -> tuple[Agent, ...]:
+    def everyone(self) -> tuple[Callee, ...]:
         """Agents, services, models and servers of tools."""
         sections = (self.agents, self.services, self.models, self.tools)
         return tuple(one for section in sections for one in section.values())
 
-    def problem(self, agent: Agent, message: str) -> Problem:
-        """With the place at which `agent` is written."""
-        return Problem(self.origins[f"{agent.kind}/{agent.name}"], message)
+    def problem(self, callee: Callee, message: str) -> Problem:
+        """With the place at which `callee` is written."""
+        return Problem(self.origins[f"{callee.kind}/{callee.name}"], message)

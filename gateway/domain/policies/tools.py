@@ -55,10 +55,10 @@ class ProgramTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolServer:
-    """What an agent of the kind `tools` has beside what all have. `command`: the command line of a
-    `stdio` server; `tools`: those of a `command` server; `program`: on which terms either runs.
-    `origins`: pages that may call it from a browser, each as browsers spell it."""
+class Toolset:
+    """How a server of tools serves them. `command`: the command line of a `stdio` server; `tools`:
+    those of a `command` server; `program`: on which terms either runs. `origins`: pages that may
+    call it from a browser, each as browsers spell it."""
 
     transport: Transport
     command: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """What callers may do under two sets of policies, found by trying it: what decides a request
 decides here too, so that neither can say what the other does not."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from enum import Enum, auto
@@ -10,8 +10,8 @@ from itertools import combinations, islice
 from gateway.domain.keys.scopes import SOME, Grants, Scope
 from gateway.domain.policies.meetings import meetings
 from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide, fold
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
-from gateway.domain.policies.tools import ToolServer, Transport
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies, ToolServer
+from gateway.domain.policies.tools import Transport
 
 # A method that no route names: what routes without methods take besides those that others name.
 OTHER = "any other"
@@ -58,39 +58,39 @@ def is_open(need: Need, grants: Grants | None) -> bool:
 
 def changed_ways(before: Policies, after: Policies) -> tuple[Way, ...]:
     """Every way that needs something else than it did, each once."""
-    ways: dict[Way, None] = {}
-    for old, new in _pairs(before, after):
-        one = new or old
-        if one is None:
-            continue
-        if one.kind == "tools":
-            ways.update(dict.fromkeys(_of_tools(one.name, old, new)))
-        elif one.kind != "agents":
-            ways.update(dict.fromkeys(_of_whole(one, old, new, DEFAULT_ACTION)))
-        elif old is None or new is None:
-            ways.update(dict.fromkeys(_of_agent_alone(one, old, new)))
-        else:
-            ways.update(dict.fromkeys(_of_routes(old, new)))
-            ways.update(dict.fromkeys(_of_hosts(old, new)))
+    ways = dict.fromkeys(_ways(before, after))
     return tuple(way for way in ways if way.before != way.after)
 
 
-def _pairs(before: Policies, after: Policies) -> Iterator[tuple[Agent | None, Agent | None]]:
-    for old, new in (
-        (before.agents, after.agents),
-        (before.services, after.services),
-        (before.models, after.models),
-        (before.tools, after.tools),
+def _ways(before: Policies, after: Policies) -> Iterator[Way]:
+    for name in _names(before.agents, after.agents):
+        yield from _of_agent(before.agents.get(name), after.agents.get(name))
+    for kind, old, new in (
+        ("services", before.services, after.services),
+        ("models", before.models, after.models),
     ):
-        for name in sorted(old.keys() | new.keys()):
-            yield old.get(name), new.get(name)
+        for name in _names(old, new):
+            scope = Scope(kind, name, DEFAULT_ACTION)
+            yield _of_whole(f"{kind}/{name}", scope, name in old, name in new)
+    for name in _names(before.tools, after.tools):
+        yield from _of_tools(name, before.tools.get(name), after.tools.get(name))
 
 
-def _of_whole(one: Agent, old: Agent | None, new: Agent | None, action: str) -> Iterator[Way]:
+def _names(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    return sorted(before.keys() | after.keys())
+
+
+def _of_whole(place: str, scope: Scope, was: bool, now: bool) -> Way:
     """One action at one place, which either set may have or not."""
-    scope = Scope(one.kind, one.name, action)
-    place = f"{one.kind}/{one.name}" if one.kind in ("services", "models") else str(scope)
-    yield Way(place, "", scope if old else Open.NOBODY, scope if new else Open.NOBODY)
+    return Way(place, "", scope if was else Open.NOBODY, scope if now else Open.NOBODY)
+
+
+def _of_agent(old: Agent | None, new: Agent | None) -> Iterator[Way]:
+    if old and new:
+        yield from _of_routes(old, new)
+        yield from _of_hosts(old, new)
+    elif one := old or new:
+        yield from _of_agent_alone(one, old, new)
 
 
 def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterator[Way]:
@@ -110,7 +110,8 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
         else {route.action for route in one.routes if not route.public}
     )
     for action in sorted(actions):
-        yield from _of_whole(one, old, new, action)
+        scope = Scope("agents", one.name, action)
+        yield _of_whole(str(scope), scope, old is not None, new is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,21 +221,17 @@ def _of_hosts(old: Agent, new: Agent) -> Iterator[Way]:
         yield Way(f"agents/{new.name}", f"as {host}", was, now)
 
 
-def _of_tools(name: str, old: Agent | None, new: Agent | None) -> Iterator[Way]:
+def _of_tools(name: str, old: ToolServer | None, new: ToolServer | None) -> Iterator[Way]:
     """Which tools a server has is known where they are commands; of others, that there is one."""
-    named = {tool.name for server in (old, new) for tool in _server(server).tools}
+    named = {tool.name for server in (old, new) if server for tool in server.tools.tools}
     for action in sorted(named) or (SOME,):
         scope = Scope("tools", name, action)
         was, now = (scope if _has_tool(one, action) else Open.NOBODY for one in (old, new))
         yield Way(str(scope), "", was, now)
 
 
-def _has_tool(server: Agent | None, name: str) -> bool:
+def _has_tool(server: ToolServer | None, name: str) -> bool:
     if server is None:
         return False
-    served = _server(server)
+    served = server.tools
     return served.transport is not Transport.COMMAND or name in {tool.name for tool in served.tools}
-
-
-def _server(agent: Agent | None) -> ToolServer:
-    return agent.tools if agent and agent.tools else ToolServer(Transport.HTTP)

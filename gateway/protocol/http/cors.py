@@ -5,7 +5,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.routes import methods_at
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.snapshot import Callee, ToolServer
 from gateway.protocol.http.header_names import PAGE
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import METHODS, RequestHead
@@ -35,7 +35,7 @@ _EXPOSED = ", ".join(
 )
 
 
-def page_fields(head: RequestHead, agent: Agent | None) -> Fields:
+def page_fields(head: RequestHead, agent: Callee | None) -> Fields:
     """What lets the page that `head` comes from read the answer; empty where it may not."""
     cors = agent.cors if agent is not None else None
     granted = cors.granted(head.fields.get(b"origin", b"")) if cors is not None else b""
@@ -52,13 +52,13 @@ def is_preflight(head: RequestHead) -> bool:
     return head.method == "OPTIONS" and head.fields.keys() >= PAGE
 
 
-def answer_block(head: RequestHead, agent: Agent) -> bytes:
+def answer_block(head: RequestHead, agent: Callee) -> bytes:
     """The header lines that an answer of `agent`, which has a `cors`, gets instead of its own."""
     fields = page_fields(head, agent) or VARY
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
 
 
-def answer_preflight(agent: Agent, path: bytes) -> Reply:
+def answer_preflight(agent: Callee, path: bytes) -> Reply:
     """What a page that is let in may send to `path` of `agent`; `page_fields` come beside it."""
     cors = agent.cors or _NOBODY
     fields = [
@@ -70,7 +70,8 @@ def answer_preflight(agent: Agent, path: bytes) -> Reply:
     return Reply(204, tuple(fields), b"")
 
 
-def _methods(agent: Agent, path: bytes) -> frozenset[str]:
+def _methods(agent: Callee, path: bytes) -> frozenset[str]:
     """Those of the agent's routes for this path; where no route has it, there are none."""
-    found = None if agent.routes is None else methods_at(agent.routes, route_path(path))
+    routes = None if isinstance(agent, ToolServer) else agent.routes
+    found = None if routes is None else methods_at(routes, route_path(path))
     return METHODS if found is None else found

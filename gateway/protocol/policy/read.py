@@ -14,7 +14,15 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import Agent, ClientTls, Mention, Network, Policies, Upstream
+from gateway.domain.policies.snapshot import (
+    Agent,
+    ClientTls,
+    Mention,
+    Network,
+    Policies,
+    ToolServer,
+    Upstream,
+)
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
@@ -103,7 +111,7 @@ def _build(
     agents: dict[str, Agent] = {}
     services: dict[str, Agent] = {}
     models: dict[str, Agent] = {}
-    tools: dict[str, Agent] = {}
+    tools: dict[str, ToolServer] = {}
     plans: dict[str, Plan] = {}
     trusted: list[Network] = []
     for path, file in parsed:

@@ -1,4 +1,4 @@
-"""What policy files say of tools, as agents that speak MCP."""
+"""What policy files say of tools."""
 
 import math
 from types import MappingProxyType
@@ -7,8 +7,8 @@ from gateway.domain.children import ChildLimits
 from gateway.domain.command_line import completed
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Upstream
-from gateway.domain.policies.tools import CommandTool, Hooks, ProgramTerms, ToolServer
+from gateway.domain.policies.snapshot import ToolServer, Upstream
+from gateway.domain.policies.tools import CommandTool, Hooks, ProgramTerms, Toolset
 from gateway.protocol.policy.tool_sections import (
     CommandToolSection,
     ProgramSection,
@@ -28,20 +28,20 @@ _SENT = (
 _READ = ("Mcp-Session-Id", "MCP-Protocol-Version")
 
 
-def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, ...]) -> Agent:
+def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, ...]) -> ToolServer:
     inject, hooks = section.inject, section.hooks
-    return Agent(
+    return ToolServer(
         name,
         upstreams,
-        timeouts=section.timeouts.read(),
-        max_body=min(section.max_body or LONGEST_MESSAGE, LONGEST_MESSAGE),
-        kind="tools",
-        inject=Inject(
+        section.timeouts.read(),
+        min(section.max_body or LONGEST_MESSAGE, LONGEST_MESSAGE),
+        _cors(section.origins),
+        Inject(
             tuple(inject.headers.items()),
             arguments=tuple(inject.arguments.items()),
             env=tuple(inject.env.items()),
         ),
-        tools=ToolServer(
+        Toolset(
             section.transport,
             tuple(section.command or ()),
             tuple(map(_command, section.tools or ())),
@@ -49,7 +49,6 @@ def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, .
             frozenset(section.origins),
             _terms(section.program),
         ),
-        cors=_cors(section.origins),
     )
 
 

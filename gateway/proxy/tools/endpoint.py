@@ -4,8 +4,8 @@ from gateway.crypto.sessions import Owner
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Policies
-from gateway.domain.policies.tools import ToolServer, Transport
+from gateway.domain.policies.snapshot import Policies, ToolServer
+from gateway.domain.policies.tools import Transport
 from gateway.protocol import strict_json
 from gateway.protocol.http.cors import is_preflight, page_fields
 from gateway.protocol.http.request import Header, RequestHead
@@ -61,37 +61,36 @@ class Tools:
         with the message is told only to one whose key lives."""
         asked = exchange.asked = exchange.asked or Asked()
         name = mcp.server_name(head.target.path)
-        agent = policies.tools.get(name.decode("ascii")) if name is not None else None
-        _check_origin(exchange, head, agent)
-        if agent is None:
+        server = policies.tools.get(name.decode("ascii")) if name is not None else None
+        _check_origin(exchange, head, server)
+        if server is None:
             return Located(None, b"", denied=Denied(Code.NOT_FOUND))
         if head.method not in mcp.METHODS or is_preflight(head):
-            return locate_tools(agent, head.method, None)
+            return locate_tools(server, head.method, None)
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             caller = await self._gatekeeper.recognise(head, policies, address)
-            assert agent.max_body is not None  # noqa: S101 (each server of tools has one)
-            exchange.held = await self._uploads.read(exchange, head, caller, agent.max_body)
+            exchange.held = await self._uploads.read(exchange, head, caller, server.max_body)
         elif head.method == "POST":
             exchange.held = exchange.buffered_body()
         try:
-            await self._read(asked, exchange, head, agent)
+            await self._read(asked, exchange, head, server)
         except rpc.RpcDenied as denied:
-            return locate_tools(agent, head.method, None, denied)
-        return locate_tools(agent, head.method, asked.rpc)
+            return locate_tools(server, head.method, None, denied)
+        return locate_tools(server, head.method, asked.rpc)
 
     async def _read(
-        self, asked: Asked, exchange: Exchange, head: RequestHead, agent: Agent
+        self, asked: Asked, exchange: Exchange, head: RequestHead, server: ToolServer
     ) -> None:
         """What came at once is read whoever it is from, or the answer would tell what is wrong with
         a key that is none."""
         fields = mcp.read_fields(head.headers)
         asked.version = fields.version
         body, exchange.held = exchange.held, None
-        names_tasks = _may_name_tasks(agent, body)
+        names_tasks = _may_name_tasks(server, body)
         if body is not None:
             size = len(body)
-            if agent.max_body is not None and size > agent.max_body:
+            if size > server.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             read, asked.weight = await self._large.do(exchange.key_id, size, _message, body)
             asked.rpc, asked.id = read, read.id
@@ -99,7 +98,7 @@ class Tools:
         if asked.rpc is not None:
             mcp.check_fields(fields, asked.rpc)
         if names_tasks or fields.session or fields.last_event:
-            owner = Owner(agent.place, whole_key(presented_token(head)).id, head.user or "")
+            owner = Owner(server.place, whole_key(presented_token(head)).id, head.user or "")
             await self._open(asked, fields, owner)
             if asked.rpc is not None and names_tasks:
                 await open_tasks(asked.rpc, self._sessions, owner)
@@ -118,37 +117,35 @@ class Tools:
                 raise mcp.no_event(asked.id)
             asked.last_event = event
 
-    async def forward(self, exchange: Exchange, outgoing: Outgoing, inject: Inject) -> None:
+    async def forward(self, exchange: Exchange, outgoing: Outgoing, server: ToolServer) -> None:
         """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:
         then nothing is sent."""
-        agent, asked = outgoing.agent, exchange.asked
-        if agent.tools is None or asked is None:
+        asked, user = exchange.asked, outgoing.head.user
+        if asked is None:
             raise Denied(Code.NOT_FOUND)
-        user = outgoing.head.user
-        put_in = await self._put_in(agent, agent.tools, inject, asked, user)
-        task = ToolTask(exchange, outgoing, asked, self._tell, self._large)
+        put_in = await self._put_in(server, asked, user)
+        task = ToolTask(exchange, outgoing, server, asked, self._tell, self._large)
         task.holding.take(asked.weight)
         await task.prepare()
         errand = ToolErrand(task, self._sessions)
-        if agent.tools.transport is Transport.HTTP:
-            outgoing.head.headers = _sent(outgoing.head, asked, inject)
+        if server.tools.transport is Transport.HTTP:
+            outgoing.head.headers = _sent(outgoing.head, asked, server.inject)
             await self._services.forward(exchange, outgoing, put_in, errand=errand)
             return
-        injected = await self._injector.values(agent, put_in, user)
+        injected = await self._injector.values(server, put_in, user)
         errand.check(injected)
         await self._services.record(exchange, outgoing, injected.newest, errand)
         await self._programs.serve(exchange, outgoing, task, injected)
 
-    async def _put_in(
-        self, agent: Agent, tools: ToolServer, inject: Inject, asked: Asked, user: str | None
-    ) -> Inject:
-        """What of `inject` goes with the message; Denied where a credential is missing that it
-        needs. Whoever has brought none yet may see what there is to call."""
-        known = self._injector.kept(agent, inject, user) is not None
+    async def _put_in(self, server: ToolServer, asked: Asked, user: str | None) -> Inject:
+        """What goes with the message; Denied where a credential is missing that it needs. Whoever
+        has brought none yet may see what there is to call."""
+        inject = server.inject
+        known = self._injector.kept(server, inject, user) is not None
         calls = asked.rpc is not None and bool(asked.rpc.tool)
         if calls and known:
             return inject
-        is_command = tools.transport is Transport.COMMAND
+        is_command = server.tools.transport is Transport.COMMAND
         needed = inject if calls else inject.beside_calls(runs=not is_command)
         if needed.references:
             missing = None if known else await self._injector.missing(inject, user)
@@ -170,18 +167,18 @@ def _message(body: bytes) -> tuple[rpc.Rpc, int]:
     return rpc.read(body), strict_json.weight(body)
 
 
-def _may_name_tasks(agent: Agent, body: bytes | None) -> bool:
+def _may_name_tasks(server: ToolServer, body: bytes | None) -> bool:
     """Programs of this machine's own run for one caller each, who sees no task of another."""
-    over_http = agent.tools is not None and agent.tools.transport is Transport.HTTP
+    over_http = server.tools.transport is Transport.HTTP
     return over_http and body is not None and tasks.may_be_named_in(body)
 
 
-def _check_origin(exchange: Exchange, head: RequestHead, agent: Agent | None) -> None:
+def _check_origin(exchange: Exchange, head: RequestHead, server: ToolServer | None) -> None:
     """A page that was led here by its own name for this machine is stopped before all else."""
     origin = head.fields.get(b"origin")
     if origin is None:
         return
-    exchange.page_fields = page_fields(head, agent)
+    exchange.page_fields = page_fields(head, server)
     if not exchange.page_fields:
         raise Denied(Code.ORIGIN_DENIED)
 

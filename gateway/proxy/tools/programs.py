@@ -41,13 +41,10 @@ class ToolPrograms:
         self, exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Injected
     ) -> None:
         """Answer with what the program says; Denied while nothing was said."""
-        tools = outgoing.agent.tools
-        transport = self._transports.get(tools.transport) if tools is not None else None
-        if transport is None:
-            raise Denied(Code.UPSTREAM_UNREACHABLE, "This gateway runs no programs as tools.")
         if outgoing.head.method != "POST":
             # Without sessions there is neither an end of one nor a stream of the program's own.
             raise not_allowed(("POST",))
+        transport = self._transports[task.server.tools.transport]
         messages = await transport.ask(_call(exchange, outgoing, task, injected))
         body = ProgramBody(messages, task)
         try:
@@ -161,7 +158,7 @@ def _call(exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Inje
     values = injected.newest
     message: Mapping[str, Any] = task.message(values) or {}
     return ToolCall(
-        outgoing.agent,
+        task.server,
         message,
         outgoing.passage.key_id,
         task.user,

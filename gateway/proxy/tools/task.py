@@ -8,8 +8,8 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.scopes import Scope
-from gateway.domain.policies.services import Inject
-from gateway.domain.policies.tools import SHORTEST_INJECTED, Hooks
+from gateway.domain.policies.snapshot import ToolServer
+from gateway.domain.policies.tools import SHORTEST_INJECTED
 from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
@@ -41,18 +41,23 @@ class ToolTask:
     as own code is shown it; None: there is no own code, or nothing for it."""
 
     def __init__(
-        self, exchange: Exchange, outgoing: Outgoing, asked: Asked, tell: Tell, large: Large
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        server: ToolServer,
+        asked: Asked,
+        tell: Tell,
+        large: Large,
     ) -> None:
-        agent, head = outgoing.agent, outgoing.head
+        self.server = server
         self.asked = asked
         self._large = large
-        self.user = head.user or ""
+        self.user = outgoing.head.user or ""
         self.request_id = exchange.request_id
-        self._agent = agent
         self._grants = outgoing.passage.grants
         self._exchange = exchange
         self._tell = tell
-        self._hooks = agent.tools.hooks if agent.tools is not None else Hooks()
+        self._hooks = server.tools.hooks
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
         self._key_id = outgoing.passage.key_id
@@ -63,7 +68,7 @@ class ToolTask:
     @property
     def owner(self) -> Owner:
         """Whose a session is that this opens."""
-        return Owner(self._agent.place, self._key_id, self.user)
+        return Owner(self.server.place, self._key_id, self.user)
 
     @property
     def holding(self) -> Holding:
@@ -85,7 +90,7 @@ class ToolTask:
             return None
         exchange = self._exchange
         return Call(
-            self._agent.name,
+            self.server.name,
             rpc.tool,
             rpc.params.get("arguments", {}),
             exchange.key_id,
@@ -205,7 +210,7 @@ class ToolTask:
                 request_id=exchange.request_id,
                 key_id=exchange.key_id,
                 consumer=exchange.consumer,
-                agent=self._agent.place,
+                agent=self.server.place,
                 tool=self.tool,
                 user=self.user,
                 credentials=used,
@@ -239,11 +244,10 @@ class ToolTask:
 
     @property
     def _hidden(self) -> frozenset[str]:
-        inject = self._agent.inject or Inject()
-        return frozenset(name for name, _ in inject.arguments)
+        return frozenset(name for name, _ in self.server.inject.arguments)
 
     def _sees(self, tool: str) -> bool:
-        return self._grants.allow(Scope("tools", self._agent.name, tool))
+        return self._grants.allow(Scope("tools", self.server.name, tool))
 
 
 def _result(message: Mapping[str, Any]) -> Mapping[str, Any]:

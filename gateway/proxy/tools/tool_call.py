@@ -4,7 +4,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
 from gateway.domain.audit.record import Named
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.snapshot import ToolServer
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
 from gateway.services.credentials.inject import Pairs
@@ -24,7 +24,7 @@ class ToolCall:
     what stands for those that it has replaced by itself.
     """
 
-    server: Agent
+    server: ToolServer
     message: Message = field(repr=False)
     key_id: str
     user: str

@@ -3,8 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.tools import CommandTool, ToolServer
+from gateway.domain.policies.tools import CommandTool, Toolset
 from gateway.protocol.mcp.message import STATELESS, agreed
 from gateway.protocol.mcp.rpc import Message, response
 from gateway.protocol.mcp.rpc_ids import CANCELLED
@@ -44,14 +43,14 @@ class StdioTools(_Programs):
     async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
         if self._is_taken(call):
             return _nothing()
-        agent, tools = call.server, _tools(call)
+        server, tools = call.server, call.server.tools
         stateless = call.version == STATELESS
-        seat = Seat(agent.name, call.key_id, call.user, stateless)
+        seat = Seat(server.name, call.key_id, call.user, stateless)
         wanted = Wanted(tools, dict(call.env), tuple(use.name for use in call.uses))
-        server = await self._pool.server(seat, wanted, call.secrets)
+        program = await self._pool.server(seat, wanted, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
-            return _once(_greeted(call.message, server.greeting))
-        asked = server.ask(call.message, call.secrets, agent.timeouts)
+            return _once(_greeted(call.message, program.greeting))
+        asked = program.ask(call.message, call.secrets, server.timeouts)
         return self._under_way.told(call, asked)
 
 
@@ -61,7 +60,7 @@ class CommandPrograms(_Programs):
     def __init__(self, commands: CommandTools) -> None:
         super().__init__()
         self._commands = commands
-        self._servers: dict[str, tuple[ToolServer, CommandServer]] = {}
+        self._servers: dict[str, tuple[Toolset, CommandServer]] = {}
 
     async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
         if self._is_taken(call):
@@ -69,7 +68,7 @@ class CommandPrograms(_Programs):
         return self._under_way.told(call, self._answered(call))
 
     async def _answered(self, call: ToolCall) -> AsyncGenerator[Message, None]:
-        tools = _tools(call)
+        tools = call.server.tools
 
         async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
             outcome = await self._commands.run(
@@ -92,7 +91,7 @@ class CommandPrograms(_Programs):
         server = self._server(call.server.name, tools)
         yield await server.answer(call.message, call.version, run, stateless=stateless)
 
-    def _server(self, name: str, tools: ToolServer) -> "CommandServer":
+    def _server(self, name: str, tools: Toolset) -> "CommandServer":
         kept = self._servers.get(name)
         if kept is None or kept[0] is not tools:
             kept = self._servers[name] = (tools, _command_server(name, tools.tools))
@@ -103,12 +102,6 @@ def _command_server(name: str, tools: tuple[CommandTool, ...]) -> "CommandServer
     from gateway.services.tools.command_server import CommandServer
 
     return CommandServer(name, tools)
-
-
-def _tools(call: ToolCall) -> ToolServer:
-    if call.server.tools is None:
-        raise Denied(Code.NOT_FOUND)
-    return call.server.tools
 
 
 def _greeted(request: Message, greeting: Mapping[str, Any]) -> Message:

@@ -3,7 +3,7 @@
 from gateway.crypto.signing import signed
 from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies.services import Sign
-from gateway.domain.policies.snapshot import Upstream
+from gateway.domain.policies.snapshot import Agent, Upstream
 from gateway.protocol.http.upstream_request import UPGRADE, framing, write_head
 from gateway.protocol.inject import with_headers, with_query
 from gateway.proxy.upstream.outgoing import Dress, Outgoing
@@ -14,7 +14,7 @@ def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
     if outgoing.dress is not None:
         return _dressed(upstream, outgoing, outgoing.dress)
     head, agent = outgoing.head, outgoing.agent
-    preserved = head.authority if agent.preserve_host else b""
+    preserved = head.authority if isinstance(agent, Agent) and agent.preserve_host else b""
     return write_head(
         head.method,
         b"%b%b%b" % (upstream.base_path.encode(), outgoing.located.path, head.target.query),

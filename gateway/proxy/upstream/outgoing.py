@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.snapshot import Callee
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.body import Body
@@ -71,7 +71,7 @@ class Outgoing:
     is known.
     """
 
-    agent: Agent
+    agent: Callee
     head: RequestHead
     located: Located
     passage: Passage

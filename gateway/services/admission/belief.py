@@ -16,7 +16,7 @@ from gateway.domain.keys.limits import Tokens
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Grants, Scope, parse_all
 from gateway.domain.policies.plans import Plan
-from gateway.domain.policies.snapshot import Policies
+from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Candidate, Slot
@@ -121,9 +121,10 @@ class Belief:
 
     def _door(self, located: Located, admission: Admission) -> Door:
         # A plan's limits at single agents are for agents, whatever services are called.
-        agent = located.agent.name if located.agent and located.agent.inject is None else ""
+        callee = located.agent
+        agent = callee.name if callee and callee.inject is None else ""
         record = self.record
-        of_model = located.agent is not None and located.agent.dialect is not None
+        of_model = isinstance(callee, Agent) and callee.dialect is not None
         limits = binding_limits(record, self.plans, agent, of_model=of_model)
         needed = located.scopes
         return Door(

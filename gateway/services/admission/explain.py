@@ -11,7 +11,7 @@ from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import view
 from gateway.domain.policies.absence import absence
-from gateway.domain.policies.snapshot import Policies
+from gateway.domain.policies.snapshot import Policies, ToolServer
 from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.rpc import read
 from gateway.protocol.models.request import MODELS_PREFIX, read_path, read_prompt
@@ -194,7 +194,7 @@ def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
     agent = located.agent
     if agent is None:
         raise Denied(Code.NOT_FOUND)
-    if agent.tools is not None and not agent.upstreams:
+    if isinstance(agent, ToolServer) and not agent.upstreams:
         return shlex.join(agent.tools.command) or f"the program of {question.tool or 'a tool'}"
     return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
 
@@ -208,7 +208,7 @@ def _located(head: RequestHead, question: Question, policies: Policies) -> Locat
         raise UsageError("--model: this URL is not one where models are called: /models/….")
     if not question.tool:
         return located
-    if located.agent is None or located.agent.tools is None:
+    if not isinstance(located.agent, ToolServer):
         server = asked_for(located, head)
         absent = absence(server, policies) if server and server.kind == "tools" else None
         wanted = "this URL is not the one of a server of tools: /tools/NAME/mcp."

@@ -8,7 +8,7 @@ from gateway.domain.keys.scopes import SOME, Scope
 from gateway.domain.policies.references import Template
 from gateway.domain.policies.routes import Allowed, Route, RoutePath, Tried, decide
 from gateway.domain.policies.services import Dialect
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Callee, Policies, ToolServer
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.target import Target, lax_path, route_path
 from gateway.protocol.mcp.message import METHODS, scope_of, server_name
@@ -42,7 +42,7 @@ class Located:
     None: not known. `tried`: one that the key would need if a line that is tried out were enforced.
     """
 
-    agent: Agent | None
+    agent: Callee | None
     path: bytes
     action: str = ""
     public: bool = False
@@ -92,12 +92,12 @@ def locate(head: RequestHead, policies: Policies) -> Located:
 
 
 def locate_tools(
-    agent: Agent, method: str, rpc: Rpc | None, denied: Denied | None = None
+    server: ToolServer, method: str, rpc: Rpc | None, denied: Denied | None = None
 ) -> Located:
     """Where a message to a server of tools goes. `denied`: what is wrong with the message."""
     if method not in METHODS:
         denied = not_allowed(METHODS)
-    return Located(agent, b"", denied=denied, required=scope_of(agent.name, rpc))
+    return Located(server, b"", denied=denied, required=scope_of(server.name, rpc))
 
 
 def locate_model(
@@ -154,10 +154,10 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
     if agent is None:
         denied = _odd(target) if target.oddities else Denied(Code.NOT_FOUND)
         return Located(None, path, denied=denied)
+    if isinstance(agent, ToolServer):
+        return locate_tools(agent, head.method, None)
     if target.oddities and target.oddities - agent.allowed_oddities:
         return Located(agent, path, denied=_odd(target))
-    if agent.tools is not None:
-        return locate_tools(agent, head.method, None)
     if agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
     located = _routed(agent, path, route_path(path), head.method, agent.routes)
@@ -169,10 +169,10 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
     return located
 
 
-def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | None, bytes]:
+def find_agent(head: RequestHead, policies: Policies) -> tuple[Callee | None, bytes]:
     """Whose request this is, and what is left of its path."""
     rest = head.target.path
-    agent = None
+    agent: Callee | None = None
     if policies.by_host and not rest.startswith(CONNECT_PREFIX):
         agent = policies.by_host.get(head.host)
     if agent is None and rest.startswith(AGENTS_PREFIX):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from gateway.domain.keys.limit_headers import quantity
 from gateway.domain.keys.scopes import Grants, Scope, parse
 from gateway.domain.policies.absence import Absence, absence
-from gateway.domain.policies.snapshot import Policies
+from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.models.request import MODELS_PREFIX
 from gateway.services.admission.belief import Door
@@ -153,7 +153,7 @@ def _absent(about: About, absent: Absence) -> Step:
 
 def _route(located: Located) -> Step:
     action = {"action": located.action}
-    if located.agent is not None and located.agent.routes is None:
+    if isinstance(located.agent, Agent) and located.agent.routes is None:
         return Step(About.ROUTE, Found.EVERY_PATH, action)
     if located.denied is not None:
         return Step(About.ROUTE, Found.NO_ROUTE)

@@ -16,7 +16,7 @@ from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, fits_header
 from gateway.domain.policies.references import Reference, Template
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.snapshot import Callee
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
@@ -114,7 +114,7 @@ class Injector:
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
 
-    def kept(self, service: Agent, inject: Inject, user: str | None) -> Injected | None:
+    def kept(self, service: Callee, inject: Inject, user: str | None) -> Injected | None:
         """What `values` would say, where that is known and costs no waiting."""
         kept = self._kept.get((service.place, user))
         if (
@@ -126,7 +126,7 @@ class Injector:
             return kept.injected
         return None
 
-    async def values(self, service: Agent, inject: Inject, user: str | None) -> Injected:
+    async def values(self, service: Callee, inject: Inject, user: str | None) -> Injected:
         """What a call to `service` for this user has to hold."""
         generation = self._credentials.generation
         references = inject.references

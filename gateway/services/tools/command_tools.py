@@ -9,7 +9,7 @@ from gateway.children.process import Child, Launcher
 from gateway.domain.children import Program
 from gateway.domain.command_line import placeholders, rendered
 from gateway.domain.errors import OperationError
-from gateway.domain.policies.tools import CommandTool, ToolServer, program_owner
+from gateway.domain.policies.tools import CommandTool, Toolset, program_owner
 from gateway.log import log
 from gateway.protocol.mcp.rpc_scrub import Search
 from gateway.protocol.secrets import Secrets
@@ -27,7 +27,7 @@ class Order:
     `seconds`: how long it may take."""
 
     server: str
-    tools: ToolServer
+    tools: Toolset
     tool: CommandTool
     arguments: Mapping[str, Any] = field(repr=False)
     key_id: str

@@ -36,13 +36,13 @@ def find(name: str) -> Any:
 def unusable_hooks(policies: Policies) -> tuple[Problem, ...]:
     """Hooks of tools that are not there."""
     problems = []
-    for agent in policies.tools.values():
-        hooks = agent.tools.hooks if agent.tools else Hooks()
+    for server in policies.tools.values():
+        hooks = server.tools.hooks
         for name in (*hooks.before, *hooks.after):
             try:
                 find(name)
             except OperationError as problem:
-                problems.append(policies.problem(agent, str(problem)))
+                problems.append(policies.problem(server, str(problem)))
     return tuple(problems)
 
 

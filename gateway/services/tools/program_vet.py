@@ -9,7 +9,7 @@ from gateway.children.process import Launcher
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.snapshot import Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 from gateway.log import log
 
@@ -62,9 +62,8 @@ class ProgramVet:
         return ""
 
 
-def _programs(policies: Policies) -> list[Agent]:
-    every = policies.tools.values()
-    return [one for one in every if one.tools and one.tools.transport is not Transport.HTTP]
+def _programs(policies: Policies) -> list[ToolServer]:
+    return [one for one in policies.tools.values() if one.tools.transport is not Transport.HTTP]
 
 
 def _is_open(path: Path) -> bool:

@@ -11,7 +11,7 @@ from gateway.domain.backoff import pause_after
 from gateway.domain.children import Program
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.snapshot import Timeouts
-from gateway.domain.policies.tools import ToolServer, program_owner
+from gateway.domain.policies.tools import Toolset, program_owner
 from gateway.log import log
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
@@ -40,7 +40,7 @@ class Wanted:
     """What has to run in a seat. Where it is another than what runs, that is replaced.
     `credentials`: the names of those that it was given."""
 
-    tools: ToolServer
+    tools: Toolset
     env: Mapping[str, str] = field(repr=False)
     credentials: tuple[str, ...] = field(default=(), compare=False)
 

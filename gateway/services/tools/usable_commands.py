@@ -11,7 +11,7 @@ _NO_EXTRA = (
 
 def unusable_commands(policies: Policies) -> tuple[Problem, ...]:
     """Commands whose arguments are not described by a JSON Schema, or that nothing can serve."""
-    servers = [one for one in policies.tools.values() if one.tools and one.tools.tools]
+    servers = [one for one in policies.tools.values() if one.tools.tools]
     if not servers:
         return ()
     try:
@@ -22,6 +22,6 @@ def unusable_commands(policies: Policies) -> tuple[Problem, ...]:
     return tuple(
         policies.problem(server, f"{tool.name}: {mistake}")
         for server in servers
-        for tool in (server.tools.tools if server.tools else ())
+        for tool in server.tools.tools
         if (mistake := schema_mistake(tool.input))
     )

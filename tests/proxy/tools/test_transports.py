@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from gateway.domain.audit.record import Named
-from gateway.domain.policies.snapshot import Agent, Timeouts
-from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.domain.policies.services import Inject
+from gateway.domain.policies.snapshot import Timeouts, ToolServer
+from gateway.domain.policies.tools import CommandTool, Toolset, Transport
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
 from gateway.proxy.tools import transports
@@ -59,20 +60,20 @@ class Pool:
         return SimpleNamespace(greeting={"protocolVersion": "2025-11-25", "capabilities": offered})
 
 
-def server(tool: str) -> ToolServer:
-    return ToolServer(Transport.COMMAND, tools=(CommandTool(tool, "", {}, ("echo",)),))
+def server(tool: str) -> Toolset:
+    return Toolset(Transport.COMMAND, tools=(CommandTool(tool, "", {}, ("echo",)),))
 
 
 def call(
-    tools: ToolServer,
+    tools: Toolset,
     reflected: set[bytes],
     version: str = "2025-11-25",
     method: str = "tools/call",
     **params: str,
 ) -> ToolCall:
-    agent = Agent("fc", (), kind="tools", tools=tools, timeouts=Timeouts(1.0, 7.0, 3.0))
+    fc = ToolServer("fc", (), Timeouts(1.0, 7.0, 3.0), 0, None, Inject(), tools)
     message = {"jsonrpc": "2.0", "id": 9, "method": method, "params": params}
-    told = agent, message, "k1", "u1", version, (("NAME", "value"),)
+    told = fc, message, "k1", "u1", version, (("NAME", "value"),)
     return ToolCall(*told, Secrets(), (Named("a", 1),), "req_1", reflected.update)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.services import Inject
+from gateway.domain.policies.snapshot import Timeouts, ToolServer
+from gateway.domain.policies.tools import Toolset, Transport
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
 from gateway.proxy.tools.tool_call import ToolCall
@@ -19,9 +21,9 @@ from gateway.proxy.tools.under_way import UnderWay
 def call(
     message: dict[str, Any], key_id: str = "k1", user: str = "u1", server: str = "fc"
 ) -> ToolCall:
-    agent = Agent(server, (), kind="tools")
+    tools = ToolServer(server, (), Timeouts(), 0, None, Inject(), Toolset(Transport.STDIO))
     unheard: set[bytes] = set()
-    told = agent, message, key_id, user, "", (), Secrets(), (), "req_1"
+    told = tools, message, key_id, user, "", (), Secrets(), (), "req_1"
     return ToolCall(*told, unheard.update)
 
 

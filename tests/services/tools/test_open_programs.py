@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from gateway.domain.children import ChildSettings, Isolation
-from gateway.domain.policies.tools import CommandTool, ToolServer, Transport
+from gateway.domain.policies.tools import CommandTool, Toolset, Transport
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.command_tools import LONGEST_TAIL, Order
 from gateway.services.tools.open_programs import open_programs
@@ -14,7 +14,7 @@ from tests.children.programs import processes, until
 
 def order(*argv: str, secrets: Secrets | None = None) -> Order:
     tool = CommandTool("t", "", {"type": "object"}, argv)
-    tools = ToolServer(Transport.COMMAND, tools=(tool,))
+    tools = Toolset(Transport.COMMAND, tools=(tool,))
     return Order("fc", tools, tool, {}, "key1", "u1", {}, secrets or Secrets(), 30.0)
 
 
