@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from time import time
 
 from gateway.domain.errors import Code, Denied, let_go
-from gateway.domain.policies.snapshot import Callee, Policies, ToolServer
+from gateway.domain.policies.snapshot import Callee, Model, Policies, ToolServer
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
 from gateway.protocol.http.authority import parse_host
@@ -216,10 +216,10 @@ class Handler:
         agent = outgoing.agent
         if isinstance(agent, ToolServer):
             return self._tools.forward(exchange, outgoing, agent)
+        if isinstance(agent, Model):
+            return self._models.forward(exchange, outgoing, agent, policies)
         if agent.inject is None:
             return self._forwarder.forward(exchange, outgoing)
-        if agent.dialect is not None:
-            return self._models.forward(exchange, outgoing, agent, policies)
         return self._services.forward(exchange, outgoing, agent.inject)
 
     def _lines(

@@ -7,7 +7,7 @@ import orjson
 from gateway.domain.errors import Code, Denied, let_go, not_allowed
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Dialect
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Model, Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
@@ -105,7 +105,7 @@ class Models:
         exchange.reply(Reply(200, (("Content-Type", "application/json"),), orjson.dumps(told)))
 
     async def forward(
-        self, exchange: Exchange, outgoing: Outgoing, first: Agent, policies: Policies
+        self, exchange: Exchange, outgoing: Outgoing, first: Model, policies: Policies
     ) -> None:
         """Ask the model, and where it cannot answer those that stand in for it."""
         others = (policies.models.get(name) for name in first.fallback)
@@ -126,10 +126,8 @@ class Models:
             return
 
     async def _ask(
-        self, exchange: Exchange, outgoing: Outgoing, model: Agent, *, last: bool
+        self, exchange: Exchange, outgoing: Outgoing, model: Model, *, last: bool
     ) -> None:
-        if model.inject is None:
-            raise Denied(Code.NOT_FOUND)
         asked = Outgoing(
             model, outgoing.head, outgoing.located, outgoing.passage, outgoing.blocks, outgoing.own
         )

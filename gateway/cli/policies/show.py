@@ -18,7 +18,7 @@ from gateway.cli.output import print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Callee, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, ToolServer
 from gateway.protocol.policy.models import json_schema
 
 
@@ -128,7 +128,7 @@ def _cors(cors: Cors | None) -> dict[str, object] | None:
     }
 
 
-def _outbound(found: Policies, one: Agent) -> tuple[str, ...]:
+def _outbound(found: Policies, one: Callee) -> tuple[str, ...]:
     upstreams = " ".join(map(str, one.upstreams))
     return one.name, upstreams, " ".join(_needed(one)), _origin(found, one.kind, one.name)
 
@@ -146,13 +146,13 @@ def _service(found: Policies, service: Agent) -> dict[str, object]:
     }
 
 
-def _model(found: Policies, model: Agent) -> dict[str, object]:
+def _model(found: Policies, model: Model) -> dict[str, object]:
     return {
         **_place(model),
         **_bounds(model),
         "origin": _origin(found, model.kind, model.name),
         "credentials": _needed(model),
-        "dialect": model.dialect.value if model.dialect else None,
+        "dialect": model.dialect.value,
         "fallback": list(model.fallback),
     }
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from gateway.domain.credentials import CredentialId
 from gateway.domain.keys.scopes import ANY, SOME, Grants, Scope
 from gateway.domain.policies.references import Reference
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Callee, Policies, ToolServer
+from gateway.domain.policies.snapshot import (
+    DEFAULT_ACTION,
+    Agent,
+    Callee,
+    Model,
+    Policies,
+    ToolServer,
+)
 
 _PULL = "credentials"
 
@@ -61,7 +68,7 @@ def _doors(callee: Callee, grants: Grants) -> tuple[tuple[str, ...], tuple[str, 
 
     if isinstance(callee, ToolServer):
         return _tools(callee, grants), ()
-    if callee.routes is None:
+    if not isinstance(callee, Agent) or callee.routes is None:
         return ((DEFAULT_ACTION,) if allowed(DEFAULT_ACTION) else ()), ()
     # A line that is tried out refuses nobody who has to do with this agent.
     open_ones = [
@@ -102,7 +109,7 @@ def _outbound(policies: Policies) -> tuple[Callee, ...]:
 
 def _references(callee: Callee, policies: Policies) -> Iterator[Reference]:
     """Those of the models that stand in for it too: a call may be answered by them."""
-    fallback = () if isinstance(callee, ToolServer) else callee.fallback
+    fallback = callee.fallback if isinstance(callee, Model) else ()
     for one in (callee, *map(policies.models.get, fallback)):
         if one is not None and one.inject is not None:
             yield from one.inject.references

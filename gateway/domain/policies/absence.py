@@ -6,7 +6,7 @@ from typing import NamedTuple
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.scopes import ANY, SOME, Scope
 from gateway.domain.nearest import nearest
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Callee, Policies, ToolServer
+from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Callee, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 
 
@@ -55,6 +55,6 @@ def _actions(callee: Callee) -> frozenset[str] | None:
     if isinstance(callee, ToolServer):
         commands = callee.tools.transport is Transport.COMMAND
         return frozenset(tool.name for tool in callee.tools.tools) if commands else None
-    if callee.routes is None:
+    if not isinstance(callee, Agent) or callee.routes is None:
         return frozenset({DEFAULT_ACTION})
     return frozenset(route.action for route in callee.routes if not route.public)

@@ -78,8 +78,7 @@ class Timeouts:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """One agent behind the gateway, or a service that it calls for others: then `kind` is
-    `services`, and `inject` what is put into each call; or a model, which speaks a `dialect` and
-    has others for a `fallback`. `upstreams`: one or more, of equal worth.
+    `services`, and `inject` what is put into each call. `upstreams`: one or more, of equal worth.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
     `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
@@ -97,8 +96,6 @@ class Agent:
     cors: Cors | None = None
     kind: str = "agents"
     inject: Inject | None = None
-    dialect: Dialect | None = None
-    fallback: tuple[str, ...] = ()
 
     # The name by which logs, metrics and records tell it from all others.
     place: str = field(init=False, compare=False, repr=False)
@@ -109,19 +106,13 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolServer:
-    """Answers calls of tools in MCP. `upstreams`: none where the tools are programs on this
-    machine."""
+class _Callee:
+    """`kind`: the section of the files that it is written in."""
 
-    kind: ClassVar = "tools"
+    kind: ClassVar[str]
 
     name: str
     upstreams: tuple[Upstream, ...]
-    timeouts: Timeouts
-    max_body: int
-    cors: Cors | None
-    inject: Inject
-    tools: Toolset
 
     # As an agent's.
     place: str = field(init=False, compare=False, repr=False)
@@ -130,8 +121,37 @@ class ToolServer:
         object.__setattr__(self, "place", f"{self.kind}/{self.name}")
 
 
+@dataclass(frozen=True, slots=True)
+class Model(_Callee):
+    """Understands requests in a `dialect`. `fallback`: names of those that stand in for it."""
+
+    kind = "models"
+    # No page calls one.
+    cors: ClassVar[Cors | None] = None
+
+    timeouts: Timeouts
+    max_body: int
+    inject: Inject
+    dialect: Dialect
+    fallback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolServer(_Callee):
+    """Answers calls of tools in MCP. `upstreams`: none where the tools are programs on this
+    machine."""
+
+    kind = "tools"
+
+    timeouts: Timeouts
+    max_body: int
+    cors: Cors | None
+    inject: Inject
+    tools: Toolset
+
+
 # Whom the gateway calls for its callers.
-Callee = Agent | ToolServer
+Callee = Agent | Model | ToolServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +179,7 @@ class Policies:
     origins: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
     mentions: tuple[Mention, ...] = ()
     services: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
-    models: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     tools: Mapping[str, ToolServer] = field(default_factory=lambda: MappingProxyType({}))
 
     by_host: Mapping[str, Agent] = field(init=False)

@@ -5,7 +5,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.routes import methods_at
-from gateway.domain.policies.snapshot import Callee, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee
 from gateway.protocol.http.header_names import PAGE
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import METHODS, RequestHead
@@ -72,6 +72,6 @@ def answer_preflight(agent: Callee, path: bytes) -> Reply:
 
 def _methods(agent: Callee, path: bytes) -> frozenset[str]:
     """Those of the agent's routes for this path; where no route has it, there are none."""
-    routes = None if isinstance(agent, ToolServer) else agent.routes
+    routes = agent.routes if isinstance(agent, Agent) else None
     found = None if routes is None else methods_at(routes, route_path(path))
     return METHODS if found is None else found

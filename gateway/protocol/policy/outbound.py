@@ -1,10 +1,10 @@
-"""What policy files say of services and models, as agents that credentials are put into."""
+"""What policy files say of services and models."""
 
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
 from gateway.domain.policies.references import Template
 from gateway.domain.policies.services import Dialect, Inject, Sign
-from gateway.domain.policies.snapshot import Agent, Policies, Upstream
+from gateway.domain.policies.snapshot import Agent, Model, Policies, Upstream
 from gateway.protocol.policy.outbound_sections import (
     InjectSection,
     ModelSection,
@@ -27,20 +27,19 @@ def service_of(name: str, section: ServiceSection, upstreams: tuple[Upstream, ..
     )
 
 
-def model_of(section: ModelSection, upstreams: tuple[Upstream, ...]) -> Agent:
+def model_of(section: ModelSection, upstreams: tuple[Upstream, ...]) -> Model:
     provider = section.provider or provider_of(section.name) or "compatible"
     dialect = dialect_of(provider)
     # Whatever the caller asked for: where this one is the fallback, it was another model.
     body = (("model", Template((section.upstream_model or section.name,))),)
-    return Agent(
+    return Model(
         section.name,
         upstreams or (UPSTREAMS[provider],),
-        timeouts=section.timeouts.read(),
-        max_body=min(section.max_body or LONGEST_PROMPT, LONGEST_PROMPT),
-        kind="models",
-        inject=Inject(_proof(section.credential, dialect), body=body),
-        dialect=dialect,
-        fallback=tuple(section.fallback),
+        section.timeouts.read(),
+        min(section.max_body or LONGEST_PROMPT, LONGEST_PROMPT),
+        Inject(_proof(section.credential, dialect), body=body),
+        dialect,
+        tuple(section.fallback),
     )
 
 

@@ -18,6 +18,7 @@ from gateway.domain.policies.snapshot import (
     Agent,
     ClientTls,
     Mention,
+    Model,
     Network,
     Policies,
     ToolServer,
@@ -110,7 +111,7 @@ def _build(
 ) -> Policies:
     agents: dict[str, Agent] = {}
     services: dict[str, Agent] = {}
-    models: dict[str, Agent] = {}
+    models: dict[str, Model] = {}
     tools: dict[str, ToolServer] = {}
     plans: dict[str, Plan] = {}
     trusted: list[Network] = []

@@ -16,7 +16,7 @@ from gateway.domain.keys.limits import Tokens
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Grants, Scope, parse_all
 from gateway.domain.policies.plans import Plan
-from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.snapshot import Model, Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Candidate, Slot
@@ -124,8 +124,7 @@ class Belief:
         callee = located.agent
         agent = callee.name if callee and callee.inject is None else ""
         record = self.record
-        of_model = isinstance(callee, Agent) and callee.dialect is not None
-        limits = binding_limits(record, self.plans, agent, of_model=of_model)
+        limits = binding_limits(record, self.plans, agent, of_model=isinstance(callee, Model))
         needed = located.scopes
         return Door(
             allowed=located.any_key or (bool(needed) and all(map(self.grants.allow, needed))),

@@ -108,7 +108,7 @@ def locate_model(
     model, denied = policies.models.get(name), None
     if model is None:
         denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
-    elif model.dialect is not asked.dialect and model.dialect is not None:
+    elif model.dialect is not asked.dialect:
         denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
     elif strange := [one for one in beside if not _is_asked_for(one, policies)]:
         said = f"The body names the model {strange[0]!r} too, which the gateway asks nobody for."
@@ -123,8 +123,7 @@ def _is_asked_for(name: str, policies: Policies) -> bool:
     """Whether a provider is asked for a model by this very name: one that is renamed is another
     model there."""
     model = policies.models.get(name)
-    inject = None if model is None else model.inject
-    return inject is not None and ("model", Template((name,))) in inject.body
+    return model is not None and ("model", Template((name,))) in model.inject.body
 
 
 def locate_no_model(asked: ModelPath) -> Located:
@@ -169,10 +168,10 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
     return located
 
 
-def find_agent(head: RequestHead, policies: Policies) -> tuple[Callee | None, bytes]:
+def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | ToolServer | None, bytes]:
     """Whose request this is, and what is left of its path."""
     rest = head.target.path
-    agent: Callee | None = None
+    agent: Agent | ToolServer | None = None
     if policies.by_host and not rest.startswith(CONNECT_PREFIX):
         agent = policies.by_host.get(head.host)
     if agent is None and rest.startswith(AGENTS_PREFIX):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.snapshot import Model
 from tests.protocol.policy import files
 
 
@@ -11,7 +11,7 @@ def told(*models: str) -> list[str]:
     return files.told(text)
 
 
-def read(model: str) -> Agent:
+def read(model: str) -> Model:
     (found,) = files.read(f"version: 1\nmodels:\n  - {model}\n").models.values()
     return found
 
@@ -32,7 +32,6 @@ def read(model: str) -> Agent:
 def test_a_name_and_a_credential_reach_the_provider(name: str, upstream: str, header: str) -> None:
     model = read(f"{{name: {name}, credential: '${{credentials.a_key}}'}}")
     assert [str(one) for one in model.upstreams] == [upstream]
-    assert model.inject is not None
     assert [f"{name}: {text}" for name, text in model.inject.headers] == [header]
 
 

@@ -8,8 +8,15 @@ import pytest
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.scopes import SOME, Scope
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.services import Dialect
-from gateway.domain.policies.snapshot import PATH_ODDITIES, Agent, Policies, Upstream
+from gateway.domain.policies.services import Dialect, Inject
+from gateway.domain.policies.snapshot import (
+    PATH_ODDITIES,
+    Agent,
+    Model,
+    Policies,
+    Timeouts,
+    Upstream,
+)
 from gateway.protocol.http.request import read_head
 from gateway.protocol.models.request import read_path
 from gateway.protocol.pull import Pulling, read_pull
@@ -148,7 +155,7 @@ def test_a_pull_needs_a_scope_for_each_name_and_is_never_for_users_own() -> None
 def test_a_model_is_called_in_its_dialect_alone(path: str, name: str, fine: bool) -> None:
     """What is wrong with the place is told to whoever has the scope."""
     upstreams = (Upstream("http", "127.0.0.1", 9000),)
-    model = Agent("m", upstreams, kind="models", dialect=Dialect.OPENAI)
+    model = Model("m", upstreams, Timeouts(), 0, Inject(), Dialect.OPENAI)
     known = Policies("test", MappingProxyType({}), models=MappingProxyType({"m": model}))
     found = locate_model(read_path(path.encode()), name, known)
     assert [*map(str, found.scopes)] == [f"models/{name}:invoke"]
