@@ -97,7 +97,7 @@ async def list_tools(backend: Backend, call: Call) -> Told:
 
 async def list_users(backend: Backend, call: Call) -> Told:
     asked: UsersQuery = call.query
-    wanted = _of_users(_server(backend, call.parts["name"]))
+    wanted = _needed(_server(backend, call.parts["name"]), of_user=True)
     vault = backend.vault_for(call.caller.actor)
     waiting = await backend.links.waiting()
     brought = await vault.names()
@@ -131,7 +131,6 @@ def _shape(
     tools = server.tools
     is_program = tools.transport is not Transport.HTTP
     isolation = backend.programs.launcher.isolation if is_program else None
-    needed = server.inject.references
     return ToolShape(
         name=server.name,
         transport=tools.transport,
@@ -139,8 +138,8 @@ def _shape(
         isolation=isolation or "",
         running=running,
         scopes=[f"tools/{server.name}:{name}" for name in _names(tools)],
-        credentials=list(dict.fromkeys(one.name for one in needed if not one.of_user)),
-        of_users=_of_users(server),
+        credentials=_needed(server, of_user=False),
+        of_users=_needed(server, of_user=True),
         counts=counts,
         reflected=reflected,
     )
@@ -150,8 +149,9 @@ def _names(tools: Toolset) -> list[str]:
     return [tool.name for tool in tools.tools] or ["*"]
 
 
-def _of_users(server: ToolServer) -> list[str]:
-    return list(dict.fromkeys(one.name for one in server.inject.references if one.of_user))
+def _needed(server: ToolServer, *, of_user: bool) -> list[str]:
+    references = server.inject.references
+    return list(dict.fromkeys(one.name for one in references if one.of_user is of_user))
 
 
 def _server(backend: Backend, name: str) -> ToolServer:

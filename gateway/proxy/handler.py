@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from time import time
 
 from gateway.domain.errors import Code, Denied, let_go
-from gateway.domain.policies.snapshot import Callee, Model, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, ToolServer
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
 from gateway.protocol.http.authority import parse_host
@@ -199,7 +199,7 @@ class Handler:
             if agent is None:
                 raise Denied(Code.NOT_FOUND)
             # A service has no use for one: what came through it could not be searched.
-            upgrade = upgrade and agent.inject is None
+            upgrade = upgrade and isinstance(agent, Agent)
             blocks, own = self._lines(exchange, head, agent, passage, policies)
             outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
             if exchange.body_arrived:
@@ -214,13 +214,13 @@ class Handler:
 
     def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> Awaitable[None]:
         agent = outgoing.agent
+        if isinstance(agent, Agent):
+            return self._forwarder.forward(exchange, outgoing)
         if isinstance(agent, ToolServer):
             return self._tools.forward(exchange, outgoing, agent)
         if isinstance(agent, Model):
             return self._models.forward(exchange, outgoing, agent, policies)
-        if agent.inject is None:
-            return self._forwarder.forward(exchange, outgoing)
-        return self._services.forward(exchange, outgoing, agent.inject)
+        return self._services.forward(exchange, outgoing, agent, agent.inject)
 
     def _lines(
         self,
@@ -234,7 +234,7 @@ class Handler:
         named, trace = exchange.request_id.encode(), exchange.trace
         ids = self._ids.trace() if trace is None else (trace.trace_id, trace.span_id, trace.flags)
         blocks: tuple[bytes, ...] = (trace_block(head, *ids), b"X-Request-Id: %b\r\n" % named)
-        if agent.inject is None:
+        if isinstance(agent, Agent):
             # With services, who calls is between the caller and the gateway.
             hop = exchange.client.hop
             forwarding = forwarding_block(head, hop, policies.trusted_proxies)

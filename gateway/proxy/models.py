@@ -5,9 +5,9 @@ from functools import partial
 import orjson
 
 from gateway.domain.errors import Code, Denied, let_go, not_allowed
-from gateway.domain.keys.scopes import Scope
+from gateway.domain.keys.scopes import DEFAULT_ACTION, Scope
 from gateway.domain.policies.services import Dialect
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Model, Policies
+from gateway.domain.policies.snapshot import Model, Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
@@ -142,7 +142,7 @@ class Models:
             on_used=partial(self._spender.spend, payer),
         )
         await self._services.forward(
-            exchange, asked, model.inject, may_pass_over=not last, metering=metering
+            exchange, asked, model, model.inject, may_pass_over=not last, metering=metering
         )
 
 

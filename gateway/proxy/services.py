@@ -7,6 +7,7 @@ from gateway.crypto.signing import prepare
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
+from gateway.domain.policies.snapshot import Outbound
 from gateway.protocol.inject import check_look_alikes, check_parameters, with_fields
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
@@ -38,6 +39,7 @@ class Services:
         self,
         exchange: Exchange,
         outgoing: Outgoing,
+        service: Outbound,
         inject: Inject,
         *,
         may_pass_over: bool = False,
@@ -51,10 +53,10 @@ class Services:
         every version of it."""
         if inject.sign is not None:
             await self._prepare(inject.sign.scheme)
-        agent, user = outgoing.agent, outgoing.head.user
-        injected = self._injector.kept(agent, inject, user)
+        user = outgoing.head.user
+        injected = self._injector.kept(service, inject, user)
         if injected is None:
-            injected = await self._injector.values(agent, inject, user)
+            injected = await self._injector.values(service, inject, user)
         check_look_alikes(outgoing.head.headers, injected.newest.names)
         check_parameters(outgoing.head.target.query, injected.newest.query)
         body = None
@@ -70,7 +72,7 @@ class Services:
         except RefusedCredentialError:
             other = None
             if errand is not None or body is not None or not outgoing.head.has_body:
-                other = await self._other(injected, outgoing, inject)
+                other = await self._other(injected, service, inject, user)
             if other is None:
                 raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
         else:
@@ -84,13 +86,13 @@ class Services:
             raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
 
     async def _other(
-        self, injected: Injected, outgoing: Outgoing, inject: Inject
+        self, injected: Injected, service: Outbound, inject: Inject, user: str | None
     ) -> Injected | None:
         """What to try once the newest was refused: a new token, what the vault has had since the
         last poll, or what was before."""
         if not self._injector.forget_tokens(injected):
             await self._injector.look_again()
-        other = await self._injector.values(outgoing.agent, inject, outgoing.head.user)
+        other = await self._injector.values(service, inject, user)
         if other.newest != injected.newest:
             return other
         if injected.previous is None:

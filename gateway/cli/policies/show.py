@@ -17,8 +17,7 @@ from gateway.cli.options import (
 from gateway.cli.output import print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.policies.cors import Cors
-from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, Service, ToolServer
 from gateway.protocol.policy.models import json_schema
 
 
@@ -97,11 +96,9 @@ def _whole(found: Policies) -> dict[str, object]:
 
 
 def _agent(found: Policies, agent: Agent) -> dict[str, object]:
+    routes = None if agent.routes is None else [str(route) for route in agent.routes]
     return {
-        **_place(agent),
-        "hosts": list(agent.hosts),
-        "routes": None if agent.routes is None else [str(route) for route in agent.routes],
-        **_bounds(agent),
+        **_facts(agent, hosts=list(agent.hosts), routes=routes),
         "preserve_host": agent.preserve_host,
         "allowed_oddities": sorted(agent.allowed_oddities),
         "origin": _origin(found, agent.kind, agent.name),
@@ -109,12 +106,14 @@ def _agent(found: Policies, agent: Agent) -> dict[str, object]:
     }
 
 
-def _place(callee: Callee) -> dict[str, object]:
-    return {"name": callee.name, "upstreams": [str(upstream) for upstream in callee.upstreams]}
-
-
-def _bounds(callee: Callee) -> dict[str, object]:
-    return {"timeouts": asdict(callee.timeouts), "max_body": callee.max_body}
+def _facts(callee: Callee, **own: object) -> dict[str, object]:
+    return {
+        "name": callee.name,
+        "upstreams": [str(upstream) for upstream in callee.upstreams],
+        **own,
+        "timeouts": asdict(callee.timeouts),
+        "max_body": callee.max_body,
+    }
 
 
 def _cors(cors: Cors | None) -> dict[str, object] | None:
@@ -128,16 +127,15 @@ def _cors(cors: Cors | None) -> dict[str, object] | None:
     }
 
 
-def _outbound(found: Policies, one: Callee) -> tuple[str, ...]:
+def _outbound(found: Policies, one: Service | Model) -> tuple[str, ...]:
     upstreams = " ".join(map(str, one.upstreams))
     return one.name, upstreams, " ".join(_needed(one)), _origin(found, one.kind, one.name)
 
 
-def _service(found: Policies, service: Agent) -> dict[str, object]:
-    inject = service.inject or Inject()
+def _service(found: Policies, service: Service) -> dict[str, object]:
+    inject = service.inject
     return {
-        **_place(service),
-        **_bounds(service),
+        **_facts(service),
         "allowed_oddities": sorted(service.allowed_oddities),
         "origin": _origin(found, service.kind, service.name),
         "credentials": _needed(service),
@@ -148,8 +146,7 @@ def _service(found: Policies, service: Agent) -> dict[str, object]:
 
 def _model(found: Policies, model: Model) -> dict[str, object]:
     return {
-        **_place(model),
-        **_bounds(model),
+        **_facts(model),
         "origin": _origin(found, model.kind, model.name),
         "credentials": _needed(model),
         "dialect": model.dialect.value,
@@ -172,8 +169,7 @@ def _reached(one: ToolServer) -> str:
 def _tools(found: Policies, one: ToolServer) -> dict[str, object]:
     inject, tools = one.inject, one.tools
     return {
-        **_place(one),
-        **_bounds(one),
+        **_facts(one),
         "origin": _origin(found, one.kind, one.name),
         "transport": tools.transport.value,
         "command": list(tools.command),
@@ -190,9 +186,9 @@ def _names(**injected: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
     return {where: [name for name, _ in pairs] for where, pairs in injected.items()}
 
 
-def _needed(service: Callee) -> list[str]:
+def _needed(one: Service | Model | ToolServer) -> list[str]:
     """References, as they are written."""
-    return [str(reference) for reference in service.inject.references] if service.inject else []
+    return [str(reference) for reference in one.inject.references]
 
 
 def _routes(agent: Agent) -> str:

@@ -5,16 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.domain.credentials import CredentialId
-from gateway.domain.keys.scopes import ANY, SOME, Grants, Scope
+from gateway.domain.keys.scopes import ANY, DEFAULT_ACTION, SOME, Grants, Scope
 from gateway.domain.policies.references import Reference
-from gateway.domain.policies.snapshot import (
-    DEFAULT_ACTION,
-    Agent,
-    Callee,
-    Model,
-    Policies,
-    ToolServer,
-)
+from gateway.domain.policies.snapshot import Agent, Model, Outbound, Policies, ToolServer
 
 _PULL = "credentials"
 
@@ -50,29 +43,33 @@ def places_of(policies: Policies, credential: CredentialId) -> tuple[str, ...]:
 
 
 def _places(policies: Policies, grants: Grants) -> Iterator[Reachable]:
-    for one in (*policies.agents.values(), *_outbound(policies)):
-        if not grants.allow(Scope(one.kind, one.name, SOME)):
-            continue
-        actions, routes = _doors(one, grants)
-        if not actions and not isinstance(one, ToolServer):
-            continue
-        credentials = dict.fromkeys(map(_spelled, _references(one, policies)))
-        yield Reachable(one.kind, one.name, actions, routes, tuple(credentials))
+    for agent in policies.agents.values():
+        actions, routes = _doors(agent, grants)
+        if actions:
+            yield Reachable("agents", agent.name, actions, routes)
+    for one in _outbound(policies):
+        if isinstance(one, ToolServer):
+            needed, actions = SOME, _tools(one, grants)
+        else:
+            needed, actions = DEFAULT_ACTION, (DEFAULT_ACTION,)
+        if grants.allow(Scope(one.kind, one.name, needed)):
+            credentials = dict.fromkeys(map(_spelled, _references(one, policies)))
+            yield Reachable(one.kind, one.name, actions, credentials=tuple(credentials))
 
 
-def _doors(callee: Callee, grants: Grants) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The actions and the routes that `grants` open at `callee`."""
+def _doors(agent: Agent, grants: Grants) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The actions and the routes that `grants` open at `agent`."""
 
     def allowed(action: str) -> bool:
-        return grants.allow(Scope(callee.kind, callee.name, action))
+        return grants.allow(Scope("agents", agent.name, action))
 
-    if isinstance(callee, ToolServer):
-        return _tools(callee, grants), ()
-    if not isinstance(callee, Agent) or callee.routes is None:
+    if agent.routes is None:
         return ((DEFAULT_ACTION,) if allowed(DEFAULT_ACTION) else ()), ()
     # A line that is tried out refuses nobody who has to do with this agent.
     open_ones = [
-        one for one in callee.routes if not one.public and (allowed(one.action) or not one.enforced)
+        one
+        for one in agent.routes
+        if not one.public and allowed(one.action if one.enforced else SOME)
     ]
     return tuple(dict.fromkeys(one.action for one in open_ones)), tuple(map(str, open_ones))
 
@@ -99,7 +96,7 @@ def _powers(grants: Grants) -> Iterator[Reachable]:
         yield Reachable(scope.kind, scope.name, (scope.action,), credentials=pulled)
 
 
-def _outbound(policies: Policies) -> tuple[Callee, ...]:
+def _outbound(policies: Policies) -> tuple[Outbound, ...]:
     return (
         *policies.models.values(),
         *policies.services.values(),
@@ -107,12 +104,12 @@ def _outbound(policies: Policies) -> tuple[Callee, ...]:
     )
 
 
-def _references(callee: Callee, policies: Policies) -> Iterator[Reference]:
+def _references(one: Outbound, policies: Policies) -> Iterator[Reference]:
     """Those of the models that stand in for it too: a call may be answered by them."""
-    fallback = callee.fallback if isinstance(callee, Model) else ()
-    for one in (callee, *map(policies.models.get, fallback)):
-        if one is not None and one.inject is not None:
-            yield from one.inject.references
+    yield from one.inject.references
+    for name in one.fallback if isinstance(one, Model) else ():
+        if other := policies.models.get(name):
+            yield from other.inject.references
 
 
 def _means(reference: Reference, credential: CredentialId) -> bool:

@@ -17,6 +17,8 @@ POWERS = ("admin", "keys", "credentials", "credentials-write", "audit", "read")
 ANY = "*"
 # Required: some action, whichever. Nothing that a key holds is spelled so.
 SOME = ""
+# Of whatever lists none.
+DEFAULT_ACTION = "invoke"
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _SCOPE = re.compile(rf"({'|'.join(KINDS)})/({NAME}|\*)(?::({NAME}|\*))?", re.ASCII)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.domain.keys.key import masked
-from gateway.domain.keys.scopes import ANY, SOME, Scope
+from gateway.domain.keys.scopes import ANY, DEFAULT_ACTION, SOME, Scope
 from gateway.domain.nearest import nearest
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Callee, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 
 

@@ -15,7 +15,6 @@ from gateway.domain.policies.services import Dialect, Inject
 from gateway.domain.policies.tools import Toolset
 
 Network = IPv4Network | IPv6Network
-DEFAULT_ACTION = "invoke"
 
 # What an agent's `paths.allow` may name, spelled as in the policy file.
 PATH_ODDITIES = ("//", ";", "\\", "%2F", "%5C", "%3B", "%3F", "%23")
@@ -76,45 +75,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
-    """One agent behind the gateway, or a service that it calls for others: then `kind` is
-    `services`, and `inject` what is put into each call. `upstreams`: one or more, of equal worth.
-
-    `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
-    `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
-    what pages of other sites may do is between them and the agent.
-    """
-
-    name: str
-    upstreams: tuple[Upstream, ...]
-    hosts: tuple[str, ...] = ()
-    routes: tuple[Route, ...] | None = None
-    timeouts: Timeouts = Timeouts()
-    max_body: int | None = None
-    preserve_host: bool = False
-    allowed_oddities: frozenset[str] = frozenset()
-    cors: Cors | None = None
-    kind: str = "agents"
-    inject: Inject | None = None
-
-    # The name by which logs, metrics and records tell it from all others.
-    place: str = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        place = self.name if self.inject is None else f"{self.kind}/{self.name}"
-        object.__setattr__(self, "place", place)
-
-
-@dataclass(frozen=True, slots=True)
 class _Callee:
-    """`kind`: the section of the files that it is written in."""
+    """`kind`: its section of the files. `upstreams`: one or more, of equal worth."""
 
     kind: ClassVar[str]
 
     name: str
     upstreams: tuple[Upstream, ...]
+    # The rest is at its place in each: a diff names what differs in this order.
 
-    # As an agent's.
+    # The name by which logs, metrics and records tell it from all others.
     place: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,13 +92,46 @@ class _Callee:
 
 
 @dataclass(frozen=True, slots=True)
+class Agent(_Callee):
+    """One agent behind the gateway.
+
+    `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
+    `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
+    what pages of other sites may do is between them and the agent.
+    """
+
+    kind = "agents"
+    hosts: tuple[str, ...] = ()
+    routes: tuple[Route, ...] | None = None
+    timeouts: Timeouts = Timeouts()
+    max_body: int | None = None
+    preserve_host: bool = False
+    allowed_oddities: frozenset[str] = frozenset()
+    cors: Cors | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Service(_Callee):
+    """Called for others, with what `inject` puts into each call. The rest is as an agent's."""
+
+    kind = "services"
+    # No page of another site may call one.
+    cors: ClassVar[Cors | None] = None
+    timeouts: Timeouts
+    max_body: int | None
+    allowed_oddities: frozenset[str]
+    inject: Inject
+
+
+@dataclass(frozen=True, slots=True)
 class Model(_Callee):
     """Understands requests in a `dialect`. `fallback`: names of those that stand in for it."""
 
     kind = "models"
-    # No page calls one.
     cors: ClassVar[Cors | None] = None
-
     timeouts: Timeouts
     max_body: int
     inject: Inject
@@ -142,7 +145,6 @@ class ToolServer(_Callee):
     machine."""
 
     kind = "tools"
-
     timeouts: Timeouts
     max_body: int
     cors: Cors | None
@@ -150,8 +152,9 @@ class ToolServer(_Callee):
     tools: Toolset
 
 
-# Whom the gateway calls for its callers.
-Callee = Agent | Model | ToolServer
+# Whom the gateway calls for its callers; outbound, with credentials that only it knows.
+Callee = Agent | Service | Model | ToolServer
+Outbound = Service | Model | ToolServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class Policies:
     trusted_proxies: tuple[Network, ...] = ()
     origins: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
     mentions: tuple[Mention, ...] = ()
-    services: Mapping[str, Agent] = field(default_factory=lambda: MappingProxyType({}))
+    services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     tools: Mapping[str, ToolServer] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -189,7 +192,7 @@ class Policies:
 
     def __post_init__(self) -> None:
         by_host = {host: agent for agent in self.agents.values() for host in agent.hosts}
-        everyone = (*self.agents.values(), *self.services.values())
+        everyone: tuple[Agent | Service, ...] = (*self.agents.values(), *self.services.values())
         oddities = frozenset[str]().union(*(one.allowed_oddities for one in everyone))
         object.__setattr__(self, "by_host", MappingProxyType(by_host))
         object.__setattr__(self, "oddities", oddities)

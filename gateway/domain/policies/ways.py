@@ -7,10 +7,10 @@ from difflib import SequenceMatcher
 from enum import Enum, auto
 from itertools import combinations, islice
 
-from gateway.domain.keys.scopes import SOME, Grants, Scope
+from gateway.domain.keys.scopes import DEFAULT_ACTION, SOME, Grants, Scope
 from gateway.domain.policies.meetings import meetings
 from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide, fold
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 
 # A method that no route names: what routes without methods take besides those that others name.
@@ -71,7 +71,7 @@ def _ways(before: Policies, after: Policies) -> Iterator[Way]:
     ):
         for name in _names(old, new):
             scope = Scope(kind, name, DEFAULT_ACTION)
-            yield _of_whole(f"{kind}/{name}", scope, name in old, name in new)
+            yield _way(f"{kind}/{name}", "", scope, name in old, name in new)
     for name in _names(before.tools, after.tools):
         yield from _of_tools(name, before.tools.get(name), after.tools.get(name))
 
@@ -80,9 +80,9 @@ def _names(before: Mapping[str, object], after: Mapping[str, object]) -> list[st
     return sorted(before.keys() | after.keys())
 
 
-def _of_whole(place: str, scope: Scope, was: bool, now: bool) -> Way:
-    """One action at one place, which either set may have or not."""
-    return Way(place, "", scope if was else Open.NOBODY, scope if now else Open.NOBODY)
+def _way(place: str, what: str, need: Need, was: bool, now: bool) -> Way:
+    """One that either set may have or not, and that takes the same in both."""
+    return Way(place, what, need if was else Open.NOBODY, need if now else Open.NOBODY)
 
 
 def _of_agent(old: Agent | None, new: Agent | None) -> Iterator[Way]:
@@ -100,10 +100,10 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
         nothing = replace(one, routes=())
         yield from _of_routes(old or nothing, new or nothing)
         return
+    was, now = old is not None, new is not None
     for route in one.routes or ():
         if route.public:
-            there = Open.ANYONE if old else Open.NOBODY, Open.ANYONE if new else Open.NOBODY
-            yield Way(f"agents/{one.name}", str(route), *there)
+            yield _way(f"agents/{one.name}", str(route), Open.ANYONE, was, now)
     actions = (
         {DEFAULT_ACTION}
         if one.routes is None
@@ -111,7 +111,7 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
     )
     for action in sorted(actions):
         scope = Scope("agents", one.name, action)
-        yield _of_whole(str(scope), scope, old is not None, new is not None)
+        yield _way(str(scope), "", scope, was, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +217,7 @@ _EVERY_PATH = (
 def _of_hosts(old: Agent, new: Agent) -> Iterator[Way]:
     scope = Scope("agents", new.name, SOME)
     for host in sorted({*old.hosts, *new.hosts}):
-        was, now = (scope if host in agent.hosts else Open.NOBODY for agent in (old, new))
-        yield Way(f"agents/{new.name}", f"as {host}", was, now)
+        yield _way(f"agents/{new.name}", f"as {host}", scope, host in old.hosts, host in new.hosts)
 
 
 def _of_tools(name: str, old: ToolServer | None, new: ToolServer | None) -> Iterator[Way]:
@@ -226,8 +225,7 @@ def _of_tools(name: str, old: ToolServer | None, new: ToolServer | None) -> Iter
     named = {tool.name for server in (old, new) if server for tool in server.tools.tools}
     for action in sorted(named) or (SOME,):
         scope = Scope("tools", name, action)
-        was, now = (scope if _has_tool(one, action) else Open.NOBODY for one in (old, new))
-        yield Way(str(scope), "", was, now)
+        yield _way(str(scope), "", scope, _has_tool(old, action), _has_tool(new, action))
 
 
 def _has_tool(server: ToolServer | None, name: str) -> bool:

@@ -8,8 +8,8 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.domain.keys.scopes import DEFAULT_ACTION
 from gateway.domain.policies.cors import ANY_ORIGIN
-from gateway.domain.policies.snapshot import DEFAULT_ACTION
 from gateway.protocol.policy.outbound_sections import ModelSection, ServiceSection
 from gateway.protocol.policy.sections import PathsSection, Section, TimeoutsSection, Upstreams
 from gateway.protocol.policy.tool_sections import ToolSection

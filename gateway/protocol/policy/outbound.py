@@ -1,10 +1,12 @@
 """What policy files say of services and models."""
 
+from pathlib import PurePath
+
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
 from gateway.domain.policies.references import Template
 from gateway.domain.policies.services import Dialect, Inject, Sign
-from gateway.domain.policies.snapshot import Agent, Model, Policies, Upstream
+from gateway.domain.policies.snapshot import Model, Policies, Service
 from gateway.protocol.policy.outbound_sections import (
     InjectSection,
     ModelSection,
@@ -15,26 +17,25 @@ from gateway.protocol.policy.outbound_sections import (
 LONGEST_PROMPT = 32 * 2**20
 
 
-def service_of(name: str, section: ServiceSection, upstreams: tuple[Upstream, ...]) -> Agent:
-    return Agent(
+def service_of(name: str, section: ServiceSection, folder: PurePath) -> Service:
+    return Service(
         name,
-        upstreams,
-        timeouts=section.timeouts.read(),
-        max_body=section.max_body,
-        allowed_oddities=frozenset(section.paths.allow) if section.paths else frozenset(),
-        kind="services",
-        inject=_inject(section.inject, section.sign),
+        tuple(one.read(folder) for one in section.upstream),
+        section.timeouts.read(),
+        section.max_body,
+        frozenset(section.paths.allow) if section.paths else frozenset(),
+        _inject(section.inject, section.sign),
     )
 
 
-def model_of(section: ModelSection, upstreams: tuple[Upstream, ...]) -> Model:
+def model_of(section: ModelSection, folder: PurePath) -> Model:
     provider = section.provider or provider_of(section.name) or "compatible"
     dialect = dialect_of(provider)
     # Whatever the caller asked for: where this one is the fallback, it was another model.
     body = (("model", Template((section.upstream_model or section.name,))),)
     return Model(
         section.name,
-        upstreams or (UPSTREAMS[provider],),
+        tuple(one.read(folder) for one in section.upstream or ()) or (UPSTREAMS[provider],),
         section.timeouts.read(),
         min(section.max_body or LONGEST_PROMPT, LONGEST_PROMPT),
         Inject(_proof(section.credential, dialect), body=body),

@@ -14,16 +14,7 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.routes import Route, parse_path
-from gateway.domain.policies.snapshot import (
-    Agent,
-    ClientTls,
-    Mention,
-    Model,
-    Network,
-    Policies,
-    ToolServer,
-    Upstream,
-)
+from gateway.domain.policies.snapshot import Agent, Mention, Policies
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
@@ -35,7 +26,6 @@ from gateway.protocol.policy.models import (
 )
 from gateway.protocol.policy.outbound import model_of, service_of, unusable_fallbacks
 from gateway.protocol.policy.references import mentions
-from gateway.protocol.policy.sections import UpstreamSection
 from gateway.protocol.policy.shadows import shadows
 from gateway.protocol.policy.tools import tool_server_of
 from gateway.protocol.policy.tree import Path, Tree, read_tree
@@ -109,30 +99,17 @@ def _build(
     places: Mapping[str, Place],
     mentioned: tuple[Mention, ...],
 ) -> Policies:
-    agents: dict[str, Agent] = {}
-    services: dict[str, Agent] = {}
-    models: dict[str, Model] = {}
-    tools: dict[str, ToolServer] = {}
-    plans: dict[str, Plan] = {}
-    trusted: list[Network] = []
-    for path, file in parsed:
-        # Paths of certificates are beside the file that names them.
-        at = PurePath(path).parent
-        agents |= {n: _agent(n, s, _upstreams(s.upstream, at)) for n, s in file.agents.items()}
-        services |= {
-            n: service_of(n, s, _upstreams(s.upstream, at)) for n, s in file.services.items()
-        }
-        models |= {s.name: model_of(s, _upstreams(s.upstream, at)) for s in file.models}
-        tools |= {
-            n: tool_server_of(n, s, _upstreams(s.upstream, at)) for n, s in file.tools.items()
-        }
-        plans |= {n: _plan(n, s) for n, s in file.plans.items()}
-        trusted += file.trusted_proxies
+    files = [(PurePath(name).parent, file) for name, file in parsed]
+    agents = {n: _agent(n, s, at) for at, file in files for n, s in file.agents.items()}
+    services = {n: service_of(n, s, at) for at, file in files for n, s in file.services.items()}
+    models = {s.name: model_of(s, at) for at, file in files for s in file.models}
+    tools = {n: tool_server_of(n, s, at) for at, file in files for n, s in file.tools.items()}
+    plans = {n: _plan(n, s) for _, file in files for n, s in file.plans.items()}
     return Policies(
         revision,
         MappingProxyType(agents),
         MappingProxyType(plans),
-        tuple(trusted),
+        tuple(network for _, file in files for network in file.trusted_proxies),
         MappingProxyType(dict(places)),
         mentioned,
         MappingProxyType(services),
@@ -210,10 +187,10 @@ def _limits(section: LimitsSection) -> Limits:
     return Limits(section.rate, section.burst, tuple(section.quota), at_a_time)
 
 
-def _agent(name: str, section: AgentSection, upstreams: tuple[Upstream, ...]) -> Agent:
+def _agent(name: str, section: AgentSection, folder: PurePath) -> Agent:
     return Agent(
         name,
-        upstreams,
+        tuple(one.read(folder) for one in section.upstream),
         tuple(section.hosts),
         None if section.routes is None else tuple(_routes(section.routes)),
         section.timeouts.read(),
@@ -229,25 +206,6 @@ def _cors(section: CorsSection | None) -> Cors | None:
         return None
     origins, headers = frozenset(section.origins), tuple(section.headers)
     return Cors(origins, headers, section.credentials, section.max_age)
-
-
-def _upstreams(
-    sections: Iterable[UpstreamSection] | None, folder: PurePath
-) -> tuple[Upstream, ...]:
-    return tuple(_upstream(one, folder) for one in sections or ())
-
-
-def _upstream(section: UpstreamSection, folder: PurePath) -> Upstream:
-    ca, cert, key = (
-        str(folder / path) if path else "" for path in (section.ca, section.cert, section.key)
-    )
-    return replace(
-        section.url,
-        tls=ClientTls(ca, cert, key),
-        proxy=section.proxy,
-        allow_link_local=section.allow_link_local,
-        public=section.public,
-    )
 
 
 def _routes(sections: Iterable[RouteSection]) -> Iterator[Route]:

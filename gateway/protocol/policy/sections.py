@@ -1,6 +1,8 @@
 """What sections of a policy file have in common, and where agents and services live."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -15,7 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.domain.policies.addresses import is_guarded, is_loopback
-from gateway.domain.policies.snapshot import Timeouts
+from gateway.domain.policies.snapshot import ClientTls, Timeouts, Upstream
 from gateway.protocol.policy.values import (
     URL_PATTERN,
     Duration,
@@ -81,6 +83,19 @@ class UpstreamSection(Section):
                 "leave out 'proxy' or 'public'"
             )
         return self
+
+    def read(self, folder: PurePath) -> Upstream:
+        """`folder`: that of the file which names it; paths of certificates are beside that."""
+        ca, cert, key = (
+            str(folder / path) if path else "" for path in (self.ca, self.cert, self.key)
+        )
+        return replace(
+            self.url,
+            tls=ClientTls(ca, cert, key),
+            proxy=self.proxy,
+            allow_link_local=self.allow_link_local,
+            public=self.public,
+        )
 
 
 def _as_sections(value: Any) -> Any:

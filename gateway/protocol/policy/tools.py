@@ -1,13 +1,14 @@
 """What policy files say of tools."""
 
 import math
+from pathlib import PurePath
 from types import MappingProxyType
 
 from gateway.domain.children import ChildLimits
 from gateway.domain.command_line import completed
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import ToolServer, Upstream
+from gateway.domain.policies.snapshot import ToolServer
 from gateway.domain.policies.tools import CommandTool, Hooks, ProgramTerms, Toolset
 from gateway.protocol.policy.tool_sections import (
     CommandToolSection,
@@ -28,11 +29,11 @@ _SENT = (
 _READ = ("Mcp-Session-Id", "MCP-Protocol-Version")
 
 
-def tool_server_of(name: str, section: ToolSection, upstreams: tuple[Upstream, ...]) -> ToolServer:
+def tool_server_of(name: str, section: ToolSection, folder: PurePath) -> ToolServer:
     inject, hooks = section.inject, section.hooks
     return ToolServer(
         name,
-        upstreams,
+        tuple(one.read(folder) for one in section.upstream or ()),
         section.timeouts.read(),
         min(section.max_body or LONGEST_MESSAGE, LONGEST_MESSAGE),
         _cors(section.origins),

@@ -130,7 +130,7 @@ class Tools:
         errand = ToolErrand(task, self._sessions)
         if server.tools.transport is Transport.HTTP:
             outgoing.head.headers = _sent(outgoing.head, asked, server.inject)
-            await self._services.forward(exchange, outgoing, put_in, errand=errand)
+            await self._services.forward(exchange, outgoing, server, put_in, errand=errand)
             return
         injected = await self._injector.values(server, put_in, user)
         errand.check(injected)

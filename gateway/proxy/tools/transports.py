@@ -43,10 +43,9 @@ class StdioTools(_Programs):
     async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
         if self._is_taken(call):
             return _nothing()
-        server, tools = call.server, call.server.tools
-        stateless = call.version == STATELESS
+        server, stateless = call.server, call.version == STATELESS
         seat = Seat(server.name, call.key_id, call.user, stateless)
-        wanted = Wanted(tools, dict(call.env), tuple(use.name for use in call.uses))
+        wanted = Wanted(server.tools, dict(call.env), tuple(use.name for use in call.uses))
         program = await self._pool.server(seat, wanted, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
             return _once(_greeted(call.message, program.greeting))

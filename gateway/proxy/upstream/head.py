@@ -31,8 +31,8 @@ def _dressed(upstream: Upstream, outgoing: Outgoing, dress: Dress) -> bytes:
     path = b"%b%b" % (upstream.base_path.encode(), outgoing.located.path) or b"/"
     query = with_query(head.target.query, values.query)
     headers = with_headers(head.headers, values.headers, values.names)
-    inject = outgoing.agent.inject
-    if inject is not None and inject.sign is not None and values.signing is not None:
+    if values.signing is not None:
+        sign, fields = values.signing
         request = ToSign(
             head.method,
             upstream.scheme == "https",
@@ -40,9 +40,9 @@ def _dressed(upstream: Upstream, outgoing: Outgoing, dress: Dress) -> bytes:
             path.decode("ascii"),
             query[1:].decode("ascii"),
             headers,
-            _hashed(outgoing, dress, inject.sign),
+            _hashed(outgoing, dress, sign),
         )
-        headers = with_headers(headers, signed(inject.sign, values.signing, request))
+        headers = with_headers(headers, signed(sign, fields, request))
     length, chunked = head.content_length, head.chunked
     if dress.body is not None:
         length, chunked = len(dress.body), False

@@ -16,7 +16,7 @@ from gateway.domain.keys.limits import Tokens
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Grants, Scope, parse_all
 from gateway.domain.policies.plans import Plan
-from gateway.domain.policies.snapshot import Model, Policies
+from gateway.domain.policies.snapshot import Agent, Model, Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Candidate, Slot
@@ -122,7 +122,7 @@ class Belief:
     def _door(self, located: Located, admission: Admission) -> Door:
         # A plan's limits at single agents are for agents, whatever services are called.
         callee = located.agent
-        agent = callee.name if callee and callee.inject is None else ""
+        agent = callee.name if isinstance(callee, Agent) else ""
         record = self.record
         limits = binding_limits(record, self.plans, agent, of_model=isinstance(callee, Model))
         needed = located.scopes

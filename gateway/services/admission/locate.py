@@ -4,11 +4,11 @@ from dataclasses import field
 
 from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.facts import fact
-from gateway.domain.keys.scopes import SOME, Scope
+from gateway.domain.keys.scopes import DEFAULT_ACTION, SOME, Scope
 from gateway.domain.policies.references import Template
 from gateway.domain.policies.routes import Allowed, Route, RoutePath, Tried, decide
 from gateway.domain.policies.services import Dialect
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Agent, Callee, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee, Policies, Service, ToolServer
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.target import Target, lax_path, route_path
 from gateway.protocol.mcp.message import METHODS, scope_of, server_name
@@ -157,7 +157,7 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
         return locate_tools(agent, head.method, None)
     if target.oddities and target.oddities - agent.allowed_oddities:
         return Located(agent, path, denied=_odd(target))
-    if agent.routes is None:
+    if isinstance(agent, Service) or agent.routes is None:
         return Located(agent, path, DEFAULT_ACTION)
     located = _routed(agent, path, route_path(path), head.method, agent.routes)
     if target.oddities and located.denied is None:
@@ -168,21 +168,23 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
     return located
 
 
-def find_agent(head: RequestHead, policies: Policies) -> tuple[Agent | ToolServer | None, bytes]:
+def find_agent(
+    head: RequestHead, policies: Policies
+) -> tuple[Agent | Service | ToolServer | None, bytes]:
     """Whose request this is, and what is left of its path."""
-    rest = head.target.path
-    agent: Agent | ToolServer | None = None
-    if policies.by_host and not rest.startswith(CONNECT_PREFIX):
-        agent = policies.by_host.get(head.host)
-    if agent is None and rest.startswith(AGENTS_PREFIX):
-        name, slash, tail = rest[len(AGENTS_PREFIX) :].partition(b"/")
-        agent, rest = policies.agents.get(name.decode("ascii")), slash + tail or b"/"
-    elif agent is None and (server := server_name(rest)) is not None:
-        agent, rest = policies.tools.get(server.decode("ascii")), b""
-    elif agent is None and rest.startswith(SERVICES_PREFIX):
-        name, slash, tail = rest[len(SERVICES_PREFIX) :].partition(b"/")
-        agent, rest = policies.services.get(name.decode("ascii")), slash + tail or b"/"
-    return agent, rest
+    path = head.target.path
+    agent = policies.by_host.get(head.host)
+    if agent is not None and not path.startswith(CONNECT_PREFIX):
+        return agent, path
+    if path.startswith(AGENTS_PREFIX):
+        name, slash, rest = path[len(AGENTS_PREFIX) :].partition(b"/")
+        return policies.agents.get(name.decode("ascii")), slash + rest or b"/"
+    if (server := server_name(path)) is not None:
+        return policies.tools.get(server.decode("ascii")), b""
+    if path.startswith(SERVICES_PREFIX):
+        name, slash, rest = path[len(SERVICES_PREFIX) :].partition(b"/")
+        return policies.services.get(name.decode("ascii")), slash + rest or b"/"
+    return None, path
 
 
 def _routed(

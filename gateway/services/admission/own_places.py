@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.domain.errors import Code, Denied, not_allowed
-from gateway.domain.keys.scopes import Grants, Scope
-from gateway.domain.policies.snapshot import DEFAULT_ACTION, Policies
+from gateway.domain.keys.scopes import DEFAULT_ACTION, Grants, Scope
+from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.models.request import MODELS_PREFIX, ModelPath, read_path
 from gateway.protocol.pull import CREDENTIALS_PATH, read_pull

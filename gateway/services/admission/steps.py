@@ -128,8 +128,8 @@ def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iter
     place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
     kind = About(agent.kind.removesuffix("s"))
     yield Step(kind, Found.WRITTEN, {"name": agent.name, "place": place})
-    if agent.inject is None:
-        yield _route(located)
+    if isinstance(agent, Agent):
+        yield _route(located, agent)
     elif names := " ".join(dict.fromkeys(map(str, agent.inject.references))):
         yield Step(About.CREDENTIALS, Found.INJECTED, {"names": names})
     else:
@@ -151,9 +151,9 @@ def _absent(about: About, absent: Absence) -> Step:
     return Step(about, found, absent._asdict())
 
 
-def _route(located: Located) -> Step:
+def _route(located: Located, agent: Agent) -> Step:
     action = {"action": located.action}
-    if isinstance(located.agent, Agent) and located.agent.routes is None:
+    if agent.routes is None:
         return Step(About.ROUTE, Found.EVERY_PATH, action)
     if located.denied is not None:
         return Step(About.ROUTE, Found.NO_ROUTE)

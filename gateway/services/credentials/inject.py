@@ -15,8 +15,8 @@ from gateway.crypto.signing import OURS
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, fits_header
 from gateway.domain.policies.references import Reference, Template
-from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject
-from gateway.domain.policies.snapshot import Callee
+from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject, Sign
+from gateway.domain.policies.snapshot import Outbound
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
@@ -46,15 +46,15 @@ Place = tuple[str, str | None]
 @dataclass(frozen=True, slots=True)
 class Values:
     """What is put into one request. `names`: of the caller's headers that go for it, as they are
-    compared; `signing`: fields of the credential that signs it; `uses`: the names and versions of
-    all that is in here; `uses_beside`: without those that go into `arguments` alone, and so into
-    nothing but calls of tools."""
+    compared; `signing`: how, with the fields of the credential that signs it; `uses`: the names and
+    versions of all that is in here; `uses_beside`: without those that go into `arguments` alone,
+    and so into nothing but calls of tools."""
 
     headers: tuple[Header, ...] = field(repr=False)
     names: frozenset[bytes]
     query: Pairs = field(repr=False)
     body: Pairs = field(repr=False)
-    signing: Mapping[str, str] | None = field(repr=False)
+    signing: tuple[Sign, Mapping[str, str]] | None = field(repr=False)
     uses: tuple[Named, ...]
     uses_beside: tuple[Named, ...]
     arguments: Pairs = field(default=(), repr=False)
@@ -114,7 +114,7 @@ class Injector:
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
 
-    def kept(self, service: Callee, inject: Inject, user: str | None) -> Injected | None:
+    def kept(self, service: Outbound, inject: Inject, user: str | None) -> Injected | None:
         """What `values` would say, where that is known and costs no waiting."""
         kept = self._kept.get((service.place, user))
         if (
@@ -126,7 +126,7 @@ class Injector:
             return kept.injected
         return None
 
-    async def values(self, service: Callee, inject: Inject, user: str | None) -> Injected:
+    async def values(self, service: Outbound, inject: Inject, user: str | None) -> Injected:
         """What a call to `service` for this user has to hold."""
         generation = self._credentials.generation
         references = inject.references
@@ -144,7 +144,7 @@ class Injector:
         found = await self._fetched(newest)
         place = service.place, user
         # What is shared goes into calls for all users, and a server tells one of another's.
-        others = () if service.inject is None else service.inject.references
+        others = service.inject.references
         shared = not any(reference.of_user for reference in (*references, *others))
         hidden = self._hidden((service.place, None if shared else user), found, older)
         injected = _injected(inject, found, older, hidden)
@@ -231,7 +231,7 @@ def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> In
 def _values(inject: Inject, found: Found) -> Values:
     signing = None
     if inject.sign is not None:
-        signing = _signing(*found[inject.sign.credential])
+        signing = inject.sign, _signing(*found[inject.sign.credential])
     named = [(name, _text(template, found)) for name, template in inject.headers]
     if inject.whole is not None:
         named += _as_its_type_says(*found[inject.whole])

@@ -24,7 +24,6 @@ services:
     paths: {allow: ["//"]}
 """)
     crm = policies.services["crm"]
-    assert crm.kind == "services" and crm.inject is not None
     assert [str(one) for one in crm.upstreams] == [
         "https://a.example.com/api",
         "https://b.example.com",
@@ -122,4 +121,5 @@ def test_a_service_is_there_once_and_may_be_called_as_an_agent_is() -> None:
         {"p.yaml": f"version: 1\n{text}".encode(), "q.yaml": b"version: 1\n" + text.encode()}
     )
     assert ["services/a is defined already" in str(one) for one in again.problems] == [True]
-    assert read(f"version: 1\n{text}{agent}").agents["a"].inject is None
+    both = read(f"version: 1\n{text}{agent}")
+    assert (both.agents.keys(), both.services.keys()) == ({"a"}, {"a"})

@@ -1,6 +1,5 @@
 """What one key is told at one place, before its limits: anything that is not certain is refused."""
 
-from dataclasses import replace
 from types import MappingProxyType
 
 from gateway.domain.errors import Code, Denied
@@ -8,7 +7,7 @@ from gateway.domain.keys.key import compose
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.services import Inject
-from gateway.domain.policies.snapshot import Agent, Policies, Upstream
+from gateway.domain.policies.snapshot import Agent, Policies, Service, Timeouts, Upstream
 from gateway.protocol.http.request import Header, read_head
 from gateway.services.admission.authenticate import Candidate, Slot
 from gateway.services.admission.belief import MAX_DOORS, Belief, believe
@@ -80,7 +79,7 @@ async def test_a_key_that_stands_in_a_scope_is_told_to_nobody(admission: Admissi
 
 async def test_a_service_is_no_agent_though_it_has_the_name_of_one(admission: Admission) -> None:
     """A plan's limits at single agents are for agents, and so is what an agent is told."""
-    service = replace(AGENT, kind="services", inject=Inject())
+    service = Service(AGENT.name, AGENT.upstreams, Timeouts(), None, frozenset(), Inject())
     key = belief(scopes="*")
     for place, told in ((AGENT, b"faq"), (service, b"")):
         door = key.open(Located(place, b"", "ask"), admission)

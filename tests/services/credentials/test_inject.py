@@ -15,13 +15,13 @@ from gateway.domain.credentials import Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, parse
 from gateway.domain.policies.services import Inject, Scheme, Sign
-from gateway.domain.policies.snapshot import Agent
+from gateway.domain.policies.snapshot import Service, Timeouts
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.inject import MOST_KEPT, Injected, Injector, open_injector
 from tests.services.vaults import Vault
 
 INJECT = Inject(headers=(("X-Secret", parse("${credentials.aa}")),))
-SERVICE = Agent("crm", (), kind="services", inject=INJECT)
+SERVICE = Service("crm", (), Timeouts(), None, frozenset(), INJECT)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_a_call_looks_for_what_was_put_into_later_ones_at_its_place_and_no
     await vault.write("aa", 1)
     await sync.check()
     early = await injector.values(SERVICE, INJECT, None)
-    others = Agent("other", (), kind="services", inject=INJECT)
+    others = replace(SERVICE, name="other")
     elsewhere = await injector.values(others, INJECT, None)
     users = await injector.values(SERVICE, INJECT, "u1")
     await vault.write("user/u1/aa")
