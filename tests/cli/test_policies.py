@@ -287,7 +287,8 @@ async def test_explain_tells_the_decision_and_charges_nothing(
         (("--url", "/agents/support/chat"), "key_missing", 401),
         (("--url", "/agents/support/health/../chat"), "bad_request", 400),
         (("--key", "AAAAAAAAAAAA", "--url", "/agents/support/chat"), "key_invalid", 401),
-        (("--method", "BREW", "--url", "/agents/support/chat"), "method_not_allowed", 405),
+        (("--method", "TRACE", "--url", "/agents/support/chat"), "method_not_allowed", 405),
+        (("--method", "get", "--url", "/agents/support/chat"), "bad_request", 400),
     ],
 )
 def test_explain_of_what_needs_no_key_to_be_refused(

@@ -7,8 +7,9 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.routes import methods_at
 from gateway.domain.policies.snapshot import Agent, Callee
 from gateway.protocol.http.header_names import PAGE
+from gateway.protocol.http.methods import METHODS
 from gateway.protocol.http.reply import Reply
-from gateway.protocol.http.request import METHODS, RequestHead
+from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.target import route_path
 
 Fields = tuple[tuple[str, str], ...]

@@ -1,5 +1,7 @@
 """What begins as another protocol does: whoever set up what stands in front learns which it is."""
 
+from gateway.protocol.http.methods import miswritten
+
 _PROXY = (
     "This connection begins with the PROXY protocol, which is not understood here. Turn it off in "
     "the load balancer: X-Forwarded-For tells the caller's address, where trusted_proxies has "
@@ -16,4 +18,4 @@ _BEGINNINGS = {
 def mistaken(data: bytes) -> str:
     """What to do about a connection that begins with `data`; empty where nothing is known."""
     found = (told for beginning, told in _BEGINNINGS.items() if data.startswith(beginning))
-    return next(found, "")
+    return next(found, "") or miswritten(data.partition(b" ")[0].decode("latin-1"))

@@ -19,9 +19,9 @@ from gateway.protocol.http.header_names import (
     Fate,
     fate,
 )
+from gateway.protocol.http.methods import check_method
 from gateway.protocol.http.target import Target, parse_target
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
@@ -75,13 +75,7 @@ def read_head(
     method: str, raw_target: bytes, raw_headers: tuple[Header, ...], *, http10: bool = False
 ) -> RequestHead:
     """The facts of one request head; Denied where its shape is refused."""
-    if method not in METHODS:
-        raise Denied(
-            Code.METHOD_NOT_ALLOWED,
-            "The gateway does not pass on this method.",
-            headers=(("Allow", ", ".join(sorted(METHODS))),),
-            close=True,
-        )
+    check_method(method)
     head = RequestHead(method, parse_target(raw_target), http10)
     _sort(head, raw_headers)
     fields = head.fields

@@ -18,7 +18,7 @@ from gateway.domain.policies.routes import pattern_problem
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
 from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.header_names import is_between
-from gateway.protocol.http.request import METHODS
+from gateway.protocol.http.methods import METHODS
 
 NAME_PATTERN = f"^{scopes.NAME}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"

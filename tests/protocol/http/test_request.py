@@ -206,10 +206,15 @@ def test_http_1_0_knows_no_chunks() -> None:
     assert code_of(chunked, method="POST", http10=True) is Code.BAD_REQUEST
 
 
-@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "get", "FOO"])
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "M-SEARCH"])
 @pytest.mark.denial("method_not_allowed")
 def test_a_method_off_the_list_is_not_passed_on(method: str) -> None:
     assert code_of(method=method) is Code.METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("method", ["get", "FOO", "propfind", "", "GET "])
+def test_what_is_no_method_is_malformed(method: str) -> None:
+    assert code_of(method=method) is Code.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
