@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.audit_options import filter_options, read_audit
+from gateway.cli.command import Group
 from gateway.cli.options import json_already_option, json_option, parsed, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.vault_options import known_master_keys
@@ -59,7 +60,7 @@ unsigned_option = click.option(
 )
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Group, epilog=EPILOG)
 def audit() -> None:
     """Look at the audit records, and prove that none was changed."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.logs import configure
 from gateway.cli.options import (
     default_state_dir,
@@ -68,7 +69,7 @@ Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @setting(
     "--listen",
     metavar="ADDRESS",

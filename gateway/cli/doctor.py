@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.acting import check_vault
+from gateway.cli.command import Command
 from gateway.cli.logs import configure
 from gateway.cli.options import json_option, policies_option, read_keys, store_options
 from gateway.cli.output import print_json, printable
@@ -39,7 +40,7 @@ Examples:
   gateway doctor --json"""
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @click.option("--no-upstreams", is_flag=True, help="Do not connect to the policies' upstreams.")
 @json_option
 @policies_option

@@ -10,6 +10,7 @@ import click
 import orjson
 from redis.exceptions import RedisError, ResponseError
 
+from gateway.cli.command import Command
 from gateway.cli.options import json_option, store_options
 from gateway.domain.errors import OperationError, UnreachableError, UsageError
 from gateway.domain.settings import StoreSettings
@@ -21,7 +22,7 @@ ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "SYNC",
 EPILOG = "\b\nExample:\n  gateway redis -- HSET 'gw:key:{ID}' status revoked"
 
 
-@click.command(epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@click.command(cls=Command, epilog=EPILOG, context_settings={"ignore_unknown_options": True})
 @store_options
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.options import read_duration, setting
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
@@ -30,7 +31,7 @@ The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
   gateway keys create --consumer agent --scope gateway/credentials:openai_key"""
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @click.option(
     "--env", "variables", multiple=True, metavar="VAR=NAME[.FIELD]", help="Into a variable."
 )
@@ -164,12 +165,16 @@ def _wanted(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool
         name, mark, reference = item.partition("=")
         if not (name.isidentifier() and name.isascii() and mark):
             raise UsageError("--env is written VAR=NAME or VAR=NAME.FIELD.")
+        if name in by_variable:
+            raise UsageError(f"--env names {name} twice: a variable holds one credential.")
         by_variable[name] = _reference("--env", reference)
     by_file: dict[Path, Reference] = {}
     for item in files:
         reference, mark, path = item.partition("=")
         if not (mark and path):
             raise UsageError("--file is written NAME=PATH or NAME.FIELD=PATH.")
+        if Path(path) in by_file:
+            raise UsageError(f"--file names {path} twice: a file holds one credential.")
         by_file[Path(path)] = _reference("--file", reference)
     return Wanted(by_variable, by_file, replace)
 

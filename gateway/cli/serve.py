@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.audit_options import read_audit
+from gateway.cli.command import Command
 from gateway.cli.listener_options import listener_options
 from gateway.cli.logs import FORMATS, configure
 from gateway.cli.options import (
@@ -72,7 +73,7 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     return workers
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @setting(
     "--listen",
     metavar="ADDRESS",

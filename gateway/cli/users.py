@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from gateway.cli.acting import check_signed, with_acts, with_vault
+from gateway.cli.command import Group
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
@@ -25,7 +26,7 @@ Example:
   gateway users link alice --credentials github,aliyun:ak_sk"""
 
 
-@click.group(epilog=EPILOG)
+@click.group(cls=Group, epilog=EPILOG)
 def users() -> None:
     """Let users bring credentials of their own, which nobody else ever sees."""
 

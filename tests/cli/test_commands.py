@@ -125,6 +125,8 @@ def test_what_has_no_effect_is_not_looked_at() -> None:
         (["serve", "--lisen", "x"], "--listen"),
         (["serve", "left over"], "unexpected extra argument"),
         (["credentials", "set", "crm"], "Choose from: api_key, bearer, "),
+        (["run", "--env", "A=xx", "--env", "A=yy", "--", "sh"], "--env names A twice"),
+        (["run", "--file", "xx=a", "--file", "yy=./a", "--", "sh"], "--file names ./a twice"),
     ],
 )
 def test_wrong_usage_is_exit_2_and_one_sentence(arguments: list[str], says: str) -> None:
@@ -133,6 +135,17 @@ def test_wrong_usage_is_exit_2_and_one_sentence(arguments: list[str], says: str)
     assert refused.stderr.startswith("gateway: ")
     assert refused.stderr.count("\n") == 1
     assert says in refused.stderr
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_an_option_that_holds_one_value_is_given_no_two(name: str) -> None:
+    arguments = [*name.split()[1:], "--redis", "redis://a", "--redis", "redis://b"]
+    with pytest.raises(click.UsageError, match="--redis is given more than once"):
+        root.main(arguments, prog_name="gateway", standalone_mode=False)
+
+
+def test_a_flag_may_be_said_twice() -> None:
+    assert run("version", "--json", "--json").returncode == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

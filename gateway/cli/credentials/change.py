@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.acting import with_vault
+from gateway.cli.command import Command
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.keys.options import confirm, policies_here
 from gateway.cli.options import json_option, policies_option, store_options
@@ -21,7 +22,7 @@ Example:
   GATEWAY_MASTER_KEY="$NEW $OLD" gateway credentials rewrap"""
 
 
-@click.command(epilog="\b\nExample:\n  gateway credentials delete openai_key --yes")
+@click.command(cls=Command, epilog="\b\nExample:\n  gateway credentials delete openai_key --yes")
 @click.argument("name", type=CREDENTIAL)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -57,7 +58,7 @@ def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
         )
 
 
-@click.command(epilog=REWRAP_EPILOG)
+@click.command(cls=Command, epilog=REWRAP_EPILOG)
 @json_option
 @store_options
 def rewrap(store: StoreSettings, as_json: bool) -> None:

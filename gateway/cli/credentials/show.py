@@ -5,6 +5,7 @@ from dataclasses import asdict
 import click
 
 from gateway.cli.acting import with_vault
+from gateway.cli.command import Command
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_facts, print_json, print_table
@@ -18,7 +19,7 @@ Examples:
   gateway credentials list --json"""
 
 
-@click.command("list", epilog=LIST_EPILOG)
+@click.command("list", cls=Command, epilog=LIST_EPILOG)
 @json_option
 @store_options
 def list_credentials(store: StoreSettings, as_json: bool) -> None:
@@ -38,7 +39,7 @@ def list_credentials(store: StoreSettings, as_json: bool) -> None:
             note(view.problem)
 
 
-@click.command(epilog="\b\nExample:\n  gateway credentials show openai_key --json")
+@click.command(cls=Command, epilog="\b\nExample:\n  gateway credentials show openai_key --json")
 @click.argument("name", type=CREDENTIAL)
 @json_option
 @store_options

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.acting import operator, with_vault
+from gateway.cli.command import Command
 from gateway.cli.credentials.values import (
     CREDENTIAL,
     extra_argument,
@@ -35,7 +36,7 @@ Examples:
   gateway credentials rotate aliyun --from-file new.json --expires 90d"""
 
 
-@click.command("set", epilog=SET_EPILOG)
+@click.command("set", cls=Command, epilog=SET_EPILOG)
 @click.argument("name", type=CREDENTIAL)
 @extra_argument
 @click.option(
@@ -85,7 +86,7 @@ def set_credential(
     _print(view, as_json=as_json)
 
 
-@click.command(epilog=ROTATE_EPILOG)
+@click.command(cls=Command, epilog=ROTATE_EPILOG)
 @click.argument("name", type=CREDENTIAL)
 @extra_argument
 @from_file_option

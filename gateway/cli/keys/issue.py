@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gateway.cli.acting import operator
+from gateway.cli.command import Command
 from gateway.cli.keys.issued import KeyFile, explain_created, explain_rotated, print_issued
 from gateway.cli.keys.options import (
     choose_plan,
@@ -63,7 +64,7 @@ idempotency_option = click.option(
 )
 
 
-@click.command(epilog=CREATE_EPILOG)
+@click.command(cls=Command, epilog=CREATE_EPILOG)
 @click.option("--consumer", required=True, metavar="NAME", help="Whose key it is.")
 @click.option(
     "--scope",
@@ -126,7 +127,7 @@ def create(
         explain_created(issued, store, known)
 
 
-@click.command(epilog=ROTATE_EPILOG)
+@click.command(cls=Command, epilog=ROTATE_EPILOG)
 @selection_options
 @click.option(
     "--grace",

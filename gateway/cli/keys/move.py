@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.issued import new_file
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
@@ -38,7 +39,7 @@ Examples:
   gateway keys import sales.jsonl --redis redis://other:6379"""
 
 
-@click.command("export", epilog=EXPORT_EPILOG)
+@click.command("export", cls=Command, epilog=EXPORT_EPILOG)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID)
 @filter_options
 @click.option(
@@ -113,7 +114,7 @@ def _destination(path: Path | None) -> Iterator[Callable[[str], object]]:
         raise
 
 
-@click.command("import", epilog=IMPORT_EPILOG)
+@click.command("import", cls=Command, epilog=IMPORT_EPILOG)
 @click.argument("file", default="-", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--overwrite", is_flag=True, help="Replace keys that are here and differ.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.keys.facts import all_facts, print_key
 from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
@@ -25,7 +26,7 @@ Examples:
   gateway keys list --status revoked --json"""
 
 
-@click.command("list", epilog=LIST_EPILOG)
+@click.command("list", cls=Command, epilog=LIST_EPILOG)
 @filter_options
 @click.option(
     "--limit",
@@ -69,7 +70,7 @@ def list_keys(
         note(f"There are more: add --after {found.next}")
 
 
-@click.command(epilog="\b\nExample:\n  gateway keys show 4xT9mQ2LrB7c")
+@click.command(cls=Command, epilog="\b\nExample:\n  gateway keys show 4xT9mQ2LrB7c")
 @click.argument("key_id", metavar="ID", type=KEY_ID)
 @json_option
 @policies_option

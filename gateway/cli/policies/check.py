@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.policies.in_use import orphaned, with_credentials
@@ -21,7 +22,7 @@ Examples:
   gateway policy check /etc/gateway/policies --json"""
 
 
-@click.command(epilog=CHECK_EPILOG)
+@click.command(cls=Command, epilog=CHECK_EPILOG)
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @json_option
 @policies_option

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
@@ -31,7 +32,7 @@ Examples:
   gateway policy diff - policies/ --json"""
 
 
-@click.command("diff", epilog=EPILOG)
+@click.command("diff", cls=Command, epilog=EPILOG)
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option(

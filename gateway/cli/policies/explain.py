@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.command import Command
 from gateway.cli.keys.options import KEY_ID
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import print_facts, print_json, printable
@@ -25,7 +26,7 @@ Examples:
   gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'"""
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=Command, epilog=EPILOG)
 @click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="Left out: no key.")
 @click.option(
     "--method", default="GET", show_default=True, metavar="METHOD", help="As the caller sends it."
