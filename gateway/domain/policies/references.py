@@ -51,28 +51,46 @@ def parse(text: str, *, strict: bool = True) -> Template:
 
     `strict` False, for files that others read too: a `${…}` that is none of ours is literal.
     """
+    template, wrong = read(text, strict=strict)
+    if wrong:
+        raise ValueError(wrong[0])
+    return template
+
+
+def read(text: str, *, strict: bool = True) -> tuple[Template, list[str]]:
+    """The pieces of `text` that make sense, and what is wrong with each that does not."""
     parts: list[str | Reference] = []
-    literal = ""
-    at = 0
+    wrong: list[str] = []
+    literal, at, count = "", 0, 0
     while (found := text.find("$", at)) >= 0:
         literal, at = literal + text[at:found], found
         if text.startswith(_ESCAPED, at):
             literal, at = literal + OPEN, at + len(_ESCAPED)
         elif text.startswith(OPEN, at) and (strict or _OURS.match(text, at)):
-            reference, at = _reference(text, at)
+            begin, at, count = at, text.find("}", at) + 1 or len(text), count + 1
+            try:
+                reference = _reference(text[begin:at])
+            except ValueError as problem:
+                wrong.append(_sentence(problem, count, text))
+                continue
             parts += [literal, reference] if literal else [reference]
             literal = ""
         else:
             literal, at = literal + "$", at + 1
     literal += text[at:]
-    return Template((*parts, literal) if literal else tuple(parts))
+    return Template((*parts, literal) if literal else tuple(parts)), wrong
 
 
-def _reference(text: str, at: int) -> tuple[Reference, int]:
-    end = text.find("}", at)
-    if end < 0:
+def _sentence(problem: ValueError, count: int, text: str) -> str:
+    # Where several stand, it is told by its number: what it holds may be a value.
+    several = text.find(OPEN) != text.rfind(OPEN)
+    return f"reference {count} in this text: {problem}" if several else str(problem)
+
+
+def _reference(written: str) -> Reference:
+    if not written.endswith("}"):
         raise ValueError(f"a reference is not closed by '}}': {_SHAPE}; a literal '${{' is '$${{'")
-    kind, *names = text[at + len(OPEN) : end].split(".", 2)
+    kind, *names = written[len(OPEN) : -1].split(".", 2)
     if kind not in ("credentials", "user") or not names:
         raise ValueError(f"this is no reference: {_SHAPE}; a literal '${{' is '$${{'")
     name, field = names[0], names[1] if len(names) > 1 else ""
@@ -83,7 +101,7 @@ def _reference(text: str, at: int) -> tuple[Reference, int]:
         )
     if len(names) > 1 and not is_field_name(field):
         raise ValueError("a reference's field is 1 to 128 letters, digits and . _ -")
-    return Reference(name, field, kind == "user"), end + 1
+    return Reference(name, field, kind == "user")
 
 
 def missing(reference: Reference) -> str:

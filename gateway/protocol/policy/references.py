@@ -5,25 +5,23 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.references import OPEN, Reference, parse
+from gateway.domain.policies.references import OPEN, Reference, read
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS
 from gateway.domain.policies.snapshot import Mention
 from gateway.protocol.policy.tree import Path, Tree
 
 
 def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]:
-    """Every reference in any text of these files, and every text that makes no sense as one."""
+    """Every reference in any text of these files, and all that make no sense."""
     found: list[Mention] = []
     problems: list[Problem] = []
     for tree in trees:
         for path, text in _texts(tree.data, ()):
-            try:
-                place = tree.place(path)
-                types = SENT_WHOLE if path[-2:] == ("inject", "credential") else ()
-                meant = _meant(path, parse(text).references)
-                found += [Mention(place, one, types) for one in meant]
-            except ValueError as problem:
-                problems.append(Problem(tree.place(path), str(problem)))
+            place = tree.place(path)
+            types = SENT_WHOLE if path[-2:] == ("inject", "credential") else ()
+            template, wrong = read(text)
+            found += [Mention(place, one, types) for one in _meant(path, template.references)]
+            problems += [Problem(place, sentence) for sentence in wrong]
     return tuple(found), problems
 
 

@@ -56,6 +56,21 @@ services:
     ]
 
 
+def test_every_reference_in_a_text_that_makes_no_sense_is_told() -> None:
+    text = "${secrets.a} ${credentials.crm} ${credentials.B} ${user.crm"
+    found = told(f"""version: 1
+services:
+  crm:
+    upstream: https://a.example.com
+    inject: {{headers: {{X-A: '{text}'}}}}
+""")
+    assert [one.partition(":5:29: ")[2][:38] for one in found] == [
+        "reference 1 in this text: this is no r",
+        "reference 3 in this text: a reference ",
+        "reference 4 in this text: a reference ",
+    ]
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
