@@ -233,6 +233,18 @@ def test_an_expiry_that_is_near_shows(vault: VaultCommands) -> None:
     assert states == {"near": "expiring", "far": "ok"}
 
 
+def test_a_rotation_says_where_the_new_value_ends_with_the_one_before(vault: VaultCommands) -> None:
+    vault.set("crm", "first", "--expires", "10d")
+    assert "--expires tells the new one's" in vault("rotate", "crm", value="second").said
+    assert "--expires" not in vault("rotate", "crm", "--expires", "10d", value="third").said
+
+
+def test_of_a_decoy_no_value_is_said_to_be_tried(vault: VaultCommands) -> None:
+    vault.set("trap", "first", kind="canary")
+    said = vault("rotate", "trap", "--grace", "1h", value="second").said
+    assert "is a decoy" in said and "may be tried" not in said
+
+
 def test_two_rotations_at_once_lose_neither_silently(vault: VaultCommands) -> None:
     vault.set("aa", "v")
     command = [*COMMAND, "credentials", "rotate", "aa"]

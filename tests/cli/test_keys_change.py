@@ -50,6 +50,32 @@ async def test_on_a_full_redis_a_revocation_deletes_and_needs_no_record(
     assert not await client.exists(f"gw:key:{{{key.id}}}", f"gw:key:{{{other.id}}}")
 
 
+async def test_enabling_and_updating_say_what_still_keeps_the_key_from_working(
+    keys: Commands, client: Redis
+) -> None:
+    key = keys.create()
+    await client.hset(f"gw:key:{{{key.id}}}", mapping={"status": "disabled", "expires_at": "17"})
+    expired = f"Key {key.id} is expired: 'gateway keys update {key.id} --expires 30d'."
+    assert expired in keys("enable", key.id).said
+    assert expired in keys("enable", key.id).said
+    assert expired in keys("update", key.id, "--label", "x").said
+    assert key.id not in keys("update", key.id, "--expires", "30d").said
+    assert key.id not in keys("disable", key.id).said
+
+
+@pytest.mark.parametrize("verb", ["revoke", "disable", "rotate"])
+async def test_an_act_on_a_department_leaves_its_decoys_where_they_are(
+    keys: Commands, client: Redis, verb: str
+) -> None:
+    key, decoy = keys.create(), keys.create("--canary")
+    before = await client.hgetall(f"gw:key:{{{decoy.id}}}")
+    more = ("--out", "new.jsonl") if verb == "rotate" else ()
+    done = keys(verb, "--consumer", "sales", "--yes", "--json", *more)
+    assert done.code == 0
+    assert [row["id"] for row in done.json["results"]] == [key.id]
+    assert await client.hgetall(f"gw:key:{{{decoy.id}}}") == before
+
+
 @pytest.mark.parametrize("verb", ["revoke", "disable", "enable", "rotate", "show"])
 def test_an_unknown_id_is_exit_1(keys: Commands, verb: str) -> None:
     ended = keys(verb, MISSING)

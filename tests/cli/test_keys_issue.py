@@ -265,12 +265,30 @@ def test_a_burst_without_any_rate_is_refused(keys: Commands) -> None:
     assert keys(*SALES, "--limits", "rate=1/s burst=5").code == 0
 
 
-def test_rotating_says_what_still_keeps_the_key_from_working(keys: Commands) -> None:
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"status": "disabled"}, "is disabled: 'gateway keys enable {id}'"),
+        ({"status": "revoked"}, "was not alive, so its old secret has no grace"),
+        ({"expires_at": "1700000000"}, "is expired: 'gateway keys update {id} --expires 30d'"),
+        ({"limits": "nonsense"}, "'gateway keys show {id}' says what is wrong"),
+        ({"status": "canary"}, "{id} is a decoy: its use is refused and told"),
+    ],
+)
+@pytest.mark.parametrize("grace", ["0", "1h"])
+async def test_rotating_says_what_still_keeps_the_key_from_working(
+    keys: Commands, client: Redis, fields: dict[str, str], said: str, grace: str
+) -> None:
     key = keys.create()
-    keys("disable", key.id)
-    turned = keys("rotate", key.id, "--grace", "1h")
-    assert "no grace" in turned.said
-    assert f"gateway keys enable {key.id}" in turned.said
+    await client.hset(f"gw:key:{{{key.id}}}", mapping=fields)
+    told = keys("rotate", key.id, "--grace", grace).said
+    assert said.format(id=key.id) in told
+    assert ("old secret stopped" in told or "works until" in told) == ("limits" in fields), told
+
+
+def test_whoever_makes_a_decoy_is_not_told_to_call_with_it(keys: Commands) -> None:
+    said = keys(*SALES, "--canary").said
+    assert "Put it where nobody should look" in said and "curl" not in said
 
 
 async def test_a_department_s_new_keys_go_into_a_file_of_its_owner_only(

@@ -22,7 +22,7 @@ from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.keys import expiry
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import span
-from gateway.services.credentials.vault import CredentialView, Vault
+from gateway.services.credentials.vault import CredentialView, State, Vault
 
 SET_EPILOG = """\b
 Examples:
@@ -128,7 +128,11 @@ def rotate(
             keep_expiry=expires is None,
         )
 
-    _print(with_vault(store, work), as_json=as_json)
+    view = with_vault(store, work)
+    _print(view, as_json=as_json)
+    if not as_json and expires is None and view.state in (State.EXPIRING, State.EXPIRED):
+        ends = moment(view.expires_at)
+        note(f"Its end is still that of the value before, {ends}: --expires tells the new one's.")
 
 
 def _print(view: CredentialView, *, as_json: bool) -> None:
@@ -136,7 +140,9 @@ def _print(view: CredentialView, *, as_json: bool) -> None:
         print_json(asdict(view))
         return
     note(f"Credential '{view.name}' is at version {view.version}; its value is never shown again.")
-    if view.grace_until is not None:
+    if TYPES[view.type].decoy:
+        note("It is a decoy: its use is refused and told: 'gateway audit tail'.")
+    elif view.grace_until is not None:
         note(f"The value before may be tried until {moment(view.grace_until)}.")
 
 

@@ -120,7 +120,10 @@ def update(
         record, _ = await lifecycle.update(keys, key_id, whole, plans=plans)
         return view(record, await keys.now())
 
-    print_key(asdict(with_keys(store, work)), as_json=as_json)
+    key = with_keys(store, work)
+    print_key(asdict(key), as_json=as_json)
+    if not as_json and (hindered := lifecycle.hindrance(key)):
+        note(hindered)
     if fields.plan:
         warn_of_plan(fields.plan, plans)
     warn_of_absent(scopes, known)

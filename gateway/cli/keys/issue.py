@@ -210,4 +210,4 @@ class _Turn:
         return changes
 
     async def _said(self, issued: Issued) -> str:
-        return explain_rotated(issued, await self._keys.now(), self._grace)
+        return explain_rotated(issued, await self._keys.now())

@@ -12,12 +12,14 @@ import click
 from gateway.cli.output import moment, note, print_json, printable
 from gateway.cli.own_place import own_place
 from gateway.domain.errors import OperationError
+from gateway.domain.keys.record import CANARY
 from gateway.domain.keys.scopes import Scope, parse_all
-from gateway.domain.keys.views import State, view
+from gateway.domain.keys.views import KeyView, State, view
 from gateway.domain.policies.routes import ONE
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.issue import Issued
+from gateway.services.keys.lifecycle import hindrance
 
 OWNER_ONLY = 0o600
 
@@ -41,6 +43,9 @@ def explain_created(issued: Issued, store: StoreSettings, policies: Policies | N
     # A key that was made in another store than the gateway's is found out by its first caller.
     where = "Redis" if store.url else f"the private store in {store.state_dir}"
     note(f"This is key {issued.key.id}, shown once: keep it now, {where} holds only its hash.")
+    if issued.record.status == CANARY:
+        note("Put it where nobody should look. Its use is refused and told: 'gateway audit tail'.")
+        return
     scopes = issued.record.scopes.split()
     agents = [s.split(":")[0] for s in scopes if s.startswith(("agents/", "*"))]
     if not agents:
@@ -68,24 +73,22 @@ def _open_to(issued: Issued, name: str, policies: Policies | None) -> tuple[str,
     return "", "/"
 
 
-def explain_rotated(issued: Issued, now: int, grace: float) -> str:
+def explain_rotated(issued: Issued, now: int) -> str:
     """What became of the old secret, and what still keeps the new one from working."""
     key = view(issued.record, now)
+    return f"{_of_old_secret(issued, key)} {hindrance(key)}".rstrip()
+
+
+def _of_old_secret(issued: Issued, key: KeyView) -> str:
     if issued.repeated:
-        said = "Only the secret that was lost is replaced."
-    elif key.grace_until is not None:
-        said = f"The old secret works until {moment(key.grace_until)}."
-    elif grace:
-        said = "The key was not alive, so its old secret has no grace."
-    else:
-        said = "The old secret stopped working at once; '--grace 24h' would give callers time."
-    match key.state:
-        case State.DISABLED:
-            return f"{said} The key is still disabled: 'gateway keys enable {key.id}'."
-        case State.EXPIRED:
-            return f"{said} The key is still expired: 'gateway keys update {key.id} --expires 30d'."
-        case _:
-            return said
+        return "Only the secret that was lost is replaced."
+    if key.grace_until is not None:
+        return f"The old secret works until {moment(key.grace_until)}."
+    if key.state is State.CANARY:
+        return "Put the new secret where the old one lies, whose use is not told any more."
+    if issued.revived or key.state in (State.DISABLED, State.EXPIRED):
+        return "The key was not alive, so its old secret has no grace."
+    return "The old secret stopped working at once; '--grace 24h' would give callers time."
 
 
 def new_file(path: Path, otherwise: str = "") -> int:

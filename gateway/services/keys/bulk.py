@@ -24,9 +24,9 @@ class Act(StrEnum):
         """Whether it is about this one of a consumer's keys.
 
         A revoked key is acted on only where it is named: an act on a whole department must not
-        bring back what somebody closed.
+        bring back what somebody closed. Nor must it take a decoy from where thieves look.
         """
-        if key.state is State.REVOKED:
+        if key.state in (State.REVOKED, State.CANARY):
             return False
         match self:
             case Act.DISABLE:

@@ -6,7 +6,7 @@ Plaintext is made here, handed out once in `Issued`, and kept nowhere.
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,14 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ENVS, ID_LENGTH, SECRET_LENGTH, Env, Key, contains_key
-from gateway.domain.keys.record import ALWAYS_WRITTEN, CANARY, KeyRecord, unix_time, words
+from gateway.domain.keys.record import (
+    ALWAYS_WRITTEN,
+    CANARY,
+    REVOKED,
+    KeyRecord,
+    unix_time,
+    words,
+)
 from gateway.domain.units import DAY
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import NO_KEY, one
@@ -44,12 +51,14 @@ REFUSALS = MappingProxyType(
 class Issued:
     """A key in plaintext, for its owner's eyes, and its record.
 
-    `repeated`: an idempotency key was seen again, and only the lost secret was replaced.
+    `repeated`: an idempotency key was seen again, and only the lost secret was replaced. `revived`:
+    it was revoked before.
     """
 
     key: Key
     record: KeyRecord
     repeated: bool
+    revived: bool = False
 
     def told(self) -> dict[str, Any]:
         """What its owner is told, this once; `plan` and `expires_at` None where none."""
@@ -110,12 +119,12 @@ class Issuer:
         """
         if grace > LONGEST_GRACE:
             raise UsageError("A grace is at most 365d: the old secret has to end.")
-        record = await one(self._keys, key_id)
+        before = await one(self._keys, key_id)
         key, secret = await self._new_secret(
-            _env(record), key_id, _marker(idempotency_key), _digest("rotate")
+            _env(before), key_id, _marker(idempotency_key), _digest("rotate")
         )
         verdict, record = await self._keys.rotate(key_id, secret, math.ceil(grace))
-        return _issued(verdict, key, record)
+        return replace(_issued(verdict, key, record), revived=before.status == REVOKED)
 
     async def _new_secret(
         self, env: Env, key_id: str, marker: str, request: str

@@ -1,12 +1,14 @@
 """The life of a key after it was made: revoke, disable, enable, update, delete."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.domain.errors import ChangedError, StoreError, UsageError
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
+from gateway.domain.keys.views import KeyView, State, view
 from gateway.domain.policies.plans import Plan
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import NO_KEY, no_key
@@ -15,11 +17,24 @@ from gateway.store.keys import ChangeVerdict
 WAIT_MS = 500
 
 _VERBS = MappingProxyType({REVOKED: "revoked", DISABLED: "disabled", ACTIVE: "enabled"})
+_REVOKED = (
+    "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and makes it active "
+    "again."
+)
+_HINDRANCES = MappingProxyType(
+    {
+        State.REVOKED: _REVOKED,
+        State.DISABLED: "Key {id} is disabled: 'gateway keys enable {id}'.",
+        State.EXPIRED: "Key {id} is expired: 'gateway keys update {id} --expires 30d'.",
+        State.CANARY: "Key {id} is a decoy: its use is refused and told.",
+        State.MISCONFIGURED: "Key {id} lets nobody in: 'gateway keys show {id}' says what is wrong "
+        "with its record.",
+    }
+)
 _REFUSALS = MappingProxyType(
     {
         "missing": NO_KEY,
-        "revoked": "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and "
-        "makes it active again.",
+        "revoked": _REVOKED,
         "canary": "Key {id} is a decoy and stays one: 'gateway keys delete {id}' removes it.",
         "no_secret": "The record of {id} has no hash, so no secret opens it: delete it with "
         "'gateway keys delete {id}' and create a new key.",
@@ -41,14 +56,21 @@ class KeyChange:
         return self.outcome == "refused"
 
 
+def hindrance(key: KeyView) -> str:
+    """What keeps this key from working, and what to do about it; empty: nothing in its record."""
+    return _HINDRANCES.get(key.state, "").format(id=key.id)
+
+
 async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
     """Make a key `revoked`, `disabled` or `active`; a refusal is an outcome, not an error."""
     verdict = await keys.set_status(key_id, status)
     match verdict:
         case "done":
-            return KeyChange(key_id, _VERBS[status])
+            return KeyChange(key_id, _VERBS[status], await _enabled_yet(keys, key_id, status))
         case "already":
-            return KeyChange(key_id, "unchanged", f"Key {key_id} was {status} already.")
+            said = f"Key {key_id} was {status} already."
+            yet = await _enabled_yet(keys, key_id, status)
+            return KeyChange(key_id, "unchanged", f"{said} {yet}".rstrip())
         case "deleted":
             return KeyChange(
                 key_id,
@@ -58,6 +80,16 @@ async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
             )
         case _:
             return KeyChange(key_id, "refused", _REFUSALS[verdict].format(id=key_id))
+
+
+async def _enabled_yet(keys: Keys, key_id: str, status: str) -> str:
+    """What keeps a key from working that was enabled."""
+    record = None
+    if status == ACTIVE:
+        # It is enabled, whether or not more can be told.
+        with suppress(StoreError):
+            record, now = await keys.get(key_id), await keys.now()
+    return "" if record is None else hindrance(view(record, now))
 
 
 async def set_status_of_all(keys: Keys, key_ids: list[str], status: str) -> list[KeyChange]:
