@@ -25,6 +25,7 @@ from gateway.services.audit.acts import asked_by
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
 from gateway.services.credentials.looked_for import is_too_short
+from gateway.services.credentials.usable import check_usable
 from gateway.services.credentials.vault import Vault
 
 _STYLE_PATH = CONNECT_PREFIX + b"style.css"
@@ -80,16 +81,32 @@ class Connect:
         _check_origin(head)
         body = await read_whole(exchange, LONGEST_FORM, expects=b"expect" in head.fields)
         form = read_form_or_deny(body, link)
+        unfit = "" if form.remove else _unfit(_made(link, form))
+        if unfit:
+            # What is refused uses nothing: scanners of mail fill in forms.
+            problem = connect_page.sentence(lang, unfit, form.wanted.name)
+            await self._show(exchange, lang, link, ("", problem))
+            return
         used = await self._links.use(token, link, session)
         if used is None:
             _refuse(exchange, lang)
             return
-        said, problem = await self._do(lang, link, form)
         place = f"Path=/connect/{token}; Max-Age={LINK_SECONDS}"
         secure = "; Secure" if exchange.client.hop.scheme == "https" else ""
         cookie = ("Set-Cookie", f"{COOKIE}={used}; {place}; HttpOnly; SameSite=Strict{secure}")
+        await self._show(exchange, lang, link, await self._do(lang, link, form), cookie)
+
+    async def _show(
+        self,
+        exchange: Exchange,
+        lang: str,
+        link: Link,
+        outcome: tuple[str, str],
+        *more: tuple[str, str],
+    ) -> None:
+        said, problem = outcome
         shown = connect_page.page(lang, link, await self._present(link), said=said, problem=problem)
-        exchange.reply(_page(200 if said else 422, shown, cookie))
+        exchange.reply(_page(200 if said else 422, shown, *more))
 
     async def _do(self, lang: str, link: Link, form: Form) -> tuple[str, str]:
         """What to say of it: well, or a problem."""
@@ -98,13 +115,8 @@ class Connect:
         try:
             if form.remove:
                 return connect_page.sentence(lang, await self._remove(vault, named), name), ""
-            made = Credential(
-                named, form.wanted.type, Version(1, form.fields), created_by=f"user:{link.user}"
-            )
-            if is_too_short(made):
-                return "", connect_page.sentence(lang, "short", name)
-            await vault.set(made)
-        except (UsageError, OperationError):
+            await vault.set(_made(link, form))
+        except OperationError:
             return "", connect_page.sentence(lang, "bad", name)
         except StoreError:
             return "", connect_page.sentence(lang, "away")
@@ -125,6 +137,20 @@ class Connect:
     async def _present(self, link: Link) -> list[str]:
         known = self._credentials.known
         return [one.name for one in link.wanted if link.id_of(one) in known]
+
+
+def _made(link: Link, form: Form) -> Credential:
+    named, version = link.id_of(form.wanted), Version(1, form.fields)
+    return Credential(named, form.wanted.type, version, created_by=f"user:{link.user}")
+
+
+def _unfit(made: Credential) -> str:
+    """Which sentence tells why this is no value to keep; empty: it is one."""
+    try:
+        check_usable(made.type, made.current.fields)
+    except ValueError:
+        return "bad"
+    return "short" if is_too_short(made) else ""
 
 
 def _refuse(exchange: Exchange, lang: str) -> None:

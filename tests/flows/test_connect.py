@@ -178,9 +178,8 @@ async def test_several_fields_are_asked_for_by_type_and_what_may_is_left_empty(
         assert f'name="field.{name}"' in page
     missing = await post(world, path, "name=aliyun&field.access_key_id=AKID-of-ann")
     assert missing.status == 422
-    cookie = cookie_of(missing)
     body = "name=aliyun&field.access_key_id=AKID-of-ann&field.access_key_secret=s3cret-of-ann"
-    saved = await post(world, path, body, Cookie=cookie)
+    saved = await post(world, path, body)
     assert saved.status == 200
     assert saved.body.decode().count("is-set") == 1
 
@@ -205,6 +204,20 @@ async def test_what_tools_could_not_be_called_with_is_not_taken(
     assert answer.status == status
     assert (b"fewer than 8 characters" in answer.body) == (status == 422)
     assert (b"crm is connected." in answer.body) == (status == 200)
+
+
+async def test_a_value_that_is_refused_leaves_the_link_to_whoever_has_a_good_one(
+    world: World,
+) -> None:
+    path = await new_link(world)
+    refused = await post(world, path, "name=crm&field.value=test")
+    assert refused.status == 422 and "Set-Cookie" not in refused.headers
+    assert (await get(world, path)).status == 200
+    saved = await post(world, path, f"name=crm&field.value={VALUE}")
+    assert saved.status == 200
+    refused = await post(world, path, "name=crm&field.value=test", Cookie=cookie_of(saved))
+    assert refused.status == 422
+    assert (await get(world, path)).status == 404
 
 
 async def test_what_is_removed_twice_is_not_there_any_more(world: World) -> None:
