@@ -24,6 +24,7 @@ from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
 from gateway.services.policies.in_force import Keeping
 from gateway.services.policies.orphan_watch import OrphanWatch
+from gateway.services.policies.reading import Reading
 from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.services.telemetry.traffic import Traffic
@@ -76,7 +77,7 @@ async def run_gateway(
         )
         live.after_swap = OrphanWatch(gateway.base.keys, stack)
         live.tried = partial(_tried, gateway.base.traffic, keeping)
-        live.unread = gateway.base.traffic.policies_unread.set
+        live.reading.unread = gateway.base.traffic.policies_unread.set
         in_background(live.watch(), stack)
         if keeping is not None:
             in_background(keeping.keep_on(), stack)
@@ -176,8 +177,9 @@ async def _load(settings: Settings, adapt: Adapt, keeping: Keeping | None) -> Li
     One worker of several begins with those in force: what else is in the directory it looks at
     like the others, once it serves.
     """
-    listing = list_directory(settings.policies)
-    loaded = await asyncio.to_thread(read_directory, settings.policies)
+    reading = Reading(settings.policies)
+    listing = await reading(list_directory, settings.policies)
+    loaded = await reading(read_directory, settings.policies)
     in_force = await asyncio.to_thread(keeping.kept) if keeping is not None else None
     if in_force is not None and (
         loaded.policies is None or loaded.policies.revision != in_force.revision

@@ -19,6 +19,7 @@ from gateway.server import ONE_WISH_SECONDS
 from tests.cli.commands import PEPPER, Commands
 from tests.cli.serving import PATIENCE, REPOSITORY, Connection, Served, serving, start
 from tests.flows.world import listening
+from tests.hanging import hanging
 
 
 @dataclass
@@ -78,6 +79,21 @@ async def test_after_sigterm_what_runs_is_finished_and_nothing_new_begins(
         assert await running.ended()
         assert await gateway.ends() == 0
         assert gateway.events[-1]["connections_cut"] == 0
+
+
+async def test_a_start_that_waits_for_a_disk_says_so(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    (file,) = (tmp_path / "policies").glob("*.yaml")
+    free = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    with hanging(file):
+        process = await start("serve", folder=tmp_path, settings={**settings, **free})
+        gateway = Served(process)
+        told = await gateway.event("policies_unread")
+        assert told["directory"].endswith("policies")
+    await gateway.event("listening")
+    gateway.stop()
+    assert await gateway.ends() == 0
 
 
 async def test_a_load_balancer_learns_of_the_end_on_the_connection_that_it_has(

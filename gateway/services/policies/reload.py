@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
 
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
@@ -16,20 +15,17 @@ from gateway.services.policies.directory import (
     read_directory,
     read_listing,
 )
+from gateway.services.policies.reading import Reading
 from gateway.services.policies.settle import Settling, is_written
 
 POLL_SECONDS = 0.2
 # Until it is asked again whether what stood against a set still does.
 AGAIN_SECONDS = 2.0
-# Until it is said that a disk gives no answer: whoever waits for it cannot be told to stop.
-SILENT_SECONDS = 10.0
 _SILENT = "these files give no answer: policies in force stay, look at the disk that they are on"
 # Files that are read in vain take no more than this part of a core from the calls: large sets
 # take seconds, and what stands against them may last for days.
 SHARE = 1 / 20
 
-Found = TypeVar("Found")
-Given = TypeVarTuple("Given")
 Adapt = Callable[[Policies], Policies]
 # Told of the policies before and after a swap.
 AfterSwap = Callable[[Policies, Policies], None]
@@ -42,8 +38,7 @@ class LivePolicies:
     that the files give no answer.
 
     `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
-    `tried` is told of every further set; it was taken if it has `policies`. `unread` is told
-    whether the files give no answer.
+    `tried` is told of every further set; it was taken if it has `policies`.
     """
 
     def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
@@ -52,8 +47,7 @@ class LivePolicies:
         self.after_swap: AfterSwap = _nothing
         self.vet: Vet = _no_objection
         self.tried: Callable[[Loaded], object] = id
-        self.unread: Callable[[bool], object] = id
-        self._waiting = 0
+        self.reading = Reading(directory)
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
@@ -64,7 +58,9 @@ class LivePolicies:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        silent = (Problem(Place(str(self._directory), 1, 1), _SILENT),) if self._waiting else ()
+        silent = (
+            (Problem(Place(str(self._directory), 1, 1), _SILENT),) if self.reading.silent else ()
+        )
         return (*silent, *self._refused)
 
     async def watch(self) -> None:
@@ -76,12 +72,12 @@ class LivePolicies:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            listing = await self._in_thread(list_directory, self._directory)
+            listing = await self.reading(list_directory, self._directory)
             if not self._settling.due(listing, loop.time()):
                 await self._ask_again(listing, loop.time())
                 continue
             async with self._turn:
-                loaded = await self._in_thread(read_listing, self._directory, listing)
+                loaded = await self.reading(read_listing, self._directory, listing)
                 if loaded is not None:
                     self._settling.tried(listing)
                     await self._consider(loaded, "change")
@@ -98,7 +94,7 @@ class LivePolicies:
         return replace(loaded, policies=self._adapt(policies)) if policies else loaded
 
     async def _read(self) -> Loaded:
-        return await self._in_thread(read_directory, self._directory)
+        return await self.reading(read_directory, self._directory)
 
     async def _consider(
         self, read: Loaded, reason: str, *, again: bool = False, took: float = 0.0
@@ -123,25 +119,9 @@ class LivePolicies:
             if read.passing and self._settling.has_tried(listing):
                 loop = asyncio.get_running_loop()
                 begun = loop.time()
-                found = await self._in_thread(read_listing, self._directory, listing)
+                found = await self.reading(read_listing, self._directory, listing)
                 read, took = found or read, loop.time() - begun
             await self._consider(read, "what was missing is there", again=True, took=took)
-
-    async def _in_thread(self, work: Callable[[*Given], Found], *given: *Given) -> Found:
-        reading = asyncio.get_running_loop().run_in_executor(None, work, *given)
-        done, _ = await asyncio.wait({reading}, timeout=SILENT_SECONDS)
-        if done:
-            return reading.result()
-        log.error("policies_unread", directory=str(self._directory), seconds=SILENT_SECONDS)
-        self._waiting += 1
-        self.unread(True)
-        try:
-            found = await reading
-            log.info("policies_read_again")
-            return found
-        finally:
-            self._waiting -= 1
-            self.unread(self._waiting > 0)
 
     async def _vetted(self, loaded: Loaded) -> Loaded:
         if loaded.policies is None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.policy.read import Loaded
-from gateway.services.policies import directory, reload
+from gateway.services.policies import directory, reading, reload
 from gateway.services.policies.directory import Listing, list_directory, read_directory
 from gateway.services.policies.reload import LivePolicies
 from gateway.services.telemetry.traffic import Traffic
@@ -359,14 +359,14 @@ async def test_that_files_give_no_answer_is_told_until_they_do(
     live: LivePolicies, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []
-    live.unread = told.append
+    live.reading.unread = told.append
     answers = threading.Event()
 
     def hanging(directory: Path) -> Listing:
         answers.wait(PATIENCE)
         return list_directory(directory)
 
-    monkeypatch.setattr(reload, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "SILENT_SECONDS", 0.05)
     monkeypatch.setattr(reload, "list_directory", hanging)
     with capture_logs() as logs:
         await until(lambda: told == [True])
