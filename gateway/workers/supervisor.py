@@ -68,9 +68,9 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._rolling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopped = stop_signals(
-            self._reload, delay=shutdown_delay, announce_end=crew.announce_end
-        )
+        self._shutdown_delay = shutdown_delay
+        # Nobody is served yet who would have to learn of the end before it.
+        self._stopped = stop_signals(self._reload)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._roll_soon)
 
     async def until_first(self, worker: WorkerProcess) -> int | None:
@@ -94,6 +94,10 @@ class Supervisor:
 
     async def keep(self, first: WorkerProcess) -> None:
         """Until SIGTERM or SIGINT: keep all slots filled, the first one with `first`."""
+        if not self._stopped.is_set():
+            self._stopped = stop_signals(
+                self._reload, delay=self._shutdown_delay, announce_end=self._crew.announce_end
+            )
         self._slots = [Slot(self._crew, first if n == 0 else None) for n in range(self._workers)]
         for slot in self._slots:
             self._tasks.add(background(slot.keep()))

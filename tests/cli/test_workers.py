@@ -17,8 +17,9 @@ from gateway.server import ONE_WISH_SECONDS
 from gateway.store.workers import TTL_SECONDS
 from tests.cli.commands import MASTER, VaultCommands
 from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue
-from tests.cli.serving import PATIENCE, refused
+from tests.cli.serving import PATIENCE, Served, refused, start
 from tests.flows.world import PEPPER
+from tests.hanging import hanging
 
 
 @pytest.fixture
@@ -292,6 +293,32 @@ async def test_while_load_balancers_look_elsewhere_no_worker_is_ready_and_each_s
         await asyncio.sleep(ONE_WISH_SECONDS)
         made.served.stop()
         assert await made.served.ends() == 0
+
+
+async def children(pid: int) -> list[int]:
+    """Of this process, once there are any."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            await asyncio.sleep(0.01)
+    return [int(one) for one in found]
+
+
+async def test_before_anybody_is_served_no_delay_holds_up_the_end(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    arguments = ("serve", "--workers", "2", "--shutdown-delay", "10m")
+    free = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    with hanging(tmp_path / "policies" / "a.yaml"):
+        process = await start(*arguments, folder=tmp_path, settings={**settings, **free})
+        served = Served(process)
+        try:
+            (worker,) = await children(process.pid)
+            served.stop()
+            assert await served.ends() == 0
+            await gone(worker)
+        finally:
+            if process.returncode is None:
+                process.kill()
 
 
 async def test_a_second_signal_ends_all_at_once(
