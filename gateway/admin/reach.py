@@ -26,7 +26,8 @@ class ReachShape(BaseModel):
     through at this moment, empty: it is. `reached`: agents that it asked for, with what was
     counted. `credentials`: those that its calls used, by the audit.
 
-    `whole`: nothing of these days is left out; `problem`: what could not be looked at.
+    `whole`: nothing of these days is left out; else an export of the audit has what it keeps.
+    `problem`: what could not be looked at.
     """
 
     id: str

@@ -34,6 +34,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.services.admission.steps import About, Found
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.audit.writing import Audit
+from gateway.services.credentials import uses
 from gateway.services.credentials.vault import State as CredentialState
 from gateway.services.keys.bulk import Act
 from gateway.store.audit import AuditStore
@@ -435,6 +436,17 @@ async def test_what_a_key_was_refused_is_nothing_that_it_reached(
     page = await get(world, f"keys/{key.id}", await sign_in(world, admin))
     assert b'<td class="mono">one</td><td class="number">1</td>' in page.body
     assert b'<td class="mono">two</td>' not in page.body
+
+
+@pytest.mark.parametrize(("most", "told"), [(0, True), (100, False)])
+async def test_a_look_back_that_saw_not_all_says_so_and_how_to_go_on(
+    world: World, admin: Key, monkeypatch: pytest.MonkeyPatch, most: int, told: bool
+) -> None:
+    monkeypatch.setattr(uses, "MOST_LOOKED_AT", most)
+    audit = Audit(AuditStore(world.client), audit_keys(MasterKeys(())))
+    await audit.record(AuditEvent("key.update", key_id=admin.id))
+    page = await get(world, f"keys/{admin.id}", await sign_in(world, admin))
+    assert ("gateway audit export --since 7d" in unescape(page.body.decode())) == told
 
 
 async def test_who_has_to_wait_at_the_sign_in_is_told_so_by_a_page(

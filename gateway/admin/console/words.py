@@ -211,7 +211,9 @@ CHINESE = MappingProxyType(
         "A chain that was cut at its end is found against an anchor alone: 'gateway audit anchor'.": (
             "末尾被截断的链只能通过锚点发现：gateway audit anchor。"
         ),
-        "No record matches among the latest 10,000.": "最近 10,000 条记录中没有匹配项。",
+        "No record matches among the 10,000 that were looked at: go on with 'Older'.": (
+            "查看的 10,000 条记录中没有匹配项：点击“更早”继续查找。"
+        ),
         "No record matches.": "没有匹配的记录。",
         "Count": "数量",
         "Credential": "凭据",
@@ -248,8 +250,10 @@ CHINESE = MappingProxyType(
         "Last": "最近",
         "Credentials that its calls used in the last 7 days": "最近 7 天其调用使用的凭据",
         "pulled: whoever held the key has the value": "已拉取：持有密钥者已获得其值",
-        "There may be more: the newest 20,000 records were looked at, and the audit keeps no more "
-        "than it is told to.": "可能还有更多：仅查看了最新的 20,000 条记录，且审计只按设置保留记录。",
+        "There may be more: at most 20,000 records are looked at, and 500 rows shown. 'gateway audit "
+        "export --since 7d' has all that the audit keeps.": (
+            "可能还有更多：最多查看 20,000 条记录，显示 500 行。gateway audit export --since 7d 会导出审计保留的全部记录。"
+        ),
         "What this key may reach": "此密钥可访问的对象",
         "At this moment nothing of it:": "目前均无法访问：",
         "What it may do": "可执行的操作",
