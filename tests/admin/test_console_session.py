@@ -20,6 +20,7 @@ from gateway.admin.console.explain_words import EXPLAINED
 from gateway.admin.console.key_pages import MEANWHILE
 from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
+from gateway.admin.console.refusal_words import REFUSED, in_chinese
 from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
 from gateway.crypto.audit_key import audit_keys
@@ -592,6 +593,59 @@ async def test_an_explanation_is_told_in_the_language_of_the_page(world: World, 
         "<dt>范围</dt><dd>agents/echo:invoke 由 agents/echo:* 授予</dd>",
     ):
         assert row in chinese.decode()
+
+
+async def test_what_is_refused_most_is_told_in_chinese_too(
+    world: World, ask: Ask, admin: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the API says beneath: that is what operators look for, and report."""
+    reader = await world.issue("gateway/read")
+    key, closed, decoy = [await world.issue("agents/*") for _ in range(3)]
+    await world.client.hset(world.record(closed), "status", "revoked")
+    await world.client.hset(world.record(decoy), "status", "canary")
+    cookie, limited = await sign_in(world, admin), await sign_in(world, reader)
+    csrf = f"csrf={csrf_of(await get(world, 'keys', cookie))}"
+    chinese = "gateway_console_lang=zh"
+    new = f"{csrf}&consumer=x"
+    for asking, said in (
+        (get(world, "keys/000000000000", f"{cookie}; {chinese}"), "没有密钥 000000000000"),
+        (get(world, "credentials/none", f"{cookie}; {chinese}"), "没有凭据 none"),
+        (get(world, "tools/none", f"{cookie}; {chinese}"), "策略中没有工具 none"),
+        (get(world, "audit", f"{limited}; {chinese}"), "需要以下范围之一：gateway/audit"),
+        (post(world, f"keys/{closed.id}/enable", csrf, f"{cookie}; {chinese}"), "已吊销：轮换"),
+        (post(world, f"keys/{decoy.id}/enable", csrf, f"{cookie}; {chinese}"), "是诱饵"),
+        (post(world, "keys", f"{new}&scopes=no", f"{cookie}; {chinese}"), "&#39;no&#39; 不是范围"),
+        (post(world, "keys", f"{new}&scopes=gateway", f"{cookie}; {chinese}"), "不是范围"),
+        (post(world, "keys", f"{new}&scopes=gateway/*", f"{cookie}; {chinese}"), "须写全名"),
+        (
+            post(world, "keys", f"{new}&scopes=agents/*&expires=soon", f"{cookie}; {chinese}"),
+            "既不是 30d",
+        ),
+        (
+            post(world, "keys", f"{new}&scopes=agents/*&users=%C3%A9", f"{cookie}; {chinese}"),
+            "不是用户 ID",
+        ),
+        (
+            post(world, f"keys/{key.id}/rotate", f"{csrf}&grace=long", f"{cookie}; {chinese}"),
+            "之类的时长",
+        ),
+    ):
+        page = (await asking).body.decode()
+        (shown,) = re.findall(r'(?s)<section class="card problem".*?</section>', page)
+        assert said in shown and '<small lang="en">' in shown, shown
+    english = (await get(world, "keys/000000000000", cookie)).body.decode()
+    assert "There is no key 000000000000: see" in unescape(english) and "没有密钥" not in english
+
+
+def test_every_refusal_in_chinese_names_what_it_does_in_english() -> None:
+    def places(text: str) -> set[str]:
+        return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+    for english, chinese in REFUSED.items():
+        names = places(english)
+        told = in_chinese(english.format(**{name: f"<{name}>" for name in names}))
+        assert told == chinese.format(**{name: f"<{name}>" for name in names}), english
+        assert places(chinese) <= names
 
 
 def test_scripts_of_others_are_what_they_were() -> None:

@@ -34,6 +34,11 @@ class Refusal:
     def title(self) -> str:
         return TITLES.get(self.code, "This was refused")
 
+    @property
+    def is_of_fields(self) -> bool:
+        """Whether `errors` say all that `detail` does."""
+        return self.code == "invalid" and bool(self.errors)
+
 
 def refusal_of(problem: GatewayError) -> Refusal:
     if isinstance(problem, Denied):

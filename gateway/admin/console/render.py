@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from gateway.admin.console.explain_words import EXPLAINED
+from gateway.admin.console.refusal_words import in_chinese
 from gateway.admin.console.words import CHINESE
 from gateway.domain.credentials import TYPES
 from gateway.protocol.html import page_headers, templates
@@ -30,9 +31,13 @@ def page(name: str, lang: str, **values: Any) -> bytes:
     def translated(text: str) -> str:
         return _WORDS.get(text, text) if lang == "zh" else text
 
+    def told(sentence: str) -> str:
+        """What the API says, where that is known in the language of the page; else empty."""
+        return (_WORDS.get(sentence) or in_chinese(sentence)) if lang == "zh" else ""
+
     template = _PAGES.get_template(f"{name}.html")
     code = "zh-Hans" if lang == "zh" else "en"
-    return template.render(_=translated, lang=code, **values).encode()
+    return template.render(_=translated, told_here=told, lang=code, **values).encode()
 
 
 def utc(second: float | None) -> str:

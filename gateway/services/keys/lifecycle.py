@@ -15,6 +15,7 @@ from gateway.services.keys.find import NO_KEY, no_key
 from gateway.store.keys import ChangeVerdict
 
 WAIT_MS = 500
+CHANGED = "The key was changed meanwhile: look at it again."
 
 _VERBS = MappingProxyType({REVOKED: "revoked", DISABLED: "disabled", ACTIVE: "enabled"})
 _REVOKED = (
@@ -31,7 +32,7 @@ _HINDRANCES = MappingProxyType(
         "with its record.",
     }
 )
-_REFUSALS = MappingProxyType(
+REFUSALS = MappingProxyType(
     {
         "missing": NO_KEY,
         "revoked": _REVOKED,
@@ -79,7 +80,7 @@ async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
                 "deleted: its callers are told that the key is not valid.",
             )
         case _:
-            return KeyChange(key_id, "refused", _REFUSALS[verdict].format(id=key_id))
+            return KeyChange(key_id, "refused", REFUSALS[verdict].format(id=key_id))
 
 
 async def _enabled_yet(keys: Keys, key_id: str, status: str) -> str:
@@ -164,4 +165,4 @@ async def delete(keys: Keys, key_id: str, expected: str = "") -> KeyChange:
 
 def _check_unchanged(verdict: ChangeVerdict) -> None:
     if verdict == "changed":
-        raise ChangedError("The key was changed meanwhile: look at it again.")
+        raise ChangedError(CHANGED)
