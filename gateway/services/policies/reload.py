@@ -73,7 +73,8 @@ class LivePolicies:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             listing = await self.reading(list_directory, self._directory)
-            if not self._settling.due(listing, loop.time()):
+            # It opens files, which may hang as well.
+            if not await self.reading(self._settling.due, listing, loop.time()):
                 await self._ask_again(listing, loop.time())
                 continue
             async with self._turn:

@@ -377,3 +377,25 @@ async def test_that_files_give_no_answer_is_told_until_they_do(
         await until(lambda: port(live) == 2)
     assert live.problems == () and told[:2] == [True, False]
     assert "policies_unread" in [one["event"] for one in logs]
+
+
+async def test_a_disk_that_hangs_at_the_look_for_writers_holds_up_nobody_else(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = threading.Event(), threading.Event()
+
+    def hanging(path: Path) -> bool:
+        asked.set()
+        return not answers.wait(PATIENCE)
+
+    monkeypatch.setattr(reload, "is_written", hanging)
+    live = load(file.parent)
+    watching = asyncio.create_task(live.watch())
+    try:
+        replace(file, text(2))
+        await until(asked.is_set)
+        assert not answers.is_set() and port(live) == 1
+        answers.set()
+        await until(lambda: port(live) == 2)
+    finally:
+        watching.cancel()
