@@ -18,7 +18,7 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import ListenerLimits, Settings, StoreSettings
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
-from gateway.server import EndsBy, stop_signals
+from gateway.server import AT_ONCE_SECONDS, EndsBy, stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
 from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
@@ -60,7 +60,12 @@ async def run_gateway(
     settings = replace(settings, limits=_take_files(settings.limits))
     await _take_threads()
     keeping = Keeping(Path(given.shared)) if given is not None else None
-    live = await _load(settings, adapt, keeping)
+    try:
+        live = await _load(settings, adapt, keeping)
+    except asyncio.CancelledError:
+        # Ctrl-C, where a disk that gives no answer would have the last word.
+        ends_by(AT_ONCE_SECONDS)
+        raise
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)

@@ -96,6 +96,23 @@ async def test_a_start_that_waits_for_a_disk_says_so(
     assert await gateway.ends() == 0
 
 
+async def test_a_start_that_waits_for_a_disk_is_ended_by_ctrl_c(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    (file,) = (tmp_path / "policies").glob("*.yaml")
+    with hanging(file):
+        process = await start("serve", folder=tmp_path, settings=settings)
+        gateway = Served(process)
+        try:
+            await gateway.event("policies_unread")
+            gateway.stop(signal.SIGINT)
+            async with asyncio.timeout(PATIENCE / 2):
+                assert await gateway.ends() != 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
 async def test_a_load_balancer_learns_of_the_end_on_the_connection_that_it_has(
     settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
 ) -> None:
