@@ -20,5 +20,8 @@ class Group(click.Group):
 
 
 def _is_single(option: click.Parameter) -> bool:
-    # A flag that is said twice says the same.
-    return isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+    # A flag that is said twice says the same, and of a setting the last one holds, as it holds over
+    # its variable: an alias may say `--redis`, and a line by hand another.
+    if not isinstance(option, click.Option) or option.envvar or option.hidden:
+        return False
+    return not (option.multiple or option.is_flag)

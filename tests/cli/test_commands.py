@@ -137,15 +137,28 @@ def test_wrong_usage_is_exit_2_and_one_sentence(arguments: list[str], says: str)
     assert says in refused.stderr
 
 
-@pytest.mark.parametrize("name", LEAVES)
-def test_an_option_that_holds_one_value_is_given_no_two(name: str) -> None:
-    arguments = [*name.split()[1:], "--redis", "redis://a", "--redis", "redis://b"]
-    with pytest.raises(click.UsageError, match="--redis is given more than once"):
+SINGLES = [
+    (name, option.opts[0])
+    for name, command in COMMANDS.items()
+    for option in command.params
+    if isinstance(option, click.Option)
+    and not (option.multiple or option.is_flag or option.envvar or option.hidden)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), SINGLES)
+def test_an_option_that_holds_one_value_is_given_no_two(name: str, option: str) -> None:
+    arguments = [*name.split()[1:], option, "1", option, "2"]
+    with pytest.raises(click.UsageError, match=f"{option} is given more than once"):
         root.main(arguments, prog_name="gateway", standalone_mode=False)
 
 
-def test_a_flag_may_be_said_twice() -> None:
+def test_a_flag_may_be_said_twice_and_of_a_setting_the_last_one_holds(tmp_path: Path) -> None:
+    """An alias may say it, and whoever uses the alias another."""
     assert run("version", "--json", "--json").returncode == 0
+    (tmp_path / "a.yaml").write_text("version: 1\n")
+    shown = run("policy", "show", "--policies", "none", "--policies", str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
