@@ -59,6 +59,23 @@ async def test_a_whole_answer_has_the_length_of_what_is_left(
             assert form.encode() not in answer.body and form not in answer.headers["X-Echo"]
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_a_pair_that_is_sent_in_base64_does_not_come_back_in_another_spelling_of_that(
+    encoding: str, world: World, there: Backend
+) -> None:
+    async def echo(request: web.Request, body: bytes) -> web.Response:
+        sent = request.headers["Authorization"].removeprefix("Basic ")
+        return web.Response(text=ENCODINGS[encoding](sent))
+
+    there.answer = echo
+    await keep(world, Vault(world.client), "pair", "basic", username="tom", password="p4ss:word")
+    put(world, service(there, inject={"credential": "${credentials.pair}"}))
+    answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
+    sent = there.last.headers["authorization"][0].removeprefix("Basic ")
+    assert b"[redacted:pair]" in answer.body
+    assert ENCODINGS[encoding](sent)[8:-8].encode() not in answer.body
+
+
 @pytest.mark.parametrize("size", [1, 7, 4096])
 @pytest.mark.parametrize("length", [True, False])
 async def test_a_streamed_answer_is_searched_across_its_pieces(

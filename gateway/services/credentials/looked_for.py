@@ -1,5 +1,6 @@
 """Which values of the credentials of a call must not come back out of it."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 
 from gateway.domain.credentials import TYPES, Credential, Version
@@ -26,7 +27,9 @@ def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
                     found.setdefault(one, credential.id.name)
             if credential.type == "basic" and not reference.field:
                 pair = f"{version.fields['username']}:{version.fields['password']}"
-                found.setdefault(pair, credential.id.name)
+                # What is sent is its base64, and is spelled in as many ways as any other value.
+                for one in (pair, b64encode(pair.encode()).decode()):
+                    found.setdefault(one, credential.id.name)
     return tuple((name, value) for value, name in found.items())
 
 
