@@ -114,7 +114,9 @@ class Exchange:
         """How this caller reads a refusal."""
         if self.asked is None:
             return refusal(denied, self.request_id)
-        return rpc_refusal(denied, self.request_id, self.asked.id)
+        # Identity comes before the body: whether it was there already is not to show.
+        rpc_id = None if denied.denial.status == 401 else self.asked.id
+        return rpc_refusal(denied, self.request_id, rpc_id)
 
     def handled(self) -> Handled:
         """All that is known of it at its end."""

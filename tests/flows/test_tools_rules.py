@@ -146,9 +146,11 @@ async def test_a_server_that_is_not_there_is_not_found_once_the_key_is_known(
 
 
 async def test_a_stranger_is_told_nothing_of_a_message(world: World, vault: Vault) -> None:
+    """Whether all of it had come before the key was looked at is not to be seen."""
     for body in (b"{", b"[]", json.dumps(call("spill")).encode(), b""):
-        answer = await send(world, None, body)
-        assert code(answer) == (401, "key_missing") and error(answer)["id"] in (None, 7)
+        for key, said in ((None, "key_missing"), ("agk_live_none", "key_invalid")):
+            answer = await send(world, key, body)
+            assert code(answer) == (401, said) and error(answer)["id"] is None
 
 
 # Sessions.
