@@ -37,6 +37,8 @@ _USAGE = b'"usage"'
 _TOLD = range(MOST_TOKENS + 1)
 # Who is asked to tell at the end says in every event before that there is nothing to tell yet.
 _TELLS = re.compile(rb'"usage"(?!\s*:\s*null)')
+# In a text its quotes would be escaped.
+_UNTOLD = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
 _DATA = b"data:"
 _DATA_LINES = (b"\n" + _DATA, b"\r" + _DATA)
 
@@ -97,7 +99,7 @@ class WholeMeter:
 
 
 class StreamMeter:
-    """Of an event stream. `hide`: the caller did not ask for the event that tells."""
+    """Of an event stream. `hide`: the caller did not ask to be told."""
 
     def __init__(self, path: bytes, prompt: int, *, hide: bool) -> None:
         self._guess = _Guess(path, prompt)
@@ -139,6 +141,11 @@ class StreamMeter:
 
     def _look(self, events: bytes) -> bytes:
         """What of them is to be shown."""
+        shown = self._without_telling(events)
+        return _UNTOLD.sub(b"", shown) if self._hide and _USAGE in shown else shown
+
+    def _without_telling(self, events: bytes) -> bytes:
+        """Those that are there for more than to tell."""
         if not self._passed and _TELLS.search(events) is None:
             self._count(events)
             return events

@@ -16,6 +16,8 @@ from gateway.protocol.models.usage import MOST_HELD, StreamMeter, WholeMeter, as
 
 PATH = b"/chat/completions"
 WORD = b'data: {"choices":[{"delta":{"content":"say \\"usage\\": 7"}}],"usage":null}'
+# What the provider says of a usage that it is to tell later goes too.
+UNASKED = WORD.replace(b',"usage":null', b"")
 TOLD = b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}'
 DONE = b"data: [DONE]"
 BESIDE = b'data: {"choices":[{"delta":{}}],\ndata: "usage" :\ndata: {"prompt_tokens":2}}'
@@ -35,11 +37,28 @@ def in_pieces(text: bytes, cuts: list[int]) -> list[bytes]:
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
 def test_the_event_that_nobody_asked_for_goes_wherever_the_stream_is_cut(end: bytes) -> None:
     whole = b"".join(event + end for event in (b": ping", WORD, WORD, TOLD, DONE))
-    rest = b"".join(event + end for event in (b": ping", WORD, WORD, DONE))
+    rest = b"".join(event + end for event in (b": ping", UNASKED, UNASKED, DONE))
     for cut in range(len(whole)):
         assert metered(in_pieces(whole, [cut])) == (rest, TokensUsed(2, 3, 5))
     assert metered(in_pieces(whole, [*range(len(whole))])) == (rest, TokensUsed(2, 3, 5))
     assert metered([whole], hide=False) == (whole, TokensUsed(2, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        (b'{"usage" : null, "choices":[1]}', b'{"choices":[1]}'),
+        (b'{"choices":[1] ,\n"usage":null}', b'{"choices":[1] }'),
+        (rb'{"choices":["a,\"usage\":null,"]}', rb'{"choices":["a,\"usage\":null,"]}'),
+        (b'{"choices":[1],"usage":{"total_tokens":null}}',) * 2,
+    ],
+)
+def test_that_there_is_nothing_to_tell_yet_is_told_to_those_alone_who_asked(
+    event: bytes, shown: bytes
+) -> None:
+    whole = b"data: " + event + b"\n\n"
+    assert metered([whole])[0] == b"data: " + shown + b"\n\n"
+    assert metered([whole], hide=False)[0] == whole
 
 
 @given(
@@ -66,7 +85,7 @@ def test_what_tells_beside_an_answer_is_shown() -> None:
 
 def test_where_nobody_tells_each_event_counts_as_a_token() -> None:
     whole = b": ping\n\n" + 3 * (b"event: word\n" + WORD + b"\n\n")
-    assert metered([whole]) == (whole, TokensUsed(10, 3, 13, estimated=True))
+    assert metered([whole]) == (whole.replace(WORD, UNASKED), TokensUsed(10, 3, 13, estimated=True))
     assert metered(in_pieces(whole, [*range(len(whole))]))[1].completion == 3
 
 
@@ -231,4 +250,4 @@ def test_an_event_goes_on_as_soon_as_its_end_is_there(end: bytes) -> None:
     for cut in range(1, len(end)):
         meter = StreamMeter(PATH, 40, hide=True)
         shown = meter.feed(WORD + end[:cut]) + meter.feed(end[cut:] + b"data: ")
-        assert shown == WORD + end
+        assert shown == UNASKED + end
