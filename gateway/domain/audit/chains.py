@@ -165,7 +165,15 @@ def _is_torn(text: str) -> bool:
     """The beginning of a record. Whoever makes one of a whole record leaves a hole in its chain."""
     begins = text.startswith(_BEGINNING) or (bool(text) and _BEGINNING.startswith(text))
     # The hash comes last, behind braces of what is within.
-    return begins and not (_HASH in text and text.endswith("}"))
+    return begins and not (_HASH in text and text.endswith("}")) and not _is_json(text)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {

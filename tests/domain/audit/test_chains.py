@@ -158,6 +158,18 @@ def test_a_record_that_was_torn_anywhere_is_counted_where_that_is_allowed() -> N
     assert Chains(KEYS, signed=True, gone_before=math.inf, may_be_torn=True).problem(whole)
 
 
+@pytest.mark.parametrize("name", ["ts", "chain", "seq", "event", "signer", "prev", "hash"])
+def test_a_record_that_was_edited_to_make_no_sense_is_not_taken_for_a_torn_one(name: str) -> None:
+    """It may be the last of its chain, where nothing that follows would miss it."""
+    record = json.loads(chain("a", 1, end=False)[0])
+    without = {one: value for one, value in record.items() if one != name}
+    for edited in (record | {name: None}, record | {name: []}, without):
+        for spaces in ((",", ":"), (", ", ": ")):
+            chains = Chains(KEYS, signed=True, gone_before=math.inf, may_be_torn=True)
+            found = chains.problem(json.dumps(edited, separators=spaces))
+            assert found == "it is no audit record"
+
+
 def test_whoever_has_not_the_key_can_make_no_record() -> None:
     lines = chain("a", 5)
     record = json.loads(lines[2])
