@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -13,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from tests.flows.raw import exchange as raw_exchange
-from tests.flows.services import Backend, keep, put, service
+from tests.flows.services import Backend, backend, keep, put, service
 from tests.flows.tools import BOTH, call, tools
-from tests.flows.world import World
+from tests.flows.world import World, new_world
 from tests.services.vaults import Vault
 
 SECRET = "s/cret+with=every&kind?of%sign"
@@ -222,6 +223,39 @@ async def test_a_stream_and_later_calls_show_no_value_that_a_rotation_parts_from
                 async with asyncio.timeout(10):
                     event = await stream.content.readuntil(b"\n\n")
                 assert b"[redacted:crm]" in event and b"value" not in event
+
+
+@pytest.mark.parametrize("path", ["/services/crm/x", "/tools/fc/mcp"])
+async def test_a_stream_shows_no_value_that_another_worker_has_put_in_since(
+    path: str, store: Any, client: Any
+) -> None:
+    listener: asyncio.Queue[str] = asyncio.Queue()
+
+    async def tell(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.method == "GET":
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            while True:
+                event = {"jsonrpc": "2.0", "method": "x", "params": {"data": await listener.get()}}
+                await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        listener.put_nowait(request.headers["X-Token"])
+        return web.json_response({"jsonrpc": "2.0", "id": 7, "result": {}})
+
+    async with new_world(store, client, gateways=2) as world, backend() as there:
+        there.answer, vault = tell, Vault(world.client)
+        await keep(world, vault, "crm", "api_key", value="value-number-1")
+        put(world, service(there, inject=INJECT) + tools(f"{there.url}/mcp", inject=INJECT)[11:])
+        key = await world.issue("services/crm", "tools/fc")
+        headers = {"Authorization": f"Bearer {key.text}", "Accept": "text/event-stream"}
+        async with world.session.get(world.url + path, headers=headers) as stream:
+            await keep(world, vault, "crm", "api_key", 2, value="value-number-2")
+            await world.gateways[1].base.credentials.check()
+            sent = json.dumps(call("x")).encode()
+            assert (await world.call(key, path, "POST", BOTH, sent, gateway=1)).status == 200
+            assert there.last.headers["x-token"] == ["value-number-2"]
+            async with asyncio.timeout(10):
+                event = await stream.content.readuntil(b"\n\n")
+            assert b"[redacted:crm]" in event and b"value" not in event
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

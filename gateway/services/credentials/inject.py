@@ -24,7 +24,7 @@ from gateway.protocol.secrets import Secrets
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials, id_of, unavailable
 from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
-from gateway.services.credentials.looked_for import Found, looked_for
+from gateway.services.credentials.looked_for import Changes, Found, is_token, looked_for
 from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
@@ -139,14 +139,15 @@ class Injector:
             credential = self._credentials.find(name)
             newest[reference] = (credential, credential.current)
             previous = credential.previous_at(now)
-            if previous is not None and not _is_token(reference, credential):
+            if previous is not None and not is_token(reference, credential):
                 older[reference] = (credential, previous)
         found = await self._fetched(newest)
         place = service.place, user
         # What is shared goes into calls for all users, and a server tells one of another's.
         others = service.inject.references
         shared = not any(reference.of_user for reference in (*references, *others))
-        hidden = self._hidden((service.place, None if shared else user), found, older)
+        changes = Changes(self._credentials, ids, generation)
+        hidden = self._hidden((service.place, None if shared else user), found, older, changes)
         injected = _injected(inject, found, older, hidden)
         if not references:
             # Soon made, and another message of the same user has more in it.
@@ -160,12 +161,12 @@ class Injector:
         self._kept[place] = _Kept(inject, generation, until, injected)
         return injected
 
-    def _hidden(self, place: Place, newest: Found, older: Found) -> Hidden:
+    def _hidden(self, place: Place, newest: Found, older: Found, changes: Changes) -> Hidden:
         pairs, lately = looked_for(newest, older), self._lately.get(place)
         if lately is None:
             lately = self._lately[place] = Lately(self._remembered)
         lately.put_in(pairs)
-        return Hidden(pairs, lately)
+        return Hidden(pairs, lately, changes)
 
     async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
         """The first credential of these that is not there, even after another look; None: all are.
@@ -195,7 +196,7 @@ class Injector:
     ) -> dict[Reference, tuple[Credential, Version]]:
         """With the token in it, where what is meant is fetched and not kept."""
         for reference, (credential, version) in found.items():
-            if _is_token(reference, credential):
+            if is_token(reference, credential):
                 # What the provider does not take yet leaves the one before its grace.
                 before = credential.previous_at(self._credentials.now())
                 versions = (version, before) if before is not None else (version,)
@@ -216,15 +217,11 @@ def _may_be_kept(credential: Credential) -> bool:
     return credential.max_stale is None and not TYPES[credential.type].fetched
 
 
-def _is_token(reference: Reference, credential: Credential) -> bool:
-    return TYPES[credential.type].fetched and not reference.field
-
-
 def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> Injected:
     previous = None
     if older:
         previous = _values(inject, {**newest, **older})
-    tokens = tuple((c.id, v.fields[""]) for r, (c, v) in newest.items() if _is_token(r, c))
+    tokens = tuple((c.id, v.fields[""]) for r, (c, v) in newest.items() if is_token(r, c))
     return Injected(_values(inject, newest), previous, hidden, tokens)
 
 

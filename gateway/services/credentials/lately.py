@@ -6,6 +6,7 @@ opened before one tells of those after it.
 
 import asyncio
 import weakref
+from collections.abc import Callable
 
 from gateway.protocol.secrets import Secret, Secrets
 
@@ -66,11 +67,13 @@ def _forget(lately: "weakref.ref[Lately]") -> None:
 
 class Hidden:
     """For calls with the values `own`, however long they last: these, and what is put in at the
-    same place before and after."""
+    same place before and after, by other workers too. `changed`: what that is by now; None: what
+    it was when it was last asked."""
 
-    def __init__(self, own: Pairs, lately: Lately) -> None:
+    def __init__(self, own: Pairs, lately: Lately, changed: Callable[[], Pairs | None]) -> None:
         self.own = own
         self._lately = lately
+        self._changed = changed
         # What is forgotten there is not to stay here.
         self._looked_at: weakref.ref[Secrets] | None = None
         self._with_own: Secrets | None = None
@@ -78,6 +81,8 @@ class Hidden:
     @property
     def secrets(self) -> Secrets:
         """Another object after each change."""
+        if (changed := self._changed()) is not None:
+            self._lately.put_in(changed)
         known = self._lately.secrets
         if self._looked_at is None or self._looked_at() is not known:
             self._looked_at = weakref.ref(known)

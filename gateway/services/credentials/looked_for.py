@@ -3,10 +3,11 @@
 from base64 import b64encode
 from collections.abc import Mapping
 
-from gateway.domain.credentials import TYPES, Credential, Version
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.tools import SHORTEST_INJECTED
 from gateway.protocol.secrets import Secret, parts
+from gateway.services.credentials.current import LiveCredentials
 
 # What comes along with a credential that is sent whole, or signs, and proves nothing: shorter ones
 # are names and numbers that stand in many a text, where nothing is to be replaced.
@@ -31,6 +32,40 @@ def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
                 for one in (pair, b64encode(pair.encode()).decode()):
                     found.setdefault(one, credential.id.name)
     return tuple((name, value) for value, name in found.items())
+
+
+class Changes:
+    """What is looked for of the credentials `ids`, each time that any in memory has changed since
+    the `generation` of them that was put in."""
+
+    def __init__(
+        self, credentials: LiveCredentials, ids: Mapping[Reference, CredentialId], generation: int
+    ) -> None:
+        self._credentials = credentials
+        self._ids = ids
+        self._generation = generation
+
+    def __call__(self) -> tuple[Secret, ...] | None:
+        """None: nothing has."""
+        if self._generation == self._credentials.generation:
+            return None
+        self._generation = self._credentials.generation
+        now, known = self._credentials.now(), self._credentials.known
+        newest: dict[Reference, tuple[Credential, Version]] = {}
+        older: dict[Reference, tuple[Credential, Version]] = {}
+        for reference, name in self._ids.items():
+            credential = known.get(name)
+            if credential is None or is_token(reference, credential):
+                continue
+            newest[reference] = (credential, credential.current)
+            if previous := credential.previous_at(now):
+                older[reference] = (credential, previous)
+        return looked_for(newest, older)
+
+
+def is_token(reference: Reference, credential: Credential) -> bool:
+    """Whether what is meant is fetched, and not kept."""
+    return TYPES[credential.type].fetched and not reference.field
 
 
 def is_too_short(credential: Credential) -> bool:
