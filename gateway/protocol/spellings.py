@@ -19,6 +19,10 @@ _LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
 # Between the bytes in hex: of `hexdump -C` and of certificates.
 _BETWEEN_BYTES = ("", " ", ":")
 
+# In lists of Python and of JSON; in JSON with a line for each, which is searched as one line: of a
+# list, and of one in an object, as the official SDK writes what a tool answers.
+_BETWEEN_NUMBERS = (", ", ",", ",  ", ",    ")
+
 # Shorter ones are in every text: to replace them would tell where they are, and break answers.
 SHORTEST = 4
 
@@ -117,8 +121,7 @@ def _byte_by_byte(raw: bytes) -> Iterator[str]:
         pairs = [f"{byte:02{digits}}" for byte in raw]
         yield from (between.join(pairs) for between in _BETWEEN_BYTES)
         yield "".join(f"\\x{pair}" for pair in pairs)
-    # Lists in Python and in JSON.
-    yield from (between.join(map(str, raw)) for between in (", ", ","))
+    yield from (between.join(map(str, raw)) for between in _BETWEEN_NUMBERS)
 
 
 def _in_other_lines(secret: str) -> Iterator[bytes]:

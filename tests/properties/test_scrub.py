@@ -42,6 +42,8 @@ SPELLED: dict[str, Callable[[str], bytes]] = {
     "hex as in certificates": lambda s: s.encode().hex(":").upper().encode(),
     "escapes of C": lambda s: "".join(f"\\x{b:02x}" for b in s.encode()).encode(),
     "numbers of bytes": lambda s: str(list(s.encode()))[1:-1].encode(),
+    "numbers of bytes in lines": lambda s: ",\n  ".join(map(str, s.encode())).encode(),
+    "numbers of bytes of a member": lambda s: ",\n    ".join(map(str, s.encode())).encode(),
     "numbers of bytes in json": lambda s: ",".join(map(str, s.encode())).encode(),
     "UTF-16": lambda s: s.encode("utf-16-le"),
     "UTF-16 of networks": lambda s: s.encode("utf-16-be"),
