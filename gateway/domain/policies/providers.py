@@ -23,6 +23,7 @@ UPSTREAMS: Mapping[str, Upstream] = MappingProxyType(
         "qwen": Upstream("https", "dashscope.aliyuncs.com", 443, "/compatible-mode/v1"),
     }
 )
+PROVIDERS = (*UPSTREAMS, "compatible")
 
 
 def provider_of(model: str) -> str | None:

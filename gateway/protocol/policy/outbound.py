@@ -2,6 +2,8 @@
 
 from pathlib import PurePath
 
+from collections.abc import Set
+
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
 from gateway.domain.policies.references import Template
@@ -52,15 +54,19 @@ def _proof(credential: Template | None, dialect: Dialect) -> tuple[tuple[str, Te
     return (("Authorization", Template(("Bearer ", *credential.parts))),)
 
 
-def unusable_fallbacks(policies: Policies) -> tuple[Problem, ...]:
-    """Fallbacks that are not there, or that could not read what the other one is asked."""
+def unusable_fallbacks(policies: Policies, unclear: Set[str]) -> tuple[Problem, ...]:
+    """Fallbacks that are not there, or that could not read what the other one is asked. `unclear`:
+    models of which nobody can tell what they speak."""
     found = []
     for model in policies.models.values():
         for name in model.fallback:
             other = policies.models.get(name)
             message = ""
-            if other is None or other is model:
+            if f"models/{name}" not in policies.origins or other is model:
                 message = f"the fallback {name!r} is no other model"
+            elif other is None or not unclear.isdisjoint((name, model.name)):
+                # What is wrong with it is told by itself.
+                continue
             elif other.dialect is not model.dialect:
                 message = f"the fallback {name!r} speaks another dialect than {model.name!r}"
             if message:

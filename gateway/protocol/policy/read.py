@@ -13,6 +13,7 @@ from gateway.domain.keys.limits import Concurrency, Limits
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.problems import Place, Problem
+from gateway.domain.policies.providers import PROVIDERS, provider_of
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Agent, Mention, Policies
 from gateway.protocol.policy.mistakes import problems_of
@@ -64,7 +65,7 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     places, twice = _places(trees)
     mentioned, senseless = mentions(trees)
     built = _build(parsed, _revision(files), places, mentioned)
-    wrong = {*problems, *twice, *senseless} or set(unusable_fallbacks(built))
+    wrong = {*problems, *twice, *senseless, *unusable_fallbacks(built, _of_no_provider(trees))}
     if wrong:
         return Loaded(None, tuple(sorted(wrong)), readable=built)
     return Loaded(built, (), (*_unbound(trees, places), *shadows(trees)), built, files)
@@ -128,6 +129,17 @@ def _places(trees: Iterable[Tree]) -> tuple[dict[str, Place], list[Problem]]:
             if first is not place:
                 twice.append(Problem(place, f"{name} is defined already: {first}"))
     return places, twice
+
+
+def _of_no_provider(trees: Iterable[Tree]) -> set[str]:
+    """Models that say no provider that there is, and have no name that tells it."""
+    found = set()
+    for tree in trees:
+        for i, name in _models(tree):
+            provider = tree.data["models"][i].get("provider") or provider_of(name)
+            if provider not in PROVIDERS:
+                found.add(name)
+    return found
 
 
 def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:

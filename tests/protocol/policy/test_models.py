@@ -77,3 +77,19 @@ CREDENTIAL = "credential: '${credentials.a_key}'"
 def test_what_makes_no_sense_is_refused_with_its_place(models: list[str], problem: str) -> None:
     found = told(*models)
     assert any(problem in one for one in found), found
+
+
+def test_a_fallback_is_told_beside_other_mistakes_unless_it_is_one_itself() -> None:
+    """A model that is broken is there, and nobody knows what it speaks."""
+    found = told(
+        f"{{name: gpt-4, {CREDENTIAL}, fallback: [gpt-5, claude-x, broken, odd, {{}}]}}",
+        f"{{name: claude-x, {CREDENTIAL}}}",
+        "{name: broken}",
+        f"{{name: odd, provider: [anthropic], {CREDENTIAL}}}",
+    )
+    of_fallbacks = [one.partition("the fallback ")[2] for one in found if "the fallback" in one]
+    assert of_fallbacks == [
+        "'claude-x' speaks another dialect than 'gpt-4'",
+        "'gpt-5' is no other model",
+    ]
+    assert len(found) == 5, found
