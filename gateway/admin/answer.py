@@ -9,6 +9,7 @@ import orjson
 
 from gateway import __version__
 from gateway.admin.backend import Backend
+from gateway.admin.fields import Known
 from gateway.admin.openapi import openapi
 from gateway.admin.routes import ROUTES
 from gateway.admin.routing import (
@@ -71,7 +72,8 @@ class AdminApi:
         if route.body is not None:
             body = await request.read_body(LONGEST_BODY)
         try:
-            call = _call(route, parts, caller, request, body)
+            known = await self._backend.known() if body else None
+            call = _call(route, parts, caller, request, body, known)
             return _reply_of(await route.handler(self._backend, call))
         except (UsageError, OperationError, StoreError) as problem:
             raise api_error(problem) from None
@@ -94,7 +96,12 @@ async def _caller(request: AdminRequest) -> Caller:
 
 
 def _call(
-    route: Route, parts: Mapping[str, str], caller: Caller, request: AdminRequest, body: bytes
+    route: Route,
+    parts: Mapping[str, str],
+    caller: Caller,
+    request: AdminRequest,
+    body: bytes,
+    known: Known | None,
 ) -> Call:
     """ApiError where the key, the headers, the query or the body are not what the route takes."""
     if not caller.may(route.powers):
@@ -104,7 +111,7 @@ def _call(
         _check_guards(route.headers, request.headers)
     spelled = {name: unquote(value) for name, value in parts.items()}
     query = _query(route.query, request.query)
-    return Call(caller, spelled, request.headers, query, _body(route.body, body))
+    return Call(caller, spelled, request.headers, query, _body(route.body, body, known))
 
 
 def _check_guards(read: Sequence[str], headers: Mapping[bytes, bytes]) -> None:
@@ -128,7 +135,7 @@ def _query(shape: type[Shape], raw: bytes) -> Shape:
     return checked(shape, dict(pairs))
 
 
-def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
+def _body(shape: type[Shape] | None, raw: bytes, known: Known | None) -> Shape | None:
     if shape is None:
         return None
     try:
@@ -138,7 +145,7 @@ def _body(shape: type[Shape] | None, raw: bytes) -> Shape | None:
     if not isinstance(data, dict):
         told = "The body has to be a JSON object, with each name once."
         raise ApiError(400, "bad_request", told)
-    return checked(shape, data, strict=True)
+    return checked(shape, data, known, strict=True)
 
 
 def _reply_of(told: Told) -> Reply | Streamed:

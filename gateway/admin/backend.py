@@ -6,6 +6,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from gateway.admin.fields import Known
 from gateway.crypto.tags import Peppers
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
@@ -74,6 +75,10 @@ class Backend:
     def policies(self) -> Policies:
         """Those in force."""
         return self.live.current
+
+    async def known(self) -> Known:
+        """StoreError where Redis does not tell the time."""
+        return Known(self.policies().plans, await KeyReader(self.client, self.prefix).now())
 
     def acts(self, actor: str) -> Acts:
         return Acts(self.audit, actor)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import (
@@ -17,6 +17,8 @@ from gateway.admin.fields import (
     Scopes,
     Span,
     Users,
+    known_to,
+    refusing,
 )
 from gateway.admin.keys import keys_of
 from gateway.admin.routing import (
@@ -26,7 +28,6 @@ from gateway.admin.routing import (
     Route,
     Shape,
     Told,
-    bad_fields,
     scope_denied,
 )
 from gateway.admin.times import expiry_second, seconds
@@ -36,6 +37,7 @@ from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.policies.plans import DEFAULT_PLAN
+from gateway.domain.policies.plans import Plan as PlanLimits
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import one
@@ -69,6 +71,15 @@ class CreateBody(Shape):
     env: Literal["live", "test"] = "live"
     canary: bool = False
 
+    @field_validator("limits")
+    @classmethod
+    def _are_of_its_plan(cls, limits: str | None, info: ValidationInfo) -> str | None:
+        if limits and "plan" in info.data:
+            plans = known_to(info).plans
+            plan = _plan_or_default(info.data["plan"], plans)
+            refusing(lambda: check_limits(plan, limits, plans))
+        return limits
+
 
 class UpdateBody(Shape):
     consumer: Consumer | None = None
@@ -88,13 +99,11 @@ async def create(backend: Backend, call: Call) -> Told:
     asked: CreateBody = call.body
     keys = keys_of(backend, call)
     _check_powers(call, asked.scopes)
-    fields = await _fields(backend, keys, asked)
-    if fields.plan is None and DEFAULT_PLAN in backend.policies().plans:
-        fields = replace(fields, plan=DEFAULT_PLAN)
-    check_limits(fields.plan or "", fields.limits or "", backend.policies().plans)
+    fields = await _fields(keys, asked)
+    plan = _plan_or_default(asked.plan, backend.policies().plans)
     issuer = Issuer(keys, backend.peppers, draw)
     issued = await issuer.create(
-        fields,
+        replace(fields, plan=plan),
         asked.env,
         call.caller.actor,
         call.header(b"idempotency-key"),
@@ -108,7 +117,7 @@ async def update(backend: Backend, call: Call) -> Told:
     asked: UpdateBody = call.body
     await _check_powers_of(keys, call)
     _check_powers(call, asked.scopes or ())
-    fields = await _fields(backend, keys, asked)
+    fields = await _fields(keys, asked)
     changed, revision = await lifecycle.update(
         keys, call.parts["id"], fields, _expected(call), plans=backend.policies().plans
     )
@@ -159,21 +168,16 @@ async def rotate(backend: Backend, call: Call) -> Told:
     return Told(IssuedShape(**issued.told()))
 
 
-async def _fields(backend: Backend, keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyFields:
-    """ApiError names all that only the policies and the clock tell."""
+def _plan_or_default(plan: str | None, plans: Mapping[str, PlanLimits]) -> str:
+    default = DEFAULT_PLAN if DEFAULT_PLAN in plans else ""
+    return default if plan is None else plan
+
+
+async def _fields(keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyFields:
     expires_at: int | None = None
-    errors: list[Mapping[str, str]] = []
-    if asked.plan and asked.plan not in backend.policies().plans:
-        told = f"The policies have no plan {asked.plan!r}."
-        errors.append({"field": "plan", "message": told})
     if asked.expires is not None:
-        try:
-            # 0 says never: None would leave it as it is.
-            expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
-        except ApiError as problem:
-            errors += problem.errors
-    if errors:
-        raise bad_fields(errors)
+        # 0 says never: None would leave it as it is.
+        expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
     return KeyFields(
         consumer=asked.consumer,
         scopes=None if asked.scopes is None else tuple(asked.scopes),

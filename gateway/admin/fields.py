@@ -1,9 +1,11 @@
 """Fields of bodies that are checked as their text is, all of them before anything is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.domain.credentials import TYPES
@@ -11,22 +13,40 @@ from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry, scopes
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import is_id
+from gateway.domain.policies.plans import Plan as PlanLimits
 from gateway.domain.units import span
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What decides on a field besides its text: the plans in force, and Redis' clock."""
+
+    plans: Mapping[str, PlanLimits] = field(default_factory=lambda: MappingProxyType({}))
+    now: int = 0
+
+
+def known_to(info: ValidationInfo) -> Known:
+    return info.context or Known()
 
 
 def _checked(check: Callable[[T], object]) -> AfterValidator:
     """What `check` says of a value is the field's error, word for word."""
 
     def validate(value: T) -> T:
-        try:
-            check(value)
-        except (UsageError, ValueError) as problem:
-            raise told(problem) from None
+        refusing(lambda: check(value))
         return value
 
     return AfterValidator(validate)
+
+
+def refusing(check: Callable[[], object]) -> None:
+    """What `check` raises is the field's error, word for word."""
+    try:
+        check()
+    except (UsageError, ValueError) as problem:
+        raise told(problem) from None
 
 
 def told(problem: Exception) -> PydanticCustomError:
@@ -34,9 +54,16 @@ def told(problem: Exception) -> PydanticCustomError:
     return PydanticCustomError("invalid", "{told}", {"told": str(problem)})
 
 
-def _expiry(text: str) -> None:
-    # Whether it is past is seen when it is used.
-    expiry.parse(text, 0)
+def _expiry(text: str, info: ValidationInfo) -> str:
+    refusing(lambda: expiry.parse(text, known_to(info).now))
+    return text
+
+
+def _plan(text: str, info: ValidationInfo) -> str:
+    refusing(lambda: KeyFields(plan=text).values())
+    if text and text not in known_to(info).plans:
+        raise told(ValueError(f"The policies have no plan {text!r}."))
+    return text
 
 
 def _scope(text: str) -> None:
@@ -64,7 +91,7 @@ KeyId = Annotated[str, _checked(_key_id)]
 Consumer = Annotated[str, _checked(lambda text: KeyFields(consumer=text).values())]
 Scopes = Annotated[list[str], _checked(lambda items: KeyFields(scopes=tuple(items)).values())]
 OneScope = Annotated[str, _checked(_scope)]
-Plan = Annotated[str, _checked(lambda text: KeyFields(plan=text).values())]
+Plan = Annotated[str, AfterValidator(_plan)]
 Limits = Annotated[str, _checked(lambda text: KeyFields(limits=text).values())]
 Users = Annotated[list[str], _checked(lambda items: KeyFields(users=tuple(items)).values())]
 Label = Annotated[str, _checked(lambda text: KeyFields(label=text).values())]
@@ -74,6 +101,6 @@ Wanted = Annotated[
     BeforeValidator(_joined),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Expiry = Annotated[str, _checked(_expiry)]
+Expiry = Annotated[str, AfterValidator(_expiry)]
 # `24h`; `0` is none.
 Span = Annotated[str, _checked(span)]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import Known
 from gateway.domain.errors import (
     ChangedError,
     GatewayError,
@@ -189,22 +190,19 @@ def api_error(problem: GatewayError) -> ApiError:
 
 def bad_field(name: str, message: str) -> ApiError:
     """The answer to a request in which one thing is not as it has to be."""
-    return bad_fields([{"field": name, "message": message}])
-
-
-def bad_fields(errors: Sequence[Mapping[str, str]]) -> ApiError:
-    """The same of several; the sentence is theirs."""
-    told = " ".join(f"{one['field']}: {one['message'].rstrip('.')}." for one in errors)
-    return ApiError(422, "invalid", told, errors)
+    told = f"{name}: {message.rstrip('.')}."
+    return ApiError(422, "invalid", told, [{"field": name, "message": message}])
 
 
 Checked = TypeVar("Checked", bound=Shape)
 
 
-def checked(shape: type[Checked], data: Any, *, strict: bool = False) -> Checked:
+def checked(
+    shape: type[Checked], data: Any, known: Known | None = None, *, strict: bool = False
+) -> Checked:
     """ApiError 422 names every field that is not as it has to be."""
     try:
-        return shape.model_validate(data, strict=strict)
+        return shape.model_validate(data, strict=strict, context=known)
     except ValidationError as problem:
         errors = [
             {"field": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}

@@ -66,7 +66,8 @@ async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> See
         # None is a choice too.
         given["plan"] = sent["plan"]
     given |= {name: sent.get(name, "").split() for name in ("scopes", "users")}
-    body = checked(change_keys.CreateBody, given | {"canary": "canary" in sent})
+    given["canary"] = "canary" in sent
+    body = checked(change_keys.CreateBody, given, await backend.known())
     # A form that is sent twice makes one key.
     call = call_of(caller, body=body, marker=sent.get("marker", ""))
     issued = (await change_keys.create(backend, call)).data
@@ -131,7 +132,7 @@ async def change_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
     given |= {name: given[name].split() for name in ("scopes", "users") if name in given}
     if given.get("expires") == "":
         given["expires"] = NEVER
-    body = checked(change_keys.UpdateBody, given)
+    body = checked(change_keys.UpdateBody, given, await backend.known())
     revision = sent.get("revision") or "none"
     try:
         await change_keys.update(backend, call_of(caller, parts, body=body, revision=revision))
