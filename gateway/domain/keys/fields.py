@@ -62,11 +62,10 @@ def check_limits(plan: str, limits: str, plans: Mapping[str, Plan]) -> None:
 
 
 def _consumer(text: str) -> str:
-    # It is sent to the agents in a header.
-    printable = text.isascii() and text.isprintable() and text == text.strip()
+    printable = text.isprintable() and text == text.strip()
     if not text or not printable or len(text) > LONGEST_CONSUMER:
         raise UsageError(
-            f"A consumer is 1 to {LONGEST_CONSUMER} printable ASCII characters, such as 'sales'."
+            f"A consumer is 1 to {LONGEST_CONSUMER} printable characters, such as 'sales'."
         )
     return _without_key(text, "the consumer")
 

@@ -16,7 +16,8 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % WEBSOCKET
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 # Some balancers write the port too; an IPv6 address stands in brackets then.
 _WITH_PORT = re.compile(r"\[(?P<six>[^]]*)\](:\d+)?|(?P<four>[^:]*):\d+")
-_UNSAFE = re.compile(r"[^\x20-\x7e]")
+# With what would read as an escape that is none: no two values are spelled alike.
+_UNSAFE = re.compile(r"[^\x20-\x7e]|%(?=[0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)

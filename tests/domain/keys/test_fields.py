@@ -41,13 +41,18 @@ def test_every_field_is_spelled_as_the_record_holds_it() -> None:
     assert set(values) <= set(field_names())
 
 
+def test_a_department_is_called_as_it_is_called() -> None:
+    assert KeyFields(consumer="销售 Süd").values() == {"consumer": "销售 Süd"}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         KeyFields(consumer=""),
         KeyFields(consumer=" sales"),
         KeyFields(consumer="sales\r\nX-Gateway-Scopes: *"),
-        KeyFields(consumer="süd"),
+        KeyFields(consumer="a\u202eb"),
+        KeyFields(consumer="\ud800"),
         KeyFields(consumer="s" * 129),
         KeyFields(scopes=()),
         KeyFields(scopes=("agents/support", "agnts/x")),

@@ -1,8 +1,11 @@
 """What an agent is told of whoever calls: by whom, from where, in which trace."""
 
 from ipaddress import ip_network
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway.protocol.http.request import Header, RequestHead, read_head
 from gateway.protocol.http.upstream_request import (
@@ -109,6 +112,15 @@ def test_a_trace_goes_on_from_the_gateway_as_its_caller_wants_it_kept() -> None:
 def test_whatever_a_record_holds_is_one_line_of_a_head() -> None:
     told = identity_block([("X-Gateway-Consumer", "a\r\nX-Evil: 1\x00é\udcff~ \x7f")])
     assert told == b"X-Gateway-Consumer: a%0D%0AX-Evil: 1%00%C3%A9%FF~ %7F\r\n"
+
+
+@given(st.text())
+@example("销售 100%")
+@example("%E9%94%80")
+@example("%2é%%41")
+def test_an_agent_reads_each_consumer_as_it_is(consumer: str) -> None:
+    line = identity_block([("X-Gateway-Consumer", consumer)]).decode("ascii")
+    assert unquote(line.removeprefix("X-Gateway-Consumer: ").removesuffix("\r\n")) == consumer
 
 
 def test_what_the_gateway_says_stands_behind_all_that_its_caller_sent() -> None:
