@@ -45,7 +45,7 @@ _OPTIONS = (
         help="How long a caller may take nothing of its answer.",
     ),
     _size("--max-url", "max_line", default="8190", help="The longest request target; then 414."),
-    _size("--max-header", default="8190", help="The longest header line, in bytes; then 431."),
+    _size("--max-header", default="8190", help="The longest value of a header; then 431."),
     _size(
         "--body-rate",
         default="16",

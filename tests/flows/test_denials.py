@@ -12,7 +12,7 @@ from gateway.domain.keys.key import compose
 from gateway.domain.keys.limits import Limits, Quota, Rate, Window
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Timeouts, Upstream
-from gateway.domain.settings import StoreSettings
+from gateway.domain.settings import ListenerLimits, StoreSettings
 from tests.flows.raw import exchange
 from tests.flows.refusals import check
 from tests.flows.world import World, new_world, routes
@@ -269,6 +269,15 @@ async def test_a_url_and_headers_that_are_too_large(world: World) -> None:
     check(await exchange(world.address, header), Code.HEAD_TOO_LARGE)
     many = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 200 + b"\r\n"
     check(await exchange(world.address, many), Code.HEAD_TOO_LARGE)
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 431)])
+async def test_the_value_of_a_header_may_be_as_long_as_is_said(
+    world: World, more: int, status: int
+) -> None:
+    longest = b"x" * (ListenerLimits().max_header + more)
+    head = b"GET /livez HTTP/1.1\r\nHost: x\r\nA: " + longest + b"\r\n\r\n"
+    assert (await exchange(world.address, head)).status == status
 
 
 @pytest.mark.denial("upstream_unreachable")
