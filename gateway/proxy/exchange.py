@@ -1,5 +1,6 @@
 """One request and its answer, as the handler sees them: plain data in, bytes out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic, time
 
@@ -38,7 +39,8 @@ class Exchange:
     server of tools. `uses`: the credentials that are put into it, once that is on record; `tool`:
     which one was called then, and `responded`: its response is on its way to the caller. `user`:
     for whom it is. `shadow`: the code with which a rule that is tried out would have refused it.
-    `trace`: its place in one, if somebody traces.
+    `trace`: its place in one, if somebody traces. `give_back`: ends what it holds of its key's
+    `concurrency`.
     """
 
     # As attributes of the class: most requests never set most of them.
@@ -53,6 +55,7 @@ class Exchange:
     hide_usage = False
     asked: Asked | None = None
     trace: Trace | None = None
+    give_back: Callable[[], None] | None = None
     uses: tuple[Named, ...] = ()
     limits = b""
     _waited = 0.0
@@ -217,6 +220,13 @@ class Exchange:
         client.write(data)
         if client.writing_paused:
             await client.until_taken()
+
+    def ending(self) -> None:
+        """What is written next is the end of the answer. Its caller may ask for the next thing at
+        once, at another worker, and is to find its place free there."""
+        give_back, self.give_back = self.give_back, None
+        if give_back is not None:
+            give_back()
 
     def left(self) -> None:
         """The caller has gone before the end of its answer. Of a tool it may need no more than the

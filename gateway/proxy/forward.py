@@ -228,10 +228,13 @@ def _begin(
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
     if head.bodiless:
+        exchange.ending()
         exchange.begin(head.status, write_answer(head, outgoing.own, framing))
         return chunked, None
     piece = payload.read_nowait(-1)
     ended = payload.at_eof()
+    if ended:
+        exchange.ending()
     body = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
     exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
     return chunked, None if ended else piece

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import time
 
 from gateway.domain.errors import Code, Denied, let_go
@@ -195,6 +196,8 @@ class Handler:
             address = client_address(head, peer, policies.trusted_proxies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             exchange.let_in(passage)
+            if passage.lease is not None:
+                exchange.give_back = partial(self._gatekeeper.give_back, passage)
         try:
             if agent is None:
                 raise Denied(Code.NOT_FOUND)
@@ -209,8 +212,7 @@ class Handler:
                 with self._forwarder.inflight.stream(outgoing.standing(), exchange.cut_body):
                     await self._send(exchange, outgoing, policies)
         finally:
-            if passage.lease is not None:
-                self._gatekeeper.give_back(passage)
+            exchange.ending()
 
     def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> Awaitable[None]:
         agent = outgoing.agent

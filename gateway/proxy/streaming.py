@@ -83,6 +83,8 @@ class AnswerStream:
                 break
             if self._events:
                 self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
+            if self._payload.at_eof() and not exchange.client.writing_paused:
+                exchange.ending()
             await exchange.write(chunk(piece) if self._chunked else piece)
         if self._chunked:
             await exchange.write(LAST_CHUNK)

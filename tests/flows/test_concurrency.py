@@ -1,11 +1,13 @@
 """How many requests of a key are under way at a time: exactly, and never leaked."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from gateway.domain.errors import Code
@@ -13,7 +15,9 @@ from gateway.domain.keys.limits import Concurrency, Limits, Quota, Window
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
+from gateway.proxy.outbox import MOST, Outbox
 from gateway.services.admission import leases
+from tests.flows.agents import agent_that, says
 from tests.flows.refusals import check
 from tests.flows.world import Answer, World, listening, new_world
 
@@ -101,6 +105,38 @@ async def test_no_more_than_the_limit_are_under_way_over_all_gateways(
     assert sum(answer.status == 200 for answer in rest) == 3
     assert agent.most == 3
     await empty(busy, key.id)
+
+
+@pytest.mark.parametrize("size", [10, 2 * MOST])
+async def test_a_place_is_free_before_the_end_of_the_answer_is_written(
+    store: StoreSettings, client: Redis, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Who reads that end may ask for the next thing at once, at another worker."""
+    body, write, found = b"x" * size, Outbox.flush, []
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, body)
+    async with new_world(store, client) as world, agent_that(says(answer)) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue(limits="concurrency=1")
+
+        def watched(outbox: Outbox) -> None:
+            if any(bytes(data).endswith(b"x") for _, data in outbox._waiting):
+                found.append(becomes_free(store, key.id))
+            write(outbox)
+
+        monkeypatch.setattr(Outbox, "flush", watched)
+        assert (await world.call(key)).body == body
+    assert found == [True]
+
+
+def becomes_free(store: StoreSettings, key_id: str) -> bool:
+    """Whether the key's places are all given back by what Redis has been sent so far: the event
+    loop waits meanwhile."""
+    with BlockingRedis.from_url(store.url or "") as redis:
+        ends = time.monotonic() + 1.0
+        while redis.zcard(f"gw:lease:{{{key_id}}}"):
+            if time.monotonic() > ends:
+                return False
+    return True
 
 
 async def test_a_place_is_free_again_when_the_answer_has_ended(busy: World, agent: Agent) -> None:

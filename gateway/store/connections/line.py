@@ -55,7 +55,7 @@ class Line(asyncio.Protocol):
             return
         self._pending.append((deadline, future))
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._outgoing.append(command)
         if self._watch is None:
             self._watch = self._loop.call_at(deadline, self._check)
@@ -79,7 +79,8 @@ class Line(asyncio.Protocol):
             self._watch.cancel()
             self._watch = None
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits for the end of this turn."""
         if self.alive and self._outgoing:
             self._transport.write(b"".join(self._outgoing))
             self._outgoing.clear()

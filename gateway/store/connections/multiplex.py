@@ -88,9 +88,17 @@ class Multiplexer:
             raise error
         return await self.call(command)
 
-    def post(self, command: bytes, key_id: str) -> None:
-        """Send a command whose reply is of no interest to anybody."""
+    def post(self, command: bytes, key_id: str, *, at_once: bool = False) -> None:
+        """Send a command whose reply is of no interest to anybody. `at_once`: before anything else
+        of this turn is written, to anybody."""
         self.call(command).add_done_callback(unheard)
+        if at_once:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits for the end of this turn."""
+        if self._line is not None:
+            self._line.flush()
 
     async def ping(self) -> None:
         """StoreError unless the node answers in time."""

@@ -59,8 +59,12 @@ class ClusterLines:
         except TimeoutError:
             raise StoreError("Redis did not answer in time.") from None
 
-    def post(self, command: bytes, key_id: str) -> None:
-        self._tasks.begin(self._deliver(command, key_id))
+    def post(self, command: bytes, key_id: str, *, at_once: bool = False) -> None:
+        sent = self.call(command, key_id)
+        owner = self._owners[slot_of(key_id)]
+        if at_once and owner is not None:
+            owner.flush()
+        self._tasks.begin(self._deliver(sent, command, key_id))
 
     async def ping(self) -> None:
         """One node is enough: the keys of the others are refused, and there is no better place
@@ -139,10 +143,10 @@ class ClusterLines:
             )
         return node
 
-    async def _deliver(self, command: bytes, key_id: str) -> None:
+    async def _deliver(self, sent: Awaitable[Any], command: bytes, key_id: str) -> None:
         with suppress(StoreError):
             try:
-                await self.call(command, key_id)
+                await sent
             except ReplyError as error:
                 await self.repeat(error, command, key_id)
 
