@@ -1,8 +1,7 @@
 """What policy files say of services and models."""
 
-from pathlib import PurePath
-
 from collections.abc import Set
+from pathlib import PurePath
 
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
