@@ -24,6 +24,7 @@ from gateway.services.credentials.links import Links
 from gateway.services.credentials.open_vault import live_credentials, users_vault
 from gateway.services.credentials.vault import Vault
 from gateway.services.telemetry.log_level import LogLevel
+from gateway.services.telemetry.loop_lag import watch_loop
 from gateway.services.telemetry.pulse import Pulse
 from gateway.services.telemetry.traffic import REVISION_DIGITS, Shared, Traffic
 from gateway.services.telemetry.usage import UsageBook, open_usage
@@ -82,6 +83,7 @@ async def open_foundation(
         pulse.show(traffic.audit_lag, lambda: audit.lag)
         pulse.show(traffic.policies_revision, lambda: _as_number(policies().revision))
         in_background(pulse.beat(), stack)
+        in_background(watch_loop(traffic.loop_lag.observe), stack)
         log_level = LogLevel(LogLevelStore(client, prefix), settings.log_level)
         in_background(log_level.watch(), stack)
         yield Foundation(

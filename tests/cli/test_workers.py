@@ -50,6 +50,26 @@ async def reaches(crew: Crew, pid: int, name: str, number: float) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_how_late_the_loop_of_a_worker_was_is_told_by_every_other(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        held_up, asked = made.pids
+        lag = "gateway_loop_lag_seconds"
+
+        async def late() -> float:
+            soon = await metric(made, asked, f'{lag}_bucket{{le="0.5"}}')
+            return await metric(made, asked, f"{lag}_count") - soon
+
+        before = await late()
+        os.kill(held_up, signal.SIGSTOP)
+        await asyncio.sleep(1.0)
+        os.kill(held_up, signal.SIGCONT)
+        async with asyncio.timeout(5):
+            while await late() == before:
+                await asyncio.sleep(0.05)
+
+
 async def test_every_worker_answers_counts_for_all_and_is_heard_of(
     settings: dict[str, str], client: Redis, agent: SlowAgent, tmp_path: Path
 ) -> None:

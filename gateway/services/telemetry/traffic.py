@@ -19,6 +19,8 @@ from gateway.domain.traffic import Handled
 ADMISSION_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 # From one computation on a free core to a line of them that nobody should stand in.
 ARGON2_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# From a loop that is busy to one that is held up so long that callers give up.
+LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # As many digits of a revision as a float holds whole.
 REVISION_DIGITS = 12
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -100,6 +102,11 @@ class Traffic:
         )
         self.leases = make.total("gateway_leases", "Places of `concurrency` limits that are held.")
         self.tasks = make.each("gateway_tasks", "Tasks of the event loop of each worker.")
+        self.loop_lag = make.timed(
+            "gateway_loop_lag_seconds",
+            "By how much the event loop was late, asked four times a second: all callers waited.",
+            buckets=LAG_SECONDS,
+        )
 
     def _of_the_store(self, make: _Make) -> None:
         self.store_seconds = make.timed(
