@@ -7,8 +7,8 @@ SOAK_SECONDS=600 SOAK_WORKERS=2 SOAK_CALLERS=2
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +22,7 @@ from tests.soak.backend import Backend
 from tests.soak.changes import Changes, prepare
 from tests.soak.kinds import KINDS, one
 from tests.soak.ledger import Ledger
+from tests.soak.stalls import running, stalls_of
 from tests.soak.watch import MEGABYTE, Watch, rows
 
 KEYS = 20
@@ -48,23 +49,10 @@ async def call_on(kind: str, turn: int, base: Sequence[str], ledger: Ledger) -> 
                 await asyncio.sleep(PAUSE)
 
 
-@asynccontextmanager
-async def traffic(made: Site, ledger: Ledger, callers: int) -> AsyncIterator[None]:
+def traffic(made: Site, ledger: Ledger, callers: int) -> AbstractAsyncContextManager[None]:
     base = ["http://{}:{}".format(*gateway.address) for gateway in made.gateways]
-    tasks = [
-        asyncio.create_task(call_on(kind, turn, base, ledger))
-        for turn in range(callers)
-        for kind in KINDS
-    ]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for problem in ended:
-            if not isinstance(problem, asyncio.CancelledError):
-                raise problem  # type: ignore[misc]
+    calls = [call_on(kind, turn, base, ledger) for turn in range(callers) for kind in KINDS]
+    return running(*calls)
 
 
 async def soak(made: Site, backend: Backend, seconds: float) -> list[str]:
@@ -75,18 +63,20 @@ async def soak(made: Site, backend: Backend, seconds: float) -> list[str]:
         await changes.new_key()
     before = await watch.count_begun_tasks()
     warm = time.monotonic() + seconds * WARM_UP
-    watching = asyncio.create_task(watch.go_on(max(0.5, seconds / 200)))
-    async with traffic(made, ledger, int(setting("SOAK_CALLERS", 2))):
-        await changes.go_on(seconds)
-        most = await watch.count_tasks()
-    watching.cancel()
-    after, leases = await until_quiet(watch, before)
+    calls = traffic(made, ledger, int(setting("SOAK_CALLERS", 2)))
+    async with stalls_of(watch.pids) as loops, running(watch.go_on(max(0.5, seconds / 200))):
+        async with calls:
+            await changes.go_on(seconds)
+            most = await watch.count_tasks()
+        after, leases = await until_quiet(watch, before)
     watch.take()
     for line in table(watch, warm, ledger, changes):
         print(line)
     print(f"tasks of all workers: {before} before, {most} under load, {after} after")
     print("leases left: {} held by workers, {} kept in Redis".format(*leases))
-    return list(violations(watch, warm, ledger, backend, after - before, sum(leases), seconds))
+    print(loops.told())
+    judged = violations(watch, warm, ledger, backend, after - before, sum(leases), seconds)
+    return [*judged, *loops.violations()]
 
 
 async def until_quiet(watch: Watch, tasks: int) -> tuple[int, tuple[int, int]]:

@@ -57,6 +57,10 @@ class Watch:
         ]
         return cls(site, found)
 
+    @property
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self.workers]
+
     async def go_on(self, every: float) -> None:
         while True:
             self.take()
