@@ -54,7 +54,7 @@ class Forwarder:
         self._balance = balance
         self.inflight = inflight
         self._open_streams = traffic.open_streams
-        self._reading_on = Tasks()
+        self._beside = Tasks()
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """Answer `exchange` with the agent's answer.
@@ -150,7 +150,7 @@ class Forwarder:
         if head.status == 101:
             connection.deadline.clear()
             with health.answers(), self._open_streams.track_inprogress():
-                await open_tunnel(exchange, outgoing, connection, head, self.inflight)
+                await open_tunnel(exchange, outgoing, connection, head, self.inflight, self._beside)
             return
         body: Body = payload
         if outgoing.dress is not None:
@@ -199,12 +199,12 @@ class Forwarder:
         if not (left and call.sent_whole and metering.open and call.connection.usable):
             metering.settle()
             return False
-        self._reading_on.begin(metering.read_on(call.connection))
+        self._beside.begin(metering.read_on(call.connection))
         return True
 
     async def close(self) -> None:
-        """No longer read what callers have left."""
-        await end(*self._reading_on)
+        """No longer read what callers have left, or wait for those who take what agents have."""
+        await end(*self._beside)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:

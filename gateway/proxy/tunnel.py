@@ -4,6 +4,7 @@ breaks the rules."""
 import asyncio
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 
 from gateway.domain.errors import Code
 from gateway.protocol.http.frames import (
@@ -16,6 +17,7 @@ from gateway.protocol.http.frames import (
 from gateway.proxy.caller import Caller
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.upstream.connection import UpstreamConnection
+from gateway.tasks import Tasks
 
 # For reading a close frame; whoever broke the rules gets no more.
 LAST_WORDS_SECONDS = 1.0
@@ -45,12 +47,13 @@ class Tunnel:
         self._deadline = Deadline(loop, self.go_away)
         self.cut = False
 
-    async def run(self) -> None:
-        """Returns when both connections are closed, or have been told that it ends."""
-        client, agent = self._client, self._agent
-        client.go_away = self.go_away
-        sent = False
+    async def run(self, beside: Tasks) -> None:
+        """Returns when both connections are closed, or have been told that it ends. Where the agent
+        has closed its own, it is over as any answer is, once the caller has taken most of it: what
+        is left is done `beside`, and who keeps its end open keeps no place by it."""
         try:
+            client, agent = self._client, self._agent
+            client.go_away = self.go_away
             lost = (
                 client.tunnel_to(agent, self._from_client),
                 agent.tunnel_to(client, self._from_agent),
@@ -59,17 +62,35 @@ class Tunnel:
             self._from_client(client.take_early())
             await asyncio.wait((*lost, self._over), return_when=asyncio.FIRST_COMPLETED)
             self._end()
+            answered = lost[1].done() and not self.cut
+            if answered:
+                with suppress(ConnectionError):
+                    await client.until_taken()
+        except BaseException:
+            self._break_off()
+            raise
+        if answered:
+            beside.begin(self._part(lost))
+        else:
+            await self._part(lost)
+
+    async def _part(self, lost: Iterable[asyncio.Future[None]]) -> None:
+        sent = False
+        try:
             sent = not self.cut and await self._all_sent(lost)
             await asyncio.wait(lost, timeout=LAST_WORDS_SECONDS)
         finally:
-            self._deadline.close()
             if sent:
                 # A reset would take away what is still on its way: under TLS it may wait here, too.
-                client.close()
-                agent.close()
+                self._client.close()
+                self._agent.close()
             else:
-                client.abort()
-                agent.drop()
+                self._break_off()
+
+    def _break_off(self) -> None:
+        self._deadline.close()
+        self._client.abort()
+        self._agent.drop()
 
     async def _all_sent(self, lost: Iterable[asyncio.Future[None]]) -> bool:
         """Whether both sides took in time what there was for them. Who keeps its own end open after
@@ -120,5 +141,6 @@ class Tunnel:
     def _end(self) -> None:
         if not self._over.done():
             self._over.set_result(None)
+            self._deadline.close()
             self._client.finish()
             self._agent.finish()

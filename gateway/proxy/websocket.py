@@ -15,6 +15,7 @@ from gateway.proxy.inflight import Inflight
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.outgoing import Outgoing
+from gateway.tasks import Tasks
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -56,8 +57,10 @@ async def open_tunnel(
     connection: UpstreamConnection,
     head: AnswerHead,
     inflight: Inflight,
+    beside: Tasks,
 ) -> None:
-    """Pass the 101 on and carry frames both ways until it ends, or its key is closed."""
+    """Pass the 101 on and carry frames both ways until it ends, or its key is closed. `beside`: for
+    what holds no place any more."""
     if not outgoing.upgrade or not _accepts(outgoing.head, head):
         raise Denied(Code.UPSTREAM_PROTOCOL)
     own = outgoing.own + _subprotocol(outgoing.head, head)
@@ -69,7 +72,7 @@ async def open_tunnel(
     tunnel = Tunnel(client, connection, up, down, outgoing.agent.timeouts.idle)
     try:
         with inflight.stream(outgoing.standing(), tunnel.revoke):
-            await tunnel.run()
+            await tunnel.run(beside)
     finally:
         exchange.cut = tunnel.cut
 

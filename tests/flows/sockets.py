@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.domain.keys.key import Key
 from tests.flows.agents import agent_that
 from tests.flows.world import World
 
@@ -85,9 +86,11 @@ async def raw_agent(world: World, **fields: object) -> AsyncIterator[Callable[[]
 
 
 @asynccontextmanager
-async def dialled(world: World, more: str = "", then: bytes = b"") -> AsyncIterator[End]:
+async def dialled(
+    world: World, more: str = "", then: bytes = b"", key: Key | None = None
+) -> AsyncIterator[End]:
     """A caller that has sent its handshake, and `then` right after it."""
-    key = await world.issue()
+    key = key or await world.issue()
     end = End(*await asyncio.open_connection(*world.address))
     try:
         end.send(HANDSHAKE.format(key=key.text, more=more).encode() + then)
@@ -98,10 +101,10 @@ async def dialled(world: World, more: str = "", then: bytes = b"") -> AsyncItera
 
 @asynccontextmanager
 async def opened(
-    world: World, *, offer: str = "", chosen: str = "", **fields: object
+    world: World, *, offer: str = "", chosen: str = "", key: Key | None = None, **fields: object
 ) -> AsyncIterator[Pair]:
     """Both ends of an open WebSocket; `offer` and `chosen` are header lines of the handshake."""
-    async with raw_agent(world, **fields) as taken, dialled(world, offer) as caller:
+    async with raw_agent(world, **fields) as taken, dialled(world, offer, key=key) as caller:
         agent = await taken()
         await agent.head()
         agent.send(SWITCHING.format(more=chosen).encode())
