@@ -14,8 +14,11 @@ from typing import Self
 
 from gateway.client.credentials import Credentials
 from gateway.client.secret import Secret
-from gateway.client.sync import SourceError
+from gateway.client.sync import FIRST_RETRY, SourceError
+from gateway.domain.backoff import pause_after
 
+# However often it is asked while all is well.
+LONGEST_RETRY = 15.0
 # So long the first use after a fork waits for news, before it takes what was known.
 PATIENCE_SECONDS = 2.0
 # One at a time, and no fork meanwhile: it would copy the lock, and nobody who ever lets go of it.
@@ -49,7 +52,7 @@ class SyncCredentials:
         self._open = partial(Credentials, url, key, names, poll=poll, ssl_context=ssl_context)
         self._credentials = self._open(wait=wait, on_change=on_change)
         self._on_change = on_change
-        self._pause = poll
+        self._longest_retry = max(LONGEST_RETRY, poll)
         self._process = os.getpid()
         self._follower: threading.Thread | None = None
         self._thread = ThreadPoolExecutor(1, "gateway-credentials")
@@ -137,6 +140,7 @@ class SyncCredentials:
     async def _keep_on(self) -> None:
         """Nothing is lost while the gateway is away: what was known before the fork serves on."""
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        failures = 0
         while not self._left:
             try:
                 async with self._opened_anew() as newest:
@@ -145,7 +149,8 @@ class SyncCredentials:
                     await asyncio.Event().wait()
             except SourceError:
                 self._entered.set()
-                await asyncio.sleep(self._pause)
+                failures += 1
+                await asyncio.sleep(pause_after(failures, FIRST_RETRY, self._longest_retry))
 
     def _opened_anew(self) -> Credentials:
         """They take the place of what was known before `on_change` hears what is new in them."""

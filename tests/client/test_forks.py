@@ -54,6 +54,32 @@ with SyncCredentials(url, key, ["crm"]) as credentials:
     os._exit(0)
 """
 
+# The child tells how long it took to ask three times.
+FORKS_REFUSED = """
+import os, sys, time
+from gateway.client import SyncCredentials
+from gateway.client.source import PullSource
+url, key = sys.argv[1:]
+asked, fetch = [], PullSource.fetch
+def counted(source, since, wait):
+    asked.append(time.monotonic())
+    return fetch(source, since, wait)
+PullSource.fetch = counted
+credentials = SyncCredentials(url, key, ["crm"], poll=0)
+credentials.__enter__()
+if child := os.fork():
+    os.waitpid(child, 0)
+    sys.exit()
+print("forked", flush=True)
+sys.stdin.readline()
+asked.clear()
+credentials["crm"]
+while len(asked) < 3:
+    time.sleep(0.01)
+print(asked[2] - asked[0], flush=True)
+os._exit(0)
+"""
+
 
 @asynccontextmanager
 async def forking(pulling: Pulling, text: str = FORKS) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -115,3 +141,12 @@ async def test_a_fork_while_another_thread_waits_for_the_gateway_waits_for_nobod
     async with forking(pulling, FORKS_AGAIN) as program:
         await pulling.world.gateways[0].drain(0.0)
         assert await _expects(program, "") == "crm-1"
+
+
+async def test_a_forked_process_whose_key_is_refused_asks_less_and_less_often(
+    pulling: Pulling,
+) -> None:
+    async with forking(pulling, FORKS_REFUSED) as program:
+        world = pulling.world
+        await world.client.delete(*await world.client.keys("*key:*"))
+        assert float(await _expects(program, "")) > 1.4
