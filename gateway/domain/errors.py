@@ -153,8 +153,8 @@ _ROWS = (
     _row(
         403,
         Code.KEY_MISCONFIGURED,
-        "The record of this key makes no sense, so it is refused. Ask its issuer to "
-        "look at it with 'gateway keys show'.",
+        "What is stored of this key makes no sense, so it is refused. Ask its issuer to "
+        "look at 'gateway keys show', and at the gateway's log, which says why.",
     ),
     _row(400, Code.BAD_REQUEST, "This request is malformed or ambiguous."),
     _row(

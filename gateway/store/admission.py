@@ -40,8 +40,16 @@ _STALE, _ADMITTED, _EXCEEDED, _ADMITTED_BEYOND = 0, 1, 2, 3
 LEASE_SECONDS = 30
 _RENEW, _ = source("renew")
 
+# Of the script's errors, those of counters: nothing else that it looks at ends it so.
+_NO_COUNTER = frozenset({"COUNTER", "WRONGTYPE"})
+
 # In place of a slot to touch: check every limit and charge none.
 CHARGE_NOTHING = "?"
+
+
+class CounterError(StoreError):
+    """Something else stands where a key's counter should; `str()` says what to do about it, for
+    the operator's log only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +200,22 @@ class Admission:
         self._lines.post(command, _id_in(names[0]))
 
     async def run(self, key_id: str, command: bytes) -> Answer:
-        """Run a packed command for this key; StoreError if it cannot be known whether it ran."""
+        """Run a packed command for this key; CounterError if one of its counters is none, another
+        StoreError if it cannot be known whether it ran."""
         try:
             reply = await self._call(command, key_id)
         except ReplyError as error:
+            if error.kind in _NO_COUNTER:
+                raise CounterError(self._no_counter(error, key_id)) from None
             # The body goes along: another node, or one that was flushed, may not know it.
             reply = await self._lines.repeat(error, _with_body(command), key_id)
         return _read(reply, key_id)
+
+    def _no_counter(self, error: ReplyError, key_id: str) -> str:
+        if error.kind == "WRONGTYPE":
+            names = f"{self._prefix}rate:, quota: and lease:{{{key_id}}}"
+            return f"Of {names}, one is of another type than a counter: delete it."
+        return str(error)
 
     async def ping(self) -> None:
         """StoreError unless Redis answers in time."""

@@ -64,7 +64,7 @@ end
 
 -- What should be a number and is none admits nobody; nothing has been charged yet.
 local function meaningless(key)
-  error({err = 'ERR the counter ' .. key .. ' makes no sense: delete it'})
+  error({err = 'COUNTER ' .. key .. ' makes no sense: delete it'})
 end
 
 -- GCRA: `tat` is when the bucket is full again. The interval is kept beside it, so that what was

@@ -170,6 +170,29 @@ async def test_a_record_of_another_type_is_no_record(
         check(await world.call(key), Code.KEY_INVALID)
 
 
+@pytest.mark.parametrize(
+    ("limits", "counter", "put"),
+    [
+        ("quota=5/d", "quota:{{{}}}:day", ("SET", "-1")),
+        ("quota=5/d", "quota:{{{}}}:day", ("HSET", "used", "1")),
+        ("rate=5/s", "rate:{{{}}}:rate", ("SET", "-1")),
+        ("rate=5/s", "rate:{{{}}}:rate", ("RPUSH", "1")),
+        ("concurrency=5", "lease:{{{}}}", ("SET", "-1")),
+    ],
+)
+async def test_a_counter_that_is_none_refuses_its_key_and_no_retry_helps_until_it_is_gone(
+    world: World, client: Redis, limits: str, counter: str, put: tuple[str, ...]
+) -> None:
+    key, other = await world.issue(limits=limits), await world.issue(limits=limits)
+    name = world.store.prefix + counter.format(key.id)
+    await client.execute_command(put[0], name, *put[1:])
+    for _ in range(2):
+        check(await world.call(key), Code.KEY_MISCONFIGURED)
+    assert (await world.call(other)).status == 200
+    await client.delete(name)
+    assert (await world.call(key)).status == 200
+
+
 async def test_an_old_secret_in_its_grace_does_not_outlive_the_hash(world: World) -> None:
     """Whoever takes the hash away means the key: no secret opens a record without one."""
     key = await world.issue()

@@ -19,6 +19,7 @@ from gateway.store.admission import (
     LEASE_SECONDS,
     Admission,
     Charged,
+    CounterError,
     Exceeded,
     Lease,
     Stale,
@@ -276,7 +277,7 @@ async def test_a_counter_of_another_type_admits_nothing(
     admission: Admission, client: Redis, store: StoreSettings, record: str
 ) -> None:
     await client.hset(f"{store.prefix}quota:{{{ID}}}:day", "a", "b")
-    with pytest.raises(StoreError):
+    with pytest.raises(CounterError, match=f"{{{ID}}}.*: delete it"):
         await charge(admission, DAY)
 
 
@@ -296,8 +297,9 @@ async def test_a_counter_that_holds_no_number_admits_nothing_and_charges_nothing
     assert isinstance(await charge(admission, RATE, DAY), Charged)
     kind = "rate:{%s}:rate" if limit is RATE else "quota:{%s}:day"
     bytes_ = junk.encode("utf-8", "surrogateescape")
-    await client.set(store.prefix + kind % ID, bytes_, keepttl=True)
-    with pytest.raises(StoreError, match="makes no sense: delete it"):
+    name = store.prefix + kind % ID
+    await client.set(name, bytes_, keepttl=True)
+    with pytest.raises(CounterError, match=f"{name} makes no sense: delete it"):
         await charge(admission, RATE, DAY)
     answer = await charge(admission, other)
     assert isinstance(answer, Charged)

@@ -26,6 +26,7 @@ from gateway.store.admission import (
     Admission,
     Answer,
     Charged,
+    CounterError,
     Exceeded,
     Lease,
     Stale,
@@ -157,10 +158,13 @@ class Gatekeeper:
         else:
             command = door.charge or belief.pack_charge(door, self._admission)
         record, lease = belief.record, None
-        if denied is None and door.leases:
-            answer, lease = await self._run_with_lease(record.id, command, door)
-        else:
-            answer = await self._admission.run(record.id, command)
+        try:
+            if denied is None and door.leases:
+                answer, lease = await self._run_with_lease(record.id, command, door)
+            else:
+                answer = await self._admission.run(record.id, command)
+        except CounterError as problem:
+            raise MisconfiguredError(record, str(problem)) from None
         if isinstance(answer, Stale):
             return answer
         if denied is not None:

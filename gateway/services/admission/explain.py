@@ -36,7 +36,14 @@ from gateway.services.admission.steps import (
     limit_steps,
     place_steps,
 )
-from gateway.store.admission import CHARGE_NOTHING, Admission, Charged, Exceeded, with_lease
+from gateway.store.admission import (
+    CHARGE_NOTHING,
+    Admission,
+    Charged,
+    CounterError,
+    Exceeded,
+    with_lease,
+)
 from gateway.store.key_reader import KeyReader
 
 _WELL_FORMED = Step(About.REQUEST, Found.WELL_FORMED)
@@ -180,7 +187,11 @@ class Explainer:
         )
         if door.leases:
             command = with_lease(command, CHARGE_NOTHING)
-        answer = await self._admission.run(record.id, command)
+        try:
+            answer = await self._admission.run(record.id, command)
+        except CounterError as problem:
+            steps.append(Step(About.RECORD, Found.SENSELESS, {"problem": problem}))
+            raise Denied(Code.KEY_MISCONFIGURED) from None
         if not isinstance(answer, Charged | Exceeded):
             raise StoreError("The record was changed at this moment: ask again.")
         steps.extend(limit_steps(door, answer))
