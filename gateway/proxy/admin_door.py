@@ -139,7 +139,7 @@ class AdminDoor:
         exchange.key_id, exchange.consumer = identity.key_id, identity.consumer
         return identity
 
-    def refuse(self, connection: ClientConnection, denied: Denied) -> None:
+    def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
         """Answer what could not be read as a request; the connection ends with it."""
         answer = problem(denied, self._ids.request_id())
         connection.write(encode(answer, keep_alive=False))

@@ -33,10 +33,10 @@ IN_A_ROW = 128
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """What a connection asks of the rest: `serve` answers one request; `refuse` answers one that
-    could not be read; `bug` is told of an error that nobody foresaw."""
+    could not be read, of which these bytes came; `bug` is told of an error that nobody foresaw."""
 
     serve: Callable[[Exchange], Awaitable[None]]
-    refuse: Callable[["ClientConnection", Denied], None]
+    refuse: Callable[["ClientConnection", Denied, bytes], None]
     bug: Callable[["ClientConnection", BaseException], None]
 
 
@@ -258,11 +258,11 @@ class ClientConnection(Caller):
             bad = Denied(code, close=True)
         elif "Too many headers" in str(problem.message):
             bad = Denied(Code.HEAD_TOO_LARGE, close=True)
-        self._refuse(bad)
+        self._refuse(bad, data)
 
-    def _refuse(self, denied: Denied) -> None:
+    def _refuse(self, denied: Denied, data: bytes = b"") -> None:
         self.closing = True
-        self._callbacks.refuse(self, denied)
+        self._callbacks.refuse(self, denied, self._framing.so_far(data))
         self._lingering = True
         self._wake()
 

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from time import time
 
@@ -9,9 +10,7 @@ from gateway.domain.errors import Code, Denied, let_go
 from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, ToolServer
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
-from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.cors import (
-    Fields,
     answer_block,
     answer_preflight,
     is_preflight,
@@ -19,8 +18,11 @@ from gateway.protocol.http.cors import (
 )
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import encode
-from gateway.protocol.http.request import RequestHead, read_head, values_of
-from gateway.protocol.http.target import Target
+from gateway.protocol.http.request import (
+    RequestHead,
+    as_far_as_read,
+    read_head,
+)
 from gateway.protocol.http.upstream_request import (
     caller_trace,
     client_address,
@@ -38,6 +40,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.models import Models
+from gateway.proxy.page import page_of
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.proxy.tools.endpoint import Tools
@@ -148,7 +151,8 @@ class Handler:
             if head.target.oddities:
                 check_oddities(head, self._policies())
         except Denied:
-            exchange.page_fields = _page_of(exchange, self._policies())
+            seen = exchange.method, exchange.target, exchange.raw_headers
+            exchange.page_fields = page_of(*seen, self._policies())
             raise
         return head
 
@@ -246,10 +250,12 @@ class Handler:
             own += answer_block(head, agent)
         return blocks, own
 
-    def refuse(self, connection: ClientConnection, denied: Denied) -> None:
+    def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
         """Answer what could not be read as a request; the connection ends with it."""
         request_id = self._ids.request_id()
-        answer = encode(refusal(denied, request_id), keep_alive=False)
+        page = page_of(*as_far_as_read(received), self._policies())
+        reply = refusal(denied, request_id)
+        answer = encode(replace(reply, headers=reply.headers + page), keep_alive=False)
         connection.write(answer)
         self._observe(unreadable(request_id, denied, sent=len(answer), at=time()))
 
@@ -283,14 +289,3 @@ def read_exchange(exchange: Exchange) -> RequestHead:
     if not exchange.version_known:
         raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
     return read_head(exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10)
-
-
-def _page_of(exchange: Exchange, policies: Policies) -> Fields:
-    """What lets a page read why its request was refused, as far as a bad head tells whose it is."""
-    origins, hosts = (values_of(exchange.raw_headers, name) for name in (b"origin", b"host"))
-    path = exchange.target.partition(b"?")[0]
-    if len(origins) != 1 or len(hosts) > 1 or not path.isascii():
-        return ()
-    host = (parse_host(hosts[0]) if hosts else None) or ""
-    head = RequestHead(exchange.method, Target(path), fields={b"origin": origins[0]}, host=host)
-    return page_fields(head, find_agent(head, policies)[0])

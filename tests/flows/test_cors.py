@@ -9,6 +9,7 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Upstream
+from tests.flows.raw import exchange
 from tests.flows.refusals import check
 from tests.flows.world import Answer, World, listening, routes
 
@@ -165,6 +166,21 @@ async def test_a_page_that_is_let_in_can_read_every_refusal(world: World) -> Non
         await world.call(None, "/agents/nobody/x", headers=page | {"X-User-Id": "a b"}),
     ):
         assert f"{ALLOW}Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("code", [Code.URL_TOO_LONG, Code.HEAD_TOO_LARGE])
+async def test_a_page_that_is_let_in_can_read_that_its_request_is_too_large(
+    world: World, code: Code
+) -> None:
+    world.serve(world.agent(cors=CORS))
+    line, more = b"GET /agents/echo/x?q=%b HTTP/1.1\r\n", b"\r\n"
+    query = b"a" * 9000 if code is Code.URL_TOO_LONG else b""
+    cookie = b"Cookie: a=%b\r\n" % (b"a" * 9000) if code is Code.HEAD_TOO_LARGE else b""
+    for origin, allowed in ((PAGE, True), (STRANGER, False), (f"{PAGE}\r\nOrigin: {PAGE}", False)):
+        fields = b"Host: x\r\nOrigin: " + origin.encode() + b"\r\n" + cookie
+        answer = await exchange(world.address, line % query + fields + more)
+        check(answer, code)
+        assert is_readable(answer) == allowed
 
 
 async def test_the_gateways_word_replaces_the_agents_own(world: World) -> None:

@@ -66,6 +66,10 @@ class Framing:
         self._parts.append(data)
         self._line_read = self._line_read or b"\n" in data.lstrip(b"\r\n")
 
+    def so_far(self, data: bytes = b"") -> bytes:
+        """Of a head that is not whole, with `data` behind it."""
+        return b"".join([*self._parts, data])
+
     def is_in_headers(self, data: bytes, max_line: int) -> bool:
         """Whether what is wrong in `data` is behind the request line."""
         return self._line_read or b"\n" in data.lstrip(b"\r\n")[:max_line]

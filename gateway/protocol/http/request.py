@@ -101,6 +101,16 @@ def values_of(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
     return [value for name, value in headers if name.lower() == wanted]
 
 
+def as_far_as_read(received: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
+    """Method, target and headers of a head that is refused, or has not come whole: as they seem,
+    for its answer and for no decision."""
+    line, *lines = received.lstrip(b"\r\n").partition(b"\r\n\r\n")[0].split(b"\r\n")
+    method, _, rest = line.partition(b" ")
+    pairs = (one.partition(b":") for one in lines)
+    headers = tuple((name, value.strip(b" \t")) for name, colon, value in pairs if colon)
+    return method.decode("latin-1"), rest.partition(b" ")[0], headers
+
+
 def media_type(headers: Iterable[Header]) -> bytes:
     """Without parameters; empty where there is not exactly one."""
     found = values_of(headers, b"content-type")

@@ -1,0 +1,21 @@
+"""Pages of other sites whose requests are refused before it is known for certain whose they are."""
+
+from collections.abc import Sequence
+
+from gateway.domain.policies.snapshot import Policies
+from gateway.protocol.http.authority import parse_host
+from gateway.protocol.http.cors import Fields, page_fields
+from gateway.protocol.http.request import Header, RequestHead, values_of
+from gateway.protocol.http.target import Target
+from gateway.services.admission.locate import find_agent
+
+
+def page_of(method: str, target: bytes, headers: Sequence[Header], policies: Policies) -> Fields:
+    """What lets a page read why its request was refused, as far as a bad head tells whose it is."""
+    origins, hosts = (values_of(headers, name) for name in (b"origin", b"host"))
+    path = target.partition(b"?")[0]
+    if len(origins) != 1 or len(hosts) > 1 or not path.isascii():
+        return ()
+    host = (parse_host(hosts[0]) if hosts else None) or ""
+    head = RequestHead(method, Target(path), fields={b"origin": origins[0]}, host=host)
+    return page_fields(head, find_agent(head, policies)[0])
