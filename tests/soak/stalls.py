@@ -75,9 +75,9 @@ class Stalls:
         line = f"event loops: {beats} beats, {len(found)} late by more than {_ms(MOST_SECONDS)}"
         return f"{line}, the worst {_told(max(found, key=_by_own))}" if found else line
 
-    def violations(self) -> Iterator[str]:
+    def violations(self, most: float = MOST_SECONDS) -> Iterator[str]:
         for one in self.found:
-            if one.own > MOST_SECONDS:
+            if one.own > most:
                 yield f"an event loop was late {_told(one)}"
 
 
