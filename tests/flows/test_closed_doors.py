@@ -11,7 +11,7 @@ from gateway.domain.keys.key import compose
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
-from gateway.protocol.http.request import METHODS
+from gateway.protocol.http.methods import METHODS
 from tests.flows.raw import read_answer
 from tests.flows.world import World, new_world
 from tests.raw_http.recorder import Recorder, recording
