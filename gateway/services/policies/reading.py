@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
@@ -26,18 +27,23 @@ class Reading:
 
     async def __call__(self, work: Callable[[*Given], Found], *given: *Given) -> Found:
         await self._turn.acquire()
-        reading = asyncio.get_running_loop().run_in_executor(None, work, *given)
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(None, work, *given)
         # Not where the wait for it ends: whoever asked may have left, and the thread stays.
-        reading.add_done_callback(lambda _: self._turn.release())
-        done, _ = await asyncio.wait({reading}, timeout=SILENT_SECONDS)
-        if done:
-            return reading.result()
+        waited_long = loop.call_later(SILENT_SECONDS, self._say_nothing_comes)
+        reading.add_done_callback(partial(self._over, waited_long))
+        return await asyncio.shield(reading)
+
+    def _say_nothing_comes(self) -> None:
         log.error("policies_unread", directory=str(self._directory), seconds=SILENT_SECONDS)
         self._told(silent=True)
-        reading.add_done_callback(lambda _: self._told(silent=False))
-        found = await asyncio.shield(reading)
-        log.info("policies_read_again")
-        return found
+
+    def _over(self, waited_long: asyncio.TimerHandle, _: "asyncio.Future[Found]") -> None:
+        self._turn.release()
+        waited_long.cancel()
+        if self.silent:
+            log.info("policies_read_again")
+            self._told(silent=False)
 
     def _told(self, *, silent: bool) -> None:
         self.silent = silent
