@@ -87,6 +87,7 @@ class AnswerStream:
                 exchange.ending()
             await exchange.write(chunk(piece) if self._chunked else piece)
         if self._chunked:
+            exchange.ending()
             await exchange.write(LAST_CHUNK)
 
     def _check_end(self) -> None:

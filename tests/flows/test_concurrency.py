@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from aiohttp import web
@@ -15,9 +15,10 @@ from gateway.domain.keys.limits import Concurrency, Limits, Quota, Window
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Upstream
 from gateway.domain.settings import StoreSettings
+from gateway.proxy import outbox
 from gateway.proxy.outbox import MOST, Outbox
 from gateway.services.admission import leases
-from tests.flows.agents import agent_that, says
+from tests.flows.agents import Serve, agent_that
 from tests.flows.refusals import check
 from tests.flows.world import Answer, World, listening, new_world
 
@@ -107,32 +108,57 @@ async def test_no_more_than_the_limit_are_under_way_over_all_gateways(
     await empty(busy, key.id)
 
 
+@pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [10, 2 * MOST])
 async def test_a_place_is_free_before_the_end_of_the_answer_is_written(
-    store: StoreSettings, client: Redis, monkeypatch: pytest.MonkeyPatch, size: int
+    store: StoreSettings,
+    client: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    *,
+    chunked: bool,
 ) -> None:
     """Who reads that end may ask for the next thing at once, at another worker."""
     body, write, found = b"x" * size, Outbox.flush, []
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, body)
-    async with new_world(store, client) as world, agent_that(says(answer)) as upstream:
+    framing, end = b"Content-Length: %d" % size, b"x"
+    said = [body]
+    if chunked:
+        framing, end = b"Transfer-Encoding: chunked", b"0\r\n\r\n"
+        said = [b"%x\r\n%b\r\n" % (size, body), end]
+        # As where others have much to write in the same turn.
+        monkeypatch.setattr(outbox, "MOST", 0)
+    said[0] = b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (framing, said[0])
+    async with new_world(store, client) as world, agent_that(says_in_turn(*said)) as upstream:
         world.serve(world.agent(upstream=upstream))
         key = await world.issue(limits="concurrency=1")
 
-        def watched(outbox: Outbox) -> None:
-            if any(bytes(data).endswith(b"x") for _, data in outbox._waiting):
+        def watched(box: Outbox) -> None:
+            if any(bytes(data).endswith(end) for _, data in box._waiting):
                 found.append(becomes_free(store, key.id))
-            write(outbox)
+            write(box)
 
         monkeypatch.setattr(Outbox, "flush", watched)
         assert (await world.call(key)).body == body
     assert found == [True]
 
 
+def says_in_turn(first: bytes, *more: bytes) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(first)
+            for piece in more:
+                await asyncio.sleep(0.05)
+                writer.write(piece)
+
+    return serve
+
+
 def becomes_free(store: StoreSettings, key_id: str) -> bool:
     """Whether the key's places are all given back by what Redis has been sent so far: the event
     loop waits meanwhile."""
     with BlockingRedis.from_url(store.url or "") as redis:
-        ends = time.monotonic() + 1.0
+        ends = time.monotonic() + 5.0
         while redis.zcard(f"gw:lease:{{{key_id}}}"):
             if time.monotonic() > ends:
                 return False
