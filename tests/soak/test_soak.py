@@ -125,30 +125,33 @@ async def test_a_loop_that_is_held_up_is_told_from_a_machine_that_is(
     (tmp_path / "policies" / "a.yaml").write_text("version: 1\n")
     settings = {"GATEWAY_REDIS_URL": store.url or "", "GATEWAY_PEPPER": b64encode(PEPPER).decode()}
 
+    def long() -> list[Stall]:
+        """Of the first worker. On a machine that is busy there are others, too."""
+        looks = loops.looks[made.pids[0]]
+        return [stall for stall in stalls(looks, loops.pauses) if stall.lag > 0.7]
+
     async def stalled(*pids: int) -> Stall:
         """All of these stand still for a while."""
-        before = len(loops.found)
+        before = len(long())
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(1.0)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         async with asyncio.timeout(10):
-            while len(loops.found) == before:
+            while len(long()) == before:
                 await asyncio.sleep(EVERY_SECONDS)
-        return max(loops.found[before:], key=lambda stall: stall.lag)
+        return long()[-1]
 
     async with (
         crew(workers=2, folder=tmp_path, settings=settings) as made,
         stalls_of(made.pids) as loops,
     ):
         alone = await stalled(made.pids[0])
-        assert alone.lag > 0.7
         assert alone.own > MOST_SECONDS
         assert any("an event loop was late by" in line for line in loops.violations())
-        together = await stalled(made.pids[0], loops.control)
-        assert together.lag > 0.7
+        await stalled(made.pids[0], loops.control)
         async with asyncio.timeout(10):
             while not any(late > 0.7 for _, late in loops.pauses):
                 await asyncio.sleep(EVERY_SECONDS)
-        assert max(loops.found, key=lambda stall: stall.machine).own < MOST_SECONDS
+        assert long()[-1].own < MOST_SECONDS
