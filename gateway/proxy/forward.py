@@ -62,7 +62,7 @@ class Forwarder:
         Denied while nothing has been sent to the caller; after that a failure aborts the
         connection, because a second status line inside a body would look like part of it.
         """
-        upstreams = self._balance.order(outgoing.agent.upstreams)
+        upstreams = self._balance.order(outgoing.callee.upstreams)
         upstream = upstreams[0]
         health = self._balance.health(upstream)
         waiting = health.waiting if len(upstreams) == 1 else self._balance.waiting(upstreams)
@@ -113,7 +113,7 @@ class Forwarder:
         """A connection to the first of `upstreams`, maybe one that was `kept`. Where none can be
         had, the next one is asked: nothing has been sent, or nothing that may not be sent twice,
         so nothing can happen twice."""
-        agent = outgoing.agent
+        callee = outgoing.callee
         unreachable = Denied(Code.UPSTREAM_UNREACHABLE)
         for upstream in upstreams:
             waiting = self._pool.take(upstream, repeatable=outgoing.repeatable) if kept else None
@@ -123,7 +123,7 @@ class Forwarder:
             # Or one that does not even refuse would be the least busy, and all would wait for it.
             health.busy += 1
             try:
-                return upstream, await self._pool.connect(upstream, agent.timeouts.connect)
+                return upstream, await self._pool.connect(upstream, callee.timeouts.connect)
             except Denied as denied:
                 if not is_starved(denied.__cause__):
                     health.failed(self._balance.clock())
@@ -143,7 +143,7 @@ class Forwarder:
             message.raw_headers,
             method=outgoing.head.method,
             drop_limits=outgoing.limited and outgoing.dress is None,
-            drop_cors=outgoing.agent.cors is not None,
+            drop_cors=outgoing.callee.cors is not None,
             drop_cookies=outgoing.dress is not None and bool(outgoing.dress.values.uses),
         )
         health.succeeded()
@@ -190,7 +190,7 @@ class Forwarder:
             self._open_streams.track_inprogress(),
             self.inflight.stream(outgoing.standing(owned), stream.cut),
         ):
-            await stream.run(outgoing.agent.timeouts.idle)
+            await stream.run(outgoing.callee.timeouts.idle)
 
     def _read_on(self, exchange: Exchange, call: Call, metering: Metering) -> bool:
         """Whether what the caller left behind is read to its end, for what it took; the

@@ -51,7 +51,7 @@ from gateway.services.admission.locate import (
     CONNECT_PREFIX,
     Located,
     check_oddities,
-    find_agent,
+    find_callee,
     locate,
 )
 from gateway.services.admission.own_places import HEALTH_PATHS
@@ -183,15 +183,15 @@ class Handler:
         """`located`: where it goes, if that is known already."""
         fields = head.fields
         if b"origin" in fields:
-            exchange.page_fields = page_fields(head, find_agent(head, policies)[0])
+            exchange.page_fields = page_fields(head, find_callee(head, policies)[0])
         upgrade = b"upgrade" in fields and asks_for_websocket(head)
         if located is None:
             located = locate(head, policies)
-        agent = located.agent
-        if agent is not None:
-            exchange.agent = agent.place
+        callee = located.callee
+        if callee is not None:
+            exchange.agent = callee.place
             if exchange.page_fields and is_preflight(head):
-                exchange.reply(answer_preflight(agent, located.path))
+                exchange.reply(answer_preflight(callee, located.path))
                 return
         if located.public:
             passage = _STRANGER
@@ -203,12 +203,12 @@ class Handler:
             if passage.lease is not None:
                 exchange.give_back = partial(self._gatekeeper.give_back, passage)
         try:
-            if agent is None:
+            if callee is None:
                 raise Denied(Code.NOT_FOUND)
             # A service has no use for one: what came through it could not be searched.
-            upgrade = upgrade and isinstance(agent, Agent)
-            blocks, own = self._lines(exchange, head, agent, passage, policies)
-            outgoing = Outgoing(agent, head, located, passage, blocks, own, upgrade)
+            upgrade = upgrade and isinstance(callee, Agent)
+            blocks, own = self._lines(exchange, head, callee, passage, policies)
+            outgoing = Outgoing(callee, head, located, passage, blocks, own, upgrade)
             if exchange.body_arrived:
                 await self._send(exchange, outgoing, policies)
             else:
@@ -219,20 +219,20 @@ class Handler:
             exchange.ending()
 
     def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> Awaitable[None]:
-        agent = outgoing.agent
-        if isinstance(agent, Agent):
+        callee = outgoing.callee
+        if isinstance(callee, Agent):
             return self._forwarder.forward(exchange, outgoing)
-        if isinstance(agent, ToolServer):
-            return self._tools.forward(exchange, outgoing, agent)
-        if isinstance(agent, Model):
-            return self._models.forward(exchange, outgoing, agent, policies)
-        return self._services.forward(exchange, outgoing, agent, agent.inject)
+        if isinstance(callee, ToolServer):
+            return self._tools.forward(exchange, outgoing, callee)
+        if isinstance(callee, Model):
+            return self._models.forward(exchange, outgoing, callee, policies)
+        return self._services.forward(exchange, outgoing, callee, callee.inject)
 
     def _lines(
         self,
         exchange: Exchange,
         head: RequestHead,
-        agent: Callee,
+        callee: Callee,
         passage: Passage,
         policies: Policies,
     ) -> tuple[tuple[bytes, ...], bytes]:
@@ -240,14 +240,14 @@ class Handler:
         named, trace = exchange.request_id.encode(), exchange.trace
         ids = self._ids.trace() if trace is None else (trace.trace_id, trace.span_id, trace.flags)
         blocks: tuple[bytes, ...] = (trace_block(head, *ids), b"X-Request-Id: %b\r\n" % named)
-        if isinstance(agent, Agent):
+        if isinstance(callee, Agent):
             # With services, who calls is between the caller and the gateway.
             hop = exchange.client.hop
             forwarding = forwarding_block(head, hop, policies.trusted_proxies)
             blocks = (forwarding, passage.identity, *blocks)
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
-        if agent.cors is not None:
-            own += answer_block(head, agent)
+        if callee.cors is not None:
+            own += answer_block(head, callee)
         return blocks, own
 
     def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:

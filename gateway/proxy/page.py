@@ -7,7 +7,7 @@ from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.cors import Fields, page_fields
 from gateway.protocol.http.request import Header, RequestHead, values_of
 from gateway.protocol.http.target import Target
-from gateway.services.admission.locate import find_agent
+from gateway.services.admission.locate import find_callee
 
 
 def page_of(method: str, target: bytes, headers: Sequence[Header], policies: Policies) -> Fields:
@@ -18,4 +18,4 @@ def page_of(method: str, target: bytes, headers: Sequence[Header], policies: Pol
         return ()
     host = (parse_host(hosts[0]) if hosts else None) or ""
     head = RequestHead(method, Target(path), fields={b"origin": origins[0]}, host=host)
-    return page_fields(head, find_agent(head, policies)[0])
+    return page_fields(head, find_callee(head, policies)[0])

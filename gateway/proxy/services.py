@@ -132,7 +132,7 @@ class Services:
                 request_id=exchange.request_id,
                 key_id=exchange.key_id,
                 consumer=exchange.consumer,
-                agent=outgoing.agent.place,
+                agent=outgoing.callee.place,
                 user=outgoing.head.user or "",
                 tool="" if errand is None else errand.tool,
                 credentials=uses,
@@ -145,7 +145,7 @@ class Services:
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:
     """The whole body, where it is there or has to be; None: it streams."""
-    head, most = outgoing.head, outgoing.agent.max_body
+    head, most = outgoing.head, outgoing.callee.max_body
     if exchange.held is not None:
         body = exchange.held
     elif exchange.body_arrived:

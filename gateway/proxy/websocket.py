@@ -69,7 +69,7 @@ async def open_tunnel(
     up, down = (
         _watcher(head, masked=masked, max_message=client.max_message) for masked in (True, False)
     )
-    tunnel = Tunnel(client, connection, up, down, outgoing.agent.timeouts.idle)
+    tunnel = Tunnel(client, connection, up, down, outgoing.callee.timeouts.idle)
     try:
         with inflight.stream(outgoing.standing(), tunnel.revoke):
             await tunnel.run(beside)

@@ -36,9 +36,9 @@ _EXPOSED = ", ".join(
 )
 
 
-def page_fields(head: RequestHead, agent: Callee | None) -> Fields:
+def page_fields(head: RequestHead, callee: Callee | None) -> Fields:
     """What lets the page that `head` comes from read the answer; empty where it may not."""
-    cors = agent.cors if agent is not None else None
+    cors = callee.cors if callee is not None else None
     granted = cors.granted(head.fields.get(b"origin", b"")) if cors is not None else b""
     if cors is None or not granted:
         return ()
@@ -53,26 +53,26 @@ def is_preflight(head: RequestHead) -> bool:
     return head.method == "OPTIONS" and head.fields.keys() >= PAGE
 
 
-def answer_block(head: RequestHead, agent: Callee) -> bytes:
-    """The header lines that an answer of `agent`, which has a `cors`, gets instead of its own."""
-    fields = page_fields(head, agent) or VARY
+def answer_block(head: RequestHead, callee: Callee) -> bytes:
+    """The header lines that an answer of `callee`, which has a `cors`, gets instead of its own."""
+    fields = page_fields(head, callee) or VARY
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
 
 
-def answer_preflight(agent: Callee, path: bytes) -> Reply:
-    """What a page that is let in may send to `path` of `agent`; `page_fields` come beside it."""
-    cors = agent.cors or _NOBODY
+def answer_preflight(callee: Callee, path: bytes) -> Reply:
+    """What a page that is let in may send to `path` of `callee`; `page_fields` come beside it."""
+    cors = callee.cors or _NOBODY
     fields = [
         ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *cors.headers))),
         ("Access-Control-Max-Age", str(int(cors.max_age))),
     ]
-    if methods := _methods(agent, path):
+    if methods := _methods(callee, path):
         fields.append(("Access-Control-Allow-Methods", ", ".join(sorted(methods))))
     return Reply(204, tuple(fields), b"")
 
 
-def _methods(agent: Callee, path: bytes) -> frozenset[str]:
-    """Those of the agent's routes for this path; where no route has it, there are none."""
-    routes = agent.routes if isinstance(agent, Agent) else None
+def _methods(callee: Callee, path: bytes) -> frozenset[str]:
+    """Those of the callee's routes for this path; where no route has it, there are none."""
+    routes = callee.routes if isinstance(callee, Agent) else None
     found = None if routes is None else methods_at(routes, route_path(path))
     return METHODS if found is None else found

@@ -72,7 +72,7 @@ class ToolErrand:
         if inflater is None and isinstance(payload, WholeBody):
             whole = payload.take()
         else:
-            idle = outgoing.agent.timeouts.idle
+            idle = outgoing.callee.timeouts.idle
             holding = self._task.holding
             whole = await read_all(connection, payload, inflater, idle, holding)
         text = await shown_json(whole, self._task, self._sessions)
@@ -93,7 +93,7 @@ async def _look_for_end(
     notification, with no length and the last chunk alone."""
     if head.content_length is not None:
         return
-    connection.deadline.set(outgoing.agent.timeouts.idle)
+    connection.deadline.set(outgoing.callee.timeouts.idle)
     piece = await payload.readany()
     connection.deadline.clear()
     error = payload.exception()

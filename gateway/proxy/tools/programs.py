@@ -56,7 +56,7 @@ class ToolPrograms:
     async def _begin(self, outgoing: Outgoing, task: ToolTask, body: "ProgramBody") -> AnswerHead:
         """As JSON where there is nothing but the response, else as events."""
         asked = task.asked.rpc
-        patience = outgoing.agent.timeouts.first_byte + _GRACE_SECONDS
+        patience = outgoing.callee.timeouts.first_byte + _GRACE_SECONDS
         # A key that is lost while nothing is said yet ends the call too.
         with self._forwarder.inflight.stream(outgoing.standing(), body.refuse):
             first = await body.next_message(patience)

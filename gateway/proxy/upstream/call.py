@@ -63,7 +63,7 @@ class Call:
             # What is left of the time it could wait in the pool is not the agent's.
             connection.deadline.clear()
             return self._upload_until(arrived)
-        connection.deadline.set(outgoing.agent.timeouts.first_byte)
+        connection.deadline.set(outgoing.callee.timeouts.first_byte)
         return arrived
 
     def end(self) -> None:
@@ -83,7 +83,7 @@ class Call:
 
     async def _send_body(self) -> None:
         exchange, connection = self._exchange, self.connection
-        timeouts = self._outgoing.agent.timeouts
+        timeouts = self._outgoing.callee.timeouts
         if b"expect" in self._outgoing.head.fields:
             exchange.expect_continue()
         while piece := await exchange.read_body():
@@ -105,7 +105,7 @@ class Call:
 
     def _framed(self, piece: bytes) -> bytes:
         self._sent += len(piece)
-        most = self._outgoing.agent.max_body
+        most = self._outgoing.callee.max_body
         if most is not None and self._sent > most:
             raise Denied(Code.BODY_TOO_LARGE, close=True)
         return chunk(piece) if self._outgoing.head.chunked else piece

@@ -13,8 +13,8 @@ def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
     """As it is sent to `upstream`, and to no other host."""
     if outgoing.dress is not None:
         return _dressed(upstream, outgoing, outgoing.dress)
-    head, agent = outgoing.head, outgoing.agent
-    preserved = head.authority if isinstance(agent, Agent) and agent.preserve_host else b""
+    head, callee = outgoing.head, outgoing.callee
+    preserved = head.authority if isinstance(callee, Agent) and callee.preserve_host else b""
     return write_head(
         head.method,
         b"%b%b%b" % (upstream.base_path.encode(), outgoing.located.path, head.target.query),

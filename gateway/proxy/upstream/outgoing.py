@@ -71,7 +71,7 @@ class Outgoing:
     is known.
     """
 
-    agent: Callee
+    callee: Callee
     head: RequestHead
     located: Located
     passage: Passage

@@ -105,8 +105,8 @@ class Belief:
             return _lacks(masked(str(door.missing)))
         if head.user is not None and not may_act_for(self.record.users, head.user):
             return Denied(Code.USER_DENIED)
-        if head.content_length and located.agent is not None:
-            most = located.agent.max_body
+        if head.content_length and located.callee is not None:
+            most = located.callee.max_body
             if most is not None and head.content_length > most:
                 return Denied(Code.BODY_TOO_LARGE)
         return None
@@ -121,7 +121,7 @@ class Belief:
 
     def _door(self, located: Located, admission: Admission) -> Door:
         # A plan's limits at single agents are for agents, whatever services are called.
-        callee = located.agent
+        callee = located.callee
         agent = callee.name if isinstance(callee, Agent) else ""
         record = self.record
         limits = binding_limits(record, self.plans, agent, of_model=isinstance(callee, Model))

@@ -202,30 +202,30 @@ class Explainer:
 
 
 def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
-    agent = located.agent
-    if agent is None:
+    callee = located.callee
+    if callee is None:
         raise Denied(Code.NOT_FOUND)
-    if isinstance(agent, ToolServer) and not agent.upstreams:
-        return shlex.join(agent.tools.command) or f"the program of {question.tool or 'a tool'}"
-    return f"{agent.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
+    if isinstance(callee, ToolServer) and not callee.upstreams:
+        return shlex.join(callee.tools.command) or f"the program of {question.tool or 'a tool'}"
+    return f"{callee.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
 
 
 def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
     """With what the body says, where a tool or a model is asked about."""
     located = locate(head, policies)
-    if located.agent is None and head.target.path.startswith(MODELS_PREFIX):
+    if located.callee is None and head.target.path.startswith(MODELS_PREFIX):
         return _located_model(head, question, policies)
     if question.model:
         raise UsageError("--model: this URL is not one where models are called: /models/….")
     if not question.tool:
         return located
-    if not isinstance(located.agent, ToolServer):
+    if not isinstance(located.callee, ToolServer):
         server = asked_for(located, head)
         absent = absence(server, policies) if server and server.kind == "tools" else None
         wanted = "this URL is not the one of a server of tools: /tools/NAME/mcp."
         raise UsageError(f"--tool: {absent or wanted}")
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
-    return locate_tools(located.agent, head.method, read(encode(message)))
+    return locate_tools(located.callee, head.method, read(encode(message)))
 
 
 def _located_model(head: RequestHead, question: Question, policies: Policies) -> Located:

@@ -1,4 +1,4 @@
-"""What a request asks for: the agent, the rest of the path, the route, the scope it needs."""
+"""What a request asks for: the callee, the rest of the path, the route, the scope it needs."""
 
 from dataclasses import field
 
@@ -42,7 +42,7 @@ class Located:
     None: not known. `tried`: one that the key would need if a line that is tried out were enforced.
     """
 
-    agent: Callee | None
+    callee: Callee | None
     path: bytes
     action: str = ""
     public: bool = False
@@ -55,7 +55,7 @@ class Located:
     place: Place = field(init=False)
 
     def __post_init__(self) -> None:
-        name = self.agent.place if self.agent else ""
+        name = self.callee.place if self.callee else ""
         place: Place = (name, self.action, self.required, self.also)
         if self.tried is not None:
             place = (*place, self.tried)
@@ -72,9 +72,9 @@ class Located:
     def scope(self) -> Scope | None:
         if self.required is not None:
             return self.required
-        if self.agent is None or not self.action:
+        if self.callee is None or not self.action:
             return None
-        return Scope(self.agent.kind, self.agent.name, self.action)
+        return Scope(self.callee.kind, self.callee.name, self.action)
 
 
 def locate(head: RequestHead, policies: Policies) -> Located:
@@ -148,27 +148,27 @@ def locate_pull(head: RequestHead, asked: Pulling) -> Located:
 
 def _look_for(head: RequestHead, policies: Policies) -> Located:
     target = head.target
-    agent, path = find_agent(head, policies)
+    callee, path = find_callee(head, policies)
     check_oddities(head, policies)
-    if agent is None:
+    if callee is None:
         denied = _odd(target) if target.oddities else Denied(Code.NOT_FOUND)
         return Located(None, path, denied=denied)
-    if isinstance(agent, ToolServer):
-        return locate_tools(agent, head.method, None)
-    if target.oddities and target.oddities - agent.allowed_oddities:
-        return Located(agent, path, denied=_odd(target))
-    if isinstance(agent, Service) or agent.routes is None:
-        return Located(agent, path, DEFAULT_ACTION)
-    located = _routed(agent, path, route_path(path), head.method, agent.routes)
+    if isinstance(callee, ToolServer):
+        return locate_tools(callee, head.method, None)
+    if target.oddities and target.oddities - callee.allowed_oddities:
+        return Located(callee, path, denied=_odd(target))
+    if isinstance(callee, Service) or callee.routes is None:
+        return Located(callee, path, DEFAULT_ACTION)
+    located = _routed(callee, path, route_path(path), head.method, callee.routes)
     if target.oddities and located.denied is None:
-        lax = _routed(agent, path, lax_path(path), head.method, agent.routes)
+        lax = _routed(callee, path, lax_path(path), head.method, callee.routes)
         if lax.denied is None and (lax.place, lax.public) != (located.place, located.public):
             # Nobody here knows which of the two the agent would go by.
-            return Located(agent, path, denied=_odd(target))
+            return Located(callee, path, denied=_odd(target))
     return located
 
 
-def find_agent(
+def find_callee(
     head: RequestHead, policies: Policies
 ) -> tuple[Agent | Service | ToolServer | None, bytes]:
     """Whose request this is, and what is left of its path."""

@@ -13,7 +13,7 @@ from gateway.services.admission.locate import (
     CONNECT_PREFIX,
     READING,
     Located,
-    find_agent,
+    find_callee,
     locate_pull,
 )
 from gateway.services.admission.steps import Found
@@ -70,7 +70,7 @@ def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> Own
         return OwnPlace(Found.PULL, located=_pull_of(head))
     if path.startswith(MODELS_PREFIX):
         return _catalogue(head, read_path(path), policies)
-    if find_agent(head, policies)[0] is None:
+    if find_callee(head, policies)[0] is None:
         return _of_operators(head, powers_at)
     return None
 

@@ -117,20 +117,20 @@ def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
 
 def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
     """What is at the place that is asked for, or which one was meant."""
-    agent, scope = located.agent, asked_for(located, head)
+    callee, scope = located.callee, asked_for(located, head)
     absent = absence(scope, policies) if scope else None
-    if agent is None:
+    if callee is None:
         if absent is not None and scope is not None:
             yield _absent(About(scope.kind.removesuffix("s")), absent)
         elif located.required is None and not located.any_key:
             yield Step(About.AGENT, Found.NO_AGENT)
         return
-    place = policies.origins.get(f"{agent.kind}/{agent.name}", "?")
-    kind = About(agent.kind.removesuffix("s"))
-    yield Step(kind, Found.WRITTEN, {"name": agent.name, "place": place})
-    if isinstance(agent, Agent):
-        yield _route(located, agent)
-    elif names := " ".join(dict.fromkeys(map(str, agent.inject.references))):
+    place = policies.origins.get(f"{callee.kind}/{callee.name}", "?")
+    kind = About(callee.kind.removesuffix("s"))
+    yield Step(kind, Found.WRITTEN, {"name": callee.name, "place": place})
+    if isinstance(callee, Agent):
+        yield _route(located, callee)
+    elif names := " ".join(dict.fromkeys(map(str, callee.inject.references))):
         yield Step(About.CREDENTIALS, Found.INJECTED, {"names": names})
     else:
         yield Step(About.CREDENTIALS, Found.NONE_INJECTED)
@@ -141,7 +141,7 @@ def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iter
 def asked_for(located: Located, head: RequestHead) -> Scope | None:
     """What a request asks for, whether there is such a thing or not; None: nothing with a name."""
     path = head.target.path
-    if located.agent or located.scope or path.startswith(MODELS_PREFIX):
+    if located.callee or located.scope or path.startswith(MODELS_PREFIX):
         return located.scope
     return parse(b"/".join(path.split(b"/")[1:3]).decode("ascii"))
 

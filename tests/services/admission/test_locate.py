@@ -97,7 +97,7 @@ def test_a_host_is_one_agents_whatever_the_path_and_nothing_is_cut(path: str) ->
     known = hosted()
     for name in ("a", "b", "a"):
         found = ask(known, path, host=f"{name}.test")
-        assert found.agent is known.agents[name]
+        assert found.callee is known.agents[name]
         assert found.path == path.encode()
 
 
@@ -105,12 +105,12 @@ def test_what_was_found_for_one_host_is_not_there_for_another() -> None:
     known = hosted()
     for host, name in (("a.test", "a"), ("c.test", "c"), ("a.test", "a")):
         found = ask(known, "/agents/c/x", host=host)
-        assert found.agent is known.agents[name]
-    assert ask(known, "/x", host="c.test").agent is None
+        assert found.callee is known.agents[name]
+    assert ask(known, "/x", host="c.test").callee is None
 
 
 def test_a_link_of_the_gateways_is_no_agents_on_any_host() -> None:
-    assert ask(hosted(), "/connect/token", host="a.test").agent is None
+    assert ask(hosted(), "/connect/token", host="a.test").callee is None
 
 
 def test_a_refusal_is_of_one_request() -> None:
@@ -173,7 +173,7 @@ def test_a_model_is_called_in_its_dialect_alone(path: str, name: str, fine: bool
 def test_what_calls_no_model_is_wrong_by_its_path_or_by_its_method(path: str, code: Code) -> None:
     found = locate_no_model(read_path(path.encode()))
     assert found.denied is not None and found.denied.code is code
-    assert found.agent is None and found.scopes == ()
+    assert found.callee is None and found.scopes == ()
 
 
 def test_a_line_that_is_tried_out_opens_no_door_to_strangers() -> None:
