@@ -32,9 +32,11 @@ class Lately:
         """From now on, these are."""
         if pairs == self._newest:
             return
-        self._before.pop(pairs, None)
         if self._newest:
             self._before[self._newest] = asyncio.get_running_loop().time() + self._seconds
+        # Not what is looked for anyway: a stream and a call may put in more or less of one set.
+        known = set(pairs)
+        self._before = {one: until for one, until in self._before.items() if not known >= set(one)}
         if len(self._before) > MOST_BEFORE:
             del self._before[next(iter(self._before))]
         self._newest = pairs

@@ -33,3 +33,13 @@ async def test_of_many_those_that_were_put_in_last_are_looked_for() -> None:
     for number in range(2):
         lately.put_in(((b"n", b"a secret and %d" % number),))
     assert A[0] not in lately.secrets.pairs
+
+
+async def test_a_part_of_a_set_that_a_stream_saw_first_takes_the_place_of_none_before() -> None:
+    lately = Lately(60.0)
+    lately.put_in(A)
+    for number in range(MOST_BEFORE):
+        seen = (b"n", b"a secret %d" % number)
+        lately.put_in((seen,))
+        lately.put_in((seen, (b"t", b"fetched with it %d" % number)))
+    assert A[0] in lately.secrets.pairs
