@@ -63,7 +63,7 @@ class Tunnel:
             await asyncio.wait((*lost, self._over), return_when=asyncio.FIRST_COMPLETED)
             self._end()
             answered = lost[1].done() and not self.cut
-            if answered:
+            if answered and client.writing_paused:
                 with suppress(ConnectionError):
                     await client.until_taken()
         except BaseException:
