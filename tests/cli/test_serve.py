@@ -81,34 +81,26 @@ async def test_after_sigterm_what_runs_is_finished_and_nothing_new_begins(
         assert gateway.events[-1]["connections_cut"] == 0
 
 
-async def test_a_start_that_waits_for_a_disk_says_so(
+async def test_a_start_that_waits_for_a_disk_says_so_and_is_ended_by_ctrl_c(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     (file,) = (tmp_path / "policies").glob("*.yaml")
     free = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
-    with hanging(file):
-        process = await start("serve", folder=tmp_path, settings={**settings, **free})
-        gateway = Served(process)
-        told = await gateway.event("policies_unread")
-        assert told["directory"].endswith("policies")
-    await gateway.event("listening")
-    gateway.stop()
-    assert await gateway.ends() == 0
-
-
-async def test_a_start_that_waits_for_a_disk_is_ended_by_ctrl_c(
-    settings: dict[str, str], tmp_path: Path
-) -> None:
-    (file,) = (tmp_path / "policies").glob("*.yaml")
-    with hanging(file):
-        process = await start("serve", folder=tmp_path, settings=settings)
-        gateway = Served(process)
-        try:
-            await gateway.event("policies_unread")
-            gateway.stop(signal.SIGINT)
+    started = [await start("serve", folder=tmp_path, settings={**settings, **free}) for _ in "12"]
+    ended, patient = map(Served, started)
+    try:
+        with hanging(file):
+            for gateway in (ended, patient):
+                told = await gateway.event("policies_unread")
+                assert told["directory"].endswith("policies")
+            ended.stop(signal.SIGINT)
             async with asyncio.timeout(PATIENCE / 2):
-                assert await gateway.ends() != 0
-        finally:
+                assert await ended.ends() != 0
+        await patient.event("listening")
+        patient.stop()
+        assert await patient.ends() == 0
+    finally:
+        for process in started:
             if process.returncode is None:
                 process.kill()
 
