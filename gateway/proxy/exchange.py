@@ -224,8 +224,8 @@ class Exchange:
     def ending(self) -> None:
         """What is written next is the end of the answer. Its caller may ask for the next thing at
         once, at another worker, and is to find its place free there."""
-        give_back, self.give_back = self.give_back, None
-        if give_back is not None:
+        if self.give_back is not None:
+            give_back, self.give_back = self.give_back, None
             give_back()
 
     def left(self) -> None:
