@@ -99,9 +99,11 @@ class Lines(Protocol):
         """The reply to a command that was refused with `error`, if that proves that nothing ran;
         otherwise `error`. `command` has to bring along what the server may have forgotten."""
 
-    def post(self, command: bytes, key_id: str, *, at_once: bool = False) -> None:
-        """Send a command whose reply is of no interest to anybody. `at_once`: before anything else
-        of this turn is written, to anybody."""
+    def post(self, command: bytes, key_id: str) -> None:
+        """Send a command whose reply is of no interest to anybody."""
+
+    def flush(self, key_id: str) -> None:
+        """Write what waits for the end of this turn, to the server that has this key."""
 
     async def ping(self) -> None:
         """StoreError unless Redis answers in time."""
@@ -191,7 +193,8 @@ class Admission:
         Before the end of the answer is written: its caller may ask for the next one elsewhere.
         """
         for name in lease.names:
-            self._lines.post(pack("ZREM", name, lease.id), _id_in(name), at_once=True)
+            self._lines.post(pack("ZREM", name, lease.id), _id_in(name))
+        self._lines.flush(_id_in(lease.names[0]))
 
     def renew(self, lease: Lease) -> None:
         """Let a lease that has not run out last for another LEASE_SECONDS."""

@@ -88,14 +88,11 @@ class Multiplexer:
             raise error
         return await self.call(command)
 
-    def post(self, command: bytes, key_id: str, *, at_once: bool = False) -> None:
-        """Send a command whose reply is of no interest to anybody. `at_once`: before anything else
-        of this turn is written, to anybody."""
+    def post(self, command: bytes, key_id: str) -> None:
+        """Send a command whose reply is of no interest to anybody."""
         self.call(command).add_done_callback(unheard)
-        if at_once:
-            self.flush()
 
-    def flush(self) -> None:
+    def flush(self, key_id: str) -> None:
         """Write what waits for the end of this turn."""
         if self._line is not None:
             self._line.flush()

@@ -59,12 +59,13 @@ class ClusterLines:
         except TimeoutError:
             raise StoreError("Redis did not answer in time.") from None
 
-    def post(self, command: bytes, key_id: str, *, at_once: bool = False) -> None:
-        sent = self.call(command, key_id)
+    def post(self, command: bytes, key_id: str) -> None:
+        self._tasks.begin(self._deliver(self.call(command, key_id), command, key_id))
+
+    def flush(self, key_id: str) -> None:
         owner = self._owners[slot_of(key_id)]
-        if at_once and owner is not None:
-            owner.flush()
-        self._tasks.begin(self._deliver(sent, command, key_id))
+        if owner is not None:
+            owner.flush(key_id)
 
     async def ping(self) -> None:
         """One node is enough: the keys of the others are refused, and there is no better place
