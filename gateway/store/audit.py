@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from redis.asyncio import Redis
 
 from gateway.domain.audit.settings import Retention
-from gateway.store.commands import command, redis_now
+from gateway.store.commands import BATCH, command, redis_now
 from gateway.store.connections.failures import translated
 
-BATCH = 500
 FIELD = "record"
 
 

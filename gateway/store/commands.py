@@ -1,11 +1,12 @@
 """Commands whose answers are bytes, the scripts beside this file, and one answer of many: a value,
 nothing, or an error."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha1
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
@@ -13,11 +14,34 @@ from redis.client import NEVER_DECODE
 from gateway.log import log
 from gateway.store.connections.failures import StrangeError, UnknownScriptError, translated
 
+# How many records one round trip asks for.
+BATCH = 500
+
+T = TypeVar("T")
+
+
+def in_batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items in order, at most BATCH at a time."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
+
 
 async def command(client: Redis, *words: str | bytes | int, **options: bool) -> Any:
     """Bytes: what was set by hand may be anything, and must not break the connection."""
     with translated():
         return await client.execute_command(*words, **{NEVER_DECODE: True, **options})
+
+
+async def ask_all(client: Redis, commands: Iterable[Sequence[str | bytes]]) -> list[Any]:
+    """The answers to all of these commands in one round trip, as bytes; an error stands in the
+    place of the answer that it is. A command's second word is the name that it asks about."""
+    pipeline = client.pipeline(transaction=False)
+    for words in commands:
+        pipeline.execute_command(*words, **{NEVER_DECODE: True})
+    with translated():
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    return answers
 
 
 async def redis_now(client: Redis) -> int:

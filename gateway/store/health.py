@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from gateway.store.commands import ask_all
 from gateway.store.connections.cluster import masters
 from gateway.store.connections.connect import judge
 from gateway.store.connections.failures import translated
@@ -122,14 +123,10 @@ async def hashless(client: Redis, prefix: str) -> list[str]:
     """Names where a key's record would be and that hold no hash: nobody's key."""
     found: set[str] = set()
     async for names in scan(client, f"{prefix}key:*"):
-        pipeline = client.pipeline(transaction=False)
-        for name in names:
-            pipeline.execute_command("HSTRLEN", name, "hash")
-            # Asked last: a record that was deleted meanwhile is not one without a hash.
-            pipeline.execute_command("EXISTS", name)
-        with translated():
-            answers = await pipeline.execute(raise_on_error=False)
-        for name, length, exists in zip(names, answers[::2], answers[1::2], strict=True):
+        lengths = await ask_all(client, [("HSTRLEN", name, "hash") for name in names])
+        # Asked last: a record that was deleted meanwhile is not one without a hash.
+        there = await ask_all(client, [("EXISTS", name) for name in names])
+        for name, length, exists in zip(names, lengths, there, strict=True):
             if exists and (isinstance(length, ResponseError) or not length):
                 found.add(name.decode(errors="replace"))
     return sorted(found)

@@ -5,26 +5,27 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Self
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import KeyRecord, field_names
 from gateway.domain.units import DAY
-from gateway.store.commands import command, number_or_none, redis_now, value_or_none, value_or_told
+from gateway.store.commands import (
+    ask_all,
+    command,
+    in_batches,
+    number_or_none,
+    redis_now,
+    value_or_none,
+    value_or_told,
+)
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
-from gateway.store.key_answers import (
-    read_record,
-    record_or_none,
-    revision_of,
-)
+from gateway.store.key_answers import read_record, record_or_none, revision_of
 
-BATCH = 500
 # The admission script has the same number.
 LAST_USE_SECONDS = 400 * DAY
 
@@ -69,8 +70,8 @@ class KeyReader:
 
     async def used_since(self, ids: Iterable[str], second: int) -> set[str]:
         """Those of which a secret was admitted after this Unix second, or nobody can say."""
-        remaining, used = iter(ids), set[str]()
-        while batch := list(islice(remaining, BATCH)):
+        used = set[str]()
+        for batch in in_batches(ids):
             answers = await self._ask_of(batch, "HMGET", "current", "previous", kind="used")
             for key_id, answer in zip(batch, answers, strict=True):
                 values = value_or_told(self._named("used", key_id), answer)
@@ -95,11 +96,9 @@ class KeyReader:
 
     async def read(self, ids: Iterable[str]) -> AsyncIterator[KeyRecord]:
         """The records of these ids, in order; those gone meanwhile are left out."""
-        remaining = iter(ids)
-        while batch := list(islice(remaining, BATCH)):
-            for key_id, values in zip(
-                batch, await self._ask_of(batch, "HMGET", *field_names()), strict=True
-            ):
+        for batch in in_batches(ids):
+            answers = await self._ask_of(batch, "HMGET", *field_names())
+            for key_id, values in zip(batch, answers, strict=True):
                 record = record_or_none(key_id, values)
                 if record is not None:
                     yield record
@@ -107,8 +106,7 @@ class KeyReader:
     async def consumers(self, ids: Iterable[str]) -> AsyncIterator[tuple[str, str]]:
         """Each id with its consumer, '' where there is none or no record: in less than half of the
         time that reading the records takes."""
-        remaining = iter(ids)
-        while batch := list(islice(remaining, BATCH)):
+        for batch in in_batches(ids):
             answers = await self._ask_of(batch, "HGET", "consumer")
             for key_id, value in zip(batch, map(value_or_none, answers), strict=True):
                 yield key_id, (value or b"").decode(errors="replace")
@@ -118,9 +116,8 @@ class KeyReader:
         be asked are left out; StoreError where none can."""
         found: dict[str, KeyRecord | None] = {}
         last = None
-        for key_id, values in zip(
-            ids, await self._ask_of(ids, "HMGET", *field_names()), strict=True
-        ):
+        answers = await self._ask_of(ids, "HMGET", *field_names())
+        for key_id, values in zip(ids, answers, strict=True):
             try:
                 found[key_id] = record_or_none(key_id, values)
             except StoreError as problem:
@@ -132,12 +129,7 @@ class KeyReader:
     async def _ask_of(
         self, ids: Sequence[str], word: str, *more: str, kind: str = "key"
     ) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for key_id in ids:
-            name = self._named(kind, key_id)
-            pipeline.execute_command(word, name, *more, **{NEVER_DECODE: True})
-        with translated():
-            return await pipeline.execute(raise_on_error=False)
+        return await ask_all(self._client, [(word, self._named(kind, i), *more) for i in ids])
 
     @asynccontextmanager
     async def on_one_connection(self) -> AsyncIterator[Self]:

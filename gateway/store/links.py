@@ -4,11 +4,9 @@ its digest is here."""
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from gateway.domain.links import LINK_SECONDS, Link, Wanted
-from gateway.store.commands import as_answer, command, run, value_or_told
-from gateway.store.connections.failures import translated
+from gateway.store.commands import as_answer, ask_all, command, run, value_or_told
 from gateway.store.connections.scan import scan
 
 
@@ -49,13 +47,9 @@ class LinkStore:
     async def _all(self) -> dict[bytes, tuple[Link, int]]:
         found = {}
         async for names in scan(self._client, f"{self._prefix}link:*"):
-            pipeline = self._client.pipeline(transaction=False)
-            for name in names:
-                pipeline.execute_command("HMGET", name, *_FIELDS, **{NEVER_DECODE: True})
-                pipeline.execute_command("TTL", name)
-            with translated():
-                answers = await pipeline.execute(raise_on_error=False)
-            for name, answer, ttl in zip(names, answers[::2], answers[1::2], strict=True):
+            links = await ask_all(self._client, [("HMGET", name, *_FIELDS) for name in names])
+            ttls = await ask_all(self._client, [("TTL", name) for name in names])
+            for name, answer, ttl in zip(names, links, ttls, strict=True):
                 # What somebody put there by hand must not hide the others, nor keep them open.
                 values = value_or_told(name.decode(errors="replace"), answer)
                 link, seconds = values and _link(values), as_answer(ttl)

@@ -9,13 +9,11 @@ from enum import Enum, auto
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
-from gateway.store.commands import number_or_none, source, value_or_told
-from gateway.store.connections.failures import translated
+from gateway.store.commands import as_answer, ask_all, number_or_none, source, value_or_told
 from gateway.store.connections.line import ReplyError, pack
 from gateway.tasks import in_turns
 
@@ -108,12 +106,11 @@ class UsageStore:
         """By name, for each bucket in turn; empty: nothing was counted, or it is kept no more.
         One that holds something else is passed over, unless all is to be `whole`."""
         names = [_name(self._prefix, bucket) for bucket in buckets]
-        pipeline = self._client.pipeline(transaction=False)
-        for name in names:
-            pipeline.execute_command("HGETALL", name, **{NEVER_DECODE: True})
-        with translated():
-            answers = await pipeline.execute(raise_on_error=whole)
-        found = [value_or_told(*one) or {} for one in zip(names, answers, strict=True)]
+        answers = await ask_all(self._client, [("HGETALL", name) for name in names])
+        if whole:
+            found = list(map(as_answer, answers))
+        else:
+            found = [value_or_told(*one) or {} for one in zip(names, answers, strict=True)]
         return [_named(answer) async for answer in in_turns(found, IN_ONE_TURN)]
 
 

@@ -5,17 +5,15 @@ revision of its last write, a deletion included, so that a poll reads only what 
 `gone`: the last version of what was deleted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
-from itertools import islice
 
 from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, parse_id
-from gateway.store.commands import command, redis_now, run
+from gateway.store.commands import command, in_batches, redis_now, run
 
-BATCH = 500
 # The largest revision that a score holds exactly. What is larger somebody else has put there.
 _MOST = 2**53
 
@@ -56,8 +54,7 @@ class VaultStore:
     async def read(self, ids: Iterable[CredentialId]) -> dict[CredentialId, bytes]:
         """The records of these ids; those that are not there are left out."""
         found: dict[CredentialId, bytes] = {}
-        remaining = iter(ids)
-        while batch := list(islice(remaining, BATCH)):
+        for batch in in_batches(ids):
             values = await command(self._client, "MGET", *map(self.name, batch))
             found |= {i: v for i, v in zip(batch, values, strict=True) if v is not None}
         return found
@@ -75,11 +72,10 @@ class VaultStore:
         arguments = (_digest(record), str(credential), f"{version:d}")
         return bool(await run(self._client, "credential_delete", self._keys(credential), arguments))
 
-    async def last_versions(self, ids: Sequence[CredentialId]) -> list[int | None]:
+    async def last_versions(self, ids: Iterable[CredentialId]) -> list[int | None]:
         """Of each id the version that it had when it was deleted; None: it was not."""
         found: list[bytes | None] = []
-        for start in range(0, len(ids), BATCH):
-            batch = map(str, ids[start : start + BATCH])
+        for batch in in_batches(map(str, ids)):
             found += await command(self._client, "HMGET", f"{self._base}gone", *batch)
         return [None if value is None else _number(value) for value in found]
 

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
-from redis.exceptions import ResponseError
 
 from gateway.domain.workers import WorkerRecord
-from gateway.store.commands import number_or_none
+from gateway.store.commands import ask_all, number_or_none, value_or_none
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
 
@@ -44,21 +42,11 @@ class WorkerStore:
         """Those that were heard of in the last seconds, by host and pid."""
         found: dict[bytes, WorkerRecord] = {}
         async for names in scan(self._client, f"{self._prefix}worker:*"):
-            for name in names:
-                record = await self._read(name)
-                if record is not None:
-                    found[name] = record
+            answers = await ask_all(self._client, [("HMGET", name, *FIELDS) for name in names])
+            for name, values in zip(names, map(value_or_none, answers), strict=True):
+                if values and any(values):
+                    found[name] = _record(values)
         return sorted(found.values(), key=lambda worker: (worker.host, worker.pid))
-
-    async def _read(self, name: bytes) -> WorkerRecord | None:
-        with translated():
-            try:
-                values = await self._client.execute_command(
-                    "HMGET", name, *FIELDS, **{NEVER_DECODE: True}
-                )
-            except ResponseError:
-                return None
-        return _record(values) if any(values) else None
 
     def _name(self, worker: WorkerRecord) -> str:
         return f"{self._prefix}worker:{worker.host}:{worker.pid}"

@@ -8,7 +8,8 @@ from redis.crc import key_slot
 
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import StoreError
-from gateway.store.vault import BATCH, VaultStore, Written
+from gateway.store.commands import BATCH
+from gateway.store.vault import VaultStore, Written
 
 A, B, MINE = CredentialId("aa"), CredentialId("bb"), CredentialId("aa", "u.1@x")
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gateway.domain.audit.wanted import Record, Wanted, matching
 from gateway.domain.errors import OperationError, StoreError
-from gateway.store.audit import BATCH, AuditStore
+from gateway.store.audit import AuditStore
+from gateway.store.commands import BATCH
 
 # Of one search, newest first: what is behind them is found by the next one.
 MOST_LOOKED_AT = 10_000

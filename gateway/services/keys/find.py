@@ -9,7 +9,8 @@ from gateway.domain.keys import scopes
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import KeyView, State, view
-from gateway.store.key_reader import BATCH, KeyReader
+from gateway.store.commands import BATCH
+from gateway.store.key_reader import KeyReader
 
 NO_KEY = "There is no key {id}: see 'gateway keys list'."
 

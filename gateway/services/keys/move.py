@@ -13,7 +13,7 @@ from gateway.protocol.key_file import Line
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import KeyFilter, scan_records
 from gateway.services.keys.lifecycle import KeyChange
-from gateway.store.key_reader import BATCH
+from gateway.store.commands import BATCH
 
 _OUTCOMES = MappingProxyType(
     {
