@@ -22,7 +22,7 @@ class LinkStore:
         wanted = " ".join(f"{one.name}:{one.type}" for one in link.wanted)
         pairs = ("user", link.user, "wanted", wanted, "created_by", created_by)
         words = [str(LINK_SECONDS), *pairs]
-        return int(await run(self._client, "link_add", [self._name(digest)], words))
+        return int(await run(self._client, "set_for", [self._name(digest)], words))
 
     async def get(self, digest: str) -> Link | None:
         found = await command(self._client, "HMGET", self._name(digest), *_FIELDS)

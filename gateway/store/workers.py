@@ -1,22 +1,16 @@
 """Heartbeats in Redis: `gw:worker:<host>:<pid>`, gone by itself when nobody renews it."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import asdict, fields
 
 from redis.asyncio import Redis
 
 from gateway.domain.workers import WorkerRecord
-from gateway.store.commands import ask_all, number_or_none, value_or_none
+from gateway.store.commands import ask_all, number_or_none, run, value_or_none
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
 
 TTL_SECONDS = 15
-# Both or none: a heartbeat without an end would tell of a dead worker for ever.
-BEAT = """
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-return 1
-"""
 FIELDS = tuple(field.name for field in fields(WorkerRecord))
 
 
@@ -29,10 +23,8 @@ class WorkerStore:
 
     async def write(self, worker: WorkerRecord) -> None:
         """Seen for TTL_SECONDS from now on."""
-        name = self._name(worker)
-        pairs = [word for pair in zip(FIELDS, astuple(worker), strict=True) for word in pair]
-        with translated():
-            await self._client.execute_command("EVAL", BEAT, 1, name, TTL_SECONDS, *pairs)
+        pairs = [str(word) for pair in asdict(worker).items() for word in pair]
+        await run(self._client, "set_for", [self._name(worker)], [str(TTL_SECONDS), *pairs])
 
     async def remove(self, worker: WorkerRecord) -> None:
         with translated():
