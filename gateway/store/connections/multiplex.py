@@ -18,6 +18,7 @@ from typing import Any
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
+from gateway.domain.backoff import pause_after
 from gateway.domain.errors import StoreError
 from gateway.log import log
 from gateway.store.connections.failures import reason_of
@@ -131,23 +132,21 @@ class Multiplexer:
             self._patience = None
 
     async def _keep_connected(self) -> None:
-        delay = 0.0
+        failures = 0
         while not self._closed:
             try:
                 line = await self._open()
             except (RedisError, OSError, StoreError, TimeoutError) as problem:
-                if delay == 0.0:
+                if not failures:
                     log.warning("store_unreachable", reason=reason_of(problem))
-                delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY)
+                failures += 1
                 self._on_lost()
-                await asyncio.sleep(delay)
-                continue
-            began = self._loop.time()
-            await self._use(line)
-            # One that takes connections and ends them is not asked as fast as it can be.
-            brief = self._loop.time() - began < PATIENCE
-            delay = min(LONGEST_RETRY, delay * 2 or FIRST_RETRY) if brief else 0.0
-            await asyncio.sleep(delay)
+            else:
+                began = self._loop.time()
+                await self._use(line)
+                # A server that accepts connections and closes them counts as one that fails.
+                failures = failures + 1 if self._loop.time() - began < PATIENCE else 0
+            await asyncio.sleep(pause_after(failures, FIRST_RETRY, LONGEST_RETRY))
 
     async def _open(self) -> Line:
         async with asyncio.timeout(self._timeout):
