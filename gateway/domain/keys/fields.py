@@ -4,8 +4,9 @@ Reading a record is lenient (what does not parse grants nothing); writing one is
 the operator is there to be told.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import limits as limits_grammar
@@ -34,22 +35,8 @@ class KeyFields:
     def values(self) -> dict[str, str]:
         """The record's fields that are given, as Redis holds them; UsageError says what is wrong
         with the first that cannot be."""
-        values: dict[str, str] = {}
-        if self.consumer is not None:
-            values["consumer"] = _consumer(self.consumer)
-        if self.scopes is not None:
-            values["scopes"] = _scopes(self.scopes)
-        if self.plan is not None:
-            values["plan"] = _plan(self.plan)
-        if self.limits is not None:
-            values["limits"] = _limits(self.limits)
-        if self.users is not None:
-            values["users"] = _users(self.users)
-        if self.label is not None:
-            values["label"] = _label(self.label)
-        if self.expires_at is not None:
-            values["expires_at"] = f"{self.expires_at:d}" if self.expires_at else ""
-        return values
+        given = ((name, getattr(self, name)) for name in _WRITTEN)
+        return {name: _WRITTEN[name](value) for name, value in given if value is not None}
 
 
 def check_limits(plan: str, limits: str, plans: Mapping[str, Plan]) -> None:
@@ -120,7 +107,24 @@ def _label(text: str) -> str:
     return _without_key(text, "the label")
 
 
+def _expires_at(second: int) -> str:
+    return f"{second:d}" if second else ""
+
+
 def _without_key(text: str, where: str) -> str:
     if contains_key(text):
         raise UsageError(f"There is a whole key in {where}: keys are kept nowhere in plaintext.")
     return text
+
+
+# Of each field what checks it, and spells it as Redis holds it. The first mistake in this order is
+# the one that is told.
+_WRITTEN: Mapping[str, Callable[[Any], str]] = {
+    "consumer": _consumer,
+    "scopes": _scopes,
+    "plan": _plan,
+    "limits": _limits,
+    "users": _users,
+    "label": _label,
+    "expires_at": _expires_at,
+}
