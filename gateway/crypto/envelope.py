@@ -23,6 +23,8 @@ FORMAT = 1
 _NONCE = 12
 _DATA_KEY = 32
 _MARK = "agent-credential-gateway"
+# What the record holds of a credential beside its id, type and versions, by the same names.
+_SETTINGS = ("created_at", "created_by", "rotated_at", "expires_at", "max_stale")
 
 WRONG_KEY = (
     "None of the given master keys opens the vault: its credentials were encrypted with {needed}, "
@@ -63,6 +65,11 @@ class MasterKeys:
         object.__setattr__(self, "_by_id", {master_key_id(key): AESGCM(key) for key in self.keys})
 
     @property
+    def current(self) -> tuple[str, AESGCM]:
+        """The id of the current key, and what it encrypts with. There has to be one."""
+        return next(iter(self._by_id.items()))
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Their public ids, the current one first."""
         return tuple(self._by_id)
@@ -94,11 +101,7 @@ class Envelope:
         record: dict[str, Any] = {
             "format": FORMAT,
             "type": credential.type,
-            "created_at": credential.created_at,
-            "created_by": credential.created_by,
-            "rotated_at": credential.rotated_at,
-            "expires_at": credential.expires_at,
-            "max_stale": credential.max_stale,
+            **{name: getattr(credential, name) for name in _SETTINGS},
             "versions": versions,
         }
         record["seal"] = self._encrypt(AESGCM(data_key), b"", _whole(credential.id, record))
@@ -106,25 +109,30 @@ class Envelope:
 
     def open(self, credential: CredentialId, blob: bytes) -> Credential:
         """What `blob`, found under this id, holds; BrokenCredentialError if it was touched."""
-        record = _Record(credential, blob)
-        current, data_key = self._open_version(record, record.versions[0])
-        previous = None
-        if len(record.versions) == 2:
-            previous, _ = self._open_version(record, record.versions[1])
         try:
-            sealed = {name: value for name, value in record.data.items() if name != "seal"}
-            _decrypt(AESGCM(data_key), record.data.get("seal"), _whole(credential, sealed))
+            record = _read(blob)
+        except (ValueError, RecursionError):
+            raise BrokenCredentialError(credential, "its record cannot be read") from None
+        opened = [self._open_version(credential, version) for version in record["versions"]]
+        current, data_key = opened[0]
+        previous = opened[1][0] if len(opened) == 2 else None
+        try:
+            sealed = {name: value for name, value in record.items() if name != "seal"}
+            _decrypt(AESGCM(data_key), record.get("seal"), _whole(credential, sealed))
         except (InvalidTag, ValueError):
             raise BrokenCredentialError(
                 credential, "its settings (type, times, grace) are not what the gateway wrote"
             ) from None
-        return record.credential(current, previous)
+        try:
+            check_fields(record["type"], current.fields)
+        except ValueError as problem:
+            raise BrokenCredentialError(credential, str(problem)) from None
+        settings = {name: record[name] for name in _SETTINGS}
+        return Credential(credential, record["type"], current, previous, **settings)
 
     def _seal_version(self, owner: CredentialId, version: Version, key: bytes) -> dict[str, Any]:
         cipher = AESGCM(key)
-        master = self._keys.ids[0]
-        wrapping = self._keys.find(master)
-        assert wrapping is not None  # noqa: S101 (the id is one of its own)
+        master, wrapping = self._keys.current
         number = version.number
         return {
             "version": number,
@@ -137,8 +145,11 @@ class Envelope:
             },
         }
 
-    def _open_version(self, record: "_Record", version: dict[str, Any]) -> tuple[Version, bytes]:
-        credential, number = record.id, version["version"]
+    def _open_version(
+        self, credential: CredentialId, version: dict[str, Any]
+    ) -> tuple[Version, bytes]:
+        """The version, and the data key that its values are encrypted with."""
+        number = version["version"]
         wrapping = self._keys.find(version["master"])
         if wrapping is None:
             raise UnknownMasterKeyError(credential, version["master"])
@@ -161,51 +172,24 @@ class Envelope:
         return b64encode(nonce + cipher.encrypt(nonce, value, bound_to)).decode("ascii")
 
 
-class _Record:
-    """A record whose form is right; whether its content is, only the keys tell."""
-
-    def __init__(self, credential: CredentialId, blob: bytes) -> None:
-        self.id = credential
-        try:
-            self.data = _read(blob)
-        except (ValueError, RecursionError):
-            raise BrokenCredentialError(credential, "its record cannot be read") from None
-        self.versions: list[dict[str, Any]] = self.data["versions"]
-
-    def credential(self, current: Version, previous: Version | None) -> Credential:
-        data = self.data
-        try:
-            check_fields(data["type"], current.fields)
-        except ValueError as problem:
-            raise BrokenCredentialError(self.id, str(problem)) from None
-        return Credential(
-            self.id,
-            data["type"],
-            current,
-            previous,
-            data["expires_at"],
-            data["max_stale"],
-            data["created_at"],
-            data["created_by"],
-            data["rotated_at"],
-        )
-
-
 def latest_version(blob: bytes) -> int:
     """The number that a record claims, unchecked; 0 where it cannot be read."""
-    try:
-        number: int = _read(blob)["versions"][0]["version"]
-    except (ValueError, RecursionError):
-        return 0
-    return number
+    return next((version["version"] for version in _claimed(blob)), 0)
 
 
 def master_ids(blob: bytes) -> frozenset[str]:
     """Which master keys a record claims to need, unchecked."""
+    return frozenset(version["master"] for version in _claimed(blob))
+
+
+def _claimed(blob: bytes) -> list[dict[str, Any]]:
+    """The versions that a record claims to hold, the current one first; none where it cannot be
+    read."""
     try:
-        return frozenset(version["master"] for version in _read(blob)["versions"])
+        versions: list[dict[str, Any]] = _read(blob)["versions"]
     except (ValueError, RecursionError):
-        return frozenset()
+        return []
+    return versions
 
 
 def _read(blob: bytes) -> dict[str, Any]:
