@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from gateway.domain.errors import MissingError
 from gateway.domain.keys import scopes
+from gateway.domain.keys.judgement import dead
+from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import KeyView, State, view
@@ -106,6 +108,14 @@ async def _candidates(
             theirs.clear()
     async for record in keys.read(theirs):
         yield record
+
+
+async def living(keys: KeyReader) -> AsyncIterator[KeyRecord]:
+    """Yield the records of keys that would be let in now, in the order of ids."""
+    now = await keys.now()
+    async for record in keys.read(await keys.ids()):
+        if acceptable(record.hash) and dead(record, now) is None:
+            yield record
 
 
 async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], set[str]]:

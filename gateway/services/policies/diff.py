@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.domain.keys.record import KeyRecord, well_formed
 from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyChange, Structure
 from gateway.domain.policies.snapshot import Policies
-from gateway.services.keys.living import living
+from gateway.services.keys.find import living
 from gateway.store.key_reader import KeyReader
 
 # Keys of one kind come in great numbers, and kinds mostly do not.

@@ -8,7 +8,7 @@ from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import ANY, parse_all
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.units import counted
-from gateway.services.keys.living import living
+from gateway.services.keys.find import living
 from gateway.store.key_reader import KeyReader
 
 
