@@ -29,8 +29,7 @@ from gateway.services.audit.denials import DenialAudit, open_denials
 from gateway.services.audit.queue import AuditQueue
 from gateway.services.audit.reflections import Reflections
 from gateway.services.credentials.inject import open_injector
-from gateway.services.telemetry.journal import Journal
-from gateway.services.telemetry.open_journal import open_journal
+from gateway.services.telemetry.journal import Journal, open_journal
 from gateway.services.telemetry.spend import Spender
 from gateway.services.tools.open_programs import Programs, open_programs
 from gateway.services.tools.results import ToolResults

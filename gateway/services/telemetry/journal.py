@@ -1,9 +1,12 @@
 """What was handled, told in batches: a request only adds a line, and readers take many at once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from gateway.domain.settings import AccessLogSettings
 from gateway.domain.traffic import Handled
+from gateway.services.telemetry.access_log import AccessLog
 
 # Often, and so little at a time: of what came in a fifth of a second it took so long to tell that
 # one request in a hundred waited for it.
@@ -31,3 +34,21 @@ class Journal:
             batch, self._batch = self._batch, []
             for read in self._readers:
                 read(batch)
+
+
+@asynccontextmanager
+async def open_journal(
+    settings: AccessLogSettings | None, *readers: Reader
+) -> AsyncIterator[Journal]:
+    """`readers` are told of each request; so is an access log, if there is to be one."""
+    access_log = None
+    if settings is not None:
+        access_log = AccessLog(settings.path, as_json=settings.as_json)
+        readers = (*readers, access_log.add)
+    journal = Journal(*readers)
+    try:
+        yield journal
+    finally:
+        journal.settle()
+        if access_log is not None:
+            await access_log.close()
