@@ -1,7 +1,7 @@
 """Whether the programs that policies name can be made tools of on this machine."""
 
 import asyncio
-from collections.abc import Iterator
+import stat
 from pathlib import Path
 
 from gateway.children.isolation import find_isolation
@@ -69,17 +69,8 @@ def _programs(policies: Policies) -> list[ToolServer]:
 def _is_open(path: Path) -> bool:
     """Whether the file `path` can be read by everybody."""
     try:
-        return path.is_file() and all(_lets_others(one) for one in _way(path.resolve()))
+        path = path.resolve()
+        readable = path.is_file() and path.stat().st_mode & stat.S_IROTH
+        return bool(readable) and all(p.stat().st_mode & stat.S_IXOTH for p in path.parents)
     except OSError:
         return False
-
-
-def _way(path: Path) -> Iterator[tuple[Path, int]]:
-    yield path, 0o004
-    for parent in path.parents:
-        yield parent, 0o001
-
-
-def _lets_others(step: tuple[Path, int]) -> bool:
-    path, needed = step
-    return bool(path.stat().st_mode & needed)
