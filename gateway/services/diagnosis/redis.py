@@ -11,22 +11,22 @@ SLOW_SECONDS = 0.01
 CLOCK_SECONDS = 2.0
 FULL_SHARE = 0.9
 
-# How bad it is, and the parts of a sentence.
-_Said = tuple[Level, *tuple[str, ...]]
+# How bad it is, and a sentence.
+_Said = tuple[Level, str]
 
 
 def redis_found(nodes: list[StoreHealth]) -> Iterator[Finding]:
     for node in nodes:
-        for said in (_is(node), *_keeps(node), *_is_near(node), *_is_guarded(node)):
-            level, sentence = said[0], "".join(said[1:])
-            at = f"{node.node}: {sentence}" if node.node else sentence
-            yield Finding("redis", level, at)
+        for level, sentence in (_is(node), *_keeps(node), *_is_near(node), *_is_guarded(node)):
+            yield Finding("redis", level, f"{node.node}: {sentence}" if node.node else sentence)
 
 
 def _is(redis: StoreHealth) -> _Said:
     kept = "append-only file" if redis.append_only else "no append-only file"
-    answers = f"{redis.server} answers: {redis.latency * 1000:.1f} ms a round trip, {kept}, "
-    return Level.OK, answers, f"maxmemory-policy {redis.eviction}."
+    return Level.OK, (
+        f"{redis.server} answers: {redis.latency * 1000:.1f} ms a round trip, {kept}, "
+        f"maxmemory-policy {redis.eviction}."
+    )
 
 
 def _keeps(redis: StoreHealth) -> Iterator[_Said]:
@@ -36,24 +36,33 @@ def _keeps(redis: StoreHealth) -> Iterator[_Said]:
         sentence = "This Redis is a replica and takes no writes: give the address of its primary."
         yield Level.WRONG, sentence
     if redis.memory_share > FULL_SHARE:
-        used = (
+        sentence = (
             f"Redis uses {redis.memory_share:.0%} of its maxmemory, and full it takes no writes: "
+            "requests under limits are refused then. Raise maxmemory."
         )
-        yield Level.WARN, used, "requests under limits are refused then. Raise maxmemory."
+        yield Level.WARN, sentence
 
 
 def _is_near(redis: StoreHealth) -> Iterator[_Said]:
     if redis.latency > SLOW_SECONDS:
-        slow = f"A round trip to Redis takes {redis.latency * 1000:.0f} ms, and every request "
-        advice = "waits for one: bring it nearer, or look for what keeps it busy with SLOWLOG GET."
-        yield Level.WRONG, slow, advice
+        sentence = (
+            f"A round trip to Redis takes {redis.latency * 1000:.0f} ms, and every request waits "
+            "for one: bring it nearer, or look for what keeps it busy with SLOWLOG GET."
+        )
+        yield Level.WRONG, sentence
     if abs(redis.clock_ahead) > CLOCK_SECONDS:
         how = "ahead of" if redis.clock_ahead > 0 else "behind"
-        differs = f"Redis' clock is {abs(redis.clock_ahead):.0f} s {how} this machine's, and keys "
-        yield Level.WRONG, differs, "expire by it: let both follow the same time server."
+        sentence = (
+            f"Redis' clock is {abs(redis.clock_ahead):.0f} s {how} this machine's, and keys expire "
+            "by it: let both follow the same time server."
+        )
+        yield Level.WRONG, sentence
 
 
 def _is_guarded(redis: StoreHealth) -> Iterator[_Said]:
     if redis.user == EVERYBODY and redis.over_network:
-        who = "The gateway is Redis' user 'default', which may do everything: "
-        yield Level.WARN, who, "give it one of its own, as deploy/redis/users.acl does."
+        sentence = (
+            "The gateway is Redis' user 'default', which may do everything: give it one of its "
+            "own, as deploy/redis/users.acl does."
+        )
+        yield Level.WARN, sentence
