@@ -1,9 +1,10 @@
-"""How long to wait before another try of what has failed."""
+"""Exponential backoff between retries."""
 
 
 def pause_after(failures: int, first: float, longest: float) -> float:
-    """Seconds, after so many failures in a row: twice as long each time, from `first` on."""
+    """Return the seconds to wait after this many consecutive failures: `first`, then doubled each
+    time, up to `longest`."""
     if failures == 0:
         return 0.0
-    # Bounded before it is computed: after a thousand failures it would be no float any more.
+    # The exponent is bounded first: after a thousand failures the result would overflow a float.
     return min(first * 2.0 ** min(failures - 1, 16), longest)

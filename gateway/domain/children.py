@@ -1,17 +1,18 @@
-"""Programs that run as children of the gateway: what they are given, and what they may take."""
+"""Programs that run as child processes of the gateway: what they are given, and their limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-# What the files with their user ids are called in a state directory, or begin with.
+# Name, or beginning of the names, of the files in a state directory that hold the children's user
+# ids.
 UIDS = "tool-uids"
 
 
 class Isolation(StrEnum):
-    """What keeps a child from the gateway and from other children: a Unix user of its own, a
-    sandbox (as root: both), or nothing."""
+    """How a child is isolated from the gateway and from other children: by a Unix user of its own,
+    by a sandbox (as root: both), or not at all."""
 
     UID = "uid"
     BUBBLEWRAP = "bubblewrap"
@@ -20,9 +21,9 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What one child may take. `memory`: bytes that a process of it may write to; `cpu`: seconds
-    of work of a process, None: no limit; `processes`: with threads, where the kernel counts them
-    for this child alone; `files`: open at once in a process; `file_size`: bytes."""
+    """Resource limits of one child. `memory`: bytes that each of its processes may write to; `cpu`:
+    CPU seconds of each process, None: no limit; `processes`: including threads, where the kernel
+    counts them per child; `files`: open files of each process; `file_size`: bytes."""
 
     memory: int = 2**30
     cpu: int | None = None
@@ -33,10 +34,10 @@ class ChildLimits:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is run. `owner`: on whose behalf, so that no two owners share anything; `env`: what it
-    gets beside PATH, HOME, TMPDIR and LANG; `readable`: places that it may read although they are
-    not the system's; `named`: what of `argv` a policy wrote, and no caller; `longest_line`: bytes,
-    of its stdout; a longer one cannot be read."""
+    """A program to run. `owner`: on whose behalf it runs; owners share nothing. `env`: its
+    environment beside PATH, HOME, TMPDIR and LANG. `readable`: paths it may read beside those of
+    the system. `named`: the items of `argv` that come from a policy and not from a caller.
+    `longest_line`: bytes of the longest line of stdout that can be read."""
 
     argv: tuple[str, ...]
     owner: str
@@ -49,10 +50,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """How children are kept apart. `isolation` None: the best that can be had. `uids`: the first
-    and the last user id that they may get, None: a block that is drawn once. `hidden`: files and
-    directories that no child may read. `exposed`: the gateway listens beyond loopback. `most`:
-    how many there are at once in one process."""
+    """How children are isolated. `isolation` None: the best that is available. `uids`: the first
+    and last user id for children; None: a block that is drawn once. `hidden`: files and directories
+    that no child may read. `exposed`: the gateway listens beyond loopback. `most`: how many
+    children one process may run at once."""
 
     isolation: Isolation | None = None
     uids: tuple[int, int] | None = None

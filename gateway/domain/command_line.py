@@ -1,7 +1,7 @@
-"""Command lines with arguments in them: each item stays one argument, whatever is put into it.
+"""Command lines with placeholders: each item stays one argument, whatever is put into it.
 
-`{region}` stands for an argument of that name; `{{` and `}}` for braces; `${HOME}` for itself:
-there is no shell that would make anything of it.
+`{region}` stands for the argument of that name; `{{` and `}}` for literal braces. `${HOME}` stays
+as it is, because no shell reads the line.
 """
 
 import json
@@ -11,27 +11,27 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-# What the kernel takes as one argument, and what it takes of them all by default.
+# The kernel's limit for one argument, and its default limit for all of them.
 LONGEST_ARGUMENT = 2**17 - 1
 LONGEST_LINE = 2**20
 
 _PIECE = re.compile(
     r"\$\{[^{}]*\}|\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,127})\}|[^{}$]+|.", re.DOTALL
 )
-# After it, programs take nothing for an option.
+# After this item, programs treat nothing as an option.
 _END_OF_OPTIONS = "--"
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """Where the argument of this name goes."""
+    """The position of the argument with this name."""
 
     name: str
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> tuple[str | Placeholder, ...]:
-    """The pieces of one item; ValueError says what is expected."""
+    """Return the pieces of one item; ValueError says what is expected."""
     found: list[str | Placeholder] = []
     for match in _PIECE.finditer(text):
         piece = match[0]
@@ -45,7 +45,7 @@ def parse(text: str) -> tuple[str | Placeholder, ...]:
 
 
 def placeholders(argv: Iterable[str]) -> Iterator[str]:
-    """The names of all arguments that stand in `argv`."""
+    """Yield the names of all placeholders in `argv`."""
     for item in argv:
         for piece in parse(item):
             if isinstance(piece, Placeholder):
@@ -53,7 +53,7 @@ def placeholders(argv: Iterable[str]) -> Iterator[str]:
 
 
 def mistake(argv: Sequence[str], schema: Mapping[str, Any]) -> str:
-    """Why `argv` cannot be a command line with arguments as `schema` describes them; else empty."""
+    """Return why `argv` cannot be a command line for the arguments of `schema`; else empty."""
     try:
         names = dict.fromkeys(placeholders(argv))
         if any(isinstance(piece, Placeholder) for piece in parse(argv[0])):
@@ -68,8 +68,8 @@ def mistake(argv: Sequence[str], schema: Mapping[str, Any]) -> str:
 
 
 def completed(argv: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """`schema` with what `argv` says besides, where that is no mistake: an argument that stands
-    there is required if it has no default, and text if none is described."""
+    """Return `schema` with what `argv` implies added where the schema is sound: an argument in
+    `argv` is required if it has no default, and is text if the schema describes no arguments."""
     names = dict.fromkeys(placeholders(argv))
     found = {"type": "object", **schema}
     if names:
@@ -84,10 +84,11 @@ def completed(argv: Sequence[str], schema: Mapping[str, Any]) -> dict[str, Any]:
 def rendered(
     argv: Sequence[str], arguments: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> list[str]:
-    """`argv` with the arguments, or their defaults, in place; ValueError, in words for the caller,
-    where one cannot stand there.
+    """Return `argv` with the arguments, or their defaults, filled in; ValueError, worded for the
+    caller, if one does not fit.
 
-    What begins an item is refused where it would make an option of it, unless `--` is before it.
+    An argument at the start of an item must not begin with `-`, unless `--` stands before it: it
+    would become an option.
     """
     given = {**_defaults(schema), **arguments}
     found: list[str] = []
@@ -114,7 +115,7 @@ def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(name: str, given: Mapping[str, Any]) -> str:
-    """Text as it is, all else as JSON."""
+    """Return text unchanged, and any other value as JSON."""
     if name not in given:
         raise ValueError(f"The argument '{name}' is missing.")
     value = given[name]

@@ -1,4 +1,4 @@
-"""Outbound credentials: what agents need of others, and what of it has to be kept fresh."""
+"""Outbound credentials: secrets that agents need for other services, their types and versions."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from gateway.domain.units import DAY
 
 LONGEST_VALUE = 65_536
 MOST_FIELDS = 64
-# Of an expiry that comes, people are told from so long before.
+# How long before a credential expires operators are warned.
 WARN_SECONDS = 14 * DAY
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,62}", re.ASCII)
@@ -38,7 +38,7 @@ def is_field_name(text: str) -> bool:
 
 
 def parse_id(text: str) -> CredentialId:
-    """The id that `text` spells; ValueError says what is expected."""
+    """Return the id that `text` spells; ValueError says what is expected."""
     owner, name = "", text
     if text.startswith(_USER_PREFIX):
         owner, _, name = text.removeprefix(_USER_PREFIX).partition("/")
@@ -53,13 +53,13 @@ def parse_id(text: str) -> CredentialId:
 
 @dataclass(frozen=True, slots=True)
 class CredentialType:
-    """`required` and `optional` fields; `free`: any others too. `main`: what a reference without
-    a field stands for; empty: it has to name one. `one_of`: alternatives to `required`.
+    """`required` and `optional` are field names; `free`: any other fields are allowed too. `main`:
+    the field that a reference without a field means; empty: a reference must name one. `one_of`:
+    alternative sets of fields that replace `required`.
 
-    `public`: fields that tell who calls, and prove nothing. `fetched`: the main value is no field,
-    but a token that is fetched with the fields. `pull_only`: it is for agents that pull it, and is
-    put into no call. `decoy`: it is there to be found by whoever looks where nobody should; its use
-    is refused, and told.
+    `public`: fields that identify the caller and prove nothing. `fetched`: the main value is a
+    token that is fetched with the fields. `pull_only`: agents pull it; it is never injected into a
+    call. `decoy`: bait for intruders; any use is refused and reported.
     """
 
     name: str
@@ -75,7 +75,7 @@ class CredentialType:
 
     @property
     def is_single(self) -> bool:
-        """Whether a bare value says it all."""
+        """Whether one bare value is the whole credential."""
         return len(self.required) == 1 and not (self.optional or self.free)
 
 
@@ -116,12 +116,12 @@ TYPES: Mapping[str, CredentialType] = MappingProxyType(
     }
 )
 
-# Fields that are sent as a header: what would end the line ends the header.
+# Types whose fields are sent in headers, where a line break would start another header.
 _IN_HEADERS = frozenset({"api_key", "bearer", "ak_sk", "headers"})
 
 
 def check_fields(type_name: str, fields: Mapping[str, str]) -> None:
-    """ValueError, without any value, where these are not the fields of such a credential."""
+    """Raise ValueError, without quoting any value, if these fields do not fit the type."""
     kind = TYPES[type_name]
     if not fields:
         raise ValueError(f"a credential of type {type_name} needs at least one field")
@@ -156,13 +156,13 @@ def _check_names(kind: CredentialType, fields: Mapping[str, str]) -> None:
 
 
 def fits_header(value: str) -> bool:
-    """Whether it stays within its line, and is spelled in Latin-1."""
+    """Whether `value` can stand in one header line: no control characters, Latin-1 only."""
     return all(c == "\t" or (" " <= c <= "\xff" and c != "\x7f") for c in value)
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One set of values. `until`: where it is the previous one, the Unix second its grace ends."""
+    """One set of values. `until`: of the previous version, the Unix second its grace ends."""
 
     number: int
     fields: Mapping[str, str] = field(repr=False)
@@ -171,10 +171,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One credential, opened. Times in Unix seconds, None where there is none.
+    """One decrypted credential. Times are Unix seconds, None if not set.
 
-    `max_stale`: seconds for which it may be used unchecked; None: without end; 0: not at all.
-    `revision`: the vault's, when it was last written.
+    `max_stale`: seconds for which it may be used without asking the vault again; None: no limit; 0:
+    never. `revision`: the vault's revision when it was last written.
     """
 
     id: CredentialId
@@ -190,11 +190,11 @@ class Credential:
 
     @property
     def main(self) -> str:
-        """The field that a reference without one means; empty: none."""
+        """The field that a reference without a field means; empty if there is none."""
         return TYPES[self.type].main
 
     def previous_at(self, now: float) -> Version | None:
-        """The version before this one, while its grace lasts."""
+        """Return the previous version while its grace period lasts, else None."""
         previous = self.previous
         if previous is None or previous.until is None or now >= previous.until:
             return None

@@ -1,7 +1,7 @@
 """Every way a request can be refused: one table, one exception.
 
-`DENIALS` is the only home of codes, statuses and public sentences; whatever answers a caller
-(HTTP today, JSON-RPC and problem+json beside it) renders a `Denied` and adds nothing of its own.
+`DENIALS` is the only place for codes, statuses and public sentences. Whoever answers a caller (over
+HTTP, JSON-RPC or problem+json) renders a `Denied` and adds nothing to it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,18 +13,18 @@ from gateway.domain.keys.key import masked
 
 
 class GatewayError(Exception):
-    """Base of every error this package raises on purpose; `str()` is one public sentence. Names in
-    it are what somebody sent, so a key among them shows without its secret."""
+    """Base of all errors that this package raises on purpose; `str()` is one public sentence. A key
+    that somebody sent in place of a name is shown without its secret."""
 
     def __str__(self) -> str:
         return masked(super().__str__())
 
 
 def let_go(error: BaseException | None) -> None:
-    """Forget the way that `error` came, once it is dealt with. What keeps the error (a reader does,
-    and whoever waits for an answer) is at hand on that way itself, beside bodies that are held: all
-    of it would stay in memory until the collector comes by."""
-    # One that is raised again while what it caused is dealt with comes round to itself.
+    """Drop the tracebacks of `error` and its causes once it has been handled. The frames of a
+    traceback can refer back to the error, and to request bodies held in memory, which would then
+    live until the garbage collector runs."""
+    # An error that is raised again while its own cause is handled forms a cycle.
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -33,8 +33,8 @@ def let_go(error: BaseException | None) -> None:
 
 
 class UsageError(GatewayError):
-    """The operator asked for something that cannot mean anything (exit code 2). `about`: which part
-    of it; empty: all of it together."""
+    """The operator's request makes no sense (exit code 2). `about`: the part of it that is wrong;
+    empty: the request as a whole."""
 
     def __init__(self, sentence: str, about: str = "") -> None:
         super().__init__(sentence)
@@ -42,23 +42,23 @@ class UsageError(GatewayError):
 
 
 class OperationError(GatewayError):
-    """What the operator asked for was understood and refused, or failed (exit code 1)."""
+    """The operator's request was understood, and was refused or failed (exit code 1)."""
 
 
 class MissingError(OperationError):
-    """What was named is not there."""
+    """The named thing does not exist."""
 
 
 class ChangedError(OperationError):
-    """Somebody else changed it meanwhile, so nothing was done."""
+    """Somebody else changed it at the same time, so nothing was done."""
 
 
 class StoreError(GatewayError):
-    """Redis could not answer, or answered something that makes no sense."""
+    """Redis could not answer, or its answer made no sense."""
 
 
 class UnreachableError(StoreError):
-    """Nothing came from Redis at all."""
+    """No answer came from Redis at all."""
 
 
 class Code(StrEnum):
@@ -97,8 +97,8 @@ class Code(StrEnum):
 class Denial:
     """One row of the table.
 
-    `name` is the code the caller sees. `retry`: whether repeating the same request within 60 s
-    can end otherwise; where it cannot, the answer carries `x-should-retry: false`.
+    `name` is the code that the caller sees. `retry`: whether repeating the same request within 60 s
+    can succeed; if not, the answer carries `x-should-retry: false`.
     """
 
     status: int
@@ -244,12 +244,12 @@ DENIALS: Mapping[Code, Denial] = MappingProxyType(dict(_ROWS))
 
 @dataclass(eq=False)
 class Denied(GatewayError):
-    """A request is refused: the code, and what the caller may be told beyond its sentence.
+    """A request is refused: its code, and what the caller may be told beyond the table's sentence.
 
-    `message` replaces the table's sentence; `fields` go into the body's `error` object;
-    `headers` are sent beside the usual ones; `close` ends the connection after the answer,
-    because what follows on it cannot be trusted to be a request. `key_id` and `consumer`: who was
-    proven to ask, for the log. `decoy`: what was used that nobody was given: `key:<id>`, or the
+    `message` replaces the table's sentence; `fields` go into the body's `error` object; `headers`
+    are sent in addition to the usual ones. `close`: the connection is closed after the answer,
+    because the bytes that follow cannot be trusted to be a request. `key_id` and `consumer`: the
+    caller whose key was proven, for the log. `decoy`: the decoy that was used: `key:<id>`, or the
     name of a credential.
     """
 
@@ -271,7 +271,7 @@ class Denied(GatewayError):
         return masked(self.message or self.denial.message)
 
 
-# Not every client shows its user a header.
+# Some clients show their users the sentence but no headers.
 _WAITS = {
     Code.RATE_LIMITED: "Too many requests at once. Wait for {seconds} s.",
     Code.QUOTA_EXHAUSTED: "The quota of this key, {most}, is used up. "
@@ -286,11 +286,11 @@ def limited(
     most: str,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Denied:
-    """A `limit` refuses, for so many seconds; `most` is what it allows."""
+    """Return the refusal by `limit`, which allows `most`, for the next `retry_after` seconds."""
     message = _WAITS.get(code, "").format(seconds=retry_after, most=most)
     return Denied(code, message, {"limit": limit}, headers, retry_after)
 
 
 def not_allowed(methods: Iterable[str]) -> Denied:
-    """405, with the methods that there are."""
+    """Return a 405 that lists the allowed methods."""
     return Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))

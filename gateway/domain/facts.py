@@ -1,8 +1,8 @@
-"""Facts about one request: frozen for the type checker, and for nobody else.
+"""Facts about one request: immutable to the type checker, plain dataclasses at run time.
 
-A frozen dataclass sets each field by a call of its own, about six times the cost of a plain one;
-with seven of them a request that was a twentieth of the whole. `mypy` refuses to change a fact,
-which is where the mistake would be made.
+A frozen dataclass sets each field by a function call, at about six times the cost of a plain one.
+With seven facts for each request, that was a twentieth of the whole. `mypy` rejects code that
+changes a fact.
 """
 
 from dataclasses import dataclass, field
@@ -13,5 +13,5 @@ Fact = TypeVar("Fact")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def fact(cls: type[Fact]) -> type[Fact]:
-    """A slotted dataclass that is made on every request, and never changed."""
+    """Return a slotted dataclass that is made for every request and never changed."""
     return dataclass(slots=True)(cls)

@@ -1,5 +1,5 @@
-"""How long requests took, as counts in bins with fixed bounds: those of all workers and of any
-span of time add up, which quantiles do not."""
+"""Latencies as counts in bins with fixed bounds. Counts of several workers and periods can be
+added; quantiles cannot."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-# Upper bounds in milliseconds, from a warm admission to what nobody waits for.
+# Upper bounds in milliseconds, from a warm admission to longer than any caller waits.
 BOUNDS = (
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0),
     *(1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0, 60_000.0),
@@ -18,7 +18,7 @@ _bin = partial(bisect_left, tuple(bound / 1000 for bound in BOUNDS))
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """In milliseconds: half, 95 and 99 of a hundred took no longer."""
+    """The 50th, 95th and 99th percentile, in milliseconds."""
 
     p50: float
     p95: float
@@ -26,13 +26,13 @@ class Quantiles:
 
 
 def in_bins(seconds: Iterable[float]) -> dict[str, int]:
-    """How many of these are in each bin, by its name; not those that are empty."""
+    """Return how many of these durations fall into each bin, by bin name, without empty bins."""
     return {_NAMES[number]: count for number, count in Counter(map(_bin, seconds)).items()}
 
 
 def quantiles(bins: Mapping[str, int]) -> Quantiles | None:
-    """Of what was counted by `in_bins`; None: nothing was. Within a bin all is taken to be spread
-    evenly, and what took longer than the last bound is taken for the last bound."""
+    """Return the quantiles of bins made by `in_bins`; None if they are empty. Values are taken to
+    be spread evenly within a bin. Values beyond the last bound count as that bound."""
     counts = [bins.get(name, 0) for name in _NAMES]
     if not any(counts):
         return None

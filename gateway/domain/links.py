@@ -1,4 +1,4 @@
-"""One-time links by which users bring credentials of their own, which no operator sees."""
+"""One-time links by which users enter credentials of their own, which no operator sees."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Wanted:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What the user enters; those that may stay empty come last."""
+        """The fields that the user fills in; optional ones come last."""
         kind = TYPES[self.type]
         return (*kind.required, *kind.optional) or ("value",)
 
@@ -30,7 +30,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`session`: the digest of what the browser that used it was given; empty: it is unused."""
+    """`session`: the digest of the session of the browser that used it; empty: unused."""
 
     user: str
     wanted: tuple[Wanted, ...]
@@ -41,13 +41,13 @@ class Link:
 
 
 def read_wanted(text: str) -> tuple[Wanted, ...]:
-    """`github,aliyun:ak_sk` as what a user is asked for; UsageError says what is wrong."""
+    """Parse `github,aliyun:ak_sk` into what to ask a user for; UsageError says what is wrong."""
     found: dict[str, Wanted] = {}
     for item in text.replace(",", " ").split():
         name, _, type_name = item.partition(":")
         kind = TYPES.get(type_name or DEFAULT_TYPE)
         if kind is None or kind.decoy or not (kind.required or kind.main == "value"):
-            # Fields with names of their own cannot be asked for in a form.
+            # A form cannot ask for fields whose names the type leaves open.
             able = sorted(n for n, k in TYPES.items() if k.required and not k.decoy)
             raise UsageError(f"{item!r}: write NAME or NAME:TYPE with a type of {', '.join(able)}.")
         try:
@@ -63,7 +63,7 @@ def read_wanted(text: str) -> tuple[Wanted, ...]:
 
 
 def check_user(user: str) -> str:
-    """UsageError unless this can be a user's id."""
+    """Return `user`; UsageError if it cannot be a user id."""
     if not is_user_id(user):
         raise UsageError("A user id is 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.", "user")
     return user

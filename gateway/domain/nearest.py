@@ -1,9 +1,9 @@
-"""Which name was meant by one that is not there."""
+"""Suggestions for mistyped names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The one of `known` that looks most like `name`; empty where none looks like it."""
+    """Return the name in `known` that is most similar to `name`; empty if none is similar."""
     return next(iter(difflib.get_close_matches(name, known, n=1)), "")

@@ -1,4 +1,4 @@
-"""How one gateway process is set up. Read once, at start, by the command line."""
+"""The settings of one gateway process. The command line reads them once, at start."""
 
 import shlex
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from gateway.domain.audit.settings import AuditSettings
 from gateway.domain.children import ChildSettings
 from gateway.domain.policies.addresses import is_loopback
 
-# From the one that says most.
+# From the most to the least verbose.
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -28,19 +28,19 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-# Of the data listener and the admin listener, where nothing else is said.
+# Default addresses of the data listener and the admin listener.
 LISTEN, ADMIN_LISTEN = "127.0.0.1:8080", "127.0.0.1:8081"
 
 
 def data_url(listen: Address, *, tls: bool) -> str:
-    """Where the data listener is reached from its own machine."""
+    """Return the URL of the data listener as seen from its own machine."""
     everywhere = listen.host in ("0.0.0.0", "::")  # noqa: S104
     address = replace(listen, host="127.0.0.1") if everywhere else listen
     return f"{'https' if tls else 'http'}://{address}"
 
 
 def parse_address(text: str) -> Address:
-    """`127.0.0.1:8080` or `[::1]:8080`; ValueError says what is expected."""
+    """Parse `127.0.0.1:8080` or `[::1]:8080`; ValueError says what is expected."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -53,14 +53,14 @@ def parse_address(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """What one caller's connection may cost. Sizes in bytes, times in seconds.
+    """What one caller's connection may cost. Sizes are in bytes, times in seconds.
 
-    `head` covers the silence before a request and its whole head; `body_idle` the gap between
-    two pieces of a body; `keep_alive` the silence between two requests; `send_idle` how long a
-    caller may take nothing of what it is sent. `body_rate`: bytes a second that a body has to
-    come with on the whole, `body_idle` seconds aside. `max_message`: of a WebSocket, over all its
-    fragments, in either direction. `max_connections`: of one process at one address. `max_held`: of
-    one process, of the bodies that are held whole.
+    `head`: idle time before a request plus the time for its whole head. `body_idle`: the gap
+    between two pieces of a body. `keep_alive`: idle time between two requests. `send_idle`: how
+    long a caller may read nothing of its answer. `body_rate`: the average bytes per second that a
+    body must arrive at, after the first `body_idle` seconds. `max_message`: a WebSocket message,
+    all its fragments together, in either direction. `max_connections`: of one process at one
+    address. `max_held`: all bodies that one process buffers whole.
     """
 
     max_line: int = 8190
@@ -87,12 +87,12 @@ class StoreSettings:
 
     @property
     def url_is_public(self) -> bool:
-        """Whether the URL holds no password, so that it may stand on a screen."""
+        """Whether the URL holds no password, so that it may be shown."""
         return not {"@", "?"} & set(self.url or "")
 
     @property
     def redis_cli(self) -> str:
-        """The beginning of a command line that takes what redis-cli does and reaches the store."""
+        """The beginning of a command line that behaves like redis-cli and reaches the store."""
         url = self.url or ""
         if url.startswith("unix://"):
             return f"redis-cli -s {shlex.quote(unquote(urlsplit(url).path))}"
@@ -104,10 +104,11 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class VaultSettings:
-    """Where outbound credentials are, and what opens them. `url` None: in the store of the keys.
+    """Where outbound credentials are, and which keys decrypt them. `url` None: in the store of the
+    keys.
 
-    `master_keys`: 32 bytes each, the first is current. `poll`: seconds between two looks for
-    what was changed.
+    `master_keys`: 32 bytes each, the current one first. `poll`: seconds between two checks for
+    changes.
     """
 
     url: str | None = None
@@ -115,13 +116,13 @@ class VaultSettings:
     poll: float = 15.0
 
     def place(self, store: StoreSettings) -> StoreSettings:
-        """The store that holds the vault."""
+        """Return the settings of the store that holds the vault."""
         return store if self.url is None else replace(store, url=self.url)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessLogSettings:
-    """Where the line of each request goes; `path` None: stdout."""
+    """Where the access log goes; `path` None: stdout."""
 
     path: Path | None
     as_json: bool
@@ -129,7 +130,7 @@ class AccessLogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """Files in PEM: the listener's certificate with its chain, and the private key."""
+    """PEM files: the listener's certificate with its chain, and the private key."""
 
     cert: str
     key: str
@@ -137,15 +138,14 @@ class ServerTls:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything `gateway serve` was told. `peppers`: 32 bytes each, the first is current.
+    """All settings of `gateway serve`. `peppers`: 32 bytes each, the current one first.
 
-    `admin_store`: the store as operators' acts reach it, where that is another login.
-    `shutdown_delay`: seconds for which all go on being served while load balancers learn of the
-    end. `stream_unchecked`: seconds for which open answers live on while Redis cannot be asked.
-    `tls` None: plain HTTP. `access_log` None: no lines are written. `max_requests`: after which
-    a worker is replaced; 0: never. `children`: how programs of tools run.
-    `traces`: whether somebody is named who takes them. `url`: where users reach the data listener;
-    empty: where it listens.
+    `admin_store`: the store as operators reach it, if they use another login. `shutdown_delay`:
+    seconds for which requests are still served after the end was announced to load balancers.
+    `stream_unchecked`: seconds for which open answers continue while Redis cannot be asked. `tls`
+    None: plain HTTP. `access_log` None: none is written. `max_requests`: after how many requests a
+    worker is replaced; 0: never. `children`: how tool programs run. `traces`: whether a receiver of
+    traces is configured. `url`: where users reach the data listener; empty: its listen address.
     """
 
     listen: Address

@@ -1,4 +1,4 @@
-"""What is remembered of one request once it is over: for metrics and the access log, never more."""
+"""The record of one finished request, for metrics and the access log."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from gateway.domain.errors import Denied
 
 
 class Trace(NamedTuple):
-    """Where a request is in its trace, in hexadecimal digits. `span_id`: of what its agent is told,
-    so of the call to the agent; `parent`: of its caller's span, empty where it began here. `flags`:
-    01, it is sampled."""
+    """The trace context of a request, in hexadecimal digits. `span_id`: the span of the call to the
+    agent, as told to the agent. `parent`: the caller's span, empty if the trace began here.
+    `flags`: 01 if it is sampled."""
 
     trace_id: str
     span_id: str
@@ -18,16 +18,17 @@ class Trace(NamedTuple):
 
 
 class Handled(NamedTuple):
-    """`at`: when it ended, in Unix seconds. `path` without its query. `code` empty: not refused.
+    """`at`: when the request ended, in Unix seconds. `path`: without the query. `code`: empty if it
+    was not refused.
 
-    `status` 0: nobody was there to be answered. `cut`: the answer was ended before its end. Sizes
-    in bytes, times in seconds; `admission` and `first_byte` None where it did not come to that.
-    `shadow`: the code with which a rule that is tried out would have refused it.
-    `decoy`: what was used that nobody was given: `key:<id>`, or the name of a credential.
-    `user`: for whom it is. `wanted`: the tool that it asks for; `tool`: the same, once that it is
-    called is on record, and `uses`: the credentials that it was called with.
-    `trace` None: nobody traces.
-    A NamedTuple: one is made for every request, and a frozen dataclass takes three times as long.
+    `status` 0: the caller left before there was an answer. `cut`: the answer was cut off before its
+    end. Sizes are in bytes, times in seconds; `admission` and `first_byte` are None if the request
+    did not get so far. `shadow`: the code with which a rule with `enforce: false` would have
+    refused it. `decoy`: the decoy that was used: `key:<id>`, or the name of a credential. `user`:
+    on whose behalf it was made. `wanted`: the tool that it asks for; `tool`: the same, once the
+    call is on record; `uses`: the credentials that the tool was called with. `trace` None: tracing
+    is off. This is a NamedTuple because one is made for every request, and a frozen dataclass takes
+    three times as long.
     """
 
     at: float
@@ -55,6 +56,6 @@ class Handled(NamedTuple):
 
 
 def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:
-    """Of what was no request: nothing but how it was refused."""
+    """Return the record of bytes that were no readable request: only how they were refused."""
     row = denied.denial
     return Handled(at, request_id, status=row.status, code=row.name, sent=sent)

@@ -1,4 +1,4 @@
-"""How people write times, sizes, amounts per time and numbers: `30d`, `10MB`, `5/s`, `2 keys`."""
+"""Human spellings of times, sizes, rates and counts: `30d`, `10MB`, `5/s`, `2 keys`."""
 
 import re
 from fractions import Fraction
@@ -13,7 +13,7 @@ _SIZE = re.compile(r"(\d{1,12})\s?([KMG]?i?B?)", re.ASCII | re.IGNORECASE)
 
 
 def duration(text: str) -> float:
-    """Seconds in `2s`, `500ms`, `10m`, `24h`, `30d`, `2w`; ValueError says what is expected."""
+    """Return the seconds in `2s`, `500ms`, `10m`, `24h`, `30d`, `2w`; else ValueError."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:40]!r} is not a duration such as 500ms, 30s, 10m, 24h or 30d")
@@ -23,12 +23,12 @@ def duration(text: str) -> float:
 
 
 def span(text: str) -> float:
-    """The same, or `0` for none."""
+    """Like `duration`, but also accept `0`."""
     return 0.0 if text == "0" else duration(text)
 
 
 def size(text: str) -> int:
-    """Bytes in `10MB`, `512KiB`, `1000`; ValueError says what is expected."""
+    """Return the bytes in `10MB`, `512KiB` or `1000`; ValueError says what is expected."""
     match = _SIZE.fullmatch(text)
     factor = _BYTES.get(match.group(2).upper()) if match else None
     if match is None or factor is None:
@@ -37,12 +37,12 @@ def size(text: str) -> int:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 key`, `2 keys`."""
+    """Return `1 key` or `2 keys`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def count(text: str) -> int:
-    """A whole number; ValueError says that it is none."""
+    """Return the whole number in `text`; ValueError if it is none."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValueError(f"{text!r} is not a number")
     return int(text)

@@ -1,4 +1,4 @@
-"""What was used: requests and tokens, counted by whom and of what, in buckets of time."""
+"""Usage counters: requests and tokens, by caller and by callee, in buckets of time."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class TokensUsed:
-    """Tokens of one call to a model. `estimated`: the provider did not tell how many."""
+    """Tokens of one call to a model. `estimated`: the provider did not report them."""
 
     prompt: int = 0
     completion: int = 0
@@ -31,15 +31,15 @@ class Step(StrEnum):
 
     @property
     def kept(self) -> int:
-        """For how many seconds a bucket is kept."""
+        """How many seconds a bucket is kept."""
         return _KEPT[self]
 
     def start(self, at: float) -> int:
-        """Where the bucket begins that this Unix time is in."""
+        """Return the start of the bucket that holds this Unix time."""
         return int(at) // self.seconds * self.seconds
 
     def starts(self, since: float, until: float) -> range:
-        """Where each bucket of this span begins."""
+        """Return the start of each bucket in this period."""
         return range(self.start(since), int(until) + 1, self.seconds)
 
 
@@ -48,8 +48,9 @@ _KEPT = {Step.MINUTE: 3 * _HOUR, Step.HOUR: 14 * _DAY, Step.DAY: 400 * _DAY}
 
 
 class By(StrEnum):
-    """What is counted apart. `agent`: services and models too, as `models/gpt-4`. The last two: by
-    how long it took to admit a request, and to the first byte of its answer (domain/latency)."""
+    """What is counted separately. `agent` includes services and models, as `models/gpt-4`. The last
+    two are histograms of the time to admit a request and of the time to first byte
+    (domain/latency)."""
 
     ALL = "all"
     AGENT = "agent"
@@ -59,14 +60,14 @@ class By(StrEnum):
     FIRST_BYTE = "first_byte"
 
 
-# Of one key, of which there may be many.
+# Per key, of which there may be many.
 _KEY_KEPT = {Step.MINUTE: _HOUR, Step.HOUR: 3 * _DAY, Step.DAY: 35 * _DAY}
 
 
 @dataclass(slots=True)
 class Counts:
-    """`denied`: refused by the gateway. `failed`: any answer of 5xx. `tokens`: prompt and
-    completion, `estimated` of them guessed."""
+    """`denied`: refused by the gateway. `failed`: any 5xx answer. `tokens`: prompt and completion
+    tokens; `estimated`: how many of them were estimated."""
 
     requests: int = 0
     denied: int = 0
@@ -77,8 +78,8 @@ class Counts:
     estimated: int = 0
 
     def add(self, other: "Counts") -> None:
-        # A dozen times for each key of a batch: by the names of the fields it took four times as
-        # long.
+        # Called a dozen times for each key of a batch: a loop over the field names took four times
+        # as long.
         self.requests += other.requests
         self.denied += other.denied
         self.failed += other.failed
@@ -92,8 +93,8 @@ COUNTED = tuple(Counts.__dataclass_fields__)
 
 
 class Bucket(NamedTuple):
-    """Whose counts these are, in Redis: `owner` is a key's id or a `By`, `place` the rest of the
-    name; `kept` in seconds. A NamedTuple: it is looked for as often as `Counts` are added."""
+    """One hash of counts in Redis. `owner`: a key's id or a `By`; `place`: the rest of the name;
+    `kept`: seconds. A NamedTuple, because it is looked up as often as `Counts` are added."""
 
     owner: str
     place: str
@@ -114,7 +115,7 @@ def bucket_of(by: By, step: Step, at: float) -> Bucket:
 
 
 def key_bucket(key_id: str, step: Step, at: float) -> Bucket:
-    """What one key used: by agent in buckets of a day, all together in others."""
+    """Return the bucket for one key's usage: by agent in day buckets, in total in shorter ones."""
     return _key_bucket(key_id, step, step.start(at))
 
 

@@ -1,18 +1,18 @@
-"""What a serving process tells of itself, for whoever looks after all of them."""
+"""What a worker process reports about itself, and how many workers a machine can use."""
 
 from dataclasses import dataclass
 
 from gateway.domain.units import counted
 
-# Beyond so many a core they only wait for each other.
+# More workers per core only wait for each other.
 _OF_USE_A_CORE = 4
-# Allowed on any machine: what is of no use need not do harm.
+# Allowed on any machine: too many are useless, but need not do harm.
 _ANYWHERE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """`started_at`: in Unix seconds. `revision`: of its policies. `listen`: its data listener."""
+    """`started_at`: Unix seconds. `revision`: of its policies. `listen`: its data listener."""
 
     host: str
     pid: int
@@ -23,12 +23,12 @@ class WorkerRecord:
 
 
 def most_workers(cores: int) -> int:
-    """So many processes may be asked for on a machine of `cores`."""
+    """Return how many workers may be configured on a machine with this many cores."""
     return max(_ANYWHERE, _OF_USE_A_CORE * cores)
 
 
 def crowding(workers: int, cores: int) -> str:
-    """Why so many are too many for a machine of `cores`, and what to do; empty: they are not."""
+    """Return why so many workers are too many for so many cores, and what to do; else empty."""
     if workers <= _OF_USE_A_CORE * cores:
         return ""
     return (

@@ -1,6 +1,7 @@
-"""Anchors: a signed statement of how far each chain went, kept where the records are not.
+"""Anchors: signed statements of how far each audit chain went, stored away from the records.
 
-A chain that was cut at its end looks like one that was never longer; against an anchor it does not.
+A chain that was cut off at its end looks like a shorter chain. Comparing it with an anchor shows
+the difference.
 """
 
 import hmac
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 
 _KIND = "gateway audit anchor"
-# No record begins so: what signs records can be made to sign no anchor.
+# No audit record begins with this prefix, so a signer of records cannot be made to sign an anchor.
 _DOMAIN = b"anchor\n"
 
 
@@ -26,7 +27,7 @@ class ChainEnd:
 
 
 def write_anchor(ends: Sequence[ChainEnd], made_at: float, signer: str, key: bytes) -> str:
-    """As JSON, one line. `signer`: the id of the master key that `key` is of."""
+    """Return the anchor as one line of JSON. `signer`: the id of the master key behind `key`."""
     stated = {
         "kind": _KIND,
         "made_at": made_at,
@@ -37,7 +38,7 @@ def write_anchor(ends: Sequence[ChainEnd], made_at: float, signer: str, key: byt
 
 
 def read_anchor(text: str, keys: Mapping[str, bytes]) -> Mapping[str, ChainEnd]:
-    """By the name of the chain; ValueError says what is wrong with it."""
+    """Return the ends of the chains by chain name; ValueError says what is wrong with it."""
     try:
         stated = orjson.loads(text)
         signature, signer = stated.pop("hmac"), stated["signer"]

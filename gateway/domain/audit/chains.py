@@ -1,4 +1,4 @@
-"""Reading audit records: which is the first that is not as it was written."""
+"""Verifying audit records: find the first record that is not as it was written."""
 
 import hmac
 import json
@@ -12,7 +12,7 @@ import orjson
 from gateway.domain.audit.anchor import ChainEnd
 from gateway.domain.audit.record import END, GENESIS, digest
 
-# Between the clocks of hosts that write to one stream.
+# Clock skew allowed between the hosts that write to one stream.
 SKEW_SECONDS = 5.0
 _ACTS_ON_KEYS = "key."
 _TORN = "only a part of it is there: the disk was full, power was lost, or somebody cut it"
@@ -31,16 +31,18 @@ class _Chain:
 
 
 class Chains:
-    """Follows the chains of one stream or file, in its order. `keys`: by the id of who signed.
+    """Follows the chains of one stream or file, in the order of its records. `keys`: signing keys
+    by the id of the signer.
 
-    `signed`: whether a record that nobody signed is refused; but for acts on keys, which operators
-    may do where no master key is. Those are counted in `unsigned`, and are as good as whoever reads
-    them believes: their key is known to all. `gone_before`: records made before that instant may
-    have been dropped, as long as all that are as old are.
+    `signed`: unsigned records are refused, except acts on keys, which operators may do where there
+    is no master key. Those are counted in `unsigned`. They prove nothing, because the key that they
+    are hashed with is public. `gone_before`: records made before this instant may have been
+    dropped, provided that all records of that age were.
 
-    `late`: chains whose beginning was dropped so. `torn`: records of which only a part is there,
-    because the disk was full or the writer was killed; what they were about was not done.
-    `may_be_torn`: those are no problem. `anchor`: how far chains went, by their names.
+    `late`: the number of chains whose beginning was dropped in this way. `torn`: the number of
+    records that were written only in part, because the disk was full or the writer was killed; the
+    acts they describe did not happen. `may_be_torn`: torn records are not a problem. `anchor`: how
+    far each chain went, by its name.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Chains:
 
     @property
     def open(self) -> int:
-        """Chains without an end: their writers run, or were killed."""
+        """Return how many chains have no end: their writers are running, or were killed."""
         return sum(not chain.ended for chain in self._chains.values())
 
     @property
@@ -75,8 +77,8 @@ class Chains:
         return len(self._chains)
 
     def problem(self, text: str, where: str = "") -> str:
-        """What is wrong with the next record, which is found at `where`; empty where it is as it
-        was written."""
+        """Return what is wrong with the next record, which was found at `where`; empty if it is as
+        it was written."""
         record = _parsed(text)
         if record is None:
             if not (self._may_be_torn and _is_torn(text)):
@@ -84,7 +86,7 @@ class Chains:
             self.torn += 1
             return ""
         self.records += 1
-        # The earliest so far: a record that claims to be of a later time excuses no gap.
+        # The earliest time so far: a record that claims to be later must not excuse a gap.
         earliest = self._first_ts
         self._first_ts = record["ts"] if earliest is None else min(record["ts"], earliest)
         found = self._forged(record) or self._misplaced(record) or self._unlike_anchor(record)
@@ -94,12 +96,11 @@ class Chains:
 
     @property
     def ends(self) -> list[ChainEnd]:
-        """How far each chain goes."""
         return [ChainEnd(name, one.seq, one.hash, one.ts) for name, one in self._chains.items()]
 
     def against_anchor(self) -> tuple[tuple[str, str] | None, int]:
-        """The first chain of the anchor that does not go as far, with what is wrong; and how many
-        cannot be compared, because their records are not kept any more."""
+        """Return the first chain that ends before the anchor says it does, with the problem, or
+        None; and how many chains cannot be compared because their records are no longer kept."""
         passed = 0
         for end in self._anchor.values():
             chain = self._chains.get(end.chain)
@@ -116,14 +117,14 @@ class Chains:
         end = self._anchor.get(record["chain"])
         if end is None or end.seq != record["seq"]:
             return ""
-        # What was compared is not asked about again.
+        # Each end is compared once.
         del self._anchor[end.chain]
         if hmac.compare_digest(end.hash, record["hash"]):
             return ""
         return f"the anchor has another record as number {end.seq} of its chain"
 
     def _may_be_gone(self, ts: float) -> bool:
-        """Whether a record that was made then may have been dropped: then all as old were."""
+        """Whether retention may have dropped a record of this time, and all older ones."""
         if self._first_ts is None:
             return False
         return ts <= min(self._first_ts, self._gone_before) + SKEW_SECONDS
@@ -162,9 +163,10 @@ class Chains:
 
 
 def _is_torn(text: str) -> bool:
-    """The beginning of a record. Whoever makes one of a whole record leaves a hole in its chain."""
+    """Whether `text` is only the beginning of a record. Cutting a whole record to look like this
+    leaves a gap in its chain."""
     begins = text.startswith(_BEGINNING) or (bool(text) and _BEGINNING.startswith(text))
-    # The hash comes last, behind braces of what is within.
+    # The hash comes last, behind the braces of nested values.
     return begins and not (_HASH in text and text.endswith("}")) and not _is_json(text)
 
 
@@ -200,8 +202,8 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _is_plain(text: str, record: Mapping[str, Any]) -> bool:
-    """Whether all readers find the same in it: of a name that is there twice some take the first,
-    and the hash is made of the last."""
+    """Whether every JSON reader finds the same values. Where a name stands twice, some readers take
+    the first value, while the hash is made of the last one."""
     repeated = False
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -209,10 +211,11 @@ def _is_plain(text: str, record: Mapping[str, Any]) -> bool:
         repeated = repeated or len({name for name, _ in pairs}) < len(pairs)
 
     try:
-        # As it was written; a program that spaced it anew did no harm.
+        # Text as the gateway wrote it needs no second look; reformatting by another program does no
+        # harm.
         if orjson.dumps(record).decode() != text:
             json.loads(text, object_pairs_hook=look)
     except (TypeError, RecursionError):
-        # Numbers and levels that no record of ours has.
+        # Numbers and nesting that no record of ours has.
         return False
     return not repeated

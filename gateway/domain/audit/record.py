@@ -1,4 +1,4 @@
-"""Audit records: who did what with which credential, chained so that none can be changed unseen."""
+"""Audit records: who did what with which credential, chained so that every change is noticed."""
 
 import hmac
 from collections.abc import Callable, Mapping
@@ -10,20 +10,21 @@ import orjson
 from gateway.domain.facts import fact
 from gateway.domain.keys.record import well_formed
 
-# What the first record of a chain names as the one before it.
+# The `prev` hash of the first record of a chain.
 GENESIS = "0" * 64
 ALLOWED, DENIED = "allowed", "denied"
-# Let in, though a rule that is tried out would have refused it.
+# The request was let in, although a rule with `enforce: false` would have refused it.
 SHADOW = "shadow"
-# The last record of a chain whose writer ended well.
+# The last record of a chain whose writer shut down cleanly.
 END = "audit.end"
 
-# The HMAC of a text, in hexadecimal digits.
+# Returns the HMAC of a text, in hexadecimal digits.
 Seal = Callable[[bytes], str]
 
 _json = orjson.dumps
-# In the order of the names, as `digest` has them. Most of a record is what the last one of the same
-# caller held: made anew from a mapping, a record took half as long again.
+# Fields in alphabetical order, which is the order that `digest` hashes them in. Most fields of a
+# record equal those of the previous record of the same caller, so they are cached: building each
+# record from a mapping took half as long again.
 _RECORD = b'%b,"latency_ms":%b,"prev":"%b","prev_ts":%b,"request_id":%b,"seq":%d,%b,"ts":%b,%b'
 
 
@@ -36,9 +37,9 @@ class Named(NamedTuple):
 
 @fact
 class AuditEvent:
-    """One act. `event`: a noun and a verb, such as `credential.read`. `actor`: who did it, where
-    that is not the caller of a request: `operator:ann`, `key:4xT9mQ2LrB7c`. `count`: how many
-    such acts this record stands for."""
+    """One act. `event`: a noun and a verb, such as `credential.read`. `actor`: who did it, if it
+    was not the caller of a request: `operator:ann`, `key:4xT9mQ2LrB7c`. `count`: how many acts this
+    record stands for."""
 
     event: str
     request_id: str = ""
@@ -57,8 +58,8 @@ class AuditEvent:
 
 
 class Chain:
-    """Records of one writer, each of which names the hash of the one before it. `seal` makes the
-    hashes, under the key of `signer`."""
+    """The records of one writer, each of which holds the hash of the one before it. `seal` computes
+    the hashes, under the key of `signer`."""
 
     def __init__(self, name: str, seal: Seal, signer: str) -> None:
         self.name = name
@@ -68,8 +69,8 @@ class Chain:
         self._prev, self._prev_ts = GENESIS.encode(), _json(0.0)
 
     def add(self, event: AuditEvent, ts: float) -> bytes:
-        """The next record, as JSON. TypeError or ValueError where none can be made of `event`: then
-        the chain is as it was."""
+        """Return the next record as JSON. TypeError or ValueError if `event` cannot be encoded: the
+        chain is then unchanged."""
         e = event
         begin, middle, end = _said_again(
             (e.actor, e.agent, self.name, e.code, e.consumer, e.count, e.credentials),
@@ -87,7 +88,7 @@ def _said_again(
     first: tuple[str, str, str, str, str, int, tuple[Named, ...]],
     then: tuple[str, str, str, str, int, str, str],
 ) -> tuple[bytes, bytes, bytes]:
-    """What stands before, between and after what is new in each record."""
+    """Return the parts of a record before, between and after the fields that differ each time."""
     actor, agent, chain, code, consumer, count, credentials = first
     decision, event, key_id, signer, status, tool, user = then
     begin = {
@@ -107,7 +108,7 @@ def _said_again(
 
 
 def read(text: str) -> dict[str, Any] | None:
-    """The record that `text` is, whatever it says; None where it is none."""
+    """Return the JSON object in `text`, whatever it says; None if `text` is not one."""
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -116,8 +117,7 @@ def read(text: str) -> dict[str, Any] | None:
 
 
 def digest(record: Mapping[str, Any], key: bytes) -> str:
-    """The hash that a record has to carry: an HMAC over all else that is in it, in the order of
-    the names."""
+    """Return the hash that a record must carry: an HMAC of its other fields, sorted by name."""
     rest = {name: value for name, value in record.items() if name != "hash"}
     text = orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)
     return hmac.digest(key, text, "sha256").hex()

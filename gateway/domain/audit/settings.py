@@ -1,4 +1,4 @@
-"""Where audit records go, and for how long they are kept there."""
+"""Where audit records are written, and how long they are kept."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 class Sync(StrEnum):
-    """When a record in a file has to be on the disk: before it counts as written; within a second;
-    or when the system sees fit. But for the first, a machine that loses its power loses records of
-    what was done."""
+    """When a record must be on the disk: before it counts as written, within a second, or whenever
+    the system writes it. With all but the first, a power failure can lose records of acts that were
+    done."""
 
     ALWAYS = "always"
     SECOND = "second"
@@ -18,8 +18,8 @@ class Sync(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditFileSettings:
-    """`size`: of a file, in bytes, beyond which it is rotated; 0: it never is. `keep`: how many
-    rotated files stay; 0: all."""
+    """`size`: bytes beyond which the file is rotated; 0: never. `keep`: how many rotated files are
+    kept; 0: all of them."""
 
     path: Path
     size: int = 0
@@ -29,14 +29,14 @@ class AuditFileSettings:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What the stream keeps: so many `records`, none older than so many `seconds`; 0: as old as
-    they get. Both are give or take: a stream is trimmed by the block."""
+    """What the stream keeps: at most `records` records, none older than `seconds`; 0: no limit of
+    age. Both limits are approximate, because Redis trims a stream in blocks."""
 
     records: int = 200_000
     seconds: float = 0.0
 
     def gone_before(self, length: int, now: float) -> float:
-        """The instant before which records may have been trimmed from a stream of this length."""
+        """Return the time before which a stream of this length may have been trimmed."""
         if length >= self.records:
             return math.inf
         return now - self.seconds if self.seconds else -math.inf
@@ -44,7 +44,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """`file` None: records go into Redis' stream alone."""
+    """`file` None: records are written to the Redis stream only."""
 
     file: AuditFileSettings | None = None
     retention: Retention = field(default_factory=Retention)

@@ -1,11 +1,11 @@
-"""Finding audit records by what they say."""
+"""Filters for audit records."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.domain.audit.record import read
 
-# What a reader names, and the name that records have for it.
+# The filter names that readers use, and the record fields that they mean.
 FILTERS = {
     "event": "event",
     "key": "key_id",
@@ -16,7 +16,7 @@ FILTERS = {
     "decision": "decision",
 }
 DECISIONS = ("allowed", "denied", "shadow")
-# Behind the first word of an event: all that begin with it.
+# Suffix of an event filter that matches every event with this first word.
 _ANY = ".*"
 
 Record = dict[str, Any]
@@ -24,12 +24,12 @@ Wanted = Mapping[str, str]
 
 
 def wanted_by(given: Mapping[str, str]) -> Wanted:
-    """By the names in the records; what is empty is not asked for."""
+    """Return the filters by record field, without the empty ones."""
     return {FILTERS[name]: value for name, value in given.items() if value}
 
 
 def matching(text: str, wanted: Wanted) -> Record | None:
-    """The record, if it is one and says all of that."""
+    """Return the record in `text` if it passes all filters, else None."""
     record = read(text)
     if record is None:
         return None

@@ -1,4 +1,4 @@
-"""A key's record as it is moved between gateways, checked as strictly as what an operator sets."""
+"""Key records in transit between gateways, checked as strictly as what an operator sets."""
 
 import re
 from dataclasses import dataclass, replace
@@ -15,15 +15,15 @@ _TIMES = ("expires_at", "previous_expires_at", "created_at", "rotated_at", "revo
 
 @dataclass(frozen=True, slots=True)
 class KeyCopy:
-    """`removed_at`: the Unix second in which Redis removes the record by itself (EXPIRE)."""
+    """`removed_at`: the Unix second at which Redis deletes the record by itself (EXPIRE)."""
 
     record: KeyRecord
     removed_at: int | None = None
 
 
 def check_fields(record: KeyRecord) -> None:
-    """UsageError, without repeating a value that may be secret, for the first field that cannot
-    be. Hashes and tags are not looked at."""
+    """Raise UsageError for the first field that is not valid, without repeating a value that may be
+    secret. Hashes and tags are not checked here."""
     if not is_id(record.id):
         raise UsageError("The id is not 12 letters and digits.")
     _as_an_operator_sets_them(record).values()
@@ -47,7 +47,7 @@ def _as_an_operator_sets_them(record: KeyRecord) -> KeyFields:
         users=words(record.users),
         label=record.label,
     )
-    # None at all is how somebody takes everything from a key by hand.
+    # An empty list is how an operator takes all scopes from a key by hand.
     scopes = words(record.scopes)
     return replace(fields, scopes=scopes) if scopes else fields
 

@@ -1,4 +1,4 @@
-"""How people say when a key ends: `30d`, `2027-01-31`, `2027-01-31T12:00:00Z`, Unix seconds."""
+"""How people write an expiry: `30d`, `2027-01-31`, `2027-01-31T12:00:00Z`, Unix seconds."""
 
 import math
 from datetime import UTC, datetime
@@ -11,9 +11,9 @@ LAST = 10**12 - 1
 
 
 def parse(text: str, now: int) -> int | None:
-    """The Unix second that `text` names, None for `never`; ValueError says what is expected.
+    """Return the Unix second that `text` names, None for `never`; ValueError says what is expected.
 
-    A date without a time is its first second, and without a zone it is UTC.
+    A date without a time means its first second; a time without a zone is UTC.
     """
     if text == NEVER:
         return None
@@ -26,7 +26,7 @@ def parse(text: str, now: int) -> int | None:
 
 
 def parse_since(text: str, now: int) -> int:
-    """The Unix second from which on something is wanted: `2h` ago, a date, or Unix seconds."""
+    """Return the Unix second at which a period begins: `2h` ago, a date, or Unix seconds."""
     second = _second(text, now, direction=-1)
     if second > now:
         raise ValueError(f"{text!r} is in the future")

@@ -1,7 +1,7 @@
 """What an operator may set on a key, checked strictly before it is written.
 
-Reading a record is lenient (what does not parse grants nothing); writing one is not, because
-the operator is there to be told.
+Reading a record is lenient: what does not parse grants nothing. Writing is strict, because the
+operator is there to read the error.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ LONGEST_LABEL = 256
 
 @dataclass(frozen=True, slots=True)
 class KeyFields:
-    """Fields to write; None: leave it as it is. `expires_at` in Unix seconds, 0: never."""
+    """Fields to write; None: leave the field as it is. `expires_at` in Unix seconds, 0: never."""
 
     consumer: str | None = None
     scopes: tuple[str, ...] | None = None
@@ -33,14 +33,14 @@ class KeyFields:
     expires_at: int | None = None
 
     def values(self) -> dict[str, str]:
-        """The record's fields that are given, as Redis holds them; UsageError says what is wrong
-        with the first that cannot be."""
+        """Return the given fields as Redis stores them; UsageError says what is wrong with the
+        first invalid one."""
         given = ((name, getattr(self, name)) for name in _WRITTEN)
         return {name: _WRITTEN[name](value) for name, value in given if value is not None}
 
 
 def check_limits(plan: str, limits: str, plans: Mapping[str, Plan]) -> None:
-    """UsageError where a key's own limits make no sense under its plan, one of `plans` or none."""
+    """Raise UsageError if a key's own limits make no sense under its plan, if it has one."""
     own = _limits(limits)
     try:
         limits_under(plans.get(plan), own)
@@ -117,8 +117,8 @@ def _without_key(text: str, where: str) -> str:
     return text
 
 
-# Of each field what checks it, and spells it as Redis holds it. The first mistake in this order is
-# the one that is told.
+# For each field, the function that checks it and returns its text in Redis. The first mistake in
+# this order is reported.
 _WRITTEN: Mapping[str, Callable[[Any], str]] = {
     "consumer": _consumer,
     "scopes": _scopes,

@@ -1,4 +1,4 @@
-"""What a key's record means: alive or not, for whom it may act, which limits bind it."""
+"""What a key's record means: whether the key is alive, for whom it may act, which limits apply."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ class MisconfiguredError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
-    """One counter: `label` as headers name it, `counter` the part of its Redis name after
-    `gw:rate:{id}:`, `gw:quota:{id}:` or `gw:lease:{id}:` (empty: there is no more). `enforced`
-    False: a request that exceeds it is reported and let in."""
+    """One counter. `label`: its name in headers. `counter`: the part of its Redis name after
+    `gw:rate:{id}:`, `gw:quota:{id}:` or `gw:lease:{id}:`, which may be empty. `enforced` False: a
+    request that exceeds the limit is reported and let in."""
 
     label: str
     counter: str
@@ -36,7 +36,7 @@ class NamedLimit:
 
     @property
     def denial(self) -> Code:
-        """How a request that exceeds it is refused."""
+        """The code of a request that exceeds this limit."""
         match self.limit:
             case Rate():
                 return Code.RATE_LIMITED
@@ -47,7 +47,7 @@ class NamedLimit:
 
     @property
     def most(self) -> str:
-        """Of what there is how much, for whoever is refused."""
+        """The allowance in words, for a caller who is refused."""
         if isinstance(self.limit, Rate | Concurrency):
             return str(self.limit)
         what = "tokens" if isinstance(self.limit, Tokens) else "requests"
@@ -56,8 +56,8 @@ class NamedLimit:
 
 
 def dead(record: KeyRecord, now: float) -> Code | None:
-    """Why a key that was proven is refused: a decoy (as if there were none), revoked, disabled,
-    expired, in this order."""
+    """Return why a proven key is refused: a decoy (as if it did not exist), revoked, disabled or
+    expired, in this order; None if it is alive."""
     if record.status == CANARY:
         return Code.KEY_INVALID
     if record.status == REVOKED:
@@ -71,13 +71,13 @@ def dead(record: KeyRecord, now: float) -> Code | None:
 
 
 def previous_lives(record: KeyRecord, now: float) -> bool:
-    """Whether the old secret of a rotation still works."""
+    """Whether the previous secret of a rotation still works."""
     until = unix_time(record.previous_expires_at)
     return bool(record.previous_hash) and until is not None and now < until
 
 
 def valid_until(record: KeyRecord, *, by_previous: bool) -> int:
-    """The Unix second from which the secret in hand stops working; 0: never."""
+    """Return the Unix second from which the presented secret stops working; 0: never."""
     ends = [unix_time(record.expires_at)]
     if by_previous:
         ends.append(unix_time(record.previous_expires_at))
@@ -90,7 +90,7 @@ def may_act_for(users: str, user: str) -> bool:
 
 
 def check_sense(record: KeyRecord) -> None:
-    """MisconfiguredError if a number or a limit in the record is none, whatever its plan says."""
+    """Raise MisconfiguredError if a number or limit in the record is invalid under any plan."""
     if record.expires_at and unix_time(record.expires_at) is None:
         raise MisconfiguredError(record, "expires_at is not a Unix time in seconds")
     try:
@@ -103,18 +103,18 @@ def check_sense(record: KeyRecord) -> None:
 
 
 def limits_under(plan: Plan | None, own: str) -> Limits:
-    """The plan's limits with each item replaced that `own` names; ValueError where they make no
-    sense."""
+    """Return the plan's limits with the items in `own` replaced; ValueError if senseless."""
     base = plan.limits if plan else NO_LIMITS
     limits = base.overridden(limits_grammar.parse_own(own))
     if limits.burst is not None and limits.rate is None:
-        # Whoever wrote it believes that something is limited.
+        # The author of this believes that something is limited.
         raise ValueError("'burst' means nothing without 'rate'")
     return limits
 
 
 def effective_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> tuple[Limits, Plan | None]:
-    """The record's limits over its plan's; MisconfiguredError where either cannot be read."""
+    """Return the record's limits merged over those of its plan, and the plan; MisconfiguredError if
+    either cannot be read."""
     plan = _plan_of(record, plans)
     try:
         return limits_under(plan, record.limits), plan
@@ -130,7 +130,7 @@ def _plan_of(record: KeyRecord, plans: Mapping[str, Plan]) -> Plan | None:
 
 
 def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:
-    """Why every request of this key is refused under `plans`, alive or not; empty: it is not."""
+    """Return why every request of this key is refused under `plans`, alive or not; else empty."""
     if record.plan and record.plan not in plans:
         return f"plan {record.plan} is gone"
     try:
@@ -143,9 +143,9 @@ def refused_by(record: KeyRecord, plans: Mapping[str, Plan]) -> str:
 def binding_limits(
     record: KeyRecord, plans: Mapping[str, Plan], agent: str | None, *, of_model: bool = False
 ) -> tuple[NamedLimit, ...]:
-    """Every counter that a call to `agent` is checked and charged against, those of tokens (which
-    bind a call `of_model` only) and then of concurrency last: they have no place in the headers
-    that name the others in order."""
+    """Return every counter that a call to `agent` is checked and charged against. Token limits,
+    which apply only to calls `of_model`, and then concurrency come last, because the headers that
+    list the others in order leave them out."""
     plan = _plan_of(record, plans)
     at = agent if plan is not None and agent in plan.agents else None
     try:
@@ -154,7 +154,7 @@ def binding_limits(
         raise MisconfiguredError(record, f"limits: {problem}") from None
 
 
-# Keys of one plan share what is made of it: a third of what is remembered of a key.
+# Keys of one plan share the result: it is a third of what is remembered of a key.
 @lru_cache(maxsize=1024)
 def _bound(
     plan: Plan | None, own: str, agent: str | None, of_model: bool
@@ -172,7 +172,7 @@ def _bound(
 
 
 def enforced_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> Limits:
-    """Those of `effective_limits` that refuse; MisconfiguredError alike."""
+    """Return the `effective_limits` that refuse requests; MisconfiguredError likewise."""
     limits, plan = effective_limits(record, plans)
     if plan is None or plan.enforced:
         return limits
@@ -180,7 +180,7 @@ def enforced_limits(record: KeyRecord, plans: Mapping[str, Plan]) -> Limits:
 
 
 def _own_alone(own: str, limits: Limits) -> Limits:
-    """Of the `limits` of a key, what it sets itself: no plan can let that be."""
+    """Return the `limits` that the key sets itself: a plan cannot leave them unenforced."""
     found = limits_grammar.parse_own(own)
     return replace(found, burst=limits.burst if found.rate else None)
 

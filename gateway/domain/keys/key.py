@@ -1,8 +1,8 @@
 """The grammar of inbound keys: `agk_<env>_<id>_<secret><check>`.
 
-`id` is public (it names the Redis record and is what logs show); `secret` is 32 base62
-characters, about 190 bits; `check` is the CRC-32 of all before it, so that a mistyped or
-invented key ends here, without Redis and without argon2.
+`id` is public: it names the Redis record and appears in logs. `secret` is 32 base62 characters,
+about 190 bits. `check` is the CRC-32 of all that precedes it, so that a mistyped or invented key is
+refused here, without Redis and without argon2.
 """
 
 import re
@@ -22,15 +22,15 @@ ENVS: tuple[Env, ...] = ("live", "test")
 _GRAMMAR = r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]{38}"
 _KEY = re.compile(_GRAMMAR, re.ASCII)
 _ID = re.compile(r"[0-9A-Za-z]{12}", re.ASCII)
-# Whatever stands around it, another key that is none included.
+# A lookahead, so that matches may overlap: an invalid key must not hide a valid one.
 _ANYWHERE = re.compile(rf"(?=({_GRAMMAR}))", re.ASCII)
-# Looser than the grammar: a key that was mistyped still holds most of its secret.
+# Looser than the grammar: a mistyped key still holds most of its secret.
 _KEYLIKE = re.compile(r"agk_(live|test)_([0-9A-Za-z]{12})_[0-9A-Za-z]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A whole key, as its caller holds it. `text` never shows in a repr."""
+    """A whole key, as its caller holds it. `text` is kept out of every repr."""
 
     id: str
     env: Env
@@ -45,7 +45,7 @@ class Key:
 
 
 def checksum(body: str) -> str:
-    """The six base62 digits of the CRC-32 of `body`, most significant first, zero-padded."""
+    """Return the six base62 digits of the CRC-32 of `body`, most significant first, zero-padded."""
     number = zlib.crc32(body.encode())
     digits = ""
     for _ in range(CHECK_LENGTH):
@@ -55,7 +55,7 @@ def checksum(body: str) -> str:
 
 
 def parse(text: str) -> Key | None:
-    """The key that `text` is, or None where its shape or its check is wrong."""
+    """Return the key in `text`, or None if its shape or its check is wrong."""
     match = _KEY.fullmatch(text)
     if match is None or checksum(text[:-CHECK_LENGTH]) != text[-CHECK_LENGTH:]:
         return None
@@ -63,7 +63,7 @@ def parse(text: str) -> Key | None:
 
 
 def compose(env: Env, key_id: str, secret: str) -> Key:
-    """The key made of these parts; the caller draws `key_id` and `secret` at random."""
+    """Return the key with these parts; the caller draws `key_id` and `secret` at random."""
     body = f"{KEY_PREFIX}{env}_{key_id}_{secret}"
     return Key(key_id, env, body + checksum(body))
 
@@ -78,5 +78,5 @@ def contains_key(text: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """`text` with the secret part of anything that looks like a key replaced by `…`."""
+    """Return `text` with the secret part of everything that looks like a key replaced by `…`."""
     return _KEYLIKE.sub(r"agk_\1_\2_…", text)

@@ -1,4 +1,4 @@
-"""RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10), and X-RateLimit-… beside them."""
+"""RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-10), and X-RateLimit-… ones."""
 
 import math
 from calendar import monthrange
@@ -20,31 +20,32 @@ _LINES = "".join(f"{name}: %s\r\n" for name in DRAFT_NAMES) + "".join(
 
 @dataclass(slots=True)
 class LimitFields:
-    """The fields about one set of limits; what no request changes is written once.
+    """The header fields for one set of limits. Their fixed parts are formatted once.
 
-    `policy` has one `%d` for the width of each monthly quota (`months` of them), `state` two for
-    each limit: requests remaining, then seconds until it is full again (rate) or begins anew.
+    `policy` has one `%d` for the length of each monthly quota (`months` of them). `state` has two
+    for each limit: requests remaining, then seconds until it is full again (rate) or starts anew
+    (quota).
     """
 
     quantities: tuple[int, ...]
     policy: str
     state: str
     months: int
-    # Good for so long (Unix seconds): the widths of months are in it.
+    # The template is valid until this Unix time, because it holds the length of the month.
     _until: float = 0.0
     _template: bytes = b""
 
     def pairs(self, states: tuple[int, ...], now: float) -> tuple[tuple[str, str], ...]:
-        """`states` is what the admission script says; `now`, in Unix seconds, how long the month
-        is."""
+        """Return the fields as pairs. `states` comes from the admission script; `now`, in Unix
+        seconds, tells how long the month is."""
         lines = self.lines(states, now).decode("ascii").splitlines()
         return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
 
     def lines(self, states: tuple[int, ...], now: float) -> bytes:
-        """The same as whole header lines."""
+        """Return the fields as whole header lines."""
         if now >= self._until:
             self._write(now)
-        # The limit with the smallest share left.
+        # Report the limit with the smallest share left.
         shares = [*map(truediv, states[::2], self.quantities)]
         at = shares.index(min(shares))
         told = self.quantities[at], states[2 * at], states[2 * at + 1]
@@ -61,7 +62,7 @@ class LimitFields:
 
 @lru_cache(maxsize=1024)
 def limit_fields(limits: tuple[NamedLimit, ...]) -> LimitFields:
-    """The fields about rates and quotas; tokens, and how many are under way, are in none."""
+    """Return the fields for rates and quotas; token and concurrency limits have none."""
     told = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
     return LimitFields(
         quantities=tuple(quantity(named) for named in told),

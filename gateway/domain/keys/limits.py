@@ -1,6 +1,6 @@
-"""Limits of a key: rate (GCRA) and calendar quotas, its plan's and its own.
+"""Limits of a key: rate (GCRA), calendar quotas and concurrency, from its plan and its own.
 
-A limit is data here; it is checked and charged in Redis, atomically, by `store/admit.lua`.
+A limit is plain data here; `store/admit.lua` checks and charges it in Redis, atomically.
 """
 
 import re
@@ -19,7 +19,7 @@ _AMOUNT = re.compile(r"([1-9]\d{0,9})/([a-z]+)", re.ASCII)
 
 
 class Window(StrEnum):
-    """Calendar windows in UTC; the value is how people write it, `label` how headers name it."""
+    """Calendar windows in UTC. The value is how people write it, `label` how headers name it."""
 
     SECOND = "s"
     MINUTE = "m"
@@ -45,7 +45,7 @@ class Rate:
 
     @property
     def interval_us(self) -> float:
-        """Microseconds that one request takes up."""
+        """The microseconds that one request takes up."""
         return float(Fraction(self.per * 1_000_000, self.count))
 
 
@@ -62,8 +62,9 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """`count` tokens of models in each calendar window, counted once an answer has told how many
-    it took: a call is let in while fewer have been used, so what is under way may go beyond."""
+    """`count` model tokens in each calendar window. They are counted once an answer reports how
+    many it took. A call is let in while fewer have been used, so calls in progress may exceed the
+    limit."""
 
     count: int
     window: Window
@@ -74,7 +75,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """`count` requests under way at any moment."""
+    """At most `count` requests in progress at any moment."""
 
     count: int
 
@@ -84,7 +85,7 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is limited. An item that is None or empty is not limited.
+    """A set of limits. An item that is None or empty is not limited.
 
     `burst` is the most that is admitted at once; without it, the number in `rate`.
     """
@@ -114,8 +115,8 @@ class Limits:
         return self.rate.count if self.rate else 0
 
     def overridden(self, own: "Limits") -> "Limits":
-        """These limits with each item that `own` names replaced; the rest stays, and tokens, which
-        are a plan's alone."""
+        """Return these limits with each item that `own` sets replaced. Token limits stay, because
+        only plans set them."""
         return replace(
             self,
             rate=own.rate or self.rate,
@@ -131,7 +132,7 @@ Windowed = TypeVar("Windowed", Quota, Tokens)
 
 
 def parse_rate(text: str) -> Rate:
-    """`10/s` as a rate; ValueError says what is expected."""
+    """Parse `10/s`; ValueError says what is expected."""
     count, unit = _amount(text)
     if unit not in SECONDS:
         raise ValueError(f"{text[:40]!r} is not a rate such as 10/s, 100/m, 1000/h or 5000/d")
@@ -139,7 +140,7 @@ def parse_rate(text: str) -> Rate:
 
 
 def parse_quota(text: str) -> Quota:
-    """`10000/d` as a quota; ValueError says what is expected."""
+    """Parse `10000/d`; ValueError says what is expected."""
     count, unit = _amount(text)
     if unit not in {window.value for window in Window}:
         raise ValueError(f"{text[:40]!r} is not a quota such as 100/h, 10000/d or 200000/month")
@@ -147,13 +148,13 @@ def parse_quota(text: str) -> Quota:
 
 
 def parse_tokens(text: str) -> Tokens:
-    """`100000/d` as a quota of tokens; ValueError says what is expected."""
+    """Parse `100000/d` as a quota of tokens; ValueError says what is expected."""
     quota = parse_quota(text)
     return Tokens(quota.count, quota.window)
 
 
 def one_a_window(quotas: Sequence[Windowed]) -> tuple[Windowed, ...]:
-    """`quotas`, if no two are for the same window; else ValueError."""
+    """Return `quotas`; ValueError if two of them are for the same window."""
     if len({quota.window for quota in quotas}) < len(quotas):
         raise ValueError("two quotas for the same window: keep the smaller one")
     return tuple(quotas)
@@ -174,9 +175,9 @@ def _count(text: str, what: str) -> int:
 
 
 def parse_own(text: str) -> Limits:
-    """A record's `limits` field: `rate=5/s burst=10 quota=100/h,1000/d concurrency=4`.
+    """Parse a record's `limits` field: `rate=5/s burst=10 quota=100/h,1000/d concurrency=4`.
 
-    ValueError for anything that cannot be read whole: a limit half understood would allow.
+    ValueError unless all of it can be read: a limit half understood would allow too much.
     """
     own = Limits()
     seen: set[str] = set()

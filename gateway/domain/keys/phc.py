@@ -1,10 +1,10 @@
-"""Which stored hashes of keys are ever computed."""
+"""Which stored hashes of keys are accepted for computation."""
 
 import re
 
 MAX_MEMORY_KIB = 65536
 
-# A salt of 8 to 64 bytes and a hash of 16 to 64: shorter ones could be guessed.
+# A salt of 8 to 64 bytes and a hash of 16 to 64 bytes: shorter ones could be guessed.
 _PHC = re.compile(
     r"\$argon2id\$v=19\$m=([1-9]\d{0,4}),t=[1-4],p=([1-4])"
     r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}",
@@ -13,10 +13,10 @@ _PHC = re.compile(
 
 
 def acceptable(phc: str) -> bool:
-    """Whether computing `phc` costs no more than planned: any other one opens for no secret.
+    """Whether `phc` costs no more to compute than planned. Any other string opens for no secret.
 
-    A stored string chooses its own memory and time, so one that claims 4 GiB is a bomb in the
-    hands of whoever can write to Redis.
+    A stored string sets its own memory and time costs, so whoever can write to Redis could claim 4
+    GiB to exhaust the gateway.
     """
     match = _PHC.fullmatch(phc)
     if match is None:

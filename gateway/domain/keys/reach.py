@@ -1,5 +1,5 @@
-"""What a key may ask for under the policies, and who may be sent a credential: rules alone, no
-record of what happened."""
+"""What a key may reach under the policies, and which places may receive a credential. This looks at
+rules only, not at what happened."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ _PULL = "credentials"
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """A place that a key may ask for. `actions`: what it may do there; `*`: whatever there is.
+    """A place that a key may call. `actions`: the allowed actions; `*`: all.
 
-    `routes`: of an agent that lists them, those that it may take; one that is public takes no key
-    and is not among them. `credentials`: what the gateway puts into such calls, `user/*/NAME` the
-    calling user's own; or what the key may pull.
+    `routes`: for an agent that lists routes, those that the key may take; public routes need no key
+    and are left out. `credentials`: what the gateway injects into such calls, where `user/*/NAME`
+    is the calling user's own; or what the key may pull.
     """
 
     kind: str
@@ -29,12 +29,12 @@ class Reachable:
 
 
 def reach(policies: Policies, grants: Grants) -> tuple[Reachable, ...]:
-    """Every place that `grants` open, and powers over the gateway itself."""
+    """Return every place that `grants` open, and the powers over the gateway itself."""
     return (*_places(policies, grants), *_powers(grants))
 
 
 def places_of(policies: Policies, credential: CredentialId) -> tuple[str, ...]:
-    """Services, models and tools whose calls may be sent this credential."""
+    """Return the services, models and tools whose calls may receive this credential."""
     return tuple(
         one.place
         for one in _outbound(policies)
@@ -58,14 +58,14 @@ def _places(policies: Policies, grants: Grants) -> Iterator[Reachable]:
 
 
 def _doors(agent: Agent, grants: Grants) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The actions and the routes that `grants` open at `agent`."""
+    """Return the actions and the routes that `grants` open at `agent`."""
 
     def allowed(action: str) -> bool:
         return grants.allow(Scope("agents", agent.name, action))
 
     if agent.routes is None:
         return ((DEFAULT_ACTION,) if allowed(DEFAULT_ACTION) else ()), ()
-    # A line that is tried out refuses nobody who has to do with this agent.
+    # A route that is not enforced refuses no key that has any scope at this agent.
     open_ones = [
         one
         for one in agent.routes
@@ -75,7 +75,7 @@ def _doors(agent: Agent, grants: Grants) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def _tools(server: ToolServer, grants: Grants) -> tuple[str, ...]:
-    """Names of single tools; a server that is somebody else's says by itself which it has."""
+    """Return names of single tools. Only an external server itself knows which tools it has."""
     if grants.allow(Scope(server.kind, server.name, ANY)):
         return (ANY,)
     own = {tool.name for tool in server.tools.tools}
@@ -105,7 +105,7 @@ def _outbound(policies: Policies) -> tuple[Outbound, ...]:
 
 
 def _references(one: Outbound, policies: Policies) -> Iterator[Reference]:
-    """Those of the models that stand in for it too: a call may be answered by them."""
+    """Yield the references of the model and of its fallbacks, which may answer for it."""
     yield from one.inject.references
     for name in one.fallback if isinstance(one, Model) else ():
         if other := policies.models.get(name):

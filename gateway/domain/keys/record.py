@@ -1,4 +1,4 @@
-"""A key's record, as Redis holds it: every field a string, every judgement a pure function."""
+"""A key's record as Redis holds it: every field a string, every judgement a pure function."""
 
 import re
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from gateway.domain.keys.key import masked
 
 ACTIVE = "active"
 REVOKED = "revoked"
-# A decoy: nobody was given it, so whoever uses it found or took it.
+# A decoy key that was given to nobody: whoever uses it found or stole it.
 CANARY = "canary"
 DISABLED = "disabled"
 
-# Fields that are written even when empty, so that HSET by hand prints 0 for a key that is there.
+# Fields that are written even when empty, so that HSET by hand prints 0 for an existing key.
 ALWAYS_WRITTEN = (
     "status",
     "consumer",
@@ -60,30 +60,30 @@ class KeyRecord:
 
     @property
     def told_consumer(self) -> str:
-        """Whose key it is, for logs, the audit and agents: whoever writes by hand may have pasted
-        the key itself."""
+        """The consumer, for logs, the audit and agents. It is masked, because an operator who
+        writes by hand may have pasted the key itself."""
         return masked(self.consumer)
 
 
 @cache
 def field_names() -> tuple[str, ...]:
-    """The names of the hash fields, in the order in which they are declared."""
+    """Return the names of the hash fields, in the order of declaration."""
     return tuple(f.name for f in fields(KeyRecord) if f.name != "id")
 
 
 def from_fields(key_id: str, values: Mapping[str, str]) -> KeyRecord:
-    """A record from the hash's fields; those that this version does not know are left out."""
+    """Return a record made of the hash's fields, without those that this version does not know."""
     return KeyRecord(key_id, **{name: values.get(name, "") for name in field_names()})
 
 
 def unix_time(text: str) -> int | None:
-    """Whole Unix seconds, or None where `text` is not that."""
+    """Return whole Unix seconds, or None if `text` is anything else."""
     return int(text) if _UNIX.fullmatch(text) else None
 
 
 def words(text: str) -> tuple[str, ...]:
-    """What a field lists, parted by blanks and by nothing else: an item with a tab or a line's end
-    in it is none, and so grants nothing."""
+    """Split a field at blanks only. An item with a tab or line end in it stays whole, is invalid,
+    and so grants nothing."""
     return tuple(filter(None, text.split(" ")))
 
 
@@ -92,6 +92,5 @@ def is_user_id(text: str) -> bool:
 
 
 def well_formed(text: str) -> str:
-    """`text` of a record that may hold any bytes, as it can be written elsewhere: what is no UTF-8
-    becomes a question mark."""
+    """Return `text`, which may hold any bytes, with question marks for what is not UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
 """Scopes: `<kind>/<name>:<action>`, what a key may do.
 
-`*` stands for a whole name or a whole action, never for a kind or a part of a word; a missing
-action means `:*`; `*` alone is everything but `gateway/…`, which must be named in full.
+`*` stands for a whole name or a whole action, never for a kind or part of a word. A missing action
+means `:*`. `*` alone is everything except `gateway/…`, which must always be named in full.
 """
 
 import re
@@ -12,12 +12,12 @@ from functools import lru_cache
 from gateway.domain.keys.record import words
 
 KINDS = ("agents", "models", "services", "tools", "gateway")
-# What `gateway/…` may name.
+# The names that `gateway/…` scopes may have.
 POWERS = ("admin", "keys", "credentials", "credentials-write", "audit", "read")
 ANY = "*"
-# Required: some action, whichever. Nothing that a key holds is spelled so.
+# As a required action: any action will do. No granted scope is spelled like this.
 SOME = ""
-# Of whatever lists none.
+# The action at callees without routes.
 DEFAULT_ACTION = "invoke"
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -39,10 +39,10 @@ class Scope:
         return f"{self.kind}/{self.name}" + (f":{self.action}" if self.action else "")
 
     def grants(self, required: "Scope") -> bool:
-        """Whether holding this scope is enough for `required`. Where that names the wildcard, no
-        single action is enough."""
+        """Whether holding this scope is enough for `required`. If that asks for the wildcard
+        action, no single action is enough."""
         if required.kind == "gateway":
-            # `gateway/*` and `*` grant nothing there: power over the gateway is named in full.
+            # `gateway/*` and `*` grant nothing here: power over the gateway is named in full.
             return (
                 self.kind == "gateway"
                 and self.name == required.name
@@ -61,7 +61,7 @@ def is_name(text: str) -> bool:
 
 
 def parse(text: str) -> Scope | None:
-    """The scope that `text` spells, or None."""
+    """Return the scope that `text` spells, or None."""
     if text == ANY:
         return Scope(ANY, ANY, ANY)
     match = _SCOPE.fullmatch(text)
@@ -73,7 +73,7 @@ def parse(text: str) -> Scope | None:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """The scopes of one key. `unparsed` items grant nothing and are worth a warning."""
+    """The scopes of one key. `unparsed` items grant nothing and are logged as a warning."""
 
     scopes: tuple[Scope, ...]
     unparsed: tuple[str, ...] = ()
@@ -82,10 +82,10 @@ class Grants:
         return any(scope.grants(required) for scope in self.scopes)
 
 
-# Of a hundred thousand keys hardly a hundred differ in this.
+# Among a hundred thousand keys there are hardly a hundred different values.
 @lru_cache(maxsize=1024)
 def parse_all(text: str) -> Grants:
-    """The grants of a record's `scopes` field: space-separated, bad items left out."""
+    """Return the grants of a record's `scopes` field: space-separated, invalid items left out."""
     return from_items(words(text))
 
 

@@ -1,4 +1,4 @@
-"""What may be told of a key: everything in its record but the hashes and tags."""
+"""The public view of a key: everything in its record except hashes and tags."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -32,10 +32,10 @@ _DEAD = {
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """The public side of a record. Times in Unix seconds, None where there is none.
+    """The public side of a record. Times in Unix seconds, None if not set.
 
-    `status` is what the record says, `state` what follows from it at this moment;
-    `grace_until`: when the old secret of a rotation ends, None where none works.
+    `status` is what the record says, `state` what follows from it now. `grace_until`: when the
+    previous secret of a rotation stops working, None if none works.
     """
 
     id: str
@@ -59,7 +59,8 @@ class KeyView:
 
 
 def view(record: KeyRecord, now: int) -> KeyView:
-    """Whoever writes by hand may have pasted a key anywhere: its secret is not told."""
+    """Return the view of `record`. All text is masked, because an operator who writes by hand may
+    have pasted a key anywhere."""
     problem = _problem(record)
     told = replace(record, **{name: masked(getattr(record, name)) for name in field_names()})
     return KeyView(

@@ -1,4 +1,4 @@
-"""Names in scopes and URLs that no policy has, and which one was meant."""
+"""Names in scopes and URLs that no policy defines, and the likely intended name."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,21 +11,20 @@ from gateway.domain.policies.tools import Transport
 
 
 class Absence(NamedTuple):
-    """`name` is what no policy has; `meant` the one that was meant, empty where nobody can tell."""
+    """`name`: what no policy has. `meant`: the likely intended name, empty if there is none."""
 
     name: str
     meant: str
 
     def __str__(self) -> str:
-        """A clause."""
+        """Return this as a clause of a sentence."""
         return f"no policy has {self.name}" + (
             f"; did you mean {self.meant}?" if self.meant else ""
         )
 
 
 def absence(scope: Scope, policies: Policies) -> Absence | None:
-    """What `scope` names and `policies` do not have; None where all of it is there, or nobody can
-    know."""
+    """Return what `scope` names and `policies` lack; None if nothing, or if nobody can know."""
     sections: dict[str, Mapping[str, Callee]] = {
         "agents": policies.agents,
         "models": policies.models,
@@ -37,7 +36,7 @@ def absence(scope: Scope, policies: Policies) -> Absence | None:
     place = f"{scope.kind}/{scope.name}"
     callee = sections[scope.kind].get(scope.name)
     if callee is None:
-        # A name that is right is of another kind more likely than a slip of the hand.
+        # An exact name of another kind is more likely than a typing mistake.
         kinds = (kind for kind, known in sections.items() if scope.name in known)
         kind, name = next(kinds, scope.kind), scope.name
         if kind == scope.kind:
@@ -51,7 +50,7 @@ def absence(scope: Scope, policies: Policies) -> Absence | None:
 
 
 def _actions(callee: Callee) -> frozenset[str] | None:
-    """None: only the server of these tools knows."""
+    """Return the known actions; None if only the tool server itself knows them."""
     if isinstance(callee, ToolServer):
         commands = callee.tools.transport is Transport.COMMAND
         return frozenset(tool.name for tool in callee.tools.tools) if commands else None

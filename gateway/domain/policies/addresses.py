@@ -1,19 +1,19 @@
-"""Addresses that are not called unless a policy says so: clouds keep instance credentials there."""
+"""Addresses that are called only if a policy allows it: clouds serve instance credentials there."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _GUARDED = (
     ip_network("169.254.0.0/16"),
     ip_network("fe80::/10"),
-    # Over IPv6: all of Amazon's own services, as credentials of pods come from another address than
-    # those of instances; metadata of Google, Oracle, Alibaba, Scaleway and Linode.
+    # IPv6: all of Amazon's services, because pod credentials come from another address than
+    # instance credentials; then metadata of Google, Oracle, Alibaba, Scaleway and Linode.
     ip_network("fd00:ec2::/32"),
     ip_network("fd20:ce::254/128"),
     ip_network("fd00:c1::a9fe:a9fe/128"),
     ip_network("fd00:100::100:200/128"),
     ip_network("fd00:42::42/128"),
     ip_network("fd00:a9fe:a9fe::1/128"),
-    # Alibaba's, Oracle's and Azure's over IPv4.
+    # IPv4: Alibaba, Oracle and Azure.
     ip_network("100.100.100.200/32"),
     ip_network("192.0.0.192/32"),
     ip_network("168.63.129.16/32"),
@@ -26,7 +26,7 @@ _ENDS_IN_IPV4 = tuple(
 
 
 def is_guarded(text: str) -> bool:
-    """Whether `text` is a link-local or metadata address, also inside an IPv6 one."""
+    """Whether `text` is a link-local or metadata address, also when embedded in an IPv6 address."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -35,7 +35,7 @@ def is_guarded(text: str) -> bool:
 
 
 def is_public(text: str) -> bool:
-    """Whether `text` is an address of the Internet, and none of this network's in disguise."""
+    """Whether `text` is an address on the Internet that embeds no private address."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -44,7 +44,7 @@ def is_public(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to `host` stays on this machine."""
+    """Whether traffic to `host` stays on this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which pages of other sites may call an agent from a browser."""
+"""Which web pages of other origins may call an agent from a browser."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ ANY_ORIGIN = b"*"
 class Cors:
     """`origins` as browsers spell them, or `*`; `headers` that a page may send.
 
-    `credentials`: the browser may send cookies along. `max_age`: seconds for which it may
-    remember the answer to a preflight. `exposed`: headers of answers that it may read, beside the
+    `credentials`: the browser may send cookies. `max_age`: seconds for which it may cache a
+    preflight answer. `exposed`: response headers that the page may read, in addition to the
     gateway's own.
     """
 
@@ -21,7 +21,7 @@ class Cors:
     exposed: tuple[str, ...] = ()
 
     def granted(self, origin: bytes) -> bytes:
-        """What a page from `origin` is told it was let in as; empty: it is not."""
+        """Return the allowed origin to tell a page from `origin`; empty if it is not allowed."""
         if origin in self.origins:
             return origin
         return ANY_ORIGIN if origin and ANY_ORIGIN in self.origins else b""

@@ -1,4 +1,4 @@
-"""What another set of policies would change: in its parts, and for each key who gains and loses."""
+"""What another set of policies would change: in its parts, and which keys gain or lose."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -18,8 +18,7 @@ _SECTIONS = ("agents", "services", "models", "tools", "plans")
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the files say otherwise, by names such as `agents/support`. `changed`: with the parts
-    that differ."""
+    """Differences between the files, by names such as `agents/support`; `changed`: by part."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -32,7 +31,8 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """`limit` as headers name it, at a single agent with its name in front; `none`: no limit."""
+    """`limit` as headers name it, with the agent's name before that of its own. `none`: no
+    limit."""
 
     limit: str
     before: str
@@ -45,8 +45,8 @@ class LimitChange:
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """What becomes of one key. `refused`: why none of its requests would be let in any more, which
-    says all; `accepted`: why none was until now."""
+    """What changes for one key. `refused`: why none of its requests would be let in any more, which
+    makes the rest irrelevant. `accepted`: why none was let in until now."""
 
     refused: str = ""
     accepted: str = ""
@@ -63,7 +63,7 @@ UNCHANGED = KeyChange()
 
 
 class Comparison:
-    """Two sets, compared once: each key then costs what differs between them, not all they hold."""
+    """Two sets of policies, compared once: each key then costs their differences only."""
 
     def __init__(self, before: Policies, after: Policies) -> None:
         self.structure = _structure(before, after)
@@ -71,11 +71,11 @@ class Comparison:
         self._ways = changed_ways(before, after)
 
     def strangers(self) -> KeyChange:
-        """What becomes of callers without a key."""
+        """Return what changes for callers without a key."""
         return self._reach(None)
 
     def of(self, record: KeyRecord) -> KeyChange:
-        """What becomes of a living key; it depends on its scopes, plan and limits alone."""
+        """Return what changes for a living key. It depends on its scopes, plan and limits only."""
         was, now = refused_by(record, self._before.plans), refused_by(record, self._after.plans)
         if was and now:
             return UNCHANGED
@@ -98,8 +98,8 @@ class Comparison:
 
 
 def _told(ways: Iterable[Way]) -> Iterator[str]:
-    """Ways by their names, the methods of one path together. What a line says already is not said
-    again of a part of it."""
+    """Yield the ways by name, with the methods of one path combined. A part of a line is left out
+    where the line itself is listed."""
     ways = list(ways)
     said = {(way.place, way.what, way.method) for way in ways if not way.within}
     together: dict[tuple[str, str], dict[str, Way]] = {}
@@ -131,7 +131,7 @@ def _structure(before: Policies, after: Policies) -> Structure:
 
 
 def _differing(old: object, new: object) -> tuple[str, ...]:
-    """Names alone: values may be for nobody's screen."""
+    """Return field names only: their values may be confidential."""
     names = (one.name for one in fields(type(old)) if one.compare)  # type: ignore[arg-type]
     return tuple(name for name in names if getattr(old, name) != getattr(new, name))
 
@@ -153,7 +153,7 @@ def _at_agents(plan: Plan | None) -> Mapping[str, Limits]:
 
 
 def compare_limits(before: Limits, after: Limits, prefix: str = "") -> Iterator[LimitChange]:
-    """Each limit that is another one, with `prefix` before its name."""
+    """Yield each limit that differs, with `prefix` before its name."""
     old, new = _items(before), _items(after)
     for name in dict.fromkeys((*old, *new)):
         was, now = old.get(name), new.get(name)
@@ -166,7 +166,7 @@ def compare_limits(before: Limits, after: Limits, prefix: str = "") -> Iterator[
 
 
 def _items(limits: Limits) -> dict[str, tuple[str, Fraction]]:
-    """Of each limit how it is written, and how much it allows."""
+    """Return for each limit how it is written, and how much it allows."""
     items: dict[str, tuple[str, Fraction]] = {}
     if limits.rate is not None:
         burst = limits.effective_burst

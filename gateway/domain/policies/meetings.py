@@ -1,22 +1,24 @@
-"""Where the paths of two routes meet: requests that both would take."""
+"""Where the path patterns of two routes meet: paths that both would match."""
 
 from collections.abc import Iterator, Sequence
 
 from gateway.domain.policies.routes import MANY, ONE
 
-# How far two patterns have been followed: the index in the one and in the other.
+# How far two patterns have been followed: the index in each.
 _State = tuple[int, int]
 
 
 def meetings(
     one: Sequence[bytes], other: Sequence[bytes], longest: int
 ) -> Iterator[tuple[bytes, ...]]:
-    """Paths of up to `longest` segments that both patterns match whatever the case, the shortest
-    first, each once, and as little else as can be: where both have a wildcard there is a `*`, which
-    no literal matches. Literals are spelled as `one` has them, if it has.
+    """Yield paths of up to `longest` segments that both patterns match whatever the case, shortest
+    first, each once. Where both have a wildcard the path has a `*`, which no literal matches, so
+    that a path matches as few other patterns as possible. Literals are spelled as `one` has them,
+    if it has them.
 
-    What cannot be finished is never begun, so a path costs no more than its length, whatever the
-    patterns are."""
+    No path is begun that cannot be finished, so each costs no more than its length, whatever the
+    patterns.
+    """
     lengths = _lengths(one, other, longest)
     for length in range(longest + 1):
         if lengths[0][0] >> length & 1:
@@ -24,7 +26,7 @@ def meetings(
 
 
 def _lengths(one: Sequence[bytes], other: Sequence[bytes], longest: int) -> list[list[int]]:
-    """From each state, with how many more segments both patterns can end: bit n for n of them."""
+    """Return, for each state, the numbers of segments that can still follow: bit n for n."""
     every = (1 << longest + 1) - 1
     lengths = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
     lengths[-1][-1] = 1
@@ -35,7 +37,7 @@ def _lengths(one: Sequence[bytes], other: Sequence[bytes], longest: int) -> list
             for after, beyond in _following(one, other, (i, j)):
                 lengths[i][j] |= lengths[after][beyond] << 1 & every
             if one[i] == other[j] == MANY:
-                # Both may stay where they are for as long as they like.
+                # Both may repeat as often as they like.
                 found = lengths[i][j]
                 lengths[i][j] = every & -(found & -found)
     return lengths
@@ -44,7 +46,7 @@ def _lengths(one: Sequence[bytes], other: Sequence[bytes], longest: int) -> list
 def _walk(
     one: Sequence[bytes], other: Sequence[bytes], lengths: list[list[int]], length: int
 ) -> Iterator[tuple[bytes, ...]]:
-    """The paths of this length: several states may stand behind what was written so far."""
+    """Yield the paths of this length. Several states may be possible after the segments so far."""
     waiting: list[tuple[tuple[bytes, ...], set[_State]]] = [((), {(0, 0)})]
     while waiting:
         path, states = waiting.pop()
@@ -68,7 +70,7 @@ def _following(one: Sequence[bytes], other: Sequence[bytes], state: _State) -> I
 
 
 def _segment(first: bytes, second: bytes) -> bytes:
-    """What both take there; empty: nothing."""
+    """Return the segment that both match there; empty if there is none."""
     wild = (ONE, MANY)
     if first in wild:
         return ONE if second in wild else second

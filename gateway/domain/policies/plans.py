@@ -1,4 +1,4 @@
-"""Plans: what keys know of the policies."""
+"""Plans: the part of the policies that keys refer to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,9 @@ DEFAULT_PLAN = "default"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Named limits. `agents`: further limits for calls to single agents, counted besides.
-    `enforced` False: all of them are counted, and what they would refuse is reported and let in."""
+    """Named limits. `agents`: further limits for calls to single agents, counted in addition.
+    `enforced` False: all limits are counted, but a request that exceeds one is reported and let
+    in."""
 
     name: str
     limits: Limits
@@ -20,5 +21,5 @@ class Plan:
     enforced: bool = True
 
     def __hash__(self) -> int:
-        # A mapping has none.
+        # A mapping is not hashable.
         return hash(self.name)

@@ -1,4 +1,4 @@
-"""What is wrong with a policy file, and where."""
+"""A mistake in a policy file, and its place."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        # A name that is not UTF-8 could not be told in JSON.
+        # A name that is not UTF-8 cannot be encoded as JSON.
         file = self.file.encode("utf-8", "backslashreplace").decode()
         return f"{file}:{self.line}:{self.column}"
 

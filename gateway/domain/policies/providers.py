@@ -1,4 +1,4 @@
-"""Who makes which model, where theirs live, and whose dialect they speak."""
+"""Model providers: the names of their models, their addresses and their dialects."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -27,7 +27,7 @@ PROVIDERS = (*UPSTREAMS, "compatible")
 
 
 def provider_of(model: str) -> str | None:
-    """By the names that providers give; None where it cannot be told."""
+    """Return the provider by its usual model names; None if that cannot be told."""
     lower = model.lower()
     return next((provider for begin, provider in _BY_NAME if lower.startswith(begin)), None)
 

@@ -27,7 +27,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text with references in it, as the pieces that it is made of."""
+    """A text with references, as its pieces."""
 
     parts: tuple[str | Reference, ...]
 
@@ -39,7 +39,7 @@ class Template:
         return "".join(part if isinstance(part, str) else value(part) for part in self.parts)
 
     def __str__(self) -> str:
-        """The text as it would be written."""
+        """Return the text as it would be written."""
         return "".join(
             part.replace(OPEN, _ESCAPED) if isinstance(part, str) else str(part)
             for part in self.parts
@@ -47,9 +47,9 @@ class Template:
 
 
 def parse(text: str, *, strict: bool = True) -> Template:
-    """The pieces of `text`; ValueError says what is wrong with the first that makes no sense.
+    """Return the pieces of `text`; ValueError says what is wrong with the first invalid one.
 
-    `strict` False, for files that others read too: a `${…}` that is none of ours is literal.
+    `strict` False, for files that other programs read too: a `${…}` that is not ours is literal.
     """
     template, wrong = read(text, strict=strict)
     if wrong:
@@ -58,7 +58,7 @@ def parse(text: str, *, strict: bool = True) -> Template:
 
 
 def read(text: str, *, strict: bool = True) -> tuple[Template, list[str]]:
-    """The pieces of `text` that make sense, and what is wrong with each that does not."""
+    """Return the valid pieces of `text`, and what is wrong with each invalid one."""
     parts: list[str | Reference] = []
     wrong: list[str] = []
     literal, at, count = "", 0, 0
@@ -82,7 +82,7 @@ def read(text: str, *, strict: bool = True) -> tuple[Template, list[str]]:
 
 
 def _sentence(problem: ValueError, count: int, text: str) -> str:
-    # Where several stand, it is told by its number: what it holds may be a value.
+    # If there are several, tell the mistake by its number: its text may be a secret value.
     several = text.find(OPEN) != text.rfind(OPEN)
     return f"reference {count} in this text: {problem}" if several else str(problem)
 
@@ -112,9 +112,10 @@ def missing(reference: Reference) -> str:
 def mistake(
     reference: Reference, type_name: str, fields: tuple[str, ...], types: tuple[str, ...] = ()
 ) -> str:
-    """Why a reference cannot mean a credential of this type with these fields; else empty.
+    """Return why a reference cannot mean a credential of this type with these fields; empty if it
+    can.
 
-    `types`: the whole credential is meant, and has to be of one of these.
+    `types`: the reference means the whole credential, which must be of one of these types.
     """
     kind = TYPES[type_name]
     if kind.decoy:

@@ -1,4 +1,4 @@
-"""Which route of an agent a request is on: first match wins, by path and method."""
+"""Which route of an agent a request takes: the first match wins, by path and method."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ class RoutePath:
 @dataclass(frozen=True, slots=True)
 class Route:
     """One line of an agent's `routes`. `methods` empty: any. `raw` is the pattern as written.
-    `enforced` False: what its action would refuse is reported, and the lines below decide."""
+    `enforced` False: a request that lacks the action's scope is reported, and the lines below
+    decide."""
 
     raw: bytes
     segments: tuple[bytes, ...]
@@ -39,12 +40,12 @@ class Route:
         return told if self.enforced else f"{told} (shadow)"
 
     def matches_path(self, path: RoutePath) -> bool:
-        # A public route lets strangers in, so it takes no spelling but its own.
+        # A public route lets strangers in, so it matches no spelling but its own.
         if self.public:
             if ONE not in self.raw:
                 return self.raw == path.raw
             parts = path.raw.split(b"/")
-            # `*` is a segment; between two slashes, or after the last, there is none.
+            # `*` stands for one segment; between two slashes, or after the last one, there is none.
             whole = path.raw == self.raw or b"" not in parts[1:]
             return whole and matches(self.raw.split(b"/"), parts)
         return matches(self.segments, path.segments)
@@ -52,13 +53,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Some route has this path, but none of them takes the method; these it would take."""
+    """Some route has this path, but none takes the method; `methods` would be taken."""
 
     methods: tuple[str, ...]
 
 
 def find(routes: Iterable[Route], path: RoutePath, method: str) -> Route | Allowed | None:
-    """The first route with this path and method; `Allowed` where only the method failed."""
+    """Return the first route with this path and method; `Allowed` if only the method failed."""
     allowed: set[str] = set()
     for route in routes:
         if not route.matches_path(path):
@@ -71,15 +72,15 @@ def find(routes: Iterable[Route], path: RoutePath, method: str) -> Route | Allow
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A line that is tried out took the request; `below`: the one that decides instead, if any
-    does."""
+    """A route that is not enforced matched. `below`: the next enforced match, which decides
+    instead, if there is one."""
 
     route: Route
     below: Route | None
 
 
 def decide(routes: Sequence[Route], path: RoutePath, method: str) -> Route | Tried | Allowed | None:
-    """What `find` finds; where that is not enforced, with the first line below that is."""
+    """Return what `find` finds; if that is not enforced, with the first enforced match below."""
     found = find(routes, path, method)
     if not isinstance(found, Route) or found.enforced:
         return found
@@ -88,7 +89,7 @@ def decide(routes: Sequence[Route], path: RoutePath, method: str) -> Route | Tri
 
 
 def methods_at(routes: Iterable[Route], path: RoutePath) -> frozenset[str] | None:
-    """Every method that some route takes at `path`; None: any."""
+    """Return every method that some route takes at `path`; None: any method."""
     methods: set[str] = set()
     for route in routes:
         if route.matches_path(path):
@@ -101,8 +102,8 @@ def methods_at(routes: Iterable[Route], path: RoutePath) -> frozenset[str] | Non
 def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
     """Whether `segments` fit `pattern`, in time proportional to their product.
 
-    Greedy with one place to fall back to (as in file globs): a later `**` never needs an
-    earlier one to be tried again, so no pattern is slow on any path.
+    Greedy with one fallback position, as in file globs: a later `**` never makes it necessary to
+    try an earlier one again, so no pattern is slow on any path.
     """
     if MANY not in pattern and len(pattern) != len(segments):
         return False
@@ -111,7 +112,7 @@ def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
     resume = 0
     while s < len(segments):
         if p < len(pattern) and pattern[p] == MANY:
-            # One segment at least, so it is taken here and more only on falling back.
+            # `**` takes at least one segment here, and more only when falling back.
             star, resume = p, s + 1
             p, s = p + 1, s + 1
         elif p < len(pattern) and pattern[p] in (ONE, segments[s]):
@@ -124,7 +125,7 @@ def matches(pattern: Sequence[bytes], segments: Sequence[bytes]) -> bool:
 
 
 def pattern_problem(text: str) -> str:
-    """What is wrong with a route's path, or the empty string."""
+    """Return what is wrong with a route's path, or the empty string."""
     if not text.startswith("/"):
         return "a route's path begins with '/'"
     for segment in text[1:].split("/"):
@@ -140,13 +141,13 @@ def pattern_problem(text: str) -> str:
 
 
 def parse_path(text: str) -> tuple[bytes, tuple[bytes, ...]]:
-    """A route's `path` as (raw, segments); `pattern_problem` has been asked before."""
+    """Return a route's `path` as (raw, segments); `pattern_problem` must have accepted it."""
     raw = text.encode()
     return raw, fold(raw)
 
 
 def fold(raw: bytes) -> tuple[bytes, ...]:
-    """Segments of a decoded path: ASCII case folded, one trailing slash ignored."""
+    """Return the segments of a decoded path: ASCII case folded, one trailing slash ignored."""
     parts = raw.lower().split(b"/")[1:]
     if parts and parts[-1] == b"":
         parts.pop()

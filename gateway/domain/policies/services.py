@@ -1,4 +1,4 @@
-"""What is put into calls to a service on their way out: which credentials, where, signed how."""
+"""What is injected into outbound calls: which credentials, where, and how requests are signed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from gateway.domain.policies.references import Reference, Template
 
-# What a credential has to have so that requests can be signed with it.
+# The fields that a credential needs for signing requests.
 SIGNING_FIELDS = ("access_key_id", "access_key_secret")
 
-# Types that say by themselves how they are sent.
+# Types that define by themselves how they are sent.
 SENT_WHOLE = ("api_key", "bearer", "basic", "headers", "oauth2")
 
 Templates = tuple[tuple[str, Template], ...]
@@ -23,7 +23,7 @@ class Scheme(StrEnum):
 
 
 class Dialect(StrEnum):
-    """Whose requests a model understands."""
+    """The API that a model speaks."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
@@ -31,9 +31,9 @@ class Dialect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """`credential`: one of type ak_sk. `region` and `service`: for aws4, part of what is signed.
+    """`credential`: one of type ak_sk. `region` and `service`: part of what aws4 signs.
 
-    `hashes_body` False: the body streams, and is not part of what is signed.
+    `hashes_body` False: the body streams and is not covered by the signature.
     """
 
     scheme: Scheme
@@ -45,10 +45,10 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """`body`: fields of a JSON object. What a caller sends under the same names is replaced.
+    """`body`: fields of a JSON object. Fields of the caller with the same names are replaced.
 
-    `whole`: a credential that is sent as its type says: a bearer token, Basic, its own headers.
-    `arguments` of a tool that is called, and the `env` of one that is a program.
+    `whole`: a credential that is sent as its type defines: a bearer token, Basic, its own headers.
+    `arguments`: of a tool call. `env`: of a tool that is a program.
     """
 
     headers: Templates = ()
@@ -66,18 +66,18 @@ class Inject:
         return tuple(dict.fromkeys((*self._put_in(), *signing)))
 
     def beside_calls(self, *, runs: bool) -> "Inject":
-        """What goes with other messages than calls of tools. `runs`: a program does all the time,
-        and not for calls alone."""
+        """Return what goes with messages that call no tool. `runs`: the tool is a program that runs
+        all the time, not only for calls."""
         return replace(self, arguments=(), env=self.env if runs else ())
 
     @property
     def puts_in(self) -> bool:
-        """Whether a credential's value goes into the call itself, and does not only sign it."""
+        """Whether a credential's value goes into the call itself, instead of only signing it."""
         return any(self._put_in())
 
     @property
     def needs_body(self) -> bool:
-        """Whether nothing can be sent before the whole body is there."""
+        """Whether the request can be sent only after its whole body has arrived."""
         return bool(self.body) or (self.sign is not None and self.sign.hashes_body)
 
     def _put_in(self) -> Iterator[Reference]:

@@ -1,4 +1,4 @@
-"""One set of policies, checked and whole. A request sees exactly one from start to end."""
+"""One checked and complete set of policies. A request sees exactly one set from start to end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ PATH_ODDITIES = ("//", ";", "\\", "%2F", "%5C", "%3B", "%3F", "%23")
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """Files in PEM for calls to one upstream: whom to believe instead of the system's
-    authorities, and who the gateway is. Empty: the system's authorities, no certificate."""
+    """PEM files for calls to one upstream: `ca` replaces the system's authorities, `cert` and `key`
+    identify the gateway. Empty: the system's authorities, no certificate."""
 
     ca: str = ""
     cert: str = ""
@@ -34,9 +34,9 @@ class ClientTls:
 class Upstream:
     """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash.
 
-    `proxy`: (host, port) of an HTTP proxy that tunnels there. `allow_link_local`: an address
-    such as 169.254.169.254, where clouds keep their metadata, may be called. `public`: nothing
-    but a public address is.
+    `proxy`: (host, port) of an HTTP proxy that tunnels to it. `allow_link_local`: addresses such as
+    169.254.169.254, where clouds serve their metadata, may be called. `public`: only public
+    addresses may be called.
     """
 
     scheme: Literal["http", "https"]
@@ -48,7 +48,7 @@ class Upstream:
     allow_link_local: bool = False
     public: bool = False
 
-    # The value of the Host header sent there: part of every request, so written once.
+    # The Host header sent there. It is part of every request, so it is built once.
     authority: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,7 +58,8 @@ class Upstream:
         object.__setattr__(self, "authority", authority)
 
     def __hash__(self) -> int:
-        # It is looked up several times a request, and hardly two differ in nothing but the rest.
+        # Looked up several times a request; hardly any two upstreams differ only in the other
+        # fields.
         return hash((self.host, self.port))
 
     def __str__(self) -> str:
@@ -67,7 +68,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, to the answer's head, between any two bytes of a stream."""
+    """Seconds: to connect, until the head of the answer, and between any two bytes of a stream."""
 
     connect: float = 2.0
     first_byte: float = 60.0
@@ -76,15 +77,15 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class _Callee:
-    """`kind`: its section of the files. `upstreams`: one or more, of equal worth."""
+    """`kind`: its section of the files. `upstreams`: one or more, used alike."""
 
     kind: ClassVar[str]
 
     name: str
     upstreams: tuple[Upstream, ...]
-    # The rest is at its place in each: a diff names what differs in this order.
+    # Subclasses declare their fields in the order in which a diff lists them.
 
-    # The name by which logs, metrics and records tell it from all others.
+    # Its unique name in logs, metrics and records.
     place: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,8 +97,8 @@ class Agent(_Callee):
     """One agent behind the gateway.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
-    `allowed_oddities`: members of PATH_ODDITIES that this agent wants to receive. `cors` None:
-    what pages of other sites may do is between them and the agent.
+    `allowed_oddities`: members of PATH_ODDITIES that this agent accepts. `cors` None: the agent
+    itself handles CORS.
     """
 
     kind = "agents"
@@ -115,10 +116,10 @@ class Agent(_Callee):
 
 @dataclass(frozen=True, slots=True)
 class Service(_Callee):
-    """Called for others, with what `inject` puts into each call. The rest is as an agent's."""
+    """Called with the credentials in `inject`. The other fields are as an agent's."""
 
     kind = "services"
-    # No page of another site may call one.
+    # No page of another origin may call one.
     cors: ClassVar[Cors | None] = None
     timeouts: Timeouts
     max_body: int | None
@@ -128,7 +129,7 @@ class Service(_Callee):
 
 @dataclass(frozen=True, slots=True)
 class Model(_Callee):
-    """Understands requests in a `dialect`. `fallback`: names of those that stand in for it."""
+    """A model that speaks `dialect`. `fallback`: names of the models that stand in for it."""
 
     kind = "models"
     cors: ClassVar[Cors | None] = None
@@ -141,8 +142,7 @@ class Model(_Callee):
 
 @dataclass(frozen=True, slots=True)
 class ToolServer(_Callee):
-    """Answers calls of tools in MCP. `upstreams`: none where the tools are programs on this
-    machine."""
+    """Serves tools over MCP. `upstreams`: none if its tools are programs on this machine."""
 
     kind = "tools"
     timeouts: Timeouts
@@ -152,15 +152,15 @@ class ToolServer(_Callee):
     tools: Toolset
 
 
-# Whom the gateway calls for its callers; outbound, with credentials that only it knows.
+# Everything that the gateway calls; outbound: with credentials that only it knows.
 Callee = Agent | Service | Model | ToolServer
 Outbound = Service | Model | ToolServer
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A reference to a credential, and where it is written. `types`: where it means the whole
-    credential, those that it may be of; empty: it means a value."""
+    """A reference to a credential, and where it is written. `types`: if it means the whole
+    credential, the types that this may have; empty: it means one value."""
 
     place: Place
     reference: Reference
@@ -169,9 +169,9 @@ class Mention:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Policies:
-    """Everything the files say. `revision` is a digest of their content, for logs.
+    """Everything that the files say. `revision`: a digest of their content, for logs.
 
-    `origins`: where each thing is written, by names such as `agents/support`. `mentions`: the
+    `origins`: where each thing is defined, by names such as `agents/support`. `mentions`: the
     credentials that they need.
     """
 
@@ -187,7 +187,7 @@ class Policies:
 
     by_host: Mapping[str, Agent] = field(init=False)
     oddities: frozenset[str] = field(init=False)
-    # Where requests were found to go, by method, host and path; it ends with these policies.
+    # Cache of where requests go, by method, host and path; it lives as long as these policies.
     found: dict[tuple[str, str, bytes], Any] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,10 +200,9 @@ class Policies:
 
     @property
     def everyone(self) -> tuple[Callee, ...]:
-        """Agents, services, models and servers of tools."""
+        """All agents, services, models and tool servers."""
         sections = (self.agents, self.services, self.models, self.tools)
         return tuple(one for section in sections for one in section.values())
 
     def problem(self, callee: Callee, message: str) -> Problem:
-        """With the place at which `callee` is written."""
         return Problem(self.origins[f"{callee.kind}/{callee.name}"], message)

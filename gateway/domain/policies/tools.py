@@ -1,4 +1,4 @@
-"""Tool servers that speak MCP: how each is reached, and what is put into calls of its tools."""
+"""Tool servers that speak MCP: how each is reached, and on which terms programs run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Any
 
 from gateway.domain.children import ChildLimits
 
-# A shorter value is in every text: it could not be taken out of an answer without breaking it.
+# Shorter values occur in any text, so they could not be removed from an answer without breaking it.
 SHORTEST_INJECTED = 8
 
 
 class Transport(StrEnum):
-    """`http`: MCP over streamable HTTP; `stdio`: an MCP server as a child process; `command`: the
-    gateway is the MCP server, and each tool is a command."""
+    """`http`: MCP over streamable HTTP; `stdio`: an MCP server that runs as a child process;
+    `command`: the gateway itself is the MCP server, and each tool is a command."""
 
     HTTP = "http"
     STDIO = "stdio"
@@ -33,8 +33,8 @@ class CommandTool:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Own code around each call of a tool, each as `module:function`, in the order they run.
-    `seconds`: the longest that each may take."""
+    """The operator's own code around each tool call, each as `module:function`, in the order they
+    run. `seconds`: the longest that each may take."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -43,9 +43,9 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class ProgramTerms:
-    """On which terms programs run. `start` and `idle`: seconds that a `stdio` server may take until
-    it serves, and for which it is kept without a call; `output`: bytes of one answer; `readable`:
-    places that it may read although they are not the system's."""
+    """The terms on which programs run. `start`: seconds until a `stdio` server must be serving;
+    `idle`: seconds for which it is kept without a call; `output`: bytes of one answer; `readable`:
+    paths it may read beside those of the system."""
 
     start: float = 30.0
     idle: float = 300.0
@@ -56,9 +56,9 @@ class ProgramTerms:
 
 @dataclass(frozen=True, slots=True)
 class Toolset:
-    """How a server of tools serves them. `command`: the command line of a `stdio` server; `tools`:
-    those of a `command` server; `program`: on which terms either runs. `origins`: pages that may
-    call it from a browser, each as browsers spell it."""
+    """How a tool server serves its tools. `command`: the command line of a `stdio` server. `tools`:
+    those of a `command` server. `program`: the terms for either. `origins`: pages that may call it
+    from a browser, spelled as browsers do."""
 
     transport: Transport
     command: tuple[str, ...] = ()
@@ -69,5 +69,5 @@ class Toolset:
 
 
 def program_owner(server: str, user: str, key_id: str) -> str:
-    """For whom a program of `server` runs: a user, or a key that acts for nobody."""
+    """Return the owner of a program of `server`: a user, or a key that acts for nobody."""
     return f"{server}\0{'user' if user else 'key'}\0{user or key_id}"

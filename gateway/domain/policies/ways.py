@@ -1,5 +1,5 @@
-"""What callers may do under two sets of policies, found by trying it: what decides a request
-decides here too, so that neither can say what the other does not."""
+"""What callers may do under two sets of policies, found by trying it with the code that decides
+requests, so that the comparison and the decisions cannot disagree."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +13,16 @@ from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide
 from gateway.domain.policies.snapshot import Agent, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 
-# A method that no route names: what routes without methods take besides those that others name.
+# Stands for every method that no route names, which routes without methods also take.
 OTHER = "any other"
-# Of two lines, however many `**` they hold; and of all lines of an agent, but for one of each two.
+# Paths tried for two lines, however many `**` they hold; and for all lines of an agent, except that
+# each pair gets at least one.
 MOST_MEETINGS = 200
 MOST_TRIED = 10_000
 
 
 class Open(Enum):
-    """To whom a way is open, where no scope decides."""
+    """To whom a way is open, if no scope decides."""
 
     NOBODY = auto()
     ANYONE = auto()
@@ -33,11 +34,11 @@ Need = Scope | Open
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Something that callers may do at `place`, such as `agents/support`, and what it took `before`
-    and takes `after`.
+    """One thing that callers may do at `place`, such as `agents/support`, with what it needed
+    `before` and needs `after`.
 
-    `what`: a route's path, `as <host>`, or empty: the place as a whole. `method`: only of a route;
-    `methods`: how many were tried there. `within`: the lines that say this of more than it.
+    `what`: a route's path, `as <host>`, or empty: the place as a whole. `method`: only for routes;
+    `methods`: how many were tried there. `within`: the lines whose own entry covers this one.
     """
 
     place: str
@@ -50,14 +51,14 @@ class Way:
 
 
 def is_open(need: Need, grants: Grants | None) -> bool:
-    """Whether a key with `grants`, or somebody without a key (None), is let in."""
+    """Whether a key with `grants`, or a caller without a key (None), is let in."""
     if isinstance(need, Open):
         return need is Open.ANYONE
     return grants is not None and grants.allow(need)
 
 
 def changed_ways(before: Policies, after: Policies) -> tuple[Way, ...]:
-    """Every way that needs something else than it did, each once."""
+    """Return every way whose need has changed, each once."""
     ways = dict.fromkeys(_ways(before, after))
     return tuple(way for way in ways if way.before != way.after)
 
@@ -81,7 +82,7 @@ def _names(before: Mapping[str, object], after: Mapping[str, object]) -> list[st
 
 
 def _way(place: str, what: str, need: Need, was: bool, now: bool) -> Way:
-    """One that either set may have or not, and that takes the same in both."""
+    """Return a way that either set may lack, and that needs the same in both."""
     return Way(place, what, need if was else Open.NOBODY, need if now else Open.NOBODY)
 
 
@@ -94,8 +95,9 @@ def _of_agent(old: Agent | None, new: Agent | None) -> Iterator[Way]:
 
 
 def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterator[Way]:
-    """An agent that only one set has: by actions, for its routes are as many as it likes. Where one
-    is not enforced, actions do not tell who is let in: then each route is tried."""
+    """Yield the ways of an agent that only one set has: by action, because it may have any number
+    of routes. If a route is not enforced, actions do not tell who is let in, so each route is
+    tried."""
     if not all(route.enforced for route in one.routes or ()):
         nothing = replace(one, routes=())
         yield from _of_routes(old or nothing, new or nothing)
@@ -116,8 +118,8 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One line of either set: `what` as it is written, `methods` those that are tried on it;
-    `spelled`: its segments in their own case."""
+    """One line of either set. `what`: as it is written. `methods`: those that are tried on it.
+    `spelled`: its segments in their original case."""
 
     what: str
     raw: bytes
@@ -130,9 +132,9 @@ class _Pattern:
 
 
 def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
-    """Tried wherever two lines of either set meet, one of which was moved: for any request, the
-    line that took it and the one that takes it now both have such a path, and no line before them
-    has it either."""
+    """Try every path where two lines of either set meet, one of which was moved. That is enough:
+    for any request, the line that took it before and the line that takes it now both match such a
+    path, and no earlier line does."""
     if old.routes == new.routes:
         return
     every = (*(old.routes or ()), *(new.routes or ()))
@@ -159,7 +161,7 @@ def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
 
 
 def _moved(old: Sequence[Route], new: Sequence[Route]) -> Iterator[Route]:
-    """Lines that one set alone has, or elsewhere: without them, each request is decided alike."""
+    """Yield lines that one set lacks or has elsewhere: all other lines decide alike in both."""
     lines = SequenceMatcher(None, old, new, autojunk=False)
     for kind, start, end, begin, stop in lines.get_opcodes():
         if kind != "equal":
@@ -167,7 +169,7 @@ def _moved(old: Sequence[Route], new: Sequence[Route]) -> Iterator[Route]:
 
 
 def _having(agent: Agent, path: RoutePath) -> Agent:
-    """`agent` as a request for `path` sees it: with no other lines than those that have it."""
+    """Return `agent` as a request for `path` sees it, with only the lines that match."""
     if agent.routes is None:
         return agent
     return replace(agent, routes=tuple(one for one in agent.routes if one.matches_path(path)))
@@ -187,7 +189,7 @@ def _meetings(one: _Pattern, other: _Pattern, longest: int, most: int) -> Iterat
         yield RoutePath(one.raw, one.segments)
     spelled = [(one.segments, other.segments)]
     if one.spelled != one.segments or other.spelled != other.segments:
-        # A public route takes no spelling but its own.
+        # A public route matches no spelling but its own.
         spelled += ((one.spelled, other.spelled), (other.spelled, one.spelled))
     for first, second in spelled:
         for segments in islice(meetings(first, second, longest), most):
@@ -221,7 +223,8 @@ def _of_hosts(old: Agent, new: Agent) -> Iterator[Way]:
 
 
 def _of_tools(name: str, old: ToolServer | None, new: ToolServer | None) -> Iterator[Way]:
-    """Which tools a server has is known where they are commands; of others, that there is one."""
+    """Yield a way for each tool of a server whose tools are commands. Other servers' tools are not
+    known, only that the server exists."""
     named = {tool.name for server in (old, new) if server for tool in server.tools.tools}
     for action in sorted(named) or (SOME,):
         scope = Scope("tools", name, action)
