@@ -1,4 +1,4 @@
-"""Alibaba Cloud's signature version 3 (ACS3-HMAC-SHA256), by its published rules."""
+"""Alibaba Cloud's signature version 3 (ACS3-HMAC-SHA256), by its published specification."""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ ALGORITHM = "ACS3-HMAC-SHA256"
 
 
 def signed(fields: Mapping[str, str], request: ToSign, now: datetime, nonce: str) -> list[Header]:
-    """The headers to add."""
+    """Return the headers to add."""
     body_hash = request.body_hash
     ours = {
         "x-acs-content-sha256": body_hash,

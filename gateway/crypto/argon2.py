@@ -1,6 +1,6 @@
-"""Argon2id of whole keys: made once, checked rarely, and never more at a time than planned.
+"""Argon2id of whole keys, with a bound on how many are computed at once.
 
-The only importer of the argon2 library.
+The only module that imports the argon2 library.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ _OUT_OF_MEMORY = "Memory allocation error"
 
 
 def hash_key(text: str) -> str:
-    """The PHC string of a whole key, under a fresh salt. Takes tens of milliseconds."""
+    """Return the PHC string of a whole key, with a fresh salt. Takes tens of milliseconds."""
     return PasswordHasher(ITERATIONS, MEMORY_KIB, LANES, type=Type.ID).hash(text)
 
 
 def verify(phc: str, text: str) -> bool:
-    """Whether `phc` is of `text`. Blocks; MemoryError where that cannot be told for now."""
+    """Whether `phc` is of `text`. Blocks; MemoryError if there is not enough memory to tell."""
     if not acceptable(phc):
         return False
     try:
@@ -41,10 +41,10 @@ def verify(phc: str, text: str) -> bool:
 
 
 class Argon2Pool:
-    """Runs `verify` in `workers` threads with at most `queue` more waiting.
+    """Runs `verify` in `workers` threads, with at most `queue` more waiting.
 
-    The same question asked twice at once is computed once. `on_run` is told of each computation,
-    `on_end` how many seconds it took, the wait for a thread included.
+    The same question asked twice at once is computed once. `on_run` is called for each computation,
+    `on_end` with the seconds it took, including the wait for a thread.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Argon2Pool:
 
     @property
     def under_way(self) -> int:
-        """Computations that run or wait."""
+        """The number of computations that run or wait."""
         return sum(not running.done() for running in self._running.values())
 
     async def verify(self, text: str, phc: str) -> bool:
-        """Whether `phc` is of `text`; Denied(BUSY) where that cannot be told for now.
+        """Whether `phc` is of `text`; Denied(BUSY) if that cannot be computed now.
 
-        A caller that is cancelled leaves the computation to the others who wait for it.
+        A cancelled caller leaves the computation to the others who wait for it.
         """
         if not acceptable(phc):
             return False
@@ -82,7 +82,7 @@ class Argon2Pool:
         return verdict
 
     def close(self) -> None:
-        """Drop what waits and take no more; what runs ends by itself. Waiters get BUSY."""
+        """Cancel what waits and take no more; what runs ends by itself. Waiters get BUSY."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -102,12 +102,13 @@ class Argon2Pool:
         loop = running.get_loop()
         if not running.cancelled():
             self._on_end(loop.time() - began)
-        # Two turns later, when all who wait have been told: who asks before that is told too.
+        # Two loop turns later, once all waiters have the result: whoever asks before then gets it
+        # too.
         loop.call_soon(loop.call_soon, self._running.pop, question)
 
 
 def _verdict(phc: str, text: str) -> bool | None:
-    # Never raises: nobody may be left to retrieve the exception.
+    # This never raises: nobody may be left to retrieve the exception.
     try:
         return verify(phc, text)
     except MemoryError:

@@ -1,4 +1,5 @@
-"""The key of the audit chain, derived from a master key: whoever edits the stream has it not."""
+"""The signing key of the audit chain, derived from a master key, which no editor of the stream
+has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +13,13 @@ from gateway.crypto.envelope import MasterKeys, master_key_id
 from gateway.domain.audit.record import Seal
 
 _INFO = b"agent-credential-gateway audit chain"
-# Without a master key a hash finds mistakes, not forgers; `verify` says so.
+# The signer's id without a master key. Such a hash finds mistakes, not forgeries; `verify` says so.
 UNSIGNED = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditKeys:
-    """By the id of the master key. `current`: the id of the one that signs."""
+    """Signing keys by the id of their master key. `current`: the id of the one that signs."""
 
     current: str
     by_id: Mapping[str, bytes] = field(repr=False)
@@ -35,8 +36,8 @@ def audit_keys(masters: MasterKeys) -> AuditKeys:
 
 
 def sealed_with(key: bytes) -> Seal:
-    """What makes the hashes of a chain. The key is taken in once, which takes as long as a record;
-    the standard library's HMAC took twice as long for each."""
+    """Return the function that hashes the records of a chain. The key is prepared once, which takes
+    as long as a record; the standard library's HMAC took twice as long for each record."""
     prepared = HMAC(key, SHA256())
 
     def seal(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, by botocore's signer. Importing it takes a third of a second."""
+"""AWS Signature Version 4, by botocore's signer. Importing this takes a third of a second."""
 
 import logging
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from gateway.crypto.to_sign import ToSign, spelled
 from gateway.domain.policies.services import Sign
 from gateway.protocol.http.request import Header
 
-# It tells its debug log what it signs, session tokens included.
+# It logs at debug level what it signs, including session tokens.
 logging.getLogger("botocore.auth").disabled = True
 
-# Signing names of those that take the path as it is; all others escape it once more.
+# Services that sign the path as it is; all others escape it a second time.
 _ONCE = frozenset({"s3", "s3-object-lambda", "s3-outposts", "s3express"})
 _ADDED = ("x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "Authorization")
 
@@ -25,7 +25,7 @@ class _AsItStands(SigV4Auth):  # type: ignore[misc]
 
 
 def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Header]:
-    """The headers to add. What is signed is the cloud's own spelling of path and query."""
+    """Return the headers to add. Path and query are signed in the cloud's own spelling."""
     keys = Credentials(
         fields["access_key_id"], fields["access_key_secret"], fields.get("security_token")
     )
@@ -33,7 +33,7 @@ def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Heade
     if sign.service in _ONCE:
         kind, path = _AsItStands, spelled(path, "/")
     scheme = "https" if request.https else "http"
-    # The signer sorts them.
+    # The signer sorts the parameters.
     query = "&".join(map("=".join, request.parameters))
     prepared = AWSRequest(request.method, f"{scheme}://{request.authority}{path}?{query}")
     prepared.headers["host"] = request.authority

@@ -1,4 +1,4 @@
-"""For how long a certificate is good."""
+"""The validity period of certificates."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from gateway.domain.errors import OperationError
 
 
 def validity(cert: str, key: str) -> tuple[float, float]:
-    """From when to when, in Unix seconds, every certificate of the chain in `cert` is good.
-    OperationError where it cannot be read, or `key` is not its key."""
+    """Return the period, in Unix seconds, in which every certificate of the chain in `cert` is
+    valid. OperationError if it cannot be read, or if `key` is not its key."""
     server_context(cert, key)
     try:
         chain = x509.load_pem_x509_certificates(Path(cert).read_bytes())

@@ -1,4 +1,4 @@
-"""Randomness for keys, and for the tokens by which links and browsers are known."""
+"""Randomness for keys, and for the tokens of links and browser sessions."""
 
 import secrets
 from hashlib import sha256
@@ -9,7 +9,7 @@ TOKEN_LENGTH = 32
 
 
 def draw(length: int) -> str:
-    """`length` base62 characters from the operating system's CSPRNG, each equally likely."""
+    """Return `length` base62 characters from the operating system's CSPRNG, each equally likely."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
@@ -18,5 +18,5 @@ def is_token(text: str) -> bool:
 
 
 def digest(text: str) -> str:
-    """What is kept of a token."""
+    """Return the digest that is stored in place of a token."""
     return sha256(text.encode()).hexdigest()

@@ -1,8 +1,9 @@
-"""Credentials at rest: AES-256-GCM under a data key per version, wrapped by the master key.
+"""Envelope encryption of credentials at rest: AES-256-GCM under one data key per version, which is
+wrapped by the master key.
 
-Every ciphertext is bound to what it is: owner, name, version and field are associated data, so
-that one that was moved, swapped or taken from an older version does not open. A seal over the
-whole record covers the rest: type, expiry, staleness, the grace of the previous version.
+Each ciphertext is bound to its owner, name, version and field as associated data, so that it does
+not open if it was moved, swapped or taken from an older version. A seal over the whole record
+covers the rest: type, expiry, staleness, and the grace period of the previous version.
 """
 
 import json
@@ -23,7 +24,7 @@ FORMAT = 1
 _NONCE = 12
 _DATA_KEY = 32
 _MARK = "agent-credential-gateway"
-# What the record holds of a credential beside its id, type and versions, by the same names.
+# The fields of a credential that the record holds under the same names, beside type and versions.
 _SETTINGS = ("created_at", "created_by", "rotated_at", "expires_at", "max_stale")
 
 WRONG_KEY = (
@@ -33,14 +34,14 @@ WRONG_KEY = (
 
 
 class BrokenCredentialError(OperationError):
-    """A record that is not what the gateway wrote; the sentence names it and what is wrong."""
+    """A record that is not what the gateway wrote; the sentence names it and the problem."""
 
     def __init__(self, credential: CredentialId, what: str) -> None:
         super().__init__(f"Credential '{credential}' is refused: {what}.")
 
 
 class UnknownMasterKeyError(BrokenCredentialError):
-    """Written under a master key that is not among those given."""
+    """The record was encrypted with a master key that is not among those given."""
 
     def __init__(self, credential: CredentialId, master: str) -> None:
         super().__init__(
@@ -50,13 +51,13 @@ class UnknownMasterKeyError(BrokenCredentialError):
 
 
 def master_key_id(key: bytes) -> str:
-    """The first 8 hex digits of a SHA-256 over the key and a word of ours."""
+    """Return the first 8 hex digits of a SHA-256 over the key and a fixed prefix."""
     return sha256(f"{_MARK} master key\n".encode() + key).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class MasterKeys:
-    """32 bytes each; the first is current, what is written is wrapped with it."""
+    """32 bytes each; the first is the current one, which wraps new data keys."""
 
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     _by_id: Mapping[str, AESGCM] = field(init=False, repr=False, compare=False)
@@ -66,12 +67,12 @@ class MasterKeys:
 
     @property
     def current(self) -> tuple[str, AESGCM]:
-        """The id of the current key, and what it encrypts with. There has to be one."""
+        """The id and the cipher of the current key. There must be one."""
         return next(iter(self._by_id.items()))
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Their public ids, the current one first."""
+        """The keys' public ids, the current one first."""
         return tuple(self._by_id)
 
     def find(self, key_id: str) -> AESGCM | None:
@@ -79,7 +80,7 @@ class MasterKeys:
 
 
 class Envelope:
-    """Seals and opens whole credentials. `draw`: random bytes."""
+    """Encrypts and decrypts whole credentials. `draw`: returns random bytes."""
 
     def __init__(self, keys: MasterKeys, draw: Callable[[int], bytes] = token_bytes) -> None:
         self._keys = keys
@@ -90,7 +91,7 @@ class Envelope:
         return self._keys
 
     def seal(self, credential: Credential) -> bytes:
-        """The record of `credential`, under new data keys; OperationError without a master key."""
+        """Return the record of `credential` under new data keys; OperationError without a key."""
         if not self._keys.ids:
             raise OperationError("There is no master key: set GATEWAY_MASTER_KEY_FILE.")
         data_key = self._draw(_DATA_KEY)
@@ -108,7 +109,8 @@ class Envelope:
         return _json(record)
 
     def open(self, credential: CredentialId, blob: bytes) -> Credential:
-        """What `blob`, found under this id, holds; BrokenCredentialError if it was touched."""
+        """Return the credential in `blob`, stored under this id; BrokenCredentialError if
+        altered."""
         try:
             record = _read(blob)
         except (ValueError, RecursionError):
@@ -148,7 +150,7 @@ class Envelope:
     def _open_version(
         self, credential: CredentialId, version: dict[str, Any]
     ) -> tuple[Version, bytes]:
-        """The version, and the data key that its values are encrypted with."""
+        """Return the version, and the data key of its values."""
         number = version["version"]
         wrapping = self._keys.find(version["master"])
         if wrapping is None:
@@ -173,18 +175,17 @@ class Envelope:
 
 
 def latest_version(blob: bytes) -> int:
-    """The number that a record claims, unchecked; 0 where it cannot be read."""
+    """Return the version number that a record claims, unverified; 0 if it cannot be read."""
     return next((version["version"] for version in _claimed(blob)), 0)
 
 
 def master_ids(blob: bytes) -> frozenset[str]:
-    """Which master keys a record claims to need, unchecked."""
+    """Return the master keys that a record claims to need, unverified."""
     return frozenset(version["master"] for version in _claimed(blob))
 
 
 def _claimed(blob: bytes) -> list[dict[str, Any]]:
-    """The versions that a record claims to hold, the current one first; none where it cannot be
-    read."""
+    """Return the versions that a record claims to hold, current first; none if it is unreadable."""
     try:
         versions: list[dict[str, Any]] = _read(blob)["versions"]
     except (ValueError, RecursionError):
@@ -193,7 +194,7 @@ def _claimed(blob: bytes) -> list[dict[str, Any]]:
 
 
 def _read(blob: bytes) -> dict[str, Any]:
-    """A record as data; ValueError unless everything is there and of its kind."""
+    """Return a record as data; ValueError unless every field is there and of its type."""
     record = json.loads(blob)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError("another format")
@@ -223,7 +224,7 @@ def _need(found: dict[str, Any], kind: Any, *names: str) -> None:
 
 
 def _bound(credential: CredentialId, version: int, field_name: str) -> bytes:
-    """The associated data of one value; of a data key where `field_name` is empty."""
+    """Return the associated data of one value, or of a data key if `field_name` is empty."""
     return _json([_MARK, FORMAT, credential.owner, credential.name, version, field_name])
 
 

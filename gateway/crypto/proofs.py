@@ -1,4 +1,4 @@
-"""Digests by which a process remembers that it has seen a token, without keeping the token."""
+"""Digests by which a process remembers a token that it has seen, without keeping the token."""
 
 import secrets
 from hashlib import blake2b
@@ -7,7 +7,7 @@ _DIGEST_BYTES = 16
 
 
 class TokenDigest:
-    """Keyed BLAKE2 under a random key of this process: worthless outside it, even in a dump."""
+    """Keyed BLAKE2 under a random key of this process: useless outside it, even in a core dump."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)

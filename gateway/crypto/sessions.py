@@ -1,7 +1,6 @@
-"""Ids of sessions, of events in them, and of tasks, sealed: an id opens for whom it was made, and
-for nobody else it is one.
+"""Sealed ids of MCP sessions, of their events, and of tasks: an id opens only for its owner.
 
-So no worker has to remember whose a session is, and the id that a tool server gave is not shown.
+So no worker has to remember whose a session is, and the tool server's own id is not shown.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,15 +13,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _INFO = b"agent-credential-gateway tool sessions"
-# JSON may have halves of characters in it.
+# JSON strings may hold lone surrogates.
 _ANY = "utf-8", "surrogatepass"
 LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a session is: of which key at which server, on behalf of whom. `user` empty: nobody.
-    `within`: what is sealed is no session but an event or a task."""
+    """The owner of a session: which key at which server, on behalf of whom. `user` empty: nobody.
+    `within`: the sealed id is that of an event or a task instead of a session."""
 
     place: str
     key_id: str
@@ -31,34 +30,35 @@ class Owner:
 
     @property
     def bound(self) -> bytes:
-        """None of them holds a line feed."""
+        """The associated data. None of the parts holds a line feed."""
         within = (self.within,) if self.within else ()
         return "\n".join((self.place, self.key_id, self.user, *within)).encode()
 
     @property
     def events(self) -> "Owner":
-        """The same, of events."""
+        """The same owner, for ids of events."""
         return replace(self, within="event")
 
     @property
     def tasks(self) -> "Owner":
-        """The same, of tasks."""
+        """The same owner, for ids of tasks."""
         return replace(self, within="task")
 
 
 class SessionSeal:
-    """`secrets`: 32 bytes each, which all workers have; the first one seals, any of them opens."""
+    """`secrets`: 32 bytes each, shared by all workers; the first one seals, any of them opens."""
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         self._keys = [AESSIV(_derived(secret)) for secret in secrets]
 
     def seal(self, own: str, owner: Owner) -> str:
-        """What the caller is given in place of `own`: letters, digits, `-` and `_`. The same each
-        time, because callers compare ids (RFC 5297: that an id came again is all that it tells)."""
+        """Return the id that the caller gets in place of `own`: letters, digits, `-` and `_`. It is
+        the same each time, because callers compare ids. RFC 5297: that an id was repeated is all
+        that it reveals."""
         return _spelled(self._keys[0].encrypt(own.encode(*_ANY), [owner.bound]))
 
     def open(self, sealed: str, owner: Owner) -> str | None:
-        """What was sealed for `owner`; None where there is none."""
+        """Return what was sealed for `owner`; None if `sealed` is not valid for it."""
         raw = _read(sealed)
         for key in self._keys:
             try:
@@ -73,7 +73,7 @@ def _spelled(sealed: bytes) -> str:
 
 
 def _read(sealed: str) -> bytes:
-    """Empty where nothing can have been sealed so."""
+    """Return the sealed bytes; empty if `sealed` cannot be one of our ids."""
     try:
         return (
             urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)) if len(sealed) <= LONGEST else b""

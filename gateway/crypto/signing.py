@@ -1,4 +1,4 @@
-"""Signing requests with an access key and its secret, as clouds ask for it."""
+"""Signing requests with an access key and its secret, by the schemes of clouds."""
 
 import importlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies.services import Scheme, Sign
 from gateway.protocol.http.request import Header
 
-# What a caller's own signing would have put there.
+# Headers that the caller's own signature may have set.
 OURS = {
     Scheme.AWS4: frozenset({b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"}),
     Scheme.ACS3: frozenset(
@@ -26,13 +26,13 @@ OURS = {
 
 
 def prepare(scheme: Scheme) -> None:
-    """Load what signing needs: it takes a while, so not while a request waits."""
+    """Load what signing needs: that takes a while, so no request should wait for it."""
     if scheme is Scheme.AWS4:
         importlib.import_module("gateway.crypto.aws4")
 
 
 def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Header]:
-    """The headers that sign `request` with the `fields` of a credential of type ak_sk."""
+    """Return the headers that sign `request` with the `fields` of an ak_sk credential."""
     if sign.scheme is Scheme.AWS4:
         from gateway.crypto import aws4
 

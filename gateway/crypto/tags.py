@@ -1,7 +1,7 @@
-"""Tags: a keyed proof beside the hash, so that a wrong secret never costs argon2.
+"""Tags: a keyed proof beside the hash, so that a wrong secret never costs an argon2 computation.
 
-`<pid>:<fp>:<mac>`: which pepper, of which hash, and the HMAC of key and hash under it. The
-pepper is not in Redis, so whoever reads or writes Redis alone can make no tag.
+`<pid>:<fp>:<mac>`: the pepper's id, the hash's fingerprint, and the HMAC of key and hash under the
+pepper. The pepper is not in Redis, so access to Redis alone is not enough to make a tag.
 """
 
 import hmac
@@ -16,7 +16,7 @@ _NO_HASH = ""
 
 
 class TagVerdict(Enum):
-    """What a tag says of a key. Only UNUSABLE leaves the question to argon2."""
+    """What a tag says about a key. Only UNUSABLE leaves the decision to argon2."""
 
     MATCH = auto()
     MISMATCH = auto()
@@ -24,23 +24,23 @@ class TagVerdict(Enum):
 
 
 def pepper_id(pepper: bytes) -> str:
-    """The first 8 hex digits of the pepper's SHA-256."""
+    """Return the first 8 hex digits of the pepper's SHA-256."""
     return sha256(pepper).hexdigest()[:8]
 
 
 def is_tag(text: str) -> bool:
-    """Whether `text` has the shape of a tag; whose it is, is another question."""
+    """Whether `text` has the form of a tag, under whatever pepper."""
     return _TAG.fullmatch(text) is not None
 
 
 def make_tag(pepper: bytes, key_text: str, phc: str) -> str:
-    """The tag of the whole key `key_text` whose record holds the hash `phc`."""
+    """Return the tag of the whole key `key_text`, whose record holds the hash `phc`."""
     return f"{pepper_id(pepper)}:{_fingerprint(phc)}:{_mac(pepper, key_text, phc)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Peppers:
-    """The gateway's peppers, 32 bytes each; the first is current, new tags are made with it."""
+    """The gateway's peppers, 32 bytes each; the first is the current one, which makes new tags."""
 
     peppers: tuple[bytes, ...] = field(default=(), repr=False)
     _by_id: Mapping[str, bytes] = field(init=False, repr=False, compare=False)
@@ -67,11 +67,11 @@ class Peppers:
         return tag[:8] == self.ids[0]
 
     def make(self, key_text: str, phc: str) -> str:
-        """A tag under the current pepper; the empty string where there is none."""
+        """Return a tag under the current pepper; empty if there is none."""
         return make_tag(self.peppers[0], key_text, phc) if self.peppers else ""
 
     def verdict(self, tag: str, key_text: str, phc: str) -> TagVerdict:
-        """What `tag`, stored beside the hash `phc`, says of `key_text`.
+        """Return what `tag`, stored beside the hash `phc`, says about `key_text`.
 
         UNUSABLE: empty, malformed, of an unknown pepper, or of another hash.
         """
@@ -84,7 +84,7 @@ class Peppers:
         return TagVerdict.MISMATCH
 
     def dummy(self, key_text: str) -> None:
-        """The work of `verdict`, for an id without a record: the answer takes as long."""
+        """Do the work of `verdict` for an id without a record, so that the answer takes as long."""
         if self.peppers:
             pid = self.ids[0]
             self.verdict(f"{pid}:{_fingerprint(_NO_HASH)}:{'0' * 64}", key_text, _NO_HASH)

@@ -1,4 +1,4 @@
-"""TLS contexts made of files in PEM, and made again when the files have changed."""
+"""TLS contexts made from PEM files, and made anew when the files change."""
 
 import ssl
 from collections.abc import Callable
@@ -13,7 +13,8 @@ ALPN = ["http/1.1"]
 
 
 def client_context(tls: ClientTls) -> ssl.SSLContext:
-    """For calls to an upstream, always verified; OperationError names the file that is no good."""
+    """Return a verifying context for calls to an upstream; OperationError names an unusable
+    file."""
     try:
         context = ssl.create_default_context(cafile=tls.ca or None)
     except (OSError, ValueError) as problem:
@@ -25,7 +26,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
 
 
 def server_context(cert: str, key: str) -> ssl.SSLContext:
-    """For a listener; OperationError names the file that is no good."""
+    """Return a context for a listener; OperationError names the unusable file."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     _load_chain(context, cert, key)
     context.set_alpn_protocols(ALPN)
@@ -33,16 +34,16 @@ def server_context(cert: str, key: str) -> ssl.SSLContext:
 
 
 def _load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
-    """Certificate and key; OperationError where they are no pair."""
+    """Load certificate and key; OperationError if they do not belong together."""
     try:
-        # Without this an encrypted key would ask on the terminal and wait for ever.
+        # Without this, an encrypted key would prompt on the terminal and wait for ever.
         context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as problem:
         raise OperationError(f"{cert}, {key}: {_reason(problem)}") from None
 
 
 def stamps(*paths: str) -> Stamps:
-    """What changes when one of these files does; a file that is not there counts as nothing."""
+    """Return values that change when one of these files does; a missing file counts as zeros."""
     return tuple(_stamp(Path(path)) for path in paths if path)
 
 
@@ -54,14 +55,15 @@ class _Made:
 
 class ClientContexts:
     """One context for each set of files, made anew after a renewal on disk. `on_refused` is told
-    why a new set cannot be used: the good one stays, since files are renewed one by one."""
+    why a new set cannot be used. The previous context stays then, because files are renewed one by
+    one."""
 
     def __init__(self, on_refused: Callable[[str], object]) -> None:
         self._on_refused = on_refused
         self._made: dict[ClientTls, _Made] = {}
 
     def get(self, tls: ClientTls) -> ssl.SSLContext:
-        """OperationError where the files were never any good."""
+        """Return the context; OperationError if the files were never usable."""
         now = stamps(tls.ca, tls.cert, tls.key)
         made = self._made.get(tls)
         if made is None:

@@ -12,9 +12,9 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 @dataclass(frozen=True, slots=True)
 class ToSign:
-    """A request as it is sent. `path` and `query` byte for byte, the query without its `?`.
+    """A request as it will be sent. `path` and `query` byte for byte, the query without its `?`.
 
-    `body` None: it streams, and is not part of what is signed.
+    `body` None: it streams and is not covered by the signature.
     """
 
     method: str
@@ -31,12 +31,12 @@ class ToSign:
 
     @property
     def parameters(self) -> Iterator[tuple[str, str]]:
-        """Of the query, as clouds spell them. A plus is the space that forms make of one."""
+        """The query's parameters as clouds spell them. A plus is the space of form encoding."""
         items = (one.replace("+", " ").partition("=") for one in self.query.split("&") if one)
         return ((spelled(name), spelled(value)) for name, _, value in items)
 
 
 def spelled(text: str, safe: str = "") -> str:
-    """The bytes that are meant, as clouds spell them: all are escaped but letters, digits, `_.-~`
-    and those that are `safe`."""
+    """Return `text` percent-encoded as clouds do: all bytes except letters, digits, `_.-~` and
+    those in `safe`."""
     return quote(unquote_to_bytes(text), safe)
