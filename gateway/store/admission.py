@@ -1,4 +1,4 @@
-"""The admission script's commands and answers, packed once and read back as data."""
+"""The admission script: its commands, packed once, and its replies."""
 
 import hashlib
 from collections.abc import Awaitable
@@ -17,7 +17,7 @@ from gateway.store.connections.line import ReplyError, pack
 _SCRIPT = files("gateway.store").joinpath("admit.lua").read_bytes()
 _SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 
-# What every connection that an admission uses has to begin with.
+# Commands that every connection for admissions must send first.
 PREPARE = (pack("SCRIPT", "LOAD", _SCRIPT),)
 
 BELIEVED = (
@@ -36,11 +36,11 @@ _READ = (*BELIEVED, "tag", "previous_tag")
 
 _STALE, _ADMITTED, _EXCEEDED, _ADMITTED_BEYOND = 0, 1, 2, 3
 
-# The script has the same number; a worker that dies gives its places back after so long.
+# The script has the same number. The leases of a worker that dies expire after this time.
 LEASE_SECONDS = 30
 _RENEW, _ = source("renew")
 
-# Of the script's errors, those of counters: nothing else that it looks at ends it so.
+# The script's errors that are about counters; nothing else that it reads causes them.
 _NO_COUNTER = frozenset({"COUNTER", "WRONGTYPE"})
 
 # In place of a slot to touch: check every limit and charge none.
@@ -48,13 +48,13 @@ CHARGE_NOTHING = "?"
 
 
 class CounterError(StoreError):
-    """Something else stands where a key's counter should; `str()` says what to do about it, for
-    the operator's log only."""
+    """Something other than a counter is stored under a counter's name; `str()` says what to do
+    about it, for the operator's log only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """What was believed is no longer so: the record as it is at `now` (Unix seconds, Redis')."""
+    """The belief is outdated: the record as it is at `now` (Unix seconds by Redis' clock)."""
 
     record: KeyRecord
     now: float
@@ -62,8 +62,8 @@ class Stale:
 
 @fact
 class Charged:
-    """Every limit that is enforced passed. `states`: remaining and seconds to reset, for each of
-    these in order. `exceeded`: from 1, the limit that would refuse if it were enforced; 0: none."""
+    """Every enforced limit passed. `states`: remaining and seconds to reset, for each enforced
+    limit in order. `exceeded`: from 1, the limit that would refuse if it were enforced; 0: none."""
 
     states: tuple[int, ...]
     exceeded: int = 0
@@ -83,27 +83,27 @@ Answer = Stale | Charged | Exceeded
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A place among the requests under way; `names` of the sets that it is in."""
+    """A place among the requests in progress; `names` of the sets that hold it."""
 
     id: str
     names: tuple[str, ...]
 
 
 class Lines(Protocol):
-    """The way to the Redis node that holds a key."""
+    """The connections to the Redis nodes that hold the keys."""
 
     def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
-        """The reply to a packed command; StoreError, of which ReplyError is one."""
+        """Return the reply to a packed command; StoreError, of which ReplyError is one."""
 
     async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
-        """The reply to a command that was refused with `error`, if that proves that nothing ran;
-        otherwise `error`. `command` has to bring along what the server may have forgotten."""
+        """Send a command again that was refused with `error`, if the error proves that nothing ran;
+        otherwise raise `error`. `command` has to include what the server may have forgotten."""
 
     def post(self, command: bytes, key_id: str) -> None:
-        """Send a command whose reply is of no interest to anybody."""
+        """Send a command and ignore its reply."""
 
     def flush(self, key_id: str) -> None:
-        """Write what waits for the end of this turn, to the server that has this key."""
+        """Write to this key's server what waits for the end of this loop turn."""
 
     async def ping(self) -> None:
         """StoreError unless Redis answers in time."""
@@ -112,16 +112,16 @@ class Lines(Protocol):
 
 
 class Admission:
-    """The hot path's side of Redis: one script, one round trip a call."""
+    """The hot path's access to Redis: one script, one round trip for each request."""
 
     def __init__(self, lines: Lines, prefix: str = "gw:") -> None:
         self._prefix = prefix
         self._lines = lines
-        # Looked up once, not once a request.
+        # Looked up once here, and not for each request.
         self._call = lines.call
 
     def pack_read(self, key_id: str) -> bytes:
-        """The command that only reads a record."""
+        """Return the packed command that only reads a record."""
         return self._pack([f"{self._prefix}key:{{{key_id}}}"], [])
 
     def pack_charge(
@@ -132,11 +132,11 @@ class Admission:
         valid_until: int,
         touch: str = "",
     ) -> bytes:
-        """The command that charges `limits` if `record` is still what Redis holds.
+        """Return the packed command that charges `limits` if Redis still holds `record`.
 
-        `valid_until`: Unix second from which the secret in hand is dead, 0: never. `touch`: the
-        slot of `gw:used` to mark, or the empty string, or CHARGE_NOTHING. Where a concurrency is
-        among the limits, the id of a lease has to be put behind it, by `with_lease`.
+        `valid_until`: Unix second from which the presented secret is dead, 0: never. `touch`: the
+        slot of `gw:used` to mark, or the empty string, or CHARGE_NOTHING. If there is a concurrency
+        limit, a lease id must be appended with `with_lease`.
         """
         tail = f"{{{record.id}}}"
         keys = [f"{self._prefix}key:{tail}", f"{self._prefix}used:{tail}"]
@@ -158,7 +158,7 @@ class Admission:
         leases = self.lease_names(record.id, limits)
         if not all(named.enforced for named in limits):
             arguments.append("".join("e" if named.enforced else "~" for named in limits))
-            # Where it would be looked for, so that nothing has to be counted.
+            # An empty argument in the lease's position, so that the script need not count.
             arguments += () if leases else ("",)
         if not leases:
             return self._pack(keys, arguments)
@@ -167,8 +167,9 @@ class Admission:
     async def count_tokens(
         self, key_id: str, limits: tuple[NamedLimit, ...], amount: int, request_id: str
     ) -> None:
-        """Add what a call took to the counters of `limits`, each of Tokens; asked for again with
-        the same `request_id` within ten minutes, nothing. StoreError: it may not have run."""
+        """Add the tokens that a call took to the counters of `limits`, each of Tokens. A repeat
+        with the same `request_id` within ten minutes adds nothing. StoreError: it may not have
+        run."""
         quota = f"{self._prefix}quota:{{{key_id}}}:"
         names = [f"{quota}counted:{request_id}", *(quota + named.counter for named in limits)]
         windows = [one.limit.window.value for one in limits if isinstance(one.limit, Tokens)]
@@ -179,7 +180,7 @@ class Admission:
             await self._lines.repeat(error, _with_body(command), key_id)
 
     def lease_names(self, key_id: str, limits: tuple[NamedLimit, ...]) -> tuple[str, ...]:
-        """The sets in which a call under `limits` takes a place, in the order of the limits."""
+        """Return the sets that hold the leases of a call under `limits`, in their order."""
         whole = f"{self._prefix}lease:{{{key_id}}}"
         return tuple(
             f"{whole}:{named.counter}" if named.counter else whole
@@ -188,29 +189,30 @@ class Admission:
         )
 
     def give_back(self, lease: Lease) -> None:
-        """End a lease. Nobody waits for it: where Redis is away it runs out by itself.
+        """End a lease without waiting for Redis. If Redis is away, the lease expires by itself.
 
-        Before the end of the answer is written: its caller may ask for the next one elsewhere.
+        Call it before the end of the answer is written: the caller may send its next request at
+        once, through another worker.
         """
         for name in lease.names:
             self._lines.post(pack("ZREM", name, lease.id), _id_in(name))
         self._lines.flush(_id_in(lease.names[0]))
 
     def renew(self, lease: Lease) -> None:
-        """Let a lease that has not run out last for another LEASE_SECONDS."""
+        """Extend a lease that has not expired by LEASE_SECONDS."""
         names, milliseconds = lease.names, LEASE_SECONDS * 1000
         command = pack("EVAL", _RENEW, len(names), *names, lease.id, milliseconds)
         self._lines.post(command, _id_in(names[0]))
 
     async def run(self, key_id: str, command: bytes) -> Answer:
-        """Run a packed command for this key; CounterError if one of its counters is none, another
-        StoreError if it cannot be known whether it ran."""
+        """Run a packed command for this key. CounterError if something else is stored under one of
+        its counters' names; another StoreError if it is unknown whether the command ran."""
         try:
             reply = await self._call(command, key_id)
         except ReplyError as error:
             if error.kind in _NO_COUNTER:
                 raise CounterError(self._no_counter(error, key_id)) from None
-            # The body goes along: another node, or one that was flushed, may not know it.
+            # Include the script's body: another node, or one that was flushed, may not know it.
             reply = await self._lines.repeat(error, _with_body(command), key_id)
         return _read(reply, key_id)
 
@@ -221,7 +223,6 @@ class Admission:
         return str(error)
 
     async def ping(self) -> None:
-        """StoreError unless Redis answers in time."""
         await self._lines.ping()
 
     async def close(self) -> None:
@@ -232,7 +233,7 @@ class Admission:
 
 
 def with_lease(command: bytes, lease_id: str) -> bytes:
-    """A packed command with the argument that differs from call to call."""
+    """Append the argument that differs from call to call to a packed command."""
     return b"%b$%d\r\n%b\r\n" % (command, len(lease_id), lease_id.encode())
 
 

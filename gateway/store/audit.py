@@ -1,4 +1,4 @@
-"""The stream `gw:audit`: one record an entry, as JSON in the field `record`."""
+"""The stream `gw:audit`: one record per entry, as JSON in the field `record`."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,8 +12,8 @@ FIELD = "record"
 
 
 class Trimming:
-    """What each write drops of the oldest records. One command trims by number or by age, so they
-    take turns."""
+    """How each write trims the oldest records. One command trims either by number or by age, so the
+    two take turns."""
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
@@ -21,7 +21,7 @@ class Trimming:
         self._by_age = False
 
     def words(self) -> tuple[str, str, int]:
-        """Of the next XADD."""
+        """Return the trimming arguments of the next XADD."""
         retention = self._retention
         self._by_age = not self._by_age and retention.seconds > 0 and self._newest > 0
         if self._by_age:
@@ -29,15 +29,14 @@ class Trimming:
         return "MAXLEN", "~", retention.records
 
     def wrote(self, entry_id: bytes | str) -> None:
-        """Ages go by the ids of the stream, and so by Redis' clock: no worker's own that is wrong
-        drops what is young."""
+        """Note the id of the last entry. Ages follow the stream's ids, which are by Redis' clock: a
+        worker whose own clock is wrong must not drop recent records."""
         text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
         self._newest = int(text.partition("-")[0])
 
 
 class AuditStore:
-    """Every method raises StoreError where Redis cannot answer. `retention` None: what is written
-    here drops nothing."""
+    """Every method raises StoreError if Redis cannot answer. `retention` None: no trimming."""
 
     def __init__(
         self, client: Redis, prefix: str = "gw:", retention: Retention | None = None
@@ -47,7 +46,7 @@ class AuditStore:
         self._trimming = Trimming(retention) if retention is not None else None
 
     async def append(self, records: Sequence[bytes]) -> None:
-        """All of these, in this order, or none."""
+        """Append all of these in this order, or none."""
         add = ("XADD", self._name, *(self._trimming.words() if self._trimming else ()), "*", FIELD)
         if len(records) == 1:
             with translated():
@@ -62,11 +61,11 @@ class AuditStore:
             self._trimming.wrote(entry_id)
 
     async def gone_before(self, retention: Retention) -> float:
-        """The instant before which records may have been trimmed, by Redis' clock as their ages."""
+        """Return the instant before which records may have been trimmed, by Redis' clock."""
         return retention.gone_before(await self.length(), await redis_now(self._client))
 
     async def newest(self) -> str:
-        """The id of the newest entry; empty where there is none."""
+        """Return the id of the newest entry; empty if there is none."""
         entries = await command(self._client, "XREVRANGE", self._name, "+", "-", "COUNT", 1)
         return str(entries[0][0].decode()) if entries else ""
 
@@ -75,12 +74,11 @@ class AuditStore:
             return int(await self._client.xlen(self._name))
 
     def read_back(self, before: str = "") -> AsyncIterator[tuple[str, str]]:
-        """Entry ids and records from the newest (or from what is behind `before`) on backwards."""
+        """Yield entry ids and records backwards, from the newest or from before `before`."""
         return self._walk("XREVRANGE", f"({before}" if before else "+", "-")
 
     def read(self, start: str = "-") -> AsyncIterator[tuple[str, str]]:
-        """Entry ids and records in order, from the id `start` on; `-`: from the first, `(ID`: from
-        behind ID."""
+        """Yield entry ids and records in order: from `-` (the first), ID, or `(ID` (after it)."""
         return self._walk("XRANGE", start, "+")
 
     async def _walk(self, verb: str, start: str, end: str) -> AsyncIterator[tuple[str, str]]:
@@ -95,7 +93,7 @@ class AuditStore:
 
 
 def _record(fields: object) -> str:
-    """The record in an entry; empty where it is another's."""
+    """Return the record in an entry; empty if somebody else wrote the entry."""
     pairs = fields if isinstance(fields, dict) else {}
     if isinstance(fields, list):
         pairs = dict(zip(fields[::2], fields[1::2], strict=False))

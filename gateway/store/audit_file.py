@@ -1,4 +1,4 @@
-"""Audit records in a file, one a line, and in the files that it was rotated into."""
+"""Audit records in a file, one per line, and in the files that it was rotated into."""
 
 import errno
 import fcntl
@@ -19,11 +19,12 @@ _ROTATED = re.compile(r"\.\d{9}")
 
 
 class AuditFile:
-    """Several processes may write to it, each a chain of its own: a write is whole, and is made to
-    whatever stands at the path then, so that a file that was rotated away is made anew.
+    """Several processes may write to it, each a chain of its own. Each write is whole, and goes to
+    the file that is at the path at that time, so a file that was moved away is created anew.
 
-    `on_trouble` is told why a file could not be rotated, or what was written could not be brought
-    to the disk later: neither undoes a record."""
+    `on_trouble` is told why a file could not be rotated, or why records could not be synced later.
+    Neither makes a record invalid.
+    """
 
     def __init__(
         self,
@@ -36,12 +37,12 @@ class AuditFile:
         self._sync = settings.sync
         self._on_trouble = on_trouble
         self._said = False
-        # By inode: a file may be rotated away with what is not on the disk yet.
+        # By inode: a file may be rotated away before its records are on the disk.
         self._unsynced: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def append(self, records: Sequence[bytes]) -> None:
-        """StoreError where they cannot be written whole."""
+        """Write the records; StoreError if they cannot be written whole."""
         data = b"".join(b"%b\n" % record for record in records)
         try:
             descriptor = self._open_with_room(len(data))
@@ -57,7 +58,7 @@ class AuditFile:
             raise StoreError(f"{self._path} cannot be written: {problem.strerror}.") from None
 
     def sync(self) -> None:
-        """Bring to the disk what was written since the last time."""
+        """Sync to the disk what was written since the last call."""
         with self._lock:
             unsynced, self._unsynced = self._unsynced, {}
         for descriptor in unsynced.values():
@@ -70,7 +71,7 @@ class AuditFile:
                 os.close(descriptor)
 
     def _open(self) -> int:
-        # A pipe that nobody reads must fail, and not wait.
+        # Opening a pipe without a reader must fail instead of waiting.
         flags = os.O_RDWR if _is_regular(self._path) else os.O_WRONLY
         flags |= os.O_APPEND | os.O_NONBLOCK
         try:
@@ -78,7 +79,7 @@ class AuditFile:
         except FileNotFoundError:
             made = os.open(self._path, flags | os.O_CREAT, OWNER_ONLY)
         if self._sync is not Sync.NEVER:
-            # What is in a file that no directory knows is lost with the power.
+            # A file whose directory entry is not on the disk is lost in a power failure.
             self._bring_directory_to_disk(made)
         return made
 
@@ -103,7 +104,7 @@ class AuditFile:
             rotated = self._rotate(descriptor)
             self._said = False
         except OSError as problem:
-            # The record counts for more than the size of its file.
+            # The record matters more than the size of its file.
             if not self._said:
                 self._said = True
                 self._on_trouble(f"{self._path} could not be rotated: {problem.strerror}.")
@@ -114,7 +115,7 @@ class AuditFile:
         return self._open()
 
     def _rotate(self, descriptor: int) -> bool:
-        """Whether there is another file at the path now. Of several processes one does it."""
+        """Rotate the file, unless another process does; whether the path has a new file."""
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(self._path.stat(), os.fstat(descriptor)):
@@ -122,7 +123,7 @@ class AuditFile:
             old = rotated(self._path)
             number = int(old[-1].suffix[1:]) + 1 if old else 1
             self._path.rename(f"{self._path}.{number:09d}")
-            # One more was made just now.
+            # One more file was made just now.
             for one in old[: max(0, len(old) + 1 - self._keep)] if self._keep else ():
                 one.unlink(missing_ok=True)
             return True
@@ -139,7 +140,7 @@ class AuditFile:
 
 
 def rotated(path: Path) -> list[Path]:
-    """The files that `path` was rotated into, oldest first."""
+    """Return the files that `path` was rotated into, oldest first."""
     there = path.parent.iterdir() if path.parent.exists() else ()
     names = (one.name for one in there if one.name.startswith(path.name))
     found = [name for name in names if _ROTATED.fullmatch(name.removeprefix(path.name))]
@@ -147,17 +148,16 @@ def rotated(path: Path) -> list[Path]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the oldest of these files is the first that there was, as far as names tell."""
+    """Whether the oldest of these files is the first that was ever written, judging by its name."""
     oldest = next(iter(rotated(path)), path)
     return not _ROTATED.fullmatch(oldest.suffix) or int(oldest.suffix[1:]) == 1
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Where each record stands, and the record, from the oldest file on; StoreError where one
-    cannot be read."""
+    """Yield each record's place and text, oldest file first; StoreError if one is unreadable."""
     try:
         with ExitStack() as stack:
-            # What is rotated while this is read is open already, and read once.
+            # A file that is rotated during this loop is already open, so it is read exactly once.
             newest = stack.enter_context(_text(path)) if path.exists() else None
             older = [one for one in rotated(path) if newest is None or not _is_open_as(newest, one)]
             for one in older:
@@ -173,7 +173,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def _numbered(lines: TextIO, place: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
-        # Whoever saw another's write half done began a line of its own, so that one is empty.
+        # A writer that saw another's unfinished write starts a new line, so this line may be empty.
         if line != "\n":
             yield f"{place} {number}", line.rstrip("\n")
 
@@ -194,7 +194,7 @@ def _is_regular(path: Path) -> bool:
 
 
 def _is_torn(descriptor: int) -> bool:
-    """Whether its last line has no end: the disk was full, or somebody was killed."""
+    """Whether the last line has no line end: the disk was full, or a writer was killed."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or not found.st_size:
         return False
@@ -205,6 +205,6 @@ def _to_disk(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as problem:
-        # A pipe or a device keeps nothing, so there is nothing to wait for.
+        # A pipe or a device stores nothing, so there is nothing to sync.
         if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise

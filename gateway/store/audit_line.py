@@ -1,4 +1,4 @@
-"""The audit stream on a connection of its own, written as the hot path writes: a tenth of what
+"""The audit stream on a connection of its own, written like the hot path: at a tenth of what
 redis-py takes for a command."""
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from gateway.store.audit import FIELD, Trimming
 from gateway.store.connections.line import pack
 from gateway.store.connections.multiplex import Multiplexer
 
-# One command and one reply for all of them: a transaction of as many took three times as long.
-# The stream is no KEY of it: whoever may only append to it may not name it there.
+# One command and one reply for all records: a transaction took three times as long. The stream is
+# not passed as a KEY, because a user who may only append to it may not name it there.
 _ADD = f"""\
 local id
 for i = 4, #ARGV do
@@ -20,7 +20,7 @@ return id"""
 
 
 class AuditLine:
-    """`lines` is this object's own: what goes together stays together on it."""
+    """`lines` belongs to this object alone, so that records sent together stay together."""
 
     def __init__(self, lines: Multiplexer, prefix: str, retention: Retention) -> None:
         self._lines = lines
@@ -28,7 +28,7 @@ class AuditLine:
         self._trimming = Trimming(retention)
 
     async def append(self, records: Sequence[bytes]) -> None:
-        """All of these, in this order, or none; StoreError where that is not certain."""
+        """Append all of these in this order, or none; StoreError unless that is certain."""
         strategy, _, threshold = self._trimming.words()
         packed = pack("EVAL", _ADD, 0, self._name, strategy, threshold, *records)
         entry_id = await self._lines.call(packed)

@@ -1,5 +1,4 @@
-"""Commands whose answers are bytes, the scripts beside this file, and one answer of many: a value,
-nothing, or an error."""
+"""Commands that reply in bytes, the scripts in `scripts/`, and batches of commands."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -21,21 +20,22 @@ T = TypeVar("T")
 
 
 def in_batches(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items in order, at most BATCH at a time."""
+    """Yield the items in order, at most BATCH at a time."""
     remaining = iter(items)
     while batch := list(islice(remaining, BATCH)):
         yield batch
 
 
 async def command(client: Redis, *words: str | bytes | int, **options: bool) -> Any:
-    """Bytes: what was set by hand may be anything, and must not break the connection."""
+    """Return the reply as bytes: values that were set by hand may not be UTF-8, and must not break
+    the connection."""
     with translated():
         return await client.execute_command(*words, **{NEVER_DECODE: True, **options})
 
 
 async def ask_all(client: Redis, commands: Iterable[Sequence[str | bytes]]) -> list[Any]:
-    """The answers to all of these commands in one round trip, as bytes; an error stands in the
-    place of the answer that it is. A command's second word is the name that it asks about."""
+    """Return the replies to all commands in one round trip, as bytes; a command that failed has its
+    error in place of a reply. The second word of each command is the name that it reads."""
     pipeline = client.pipeline(transaction=False)
     for words in commands:
         pipeline.execute_command(*words, **{NEVER_DECODE: True})
@@ -45,7 +45,7 @@ async def ask_all(client: Redis, commands: Iterable[Sequence[str | bytes]]) -> l
 
 
 async def redis_now(client: Redis) -> int:
-    """Redis' own clock, in Unix seconds."""
+    """Return the Unix second by Redis' clock."""
     with translated():
         seconds, _ = await client.time()
     return int(seconds)
@@ -54,7 +54,7 @@ async def redis_now(client: Redis) -> int:
 async def run(
     client: Redis, script: str, names: Sequence[str], arguments: Sequence[str | bytes]
 ) -> Any:
-    """`scripts/<script>.lua` on these names, in one round trip where Redis knows it."""
+    """Run `scripts/<script>.lua` on these names, in one round trip if Redis knows the script."""
     text, digest = source(script)
     rest = (str(len(names)), *names, *arguments)
     try:
@@ -64,7 +64,7 @@ async def run(
 
 
 def as_answer(answer: Any) -> Any:
-    """StoreError where it is an error: not knowing must not look like a key that is gone."""
+    """Return the answer; StoreError if it is an error, which must not look like a missing key."""
     if not isinstance(answer, Exception):
         return answer
     with translated():
@@ -72,7 +72,7 @@ def as_answer(answer: Any) -> Any:
 
 
 def value_or_none(answer: Any) -> Any:
-    """None where the name holds something that is no record."""
+    """Return the answer, or None if the name holds a value of another type."""
     try:
         return as_answer(answer)
     except StrangeError:
@@ -80,7 +80,7 @@ def value_or_none(answer: Any) -> Any:
 
 
 def value_or_told(name: str, answer: Any) -> Any:
-    """The same, with a line in the log: `gateway doctor` does not look at names such as this."""
+    """Like `value_or_none`, but log it: `gateway doctor` does not look at these names."""
     value = value_or_none(answer)
     if value is None:
         log.warning("record_strange", name=name)
@@ -88,13 +88,13 @@ def value_or_told(name: str, answer: Any) -> Any:
 
 
 def number_or_none(value: bytes | None) -> int | None:
-    """None where it is no number that Redis could have counted up to, which 64 bits hold: `int`
-    raises at what is too long."""
+    """Return the number if Redis could have counted to it, in 64 bits: `int` raises at long
+    ones."""
     return int(value) if value and len(value) < 20 and value.isdigit() else None
 
 
 @cache
 def source(name: str) -> tuple[str, str]:
-    """`scripts/<name>.lua`, and its digest."""
+    """Return the text of `scripts/<name>.lua`, and its digest."""
     text = (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()

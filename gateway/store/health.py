@@ -1,4 +1,4 @@
-"""What an operator has to know of the Redis in use, measured from here."""
+"""The state of the Redis in use, for operators, measured from here."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
 
 ROUNDS = 21
-# Whoever gives no name.
+# The Redis user of a connection that gives no name.
 EVERYBODY = "default"
-# What INFO says of the disk, and what it means where that is not "ok".
+# Fields of INFO about the disk, and what it means if they are not "ok".
 _WRITES = {
     "aof_last_write_status": (
         "Redis could not write its append-only file, and refuses writes until it can: give it disk "
@@ -34,14 +34,14 @@ _WRITES = {
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """`node`: its address, where there are several. `warnings`: a sentence each. `latency`: of one
+    """`node`: its address, if there are several. `warnings`: a sentence each. `latency`: of one
     round trip, in seconds, the median.
 
-    `memory_share`: of its maxmemory; 0 where that is not limited. `user`: whom the
-    gateway is there. `over_network`: whether others could reach it too.
+    `memory_share`: of its maxmemory; 0 if that is unlimited. `user`: the gateway's Redis user.
+    `over_network`: whether other machines could reach it too.
 
-    `clock_ahead`: seconds by which Redis' clock is ahead of this machine's; what the way there
-    and back took stands aside.
+    `clock_ahead`: seconds by which Redis' clock is ahead of this machine's, not counting the
+    uncertainty of the round trip.
     """
 
     node: str
@@ -58,8 +58,8 @@ class StoreHealth:
 
 
 async def health(client: Redis, clock: Callable[[], float]) -> list[StoreHealth]:
-    """Of each node that holds keys. StoreError where one cannot answer; OperationError where it is
-    too old to be used."""
+    """Return the health of each node that holds keys. StoreError if one cannot answer;
+    OperationError if one is too old to use."""
     with translated():
         async with masters(client) as nodes:
             return [await _health(address, node, clock) for address, node in nodes.items()]
@@ -99,7 +99,7 @@ async def _cluster_warnings(node: Redis) -> list[str]:
 
 
 def _server(info: Mapping[str, Any]) -> str:
-    """Valkey tells, beside its own version, that of the Redis whose clients it serves."""
+    """Return name and version. Valkey also reports the Redis version it is compatible with."""
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
     return f"Redis {info.get('redis_version', '')}"
@@ -114,17 +114,17 @@ async def _measured(client: Redis, clock: Callable[[], float]) -> tuple[float, f
         seconds, micros = await client.time()
         took.append(time.perf_counter() - began)
         there = int(seconds) + int(micros) / 1e6
-        # Its clock was read at some moment in between: only what lies outside is a difference.
+        # Redis read its clock at some moment in between: only what lies outside is a difference.
         ahead.append(min(there - before, 0.0) or max(there - before - took[-1], 0.0))
     return median(took), min(ahead, key=abs)
 
 
 async def hashless(client: Redis, prefix: str) -> list[str]:
-    """Names where a key's record would be and that hold no hash: nobody's key."""
+    """Return names of key records that hold no hash: they are nobody's key."""
     found: set[str] = set()
     async for names in scan(client, f"{prefix}key:*"):
         lengths = await ask_all(client, [("HSTRLEN", name, "hash") for name in names])
-        # Asked last: a record that was deleted meanwhile is not one without a hash.
+        # Asked last: a record that was deleted meanwhile must not count as one without a hash.
         there = await ask_all(client, [("EXISTS", name) for name in names])
         for name, length, exists in zip(names, lengths, there, strict=True):
             if exists and (isinstance(length, ResponseError) or not length):

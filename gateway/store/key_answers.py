@@ -1,4 +1,4 @@
-"""A key's record as Redis tells it."""
+"""Decoding a key's record from Redis' replies."""
 
 from collections.abc import Sequence
 from hashlib import sha1
@@ -6,12 +6,13 @@ from hashlib import sha1
 from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.store.commands import value_or_none
 
-# The gateway writes tags by itself as keys are used: for operators nothing changes then.
+# Without the tags: the gateway writes those by itself as keys are used, which is no change to
+# operators.
 REVISED = tuple(name for name in field_names() if name not in ("tag", "previous_tag"))
 
 
 def record_or_none(key_id: str, answer: Sequence[bytes | None] | Exception) -> KeyRecord | None:
-    """None where there is no record, or something that is none."""
+    """Return the record; None if there is none, or if the name holds another type."""
     values = value_or_none(answer)
     return None if values is None else read_record(key_id, values)
 
@@ -26,8 +27,8 @@ def read_record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None
 
 
 def revision_of(values: Sequence[bytes | None]) -> str:
-    """What the fields of `field_names()` come to, byte for byte: equal as long as nobody changes
-    the record. `scripts/change.lua` makes the same of the live one."""
+    """Return a digest of the values of `field_names()`, byte for byte: equal until somebody changes
+    the record. `scripts/change.lua` computes the same of the live record."""
     held = dict(zip(field_names(), values, strict=True))
     parts = (held[name] for name in REVISED)
     told = b",".join(b"-" if part is None else b"%d:%s" % (len(part), part) for part in parts)

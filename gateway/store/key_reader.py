@@ -1,4 +1,4 @@
-"""Key records as they are in Redis: what is here writes nothing."""
+"""Reading key records from Redis; nothing here writes."""
 
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -39,8 +39,8 @@ class LastUsed:
 
 
 class KeyReader:
-    """Reads `gw:key:{<id>}`. Every method raises StoreError where Redis cannot answer, or where
-    the name holds something other than a record."""
+    """Reads `gw:key:{<id>}`. Every method raises StoreError if Redis cannot answer, or if the name
+    holds something other than a record."""
 
     def __init__(self, client: Redis, prefix: str = "gw:") -> None:
         self._client = client
@@ -50,16 +50,16 @@ class KeyReader:
         return self._named("key", key_id)
 
     async def now(self) -> int:
-        """Redis' own clock, in Unix seconds."""
+        """Return the Unix second by Redis' clock."""
         return await redis_now(self._client)
 
     async def get(self, key_id: str) -> KeyRecord | None:
-        """The record as it is now, or None."""
+        """Return the record as it is now, or None."""
         values = await command(self._client, "HMGET", self.name(key_id), *field_names())
         return read_record(key_id, values)
 
     async def revised(self, key_id: str) -> tuple[KeyRecord | None, str]:
-        """The record as it is now, and its revision: what `update` and `delete` compare."""
+        """Return the record as it is now and its revision, which `update` and `delete` compare."""
         values = await command(self._client, "HMGET", self.name(key_id), *field_names())
         return read_record(key_id, values), revision_of(values)
 
@@ -69,7 +69,8 @@ class KeyReader:
         return LastUsed(*map(number_or_none, values))
 
     async def used_since(self, ids: Iterable[str], second: int) -> set[str]:
-        """Those of which a secret was admitted after this Unix second, or nobody can say."""
+        """Return those ids of which a secret was admitted after this Unix second, or for which that
+        is not known."""
         used = set[str]()
         for batch in in_batches(ids):
             answers = await self._ask_of(batch, "HMGET", "current", "previous", kind="used")
@@ -80,13 +81,13 @@ class KeyReader:
         return used
 
     async def removed_at(self, key_id: str) -> int | None:
-        """The Unix second in which Redis removes the record by itself; None: never."""
+        """Return the Unix second at which Redis deletes the record by itself; None: never."""
         second: int = await command(self._client, "EXPIRETIME", self.name(key_id))
         return second if second >= 0 else None
 
     async def ids(self) -> list[str]:
-        """The id of every record, once each and in order. No index: a name made or removed by
-        hand counts at once. A key that lives throughout is never missed."""
+        """Return the id of every record, once each and in order. There is no index: a name added or
+        removed by hand counts at once. A key that exists throughout is never missed."""
         pattern = f"{escaped(self._prefix)}key:{{*}}"
         found: set[bytes] = set()
         async for names in scan(self._client, pattern):
@@ -95,7 +96,7 @@ class KeyReader:
         return sorted(match[1].decode() for match in map(name.fullmatch, found) if match)
 
     async def read(self, ids: Iterable[str]) -> AsyncIterator[KeyRecord]:
-        """The records of these ids, in order; those gone meanwhile are left out."""
+        """Yield the records of these ids, in order, without those that are gone meanwhile."""
         for batch in in_batches(ids):
             answers = await self._ask_of(batch, "HMGET", *field_names())
             for key_id, values in zip(batch, answers, strict=True):
@@ -104,16 +105,16 @@ class KeyReader:
                     yield record
 
     async def consumers(self, ids: Iterable[str]) -> AsyncIterator[tuple[str, str]]:
-        """Each id with its consumer, '' where there is none or no record: in less than half of the
-        time that reading the records takes."""
+        """Yield each id with its consumer, '' if there is none or no record, in less than half of
+        the time that reading the records takes."""
         for batch in in_batches(ids):
             answers = await self._ask_of(batch, "HGET", "consumer")
             for key_id, value in zip(batch, map(value_or_none, answers), strict=True):
                 yield key_id, (value or b"").decode(errors="replace")
 
     async def known(self, ids: Sequence[str]) -> dict[str, KeyRecord | None]:
-        """The record of each id, or None where there is none. Those whose node in a cluster cannot
-        be asked are left out; StoreError where none can."""
+        """Return the record of each id, or None if there is none. Ids whose cluster node cannot be
+        asked are left out; StoreError if none can."""
         found: dict[str, KeyRecord | None] = {}
         last = None
         answers = await self._ask_of(ids, "HMGET", *field_names())
@@ -133,7 +134,7 @@ class KeyReader:
 
     @asynccontextmanager
     async def on_one_connection(self) -> AsyncIterator[Self]:
-        """The same on a connection of its own, which `replicated` needs."""
+        """Yield the same on a connection of its own, which `replicated` needs."""
         client = self._client.client()
         with translated():
             await client.initialize()
@@ -145,7 +146,7 @@ class KeyReader:
             await client.aclose()
 
     async def replicated(self, key_ids: Sequence[str], timeout_ms: int) -> bool | None:
-        """Whether a replica has the writes made on this connection to these keys, of each node
+        """Whether a replica has acknowledged this connection's writes to these keys, on each node
         that has replicas; None: there is no replica."""
         found = []
         with translated():

@@ -1,7 +1,7 @@
-"""Key records in Redis: every write is one script that sees the record as it is now.
+"""Writing key records to Redis: each write is one script that sees the record as it is now.
 
-Two operators at once never lose a field, and no write brings back a key that was deleted
-meanwhile. All names that one script touches share the hash tag `{id}`, hence a slot.
+Two operators at once never lose a field, and no write recreates a key that was deleted meanwhile.
+All names that one script touches share the hash tag `{id}`, hence a slot.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from gateway.store.key_reader import KeyReader, escaped
 
 IDEMPOTENCY_SECONDS = 600
 COUNTERS = ("rate", "quota", "lease", "used")
-# What EXPIRETIME says of a name that is not there.
+# The reply of EXPIRETIME for a name that does not exist.
 GONE = -2
 
 SecretVerdict = Literal[
@@ -31,10 +31,10 @@ PutVerdict = Literal["made", "same", "replaced", "taken", "revoked", "ended", "s
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """What Redis keeps of a secret, and what makes a lost answer harmless.
+    """What Redis keeps of a secret, and the idempotency marker that makes a lost answer harmless.
 
-    `marker` is the last part of the idempotency marker's name (empty: none); `request` a digest
-    of what was asked for, so that one marker never serves two different requests.
+    `marker`: the last part of the marker's name (empty: none); `request`: a digest of the request,
+    so that one marker never serves two different requests.
     """
 
     hash: str
@@ -48,13 +48,13 @@ class NewSecret:
 
 
 class KeyStore(KeyReader):
-    """Writes them too, and puts nothing on record: `AuditedKeys` does, for operators."""
+    """Also writes records, without audit records: `AuditedKeys` adds those for operators."""
 
     async def claim(self, request: str, about: str, verb: str = "create") -> str:
-        """The ids that the request with this digest is about: `about`, or those that the same
-        request claimed less than ten minutes ago."""
+        """Return the ids that the request with this digest is about: `about`, or those that the
+        same request claimed less than ten minutes ago."""
         name = self._named("idem", f"{verb}:{request}")
-        # One command, so that of two at once both learn the same.
+        # One command, so that two requests at once get the same ids.
         words = ("SET", name, about, "NX", "GET", "EX", IDEMPOTENCY_SECONDS)
         earlier = await command(self._client, *words, get=True)
         return earlier.decode(errors="replace") if earlier else about
@@ -62,10 +62,10 @@ class KeyStore(KeyReader):
     async def create(
         self, key_id: str, secret: NewSecret, fields: Mapping[str, str]
     ) -> tuple[SecretVerdict, KeyRecord]:
-        """A new active record. `taken`: the id exists and stays as it is.
+        """Write a new active record. `taken`: the id exists and is left alone.
 
-        With a marker: `replaced` (a repeat: only the secret is new), `different` (the marker is
-        of another request), `changed` or `gone` (somebody acted on the key since).
+        With a marker: `replaced` (a repeat: only the secret is new), `different` (the marker is of
+        another request), `changed` or `gone` (somebody changed or deleted the key since).
         """
         pairs = [part for pair in fields.items() for part in pair]
         return await self._write_secret("create", (self.name(key_id),), key_id, secret, pairs)
@@ -73,15 +73,15 @@ class KeyStore(KeyReader):
     async def rotate(
         self, key_id: str, secret: NewSecret, grace: int
     ) -> tuple[SecretVerdict, KeyRecord]:
-        """A new secret for an id; the old one lives on for `grace` seconds if the key is alive."""
+        """Write a new secret; the old one works for `grace` more seconds if the key is alive."""
         names = self.name(key_id), self._named("used", key_id)
         return await self._write_secret("rotate", names, key_id, secret, [f"{grace:d}"])
 
     async def set_status(self, key_id: str, status: str) -> StatusVerdict:
-        """`revoked`, `disabled` or `active`.
+        """Set `revoked`, `disabled` or `active`.
 
-        Where Redis is full and refuses the write, a revocation deletes the record instead
-        (`deleted`): that needs no memory, and the key has to be dead.
+        If Redis is full and refuses the write, a revocation deletes the record instead (`deleted`):
+        that needs no memory, and the key must be dead.
         """
         try:
             verdict: bytes = await run(self._client, "status", [self.name(key_id)], [status])
@@ -95,14 +95,15 @@ class KeyStore(KeyReader):
     async def update(
         self, key_id: str, fields: Mapping[str, str], expected: str = ""
     ) -> ChangeVerdict:
-        """Set these fields and no other. `expected`: revisions, of which the record has to be at
-        one in the same moment, else `changed`; empty: any."""
+        """Set these fields and no others. `expected`: revisions, one of which the record must be at
+        when it is written, else `changed`; empty: any."""
         pairs = [part for pair in fields.items() for part in pair]
         return await self._change(key_id, expected, pairs)
 
     async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
-        """The record as it was somewhere else. `taken`: another is here, and stays unless
-        `overwrite`; `revoked`: it would live again; `strange`: no record is here, but something."""
+        """Write a record as it was on another gateway. `taken`: another record is here and stays,
+        unless `overwrite`. `revoked`: the import would revive a revoked key. `strange`: the name
+        holds something other than a record."""
         record = copy.record
         ends = "" if copy.removed_at is None else f"{copy.removed_at:d}"
         pairs = [part for name in field_names() for part in (name, getattr(record, name))]
@@ -112,8 +113,8 @@ class KeyStore(KeyReader):
         return cast(PutVerdict, verdict.decode())
 
     async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
-        """These records, each with the second in which Redis removes it by itself; those gone
-        meanwhile are left out."""
+        """Return these records, each with the second at which Redis deletes it by itself, without
+        those gone meanwhile."""
         ends = await self._ask_of([r.id for r in records], "EXPIRETIME")
         found = []
         for record, end in zip(records, ends, strict=True):
@@ -125,13 +126,13 @@ class KeyStore(KeyReader):
     async def delete(self, key_id: str, expected: str = "") -> ChangeVerdict:
         """Remove the record and its counters. `expected`: as for `update`.
 
-        The record goes first and by itself: from then on nothing is admitted, so no counter
-        is made anew while the rest is searched for.
+        The record goes first, by itself: from then on nothing is admitted, so no counter is created
+        anew while the counters are searched for.
         """
         if expected:
             verdict = await self._change(key_id, expected, ())
         else:
-            # The bare command works wherever anything works, in a full Redis too.
+            # The bare command works whenever Redis answers at all, even when it is full.
             existed = await command(self._client, "DEL", self.name(key_id))
             verdict = "done" if existed else "missing"
         if verdict == "changed":
@@ -147,8 +148,8 @@ class KeyStore(KeyReader):
     async def write_tag(
         self, key_id: str, phc: str, tag: str, known_pids: Iterable[str], previous: bool
     ) -> bool:
-        """Put `tag` beside the hash it is of; False where that hash is gone, or where the tag
-        of a pepper that is not in `known_pids` is there already."""
+        """Write `tag` beside the hash that it is of; False if that hash is gone, or if there is
+        already a tag of a pepper that is not in `known_pids`."""
         prefix = "previous_" if previous else ""
         arguments = [f"{prefix}hash", f"{prefix}tag", phc, tag, *known_pids]
         return bool(await run(self._client, "write_tag", [self.name(key_id)], arguments))

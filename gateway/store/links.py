@@ -1,5 +1,5 @@
-"""Links in Redis: `gw:link:<digest>`, a hash that is gone when the link has ended. Of a token only
-its digest is here."""
+"""One-time links in Redis: `gw:link:<digest>`, a hash that expires with the link. Only the digest
+of a token is stored."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from gateway.store.connections.scan import scan
 
 
 class LinkStore:
-    """Every method raises StoreError where Redis cannot answer."""
+    """Every method raises StoreError if Redis cannot answer."""
 
     def __init__(self, client: Redis, prefix: str = "gw:") -> None:
         self._client = client
         self._prefix = prefix
 
     async def add(self, digest: str, link: Link, created_by: str) -> int:
-        """The Unix second in which it ends."""
+        """Store a link; return the Unix second at which it ends."""
         wanted = " ".join(f"{one.name}:{one.type}" for one in link.wanted)
         pairs = ("user", link.user, "wanted", wanted, "created_by", created_by)
         words = [str(LINK_SECONDS), *pairs]
@@ -29,11 +29,11 @@ class LinkStore:
         return _link(found)
 
     async def use(self, digest: str, session: str) -> bool:
-        """Bind the link to the browser that has `session`; False where another one has it."""
+        """Bind the link to the browser that has `session`; False if another browser has it."""
         return bool(await run(self._client, "link_use", [self._name(digest)], [session]))
 
     async def remove_all_of(self, user: str) -> int:
-        """How many links of this user were open."""
+        """Remove this user's links; return how many were open."""
         removed = 0
         for name, (link, _) in (await self._all()).items():
             if link.user == user:
@@ -41,7 +41,7 @@ class LinkStore:
         return removed
 
     async def all(self) -> list[tuple[Link, int]]:
-        """Every open link, and for how many seconds it will be."""
+        """Return every open link, and for how many more seconds it is open."""
         return list((await self._all()).values())
 
     async def _all(self) -> dict[bytes, tuple[Link, int]]:
@@ -50,7 +50,8 @@ class LinkStore:
             links = await ask_all(self._client, [("HMGET", name, *_FIELDS) for name in names])
             ttls = await ask_all(self._client, [("TTL", name) for name in names])
             for name, answer, ttl in zip(names, links, ttls, strict=True):
-                # What somebody put there by hand must not hide the others, nor keep them open.
+                # A strange value that somebody stored by hand must neither hide the other links nor
+                # keep them open.
                 values = value_or_told(name.decode(errors="replace"), answer)
                 link, seconds = values and _link(values), as_answer(ttl)
                 if link is not None and seconds > 0:

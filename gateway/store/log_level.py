@@ -1,4 +1,4 @@
-"""`gw:log-level`: how much all workers log, while it is there; each looks at it by itself."""
+"""`gw:log-level`: the log level of all workers while it is set; each worker polls it."""
 
 from redis.asyncio import Redis
 
@@ -7,19 +7,19 @@ from gateway.store.connections.failures import translated
 
 
 class LogLevelStore:
-    """Every method raises StoreError where Redis cannot answer."""
+    """Every method raises StoreError if Redis cannot answer."""
 
     def __init__(self, client: Redis, prefix: str = "gw:") -> None:
         self._client = client
         self._name = f"{prefix}log-level"
 
     async def get(self) -> str:
-        """Empty: none is set. It may have been written by hand, and be anything."""
+        """Return the level; empty: none is set. Written by hand, it may be any text."""
         found = await command(self._client, "GET", self._name)
         return bytes(found or b"").decode(errors="replace")
 
     async def put(self, level: str, seconds: int | None) -> None:
-        """For so many seconds; None: until it is removed."""
+        """Set the level for this many seconds; None: until it is removed."""
         with translated():
             await self._client.set(self._name, level, ex=seconds)
 

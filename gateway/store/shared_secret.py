@@ -1,4 +1,4 @@
-"""A secret that all workers of a fleet find in Redis, made by the first that asks."""
+"""A secret that all workers share through Redis, made by the first one that asks."""
 
 import re
 from secrets import token_bytes
@@ -13,7 +13,8 @@ _MADE = re.compile(rf"[0-9a-f]{{{2 * _BYTES}}}", re.ASCII)
 
 
 async def shared_secret(client: Redis, name: str) -> bytes:
-    """32 bytes, the same for all who ask; StoreError, also where another thing stands there."""
+    """Return 32 bytes, the same for all who ask; StoreError, also if the name holds another
+    thing."""
     with translated():
         await client.set(name, token_bytes(_BYTES).hex(), nx=True)
         found = await client.get(name)

@@ -1,4 +1,4 @@
-"""The state directory: private to its owner, and home of what the gateway makes for itself."""
+"""The state directory: private to its owner, with the files that the gateway makes for itself."""
 
 import hashlib
 import os
@@ -14,17 +14,17 @@ PRIVATE = 0o700
 KEY_BYTES = 32
 # sun_path holds 104 bytes on macOS and 108 on Linux.
 LONGEST_SOCKET = 100
-# Not the environment's: what it says differs between a login, a service and sudo.
+# Not TMPDIR: its value differs between a login, a service and sudo.
 SHORT = Path("/tmp")  # noqa: S108 (in a directory of ours, mode 0700)
-# What the gateway makes in a state directory, beside its children's user ids.
+# The files that the gateway makes in a state directory, beside those with its children's user ids.
 OWN = frozenset({"pepper", "master-key", "store", "store.lock", "store.sock"})
 PEPPER, MASTER_KEY = "pepper", "master-key"
 
 
 def prepare(folder: Path, *, follow_links: bool = True) -> Path:
-    """`folder`, made if it is missing, with mode 0700: it is the only guard of what is in it."""
+    """Return `folder`, created if missing, with mode 0700, which alone protects its content."""
     try:
-        # Where links of others are not followed in /tmp, looking through one is an error by itself.
+        # Where /tmp forbids following the links of other users, even looking through one fails.
         if follow_links or not os.path.lexists(folder):
             folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         status = folder.stat(follow_symlinks=follow_links)
@@ -44,20 +44,21 @@ def prepare(folder: Path, *, follow_links: bool = True) -> Path:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the store's socket is: in `folder`, or where its path is short enough to be one.
+    """Return the path of the store's socket: in `folder`, unless that path is too long for a
+    socket.
 
-    The latter depends on nothing but `folder`, so that every process finds it.
+    It depends only on `folder`, so that every process finds it.
     """
     path = folder / "store.sock"
     if len(os.fsencode(path)) < LONGEST_SOCKET:
         return path
     digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
-    # A link that somebody else has put there belongs to them.
+    # A link that another user has planted belongs to that user, and is refused.
     return prepare(SHORT / f"gateway-{os.getuid()}-{digest}", follow_links=False) / "store.sock"
 
 
 def _close_to_others(folder: Path) -> None:
-    """Not where others have files: their programs would fail for a typing mistake here."""
+    """Set mode 0700, unless others keep files there, whose programs a mistyped path would break."""
     others = {path.name for path in folder.iterdir()} - OWN
     if not all(name.startswith(UIDS) for name in others):
         raise OperationError(
@@ -68,9 +69,9 @@ def _close_to_others(folder: Path) -> None:
 
 
 def own_key(folder: Path, name: str) -> str:
-    """The pepper or master key of this directory, base64, made at first use.
+    """Return the pepper or master key of this directory, base64, made at first use.
 
-    Written whole under another name and linked, so that two starts at once share one.
+    It is written whole under another name and then linked, so that two concurrent starts share one.
     """
     path = prepare(folder) / name
     try:

@@ -1,5 +1,5 @@
-"""Usage in Redis: hashes `gw:usage:{<owner>}:<bucket>`, one field for each name and what is
-counted of it. In a cluster all buckets of one owner share a slot."""
+"""Usage in Redis: hashes `gw:usage:{<owner>}:<bucket>` with one field for each name and count. In a
+cluster all buckets of one owner share a slot."""
 
 import asyncio
 import re
@@ -20,9 +20,10 @@ from gateway.tasks import in_turns
 _ADD, _ = source("usage")
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)
 
-# A bucket may have thousands of names; ten with a hundred take the event loop some milliseconds.
+# A bucket may have thousands of names; ten buckets of a hundred names take the event loop some
+# milliseconds.
 IN_ONE_TURN = 10
-# Redis says so before it runs anything, and may take the same a moment later.
+# Redis refuses with these before it runs anything, and may accept the same in a moment.
 _NOT_NOW = (
     "BUSY",
     "CLUSTERDOWN",
@@ -38,8 +39,8 @@ _NOT_NOW = (
 
 @dataclass(frozen=True, slots=True)
 class NotAdded:
-    """`unsure`: may have been added; told again with the same number, they are added once.
-    `lost`: Redis never takes them, because their names hold something else, for instance."""
+    """`unsure`: may have been added; a retry with the same number adds them only once. `lost`:
+    Redis will never accept them, for instance because their names hold another type."""
 
     unsure: tuple[Bucket, ...]
     lost: tuple[Bucket, ...]
@@ -52,7 +53,7 @@ class _Outcome(Enum):
 
 
 class UsageWriter:
-    """Adds what one process counted. `worker`: a name that no other process ever has."""
+    """Adds the counts of one process. `worker`: a name that no other process ever has."""
 
     def __init__(self, lines: Lines, worker: str, prefix: str = "gw:") -> None:
         self._lines = lines
@@ -60,7 +61,7 @@ class UsageWriter:
         self._prefix = prefix
 
     async def add(self, counted: Mapping[Bucket, Mapping[str, Counts]], number: int) -> NotAdded:
-        """What could not be added, or may have been."""
+        """Add the counts; return what was not added, or may not have been."""
         outcomes = await asyncio.gather(
             *(self._add(bucket, names, number) for bucket, names in counted.items())
         )
@@ -94,7 +95,7 @@ class UsageWriter:
 
 
 class UsageStore:
-    """Reads what all processes counted. StoreError where Redis cannot answer."""
+    """Reads the counts of all processes. StoreError if Redis cannot answer."""
 
     def __init__(self, client: Redis, prefix: str = "gw:") -> None:
         self._client = client
@@ -103,8 +104,9 @@ class UsageStore:
     async def read(
         self, buckets: Sequence[Bucket], *, whole: bool = False
     ) -> list[dict[str, Counts]]:
-        """By name, for each bucket in turn; empty: nothing was counted, or it is kept no more.
-        One that holds something else is passed over, unless all is to be `whole`."""
+        """Return the counts of each bucket by name; empty: nothing was counted, or it is no longer
+        kept. A bucket name that holds another type is skipped, unless the result has to be
+        `whole`."""
         names = [_name(self._prefix, bucket) for bucket in buckets]
         answers = await ask_all(self._client, [("HGETALL", name) for name in names])
         if whole:

@@ -1,8 +1,8 @@
-"""Credential records in Redis: `gw:cred:{vault}:…`, ciphertext only, one slot.
+"""Encrypted credential records in Redis: `gw:cred:{vault}:…`, all in one slot.
 
-`item:<id>`: a record, whole; `revision`: grows with every write; `changes`: each id by the
-revision of its last write, a deletion included, so that a poll reads only what is newer;
-`gone`: the last version of what was deleted.
+`item:<id>`: a whole record; `revision`: grows with every write; `changes`: each id with the
+revision of its last write, including deletions, so that a poll reads only what is newer; `gone`:
+the last version number of each deleted credential.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from redis.asyncio import Redis
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.store.commands import command, in_batches, redis_now, run
 
-# The largest revision that a score holds exactly. What is larger somebody else has put there.
+# The largest revision that a score holds exactly. A larger one was stored by somebody else.
 _MOST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written since some revision: each id with the revision of its last write. `at`: by
-    Redis' own clock, in Unix seconds."""
+    """What was written after some revision: each id with the revision of its last write. `at`: Unix
+    seconds by Redis' clock."""
 
     revision: int
     ids: tuple[tuple[CredentialId, int], ...]
@@ -29,7 +29,7 @@ class Written:
 
 
 class VaultStore:
-    """Every method raises StoreError where Redis cannot answer."""
+    """Every method raises StoreError if Redis cannot answer."""
 
     def __init__(self, client: Redis, prefix: str = "gw:") -> None:
         self._client = client
@@ -39,11 +39,10 @@ class VaultStore:
         return f"{self._base}item:{credential}"
 
     async def now(self) -> int:
-        """Redis' own clock, in Unix seconds."""
         return await redis_now(self._client)
 
     async def written_since(self, revision: int) -> Written:
-        """The vault's revision and what was written after `revision`, as of one moment."""
+        """Return the vault's revision and what was written after `revision`, read at one moment."""
         names = (f"{self._base}revision", f"{self._base}changes")
         now, flat, clock = await run(self._client, "credential_changes", names, (f"{revision:d}",))
         pairs = zip(flat[::2], flat[1::2], strict=True)
@@ -52,7 +51,7 @@ class VaultStore:
         return Written(_number(now), tuple(ids), int(clock[0]) + int(clock[1]) / 1e6)
 
     async def read(self, ids: Iterable[CredentialId]) -> dict[CredentialId, bytes]:
-        """The records of these ids; those that are not there are left out."""
+        """Return the records of these ids, without those that do not exist."""
         found: dict[CredentialId, bytes] = {}
         for batch in in_batches(ids):
             values = await command(self._client, "MGET", *map(self.name, batch))
@@ -63,17 +62,17 @@ class VaultStore:
         return (await self.read([credential])).get(credential)
 
     async def put(self, credential: CredentialId, record: bytes, before: bytes | None) -> bool:
-        """Write `record` in place of `before`; False where something else is there by now."""
+        """Write `record` in place of `before`; False if another record is there by now."""
         arguments = ("" if before is None else _digest(before), str(credential), record)
         return bool(await run(self._client, "credential_put", self._keys(credential), arguments))
 
     async def delete(self, credential: CredentialId, record: bytes, version: int) -> bool:
-        """False where something else than `record` is there by now. `version`: the last it had."""
+        """Delete `record`; False if another one is there. `version`: its last version number."""
         arguments = (_digest(record), str(credential), f"{version:d}")
         return bool(await run(self._client, "credential_delete", self._keys(credential), arguments))
 
     async def last_versions(self, ids: Iterable[CredentialId]) -> list[int | None]:
-        """Of each id the version that it had when it was deleted; None: it was not."""
+        """Return each id's version when it was deleted; None: it was not deleted."""
         found: list[bytes | None] = []
         for batch in in_batches(map(str, ids)):
             found += await command(self._client, "HMGET", f"{self._base}gone", *batch)
@@ -94,7 +93,7 @@ def _number(value: bytes | None) -> int:
 
 
 def _id(member: bytes) -> CredentialId | None:
-    """None: somebody has put something of their own there."""
+    """Return the id; None if somebody stored something of their own there."""
     try:
         return parse_id(member.decode("ascii", "replace"))
     except ValueError:

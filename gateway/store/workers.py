@@ -1,4 +1,4 @@
-"""Heartbeats in Redis: `gw:worker:<host>:<pid>`, gone by itself when nobody renews it."""
+"""Heartbeats in Redis: `gw:worker:<host>:<pid>`, which expire unless they are renewed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -15,14 +15,14 @@ FIELDS = tuple(field.name for field in fields(WorkerRecord))
 
 
 class WorkerStore:
-    """Every method raises StoreError where Redis cannot answer."""
+    """Every method raises StoreError if Redis cannot answer."""
 
     def __init__(self, client: Redis, prefix: str = "gw:") -> None:
         self._client = client
         self._prefix = prefix
 
     async def write(self, worker: WorkerRecord) -> None:
-        """Seen for TTL_SECONDS from now on."""
+        """Announce the worker for the next TTL_SECONDS."""
         pairs = [str(word) for pair in asdict(worker).items() for word in pair]
         await run(self._client, "set_for", [self._name(worker)], [str(TTL_SECONDS), *pairs])
 
@@ -31,7 +31,7 @@ class WorkerStore:
             await self._client.delete(self._name(worker))
 
     async def all(self) -> list[WorkerRecord]:
-        """Those that were heard of in the last seconds, by host and pid."""
+        """Return the workers with a recent heartbeat, by host and pid."""
         found: dict[bytes, WorkerRecord] = {}
         async for names in scan(self._client, f"{self._prefix}worker:*"):
             answers = await ask_all(self._client, [("HMGET", name, *FIELDS) for name in names])

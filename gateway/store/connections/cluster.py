@@ -1,4 +1,4 @@
-"""A client for Redis Cluster with what this package asks of a client for one Redis."""
+"""A client for Redis Cluster with the interface that this package needs of a client."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,8 +21,8 @@ _ELSEWHERE = (AskError, TryAgainError)
 
 
 class _FreshConnection(NamedConnection):
-    """One that the server has closed meanwhile is made anew, as in redis-py's other pools: what
-    was not sent may be sent."""
+    """A connection that reconnects if the server closed it meanwhile, as those of redis-py's other
+    pools do. Nothing was sent on it, so sending is safe."""
 
     def should_reconnect(self) -> bool:
         if self._reader is not None and self._reader.at_eof():
@@ -35,10 +35,10 @@ class _FreshTlsConnection(_FreshConnection, NamedTlsConnection):
 
 
 class ClusterClient(RedisCluster):
-    """Asks each key's own node, and the default node where no key is named.
+    """Sends each command to the node of its key, or to the default node without a key.
 
-    What `Redis` has and redis-py's class lacks: connections that are looked at before they are
-    used, pipelines that work where a node is away, and `client()`.
+    It adds what `Redis` has and redis-py's class lacks: connections that are checked before use,
+    pipelines that work while a node is away, and `client()`.
     """
 
     def __init__(self, url: StoreUrl, options: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ class ClusterClient(RedisCluster):
             node.connection_class = self._kind
 
     async def initialize(self, *given: Any, **named: Any) -> "ClusterClient":
-        """redis-py asks one master for its list of commands, dead or alive: then another is."""
+        """Connect. redis-py asks only one master for its commands, alive or not: try the next."""
         for left in reversed(range(MOST_MASTERS)):
             try:
                 await super().initialize(*given, **named)
@@ -66,18 +66,19 @@ class ClusterClient(RedisCluster):
         return self
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
-        # First: redis-py sends what comes before it knows the cluster to any node, dead or alive.
+        # Done first: before redis-py knows the cluster, it sends commands to any node, even a dead
+        # one.
         await self.initialize()
         return await super().execute_command(*words, **options)
 
     async def aclose(self) -> None:
-        """Everything, where nothing is known of the cluster any more, too."""
+        """Close everything, even when the topology is no longer known."""
         await super().aclose()
         await self.nodes_manager.aclose()
         await self.nodes_manager.aclose("startup_nodes")
 
     def client(self) -> "ClusterClient":
-        """The same cluster on connections of its own, one a node."""
+        """Return a client of the same cluster with connections of its own, one per node."""
         url, options = self._made_of
         return ClusterClient(url, {**options, "max_connections": 1})
 
@@ -85,11 +86,11 @@ class ClusterClient(RedisCluster):
         return _Transaction(self) if transaction else _Batch(self)
 
     def look_anew(self) -> None:
-        """Ask for the topology before the next command."""
+        """Refresh the topology before the next command."""
         self._initialize = True
 
     def owner(self, name: str | bytes) -> ClusterNode:
-        """Who holds this name; RedisError where nobody is known to."""
+        """Return the node that holds this name; RedisError if none is known."""
         try:
             return self.nodes_manager.get_node_from_slot(self.keyslot(name))
         except (RedisClusterException, KeyError):
@@ -97,7 +98,7 @@ class ClusterClient(RedisCluster):
             raise RedisError("no node of the cluster is known to hold this name") from None
 
     async def send(self, node: ClusterNode, commands: list[PipelineCommand]) -> None:
-        """Together, on one connection; what there is no answer of has the error as its result."""
+        """Send them on one connection. The result of a command without a reply is the error."""
         try:
             await node.execute_pipeline(commands)
         except (RedisError, OSError) as problem:
@@ -107,13 +108,13 @@ class ClusterClient(RedisCluster):
             self.look_anew()
 
     def connection_to(self, host: str, port: int) -> Connection:
-        """A new one, not yet connected."""
+        """Return a new connection, not yet connected."""
         url, options = self._made_of
         return self._kind(host=host, port=port, **{**url.options, **options})
 
     @asynccontextmanager
     async def masters(self) -> AsyncIterator[dict[str, Redis]]:
-        """A client for each node that takes writes now, by its address."""
+        """Yield a client for each node that takes writes now, by its address."""
         await self.initialize()
         await self.nodes_manager.initialize()
         url, options = self._made_of
@@ -130,8 +131,8 @@ class ClusterClient(RedisCluster):
 
 
 class _Batch:
-    """Commands with their name as first argument, in one round trip a node. redis-py's own gives up
-    the answers of all nodes where one is away."""
+    """Commands with their name as first argument, in one round trip per node. redis-py's own
+    pipeline loses the replies of all nodes if one is away."""
 
     def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
@@ -141,7 +142,7 @@ class _Batch:
         self._commands.append(PipelineCommand(len(self._commands), *words, **options))
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """In place of an answer that there is none of: the error, or it is raised."""
+        """Return the replies. A failed command has its error in place of a reply, or raises it."""
         await self._cluster.initialize()
         by_node: dict[ClusterNode, list[PipelineCommand]] = {}
         for command in self._commands:
@@ -167,8 +168,7 @@ class _Batch:
 
 
 class _Transaction:
-    """Commands on names of one slot, all of them or none. redis-py's own runs parts of it in an
-    event loop of its own."""
+    """Commands on names of one slot, all or none. Parts of redis-py's own run in another loop."""
 
     def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
@@ -188,7 +188,7 @@ class _Transaction:
                 return list(ended)
             if not isinstance(refused, MovedError):
                 raise refused
-            # Refused while it was queued: nothing of it ran.
+            # Refused while it was queued, so nothing ran.
             self._cluster.look_anew()
         raise refused or RedisError("the cluster does not settle")
 
@@ -202,7 +202,7 @@ class _Transaction:
 
 @asynccontextmanager
 async def cluster_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator[Redis]:
-    """Not a `Redis`, but it does all that this package asks of one."""
+    """Yield a client that is not a `Redis`, but does all that this package asks of one."""
     client = ClusterClient(url, options)
     try:
         yield cast(Redis, client)
@@ -212,7 +212,7 @@ async def cluster_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterato
 
 @asynccontextmanager
 async def masters(client: Redis) -> AsyncIterator[dict[str, Redis]]:
-    """A client for each node that holds keys, by its address; '' where there is one only."""
+    """Yield a client for each node that holds keys, by address; '' if there is only one."""
     cluster: object = client
     if isinstance(cluster, ClusterClient):
         async with cluster.masters() as clients:
@@ -222,7 +222,7 @@ async def masters(client: Redis) -> AsyncIterator[dict[str, Redis]]:
 
 
 async def holders(client: Redis, names: list[str]) -> list[Any]:
-    """What answers `execute_command` for each of the nodes that hold one of these names."""
+    """Return a client, with `execute_command`, of each node that holds one of these names."""
     cluster: object = client
     if not isinstance(cluster, ClusterClient):
         return [client]

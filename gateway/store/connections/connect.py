@@ -1,4 +1,4 @@
-"""Connections to Redis, made by redis-py."""
+"""Opening connections to Redis, with redis-py."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -27,9 +27,9 @@ from gateway.store.embedded.server import embedded
 
 @asynccontextmanager
 async def resolved(settings: StoreSettings) -> AsyncIterator[StoreSettings]:
-    """`settings` with a URL: the one given, or that of the embedded store.
+    """Yield `settings` with a URL: the given one, or that of the embedded store.
 
-    Where that one does not run yet, it runs for as long as this context.
+    The embedded store is started for this context if it is not running yet.
     """
     if settings.url is not None:
         check_url(settings.url)
@@ -41,7 +41,7 @@ async def resolved(settings: StoreSettings) -> AsyncIterator[StoreSettings]:
 
 @asynccontextmanager
 async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
-    """A client for everything that is not the hot path."""
+    """Yield a client for everything except the hot path."""
     async with resolved(settings) as found:
         url = read_url(found.url or "")
         options = {**_options(settings), "decode_responses": True}
@@ -63,7 +63,7 @@ async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
 
 
 def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Lines:
-    """For the hot path, to be closed by whoever asked for it. `settings` has a URL."""
+    """Return connections for the hot path, to be closed by the caller. `settings` has a URL."""
     cluster = cluster_of(settings)
     if cluster is not None:
         return ClusterLines(cluster, timeout=settings.timeout, prepare=prepare)
@@ -71,8 +71,8 @@ def open_lines(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Line
 
 
 def open_line(settings: StoreSettings) -> Multiplexer | None:
-    """As `open_lines`, to the one Redis that takes all writes; None where the URL names a cluster,
-    in which there are several."""
+    """Like `open_lines`, to the one Redis that takes all writes; None if the URL names a cluster,
+    which has several."""
     is_cluster = read_url(settings.url or "").kind is Kind.CLUSTER
     return None if is_cluster else _line(settings)
 
@@ -85,14 +85,14 @@ def _line(settings: StoreSettings, prepare: tuple[bytes, ...] = ()) -> Multiplex
 
 
 def cluster_of(settings: StoreSettings) -> ClusterClient | None:
-    """Where the URL names a cluster: a client that is not connected yet."""
+    """Return an unconnected client if the URL names a cluster, else None."""
     url = read_url(settings.url or "")
     return ClusterClient(url, _plain(settings)) if url.kind is Kind.CLUSTER else None
 
 
 @asynccontextmanager
 async def connections(settings: StoreSettings) -> AsyncIterator[Callable[[], Connection]]:
-    """Makes new, not yet connected connections, while this lasts. `settings` has a URL."""
+    """Yield a function that makes new, not yet connected connections. `settings` has a URL."""
     url = read_url(settings.url or "")
     if url.kind is Kind.SENTINEL:
         async with aclosing(sentinels_of(url, settings.timeout)) as sentinels:
@@ -102,7 +102,7 @@ async def connections(settings: StoreSettings) -> AsyncIterator[Callable[[], Con
 
 
 def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
-    """Makes new, not yet connected connections to the one node that the URL names."""
+    """Return a function that makes new, not yet connected connections to the URL's one node."""
     given = dict(read_url(settings.url or "").options)
     kind = reaching(given.pop("connection_class", Connection))
     options = {**given, **_plain(settings)}
@@ -110,15 +110,15 @@ def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
 
 
 def check_url(url: str) -> str:
-    """`url`, if it is one that can be used; UsageError never repeats its password."""
+    """Return `url` if it is usable; UsageError, without its password, if not."""
     read_url(url)
     return url
 
 
 async def examine(client: Redis) -> tuple[str, ...]:
-    """What an operator should know of each server; OperationError if one is too old to use.
+    """Return warnings about each server; OperationError if one is too old to use.
 
-    A sentence each for settings under which counters or revocations can be lost.
+    Each warning is a sentence about a setting under which counters or revocations can be lost.
     """
     found: list[str] = []
     with translated():
@@ -130,7 +130,7 @@ async def examine(client: Redis) -> tuple[str, ...]:
 
 
 def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
-    """As `examine`, of one server by its INFO. `address`: in a cluster; else ''."""
+    """Like `examine`, for one server by its INFO. `address`: its address in a cluster, else ''."""
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
@@ -156,12 +156,12 @@ def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
 
 
 def _options(settings: StoreSettings) -> dict[str, Any]:
-    # redis-py repeats a command ten times by default, one that charges too (measured: one INCR
-    # whose replies were lost left the counter at eleven).
+    # redis-py by default repeats a command ten times, even one that charges. Measured: one INCR
+    # whose replies were lost left the counter at eleven.
     return {
         "retry": Retry(NoBackoff(), 0),
-        # With them redis-py no longer looks whether a connection of its pool was closed meanwhile,
-        # and without a repetition its next command fails.
+        # With these, redis-py does not check whether a pooled connection was closed meanwhile, and
+        # without retries its next command fails.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "socket_connect_timeout": settings.timeout,
         "socket_timeout": settings.timeout,
@@ -169,5 +169,5 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
 
 
 def _plain(settings: StoreSettings) -> dict[str, Any]:
-    """For connections that are read as they come."""
+    """Options for connections whose replies are read as raw bytes."""
     return {**_options(settings), "protocol": 2, "decode_responses": False}

@@ -1,4 +1,4 @@
-"""What Redis answers instead of an answer, as errors of this package."""
+"""Redis' failures, translated into errors of this package."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,8 @@ from redis.exceptions import (
 
 from gateway.domain.errors import StoreError, UnreachableError
 
-# Of a command that Redis does not know it repeats what follows: hashes, and its own password.
+# After this, Redis repeats the arguments of a command that it does not know: hashes, and its own
+# password.
 _ARGUMENTS = ", with args"
 
 
@@ -22,16 +23,16 @@ class StoreFullError(StoreError):
 
 
 class StrangeError(StoreError):
-    """The name holds something of another type, which somebody else put there."""
+    """The name holds a value of another type, which somebody else stored there."""
 
 
 class UnknownScriptError(StoreError):
-    """Redis was restarted or flushed, and has forgotten the script. Nothing ran."""
+    """Redis was restarted or flushed and has forgotten the script. Nothing ran."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises redis-py's errors as StoreError, in one sentence."""
+    """Raise redis-py's errors as StoreError, in one sentence."""
     try:
         yield
     except NoScriptError as problem:
@@ -52,7 +53,7 @@ def translated() -> Iterator[None]:
 
 
 def reason_of(problem: Exception) -> str:
-    """As Redis or the system says it, without the arguments of any command."""
+    """Return the error's text from Redis or the system, without the arguments of any command."""
     return without_arguments(str(problem)) or type(problem).__name__
 
 

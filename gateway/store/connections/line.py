@@ -1,6 +1,6 @@
-"""One live connection to Redis, read with hiredis: replies are given out first in, first out.
+"""One live connection to Redis, read with hiredis: replies are matched to commands in order.
 
-redis-py makes it (TLS, AUTH, unix sockets); then its transport is taken over. Commands of one loop
+redis-py opens it (TLS, AUTH, unix sockets), then its transport is taken over. Commands of one loop
 turn are written together.
 """
 
@@ -19,9 +19,9 @@ MAX_WAITING = 10_000
 
 
 class ReplyError(StoreError):
-    """Redis answered with an error; `kind` is its first word, such as NOSCRIPT or OOM.
+    """Redis replied with an error; `kind` is its first word, such as NOSCRIPT or OOM.
 
-    `deadline`: by the loop's clock, until when the caller is ready to wait.
+    `deadline`: by the loop's clock, until when the caller is willing to wait.
     """
 
     def __init__(self, text: str, deadline: float = float("inf")) -> None:
@@ -31,11 +31,11 @@ class ReplyError(StoreError):
 
 
 class Line(asyncio.Protocol):
-    """What was sent on a connection and not yet answered, in order. `was_late`: it was dropped
-    because an answer took too long."""
+    """The commands that were sent on a connection and not yet answered, in order. `was_late`: the
+    connection was dropped because a reply took too long."""
 
     def __init__(self, writer: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
-        # Held on to: a StreamWriter that is collected closes its transport.
+        # Kept, because a StreamWriter closes its transport when it is garbage-collected.
         self._writer = writer
         self._loop = loop
         self._reader = hiredis.Reader()
@@ -49,7 +49,8 @@ class Line(asyncio.Protocol):
         self._transport.set_protocol(self)
 
     def send(self, command: bytes, future: asyncio.Future[Any], deadline: float) -> None:
-        """`deadline`: when the call ends in StoreError; never before that of one sent earlier."""
+        """Send a command. At `deadline` the call ends in StoreError; it must not be before that of
+        an earlier call."""
         if not self.alive or len(self._pending) >= MAX_WAITING:
             fail(future, "Redis does not keep up.")
             return
@@ -61,7 +62,7 @@ class Line(asyncio.Protocol):
             self._watch = self._loop.call_at(deadline, self._check)
 
     def drop(self, reason: str) -> None:
-        """Close; every call under way ends in StoreError, because whether it ran is unknown."""
+        """Close; every call in progress ends in StoreError, because it may or may not have run."""
         if not self.alive:
             return
         self.alive = False
@@ -74,19 +75,20 @@ class Line(asyncio.Protocol):
         self.on_lost()
 
     def unwatch(self) -> None:
-        """Nothing is under way: the next call may have an earlier deadline than the last had."""
+        """Stop the timer while nothing is in progress: the next call may have an earlier deadline
+        than the last had."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
 
     def flush(self) -> None:
-        """Write what waits for the end of this turn."""
+        """Write what waits for the end of this loop turn."""
         if self.alive and self._outgoing:
             self._transport.write(b"".join(self._outgoing))
             self._outgoing.clear()
 
     def _check(self) -> None:
-        """One timer for all calls: replies come in order, so the oldest call is the first late."""
+        """One timer serves all calls: replies come in order, so the oldest is late first."""
         self._watch = None
         if not self._pending:
             return
@@ -118,7 +120,7 @@ class Line(asyncio.Protocol):
         error = ReplyError(str(reply), deadline)
         future.set_exception(error)
         if error.kind in ("READONLY", "MASTERDOWN"):
-            # It was the primary once; whoever its name leads to now may be it today.
+            # It was the primary before; its name may lead to the new one today.
             self.drop("Redis has become a replica.")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -126,7 +128,7 @@ class Line(asyncio.Protocol):
 
 
 def take_over(connection: Connection) -> asyncio.StreamWriter:
-    """The stream of a connection that redis-py made; it has no public way to hand one over."""
+    """Return the stream of a connection that redis-py opened, for which it has no public way."""
     writer: asyncio.StreamWriter | None = connection._writer
     if writer is None:
         raise StoreError("Redis closed the connection at once.")
@@ -140,7 +142,7 @@ def fail(future: asyncio.Future[Any], reason: str) -> None:
 
 
 def pack(*parts: str | bytes | int, more: int = 0) -> bytes:
-    """A command in the Redis protocol; `more` parts are put behind it later."""
+    """Return a command in the Redis protocol; `more` parts will be appended later."""
     out = [b"*%d\r\n" % (len(parts) + more)]
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")

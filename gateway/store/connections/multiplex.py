@@ -1,13 +1,13 @@
-"""One Redis node, shared by every request of a process: one connection that is kept alive.
+"""One Redis node, shared by every request of a process over one connection that is kept open.
 
-A connection per command, as redis-py's pool does it, costs four times as much (about 200 µs).
+A pooled connection per command, as in redis-py, costs four times as much (about 200 µs).
 
-A call that was written and not answered is never repeated: whether it ran is unknown, and running
-it twice would charge twice. It ends in StoreError, as does one that waited for too long.
+A call that was written and not answered is never repeated: it is unknown whether it ran, and
+running it twice would charge twice. It ends in StoreError, as does a call that waited too long.
 
-A node that is away costs its callers milliseconds, not timeouts: calls wait for a lost connection
-for PATIENCE, and not at all for a node that kept somebody waiting until the timeout. From then on
-each is refused at once, until a new connection has answered.
+A node that is away costs its callers milliseconds, not timeouts. Calls wait up to PATIENCE for a
+lost connection, and not at all after a node let a call run into its timeout. From then on each call
+is refused at once until a new connection has answered.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
 from gateway.tasks import background, end, unheard
 
-# A server that is restarted, or a proxy that closes what is idle, is back within it.
+# A server that restarts, or a proxy that closes idle connections, is back within this time.
 PATIENCE = 0.25
 FIRST_RETRY = 0.02
 LONGEST_RETRY = 0.25
-# The last thing asked of a new connection: a server that connects but runs no script is not back.
+# Sent last on a new connection: a server that connects but runs no script is not back yet.
 PROBE = pack("EVAL", "return 1", 0)
 ASKING = pack("ASKING")
 
 
 class Multiplexer:
-    """Sends packed commands on one connection and keeps it alive.
+    """Implements `Lines` on one connection to one node, which it keeps open.
 
-    `connect` makes a new, not yet connected redis-py connection; `prepare` are packed commands
-    sent first on each new one (SCRIPT LOAD). `timeout`: seconds until a call ends in StoreError.
-    `on_lost` is told of each loss, and each attempt to connect that fails.
+    `connect` makes a new, not yet connected redis-py connection; `prepare` are packed commands sent
+    first on each (SCRIPT LOAD). `timeout`: seconds until a call ends in StoreError. `on_lost` is
+    called on each loss, and on each failed attempt to connect.
     """
 
     def __init__(
@@ -63,9 +63,10 @@ class Multiplexer:
         self._connecting = background(self._keep_connected())
 
     def call(self, command: bytes, key_id: str = "") -> asyncio.Future[Any]:
-        """The reply to a packed command: int, bytes, None or a list of them; else StoreError.
+        """Return the reply to a packed command: int, bytes, None or a list of them; else
+        StoreError.
 
-        `key_id` is of no interest where there is one node only.
+        `key_id` is unused, because there is only one node.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._line is not None:
@@ -77,33 +78,28 @@ class Multiplexer:
         return future
 
     def call_asking(self, command: bytes) -> asyncio.Future[Any]:
-        """As `call`, to a node of a cluster that is still being given the key's slot."""
-        # Two commands of one turn stay side by side on the connection.
+        """Like `call`, to a cluster node that is still importing the key's slot."""
+        # Two commands of one loop turn stay adjacent on the connection.
         self.call(ASKING).add_done_callback(unheard)
         return self.call(command)
 
     async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
-        """The reply to a command that was refused with `error`, if that proves that nothing ran;
-        otherwise `error`. `command` has to bring along what the server may have forgotten."""
         if error.kind != "NOSCRIPT":
             raise error
         return await self.call(command)
 
     def post(self, command: bytes, key_id: str) -> None:
-        """Send a command whose reply is of no interest to anybody."""
         self.call(command).add_done_callback(unheard)
 
     def flush(self, key_id: str) -> None:
-        """Write what waits for the end of this turn."""
         if self._line is not None:
             self._line.flush()
 
     async def ping(self) -> None:
-        """StoreError unless the node answers in time."""
         await self.call(pack("PING"))
 
     def leave(self, reason: str) -> None:
-        """Drop the connection and make another one: what it leads to is not what is wanted."""
+        """Drop the connection and open another one, because this one leads to the wrong server."""
         if self._line is not None:
             self._line.drop(reason)
 
@@ -115,12 +111,12 @@ class Multiplexer:
         self._refuse("The gateway is stopping.")
 
     def _wait_for(self, seconds: float) -> None:
-        """Calls wait for a connection for so long, then are refused until there is one."""
+        """Let calls wait this long for a connection, then refuse them until there is one."""
         if seconds > 0 and not self._closed:
             self._patience = self._loop.call_later(seconds, self._refuse)
 
     def _refuse(self, reason: str = "Redis is not reachable.") -> None:
-        """No longer wait for a connection."""
+        """Refuse waiting calls and those to come."""
         self._no_longer_waiting()
         waiting, self._waiting = self._waiting, deque()
         for _, _, future in waiting:
@@ -172,7 +168,7 @@ class Multiplexer:
         lost = asyncio.Event()
 
         def on_lost() -> None:
-            # At once: a call of the same turn waits for the next connection.
+            # At once, so that a call of the same loop turn waits for the next connection.
             self._line = None
             self._wait_for(0.0 if line.was_late else min(PATIENCE, self._timeout))
             lost.set()

@@ -1,4 +1,4 @@
-"""Connections to a Redis by its name: to whichever of its addresses answers first."""
+"""Connections to a Redis host name: to the first of its addresses that answers."""
 
 import asyncio
 import math
@@ -11,8 +11,8 @@ from gateway.race import reach
 
 
 class NamedConnection(Connection):
-    """redis-py asks the addresses one after the other, within the time for all: behind one that
-    does not answer, no other would ever be asked."""
+    """redis-py tries the addresses one after the other within one timeout: after one that does not
+    answer, no other would be tried."""
 
     _socket: socket.socket | None = None
 
@@ -26,7 +26,7 @@ class NamedConnection(Connection):
             await super()._connect()  # type: ignore[no-untyped-call]
 
     def _connection_arguments(self) -> dict[str, Any]:
-        """Of asyncio's `open_connection`."""
+        """Return the arguments for asyncio's `open_connection`."""
         given = {**super()._connection_arguments(), "sock": self._socket}
         host, _ = given.pop("host"), given.pop("port")
         return given | ({"server_hostname": host} if "ssl" in given else {})
@@ -37,12 +37,12 @@ class NamedTlsConnection(NamedConnection, SSLConnection):
 
 
 def client_of(host: str, port: int, *, tls: bool, **options: Any) -> Redis:
-    """A client of one node."""
+    """Return a client of one node."""
     kind = NamedTlsConnection if tls else NamedConnection
     pool = ConnectionPool(**{**options, "host": host, "port": port, "connection_class": kind})
     return Redis.from_pool(pool)
 
 
 def reaching(kind: type[Connection]) -> type[Connection]:
-    """As redis-py's `kind`, if that goes by a name."""
+    """Return the counterpart of redis-py's `kind` that handles host names, if `kind` uses them."""
     return {Connection: NamedConnection, SSLConnection: NamedTlsConnection}.get(kind, kind)

@@ -9,13 +9,13 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.connect import cluster_of, connections
 
-# Two nodes that send a command to and fro will agree later, or never.
+# Two nodes that redirect a command to each other will agree later, or never.
 MOST_REDIRECTIONS = 5
 
 
 async def ask(settings: StoreSettings, words: list[bytes]) -> Any:
-    """The answer as it came; redis-py's errors as they are. In a cluster the command follows its
-    key; without one, the first node that the URL names and that can be reached is asked."""
+    """Return the raw reply; redis-py's errors are raised unchanged. In a cluster the command goes
+    to its key's node; without a key, to the first reachable node of the URL."""
     cluster = cluster_of(settings)
     if cluster is not None:
         return await _ask_cluster(cluster, words)

@@ -1,8 +1,8 @@
-"""Redis behind sentinels: whoever they call the master now is the one that is asked.
+"""Redis behind sentinels: connections to the current master.
 
-redis-py makes the connections. Its own look-up asks one sentinel after the other and takes the
-first answer: one that hangs would use up the time there is, one that was cut off would lead to a
-master that is none.
+redis-py makes the connections. Its own discovery asks one sentinel after the other and takes the
+first answer: a sentinel that hangs would use up the time, and one that was cut off would lead to a
+server that is no longer the master.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from gateway.store.connections.named import NamedConnection, NamedTlsConnection,
 from gateway.store.connections.urls import StoreUrl
 from gateway.tasks import background, end
 
-# After a failover on purpose the old master serves on for seconds: only the sentinels know better.
+# After a manual failover the old master keeps serving for seconds: only the sentinels know better.
 WATCH_SECONDS = 0.25
 
 
 class Sentinels(Sentinel):
-    """Asked all at once; more than half of them have to answer, or all that ever do."""
+    """Asks all sentinels at once: more than half have to answer, or all that are reachable."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         asked = [asyncio.create_task(self._ask(one, service_name)) for one in self.sentinels]
@@ -52,7 +52,7 @@ class Sentinels(Sentinel):
         return self._newest(states, service_name)
 
     def _newest(self, states: list[dict[str, Any]], name: str) -> tuple[str, int]:
-        """Each failover raises the epoch: what an older one says is past."""
+        """Return the newest master: each failover raises the epoch, so older ones are past."""
         known = [state for state in states if state]
         epoch = max((state["config-epoch"] for state in known), default=0)
         for state in known:
@@ -64,11 +64,11 @@ class Sentinels(Sentinel):
         raise MasterNotFoundError(f"no master {name!r} is alive, {answered}.")
 
     async def _ask(self, sentinel: Redis, name: str) -> dict[str, Any] | None:
-        """What it knows of the master: nothing, perhaps. None: it does not answer."""
+        """Return the master's state, empty if it knows none. None: the sentinel does not answer."""
         try:
             state = cast(dict[str, Any], await sentinel.sentinel_master(name))
-            # Until every replica follows, whoever leads a failover has its epoch beside the master
-            # before: what that one is told is lost.
+            # Until every replica follows, the leader of a failover reports its new epoch together
+            # with the old master, where writes would be lost.
             now = await cast(Awaitable[Any], sentinel.sentinel_get_master_addr_by_name(name))
         except ResponseError as refused:
             return {} if "No such master" in str(refused) else None
@@ -78,7 +78,7 @@ class Sentinels(Sentinel):
 
 
 class MasterConnection(SentinelManagedConnection, NamedConnection):
-    """Only to a master that is one: sentinels may be behind, and a replica even more so."""
+    """Connects only to a server that says it is a master: sentinels and replicas may be behind."""
 
     async def connect_to(self, address: tuple[str, int]) -> None:
         await super().connect_to(address)  # type: ignore[no-untyped-call]
@@ -94,7 +94,8 @@ class MasterTlsConnection(MasterConnection, NamedTlsConnection):
 
 
 def sentinels_of(url: StoreUrl, seconds: float) -> Sentinels:
-    """To be closed by whoever asked for it. `seconds`: for the look-up and what it is for."""
+    """Return clients of the sentinels, to be closed by the caller. `seconds`: for discovery and
+    connection together."""
     options = {name: value for name, value in url.options.items() if name.startswith("ssl_")}
     options |= {"socket_timeout": seconds / 2, "socket_connect_timeout": seconds / 2}
     options |= {"retry": Retry(NoBackoff(), 0), **url.login}
@@ -113,7 +114,7 @@ def master_pool(
 
 @asynccontextmanager
 async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator[Redis]:
-    """A client whose connections follow the master."""
+    """Yield a client whose connections follow the master."""
     sentinels = sentinels_of(url, options["socket_timeout"])
     pool = master_pool(sentinels, url, options)
     client: Redis = Redis.from_pool(pool)
@@ -127,7 +128,7 @@ async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator
 
 
 async def _follow(pool: SentinelConnectionPool) -> None:
-    """The pool itself drops its idle connections when it learns of another master."""
+    """Ask for the master again and again; the pool drops its idle connections when it changes."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         with suppress(RedisError, OSError):
@@ -135,7 +136,7 @@ async def _follow(pool: SentinelConnectionPool) -> None:
 
 
 class MasterLine(Multiplexer):
-    """The multiplexed connection to whoever is the master."""
+    """The multiplexed connection to the current master."""
 
     def __init__(
         self, url: StoreUrl, options: dict[str, Any], timeout: float, prepare: tuple[bytes, ...]

@@ -1,7 +1,8 @@
-"""The hot path to Redis Cluster: one multiplexed connection a master, each call by its key's slot.
+"""The hot path to Redis Cluster: one multiplexed connection per master; each call goes by its key's
+slot.
 
-redis-py knows the topology and makes the connections. A call whose answer proves that nothing ran
-is made once more where the answer points; every other that was written and failed is not.
+redis-py tracks the topology and makes the connections. A call whose reply proves that nothing ran
+is repeated where the reply points; any other call that was written and failed is not.
 """
 
 import asyncio
@@ -21,16 +22,16 @@ from gateway.store.connections.multiplex import Multiplexer
 from gateway.tasks import Tasks, background, end
 
 SLOTS = 16384
-# Between two looks at the topology, however many calls ask for one: a look costs about 10 ms.
+# Between two refreshes of the topology, however many calls ask for one: each costs about 10 ms.
 LOOK_PAUSE, LONGEST_PAUSE = 0.25, 1.0
-# Between two attempts of a call while a slot moves or the cluster makes up its mind.
+# Between two attempts of a call while a slot moves or the cluster has not settled.
 AGAIN_PAUSE = 0.02
-# The node refused before it looked at the command: it or another one may take it in a moment.
+# The node refused before it ran the command: it or another node may take it in a moment.
 _NOT_YET = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
 
 
 class ClusterLines:
-    """`cluster` is this object's own from now on. `prepare`, `timeout`: as Multiplexer has them."""
+    """`cluster` belongs to this object from now on. `prepare`, `timeout`: as in Multiplexer."""
 
     def __init__(
         self, cluster: ClusterClient, *, timeout: float, prepare: tuple[bytes, ...] = ()
@@ -68,8 +69,8 @@ class ClusterLines:
             owner.flush(key_id)
 
     async def ping(self) -> None:
-        """One node is enough: the keys of the others are refused, and there is no better place
-        to send them to."""
+        """Raise StoreError unless one node answers. One is enough: only the keys of the other nodes
+        are refused, and there is no better place to send them."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._patient_until):
                 await self._known.wait()
@@ -80,14 +81,14 @@ class ClusterLines:
 
     async def close(self) -> None:
         await end(self._looking)
-        # What was posted last, such as places that are given back, goes out.
+        # Let the last posted commands go out, such as leases that are given back.
         await self._tasks.finish(self._timeout)
         nodes, self._nodes, self._owners = self._nodes, {}, [None] * SLOTS
         await asyncio.gather(*(node.close() for node in nodes.values()))
         await self._cluster.aclose()
 
     async def _call_later(self, command: bytes, key_id: str) -> Any:
-        """Before the topology is known, or while nobody holds this slot."""
+        """Call before the topology is known, or while no node holds this slot."""
         self._stale.set()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._patient_until):
@@ -104,7 +105,7 @@ class ClusterLines:
         attempts = 0
         while True:
             if attempts > 1:
-                # Two nodes may send callers to and fro until they have agreed.
+                # Two nodes may redirect callers to each other until they have agreed.
                 await asyncio.sleep(AGAIN_PAUSE)
             attempts += 1
             call = await self._elsewhere(error, slot)
@@ -114,7 +115,7 @@ class ClusterLines:
                 error = again
 
     async def _elsewhere(self, error: ReplyError, slot: int) -> Any:
-        """Where a command goes that was refused with `error`; raises it where it may have run."""
+        """Return the call to repeat a command with after `error`; raise it if that may have run."""
         place = str(error).rpartition(" ")[2]
         host, _, port = place.rpartition(":")
         if error.kind == "NOSCRIPT":
@@ -152,7 +153,7 @@ class ClusterLines:
                 await self.repeat(error, command, key_id)
 
     async def _keep_looking(self) -> None:
-        """A node that is lost, or that sent somebody elsewhere, tells that things have changed."""
+        """Refresh the topology whenever a node is lost or redirects a call."""
         told = False
         pause = LOOK_PAUSE
         while True:
@@ -191,7 +192,7 @@ class ClusterLines:
         self._known.set()
 
     async def _retire(self, node: Multiplexer) -> None:
-        """It holds no slot any more; what was sent to it is answered or late by then."""
+        """Close a node that holds no slot any more, once its calls are answered or late."""
         try:
             await asyncio.sleep(self._timeout)
         finally:
@@ -199,5 +200,5 @@ class ClusterLines:
 
 
 def slot_of(key_id: str) -> int:
-    """Of every name with `{key_id}` in it."""
+    """Return the slot of every name with `{key_id}` in it."""
     return crc_hqx(key_id.encode(), 0) % SLOTS

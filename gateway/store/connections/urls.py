@@ -1,4 +1,4 @@
-"""The Redis URLs that people write, read into what redis-py's classes take."""
+"""The Redis URLs that people write, parsed into what redis-py's classes take."""
 
 import re
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from redis.exceptions import RedisError
 from gateway.domain.errors import UsageError
 
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
-# How the sentinels themselves are logged in to, where they ask for it.
+# The login for the sentinels themselves, if they require one.
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 # RFC 3986 section 3.2: one of these ends the authority.
 _SEPARATOR = re.compile(r"[/?#]")
-# redis-py takes anything else for the first database.
+# redis-py takes anything else for database 0.
 _DATABASE = re.compile(r"(/(\d+/?)?)?", re.ASCII)
 
 
 class Kind(Enum):
-    """What a URL leads to."""
+    """The kind of deployment that a URL names."""
 
     NODE = ""
     SENTINEL = "+sentinel"
@@ -33,7 +33,7 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
     """`nodes`: sentinels, or some of the cluster's nodes; empty for one node, whose address is
-    among the `options`, those of a connection to Redis. `login`: the sentinels' own."""
+    among the `options` for connections to Redis. `login`: for the sentinels themselves."""
 
     kind: Kind
     options: Mapping[str, Any] = field(repr=False)
@@ -44,13 +44,13 @@ class StoreUrl:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """None where it is a socket of this machine."""
+        """The hosts; none for a unix socket."""
         alone = self.options.get("host", "")
         return tuple(host for host, _ in self.nodes) or tuple(filter(None, (alone,)))
 
 
 def read_url(url: str) -> StoreUrl:
-    """UsageError, which never repeats the password, where the gateway cannot use it."""
+    """Parse a URL; UsageError, which never repeats the password, if the gateway cannot use it."""
     try:
         found = _read(url)
     except ValueError:
@@ -70,7 +70,7 @@ def _read(url: str) -> StoreUrl:
         return StoreUrl(Kind.NODE, _one_node(url))
     if plain not in ("redis", "rediss") or not colon:
         raise ValueError
-    # Newer Pythons refuse brackets, as of IPv6, unless they stand around all of the authority.
+    # Newer Pythons refuse the brackets of IPv6 addresses unless they enclose the whole authority.
     authority = _SEPARATOR.split(rest, 1)[0]
     parts = urlsplit(f"{plain}://nodes{rest.removeprefix(authority)}")
     login, at, hosts = authority.rpartition("@")
@@ -100,8 +100,8 @@ def _one_node(url: str) -> dict[str, Any]:
 
 
 def _check_options(url: StoreUrl) -> None:
-    """redis-py finds out when the first command is sent, and some of its clients take what
-    connections do not."""
+    """Check the options now: redis-py would find a mistake only at the first command, and some of
+    its clients accept options that connections do not."""
     given = dict(url.options)
     kind = given.pop("connection_class", SSLConnection if url.tls else Connection)
     try:

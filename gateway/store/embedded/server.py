@@ -1,4 +1,4 @@
-"""A private Redis-compatible server, for one machine and as long as somebody here needs it."""
+"""The embedded store: a private Redis-compatible server that runs while somebody here needs it."""
 
 import asyncio
 import fcntl
@@ -17,20 +17,20 @@ from gateway.tasks import background, end
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
-# A server that is gone is missed for at most so long.
+# The longest time until a dead server is noticed.
 WATCH_SECONDS = 0.1
 RETRY_SECONDS = 2.0
 
 
 @asynccontextmanager
 async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterator[Path]:
-    """The socket of `state_dir`'s store: of the one that runs there, or one that is started for
-    this context.
+    """Yield the socket of the store in `state_dir`: of a running server, or of one that is started
+    for this context.
 
-    Never two on one directory: whoever holds the lock has the server. Where its owner ends while
-    others need it, one of those starts it anew on the same files; so does the owner where it died.
-    OperationError where none can be had. Enter it in the main thread: a server dies with the
-    thread that made it.
+    There are never two servers on one directory: whoever holds the lock owns the server. If its
+    owner ends while others need it, one of those restarts it on the same files; if the server dies,
+    its owner restarts it. OperationError if none can be had. Enter it in the main thread: a server
+    dies with the thread that started it.
     """
     store = _Store(prepare(state_dir), engine)
     await store.open()
@@ -43,12 +43,12 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
 
 
 def has_store(state_dir: Path) -> bool:
-    """Whether there is one in `state_dir`, running or not."""
+    """Whether there is a store in `state_dir`, running or not."""
     return _data(state_dir).is_dir()
 
 
 class _Store:
-    """This process's part in the store of one directory: its owner, or one of its guests."""
+    """This process's part in the store of one directory: the owner of its server, or a guest."""
 
     def __init__(self, state_dir: Path, engine: Engine | None) -> None:
         self.socket = socket_path(state_dir)
@@ -59,7 +59,7 @@ class _Store:
         self._server: subprocess.Popen[bytes] | None = None
 
     async def open(self) -> None:
-        """Own the server or find one that answers."""
+        """Own the server, or find one that answers."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
         while not await self._own():
@@ -73,7 +73,7 @@ class _Store:
             await asyncio.sleep(POLL_SECONDS)
 
     async def watch(self) -> None:
-        """Start the store anew where it is gone and nobody else has done so."""
+        """Restart the store if it is gone and nobody else has restarted it."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if self._server is not None and self._server.poll() is None:
@@ -82,7 +82,7 @@ class _Store:
                 if await self._own():
                     log.warning("embedded_store_restarted")
             except (OperationError, OSError) as problem:
-                # It is tried again for as long as somebody needs it.
+                # Try again for as long as somebody needs it.
                 log.warning("embedded_store_failed", reason=str(problem))
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -93,7 +93,7 @@ class _Store:
         self._unlock()
 
     async def _own(self) -> bool:
-        """Start a server if this process has the lock, or gets it; whether it did."""
+        """Start a server if this process has the lock or gets it; whether it did."""
         if self._lock is None:
             self._lock = _locked(self._lock_file)
         if self._lock is None:
@@ -118,7 +118,7 @@ def _data(state_dir: Path) -> Path:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where somebody else has it."""
+    """Return a descriptor that holds the lock; None if another process has it."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
