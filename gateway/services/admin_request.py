@@ -1,4 +1,4 @@
-"""A request to the admin listener as plain data: what its door hands on, whoever answers."""
+"""A request to the admin listener as plain data, which its door hands to the handlers."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,12 @@ from gateway.services.admission.passage import Identity
 
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
-    """`headers` by lower-case name; `read_body` gives at most so many bytes, or refuses;
-    `identify` says whose key it came with, or refuses; `recognise` the same of a key in its body,
-    None where that is no good one.
-    `secure`: it came over TLS. `authority`: of its Host header."""
+    """`headers` by lower-case name. `read_body` returns at most the given number of bytes, or
+    refuses. `identify` returns whose key the request carries, or refuses. `recognise` does the same
+    for a key in the body, and returns None if it is not valid.
+
+    `secure`: the request came over TLS. `authority`: its Host header.
+    """
 
     method: str
     path: str

@@ -1,6 +1,6 @@
 """The decision on one request: plain data in, a passage or a denial out.
 
-It sees no socket and no HTTP library, so the listener can change under it.
+It sees no socket and no HTTP library, so the listener can change without it.
 """
 
 from collections import OrderedDict
@@ -33,21 +33,21 @@ from gateway.store.admission import (
     with_lease,
 )
 
-# A record that changes between every read and its charge is being written by a machine.
+# A record that changes between every read and its charge is being written by a program.
 ATTEMPTS = 4
 REMEMBERED = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """`monotonic`: seconds; `unix`: the wall clock, for the length of a month in a header only."""
+    """`monotonic`: seconds; `unix`: the wall clock, only for the length of a month in a header."""
 
     monotonic: Callable[[], float]
     unix: Callable[[], float]
 
 
 def presented_token(head: RequestHead) -> bytes:
-    """The one candidate for a key that a request carries; Denied(key_missing or key_invalid)."""
+    """Return the request's one candidate for a key; Denied(key_missing or key_invalid)."""
     if not head.keys:
         raise Denied(Code.KEY_INVALID if head.other_credential else Code.KEY_MISSING)
     if len(head.keys) > 1:
@@ -56,7 +56,7 @@ def presented_token(head: RequestHead) -> bytes:
 
 
 def whole_key(token: bytes) -> Key:
-    """The key that `token` is; Denied(key_invalid) where its shape or its check is wrong."""
+    """Return the key in `token`; Denied(key_invalid) if its shape or its check is wrong."""
     key = parse(token.decode("latin-1"))
     if key is None:
         raise Denied(Code.KEY_INVALID)
@@ -81,7 +81,7 @@ class Gatekeeper:
     async def admit(
         self, head: RequestHead, located: Located, policies: Policies, address: str
     ) -> Passage:
-        """The passage of a request to `located`; Denied with the contract's code and order."""
+        """Return the passage of a request to `located`, or Denied as the contract orders it."""
         token = presented_token(head)
         digest = self._digest(token)
         try:
@@ -100,9 +100,8 @@ class Gatekeeper:
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
 
     async def recognise(self, head: RequestHead, policies: Policies, address: str) -> Identity:
-        """Whose the key of a request is and what it may do, where its body has yet to tell what it
-        is for. Denied as by `admit`, where its key is none or does not live; nothing is charged.
-        """
+        """Return whose key a request carries and what it may do, before its body tells what it asks
+        for. Denied as by `admit` if the key is not valid or not alive; nothing is charged."""
         identified = Denied(Code.NOT_FOUND)
         try:
             await self.admit(head, Located(None, b"", denied=identified), policies, address)
@@ -115,7 +114,7 @@ class Gatekeeper:
         return Identity("", "", NO_GRANTS, "", "")
 
     def _say_store_is_away(self, reason: str) -> None:
-        """Once a second at most: every request meets it, and the access log has each of them."""
+        """Log it once a second at most: every request fails, and each is in the access log."""
         now = self._clocks.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + 1.0
@@ -131,8 +130,8 @@ class Gatekeeper:
         policies: Policies,
         address: str,
     ) -> Passage:
-        """Nothing, or `read`, is known of the record; what was proven once needs no look at its
-        shape, so only here the token is parsed."""
+        """Admit without a usable belief; `read` is the record if it was just read. A token that was
+        proven before needs no look at its shape, so it is parsed only here."""
         key = whole_key(token)
         for _ in range(ATTEMPTS):
             if read is None:
@@ -197,7 +196,8 @@ class Gatekeeper:
         try:
             answer = await self._admission.run(key_id, with_lease(command, lease.id))
         except BaseException:
-            # The caller may be gone, or the reply lost: it may have been taken all the same.
+            # The caller may have left, or the reply may be lost: the lease may have been taken all
+            # the same.
             self._leases.give_back(lease)
             raise
         if isinstance(answer, Charged):
@@ -206,7 +206,7 @@ class Gatekeeper:
         return answer, None
 
     def give_back(self, passage: Passage) -> None:
-        """The answer to this request has ended, in whatever way."""
+        """Release the lease once the answer to this request has ended, in whatever way."""
         if passage.lease is not None:
             self._leases.give_back(passage.lease)
 
@@ -217,7 +217,7 @@ class Gatekeeper:
         return answer
 
     def _current(self, digest: bytes, policies: Policies) -> Belief | None:
-        """The belief under these policies, or None where the record has to be read first."""
+        """Return the belief under these policies, or None if the record has to be read first."""
         belief = self._beliefs.get(digest)
         if belief is None or belief.policies() is policies:
             return belief
@@ -230,7 +230,7 @@ class Gatekeeper:
     async def _learn(
         self, key: Key, digest: bytes, read: Stale, policies: Policies, address: str
     ) -> Belief:
-        """Judge a record just read; Denied unless its secret matches and it lives."""
+        """Judge a record that was just read; Denied unless its secret matches and it is alive."""
         record = read.record
         proven = _still_proven(self._proofs.get(digest), read)
         if proven is None:
@@ -260,18 +260,18 @@ class Gatekeeper:
 
 
 def shadow_code(door: Door, position: int) -> str:
-    """How the limit at `position` would have refused a request if it were enforced."""
+    """Return the code that the limit at `position` would refuse with if it were enforced."""
     return DENIALS[door.limits[position - 1].denial].name if position else ""
 
 
 def _by(record: KeyRecord, denied: Denied) -> Denied:
-    """`denied`, with the name of the key that was proven."""
+    """Return `denied` with the name of the proven key."""
     denied.key_id, denied.consumer = record.id, record.told_consumer
     return denied
 
 
 def _still_proven(old: Candidate | None, read: Stale) -> Candidate | None:
-    """What was proven stays so while its hash lives: the secret is bound to the hash alone."""
+    """Return the earlier proof while its hash is live: a secret is bound to its hash only."""
     if old is None:
         return None
     live = live_hashes(read.record, read.now)

@@ -1,4 +1,4 @@
-"""Is this the secret of that record? Cheap proofs first, argon2 last and never unbounded."""
+"""Whether a key's secret is that of its record: cheap proofs first, argon2 last and bounded."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,8 @@ from gateway.log import log
 from gateway.services.admission.throttle import Failures, FailureThrottle
 from gateway.tasks import Tasks
 
-# Each takes a connection; under a new pepper every key's first use is a tag to write. What finds no
-# room is written when another process first sees the key.
+# Each writer takes a connection. Under a new pepper, every key's first use writes a tag. A tag that
+# finds no room is written when another process first sees the key.
 WRITERS, WAITING = 4, 10_000
 END_SECONDS = 2.0
 
@@ -38,13 +38,13 @@ class Candidate:
     tag: str = field(repr=False)
 
 
-# (key id, hash, tag, which slot): one script that writes the tag if nothing has changed.
+# Takes key id, hash, tag and slot; one script writes the tag if nothing has changed.
 WriteTag = Callable[[str, str, str, Slot], Awaitable[None]]
 
 
 def live_hashes(record: KeyRecord, now: float) -> list[Candidate]:
-    """The hashes that a secret may match now. An old secret lives beside the new one, never alone:
-    whoever takes the hash away means the key."""
+    """Return the hashes that a secret may match now. The old secret is valid only beside a new one:
+    an operator who removes the current hash means the whole key."""
     if not acceptable(record.hash):
         return []
     found = [Candidate(Slot.CURRENT, record.hash, record.tag)]
@@ -74,7 +74,7 @@ class Authenticator:
     async def prove(
         self, key: Key, digest: bytes, record: KeyRecord, now: float, address: str
     ) -> Candidate:
-        """The live hash that `key` matches. `digest`: its TokenDigest; `address`: the caller's."""
+        """Return the live hash that `key` matches. `digest`: its TokenDigest."""
         undecided = []
         candidates = live_hashes(record, now)
         if not candidates:
@@ -109,7 +109,8 @@ class Authenticator:
         return False
 
     def _tag_later(self, key: Key, candidate: Candidate) -> None:
-        """Spare every other process the argon2; never over a tag of a pepper unknown here."""
+        """Write a tag in the background, which saves every other process the argon2; never over a
+        tag of a pepper that is unknown here."""
         if not self._peppers.has_any or len(self._writing) >= WAITING:
             return
         tag = self._peppers.make(key.text, candidate.phc)

@@ -1,7 +1,7 @@
-"""What one process believes of a key: never trusted, only sent along to be compared.
+"""What one process believes about a key. A belief is never trusted, only sent along to be compared.
 
-The admission script decides nothing on a belief that the live record does not bear out, so no
-belief can outlive a revocation; it only saves a second round trip.
+The admission script decides nothing on a belief that the live record does not confirm. So no belief
+outlives a revocation; it only saves a second round trip.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,13 +32,14 @@ _SCOPE_DENIED = DENIALS[Code.SCOPE_DENIED].name
 class Door:
     """One key at one agent's action: packed commands and header lines, each made once.
 
-    `missing`: the first scope that the key lacks; None: none, or the place needs one unknown.
-    `leases`: the sets in which a call takes a place while it is under way; where there are any, a
-    lease is put behind the command that charges. `tokens`: those of the limits that are charged
-    once it is known what the call took. `tried`: the code with which a line that is tried out would
-    refuse this key; empty: none would.
-    `check` charges nothing; it is sent when the belief says no, so that a denial too is decided
-    on the live record. It and `charge` are empty until they were needed: many keys come once.
+    `missing`: the first scope that the key lacks; None: none, or the place needs an unknown one.
+    `leases`: the sets in which a call holds a lease; if there are any, a lease id is appended to
+    the charging command. `tokens`: the limits that are charged once it is known how many tokens the
+    call took. `tried`: the code with which a route that is not enforced would refuse this key;
+    empty: none would.
+
+    `check` charges nothing. It is sent when the belief says no, so that denials too are decided on
+    the live record. `check` and `charge` are empty until they are needed: many keys come only once.
     """
 
     allowed: bool
@@ -56,10 +57,10 @@ class Door:
 @dataclass(slots=True)
 class Belief:
     """A record as it was last read, the hash that was proven, and what follows under `policies`.
-    `consumer`: as it is told.
+    `consumer` is masked for display.
 
-    Those are not held on to: the beliefs of keys that nobody uses any more kept every set alive
-    under which one of them was used last.
+    `policies` is a weak reference: the beliefs of keys that nobody uses any more would keep every
+    old set of policies alive.
     """
 
     record: KeyRecord
@@ -72,7 +73,7 @@ class Belief:
     touched_at: float = float("-inf")
 
     def open(self, located: Located, admission: Admission) -> Door:
-        """A new door, which is remembered."""
+        """Make and remember a new door."""
         if len(self.doors) >= MAX_DOORS:
             self.doors.clear()
         door = self.doors[located.place] = self._door(located, admission)
@@ -87,7 +88,7 @@ class Belief:
         return door.charge
 
     def pack_touch(self, door: Door, admission: Admission) -> bytes:
-        """As `pack_charge`, and that the key was used is noted. Once a minute: it is not kept."""
+        """Like `pack_charge`, noting the key's use. Sent once a minute, so it is not kept."""
         return self._packed(admission, door.limits, self.proven.slot)
 
     def _packed(
@@ -98,7 +99,7 @@ class Belief:
         return admission.pack_charge(record, limits, valid_until=until, touch=touch)
 
     def denial(self, door: Door, located: Located, head: RequestHead) -> Denied | None:
-        """What stands against the request before its limits, in the contract's order."""
+        """Return what stands against the request before its limits, in the contract's order."""
         if located.denied is not None:
             return located.denied
         if not door.allowed:
@@ -112,7 +113,7 @@ class Belief:
         return None
 
     def takes_touch(self, clock: Callable[[], float]) -> bool:
-        """Whether this use of the key is to be noted; at most once a minute in this process."""
+        """Whether to note this use of the key: at most once a minute in this process."""
         now = clock()
         if now - self.touched_at < TOUCH_SECONDS:
             return False
@@ -120,7 +121,7 @@ class Belief:
         return True
 
     def _door(self, located: Located, admission: Admission) -> Door:
-        # A plan's limits at single agents are for agents, whatever services are called.
+        # A plan's limits at single agents are for agents, even if a service has the same name.
         callee = located.callee
         agent = callee.name if isinstance(callee, Agent) else ""
         record = self.record
@@ -150,13 +151,13 @@ class Belief:
 
 
 def _lacks(scope: str) -> Denied:
-    """Many clients show their user the sentence and no field beside it."""
+    """Name the scope in the sentence: many clients show their users no fields."""
     said = f"This key may not do that. Ask its issuer for the scope '{scope}'."
     return Denied(Code.SCOPE_DENIED, said, fields={"required_scope": scope})
 
 
 def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
-    """A belief of a record just read; MisconfiguredError if it makes no sense under `policies`."""
+    """Return a belief about a record just read; MisconfiguredError if it is senseless."""
     binding_limits(record, policies.plans, None)
     grants = parse_all(record.scopes)
     return Belief(record, proven, ref(policies), policies.plans, grants, record.told_consumer)

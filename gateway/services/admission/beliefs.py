@@ -1,4 +1,4 @@
-"""What a process believes of all keys that it has seen: a bounded memory, the oldest go first."""
+"""The beliefs about all keys that a process has seen: a bounded memory, oldest dropped first."""
 
 from collections import OrderedDict
 
@@ -11,14 +11,13 @@ MOST_DOORS = 65_536
 
 
 class Beliefs:
-    """By the digest of what a request carries. Each belief has at least one door that was asked
-    for, so that a bound on doors is one on beliefs too."""
+    """Beliefs by the token's digest. Each has a door, so the bound on doors bounds them too."""
 
     def __init__(self, admission: Admission, most_doors: int = MOST_DOORS) -> None:
         self._admission = admission
         self._most_doors = most_doors
         self._kept: OrderedDict[bytes, Belief] = OrderedDict()
-        # Since they were last counted; what has been forgotten is still among them.
+        # Doors opened since the last count, including those that are gone by now.
         self._opened = 0
 
     def get(self, digest: bytes) -> Belief | None:
@@ -29,7 +28,7 @@ class Beliefs:
         return belief
 
     def door(self, belief: Belief, located: Located) -> Door:
-        """What `belief` says of requests like this one."""
+        """Return what `belief` says about requests like this one."""
         door = belief.doors.get(located.place)
         if door is None:
             self._opened += 1
@@ -39,7 +38,7 @@ class Beliefs:
         return door
 
     def _make_room(self) -> None:
-        """Down to three quarters, so that it is seldom done: all are counted anew."""
+        """Shrink to three quarters, so that the count of all doors is seldom needed."""
         doors = sum(max(1, len(belief.doors)) for belief in self._kept.values())
         while doors > self._most_doors * 3 // 4 and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)

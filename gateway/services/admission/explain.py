@@ -1,5 +1,5 @@
-"""What would happen to a request, and why. The rules are those of the data plane; nothing is
-charged, and the secret is taken for the right one."""
+"""Explaining what would happen to a request, by the rules of the data plane. Nothing is charged,
+and the secret is taken to be right."""
 
 import shlex
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ _WELL_FORMED = Step(About.REQUEST, Found.WELL_FORMED)
 @dataclass(frozen=True, slots=True)
 class Question:
     """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent.
-    `tool`: the one that is called there; empty: none. `model`: the one that the body names."""
+    `tool`: the tool that is called; empty: none. `model`: the model that the body names."""
 
     method: str
     url: str
@@ -66,9 +66,9 @@ class Question:
 class Explanation:
     """`steps`: in the order of the decision.
 
-    `denied` None: the request would go to `upstream`, or to another one of the same agent; where
-    that is empty, the gateway itself answers.
-    `shadow`: the code with which a rule that is tried out would refuse it; empty: none would.
+    `denied` None: the request would go to `upstream`, or to another upstream of the same agent; if
+    `upstream` is empty, the gateway itself answers. `shadow`: the code with which a rule with
+    `enforce: false` would refuse it; empty: none would.
     """
 
     steps: tuple[Step, ...]
@@ -90,7 +90,7 @@ class Explainer:
         self._admission = admission
 
     async def explain(self, question: Question) -> Explanation:
-        """What `gateway serve` would do now; StoreError where Redis cannot tell."""
+        """Return what `gateway serve` would do now; StoreError if Redis cannot tell."""
         steps: list[Step] = []
         try:
             upstream, shadow = await self._walk(question, steps)
@@ -119,7 +119,7 @@ class Explainer:
     async def _enter(
         self, question: Question, head: RequestHead, own: OwnPlace, steps: list[Step]
     ) -> str:
-        """The same of a place of the gateway's own."""
+        """Explain a request to one of the gateway's own places."""
         if own.keyless:
             return ""
         belief = await self._known(question, steps)
@@ -127,14 +127,14 @@ class Explainer:
         if denied is not None:
             raise denied
         if own.located is None:
-            # Operators act for nobody, and without limits.
+            # Operators act for nobody, and have no limits.
             return ""
         return await self._authorise(belief, head, own.located, steps)
 
     async def _authorise(
         self, belief: Belief, head: RequestHead, located: Located, steps: list[Step]
     ) -> str:
-        """The code with which a rule that is tried out would refuse what is let in."""
+        """Return the code with which a rule that is not enforced would refuse the request."""
         record, door = belief.record, belief.open(located, self._admission)
         steps.extend(place_steps(located, head, self._policies))
         if located.denied is None:
@@ -178,7 +178,7 @@ class Explainer:
             raise Denied(Code.KEY_MISCONFIGURED) from None
 
     async def _check_limits(self, record: KeyRecord, door: Door, steps: list[Step]) -> str:
-        """The code of a limit that is exceeded and not enforced."""
+        """Return the code of an exceeded limit that is not enforced."""
         if not door.limits:
             steps.append(Step(About.LIMITS, Found.NO_LIMITS))
             return ""
@@ -211,7 +211,7 @@ def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
 
 
 def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
-    """With what the body says, where a tool or a model is asked about."""
+    """Return where the request goes, also by what its body says of a tool or model."""
     located = locate(head, policies)
     if located.callee is None and head.target.path.startswith(MODELS_PREFIX):
         return _located_model(head, question, policies)
@@ -248,7 +248,7 @@ def _head(question: Question) -> RequestHead:
         headers.append((b"Host", parts.netloc.encode("ascii")))
         raw = raw.partition(b"://")[2]
         raw = raw[len(parts.netloc) :].partition(b"#")[0]
-        # Clients begin the path of a URL that has none.
+        # Clients send `/` for a URL without a path.
         raw = raw if raw.startswith(b"/") else b"/" + raw
     if question.user:
         headers.append((b"X-User-Id", question.user.encode("utf-8", "replace")))

@@ -1,4 +1,4 @@
-"""Places among a key's requests under way: taken with the admission, given back at the end."""
+"""Leases on a key's concurrency: taken at admission, given back at the end of the request."""
 
 import asyncio
 import secrets
@@ -8,13 +8,13 @@ from gateway.store.admission import LEASE_SECONDS, Admission, Lease
 from gateway.tasks import background, end
 
 RENEW_SECONDS = LEASE_SECONDS / 3
-# Renewals are written in batches with a turn of the event loop between them.
+# Renewals are written in batches, with a turn of the event loop between them.
 BATCH = 100
 
 
 class Leases:
-    """The leases that this process holds. Those that live on are renewed until they are given
-    back; a process that dies renews nothing, and its leases run out."""
+    """The leases that this process holds. They are renewed until they are given back. A process
+    that dies renews nothing, so its leases expire."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -28,18 +28,18 @@ class Leases:
         return len(self._held)
 
     def take(self, names: tuple[str, ...]) -> Lease:
-        """A lease to be sent along with an admission; from now on it has to be given back."""
+        """Return a lease to send with an admission; it has to be given back or forgotten."""
         lease = Lease(f"{self._prefix}{next(self._numbers):x}", names)
         self._held.add(lease)
         return lease
 
     def give_back(self, lease: Lease) -> None:
-        """At the end of the request, or where it is not known whether it was admitted."""
+        """Give a lease back at the end, or if it is unknown whether it was admitted."""
         self._held.discard(lease)
         self._admission.give_back(lease)
 
     def forget(self, lease: Lease) -> None:
-        """The request was not admitted, so there is nothing to give back."""
+        """Drop the lease of a request that was not admitted: there is nothing to give back."""
         self._held.discard(lease)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a request asks for: the callee, the rest of the path, the route, the scope it needs."""
+"""What a request asks for: the callee, the rest of the path, the route, and the scope it needs."""
 
 from dataclasses import field
 
@@ -20,7 +20,7 @@ from gateway.protocol.pull import CREDENTIALS_PATH, Pulling
 MAX_KNOWN = 1024
 AGENTS_PREFIX = b"/agents/"
 SERVICES_PREFIX = b"/services/"
-# One-time links of the gateway's own: never an agent's, whatever the host.
+# The gateway's own one-time links: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
 READING = ("GET", "HEAD")
 _OTHER_DIALECT = {
@@ -29,17 +29,17 @@ _OTHER_DIALECT = {
 }
 
 
-# What all requests to one door have in common, whoever makes them.
+# Identifies a door: what all requests to it have in common, whoever makes them.
 Place = tuple[str | Scope | tuple[Scope, ...] | None, ...]
 
 
 @fact
 class Located:
-    """`denied`: what is wrong with the place, told only to someone with a living key.
+    """`denied`: what is wrong with the place, revealed only to a caller with a living key.
 
-    `path`: what is sent to the agent after its base path, before the query. `required`: a scope
-    that has nothing to do with an agent; `also`: further ones; `any_key`: none is needed. `scope`
-    None: not known. `tried`: one that the key would need if a line that is tried out were enforced.
+    `path`: sent to the agent after its base path, before the query. `required`: a scope that is not
+    an agent's action; `also`: further ones; `any_key`: no scope is needed. `scope` None: unknown.
+    `tried`: the scope that the key would need if a route that is not enforced were.
     """
 
     callee: Callee | None
@@ -78,8 +78,8 @@ class Located:
 
 
 def locate(head: RequestHead, policies: Policies) -> Located:
-    """Where `head` goes under `policies`; Denied(bad_request) where its path is refused there."""
-    # Callers ask for few places, and often: what was found once is not looked for again.
+    """Return where `head` goes under `policies`; Denied(bad_request) if its path is refused."""
+    # Callers ask for few places, and often, so results are cached.
     asked = head.method, head.host if policies.by_host else "", head.target.path
     located: Located | None = policies.found.get(asked)
     if located is None:
@@ -94,7 +94,7 @@ def locate(head: RequestHead, policies: Policies) -> Located:
 def locate_tools(
     server: ToolServer, method: str, rpc: Rpc | None, denied: Denied | None = None
 ) -> Located:
-    """Where a message to a server of tools goes. `denied`: what is wrong with the message."""
+    """Return where a message to a tool server goes. `denied`: what is wrong with the message."""
     if method not in METHODS:
         denied = not_allowed(METHODS)
     return Located(server, b"", denied=denied, required=scope_of(server.name, rpc))
@@ -103,8 +103,8 @@ def locate_tools(
 def locate_model(
     asked: ModelPath, name: str, policies: Policies, beside: tuple[str, ...] = ()
 ) -> Located:
-    """Where a call of the model `name` goes, at a path where models are called. `beside`: further
-    ones that it may use, at the same provider."""
+    """Return where a call of the model `name` goes. `beside`: further models that the call may use,
+    at the same provider."""
     model, denied = policies.models.get(name), None
     if model is None:
         denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
@@ -114,20 +114,19 @@ def locate_model(
         said = f"The body names the model {strange[0]!r} too, which the gateway asks nobody for."
         denied = Denied(Code.NOT_FOUND, said)
     scope = Scope("models", name, DEFAULT_ACTION)
-    # What is not there must not fill what is remembered of places.
+    # Names that do not exist must not fill the cache of places.
     also = tuple(Scope("models", one, DEFAULT_ACTION) for one in beside if denied is None)
     return Located(model, asked.path, DEFAULT_ACTION, denied=denied, required=scope, also=also)
 
 
 def _is_asked_for(name: str, policies: Policies) -> bool:
-    """Whether a provider is asked for a model by this very name: one that is renamed is another
-    model there."""
+    """Whether the provider knows the model by this very name, and not under another one."""
     model = policies.models.get(name)
     return model is not None and ("model", Template((name,))) in model.inject.body
 
 
 def locate_no_model(asked: ModelPath) -> Located:
-    """What is told of a request that calls no model: by its path, or not by POST."""
+    """Return the refusal of a request that calls no model, by its path or its method."""
     denied = Denied(Code.NOT_FOUND, "No model is called at this path.")
     if asked.is_call:
         denied = not_allowed(("POST",))
@@ -135,7 +134,7 @@ def locate_no_model(asked: ModelPath) -> Located:
 
 
 def locate_pull(head: RequestHead, asked: Pulling) -> Located:
-    """What a pull of credentials needs: a scope for each name."""
+    """Return what a pull of credentials needs: one scope for each name."""
     denied = None
     if head.method not in READING:
         denied = not_allowed(READING)
@@ -163,7 +162,7 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
     if target.oddities and located.denied is None:
         lax = _routed(callee, path, lax_path(path), head.method, callee.routes)
         if lax.denied is None and (lax.place, lax.public) != (located.place, located.public):
-            # Nobody here knows which of the two the agent would go by.
+            # The gateway cannot know which of the two readings the agent would follow.
             return Located(callee, path, denied=_odd(target))
     return located
 
@@ -171,7 +170,7 @@ def _look_for(head: RequestHead, policies: Policies) -> Located:
 def find_callee(
     head: RequestHead, policies: Policies
 ) -> tuple[Agent | Service | ToolServer | None, bytes]:
-    """Whose request this is, and what is left of its path."""
+    """Return whose request this is, and the rest of its path."""
     path = head.target.path
     agent = policies.by_host.get(head.host)
     if agent is not None and not path.startswith(CONNECT_PREFIX):
@@ -202,8 +201,8 @@ def _routed(
 
 
 def _tried(agent: Agent, path: bytes, route: Route, below: Route | None) -> Located:
-    """As the lines below say. Where there is none, a key that has to do with this agent is needed
-    all the same: a line that nobody enforces opens no door to strangers."""
+    """Decide by the route below. If there is none, the key still needs some scope at this agent: a
+    route that is not enforced opens nothing to strangers."""
     if below is not None and below.public:
         return Located(agent, path, below.action, public=True)
     tried = Scope(agent.kind, agent.name, route.action)
@@ -214,8 +213,8 @@ def _tried(agent: Agent, path: bytes, route: Route, below: Route | None) -> Loca
 
 
 def check_oddities(head: RequestHead, policies: Policies) -> None:
-    """Refused at once unless some agent allows it: which one does is not for strangers to know.
-    What the gateway answers itself, and models, allow none."""
+    """Refuse odd spellings at once unless some agent allows them: strangers must not learn which
+    one does. The gateway's own places, and models, allow none."""
     path = head.target.path
     agents = head.host in policies.by_host and not path.startswith(CONNECT_PREFIX)
     agents = agents or path.startswith((AGENTS_PREFIX, SERVICES_PREFIX))

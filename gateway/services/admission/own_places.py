@@ -1,4 +1,4 @@
-"""Places that the gateway answers at by itself, as `explain` tells of them: what each needs."""
+"""Places that the gateway itself answers at, as `explain` describes them, and what each needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,17 +21,17 @@ from gateway.services.admission.steps import Found
 HEALTH_PATHS = frozenset({b"/livez", b"/readyz"})
 _ADMIN, _CONSOLE, _METRICS = b"/admin/", b"/console", b"/metrics"
 
-# Names of `gateway/…` scopes, any of which is enough; Denied where nothing is there.
+# Returns the names of `gateway/…` scopes, any of which is enough; Denied if nothing is there.
 PowersAt = Callable[[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class OwnPlace:
-    """`what` is answered there, with the `facts` at its places. `keyless`: nobody needs a key.
+    """`what` is answered there, with `facts` for its placeholders. `keyless`: no key is needed.
 
-    A living key is needed, with any of `powers` if there are some, and for `listed`, one of the
-    models, its scope. `denied`: what is wrong with the place, told only to someone with a living
-    key. `located`: then it is admitted as a call is, limits included.
+    Otherwise a living key is needed, with any of `powers`, if there are some, and with the scope
+    `listed`, for one of the models. `denied`: what is wrong with the place, revealed only to a
+    caller with a living key. `located`: the request is admitted like a call, including limits.
     """
 
     what: Found
@@ -43,7 +43,7 @@ class OwnPlace:
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def missing(self, grants: Grants) -> Denied | None:
-        """What stands against a living key that has `grants`."""
+        """Return what stands against a living key with `grants`."""
         if self.denied is not None:
             return self.denied
         needed = [Scope("gateway", power, power) for power in self.powers]
@@ -57,7 +57,8 @@ class OwnPlace:
 
 
 def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> OwnPlace | None:
-    """None: it is for an agent, a service, a model or a tool. Denied as the place itself would."""
+    """Return the gateway's own place, or None if the request is for an agent, service, model or
+    tool. Denied as the place itself would deny."""
     path = head.target.path
     if path in HEALTH_PATHS:
         _check_reading(head)
@@ -79,7 +80,7 @@ def _pull_of(head: RequestHead) -> Located:
     try:
         return locate_pull(head, read_pull(head))
     except Denied as malformed:
-        # Whoever asks is known first, as everywhere.
+        # The caller is identified first, as everywhere.
         return Located(None, CREDENTIALS_PATH, denied=malformed)
 
 

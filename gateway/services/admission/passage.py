@@ -1,4 +1,4 @@
-"""What the gatekeeper says of a request that it lets in."""
+"""The gatekeeper's result for an admitted request."""
 
 from dataclasses import dataclass, field
 
@@ -12,12 +12,12 @@ NO_GRANTS = Grants(())
 
 @fact
 class Passage:
-    """An admitted request: who it is for the agent, and what the caller is told of its limits.
+    """An admitted request: its identity for the agent, and its limits for the caller.
 
     `proven`: the hash that the secret matched. `identity` and `limits`: whole header lines, each
-    ended by CRLF. `lease`: what has to be given back once the answer has ended. `tokens`: limits
-    to charge with what the answer took. `grants`: what else the key may do. `shadow`: the code with
-    which a rule that is tried out would have refused it; empty: none would have.
+    ended by CRLF. `lease`: has to be given back once the answer has ended. `tokens`: limits to
+    charge with the tokens that the answer took. `grants`: what else the key may do. `shadow`: the
+    code with which a rule with `enforce: false` would have refused it; empty: none would have.
     """
 
     key_id: str
@@ -33,8 +33,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose key a request came with, what it may do, for which users. `proven`: the hash that it
-    matched."""
+    """Whose key a request came with, and what it may do. `proven`: the hash that it matched."""
 
     key_id: str
     consumer: str

@@ -1,4 +1,4 @@
-"""Whether what once let a request in would still let it in: asked again while its answer flows."""
+"""Whether a request that was let in would still be let in, asked again while its answer flows."""
 
 from dataclasses import dataclass, field
 
@@ -21,8 +21,9 @@ class Standing:
     owned: tuple[str, ...] = ()
 
     def lost(self, record: KeyRecord | None, now: float) -> Code | None:
-        """Why a request like it would be refused now; what limits allow is left aside, it has paid.
-        A plan that is gone is seen by the next request: those under way keep their policies."""
+        """Return why such a request would be refused now; limits are ignored, because it has been
+        charged. A plan that is gone affects only the next request: requests in progress keep their
+        policies."""
         if record is None:
             return Code.KEY_INVALID
         if (code := dead(record, now)) is not None:

@@ -1,5 +1,5 @@
-"""What an explanation says, a step at a time: sentences with named places, so that whoever shows
-them can word them in another language."""
+"""The steps of an explanation, as sentences with named placeholders, so that a page can word them
+in another language."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -85,8 +85,8 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`about`: an About, or of a limit its label, as headers name it. `facts`: what stands at the
-    places of `found`."""
+    """`about`: an About, or the label of a limit as headers name it. `facts`: the values for the
+    placeholders of `found`."""
 
     about: str
     found: Found
@@ -98,9 +98,9 @@ class Step:
 
 
 def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
-    """What is left of each, and what is only counted."""
-    # What is said of limits is of those that bind, in order; leases, of which nothing is said,
-    # come last.
+    """Yield what is left of each enforced limit, and the limits that are only counted."""
+    # The states are those of the enforced limits, in order. Concurrency limits come last and have
+    # no states.
     binding = [named for named in door.limits if named.enforced]
     for i in range(len(answer.states) // 2):
         named = binding[i]
@@ -116,7 +116,7 @@ def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
 
 
 def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
-    """What is at the place that is asked for, or which one was meant."""
+    """Yield what is at the requested place, or which place was probably meant."""
     callee, scope = located.callee, asked_for(located, head)
     absent = absence(scope, policies) if scope else None
     if callee is None:
@@ -139,7 +139,7 @@ def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iter
 
 
 def asked_for(located: Located, head: RequestHead) -> Scope | None:
-    """What a request asks for, whether there is such a thing or not; None: nothing with a name."""
+    """Return the scope of what a request names, existing or not; None: it names nothing."""
     path = head.target.path
     if located.callee or located.scope or path.startswith(MODELS_PREFIX):
         return located.scope
@@ -162,7 +162,7 @@ def _route(located: Located, agent: Agent) -> Step:
 
 
 def grant_step(about: About, grants: Grants, required: Scope) -> Step:
-    """Which of the key's scopes grants it."""
+    """Return which of the key's scopes grants it."""
     granting = next((scope for scope in grants.scopes if scope.grants(required)), None)
     if granting is None:
         return Step(about, Found.NOT_GRANTED, {"scope": required})

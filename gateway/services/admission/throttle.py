@@ -1,6 +1,7 @@
-"""Failures that cost argon2, counted per key id and per address, so that nobody buys CPU with them.
+"""A throttle on failures that cost argon2, per key id and per address, so that nobody can buy CPU
+time with wrong keys.
 
-It stands only where argon2 would have to run: never before a key whose tag or proof has matched.
+It applies only where argon2 would have to run, never to a key whose tag or proof has matched.
 """
 
 from collections import OrderedDict
@@ -33,11 +34,9 @@ class FailureThrottle:
         self._until: OrderedDict[str, float] = OrderedDict()
 
     def refuses(self, key_id: str, address: str) -> bool:
-        """Whether another try has to wait."""
         return self._full(key_id, PER_KEY) or self._full(_block(address), PER_ADDRESS)
 
     def count(self, key_id: str, address: str) -> None:
-        """One more failure."""
         self._add(key_id, PER_KEY)
         self._add(_block(address), PER_ADDRESS)
 
@@ -53,7 +52,7 @@ class FailureThrottle:
 
 
 class Failures:
-    """Tokens that were just refused: the same one again costs nothing. Bounded, for seconds."""
+    """Tokens that were just refused, so that a repeat costs nothing. Bounded, for some seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -70,13 +69,14 @@ class Failures:
 
 
 def _block(address: str) -> str:
-    """One customer is one IPv4 address or one IPv6 /64: a whole /64 costs nothing to own."""
+    """Return the address block of one customer: an IPv4 address or an IPv6 /64, because a whole /64
+    costs nothing to own."""
     try:
         parsed = ip_address(address)
     except ValueError:
         return "unknown"
     if isinstance(parsed, IPv6Address):
-        # A proxy in front may spell every IPv4 address so: all of them would be one block.
+        # A proxy in front may spell every IPv4 address like this: all of them would be one block.
         parsed = parsed.ipv4_mapped or parsed
     if not isinstance(parsed, IPv6Address):
         return str(parsed)

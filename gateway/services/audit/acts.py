@@ -1,4 +1,4 @@
-"""What is done to keys, credentials, users and policies: on record first, in the doer's name."""
+"""Acts on keys, credentials, users and policies: recorded first, in the name of their actor."""
 
 from contextlib import suppress
 from contextvars import ContextVar
@@ -8,7 +8,7 @@ from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Denied, StoreError
 from gateway.services.audit.writing import Audit
 
-# The request that asked for what is done; empty: a command did.
+# The id of the request that asked for the act; empty: a command did.
 asked_by: ContextVar[str] = ContextVar("asked_by", default="")
 
 
@@ -18,7 +18,7 @@ class Acts:
     def __init__(self, audit: Audit, actor: str) -> None:
         self._audit = audit
         self.actor = actor
-        # How many are on record, but for those that came to nothing.
+        # How many acts are on record, minus those that were not done.
         self.done = 0
 
     async def record(
@@ -32,7 +32,7 @@ class Acts:
         decision: str = ALLOWED,
         code: str = "",
     ) -> None:
-        """StoreError where it cannot be written: then what it is about must not be done."""
+        """Write the record; StoreError if it cannot be written: the act must not be done then."""
         act = AuditEvent(
             event,
             request_id=asked_by.get(),
@@ -54,12 +54,12 @@ class Acts:
         self.done += 1 if decision == ALLOWED else -1
 
     async def on_credential(self, event: str, name: CredentialId, version: int) -> None:
-        """The same, of one version of a credential."""
+        """Record an act on one version of a credential."""
         named = (Named(str(name), version),)
         await self.record(event, user=name.owner, credentials=named)
 
     async def not_done(self, event: str, code: str, *, key_id: str, consumer: str) -> None:
-        """What was recorded before it was tried came to nothing, and why. That it cannot be written
-        changes nothing any more."""
+        """Record that an act that is already on record was not done, and why. If this cannot be
+        written, nothing changes."""
         with suppress(StoreError):
             await self.record(event, key_id=key_id, consumer=consumer, decision=DENIED, code=code)

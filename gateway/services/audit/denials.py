@@ -1,5 +1,6 @@
-"""Refusals as audit records: each one of a key that was proven, floods folded into counts. So are
-requests that were let in although a rule that is tried out would have refused them."""
+"""Refusals as audit records: one each for a proven key, floods folded into counts. Requests that
+were let in although a rule with `enforce: false` would have refused them are recorded in the same
+way."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,7 +16,7 @@ from gateway.tasks import background, end
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0
-# Of keys and codes in one minute; what is beyond is counted without its key.
+# Keys and codes in one minute; beyond that, refusals are counted without their key.
 MOST_FOLDS = 10_000
 
 _LIMITS = frozenset(
@@ -40,7 +41,7 @@ class _Folded:
 async def open_denials(
     queue: AuditQueue, on_canary: Callable[[], object]
 ) -> AsyncIterator["DenialAudit"]:
-    """What was folded is put into the queue at its end."""
+    """Yield the audit of refusals; the counts so far are queued when it closes."""
     denials = DenialAudit(queue, on_canary)
     folding = background(denials.fold_on())
     try:
@@ -51,7 +52,7 @@ async def open_denials(
 
 
 class DenialAudit:
-    """`on_canary` is told of each use of a decoy."""
+    """`on_canary` is called for each use of a decoy."""
 
     def __init__(self, queue: AuditQueue, on_canary: Callable[[], object]) -> None:
         self._queue = queue
@@ -60,7 +61,7 @@ class DenialAudit:
         self._folds: dict[Fold, _Folded] = {}
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """Requests that have ended."""
+        """Take requests that have ended."""
         events = []
         for handled in batch:
             if handled.decoy:
@@ -76,7 +77,7 @@ class DenialAudit:
             self._queue.put(events)
 
     def _event(self, handled: Handled) -> AuditEvent | None:
-        """What is to be written now; None: it is counted, and told later."""
+        """Return the event to write now; None: it is counted, and written later."""
         if not handled.key_id:
             self._fold((_DENIED, "", handled.code), handled)[0].count += 1
             return None
@@ -85,7 +86,7 @@ class DenialAudit:
         return self._first(_DENIED, handled)
 
     def _first(self, event: str, handled: Handled) -> AuditEvent | None:
-        """Of one key and code in a minute, the first; the others are counted."""
+        """Return the event of this key's and code's first refusal in a minute, else count it."""
         folded, known = self._fold((event, handled.key_id, handled.code), handled)
         if known:
             folded.count += 1
@@ -93,7 +94,7 @@ class DenialAudit:
         return _told(event, handled)
 
     def _fold(self, fold: Fold, handled: Handled) -> tuple[_Folded, bool]:
-        """Where it is counted, and whether another one was before."""
+        """Return the fold that counts it, and whether it existed before."""
         if fold not in self._folds and len(self._folds) >= MOST_FOLDS:
             fold = fold[0], "", handled.code
         found = self._folds.get(fold)
@@ -129,7 +130,7 @@ def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEv
         key_id=handled.key_id,
         consumer=handled.consumer,
         agent=handled.agent,
-        # Whoever is refused may have put anything into a name.
+        # A caller who is refused may have put anything into a name.
         tool=masked(handled.wanted),
         user=handled.user,
         credentials=used,

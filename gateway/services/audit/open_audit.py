@@ -1,4 +1,4 @@
-"""The audit of a gateway, for as long as it runs."""
+"""The audit writer of a gateway process, for its lifetime."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,13 +38,13 @@ async def _sync_on(file: AuditFile) -> None:
 
 @asynccontextmanager
 async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
-    """What waits at its end is written first."""
+    """Yield the writer; what waits when it closes is written first."""
     keys = audit_keys(MasterKeys(settings.vault.master_keys))
     wanted, retention = settings.audit.file, settings.audit.retention
     file = AuditFile(wanted, _say_trouble) if wanted is not None else None
     prefix = settings.store.prefix
     own = open_line(settings.store)
-    # In a cluster the stream may move to another node: the client follows it.
+    # In a cluster the stream may move to another node, which the redis-py client follows.
     line = AuditLine(own, prefix, retention) if own is not None else None
     audit = Audit(line or AuditStore(client, prefix, retention), keys, file, on_failure=_say)
     syncing = None

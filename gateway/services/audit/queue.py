@@ -1,4 +1,4 @@
-"""Audit records of what has happened already: nobody waits for them, what is lost is counted."""
+"""A queue of audit records about the past: nobody waits for them, and lost ones are counted."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,13 +10,12 @@ from gateway.services.audit.writing import Audit
 from gateway.tasks import Tasks
 
 QUIET_SECONDS = 1.0
-# A store that stands still for minutes must not fill the memory with what it did not take.
+# A store that hangs for minutes must not fill the memory.
 MOST_WAITING = 10_000
 
 
 class AuditQueue:
-    """`on_lost` is told how many records were not written: what uses no credential goes on without
-    them."""
+    """`on_lost` is told how many records were lost: acts without a credential go on anyway."""
 
     def __init__(self, audit: Audit, on_lost: Callable[[int], object]) -> None:
         self._audit = audit
@@ -27,7 +26,7 @@ class AuditQueue:
         self._quiet_until = 0.0
 
     def put(self, events: Sequence[AuditEvent]) -> None:
-        """Written soon, in this order."""
+        """Write these soon, in this order."""
         taken = events[: max(0, MOST_WAITING - self._waiting)]
         if len(taken) < len(events):
             self._lost(len(events) - len(taken))
@@ -37,13 +36,13 @@ class AuditQueue:
         self._writing.begin(self._record(taken))
 
     async def close(self) -> None:
-        """What was put is written first."""
+        """Wait until the queued records are written."""
         if self._writing:
             await asyncio.wait(self._writing)
 
     async def _record(self, events: Sequence[AuditEvent]) -> None:
         lost = 0
-        # They are written together, so that only the first one is waited for.
+        # They are written together, so in effect only the first one is waited for.
         for written in [self._audit.record(event) for event in events]:
             try:
                 await written

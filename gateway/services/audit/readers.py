@@ -1,4 +1,4 @@
-"""Reading the audit stream for operators: found by what a record says, followed, or as a whole."""
+"""Reading the audit stream for operators: searching, following and exporting."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,14 +9,14 @@ from gateway.domain.errors import OperationError, StoreError
 from gateway.store.audit import AuditStore
 from gateway.store.commands import BATCH
 
-# Of one search, newest first: what is behind them is found by the next one.
+# Records of one search, newest first; the next search continues behind them.
 MOST_LOOKED_AT = 10_000
-# Tails and exports at a time, of one process.
+# Tails and exports at once, in one process.
 MOST_READERS = 16
 POLL_SECONDS = 0.5
-# How soon a reader's key that was closed ends what it reads.
+# How soon a reader whose key was revoked is disconnected.
 CHECK_SECONDS = 1.0
-# Whatever stands between the gateway and a reader gives up on longer silences.
+# Proxies between the gateway and a reader give up on longer silences.
 PING_SECONDS = 15.0
 _PING = b": alive\n\n"
 
@@ -25,8 +25,8 @@ Standing = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Newest first. `next`: what the next search gives as `before`; None: there is no more.
-    `newest`: the entry that the search began with, empty where there was none."""
+    """Newest first. `next`: the `before` of the next search; None: there is no more. `newest`: the
+    entry that the search began with, empty if there was none."""
 
     records: tuple[Record, ...]
     next: str | None
@@ -34,7 +34,7 @@ class Found:
 
 
 async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> Found:
-    """At most `limit` records that say all that is `wanted`, of the next MOST_LOOKED_AT."""
+    """Return at most `limit` records that pass the filters, among the next MOST_LOOKED_AT."""
     found: list[Record] = []
     looked_at, last, newest = 0, before, ""
     async for entry, text in store.read_back(before):
@@ -48,7 +48,7 @@ async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> 
 
 
 class AuditReaders:
-    """Who follows or exports: so many at a time. `draining`: whether the process ends."""
+    """At most MOST_READERS that follow or export. `draining`: whether the process is ending."""
 
     def __init__(self, store: AuditStore, draining: Callable[[], Awaitable[bool]]) -> None:
         self._store = store
@@ -59,9 +59,9 @@ class AuditReaders:
     async def follow(
         self, wanted: Wanted, after: str, standing: Standing
     ) -> AsyncGenerator[bytes, None]:
-        """Server-sent events of what is written behind the entry `after` (empty: from now on),
-        until `standing` is lost or the process ends. OperationError where too many read already,
-        StoreError where the stream cannot be read."""
+        """Return server-sent events of what is written after the entry `after` (empty: from now
+        on), until `standing` is lost or the process ends. OperationError if there are too many
+        readers, StoreError if the stream cannot be read."""
         start = after or await self._newest()
         self._check_room()
         return self._followed(wanted, start, standing)
@@ -69,8 +69,8 @@ class AuditReaders:
     async def export(
         self, wanted: Wanted, since: int, standing: Standing
     ) -> AsyncGenerator[bytes, None]:
-        """Lines of what was written from the Unix second `since` on until now; cut where
-        `standing` is lost. Errors as `follow`."""
+        """Return lines of what was written from the Unix second `since` until now; cut off if
+        `standing` is lost. Errors as for `follow`."""
         until = await self._newest()
         self._check_room()
         return self._exported(wanted, f"{since}000-0", until, standing)
@@ -88,7 +88,7 @@ class AuditReaders:
         self._check_room()
         self._open += 1
         try:
-            # So that a reader knows that it is connected, while nothing happens.
+            # This tells a reader that it is connected while nothing happens.
             yield _PING
             spoken = checked = self._loop.time()
             while True:
@@ -137,7 +137,7 @@ class AuditReaders:
 
 
 def _one_line(text: str) -> bytes:
-    """A record that somebody wrote by hand may hold line ends between its values."""
+    """Return the record on one line: a record written by hand may span several."""
     return text.replace("\r", " ").replace("\n", " ").encode()
 
 

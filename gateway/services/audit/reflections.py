@@ -1,4 +1,4 @@
-"""Servers that send back the credentials they are given: counted, and on record."""
+"""Tool servers that send back the credentials they were given: counted, and on record."""
 
 from gateway.domain.audit.record import AuditEvent
 from gateway.log import log
@@ -7,7 +7,7 @@ from gateway.services.telemetry.traffic import Traffic
 
 
 class Reflections:
-    """Tells of each, without holding up the answer that it was taken out of."""
+    """Reports each one, without delaying the answer that it was removed from."""
 
     def __init__(self, queue: AuditQueue, traffic: Traffic) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""Verifying audit records: each is checked against its chain, and chains against an anchor."""
+"""Verifying audit records: each against its chain, and chains against an anchor."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import OperationError
 from gateway.store.audit import AuditStore
 
-# A few milliseconds of a thread, so that whoever shares the process has its turns.
+# A few milliseconds of a thread, so that other work in the process has its turn.
 AT_ONCE = 500
 _UNSIGNED = "it is not signed, though there is a master key: whoever can write there can make one"
 
@@ -20,13 +20,13 @@ Entry = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`bad`: where the first record is that is not as it was written, or which chain is cut, and
-    `reason`; None: there is none. `open`: chains without an end. `late`: chains whose beginning
-    is not kept any more. `torn`: records that were written in part. `passed`: chains of the anchor
-    whose records are not kept any more. `complete`: all there was has been looked at.
-    `signed`: there is a master key, without which forgers are not found. `unsigned`: records of
-    acts on keys that nobody signed all the same; where none is bad otherwise, the first is `bad`
-    unless it was said that they are meant."""
+    """`bad`: the place of the first record that is not as it was written, or the chain that is cut
+    off, with the `reason`; None: there is none. `open`: chains without an end. `late`: chains whose
+    beginning is no longer kept. `torn`: records that were written only in part. `passed`: chains of
+    the anchor whose records are no longer kept. `complete`: all records were looked at. `signed`:
+    there is a master key; without one, forgeries are not found. `unsigned`: acts on keys that are
+    not signed although there is a master key; if nothing else is bad, the first of them is `bad`,
+    unless they were declared to be intended."""
 
     ok: bool
     records: int
@@ -43,7 +43,7 @@ class Verdict:
 
 
 class AuditVerifier:
-    """The stream, one verification at a time: it takes a good part of a core for seconds."""
+    """Verifies the stream, one verification at a time: it takes much of a core for seconds."""
 
     def __init__(self, store: AuditStore, keys: AuditKeys, retention: Retention) -> None:
         self._store = store
@@ -52,12 +52,12 @@ class AuditVerifier:
         self._busy = asyncio.Lock()
 
     async def verify(self, since: int, most: int) -> Verdict:
-        """Of at most so many records from the Unix second `since` on. OperationError while another
-        is under way."""
+        """Verify at most `most` records from the Unix second `since` on. OperationError while
+        another verification runs."""
         if self._busy.locked():
             raise OperationError("The audit is being verified already: ask again in some seconds.")
         async with self._busy:
-            # Whoever begins in the midst has not seen what came before.
+            # A verification that begins in the middle has not seen what came before.
             gone = math.inf if since else await self._store.gone_before(self._retention)
             signed = bool(self._keys.current)
             chains = Chains(self._keys.by_id, signed=signed, gone_before=gone)
@@ -71,8 +71,8 @@ async def verify(
     *,
     allow_unsigned: bool = False,
 ) -> Verdict:
-    """`most`: how many records are looked at. `allow_unsigned`: acts on keys are known to be done
-    where no master key is."""
+    """Verify `entries`. `most`: how many records are looked at. `allow_unsigned`: acts on keys are
+    known to be done where there is no master key."""
     complete = True
     bad: Entry | None = None
     batch: list[Entry] = []
@@ -90,7 +90,7 @@ async def verify(
     passed = 0
     if bad is None and complete:
         bad, passed = chains.against_anchor()
-    # Told last: what was changed all the same is worse.
+    # Checked last: a changed record is worse.
     if bad is None and chains.unsigned and not allow_unsigned:
         bad = chains.first_unsigned, _UNSIGNED
     return _verdict(chains, bad, passed, complete=complete)

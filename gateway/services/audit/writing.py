@@ -1,4 +1,4 @@
-"""Writing audit records: what is recorded is done only once its record is written."""
+"""Writing audit records: an act is done only once its record is written."""
 
 import asyncio
 import secrets
@@ -13,9 +13,9 @@ from gateway.domain.errors import Code, Denied, StoreError
 from gateway.store.audit_file import AuditFile
 from gateway.tasks import unheard
 
-# What waits while a write is under way goes with the next one, in one round trip.
+# Records that arrive during a write go with the next one, in one round trip.
 MOST_AT_ONCE = 256
-# A disk that hangs has to refuse: whoever waits for it would wait for good.
+# A disk that hangs must lead to a refusal: requests would wait for ever.
 FILE_SECONDS = 5.0
 
 Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
@@ -23,13 +23,13 @@ Waiting = tuple[AuditEvent, "asyncio.Future[None]"]
 
 class Sink(Protocol):
     async def append(self, records: Sequence[bytes]) -> None:
-        """All of these, in this order, or none; StoreError where that is not certain."""
+        """Append all of these in this order, or none; StoreError unless that is certain."""
         ...
 
 
 class Audit:
-    """The one writer of a chain of its own. `file`: where records go beside the stream.
-    `on_failure` is told why so many records could not be written."""
+    """The only writer of its chain. `file`: a file that gets the records in addition to the stream.
+    `on_failure` is told the reason and how many records could not be written."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class Audit:
 
     @property
     def lag(self) -> float:
-        """Seconds that the write under way has taken so far."""
+        """Seconds that the write in progress has taken so far."""
         return 0.0 if self._since is None else self._loop.time() - self._since
 
     def record(self, event: AuditEvent) -> Awaitable[None]:
-        """Done once the record of `event` is written; Denied(audit_unavailable) if it cannot be:
-        then what it is about must not happen."""
+        """Return an awaitable that is done once the record of `event` is written;
+        Denied(audit_unavailable) if it cannot be: the act must not happen then."""
         written: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((event, written))
         if self._writing is None or self._writing.done():
@@ -65,7 +65,7 @@ class Audit:
         return written
 
     async def close(self) -> None:
-        """What was asked for is written first, then that the chain ends here."""
+        """Write what is waiting, then the end of the chain."""
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
         if self._chain.seq:
@@ -83,7 +83,7 @@ class Audit:
             except StoreError as problem:
                 if self._on_failure is not None:
                     self._on_failure(str(problem), len(batch))
-                # Whether they were written is unknown, so nothing can follow them.
+                # It is unknown whether they were written, so nothing can follow them in this chain.
                 self._chain = self._new_chain()
                 _fail(batch, problem)
             except BaseException as problem:
@@ -104,8 +104,8 @@ class Audit:
         await self._store.append(records)
 
     async def _append_to(self, file: AuditFile, records: list[bytes]) -> None:
-        """StoreError where it takes too long, and until that write has come to an end: a thread
-        cannot be called back, and there are few."""
+        """Write to the file. StoreError if it takes too long, and from then on until that write has
+        ended: a thread cannot be cancelled, and there are few."""
         if self._to_file is not None and not self._to_file.done():
             raise StoreError("An earlier write to the audit file has not come to an end.")
         writing = self._to_file = asyncio.create_task(asyncio.to_thread(file.append, records))
@@ -119,8 +119,8 @@ class Audit:
         return Chain(secrets.token_hex(6), self._seal, self._keys.current)
 
     def _linked(self, batch: list[Waiting]) -> tuple[list[bytes], list[Waiting]]:
-        """The records, and who waits for them. An event of which none can be made fails alone:
-        what strangers put into one must not keep others from theirs."""
+        """Return the records, and who waits for them. An event that cannot be encoded fails alone:
+        what strangers put into one event must not block the others."""
         records, waiting, now = [], [], round(time.time(), 3)
         for one in batch:
             try:

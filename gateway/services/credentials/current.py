@@ -1,4 +1,4 @@
-"""Credentials of a process as the data plane sees them: from memory, and without decoys."""
+"""The credentials of a process as the data plane sees them: from memory, without decoys."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,8 @@ from gateway.log import log
 
 
 class LiveCredentials:
-    """The credentials of this process. `wall`: Unix seconds by Redis' clock, which ends a grace."""
+    """This process's credentials. `wall`: Unix seconds by Redis' clock, which ends graces. Members
+    without a docstring are as in `Sync`."""
 
     def __init__(self, sync: Sync, wall: Callable[[], float]) -> None:
         self._sync = sync
@@ -20,32 +21,28 @@ class LiveCredentials:
 
     @property
     def ready(self) -> bool:
-        """Whether all were there once."""
         return self._sync.ready
 
     @property
     def age(self) -> float:
-        """Seconds since the vault last answered; infinite before it ever did."""
+        """Seconds since the vault last answered; infinite before the first answer."""
         return self._sync.age()
 
     @property
     def generation(self) -> int:
-        """Another one after every change of what is known."""
         return self._sync.generation
 
     @property
     def last_error(self) -> str:
-        """Why the last check failed; empty: it did not."""
         return self._sync.last_error
 
     @property
     def broken(self) -> Mapping[CredentialId, str]:
-        """What cannot be opened, a sentence each."""
         return self._sync.broken
 
     @property
     def known(self) -> Mapping[CredentialId, Credential]:
-        """Without decoys, which nobody is to find."""
+        """All credentials but decoys, which nobody is to find."""
         if self._known_at != self._sync.generation:
             everything = self._sync.known
             self._known = {name: one for name, one in everything.items() if not _is_decoy(one)}
@@ -61,17 +58,15 @@ class LiveCredentials:
         return self._sync.gone
 
     async def check(self) -> bool:
-        """Ask the vault now; whether it answered."""
         return await self._sync.check()
 
     async def changed(self, seconds: float) -> bool:
-        """Wait for the next change of any credential, at most so long; whether one came."""
         return await self._sync.changed(seconds)
 
     async def freshen(self, ids: tuple[CredentialId, ...]) -> None:
-        """Ask the vault now if one of these must be fresher than it is; else nothing.
+        """Ask the vault now if one of these must be fresher than it is; otherwise do nothing.
 
-        Denied(credential_unavailable) where it had to be asked and did not answer.
+        Denied(credential_unavailable) if the vault had to be asked and did not answer.
         """
         try:
             await self._sync.freshen(ids)
@@ -79,7 +74,7 @@ class LiveCredentials:
             raise unavailable(problem) from None
 
     async def try_freshen(self, ids: tuple[CredentialId, ...]) -> None:
-        """The same, for whoever can do without those that cannot be had."""
+        """Like `freshen`, for callers that can do without the credentials that fail."""
         for name in ids:
             try:
                 await self._sync.freshen((name,))
@@ -87,7 +82,7 @@ class LiveCredentials:
                 log.warning("credential_unavailable", reason=str(problem))
 
     def now(self) -> float:
-        """Unix seconds, by which a grace ends."""
+        """Return Unix seconds by the clock that ends grace periods."""
         return self._wall()
 
     def usable(self, name: CredentialId) -> bool:
@@ -98,10 +93,10 @@ class LiveCredentials:
             return False
 
     def find(self, name: CredentialId) -> Credential:
-        """The whole credential, as it is known now.
+        """Return the whole credential as it is known now.
 
-        Denied(credential_unavailable) where it is missing, broken or too stale. `current` and
-        `previous_at(now)` have the values.
+        Denied(credential_unavailable) if it is missing, broken or too stale. Its values are in
+        `current` and `previous_at(now)`.
         """
         try:
             found = self._sync.get(name)
@@ -114,11 +109,11 @@ class LiveCredentials:
         return found
 
     def problem_of(self, reference: Reference, types: tuple[str, ...] = ()) -> str:
-        """Why a policy cannot mean this reference; empty where it can, or where nobody knows.
+        """Return why a policy cannot use this reference; empty if it can, or if that is unknown.
 
-        A user's own credential is known only when the user comes. One that is broken is there, and
-        must not hold up what needs others: whoever needs it is refused. `types`: the whole
-        credential is meant, and has to be of one of these.
+        A user's own credential is known only when the user comes. A broken credential exists: it
+        must not block policies that need others, so only calls that need it are refused. `types`:
+        the reference means the whole credential, which must be of one of these types.
         """
         if reference.of_user or not self.ready:
             return ""
@@ -130,7 +125,7 @@ class LiveCredentials:
 
 
 def tell_log(report: Report) -> None:
-    """What a sync reports, as log events: names and reasons, never values."""
+    """Log what a sync reports: names and reasons, never values."""
     if report.error:
         log.warning("credentials_unchecked", reason=report.error)
     if report.recovered:
@@ -146,7 +141,7 @@ def tell_log(report: Report) -> None:
 
 
 def id_of(reference: Reference, user: str | None) -> CredentialId:
-    """Whose credential is meant; Denied where it is the user's own and nobody is named."""
+    """Return the id of the credential; Denied if it is the user's own and no user is named."""
     if not reference.of_user:
         return CredentialId(reference.name)
     if not user:
@@ -163,6 +158,6 @@ def _is_decoy(credential: Credential) -> bool:
 
 
 def unavailable(reason: object) -> Denied:
-    """The refusal; why, is for the log alone."""
+    """Log the reason and return the refusal, which does not tell it."""
     log.warning("credential_unavailable", reason=str(reason))
     return Denied(Code.CREDENTIAL_UNAVAILABLE)

@@ -1,4 +1,5 @@
-"""What goes into a call to a service: values of credentials, the newest and those before."""
+"""What is injected into a call to a service: the newest values of credentials, and previous
+ones."""
 
 import asyncio
 import math
@@ -29,26 +30,26 @@ from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
-# What is compressed could not be searched for secrets on its way back.
+# A compressed answer could not be searched for secrets.
 _PLAIN = (b"Accept-Encoding", b"identity")
-# A session counts before a credential with many servers, and may be another user's.
+# Many servers trust a session cookie before a credential, and it may be another user's.
 _COOKIE = frozenset({b"cookie"})
-# Two parts of an echo hold half a secret each.
+# Two parts of an echo could hold half a secret each.
 _PARTS = frozenset({b"range", b"if-range"})
-# A body that takes a field was read as it is.
+# A body that a field is put into was parsed uncompressed.
 _CODING = frozenset({b"content-encoding"})
 
 Pairs = tuple[tuple[str, str], ...]
-# A service, and the user whose credentials are put in.
+# A service, and the user whose credentials are injected.
 Place = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What is put into one request. `names`: of the caller's headers that go for it, as they are
-    compared; `signing`: how, with the fields of the credential that signs it; `uses`: the names and
-    versions of all that is in here; `uses_beside`: without those that go into `arguments` alone,
-    and so into nothing but calls of tools."""
+    """What is injected into one request. `names`: the caller's headers that are removed for it, in
+    the form in which names are compared. `signing`: how the request is signed, with the fields of
+    the signing credential. `uses`: names and versions of all credentials in it. `uses_beside`: the
+    same without those that are used only in `arguments`, and so only in tool calls."""
 
     headers: tuple[Header, ...] = field(repr=False)
     names: frozenset[bytes]
@@ -63,8 +64,8 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """`previous`: with the values before a rotation, while its grace lasts. `hidden`: all values
-    in both, and what is made of them. `tokens`: those that were fetched."""
+    """`previous`: the values before a rotation, during its grace period. `hidden`: all values of
+    both, and what is derived from them. `tokens`: the fetched ones."""
 
     newest: Values
     previous: Values | None
@@ -79,7 +80,7 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What was made for `inject` of a `generation` of credentials, and may be used `until` then."""
+    """The cached result for `inject` at a `generation` of the credentials, valid `until` then."""
 
     inject: Inject
     generation: int
@@ -91,7 +92,7 @@ class _Kept:
 async def open_injector(
     credentials: LiveCredentials, audit: Audit, remembered: float = REMEMBERED_SECONDS
 ) -> AsyncIterator["Injector"]:
-    """Until the context ends; what it fetches is fetched without cookies, and on record."""
+    """Yield an injector. Tokens are fetched without cookies, and each fetch is on record."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         tokens = Tokens(session, audit, time.monotonic)
         try:
@@ -101,21 +102,21 @@ async def open_injector(
 
 
 class Injector:
-    """Finds values in memory; Denied(credential_unavailable) where one cannot be had.
-    `remembered`: for how many seconds what was rotated away is looked for."""
+    """Finds values in memory; Denied(credential_unavailable) if one cannot be had. `remembered`:
+    for how many seconds rotated values are still looked for in answers."""
 
     def __init__(self, credentials: LiveCredentials, tokens: Tokens, remembered: float) -> None:
         self._credentials = credentials
         self._remembered = remembered
         self._tokens = tokens
         self._kept: dict[Place, _Kept] = {}
-        # As long as one is kept, or a stream is open that was begun there.
+        # Entries live as long as a cached result, or a stream that was opened with one.
         self._lately: WeakValueDictionary[Place, Lately] = WeakValueDictionary()
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
 
     def kept(self, service: Outbound, inject: Inject, user: str | None) -> Injected | None:
-        """What `values` would say, where that is known and costs no waiting."""
+        """Return what `values` would, if it is cached and needs no waiting."""
         kept = self._kept.get((service.place, user))
         if (
             kept is not None
@@ -127,7 +128,7 @@ class Injector:
         return None
 
     async def values(self, service: Outbound, inject: Inject, user: str | None) -> Injected:
-        """What a call to `service` for this user has to hold."""
+        """Return what a call to `service` for this user has to hold."""
         generation = self._credentials.generation
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
@@ -143,14 +144,15 @@ class Injector:
                 older[reference] = (credential, previous)
         found = await self._fetched(newest)
         place = service.place, user
-        # What is shared goes into calls for all users, and a server tells one of another's.
+        # Shared credentials go into the calls of all users, and a server may reveal to one what it
+        # got from another.
         others = service.inject.references
         shared = not any(reference.of_user for reference in (*references, *others))
         changes = Changes(self._credentials, ids, generation)
         hidden = self._hidden((service.place, None if shared else user), found, older, changes)
         injected = _injected(inject, found, older, hidden)
         if not references:
-            # Soon made, and another message of the same user has more in it.
+            # This is cheap to make, and another message of the same user may hold more.
             return injected
         until = -math.inf
         if all(_may_be_kept(credential) for credential, _ in found.values()):
@@ -169,14 +171,15 @@ class Injector:
         return Hidden(pairs, lately, changes)
 
     async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
-        """The first credential of these that is not there, even after another look; None: all are.
+        """Return the first of these credentials that does not exist, even after another look at the
+        vault; None: all exist.
 
-        Denied where it is the user's own, and no user is named.
+        Denied if one is the user's own and no user is named.
         """
         ids = [id_of(reference, user) for reference in inject.references]
         gone = [name for name in ids if name not in self._credentials.known]
         if gone:
-            # A user may have brought it this very moment.
+            # A user may have entered it this very moment.
             await self.look_again()
         return next((name for name in gone if name not in self._credentials.known), None)
 
@@ -184,8 +187,7 @@ class Injector:
         return self._credentials.is_decoy(name)
 
     async def look_again(self) -> None:
-        """Ask the vault what changed since its last poll; once a second at most, whatever callers
-        ask for."""
+        """Ask the vault for changes since its last poll, at most once a second."""
         async with self._looking:
             if time.monotonic() - self._looked_at >= SHORTEST_LOOK:
                 await self._credentials.check()
@@ -194,10 +196,10 @@ class Injector:
     async def _fetched(
         self, found: dict[Reference, tuple[Credential, Version]]
     ) -> dict[Reference, tuple[Credential, Version]]:
-        """With the token in it, where what is meant is fetched and not kept."""
+        """Fill in the tokens of references to fetched credentials."""
         for reference, (credential, version) in found.items():
             if is_token(reference, credential):
-                # What the provider does not take yet leaves the one before its grace.
+                # A new secret that the provider does not accept yet leaves the previous one usable.
                 before = credential.previous_at(self._credentials.now())
                 versions = (version, before) if before is not None else (version,)
                 used, token = await self._tokens.get(credential.id, *versions)
@@ -206,14 +208,14 @@ class Injector:
         return found
 
     def forget_tokens(self, injected: Injected) -> bool:
-        """The service refused these values: tokens among them are fetched anew, unless they were a
-        moment ago. Whether there may be others now."""
+        """Drop the tokens among these values, because the service refused them, unless tokens were
+        refused a moment ago. Return whether there may be others now."""
         others = [self._tokens.forget(name, token) for name, token in injected.tokens]
         return any(others)
 
 
 def _may_be_kept(credential: Credential) -> bool:
-    """Not what may have to be asked for at each use, nor what is fetched."""
+    """Not if it may have to be checked at each use, or is a fetched token."""
     return credential.max_stale is None and not TYPES[credential.type].fetched
 
 
@@ -252,7 +254,7 @@ def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
 
 
 def _beside(inject: Inject) -> Iterator[frozenset[bytes]]:
-    """Names of the caller's headers that go for more than one that is put in."""
+    """Yield names of further headers of the caller that are removed."""
     if inject.references:
         yield _COOKIE
     if inject.puts_in:
@@ -264,7 +266,7 @@ def _beside(inject: Inject) -> Iterator[frozenset[bytes]]:
 
 
 def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
-    """What signs: of a type that takes any field, perhaps."""
+    """Return the fields that sign, which a credential with free fields may lack."""
     fields = version.fields
     if not fields.keys() >= set(SIGNING_FIELDS):
         raise unavailable(f"Credential '{credential.id}' has not what signs: it is no ak_sk.")
@@ -293,7 +295,7 @@ def _text(template: Template, found: Found) -> str:
 
 def _value(reference: Reference, credential: Credential, version: Version) -> str:
     if TYPES[credential.type].pull_only:
-        # Nobody knows a user's own before the user comes.
+        # A user's own credential is not known before the user comes.
         raise unavailable(
             f"Credential '{credential.id}' is pulled by agents, and put into no call."
         )
@@ -304,7 +306,7 @@ def _value(reference: Reference, credential: Credential, version: Version) -> st
 
 
 def _header(name: str, text: str) -> bytes:
-    """What would end the line ends the header, so it is sent to nobody."""
+    """Encode a header value; one that would end the line is sent to nobody."""
     if not fits_header(text):
         raise unavailable(f"What is meant for the header {name!r} cannot be sent in one.")
     return text.strip(" \t").encode("latin-1")

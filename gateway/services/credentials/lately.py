@@ -1,7 +1,7 @@
-"""What must not come back out of calls: what was put into them, and what was put in lately.
+"""The secrets that must not come back in answers: the injected ones, and those injected recently.
 
-A server remembers: long after a rotation it may tell of values before it, and a stream that was
-opened before one tells of those after it.
+A server may repeat values long after they were rotated, and a stream that was opened before a
+rotation may hold values from after it.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from collections.abc import Callable
 from gateway.protocol.secrets import Secret, Secrets
 
 REMEMBERED_SECONDS = 3600.0
-# Rotations that are looked behind, where one follows another.
+# How many earlier sets are still looked for when rotations follow each other.
 MOST_BEFORE = 8
 
 Pairs = tuple[Secret, ...]
 
 
 class Lately:
-    """Of one place and user. `secrets`: those that are put in now and those that were; another
-    object after each change. What was put in before is forgotten `seconds` after it was last."""
+    """The secrets of one place and user. `secrets`: the current and the recent ones, replaced by a
+    new object on each change. A set is forgotten `seconds` after it was last injected."""
 
     def __init__(self, seconds: float = REMEMBERED_SECONDS) -> None:
         self.secrets = Secrets()
@@ -29,12 +29,12 @@ class Lately:
         self._waits = False
 
     def put_in(self, pairs: Pairs) -> None:
-        """From now on, these are."""
+        """Set the current secrets."""
         if pairs == self._newest:
             return
         if self._newest:
             self._before[self._newest] = asyncio.get_running_loop().time() + self._seconds
-        # Not what is looked for anyway: a stream and a call may put in more or less of one set.
+        # Drop sets that the new one covers: a stream and a call may inject more or less of one set.
         known = set(pairs)
         self._before = {one: until for one, until in self._before.items() if not known >= set(one)}
         if len(self._before) > MOST_BEFORE:
@@ -45,7 +45,7 @@ class Lately:
     def _changed(self) -> None:
         sets = (self._newest, *reversed(self._before))
         pairs = tuple(dict.fromkeys(pair for one in sets for pair in one))
-        # To look for others is to be prepared.
+        # Only a changed set is worth preparing a new search.
         if set(pairs) != set(self.secrets.pairs):
             self.secrets = Secrets(pairs)
         if self._before and not self._waits:
@@ -54,7 +54,7 @@ class Lately:
             asyncio.get_running_loop().call_at(until, _forget, weakref.ref(self))
 
     def forget(self) -> None:
-        """What is over by now."""
+        """Drop the sets whose time is over."""
         self._waits = False
         now = asyncio.get_running_loop().time()
         self._before = {pairs: until for pairs, until in self._before.items() if until > now}
@@ -68,21 +68,21 @@ def _forget(lately: "weakref.ref[Lately]") -> None:
 
 
 class Hidden:
-    """For calls with the values `own`, however long they last: these, and what is put in at the
-    same place before and after, by other workers too. `changed`: what that is by now; None: what
-    it was when it was last asked."""
+    """The secrets for calls with the values `own`, however long they last: these, and those
+    injected at the same place before and after, also by other workers. `changed` returns the
+    credentials' current secrets, or None if they have not changed since it was last called."""
 
     def __init__(self, own: Pairs, lately: Lately, changed: Callable[[], Pairs | None]) -> None:
         self.own = own
         self._lately = lately
         self._changed = changed
-        # What is forgotten there is not to stay here.
+        # A weak reference, so that what is forgotten in `Lately` does not stay here.
         self._looked_at: weakref.ref[Secrets] | None = None
         self._with_own: Secrets | None = None
 
     @property
     def secrets(self) -> Secrets:
-        """Another object after each change."""
+        """The secrets to look for; a new object after each change."""
         if (changed := self._changed()) is not None:
             self._lately.put_in(changed)
         known = self._lately.secrets

@@ -1,4 +1,4 @@
-"""Users connect themselves: links are made by operators, and used once, by one browser."""
+"""Links for users to enter their own credentials: made by operators, used once, by one browser."""
 
 import hmac
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from gateway.store.links import LinkStore
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """`token`: shown once; Redis has only its digest. `expires_at` in Unix seconds."""
+    """`token`: shown once; Redis holds only its digest. `expires_at` in Unix seconds."""
 
     token: str = field(repr=False)
     user: str
@@ -26,12 +26,13 @@ class NewLink:
         return f"/connect/{self.token}"
 
     def url(self, data_listener: str) -> str:
-        """What the user opens, where the data listener is reached at this URL."""
+        """Return the URL that the user opens, with the data listener at `data_listener`."""
         return data_listener.rstrip("/") + self.path
 
 
 def by_user(names: Iterable[CredentialId], users: Iterable[str]) -> dict[str, list[str]]:
-    """What each user has brought, in the order of users; of `users` also who has nothing yet."""
+    """Return the names of each user's own credentials, in the order of users, including those of
+    `users` who have none."""
     found: dict[str, list[str]] = {user: [] for user in users}
     for name in names:
         if name.owner:
@@ -51,20 +52,20 @@ class Links:
         return NewLink(token, user, wanted, await self._store.add(digest(token), link, acts.actor))
 
     async def end_all_of(self, user: str, acts: Acts) -> int:
-        """How many links of this user were open."""
+        """End this user's links; return how many were open."""
         await acts.record("user.unlink", user=user)
         return await self._store.remove_all_of(user)
 
     async def waiting(self) -> dict[str, int]:
-        """Users whose links are open, and for how many seconds; of several, the last to end."""
+        """Return the users with open links, and how many seconds until their last one ends."""
         found: dict[str, int] = {}
         for link, seconds in await self._store.all():
             found[link.user] = max(seconds, found.get(link.user, 0))
         return found
 
     async def open(self, token: str, session: str) -> Link | None:
-        """The link, for a browser that holds `session` (empty: none yet); None: there is none, it
-        has ended, or it is another browser's."""
+        """Return the link, for a browser that holds `session` (empty: none yet). None: there is
+        none, it has ended, or it belongs to another browser."""
         if not is_token(token):
             return None
         link = await self._store.get(digest(token))
@@ -73,7 +74,7 @@ class Links:
         return link if session and hmac.compare_digest(link.session, digest(session)) else None
 
     async def use(self, token: str, link: Link, session: str) -> str | None:
-        """The session whose link it is from now on; None: it is another's already. It is a new one
-        at first: what a browser comes with may have been planted there."""
+        """Return the session that owns the link from now on; None: it belongs to another one. The
+        first use draws a new session, because the browser's own may have been planted there."""
         session = session if link.session else draw(TOKEN_LENGTH)
         return session if await self._store.use(digest(token), digest(session)) else None

@@ -1,4 +1,4 @@
-"""Which values of the credentials of a call must not come back out of it."""
+"""Which values of a call's credentials must not come back in its answer."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from gateway.domain.policies.tools import SHORTEST_INJECTED
 from gateway.protocol.secrets import Secret, parts
 from gateway.services.credentials.current import LiveCredentials
 
-# What comes along with a credential that is sent whole, or signs, and proves nothing: shorter ones
-# are names and numbers that stand in many a text, where nothing is to be replaced.
+# Fields that accompany a credential that signs or is sent whole, and prove nothing. Short ones are
+# names and numbers that occur in many texts, so they are not looked for.
 COME_ALONG = frozenset({"account_id", "username"})
 SHORTEST_ALONG = 16
 
@@ -18,7 +18,7 @@ Found = Mapping[Reference, tuple[Credential, Version]]
 
 
 def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
-    """Every value that is put in, and every one that signs."""
+    """Return every value that is injected or signs."""
     found: dict[str, str] = {}
     for values in (newest, older):
         for reference, (credential, version) in values.items():
@@ -28,15 +28,16 @@ def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
                     found.setdefault(one, credential.id.name)
             if credential.type == "basic" and not reference.field:
                 pair = f"{version.fields['username']}:{version.fields['password']}"
-                # What is sent is its base64, and is spelled in as many ways as any other value.
+                # The request holds the base64 form, which is looked for in as many spellings as any
+                # other value.
                 for one in (pair, b64encode(pair.encode()).decode()):
                     found.setdefault(one, credential.id.name)
     return tuple((name, value) for value, name in found.items())
 
 
 class Changes:
-    """What is looked for of the credentials `ids`, each time that any in memory has changed since
-    the `generation` of them that was put in."""
+    """Returns the secrets of the credentials `ids`, whenever any credential in memory has changed
+    since `generation`."""
 
     def __init__(
         self, credentials: LiveCredentials, ids: Mapping[Reference, CredentialId], generation: int
@@ -46,7 +47,7 @@ class Changes:
         self._generation = generation
 
     def __call__(self) -> tuple[Secret, ...] | None:
-        """None: nothing has."""
+        """Return the current secrets; None if nothing has changed."""
         if self._generation == self._credentials.generation:
             return None
         self._generation = self._credentials.generation
@@ -64,20 +65,20 @@ class Changes:
 
 
 def is_token(reference: Reference, credential: Credential) -> bool:
-    """Whether what is meant is fetched, and not kept."""
+    """Whether the reference means a fetched token."""
     return TYPES[credential.type].fetched and not reference.field
 
 
 def is_too_short(credential: Credential) -> bool:
-    """Whether a value that it is put in with could not be kept out of what tools answer. Of one
-    that is fetched nothing goes in but its token."""
+    """Whether an injected value is too short to be removed from what tools answer. Of a fetched
+    credential only its token is injected."""
     used = _used(credential.main, credential, credential.current)
     short = any(len(value) < SHORTEST_INJECTED for value in used.values())
     return short and not TYPES[credential.type].fetched
 
 
 def _used(name: str, credential: Credential, version: Version) -> Mapping[str, str]:
-    # A credential without a main value is there to sign, or is sent whole.
+    # A credential without a main value signs, or is sent whole.
     value = version.fields.get(name)
     return _whole(credential, version) if value is None else {name: value}
 

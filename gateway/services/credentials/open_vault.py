@@ -1,4 +1,4 @@
-"""The credentials of a gateway, from its vault, for as long as it runs."""
+"""The credentials of a gateway process, from its vault, for its lifetime."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,11 +32,11 @@ _NO_KEY = (
 async def live_credentials(
     settings: Settings, client: Redis, traffic: Traffic
 ) -> AsyncIterator[LiveCredentials]:
-    """Fetched once, if the vault answers, and kept up to date until the context ends. The vault
-    is in `client`'s Redis, or in one of its own.
+    """Fetch the credentials once, if the vault answers, and keep them up to date until the context
+    ends. The vault is in `client`'s Redis, or in one of its own.
 
-    Where the vault answers and holds credentials: UsageError without a master key, OperationError
-    where none of them is the right one.
+    If the vault answers and holds credentials: UsageError without a master key, OperationError if
+    none of the master keys is the right one.
     """
     if settings.vault.url is None:
         async with _kept(client, settings, traffic) as credentials:
@@ -58,7 +58,7 @@ async def _kept(
     held: list[Report] = []
     sync = Sync(source, settings.vault.poll, held.append)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
-        # Said once, as the reason for which it ends.
+        # Said once, as the reason why the process ends.
         if not settings.vault.master_keys:
             raise UsageError(_NO_KEY)
         raise OperationError(str(sync.problem))
@@ -77,12 +77,13 @@ async def _kept(
 async def missing_credentials(
     credentials: LiveCredentials, policies: Policies
 ) -> tuple[Problem, ...]:
-    """Every reference in `policies` that means no credential, as far as the vault can tell now."""
+    """Return every reference in `policies` to a credential that does not exist, as far as the vault
+    can tell now."""
     if not policies.mentions:
         return ()
     found = _unmeant(credentials, policies)
     if found:
-        # It may have been made a moment ago, for these very policies.
+        # It may have been created a moment ago, for these very policies.
         await credentials.check()
         found = _unmeant(credentials, policies)
     return found
@@ -97,7 +98,8 @@ def _unmeant(credentials: LiveCredentials, policies: Policies) -> tuple[Problem,
 async def users_vault(
     settings: Settings, client: Redis, audit: Audit
 ) -> AsyncIterator[Callable[[str], Vault]]:
-    """The vault for an actor, `user:ann` or `key:4xT9mQ2LrB7c`, who is named in its records."""
+    """Yield a function that returns the vault for an actor, `user:ann` or `key:4xT9mQ2LrB7c`, who
+    is named in its audit records."""
     async with AsyncExitStack() as stack:
         if settings.vault.url is not None:
             own = open_store(settings.vault.place(settings.store))

@@ -1,4 +1,4 @@
-"""What of the credentials an agent has not yet, by the revision that it knows."""
+"""What an agent that pulls credentials does not have yet, by the revision that it knows."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from gateway.services.credentials.current import LiveCredentials
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """`news`: whether there is something that the agent has not. `vouched`: whether all of it can
-    be vouched for. `versions`: names and versions whose values are in `body`. `age`: whole seconds
-    since the vault confirmed all this."""
+    """`news`: whether there is anything that the agent lacks. `vouched`: whether all of it can be
+    vouched for. `versions`: names and versions of the values in `body`. `age`: whole seconds since
+    the vault confirmed all this."""
 
     news: bool
     vouched: bool
@@ -23,13 +23,13 @@ class Pulled:
 
 
 def pull(credentials: LiveCredentials, ids: tuple[CredentialId, ...], since: int | None) -> Pulled:
-    """Everything where `since` is None; else what was written or removed after it."""
+    """Return everything if `since` is None, else what was written or removed after it."""
     after = -1 if since is None else since
     found: list[Credential] = []
     removed: list[str] = []
     unavailable: list[str] = []
     revisions = [0]
-    # What cannot be told now must not be passed over later.
+    # A credential that cannot be told now must not be skipped later.
     most = math.inf
     for name in ids:
         known = credentials.known.get(name)

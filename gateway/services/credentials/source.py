@@ -1,4 +1,4 @@
-"""The vault as a source of credentials: reads and decrypts what was written since."""
+"""The vault as a source of credentials: reads and decrypts what was written since last time."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from gateway.store.vault import VaultStore, Written
 
 
 class WrongMasterKeyError(SourceError):
-    """There are credentials, and not one of them can be opened for want of a key."""
+    """There are credentials, and none of them can be decrypted with the given master keys."""
 
 
 class VaultSource:
@@ -32,8 +32,8 @@ class VaultSource:
         self._ahead = 0.0
 
     def now(self) -> float:
-        """Unix seconds by Redis' clock, as last heard of: whoever rotates says by it when the grace
-        ends, and a worker's own may be hours off."""
+        """Return Unix seconds by Redis' clock, as last observed. Rotations set the end of a grace
+        period by that clock, and a worker's own may be hours off."""
         return self._clock() + self._ahead
 
     async def fetch(self, since: int, wait: float) -> Changes:
@@ -73,12 +73,13 @@ class VaultSource:
         return self._envelope.open(name, record)
 
     async def _written(self, since: int) -> tuple[Written, bool]:
-        """What was written since; all there is, where the vault has gone back before that."""
+        """Return what was written since; everything, if the vault has gone back since then."""
         written = await self._store.written_since(since)
         self._ahead = written.at - self._clock()
         if written.revision >= since:
             return written, False
         if written.revision == 0:
-            # Nobody deletes everything in this way; what is known is better than nothing.
+            # Nobody deletes everything in this way, and the known credentials are better than
+            # nothing.
             raise SourceError("The vault has lost all it had: it is another Redis, or was flushed.")
         return await self._store.written_since(0), True

@@ -1,5 +1,5 @@
-"""Tokens of `oauth2` credentials: fetched by client credentials (RFC 6749 section 4.4), kept, and
-fetched anew before they expire."""
+"""Tokens of `oauth2` credentials: fetched by client credentials (RFC 6749 section 4.4), cached, and
+renewed before they expire."""
 
 import asyncio
 import json
@@ -21,20 +21,20 @@ from gateway.tasks import end
 
 ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 256 * 1024
-# RFC 6749 section 5.1: the lifetime may be left out; then a token is looked at again so often.
+# RFC 6749 section 5.1: the lifetime may be left out; then a token is renewed this often.
 UNTOLD_SECONDS = 300.0
-# A token is renewed once a fifth of its life is left, a minute at most, and serves meanwhile.
+# A token is renewed when a fifth of its life is left, at most a minute, and is used meanwhile.
 EARLY_PART = 0.2
 EARLIEST_SECONDS = 60.0
-# After a failure nobody asks again for so long: an identity provider under load is not helped.
+# After a failure nobody asks again for this long: more load does not help an identity provider.
 PAUSE_SECONDS = 1.0
-# What a service refuses may be what the call asks for, and not the token: whoever asks for what is
-# forbidden must not have everybody's fetched anew, call after call.
+# A service may refuse what a call asks for, and not its token: callers that ask for forbidden
+# things must not cause a new token for everybody with each call.
 BETWEEN_REFUSALS = 2.0
 
 
 class TokenError(GatewayError):
-    """No token; `str()` says why, without a word of what was sent or answered."""
+    """No token; `str()` says why, without quoting what was sent or answered."""
 
 
 @dataclass(slots=True)
@@ -47,20 +47,20 @@ class _Token:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """`until`: when it may be tried again. `code`: of the refusal until then."""
+    """`until`: when another try is allowed. `code`: of refusals until then."""
 
     version: Version
     until: float
     code: Code
 
 
-# A credential's name and the number of the version that a token is fetched with.
+# A credential's name, and the number of the version that its token is fetched with.
 _Of = tuple[CredentialId, int]
 
 
 class Tokens:
-    """One token for each version of a credential, whoever asks; each fetch is on record before the
-    secret is sent. `clock`: monotonic seconds."""
+    """One token for each version of a credential, shared by all callers. Each fetch is on record
+    before the secret is sent. `clock`: monotonic seconds."""
 
     def __init__(
         self, session: aiohttp.ClientSession, audit: Audit, clock: Callable[[], float]
@@ -71,13 +71,13 @@ class Tokens:
         self._tokens: dict[_Of, _Token] = {}
         self._fetches: dict[_Of, tuple[Version, asyncio.Task[None]]] = {}
         self._failed: dict[_Of, _Failure] = {}
-        # When one of a name was last forgotten because it was refused.
+        # When a token of this credential was last dropped because it was refused.
         self._refused_at: dict[CredentialId, float] = {}
 
     async def get(self, name: CredentialId, *versions: Version) -> tuple[Version, str]:
-        """A token that lives, and the version it was fetched with: the first of these for which
-        one can be had. Where it cannot for any, Denied(credential_unavailable), or
-        Denied(audit_unavailable) where that stood against it."""
+        """Return a valid token and its version: the first of `versions` for which there is one. If
+        there is none, Denied(credential_unavailable), or Denied(audit_unavailable) if that was the
+        reason."""
         code = Code.CREDENTIAL_UNAVAILABLE
         for version in versions:
             token = self._living(name, version)
@@ -93,8 +93,8 @@ class Tokens:
         raise Denied(code)
 
     def forget(self, name: CredentialId, text: str) -> bool:
-        """This token was refused where it was sent; one that came since is kept. Whether there may
-        be another one now: not where the last one that was refused was so a moment ago."""
+        """Drop this token, because a service refused it; one that was fetched since is kept. Return
+        whether there may be another one now: not if the previous refusal was a moment ago."""
         now = self._clock()
         found = [of for of, one in self._tokens.items() if of[0] == name and one.text == text]
         if not found:
@@ -116,13 +116,13 @@ class Tokens:
         return token
 
     async def _fetched(self, name: CredentialId, version: Version) -> None:
-        # Shielded: whoever asked first may leave, the others still wait for it.
+        # Shielded: the caller who asked first may leave while others wait.
         task = self._fetch(name, version)
         if task is not None:
             await asyncio.shield(task)
 
     def _fetch(self, name: CredentialId, version: Version) -> "asyncio.Task[None] | None":
-        """The one fetch that is under way; None: it failed a moment ago."""
+        """Return the one fetch in progress, started if need be; None: it failed a moment ago."""
         key = (name, version.number)
         of, task = self._fetches.get(key, (None, None))
         if task is not None and of is version:
@@ -171,7 +171,8 @@ class Tokens:
         who = (fields["client_id"], fields["client_secret"])
         status, told = await self._post(url, form, _basic(*who))
         if status in (400, 401):
-            # RFC 6749 section 2.3.1: some take the client's name and secret in the body only.
+            # RFC 6749 section 2.3.1: some servers accept the client's name and secret only in the
+            # body.
             more = {"client_id": who[0], "client_secret": who[1]}
             status, told = await self._post(url, form | more, {})
         if status != 200:
@@ -187,7 +188,7 @@ class Tokens:
                 data=form,
                 headers={"Accept": "application/json", **headers},
                 timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-                # What is sent is for the host that the credential names, and for no other.
+                # The secret is for the host that the credential names, and for no other.
                 allow_redirects=False,
             ) as answer:
                 body = bytearray()
@@ -197,7 +198,7 @@ class Tokens:
                         raise TokenError("The token's URL answers without an end.")
                 return answer.status, bytes(body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
-            # Its text may hold anything that the other side has sent.
+            # Its text may quote anything that the other side has sent.
             raise TokenError(f"The token's URL fails: {type(problem).__name__}.") from None
 
 

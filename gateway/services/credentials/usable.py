@@ -1,4 +1,4 @@
-"""Whether a credential can be of any use, told while whoever writes it still looks."""
+"""Checks whether a credential can be used at all, while its author is there to correct it."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -9,8 +9,8 @@ from gateway.protocol.http.header_names import is_between
 
 
 def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
-    """ValueError, without any value, where these are not the fields of such a credential, or no
-    call could be made with them."""
+    """Raise ValueError, without any value, if the fields do not fit the type, or if no call could
+    be made with them."""
     check_fields(type_name, fields)
     if type_name == "oauth2" and not is_token_url(fields["token_url"]):
         raise ValueError(
@@ -22,7 +22,7 @@ def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
 
 
 def is_token_url(url: str) -> bool:
-    """Whether a secret may be sent there: it goes over TLS, or stays on this machine."""
+    """Whether a secret may be sent to this URL: over TLS, or to this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""Who used which credential, as the audit has it: a bounded look back."""
+"""Who used which credential, from a bounded look back into the audit."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,7 +10,8 @@ from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import StoreError
 from gateway.store.audit import AuditStore
 
-# Newest first. Reading so many takes a part of a second, in which other requests have their turn.
+# Newest first. Reading this many takes a fraction of a second, during which other requests have
+# their turn.
 MOST_LOOKED_AT = 20_000
 MOST_USES = 500
 READ, REFLECTED = "credential.read", "credential.reflected"
@@ -19,9 +20,9 @@ _EVENTS = frozenset({READ, REFLECTED, "credential.use", "tool.call"})
 
 @dataclass(slots=True)
 class Use:
-    """One credential in the calls of one key to one place. `pulled`: the value itself was handed
-    out, to whoever held the key; then `place` is empty. `versions`: newest first. `count`: calls;
-    `reflected`: answers that it was taken out of. `first` and `last` in Unix seconds."""
+    """One credential in the calls of one key to one place. `pulled`: the value itself was handed to
+    the holder of the key; `place` is empty then. `versions`: newest first. `count`: calls;
+    `reflected`: answers that it was removed from. `first` and `last` in Unix seconds."""
 
     credential: str
     key_id: str
@@ -37,8 +38,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """`whole`: nothing of the time asked about was left out. `problem`: why the audit could not be
-    read; there may be uses that are not here."""
+    """`whole`: nothing of the requested period was left out. `problem`: why the audit could not be
+    read; uses may be missing then."""
 
     uses: tuple[Use, ...]
     whole: bool
@@ -47,7 +48,7 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class Reflected:
-    """How often a server sent a credential back, by its place; `whole`, `problem`: as of `Uses`."""
+    """How often a server sent a credential back, by place; `whole`, `problem`: as in `Uses`."""
 
     by_place: Mapping[str, int]
     whole: bool
@@ -55,18 +56,18 @@ class Reflected:
 
 
 class LookBack:
-    """`retention`: what the stream keeps; what may be gone is told."""
+    """`retention`: what the stream keeps, from which the result tells what may be missing."""
 
     def __init__(self, store: AuditStore, retention: Retention) -> None:
         self._store = store
         self._retention = retention
 
     async def uses(self, since: float, *, credential: str = "", key_id: str = "") -> Uses:
-        """Of this credential, or by this key; those used last come first."""
+        """Return the uses of this credential, or by this key; the most recent ones come first."""
         found: dict[tuple[str, str, str], Use] = {}
 
         def look(text: str) -> bool:
-            # Most records are of something else, and this is dearer than the search.
+            # Most records are about something else, and parsing costs more than this search.
             if (credential or key_id) in text:
                 _count(found, read(text) or {}, credential, key_id)
             return len(found) < MOST_USES
@@ -86,8 +87,8 @@ class LookBack:
         return Reflected(counted, whole, problem)
 
     async def _back_to(self, since: float, look: Callable[[str], bool]) -> tuple[bool, str]:
-        """Whether `look` saw all records from the newest back to `since`, and what was in the way.
-        It answers whether it takes another."""
+        """Call `look`, which returns whether it takes another record, with each record from the
+        newest back to `since`. Return whether it saw all of them, and what was in the way."""
         looked_at = 0
         try:
             async for entry, text in self._store.read_back():
@@ -129,7 +130,7 @@ def _count(
 
 
 def _named(record: dict[str, Any]) -> list[tuple[str, int]]:
-    """Names and versions; whatever else stands there is none of ours."""
+    """Return names and versions; skip entries that the gateway did not write."""
     used = record.get("credentials")
     dicts = [one for one in used if isinstance(one, dict)] if isinstance(used, list) else []
     pairs = [(one.get("name"), one.get("version")) for one in dicts]

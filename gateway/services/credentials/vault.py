@@ -1,4 +1,4 @@
-"""What operators do with credentials: set, rotate, delete, look, rewrap; values never come out."""
+"""Operators' acts on credentials: set, rotate, delete, list, rewrap. Values are never returned."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,15 +25,15 @@ from gateway.services.credentials.usable import check_usable
 from gateway.store.vault import VaultStore
 from gateway.tasks import in_turns
 
-# A record that changes between every read and its write is being written by a machine.
+# A record that changes between every read and its write is being written by a program.
 ATTEMPTS = 5
-# So many records tell whether the given keys are those of this vault.
+# This many records tell whether the given keys are those of this vault.
 SAMPLE = 20
-# So many are opened before other work has its turn: some milliseconds.
+# This many are decrypted before other work has its turn: some milliseconds.
 IN_ONE_TURN = 100
 
 
-# Of an act: its event, such as `credential.set`, the credential and the version that it makes.
+# Takes an act's event, such as `credential.set`, the credential, and the version that it makes.
 Record = Callable[[str, CredentialId, int], Awaitable[None]]
 
 
@@ -46,9 +46,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CredentialView:
-    """All there is to tell of a credential; no value is in it. Times in Unix seconds.
+    """Everything that may be told about a credential, without values. Times in Unix seconds.
 
-    `grace_until`: when the version before ends, None where none lives. `problem`: of a broken one.
+    `grace_until`: when the previous version ends, None if there is none. `problem`: of a broken
+    one.
     """
 
     name: str
@@ -74,9 +75,9 @@ class Rewrapped:
 
 
 class Vault:
-    """Every method raises StoreError where Redis cannot answer, OperationError where it refuses.
+    """Every method raises StoreError if Redis cannot answer, OperationError if it refuses.
 
-    `record` is told of each act before it is done, and keeps it from being done if it raises.
+    `record` is called before each act, which is not done if `record` raises.
     """
 
     def __init__(self, store: VaultStore, envelope: Envelope, record: Record) -> None:
@@ -88,7 +89,7 @@ class Vault:
         return await self._store.now()
 
     async def set(self, wanted: Credential) -> CredentialView:
-        """Write a credential, new or in place of one: its values, type and times are all these."""
+        """Write a credential, new or in place of another, with all its values, type and times."""
         _check(wanted)
         await self._check_keys()
         now = await self._store.now()
@@ -109,7 +110,8 @@ class Vault:
         expires_at: int | None = None,
         keep_expiry: bool = True,
     ) -> CredentialView:
-        """New values for these fields, the others stay; the old live on for `grace` seconds."""
+        """Write new values for these fields, keep the others; the old live on for `grace`
+        seconds."""
         now = await self._store.now()
         before = await self._read(name)
         old = self._envelope.open(name, before)
@@ -130,7 +132,7 @@ class Vault:
         version = latest_version(record)
         await self._record("credential.delete", name, version)
         if not await self._store.delete(name, record, version):
-            # Deleted by somebody else, it is missing.
+            # If somebody else deleted it, this raises MissingError.
             await self._read(name)
             raise _changed(name)
 
@@ -139,24 +141,24 @@ class Vault:
         return self._view(name, record, await self._store.now())
 
     async def names(self) -> list[CredentialId]:
-        """Of every credential, shared ones first; none is opened for it. One that is deleted at
-        this moment may be among them."""
+        """Return the names of all credentials, shared ones first, without decrypting any. One that
+        is being deleted may be among them."""
         return sorted(await self._written(), key=_order)
 
     async def all(self) -> list[CredentialView]:
-        """Every credential, in the order of the names, shared ones first."""
+        """Return every credential in the order of names, shared ones first."""
         return await self.views(await self.names())
 
     async def views(self, ids: Sequence[CredentialId]) -> list[CredentialView]:
-        """Of these, in this order; those that are not there are left out."""
+        """Return the views of these, in this order, without those that do not exist."""
         now = await self._store.now()
         records = await self._store.read(ids)
         there = (name for name in ids if name in records)
         return [self._view(name, records[name], now) async for name in in_turns(there, IN_ONE_TURN)]
 
     async def problems(self, policies: Policies) -> list[Problem]:
-        """Every reference in `policies` that means no credential. What cannot be opened here is
-        taken to be well."""
+        """Return every reference in `policies` to a credential that does not exist. Credentials
+        that cannot be decrypted here are assumed to be good."""
         if not policies.mentions:
             return []
         known = {view.name: view for view in await self.all()}
@@ -174,14 +176,15 @@ class Vault:
         return sorted(set(found))
 
     async def type_of(self, name: CredentialId) -> str:
-        """OperationError where there is none, or where it cannot be opened."""
+        """Return the type; OperationError if there is none, or it cannot be decrypted."""
         return self._envelope.open(name, await self._read(name)).type
 
     async def rewrap(self) -> AsyncIterator[Rewrapped]:
-        """Write anew what is not under the current master key alone; what is, is left as it is.
+        """Encrypt anew each record that is not under the current master key alone; leave the
+        others.
 
-        Each record is read, opened, sealed and put in place of what was read, so this can be
-        killed at any point and run again, beside whoever else writes.
+        Each record is read, decrypted, encrypted and put in place of what was read. So this can be
+        killed at any point and run again, and others may write at the same time.
         """
         if not self._envelope.keys.ids:
             raise OperationError("There is no master key: set GATEWAY_MASTER_KEY_FILE.")
@@ -212,7 +215,7 @@ class Vault:
         )
 
     async def _written(self) -> list[CredentialId]:
-        """Every credential, the one that was written last at the end; none that is deleted."""
+        """Return every credential that is not deleted, with the last one written at the end."""
         ids = [name for name, _ in (await self._store.written_since(0)).ids]
         deleted = await self._store.last_versions(ids)
         return [name for name, version in zip(ids, deleted, strict=True) if version is None]
@@ -236,7 +239,7 @@ class Vault:
         return self._view(made.id, record, now)
 
     async def _check_keys(self) -> None:
-        """A vault is never filled with what its own gateways could not read."""
+        """Refuse to fill a vault with records that its own gateways could not decrypt."""
         records = await self._store.read((await self._written())[-SAMPLE:])
         needed = frozenset[str]().union(*map(master_ids, records.values()))
         if needed and not needed & set(self._envelope.keys.ids):

@@ -1,4 +1,4 @@
-"""What an operator has to see of the credentials: metrics, and lines in the log."""
+"""The state of credentials for operators: metrics, and lines in the log."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from gateway.services.credentials.vault import State, state_of
 from gateway.services.telemetry.traffic import Traffic
 
 LOOK_SECONDS = 2.0
-# An expiry that comes is said once a day, one that is past once an hour.
+# A coming expiry is logged once a day, a past one once an hour.
 SAID_AGAIN = {State.EXPIRING: 86_400.0, State.EXPIRED: 3_600.0}
 
 
@@ -29,7 +29,7 @@ class CredentialWatch:
         self._said: dict[tuple[CredentialId, State], float] = {}
 
     async def watch(self) -> None:
-        """Never ends by itself."""
+        """Look again and again. Never ends by itself."""
         while True:
             self.look()
             await asyncio.sleep(LOOK_SECONDS)
@@ -49,7 +49,7 @@ class CredentialWatch:
         self._traffic.credentials_age.set(live.age)
 
     def _say(self, credential: Credential, state: State) -> None:
-        """That it ends, or has ended and is used all the same."""
+        """Log that a credential will expire, or has expired and is used all the same."""
         name, now = (credential.id, state), self._clock()
         if now - self._said.get(name, float("-inf")) < SAID_AGAIN[state]:
             return

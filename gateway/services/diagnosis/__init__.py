@@ -1,1 +1,1 @@
-"""What `gateway doctor` looks at, a topic a file: facts in, sentences that say what to do out."""
+"""What `gateway doctor` checks, one file per topic: facts in, sentences that say what to do out."""

@@ -1,4 +1,4 @@
-"""Certificates: the listener's, and those that the gateway shows to upstreams."""
+"""Certificates of the listener, and those that the gateway presents to upstreams."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def listener_found(cert: str, key: str, now: float) -> Iterator[Finding]:
 
 
 def upstreams_certificates_found(policies: Policies, now: float) -> Iterator[Finding]:
-    """Each pair of files once, whoever shows it."""
+    """Check each pair of files once, however many upstreams use it."""
     pairs = {
         (upstream.tls.cert, upstream.tls.key): f"The certificate for {upstream}"
         for agent in policies.everyone

@@ -1,4 +1,4 @@
-"""What is wrong with Redis and the fleet on it, in sentences that say what to do."""
+"""What is wrong with Redis and the workers on it, in sentences that say what to do."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from gateway.store.workers import WorkerStore
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`answered`: whether Redis could be looked at."""
+    """`answered`: whether Redis could be asked."""
 
     findings: tuple[Finding, ...]
     workers: tuple[WorkerRecord, ...] = ()
@@ -30,7 +30,7 @@ class Diagnosis:
 
 
 async def diagnose(client: Redis, prefix: str, clock: Callable[[], float] = time.time) -> Diagnosis:
-    """Looks, and changes nothing. `clock`: this machine's."""
+    """Diagnose without changing anything. `clock`: this machine's."""
     try:
         nodes = await health(client, clock)
         workers = await WorkerStore(client, prefix).all()

@@ -1,4 +1,4 @@
-"""What was found: a sentence each, and how bad it is."""
+"""Findings of `gateway doctor`: one sentence each, with a level."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ NAMED = 5
 
 
 class Level(StrEnum):
-    """`warn`: it works, and is worth doing something about; `wrong`: it does not work or protect as
+    """`warn`: it works, but should be improved; `wrong`: it does not work, or does not protect as
     it should."""
 
     OK = "ok"
@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence about `topic`, a word such as redis or keys; it says what to do, if anything."""
+    """One sentence about `topic`, a word such as redis or keys. It says what to do, if anything."""
 
     topic: str
     level: Level
@@ -31,6 +31,6 @@ class Finding:
 
 
 def some(names: Collection[str]) -> str:
-    """The first of them, and how many more there are."""
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{', '.join(islice(names, NAMED))}{more}"

@@ -1,4 +1,4 @@
-"""The fleet: whether its workers agree, and records that are nobody's key."""
+"""The workers: whether they agree with each other. And records that belong to no key."""
 
 from collections import Counter
 from collections.abc import Iterator

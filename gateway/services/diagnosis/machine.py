@@ -1,16 +1,16 @@
-"""What the system gives a process: files that may be open at once, and no dumps of its memory."""
+"""Limits of the system: open files, processes, and core dumps."""
 
 from gateway.domain.workers import crowding, most_workers
 from gateway.services.diagnosis.findings import Finding, Level
 
-# Redis, listeners, logs, and what the runtime itself keeps open.
+# Files for Redis, listeners, logs, and the runtime itself.
 OTHER_FILES = 100
 _UNLIMITED = -1
 
 
 def connections_for(files: int, wished: int) -> int:
-    """So many of the connections that are wished for as there are files for: each call takes its
-    caller's and its agent's."""
+    """Return how many of the wished-for connections the open files allow: each call takes one for
+    its caller and one for its agent."""
     if files == _UNLIMITED:
         return wished
     return min(wished, max(files // 4, (files - OTHER_FILES) // 2))
@@ -32,7 +32,7 @@ def files_found(most: int, max_connections: int) -> Finding:
 
 
 def processes_found(workers: int, cores: int) -> Finding:
-    """`workers`: how many 'serve' is to start."""
+    """`workers`: how many 'serve' will start."""
     crowded = crowding(workers, cores)
     if not crowded:
         return Finding("machine", Level.OK, f"Workers: {workers}, cores: {cores}.")
@@ -41,7 +41,7 @@ def processes_found(workers: int, cores: int) -> Finding:
 
 
 def memory_found(*, private: bool) -> Finding:
-    """`private`: whether a process that closes itself off, as 'serve' does, is closed then."""
+    """`private`: whether disabling core dumps, as 'serve' does, works here."""
     if private:
         told = "A process that holds secrets leaves no dump of its memory."
         return Finding("machine", Level.OK, told)

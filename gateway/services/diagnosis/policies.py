@@ -1,4 +1,4 @@
-"""The policies: whether they can be used, and by the keys that live."""
+"""The policies: whether they can be used, and what they mean for living keys."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterato
 
 
 def contents(policies: Policies) -> str:
-    """How much of what there is."""
+    """Return how many of each kind there are."""
     parts = {
         "agent": policies.agents,
         "model": policies.models,

@@ -1,4 +1,4 @@
-"""Files that hold secrets: whoever can read or replace one is as good as the gateway."""
+"""Files with secrets: whoever can read or replace one has the gateway's powers."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ _ROOT = 0
 
 
 def private_file(path: Path, what: str) -> Finding:
-    """`what` it holds, such as 'the pepper'. Links are followed, as whoever reads it does."""
+    """`what`: its content, such as 'the pepper'. Links are followed, as readers of the file do."""
     try:
         status = path.stat()
     except OSError as problem:
@@ -27,13 +27,13 @@ def private_file(path: Path, what: str) -> Finding:
         told = f"{what}, {path}, is open to other users: {advice}, and change it if they are many."
         return Finding("secrets", Level.WRONG, told)
     if status.st_mode & stat.S_IRGRP:
-        # As systemd and Kubernetes hand out secrets: for one group of one program, mostly.
+        # systemd and Kubernetes hand out secrets like this, mostly for a group of one program.
         return Finding("secrets", Level.WARN, f"{what}, {path}, is open to its group: {advice}.")
     return Finding("secrets", Level.OK, f"{what}, {path}, is for its owner alone.")
 
 
 def state_found(folder: Path) -> Iterator[Finding]:
-    """The state directory, where there is one: to be looked at before anything puts it right."""
+    """Check the state directory, if there is one, before anything repairs it."""
     if not folder.is_dir():
         return
     status = folder.stat()

@@ -1,4 +1,4 @@
-"""Redis: whether it keeps what it is told, refuses what it cannot keep, and is near."""
+"""Redis: whether it keeps what it is told, accepts writes, and is near."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,11 @@ from gateway.store.health import EVERYBODY, StoreHealth
 
 # Every request waits for one round trip.
 SLOW_SECONDS = 0.01
-# Keys expire by Redis' clock, and people set them by theirs.
+# Keys expire by Redis' clock, and people set the expiry by their own.
 CLOCK_SECONDS = 2.0
 FULL_SHARE = 0.9
 
-# How bad it is, and a sentence.
+# The level, and the sentence.
 _Said = tuple[Level, str]
 
 

@@ -1,4 +1,4 @@
-"""Upstreams: each is connected to as a call would, and not a byte of a request is sent."""
+"""Upstreams: connect to each as a call would, without sending any byte of a request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,18 +14,18 @@ ALL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """`trust`: it is there, but its certificate, or the gateway's own, is no good."""
+    """`trust`: the upstream is there, but its certificate or the gateway's own is not accepted."""
 
     reason: str
     trust: bool = False
 
 
-# Tries one upstream within its own time; None: a connection was made.
+# Tries one upstream within its own timeout; returns None if it connected.
 Reach = Callable[[Upstream], Awaitable[Unreached | None]]
 
 
 async def upstreams_found(policies: Policies, reach: Reach) -> list[Finding]:
-    """All at once, some at a time; what has not answered in the end is told as such."""
+    """Try all upstreams, some at a time; report those without an answer in the end."""
     users = _users(policies)
     turn = asyncio.Semaphore(AT_ONCE)
 
@@ -47,7 +47,7 @@ async def upstreams_found(policies: Policies, reach: Reach) -> list[Finding]:
 
 
 def _users(policies: Policies) -> dict[Upstream, list[str]]:
-    """Each upstream with the places that call it."""
+    """Return each upstream with the places that call it."""
     users: dict[Upstream, list[str]] = {}
     for agent in policies.everyone:
         for upstream in agent.upstreams:

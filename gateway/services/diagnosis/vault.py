@@ -1,4 +1,4 @@
-"""The vault: credentials that cannot be opened, and those whose time is over."""
+"""The vault: credentials that cannot be decrypted, and those that expire."""
 
 from collections.abc import Iterable
 
@@ -29,7 +29,7 @@ _ADVICE = (
 
 
 def credentials_found(views: Iterable[CredentialView]) -> tuple[Finding, ...]:
-    """What is to be said of the vault; nothing where it is empty."""
+    """Return the findings about the vault; none if it is empty."""
     by_state: dict[State, list[str]] = {}
     for view in views:
         by_state.setdefault(view.state, []).append(view.name)

@@ -1,4 +1,4 @@
-"""Key records whose every change has its audit record first, and another if it came to nothing."""
+"""Changes of key records, each with its audit record first, and another one if it was not done."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,9 +30,9 @@ Said = TypeVar("Said", bound=str | tuple[str, KeyRecord])
 
 
 class AuditedKeys(KeyReader):
-    """Each change is one of `acts`, and no other way leads to the store's. What cannot be recorded
-    is not done, but for a revocation: that is never held up, and `on_unrecorded` is told its key.
-    """
+    """Each change is one of `acts`; this class offers no unrecorded way to the store's writes. A
+    change that cannot be recorded is not made, except a revocation, which is never held up:
+    `on_unrecorded` gets its key id."""
 
     def __init__(
         self, client: Redis, prefix: str, acts: Acts, on_unrecorded: Callable[[str], object]
@@ -42,7 +42,7 @@ class AuditedKeys(KeyReader):
         self._on_unrecorded = on_unrecorded
 
     async def claim(self, request: str, about: str, verb: str = "create") -> str:
-        """Not on record: no key changes by it."""
+        """Not on record, because it changes no key."""
         return await self._store.claim(request, about, verb)
 
     async def create(
@@ -96,7 +96,7 @@ class AuditedKeys(KeyReader):
 
     @property
     def _store(self) -> KeyStore:
-        """On the connection that is read on."""
+        """The store, on the connection that reads use."""
         return KeyStore(self._client, self._prefix)
 
     async def _act(
@@ -108,7 +108,7 @@ class AuditedKeys(KeyReader):
         return said
 
     async def _consumer(self, key_id: str) -> str:
-        """Whose key it is, as far as it can be told: nothing is held up for it."""
+        """Return the key's consumer, or '' if it cannot be read: no act waits for it."""
         try:
             record = await self.get(key_id)
         except StoreError:
@@ -123,5 +123,5 @@ class AuditedKeys(KeyReader):
             await self._acts.not_done(event, verdict, key_id=key_id, consumer=consumer)
 
 
-# For what changes keys, whether on record or not.
+# For code that changes keys, whether on record or not.
 Keys = KeyStore | AuditedKeys

@@ -21,10 +21,10 @@ class Act(StrEnum):
     ROTATE = "rotate"
 
     def takes(self, key: KeyView) -> bool:
-        """Whether it is about this one of a consumer's keys.
+        """Whether the act applies to this one of a consumer's keys.
 
-        A revoked key is acted on only where it is named: an act on a whole department must not
-        bring back what somebody closed. Nor must it take a decoy from where thieves look.
+        A revoked key is changed only if it is named: an act on a whole department must not bring
+        back what somebody revoked. Nor may it remove a decoy from where thieves look.
         """
         if key.state in (State.REVOKED, State.CANARY):
             return False
@@ -40,8 +40,8 @@ class Act(StrEnum):
 
 
 async def all_of(keys: Keys, consumer: str, act: Act) -> list[KeyView]:
-    """The consumer's keys that `act` is about, in the order of ids; OperationError where it has
-    none at all."""
+    """Return the consumer's keys that `act` applies to, in the order of ids; OperationError if it
+    has no keys at all."""
     theirs, consumers = await of_consumer(keys, consumer)
     if not theirs:
         near = nearest(consumer, consumers)
@@ -51,7 +51,7 @@ async def all_of(keys: Keys, consumer: str, act: Act) -> list[KeyView]:
 
 
 async def change(keys: Keys, act: Act, ids: Sequence[str]) -> Revocation:
-    """Revoke, disable or enable each of these; what fails for one is its outcome."""
+    """Revoke, disable or enable each of these; a failure of one is its outcome."""
     if act is Act.REVOKE:
         return await lifecycle.revoke(keys, list(ids))
     status = {Act.DISABLE: DISABLED, Act.ENABLE: ACTIVE}[act]
@@ -61,7 +61,7 @@ async def change(keys: Keys, act: Act, ids: Sequence[str]) -> Revocation:
 async def rotations(
     issuer: Issuer, ids: Iterable[str], grace: float, idempotency_key: str
 ) -> AsyncIterator[tuple[str, Issued | GatewayError]]:
-    """Each id with its new key, or with why it has none, as soon as that is known."""
+    """Yield each id with its new key, or why it has none, as soon as that is known."""
     for key_id in ids:
         try:
             yield key_id, await issuer.rotate(key_id, grace, idempotency_key)

@@ -1,4 +1,4 @@
-"""Finding keys: pages, filters, one key. There is no index, so nothing can go stale."""
+"""Finding keys: pages, filters, single keys. There is no index that could become stale."""
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator
@@ -21,9 +21,9 @@ NO_KEY = "There is no key {id}: see 'gateway keys list'."
 class KeyFilter:
     """Which keys are wanted; an item that is None does not filter.
 
-    `state`: what a request would meet, or the bare status of a record without a hash. `scope`:
-    keys that grant it. `expiring_within`: alive now, and expired this many seconds from now.
-    `unused_for`: as old as this many seconds, and not used in the last of them.
+    `state`: what a request would meet, or the bare status of a record without a hash. `scope`: keys
+    that grant it. `expiring_within`: alive now, and expired this many seconds from now.
+    `unused_for`: at least this many seconds old, and not used during them.
     """
 
     consumer: str | None = None
@@ -52,17 +52,17 @@ class KeyFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next` is what the next call takes as `after`; None: that was all."""
+    """`next`: the `after` of the next call; None: that was all."""
 
     keys: tuple[KeyView, ...]
     next: str | None
 
 
 async def page(keys: KeyReader, wanted: KeyFilter, *, limit: int, after: str = "") -> Page:
-    """At most `limit` keys in the order of their ids, from the first id behind `after`.
+    """Return at most `limit` keys in the order of ids, starting after the id `after`.
 
-    Each page looks at the keys as they are: over all pages, a key that lives throughout is
-    there exactly once, whatever is made or removed meanwhile.
+    Each page reads the keys as they are now. Over all pages, a key that exists throughout appears
+    exactly once, whatever is added or removed meanwhile.
     """
     now = await keys.now()
     ids = await keys.ids()
@@ -79,7 +79,7 @@ async def page(keys: KeyReader, wanted: KeyFilter, *, limit: int, after: str = "
 async def scan_records(
     keys: KeyReader, wanted: KeyFilter = KeyFilter()
 ) -> AsyncIterator[KeyRecord]:
-    """Every record that the filter takes, in the order of ids."""
+    """Yield every record that passes the filter, in the order of ids."""
     now = await keys.now()
     async for record in _candidates(keys, wanted, await keys.ids(), now):
         if wanted.takes(record, view(record, now), now):
@@ -89,7 +89,7 @@ async def scan_records(
 async def _candidates(
     keys: KeyReader, wanted: KeyFilter, ids: list[str], now: int
 ) -> AsyncIterator[KeyRecord]:
-    """The records among which are all that the filter takes, in order."""
+    """Yield records in order, among them all that pass the filter."""
     if wanted.unused_for is not None:
         used = await keys.used_since(ids, now - int(wanted.unused_for))
         ids = [key_id for key_id in ids if key_id not in used]
@@ -101,7 +101,7 @@ async def _candidates(
     async for key_id, consumer in keys.consumers(ids):
         if consumer == wanted.consumer:
             theirs.append(key_id)
-        # In parts, so that a page that is full ends the search.
+        # In parts, so that a full page ends the search.
         if len(theirs) == BATCH:
             async for record in keys.read(theirs):
                 yield record
@@ -119,7 +119,7 @@ async def living(keys: KeyReader) -> AsyncIterator[KeyRecord]:
 
 
 async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], set[str]]:
-    """What may be told of each of a consumer's keys, in the order of ids; and all consumers."""
+    """Return the views of a consumer's keys, in the order of ids; and all consumers' names."""
     theirs: list[str] = []
     consumers: set[str] = set()
     async for key_id, name in keys.consumers(await keys.ids()):
@@ -132,7 +132,7 @@ async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], se
 
 
 async def one(keys: KeyReader, key_id: str) -> KeyRecord:
-    """The record of this id; MissingError where there is none."""
+    """Return the record of this id; MissingError if there is none."""
     record = await keys.get(key_id)
     if record is None:
         raise no_key(key_id)

@@ -1,6 +1,6 @@
-"""Making secrets: a new key, or a new secret for a key that exists.
+"""Making secrets: a new key, or a new secret for an existing key.
 
-Plaintext is made here, handed out once in `Issued`, and kept nowhere.
+The plaintext is made here, handed out once in `Issued`, and kept nowhere.
 """
 
 import asyncio
@@ -49,10 +49,10 @@ REFUSALS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A key in plaintext, for its owner's eyes, and its record.
+    """A key in plaintext, for its owner only, and its record.
 
-    `repeated`: an idempotency key was seen again, and only the lost secret was replaced. `revived`:
-    it was revoked before.
+    `repeated`: an idempotency key was used again, and only the lost secret was replaced. `revived`:
+    the key was revoked before.
     """
 
     key: Key
@@ -61,7 +61,7 @@ class Issued:
     revived: bool = False
 
     def told(self) -> dict[str, Any]:
-        """What its owner is told, this once; `plan` and `expires_at` None where none."""
+        """Return what its owner is told, this once; `plan` and `expires_at` are None if not set."""
         record = self.record
         return {
             "id": record.id,
@@ -74,7 +74,7 @@ class Issued:
 
 
 class Issuer:
-    """`draw(n)` gives n base62 characters from a CSPRNG; tags are made if there is a pepper."""
+    """`draw(n)` returns n base62 characters from a CSPRNG; tags are made if there is a pepper."""
 
     def __init__(self, keys: Keys, peppers: Peppers, draw: Callable[[int], str]) -> None:
         self._keys = keys
@@ -90,10 +90,10 @@ class Issuer:
         *,
         canary: bool = False,
     ) -> Issued:
-        """A new key, or a decoy that looks like one. UsageError for fields that cannot be,
-        OperationError where refused.
+        """Create a key, or a decoy that looks like one. UsageError for invalid fields,
+        OperationError if refused.
 
-        Of a repeat, `expires_at` is ignored: `30d` is another second each time.
+        A repeat ignores `expires_at`: `30d` is another second each time.
         """
         values = _complete(fields)
         if canary:
@@ -113,9 +113,9 @@ class Issuer:
         raise OperationError("No free key id was found: try again.")
 
     async def rotate(self, key_id: str, grace: float, idempotency_key: str = "") -> Issued:
-        """A new secret for `key_id`; the old one works for `grace` more seconds.
+        """Make a new secret for `key_id`; the old one works for `grace` more seconds.
 
-        There is no grace for a key that is not alive; a revoked one becomes active again.
+        A key that is not alive gets no grace; a revoked one becomes active again.
         """
         if grace > LONGEST_GRACE:
             raise UsageError("A grace is at most 365d: the old secret has to end.")

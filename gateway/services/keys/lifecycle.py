@@ -1,4 +1,4 @@
-"""The life of a key after it was made: revoke, disable, enable, update, delete."""
+"""The life of a key after its creation: revoke, disable, enable, update, delete."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -45,8 +45,8 @@ REFUSALS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """What became of one key. `outcome`: revoked, disabled, enabled, rotated, unchanged, deleted
-    or refused; `note` is a sentence where there is more to say."""
+    """The result for one key. `outcome`: revoked, disabled, enabled, rotated, unchanged, deleted or
+    refused. `note`: a sentence if there is more to say."""
 
     id: str
     outcome: str
@@ -58,7 +58,7 @@ class KeyChange:
 
 
 def hindrance(key: KeyView) -> str:
-    """What keeps this key from working, and what to do about it; empty: nothing in its record."""
+    """Return what in its record keeps this key from working, and what to do; else empty."""
     return _HINDRANCES.get(key.state, "").format(id=key.id)
 
 
@@ -84,17 +84,17 @@ async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
 
 
 async def _enabled_yet(keys: Keys, key_id: str, status: str) -> str:
-    """What keeps a key from working that was enabled."""
+    """Return what still keeps an enabled key from working."""
     record = None
     if status == ACTIVE:
-        # It is enabled, whether or not more can be told.
+        # The key is enabled, even if its record cannot be read.
         with suppress(StoreError):
             record, now = await keys.get(key_id), await keys.now()
     return "" if record is None else hindrance(view(record, now))
 
 
 async def set_status_of_all(keys: Keys, key_ids: list[str], status: str) -> list[KeyChange]:
-    """Each key by itself: what fails for one is its outcome, and the others go on."""
+    """Set each key's status by itself: a failure of one is its outcome, and the others go on."""
     changes = []
     for key_id in key_ids:
         try:
@@ -106,8 +106,8 @@ async def set_status_of_all(keys: Keys, key_ids: list[str], status: str) -> list
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """`replicated`: whether a replica has acknowledged; None where none is attached, or where there
-    is nothing that could be."""
+    """`replicated`: whether a replica has acknowledged; None if none is attached, or if there was
+    nothing to replicate."""
 
     changes: tuple[KeyChange, ...]
     replicated: bool | None
@@ -122,7 +122,7 @@ async def revoke(keys: Keys, key_ids: list[str]) -> Revocation:
         try:
             replicated = await line.replicated(key_ids, WAIT_MS)
         except StoreError:
-            # The revocation is done; that nobody can say where it has arrived is a warning.
+            # The revocation is done; that it may not be replicated is only a warning.
             replicated = False
         return Revocation(tuple(changes), replicated)
 
@@ -135,10 +135,9 @@ async def update(
     *,
     plans: Mapping[str, Plan] | None = None,
 ) -> tuple[KeyRecord, str]:
-    """Set the given fields and return the record and its revision; MissingError where there is no
-    such key, ChangedError where it is at none of the `expected` revisions, if any are given,
-    UsageError where its limits would make no sense under its plan. `plans` None: they are not
-    known."""
+    """Set the given fields; return the record and its revision. MissingError if there is no such
+    key, ChangedError if revisions are `expected` and it is at none of them, UsageError if its
+    limits would make no sense under its plan. `plans` None: not known."""
     values = fields.values()
     if not values:
         raise UsageError("Nothing to change was given: see 'gateway keys update --help'.")

@@ -1,4 +1,4 @@
-"""Moving keys between gateways: records as they are, with their hashes and without any key."""
+"""Moving keys between gateways: whole records, with hashes and without plaintext."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from types import MappingProxyType
@@ -39,7 +39,7 @@ _WOULD = MappingProxyType({"imported": "would import", "replaced": "would replac
 
 
 def check(copy: KeyCopy) -> None:
-    """UsageError, in one sentence, for a record that no gateway would have written."""
+    """Raise UsageError, in one sentence, for a record that no gateway would have written."""
     record = copy.record
     check_fields(record)
     if not acceptable(record.hash):
@@ -53,7 +53,7 @@ def check(copy: KeyCopy) -> None:
 
 
 async def copies(keys: Keys, wanted: KeyFilter, ids: Sequence[str]) -> AsyncIterator[KeyCopy]:
-    """The records of these ids, or without any all that the filter takes, in the order of ids."""
+    """Yield the records of these ids, else all that pass the filter, in the order of ids."""
     found = keys.read(ids) if ids else scan_records(keys, wanted)
     batch: list[KeyRecord] = []
     async for record in found:
@@ -67,7 +67,7 @@ async def copies(keys: Keys, wanted: KeyFilter, ids: Sequence[str]) -> AsyncIter
 
 
 def sort_out(lines: Iterable[Line]) -> tuple[list[KeyCopy], list[KeyChange]]:
-    """What can be imported, and what cannot with the reason."""
+    """Return what can be imported, and what cannot, with the reason."""
     good: dict[str, KeyCopy] = {}
     bad: list[KeyChange] = []
     for line in lines:
@@ -87,7 +87,7 @@ def sort_out(lines: Iterable[Line]) -> tuple[list[KeyCopy], list[KeyChange]]:
 
 
 def _refused(line: Line, why: str) -> KeyChange:
-    # What is no id is not repeated: it may be a whole key.
+    # An invalid id is not repeated: it may be a whole key.
     key_id = line.found.record.id if isinstance(line.found, KeyCopy) else ""
     key_id = key_id if is_id(key_id) else f"line {line.number}"
     return KeyChange(key_id, "refused", f"Line {line.number}: {why}")
@@ -96,7 +96,7 @@ def _refused(line: Line, why: str) -> KeyChange:
 async def put_all(
     keys: Keys, wanted: Iterable[KeyCopy], *, overwrite: bool, dry_run: bool
 ) -> list[KeyChange]:
-    """Each key by itself: what fails for one is its outcome, and the others go on."""
+    """Import each key by itself: a failure of one is its outcome, and the others go on."""
     changes = []
     for copy in wanted:
         key_id = copy.record.id
@@ -114,7 +114,7 @@ async def put_all(
 def remarks(
     wanted: Collection[KeyCopy], peppers: Peppers, plans: Collection[str] | None
 ) -> list[str]:
-    """What an operator should know beside the outcomes, in sentences."""
+    """Return what an operator should know in addition to the outcomes, in sentences."""
     foreign = sum(
         any(tag and not peppers.is_known(tag) for tag in (c.record.tag, c.record.previous_tag))
         for c in wanted

@@ -1,4 +1,4 @@
-"""Who gains and who loses under other policies, on the keys that live."""
+"""Who among the living keys gains and who loses under other policies."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,9 +11,9 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.services.keys.find import living
 from gateway.store.key_reader import KeyReader
 
-# Keys of one kind come in great numbers, and kinds mostly do not.
+# There are many keys and mostly few kinds of them.
 REMEMBERED = 10_000
-# Of each group: the rest is found with `keys list`.
+# Ids named per group: `keys list` finds the rest.
 NAMED = 5
 
 Kind = tuple[str, str, str]
@@ -21,7 +21,7 @@ Kind = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`count` keys of one consumer on one plan with which the same happens; `ids` of the first."""
+    """`count` keys of one consumer on one plan with the same change; `ids` of the first ones."""
 
     consumer: str
     plan: str
@@ -32,7 +32,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class KeysChanged:
-    """`looked_at`: how many keys live. With those in no group nothing happens."""
+    """`looked_at`: how many keys are alive. Nothing changes for keys that are in no group."""
 
     looked_at: int
     groups: tuple[Group, ...]
@@ -40,7 +40,7 @@ class KeysChanged:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDiff:
-    """`strangers`: callers without a key. `keys` None: they could not be looked at."""
+    """`strangers`: callers without a key. `keys` None: they could not be read."""
 
     loses: bool
     structure: Structure
@@ -49,8 +49,9 @@ class PolicyDiff:
 
 
 async def diff(before: Policies, after: Policies, keys: KeyReader | None) -> PolicyDiff:
-    """What changes from `before` to `after`; `keys` None: there are none to look at. StoreError."""
-    # Routes are tried against each other, and callers of agents may be on this event loop.
+    """Return what changes from `before` to `after`; `keys` None: there are none to compare.
+    StoreError if they cannot be read."""
+    # In a thread: comparing routes takes time, and this event loop may serve callers.
     comparison = await asyncio.to_thread(Comparison, before, after)
     changed = await tally(living(keys), comparison) if keys is not None else None
     strangers = comparison.strangers()
@@ -60,7 +61,7 @@ async def diff(before: Policies, after: Policies, keys: KeyReader | None) -> Pol
 
 
 async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> KeysChanged:
-    """What is alike is judged once."""
+    """Group the keys by what changes for them; keys that are alike are judged once."""
     known: OrderedDict[Kind, KeyChange] = OrderedDict()
     groups: dict[tuple[str, str, KeyChange], Group] = {}
     looked_at = 0

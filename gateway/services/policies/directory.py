@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells that a file is another one, or holds something else. `target`: links followed."""
+    """Changes if a file is replaced or modified. `target`: its path with links followed."""
 
     target: str
     device: int
@@ -31,14 +31,14 @@ class Stamp:
     modified_ns: int
 
 
-# Of each policy file its stamp; None where it cannot be looked at, such as a link to nothing.
+# The stamp of each policy file; None if it cannot be read, such as a link to nothing.
 Listing = dict[str, Stamp | None]
-# What no directory has: no file is called nothing.
+# A listing that no directory has, because no file has an empty name.
 UNSEEN: Listing = {"": None}
 
 
 def list_directory(directory: Path) -> Listing:
-    """The policy files as they are now; empty where there is no such directory."""
+    """Return the policy files as they are now; empty if there is no such directory."""
     try:
         names = sorted(path.name for path in directory.iterdir() if _is_policy(path.name))
     except OSError:
@@ -47,7 +47,7 @@ def list_directory(directory: Path) -> Listing:
 
 
 def read_directory(directory: Path) -> Loaded:
-    """All files as they were at one moment: a reload never mixes an old file with a new one."""
+    """Read all files as they were at one moment: a reload never mixes old files with new ones."""
     for _ in range(ATTEMPTS):
         loaded = read_listing(directory, list_directory(directory))
         if loaded is not None:
@@ -57,7 +57,7 @@ def read_directory(directory: Path) -> Loaded:
 
 
 def read_listing(directory: Path, listing: Listing) -> Loaded | None:
-    """What the files of `listing` say; None where they are not, or no longer, these files."""
+    """Return what the files of `listing` say; None if the directory holds other files by now."""
     if list_directory(directory) != listing:
         return None
     loaded = _read(directory, listing)
@@ -102,7 +102,7 @@ def _empty(directory: Path, whole: Place) -> Loaded:
 
 
 def read_contents(contents: Mapping[str, bytes]) -> Loaded:
-    """What files say together, and whether what they name can be used. Names are whole paths."""
+    """Return what the files, by whole path, say together, and whether what they name is usable."""
     try:
         return _checked(contents)
     except Exception as bug:  # noqa: BLE001 - whatever it is, policies in force stay, and are watched
@@ -127,7 +127,7 @@ def _checked(contents: Mapping[str, bytes]) -> Loaded:
 
 
 def _unusable_files(policies: Policies) -> tuple[Problem, ...]:
-    """Certificates and keys that upstreams name and that no connection could be made with."""
+    """Return problems with certificates and keys that no connection could be made with."""
     found = []
     for agent in policies.everyone:
         for upstream in agent.upstreams:

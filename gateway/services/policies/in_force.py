@@ -1,6 +1,7 @@
-"""The policies in force, kept for the worker that takes the place of another one.
+"""A copy of the policies in force, for workers that replace others.
 
-What is in the directory by then may be bad, and the end of a few processes must not be that of all.
+The files in the directory may be invalid by then, and when a few workers end, the others must not
+fail with them.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ _FILE = "policies.json"
 
 
 class Keeping:
-    """Keeps what was taken last in `folder`, where there is no room as soon as there is."""
+    """Keeps the last accepted policies in `folder`, and tries again while there is no room."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +35,7 @@ class Keeping:
         return kept(self._folder)
 
     async def keep_on(self) -> None:
-        """Never ends by itself."""
+        """Try again and again. Never ends by itself."""
         while True:
             await asyncio.sleep(AGAIN_SECONDS)
             if self._unkept is not None and not keep(self._folder, self._unkept):
@@ -43,11 +44,12 @@ class Keeping:
 
 
 def keep(folder: Path, files: Mapping[str, bytes]) -> str:
-    """What the policies in force were read from. Why that is not possible, or '': then nothing is
-    kept, for a worker that began with those before would open again what was closed since."""
+    """Keep the files that the policies in force were read from. Return why that failed, or ''.
+    After a failure nothing is kept: a worker that began with older policies would reopen what was
+    closed since."""
     draft = folder / f"{_FILE}.{os.getpid()}"
     try:
-        # As bytes are in Latin-1, so that what is read is what was written.
+        # Decoded as Latin-1, so that exactly the same bytes are read back.
         draft.write_text(json.dumps({name: b.decode("latin-1") for name, b in files.items()}))
         draft.replace(folder / _FILE)
     except OSError as problem:
@@ -59,7 +61,8 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> str:
 
 
 def kept(folder: Path) -> Policies | None:
-    """None: nothing was kept, or what it needs, such as a hook or a certificate, is gone."""
+    """Return the kept policies. None: there are none, or something that they need is gone, such as
+    a hook or a certificate."""
     try:
         files = json.loads((folder / _FILE).read_text())
     except OSError:

@@ -1,4 +1,4 @@
-"""After the policies were swapped: who would be left without."""
+"""After a change of policies: a warning about keys that have lost something."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -11,8 +11,8 @@ from gateway.store.key_reader import KeyReader
 
 
 class OrphanWatch:
-    """After a swap that drops a plan, the rate of one, or an agent: a warning for the living keys
-    that need it."""
+    """After a change that drops a plan, the rate of a plan, or an agent, it warns about the living
+    keys that need it."""
 
     def __init__(self, keys: KeyReader, stack: AsyncExitStack) -> None:
         self._keys = keys
@@ -38,7 +38,7 @@ class OrphanWatch:
 
 
 def _keeps(before: Policies, after: Policies) -> bool:
-    """Whether all that keys may need is still there; a `burst` of their own needs a rate."""
+    """Whether all that keys may need is still there; their own `burst` needs their plan's rate."""
     return (
         before.plans.keys() <= after.plans.keys()
         and before.agents.keys() <= after.agents.keys()

@@ -14,7 +14,7 @@ from gateway.store.key_reader import KeyReader
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """A sentence for each reason why keys would be `refused`, and each agent that they would be
+    """A sentence for each reason why keys would be `refused`, and for each agent that they would be
     `cut_off` from."""
 
     refused: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Orphans:
 
 
 async def orphans(keys: KeyReader, policies: Policies) -> Orphans:
-    """What living keys need and `policies` do not have."""
+    """Return what living keys need and `policies` lack."""
     refused: Counter[str] = Counter()
     reach: Counter[str] = Counter()
     async for record in living(keys):

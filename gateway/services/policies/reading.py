@@ -1,4 +1,4 @@
-"""Reading the files of policies beside the event loop, and saying that they give no answer."""
+"""Reading policy files in a thread, and reporting a disk that does not answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import TypeVar, TypeVarTuple
 
 from gateway.log import log
 
-# Until it is said that a disk gives no answer: whoever waits for it cannot be told to stop.
+# After this time the disk is reported as silent: the thread that waits for it cannot be stopped.
 SILENT_SECONDS = 10.0
 
 Found = TypeVar("Found")
@@ -16,8 +16,8 @@ Given = TypeVarTuple("Given")
 
 
 class Reading:
-    """One at a time: a disk that hangs holds up one thread, however many ask. `silent`: it gives no
-    answer, of which `unread` is told."""
+    """One read at a time: a disk that hangs blocks one thread, however many ask. `silent`: it does
+    not answer; `unread` is told each change of this."""
 
     def __init__(self, directory: Path) -> None:
         self.silent = False
@@ -29,7 +29,8 @@ class Reading:
         await self._turn.acquire()
         loop = asyncio.get_running_loop()
         reading = loop.run_in_executor(None, work, *given)
-        # Not where the wait for it ends: whoever asked may have left, and the thread stays.
+        # On the read and not on the wait for it: the caller may have left while the thread still
+        # hangs.
         waited_long = loop.call_later(SILENT_SECONDS, self._say_nothing_comes)
         reading.add_done_callback(partial(self._over, waited_long))
         return await asyncio.shield(reading)

@@ -1,4 +1,4 @@
-"""The policies in force: loaded whole, swapped in one step, and kept when a new set is bad."""
+"""The policies in force: loaded whole, replaced in one step, and kept if a new set is invalid."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,26 +19,26 @@ from gateway.services.policies.reading import Reading
 from gateway.services.policies.settle import Settling, is_written
 
 POLL_SECONDS = 0.2
-# Until it is asked again whether what stood against a set still does.
+# After this time it is checked again whether a set is still blocked.
 AGAIN_SECONDS = 2.0
 _SILENT = "these files give no answer: policies in force stay, look at the disk that they are on"
-# Files that are read in vain take no more than this part of a core from the calls: large sets
-# take seconds, and what stands against them may last for days.
+# The largest share of a core for reading blocked files again: large sets take seconds to read, and
+# may be blocked for days.
 SHARE = 1 / 20
 
 Adapt = Callable[[Policies], Policies]
-# Told of the policies before and after a swap.
+# Called with the policies before and after a change.
 AfterSwap = Callable[[Policies, Policies], None]
-# What stands against a set that the files alone do not tell, such as credentials that are missing.
+# Returns problems that the files alone do not show, such as missing credentials.
 Vet = Callable[[Policies], Awaitable[tuple[Problem, ...]]]
 
 
 class LivePolicies:
-    """`current` is replaced in one step; `problems` are those of the last set that was refused, and
-    that the files give no answer.
+    """`current` is replaced in one step. `problems`: those of the last refused set, and whether the
+    disk is silent.
 
-    `listing`: the files from which `loaded` was read. `adapt` is applied to every set.
-    `tried` is told of every further set; it was taken if it has `policies`.
+    `listing`: the files that `loaded` was read from. `adapt` is applied to every set. `tried` is
+    told of every further set; it was accepted if it has `policies`.
     """
 
     def __init__(self, directory: Path, listing: Listing, loaded: Policies, adapt: Adapt) -> None:
@@ -51,9 +51,10 @@ class LivePolicies:
         self._directory = directory
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
-        # Files refused for what they alone do not tell; and before when not to ask that again.
+        # A set that was refused for reasons outside of the files, and when to check it again.
         self._held_up: tuple[Loaded, float] | None = None
-        # From reading to taking: a set that waits in its vet is never put over a newer one.
+        # Held from reading to accepting, so that a set that waits for its vet never replaces a
+        # newer one.
         self._turn = asyncio.Lock()
 
     @property
@@ -64,16 +65,16 @@ class LivePolicies:
         return (*silent, *self._refused)
 
     async def watch(self) -> None:
-        """Reload whenever the files have changed and rest. Never ends by itself.
+        """Reload when the files have changed and settled. Never ends by itself.
 
-        Looking costs some 50 µs and sees what notifications miss: a directory that was itself
-        replaced, network file systems, links that point out of it.
+        Polling costs some 50 µs and sees what notifications miss: a replaced directory, network
+        file systems, links that point elsewhere.
         """
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POLL_SECONDS)
             listing = await self.reading(list_directory, self._directory)
-            # It opens files, which may hang as well.
+            # This opens files, which may hang as well.
             if not await self.reading(self._settling.due, listing, loop.time()):
                 await self._ask_again(listing, loop.time())
                 continue
@@ -84,12 +85,12 @@ class LivePolicies:
                     await self._consider(loaded, "change")
 
     async def reload(self, reason: str) -> Loaded:
-        """Read the files now. A bad set leaves the last good one in force."""
+        """Read the files now. An invalid set leaves the last valid one in force."""
         async with self._turn:
             return await self._consider(await self._read(), reason)
 
     async def candidate(self) -> Loaded:
-        """What a reload would take now; nothing is taken."""
+        """Return what a reload would accept now, without accepting it."""
         loaded = await self._vetted(await self._read())
         policies = loaded.policies
         return replace(loaded, policies=self._adapt(policies)) if policies else loaded
@@ -100,8 +101,8 @@ class LivePolicies:
     async def _consider(
         self, read: Loaded, reason: str, *, again: bool = False, took: float = 0.0
     ) -> Loaded:
-        """`again`: what is known to stand against it is not told anew. `took`: seconds, to read
-        it."""
+        """Vet a set and accept or refuse it. `again`: known problems are not logged again. `took`:
+        the seconds it took to read it."""
         loaded = await self._vetted(read)
         held_up = loaded.policies is None and (read.policies is not None or read.passing)
         again_at = asyncio.get_running_loop().time() + max(AGAIN_SECONDS, took / SHARE)
@@ -111,8 +112,8 @@ class LivePolicies:
         return loaded
 
     async def _ask_again(self, listing: Listing, now: float) -> None:
-        """A credential that was missing may have been set, or a file be readable: then nobody
-        touches the files again."""
+        """Check a blocked set again: a missing credential may have been set, or a file become
+        readable, without any change of the files."""
         async with self._turn:
             if self._held_up is None or now < self._held_up[1]:
                 return
@@ -151,4 +152,4 @@ async def _no_objection(_: Policies) -> tuple[Problem, ...]:
 
 
 def _nothing(before: Policies, after: Policies) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""

@@ -1,8 +1,9 @@
-"""When the files of a directory may be believed: at once after a rename, else once they rest.
+"""When changed files may be read: at once after a rename, otherwise once they have settled.
 
-An empty file, and most beginnings of a file, are valid YAML, so a file that is being written must
-not be read: an agent without the routes that were still to come is open at every path. A rename or
-a swap of a symlink is whole by nature; anything else has to rest, and nobody to have it open.
+An empty file, and most beginnings of a file, are valid YAML. A file that is still being written
+must not be read: an agent whose routes are yet to come would be open at every path. A rename, or a
+swap of a symlink, is complete by nature. Any other change has to settle, and nobody may have the
+file open.
 """
 
 import errno
@@ -15,15 +16,15 @@ from pathlib import Path
 from gateway.services.policies.directory import Listing, Stamp
 
 REST_SECONDS = 1.0
-# Whoever writes may pause; an editor may also keep a file open for as long as it runs.
+# Writers may pause; an editor may keep a file open as long as it runs.
 LONGEST_REST = 30.0
 
-# Whether somebody may write to a file just now; None where that cannot be told.
+# Whether somebody may be writing to a file now; None if that cannot be told.
 Written = Callable[[Path], bool | None]
 
 
 class Settling:
-    """Told of each listing in turn; says when one that was not tried yet may be loaded."""
+    """Gets each listing in turn, and tells when one that was not tried yet may be read."""
 
     def __init__(self, loaded: Listing, is_written: Written) -> None:
         self._tried = loaded
@@ -32,7 +33,7 @@ class Settling:
         self._is_written = is_written
 
     def due(self, listing: Listing, now: float) -> bool:
-        """Whether `listing`, as seen at `now` (monotonic seconds), is to be loaded now."""
+        """Whether to read `listing`, as seen at `now` (monotonic seconds), now."""
         if listing != self._seen:
             self._seen, self._since = listing, now
         if listing == self._tried:
@@ -43,7 +44,7 @@ class Settling:
         return self._replaced(listing)
 
     def tried(self, listing: Listing) -> None:
-        """`listing` was read, for better or worse."""
+        """Note that `listing` was read, whether it was valid or not."""
         self._tried = listing
 
     def has_tried(self, listing: Listing) -> bool:
@@ -51,12 +52,12 @@ class Settling:
         return listing == self._tried
 
     def _is_open(self, listing: Listing) -> bool:
-        """Whether somebody has one of those that changed open for writing."""
+        """Whether somebody has a changed file open for writing."""
         changed = (after for name, after in listing.items() if after != self._tried.get(name))
         return any(after is not None and self._is_written(Path(after.target)) for after in changed)
 
     def _replaced(self, listing: Listing) -> bool:
-        """Whether every difference is a file that took the place of another one, whole."""
+        """Whether every difference is a file that was replaced as a whole."""
         if listing.keys() != self._tried.keys():
             return False
         changed = [name for name in listing if listing[name] != self._tried[name]]
@@ -75,8 +76,8 @@ class Settling:
 def is_written(path: Path) -> bool | None:
     """Whether some process has `path` open for writing.
 
-    The kernel grants a read lease only where nobody has; where it cannot be asked (another
-    system, a file of another user) the answer is None.
+    The kernel grants a read lease only if no process has. None if it cannot be asked (another
+    system, a file of another user).
     """
     if not hasattr(fcntl, "F_SETLEASE"):
         return None
@@ -85,7 +86,8 @@ def is_written(path: Path) -> bool | None:
     except OSError:
         return None
     try:
-        # A writer that comes now breaks the lease: by default with SIGIO, which would end us.
+        # A writer that comes now breaks the lease: by default with SIGIO, which would end this
+        # process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -1,4 +1,4 @@
-"""One request as a line of the access log: as JSON, or for people."""
+"""One request as a line of the access log, as JSON or for people."""
 
 import json
 from datetime import UTC, datetime
@@ -13,10 +13,9 @@ MOST_ENCODED = 8
 
 
 def as_line_of_json(handled: Handled) -> bytes:
-    """Times in milliseconds."""
-    # Put together by hand: a mapping for an encoder took twice the time, of every request. Only
-    # what strangers and operators write needs escaping; ids, codes and names of agents are plain
-    # words.
+    """Return the line as JSON, with times in milliseconds."""
+    # Formatted by hand, because encoding a mapping took twice the time, on every request. Only what
+    # strangers and operators write needs escaping; ids, codes and names of agents are plain words.
     shadow = f',"shadow":"{handled.shadow}"' if handled.shadow else ""
     cut = "true" if handled.cut else "false"
     line = (
@@ -33,7 +32,7 @@ def as_line_of_json(handled: Handled) -> bytes:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    # Half the time of a format's `:.2f`.
+    # Takes half the time of a format's `:.2f`.
     return "null" if seconds is None else "%.2f" % (seconds * 1000)
 
 
@@ -51,7 +50,7 @@ def as_line_for_people(handled: Handled) -> bytes:
         f"{_moment(handled.at)} {handled.request_id} {who} {handled.agent or '-'} {what} {came} "
         f"{handled.received}>{handled.sent} {times} ms"
     )
-    # A line break in what others write would begin a line of its own.
+    # A line break in foreign text would start a new line.
     return "".join(c if c.isprintable() else "?" for c in line).encode() + b"\n"
 
 
@@ -72,7 +71,7 @@ def _shown(path: str) -> str:
             break
         plain = decoded
     else:
-        # It could be so thousands of times, and what it hides is not shown.
+        # It could go on like this thousands of times, and what it hides must not be shown.
         path = plain = path.partition("%")[0] + "%…"
     if KEY_PREFIX in plain:
         path = masked(plain)
@@ -86,7 +85,7 @@ def _moment(at: float) -> str:
 
 @lru_cache(maxsize=16)
 def _second(second: int) -> str:
-    """Thousands of lines are of one second, and a calendar is slow."""
+    """Cached, because thousands of lines share one second and formatting a date is slow."""
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 

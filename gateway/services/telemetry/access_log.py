@@ -1,4 +1,4 @@
-"""One line a request, as JSON or for people. Written in batches and away from the event loop."""
+"""One access log line per request, as JSON or for people. Written in batches by a thread."""
 
 import asyncio
 import os
@@ -15,16 +15,16 @@ from gateway.tasks import background, end
 FLUSH_SECONDS = 0.05
 STUCK_SECONDS = 1.0
 MAX_WAITING = 50_000
-# What a pipe takes as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
+# A pipe takes this much as a whole, beside other workers that write into it (POSIX: PIPE_BUF).
 PIPE_BYTES = 4096
 
 
 class AccessLog:
-    """Lines go to `path`, or to stdout where it is None.
+    """Lines go to `path`, or to stdout if it is None.
 
-    The file is opened for each batch, so one that was rotated away is simply made anew. Where
-    the disk or the reader cannot keep up, lines are dropped, and how many is logged: callers do
-    not wait for their log lines.
+    The file is opened for each batch, so one that was rotated away is created anew. If the disk or
+    the reader cannot keep up, lines are dropped and counted in the log: callers never wait for log
+    lines.
     """
 
     def __init__(self, path: Path | None, *, as_json: bool) -> None:
@@ -38,12 +38,13 @@ class AccessLog:
 
     def add(self, batch: Sequence[Handled]) -> None:
         taken = batch[: max(0, MAX_WAITING - len(self._waiting))]
-        # Here, a few at a time: a thread that makes thousands keeps all else from running Python.
+        # Formatted here, a few at a time: a thread that formats thousands would hold the
+        # interpreter lock.
         self._waiting += map(self._format, taken)
         self._dropped += len(batch) - len(taken)
 
     async def close(self) -> None:
-        """Write what is left, as far as it is taken now."""
+        """Write the remaining lines, as far as they are accepted now."""
         await end(self._writing)
         await self._flush()
         if lost := self._unwritten() + len(self._waiting):
@@ -79,8 +80,8 @@ class AccessLog:
         if self._path is None:
             self._rest = _write_out(sys.stdout.fileno(), self._rest)
             return
-        # Opened to wait, a pipe without a reader would wait for one. The group is for whoever ships
-        # logs: a tool that is a program has a user and a group of its own.
+        # O_NONBLOCK, because opening a pipe without a reader would wait for one. Readable by the
+        # group for log shippers: a tool that is a program has a user and a group of its own.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
         descriptor = os.open(self._path, flags, 0o640)
         try:
@@ -90,7 +91,7 @@ class AccessLog:
 
 
 def _write_out(descriptor: int, waiting: list[bytes]) -> list[bytes]:
-    """Write as much as is taken without a long wait; what is left.
+    """Write as much as is accepted without a long wait; return the rest.
 
     A reader that has stopped must hold up neither the end of the gateway nor its memory.
     """
@@ -106,7 +107,7 @@ def _write_out(descriptor: int, waiting: list[bytes]) -> list[bytes]:
 
 
 def pieces(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Whole lines together, as many as fit into `most` bytes; a longer line by itself."""
+    """Join whole lines into pieces of at most `most` bytes; a longer line is a piece by itself."""
     piece = b""
     for line in lines:
         if piece and len(piece) + len(line) > most:

@@ -1,4 +1,4 @@
-"""A serving process tells that it lives, what it runs and under which policies."""
+"""The heartbeat of a serving process: that it is alive, its version and its policies."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ BEAT_SECONDS = 5.0
 
 
 class Heartbeat:
-    """`revision`: of the policies that are in force when it is called."""
+    """`revision` returns that of the policies in force."""
 
     def __init__(self, workers: WorkerStore, listen: str, revision: Callable[[], str]) -> None:
         self._workers = workers
@@ -33,7 +33,7 @@ class Heartbeat:
         )
 
     async def beat(self) -> None:
-        """Never ends by itself. A store that is away hears of it when it is back."""
+        """Beat again and again, also while the store is away. Never ends by itself."""
         while True:
             try:
                 await self._workers.write(replace(self._record, revision=self._revision()))
@@ -42,6 +42,6 @@ class Heartbeat:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def end(self) -> None:
-        """Missed at once, and not only when it has not been heard of for a while."""
+        """Remove the heartbeat at once, instead of letting it expire."""
         with suppress(StoreError):
             await self._workers.remove(self._record)

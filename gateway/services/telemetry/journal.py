@@ -1,4 +1,5 @@
-"""What was handled, told in batches: a request only adds a line, and readers take many at once."""
+"""Finished requests, reported in batches: a request appends one record, readers get many at
+once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,15 +9,15 @@ from gateway.domain.settings import AccessLogSettings
 from gateway.domain.traffic import Handled
 from gateway.services.telemetry.access_log import AccessLog
 
-# Often, and so little at a time: of what came in a fifth of a second it took so long to tell that
-# one request in a hundred waited for it.
+# Often, so that batches are small: reporting what came in a fifth of a second took so long that one
+# request in a hundred waited for it.
 SETTLE_SECONDS = 0.01
 
 Reader = Callable[[list[Handled]], None]
 
 
 class Journal:
-    """`readers` are told of each request once, within SETTLE_SECONDS of its end."""
+    """`readers` get each request once, within SETTLE_SECONDS of its end."""
 
     def __init__(self, *readers: Reader) -> None:
         self._readers = readers
@@ -29,7 +30,7 @@ class Journal:
         self._batch.append(handled)
 
     def settle(self) -> None:
-        """Tell what has not been told yet."""
+        """Report what has not been reported yet."""
         if self._batch:
             batch, self._batch = self._batch, []
             for read in self._readers:
@@ -40,7 +41,7 @@ class Journal:
 async def open_journal(
     settings: AccessLogSettings | None, *readers: Reader
 ) -> AsyncIterator[Journal]:
-    """`readers` are told of each request; so is an access log, if there is to be one."""
+    """Yield a journal for `readers` and for an access log, if there is to be one."""
     access_log = None
     if settings is not None:
         access_log = AccessLog(settings.path, as_json=settings.as_json)

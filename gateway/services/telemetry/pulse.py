@@ -1,4 +1,4 @@
-"""What a worker holds at the moment, looked at every two seconds: it costs requests nothing."""
+"""The current state of a worker for gauges, sampled every two seconds at no cost to requests."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ LOOK_SECONDS = 2.0
 
 
 class Pulse:
-    """`ping`: a round trip on the connection of admissions; StoreError where there is none."""
+    """`ping`: a round trip on the connection for admissions; StoreError if there is none."""
 
     def __init__(self, traffic: Traffic, ping: Callable[[], Awaitable[None]]) -> None:
         self._traffic = traffic
@@ -22,11 +22,11 @@ class Pulse:
         self.show(traffic.tasks, lambda: len(asyncio.all_tasks()))
 
     def show(self, gauge: Gauge, value: Callable[[], float]) -> None:
-        """Have `gauge` say what `value` is."""
+        """Set `gauge` to `value()` at each beat."""
         self._shown.append((gauge, value))
 
     async def beat(self) -> None:
-        """Never ends by itself."""
+        """Sample again and again. Never ends by itself."""
         while True:
             await self.look()
             await asyncio.sleep(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Charging tokens once it is known what a call took."""
+"""Charging tokens once it is known how many a call took."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who pays for a call, by which limits. `model`: as records name it, `models/gpt-4`."""
+    """Who pays for a call, and under which limits. `model`: its name in records, `models/gpt-4`."""
 
     request_id: str
     key_id: str
@@ -27,7 +27,7 @@ class Payer:
 
 
 class Spender:
-    """Counts in the background: no answer waits for it."""
+    """Charges in the background: no answer waits for it."""
 
     def __init__(self, admission: Admission, book: UsageBook) -> None:
         self._admission = admission
@@ -63,5 +63,5 @@ class Spender:
         )
 
     async def close(self) -> None:
-        """What is known is charged first, as far as that is quick."""
+        """Charge what is known first, as far as that is quick."""
         await self._charging.finish(CLOSE_SECONDS)

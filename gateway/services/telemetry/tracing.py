@@ -1,7 +1,7 @@
-"""Traces for OpenTelemetry: spans are made of what is remembered of a request once it is over, so
-that no request waits for them, and are sent from a thread of their own.
+"""Traces for OpenTelemetry. Spans are made from the record of a finished request, so that no
+request waits for them, and are sent by a thread of their own.
 
-Imported only where traces are wanted: the library is an extra, and takes its time to load.
+Imported only if traces are wanted: the library is an extra, and takes time to load.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ SAMPLED, DROPPED = "01", "00"
 
 
 class _Given(RandomIdGenerator):
-    """The ids that an agent was told already; those of other spans are random."""
+    """Returns the ids that the agent was told already; ids of other spans are random."""
 
     trace_id = span_id = 0
 
@@ -53,8 +53,8 @@ class _Given(RandomIdGenerator):
 
 
 class _Telling(SpanExporter):
-    """Says once a minute where spans do not go out; the library's own words hold the endpoint,
-    and with it what an operator may have put into it."""
+    """Logs once a minute if spans are not sent. The library's own messages would hold the endpoint,
+    which may contain secrets."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -73,7 +73,7 @@ class _Telling(SpanExporter):
 
 
 class Tracing:
-    """Settings are the library's own, from the environment (`OTEL_*`), the sampler among them."""
+    """Settings, including the sampler, are the library's own, from the environment (`OTEL_*`)."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._ids = _Given()
@@ -84,12 +84,12 @@ class Tracing:
         self._tracer = self._provider.get_tracer("gateway", __version__)
 
     def flags(self, trace_id: str) -> str:
-        """Those of a trace that begins here, so that the agent samples what the gateway does."""
+        """Return the flags of a trace that begins here: the agent samples what the gateway does."""
         verdict = self._provider.sampler.should_sample(None, int(trace_id, 16), "")
         return SAMPLED if verdict.decision is Decision.RECORD_AND_SAMPLE else DROPPED
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """A reader of the journal."""
+        """Read a batch of the journal."""
         for handled in batch:
             if handled.trace is not None:
                 self._record(handled, handled.trace)
@@ -129,12 +129,12 @@ class Tracing:
         span.end(_nanoseconds(ended))
 
     async def close(self) -> None:
-        """Send what waits, as far as it is taken soon: a receiver that is away holds nothing up."""
+        """Send what waits, if that is quick: a receiver that is away must not delay the end."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
         def end() -> None:
             self._provider.shutdown()
-            # The loop may be gone by then.
+            # The loop may be closed by then.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(ended.set)
 
@@ -145,8 +145,8 @@ class Tracing:
 
 @asynccontextmanager
 async def open_tracing() -> AsyncIterator[Tracing]:
-    """To the endpoint that the environment names, until the context ends."""
-    # It writes lines of its own, with what its receiver said.
+    """Yield tracing to the endpoint that the environment names."""
+    # It logs what its receiver replied.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     tracing = Tracing(OTLPSpanExporter())
     try:
@@ -175,7 +175,7 @@ def _parent(trace: Trace) -> Context:
 
 
 def _place(agent: str) -> str:
-    """Of an agent, or of what is called like one; what was in the path stays here."""
+    """Return the route of an agent or another callee, with nothing of the request's path."""
     if not agent:
         return ""
     return f"/{agent}" if "/" in agent else f"/agents/{agent}"

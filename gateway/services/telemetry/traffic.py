@@ -17,11 +17,11 @@ from gateway.domain.traffic import Handled
 
 # From a warm admission on loopback to a store that is about to be given up.
 ADMISSION_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-# From one computation on a free core to a line of them that nobody should stand in.
+# From one computation on a free core to a queue that is too long.
 ARGON2_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# From a loop that is busy to one that is held up so long that callers give up.
+# From a busy loop to one that is blocked for so long that callers give up.
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# As many digits of a revision as a float holds whole.
+# The digits of a revision that a float holds exactly.
 REVISION_DIGITS = 12
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,10 +32,10 @@ _ADMISSION = attrgetter("admission")
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Where all workers count. `seat`: a number that no other living worker has.
+    """The files in which all workers count. `seat`: a number that no other living worker has.
 
-    Whoever takes a seat counts on where the last one ended, so that no sum ever falls and there
-    are no more files than there were workers at a time.
+    A worker continues the counters of the previous worker on its seat, so no sum ever falls, and
+    there are no more files than workers that ran at the same time.
     """
 
     folder: Path
@@ -43,8 +43,8 @@ class Shared:
 
 
 class _Make:
-    """Metrics in one registry; with several workers a gauge is the `highest`, the `lowest` or the
-    `total` of theirs, or one of `each`, whose seat is the label `pid`."""
+    """Makes metrics in one registry. With several workers a gauge is the `highest`, the `lowest` or
+    the `total` of theirs, or has one value for `each`, with the seat as the label `pid`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.counter = partial(Counter, registry=registry)
@@ -57,10 +57,7 @@ class _Make:
 
 
 class Traffic:
-    """Counts what is handled.
-
-    `shared` None: this process is the only one.
-    """
+    """Counts finished requests. `shared` None: this is the only process."""
 
     def __init__(self, shared: Shared | None = None) -> None:
         self._registry = CollectorRegistry()
@@ -183,7 +180,7 @@ class Traffic:
         )
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """A hundred at once cost little more than one."""
+        """Count a batch: a hundred at once cost little more than one."""
         for (agent, status), number in Counted(map(_OUTCOME, batch)).items():
             kind = f"{status // 100}xx" if status else "gone"
             self._requests.labels(agent or "none", kind).inc(number)
@@ -195,18 +192,17 @@ class Traffic:
         _observe_all(self._admission, [t for t in map(_ADMISSION, batch) if t is not None])
 
     def policies_tried(self, *, taken: bool) -> None:
-        """A set of policies was read, and taken or refused."""
+        """Count a set of policies that was read, and accepted or refused."""
         self._policy_reloads.labels("loaded" if taken else "refused").inc()
         self.policies_refused.set(0 if taken else 1)
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
         return generate_latest(self._shown)
 
 
 def _observe_all(histogram: Histogram, values: Sequence[float]) -> None:
-    """What `observe` does for each of `values`, with one addition a bucket: the library has no
-    public way, and its own took a twentieth of a request."""
+    """Do what `observe` does for each value, with one addition per bucket. The library has no
+    public way to do so, and its `observe` took a twentieth of a request."""
     places = map(partial(bisect_left, histogram._upper_bounds), values)
     for place, number in Counted(places).items():
         histogram._buckets[place].inc(number)
@@ -214,7 +210,7 @@ def _observe_all(histogram: Histogram, values: Sequence[float]) -> None:
 
 
 def _join(shared: Shared) -> CollectorRegistry:
-    """Count in the shared files from now on; what is returned shows the sums of all workers."""
+    """Count in the shared files from now on; return a registry with the sums of all workers."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared.folder)
     values.ValueClass = values.MultiProcessValue(lambda: shared.seat)
     together = CollectorRegistry()
@@ -223,5 +219,5 @@ def _join(shared: Shared) -> CollectorRegistry:
 
 
 def forget_seat(folder: Path, seat: int) -> None:
-    """The worker on `seat` has ended: what it counted stays, what it had open is no more."""
+    """Drop the live gauges of the worker on `seat`, which has ended; its counters stay."""
     mark_process_dead(seat, str(folder))

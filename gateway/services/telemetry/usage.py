@@ -1,6 +1,6 @@
-"""Counting what is used: told in batches, written in the background, read by whoever is curious.
+"""Usage: counted in batches, written in the background, read by operators.
 
-Nothing here holds up a request, and none is refused because of it: limits are counted elsewhere.
+Nothing here delays or refuses a request: limits are counted elsewhere.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from gateway.store.usage import IN_ONE_TURN, UsageStore, UsageWriter
 from gateway.tasks import background, end, in_turns
 
 FLUSH_SECONDS = 1.0
-# Buckets in one flush, and those that wait while Redis is away; what is beyond is not counted.
+# Buckets in one flush, and buckets that wait while Redis is away; more are not counted.
 MOST_AT_ONCE, MOST_WAITING = 2_000, 20_000
-# Names in one bucket: what callers cannot make up has no more.
+# Names in one bucket; names that callers cannot invent are never so many.
 MOST_NAMES = 5_000
 EVERYTHING = ""
 
@@ -46,7 +46,7 @@ _TIMES = ((By.ADMISSION, attrgetter("admission")), (By.FIRST_BYTE, attrgetter("f
 
 @asynccontextmanager
 async def open_usage(store: StoreSettings) -> AsyncIterator["UsageBook"]:
-    """What was counted is written at its end."""
+    """Yield the counter; what was counted is written when it closes."""
     writer = UsageWriter(open_lines(store), token_hex(6), store.prefix)
     book = UsageBook(writer)
     flushing = background(book.flush_on())
@@ -65,13 +65,13 @@ class UsageBook:
         self._writer = writer
         self._wall = wall
         self._counted: Waiting = {}
-        # Sent, and not known to have arrived: sent again as they were.
+        # Sent and not acknowledged: sent again unchanged.
         self._unsure: list[tuple[int, Waiting]] = []
         self._number = 0
         self._lost = 0
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """Requests that have ended, in the last moment: those that are alike go in together."""
+        """Count requests that have just ended; those that are alike are added together."""
         at = batch[-1].at
         for (key_id, consumer, agent, code, status), number in Counted(map(_ALIKE, batch)).items():
             one = Counts(
@@ -88,7 +88,7 @@ class UsageBook:
                 self._into(buckets(by, at), name, Counts(requests=number))
 
     def spend(self, key_id: str, consumer: str, agent: str, used: TokensUsed) -> None:
-        """Tokens that a call took."""
+        """Count the tokens that a call took."""
         one = Counts(
             prompt=used.prompt,
             completion=used.completion,
@@ -123,13 +123,13 @@ class UsageBook:
                 names[name].add(one)
 
     async def flush_on(self) -> None:
-        """Never ends by itself."""
+        """Flush again and again. Never ends by itself."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was counted; what Redis does not take now is told again the next time."""
+        """Write what was counted; what Redis does not accept now is sent again next time."""
         if self._counted and not self._unsure:
             self._number += 1
             names = list(self._counted)[:MOST_AT_ONCE]
@@ -146,7 +146,7 @@ class UsageBook:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`at`: where the bucket begins, in Unix seconds."""
+    """`at`: the start of the bucket, in Unix seconds."""
 
     at: int
     counts: Counts
@@ -155,7 +155,7 @@ class Point:
 async def series(
     store: UsageStore, by: By, name: str, step: Step, since: float, until: float
 ) -> list[Point]:
-    """The counts of `name` (EVERYTHING for `By.ALL`) in each bucket of the span, in order."""
+    """Return the counts of `name` (EVERYTHING for `By.ALL`) in each bucket, in order."""
     starts = step.starts(since, until)
     found = await store.read([bucket_of(by, step, start) for start in starts])
     return [
@@ -166,14 +166,14 @@ async def series(
 async def totals(
     store: UsageStore, by: By, step: Step, since: float, until: float
 ) -> dict[str, Counts]:
-    """All names of the span, with what was counted of each."""
+    """Return the total counts of the period by name."""
     starts = step.starts(since, until)
     return await _summed(await store.read([bucket_of(by, step, start) for start in starts]))
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """`at`: where the bucket begins, in Unix seconds. None: no request came so far."""
+    """`at`: the start of the bucket, in Unix seconds. None: no request got so far."""
 
     at: int
     admission: Quantiles | None
@@ -183,7 +183,7 @@ class Latency:
 async def latencies(
     store: UsageStore, step: Step, since: float, until: float
 ) -> tuple[Latency, list[Latency]]:
-    """How long requests took in the whole span, and in each bucket of it, in order."""
+    """Return the latencies of the whole period, and of each of its buckets, in order."""
     starts = step.starts(since, until)
     found = [
         await store.read([bucket_of(by, step, start) for start in starts])
@@ -202,8 +202,8 @@ def _quantiles(names: dict[str, Counts]) -> Quantiles | None:
 
 
 async def reached(store: UsageStore, key_id: str, since: float, until: float) -> dict[str, Counts]:
-    """Which agents a key asked for, and how often; whole days in UTC. StoreError where a day
-    cannot be told: it may be the one that matters."""
+    """Return which agents a key called, and how often, in whole UTC days. StoreError if a day
+    cannot be read, because it may be the one that matters."""
     days = [key_bucket(key_id, Step.DAY, day) for day in Step.DAY.starts(since, until)]
     return await _summed(await store.read(days, whole=True))
 
@@ -211,7 +211,7 @@ async def reached(store: UsageStore, key_id: str, since: float, until: float) ->
 async def key_series(
     store: UsageStore, key_id: str, step: Step, since: float, until: float
 ) -> list[Point]:
-    """The counts of one key, in each bucket of the span."""
+    """Return the counts of one key in each bucket of the period."""
     starts = step.starts(since, until)
     found = await store.read([key_bucket(key_id, step, start) for start in starts])
     points = []

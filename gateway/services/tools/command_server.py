@@ -1,6 +1,7 @@
-"""The gateway as an MCP server, for tools that are commands: the protocol is MCP's own package's.
+"""The gateway as an MCP server for tools that are commands. The official MCP package implements the
+protocol.
 
-Imported where a policy has such tools: the package is an extra, and takes a second to load.
+Imported only if a policy has such tools: the package is an extra, and takes a second to load.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ from gateway.protocol.mcp.rpc import response
 from gateway.services.tools.command_tools import Outcome
 
 LONGEST_REASON = 300
-# Of an array that does not fit, each item is a mistake: among the first, the best one is told.
+# Each item of an array that does not fit is a mistake: the best one among the first is reported.
 MOST_MISTAKES = 64
 
 # Runs a tool with arguments that fit its schema.
@@ -51,7 +52,7 @@ Run = Callable[[CommandTool, Mapping[str, Any]], Awaitable[Outcome]]
 
 
 class CommandServer:
-    """Answers the requests of any revision of MCP about `tools`."""
+    """Answers requests of any MCP revision about `tools`."""
 
     def __init__(self, name: str, tools: tuple[CommandTool, ...]) -> None:
         self._tools = {tool.name: tool for tool in tools}
@@ -65,8 +66,8 @@ class CommandServer:
     async def answer(
         self, request: Mapping[str, Any], version: str, run: Run, *, stateless: bool
     ) -> dict[str, Any]:
-        """The response to `request`. `version`: of MCP; `stateless`: it is one without a
-        handshake, whose requests say by themselves who asks."""
+        """Return the response to `request`. `version`: of MCP; `stateless`: the revision has no
+        handshake, so each request says by itself who asks."""
         method, params = request["method"], request.get("params")
         try:
             connection = _connection(request, version, stateless=stateless)
@@ -129,7 +130,7 @@ def _connection(request: Mapping[str, Any], version: str, *, stateless: bool) ->
 
 
 def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
-    """Why `arguments` do not fit `schema`; empty: they do."""
+    """Return why `arguments` do not fit `schema`; empty if they do."""
     kind = jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
     # Nothing is fetched, whatever a schema refers to.
     validator = kind(dict(schema), registry=Registry())
@@ -141,7 +142,7 @@ def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
 
 
 def schema_mistake(schema: Mapping[str, Any]) -> str:
-    """Why `schema` is no JSON Schema of a tool's arguments; empty: it is one."""
+    """Return why `schema` is no JSON Schema of a tool's arguments; empty if it is one."""
     if schema.get("type") != "object":
         return "'input' describes an object: write 'type: object'"
     try:
@@ -150,14 +151,14 @@ def schema_mistake(schema: Mapping[str, Any]) -> str:
     except SchemaError as problem:
         return f"'input' is no JSON Schema: {problem.json_path}: {problem.message[:LONGEST_REASON]}"
     except (AttributeError, TypeError, ValueError):
-        # The package takes for granted that this is one.
+        # The package assumes that this is a URI.
         return "'input' is no JSON Schema: $['$schema'] is no URI"
     return ""
 
 
 @dataclass
 class _Context:
-    """What the package asks of whoever brings it a request: here no server-to-client channel."""
+    """What the MCP package must know of a request; here without a server-to-client channel."""
 
     request_id: str | int
     transport: TransportContext = field(
@@ -175,9 +176,9 @@ class _Context:
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> None:
-        """Nobody listens."""
+        """Do nothing: nobody listens."""
 
     async def progress(
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Nobody listens."""
+        """Do nothing: nobody listens."""

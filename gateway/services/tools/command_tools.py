@@ -1,4 +1,4 @@
-"""Commands as tools: one child for each call, and what it printed as the answer."""
+"""Commands as tools: one child process per call, whose output is the answer."""
 
 import asyncio
 from collections.abc import Mapping, Set
@@ -16,15 +16,15 @@ from gateway.protocol.secrets import Secrets
 from gateway.services.tools.places import ToolPlaces
 from gateway.services.tools.stderr import ToolStderr
 
-# Of a command that failed: the last of what it printed.
+# The last part of what a failed command printed.
 LONGEST_TAIL = 4_096
 _PIECE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One call of a command. `arguments` are those of the caller, and fit the tool's schema;
-    `seconds`: how long it may take."""
+    """One call of a command. `arguments`: the caller's, which fit the tool's schema; `seconds`: how
+    long it may take."""
 
     server: str
     tools: Toolset
@@ -39,8 +39,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the caller is told of a command, without secrets. `seen`: what stands for those that
-    the command printed."""
+    """What the caller is told about a command, without secrets. `seen`: the placeholders of the
+    secrets that the command printed."""
 
     text: str = field(repr=False)
     failed: bool
@@ -48,15 +48,15 @@ class Outcome:
 
 
 class CommandTools:
-    """Runs commands, each apart from all others."""
+    """Runs commands, each isolated from all others."""
 
     def __init__(self, launcher: Launcher, places: ToolPlaces) -> None:
         self._launcher = launcher
         self._places = places
 
     async def run(self, order: Order) -> Outcome:
-        """From start to end. Who stops waiting ends it, and all that it has started. Denied where
-        there is no room for it."""
+        """Run a command from start to end. If the caller is cancelled, the command and everything
+        that it started is ended. Denied if there is no free place."""
         try:
             argv = rendered(order.tool.argv, order.arguments, order.tool.input)
         except ValueError as problem:
@@ -95,7 +95,7 @@ class CommandTools:
 
 
 async def _printed(child: Child, most: int) -> bytes | None:
-    """All of its stdout; None, and the child is ended, where that is longer than `most`."""
+    """Return all of its stdout; None if that is longer than `most`, and end the child."""
     found = bytearray()
     while piece := await child.stdout.read(_PIECE):
         found += piece
@@ -114,7 +114,7 @@ def _outcome(
     if printed is None:
         most = order.tools.program.output
         return Outcome(f"The command printed more than {most} bytes.", True, stderr.seen)
-    # Before anything is cut off: half a secret is not found any more.
+    # Before anything is cut off: half a secret would not be found.
     search = None if order.secrets.known is None else Search(order.secrets.known)
     shown = printed if search is None else search.text(printed)
     seen = stderr.seen if search is None else stderr.seen | search.seen

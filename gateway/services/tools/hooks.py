@@ -1,6 +1,6 @@
-"""Own code around calls of tools: found by its name, run with a time limit.
+"""Hooks: the operator's own code around tool calls, found by name and run with a time limit.
 
-A hook that fails or takes too long decides like one that refuses: nothing is done, or shown.
+A hook that fails or takes too long counts as a refusal: nothing is done, or shown.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from gateway.tasks import unheard
 
 
 def find(name: str) -> Any:
-    """The async function `module:function`; OperationError says why it cannot be one."""
+    """Return the async function `module:function`; OperationError says why it cannot be used."""
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function, None)
@@ -34,7 +34,7 @@ def find(name: str) -> Any:
 
 
 def unusable_hooks(policies: Policies) -> tuple[Problem, ...]:
-    """Hooks of tools that are not there."""
+    """Return the hooks that do not exist."""
     problems = []
     for server in policies.tools.values():
         hooks = server.tools.hooks
@@ -47,8 +47,7 @@ def unusable_hooks(policies: Policies) -> tuple[Problem, ...]:
 
 
 async def run_before(hooks: Hooks, call: Call) -> Call:
-    """The call to make, with the arguments that the hooks leave; Denied where one stands against
-    it."""
+    """Return the call to make, with the arguments that the hooks leave; Denied if one refuses."""
     for name in hooks.before:
         changed = await _run(name, hooks.seconds, call)
         if changed is not None:
@@ -60,7 +59,7 @@ async def run_before(hooks: Hooks, call: Call) -> Call:
 
 
 async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
-    """The answer to show; Denied where a hook stands against it."""
+    """Return the answer to show; Denied if a hook refuses."""
     for name in hooks.after:
         changed = await _run(name, hooks.seconds, call, answer)
         if changed is not None:
@@ -74,8 +73,8 @@ async def run_after(hooks: Hooks, call: Call, answer: Answer) -> Answer:
 
 
 async def _run(name: str, seconds: float, *given: Call | Answer) -> Any:
-    # As a task of its own: else its cancellations are taken for the request's, and the other way
-    # round, and one that it swallows is waited for.
+    # As a task of its own: otherwise its cancellations would count as the request's and vice versa,
+    # and a hook that swallows one would be waited for.
     work = asyncio.create_task(_result(name, given))
     work.add_done_callback(unheard)
     try:

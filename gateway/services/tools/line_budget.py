@@ -1,4 +1,4 @@
-"""How much of what one program says goes into the log: a flood of it is counted."""
+"""A limit on how many lines of one program are logged: further lines are counted."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ WINDOW_SECONDS = 60.0
 
 
 class LineBudget:
-    """MOST_LINES a minute; how many were more is logged as `event`, for the server `tool`."""
+    """Allows MOST_LINES a minute of the server `tool`; `event` logs how many more there were."""
 
     def __init__(self, event: str, tool: str) -> None:
         self._event = event
@@ -18,7 +18,7 @@ class LineBudget:
         self._window_ends = 0.0
 
     def allow(self, lines: int) -> int:
-        """How many of so many lines may be logged."""
+        """Return how many of this many lines may be logged."""
         now = asyncio.get_running_loop().time()
         if now >= self._window_ends:
             self.end()
@@ -28,7 +28,7 @@ class LineBudget:
         return min(lines, left)
 
     def end(self) -> None:
-        """Nothing follows."""
+        """Log the rest, because no more lines follow."""
         if self._lines > MOST_LINES:
             log.warning(self._event, tool=self._tool, lines=self._lines - MOST_LINES)
             self._lines = 0

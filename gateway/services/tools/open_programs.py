@@ -1,4 +1,4 @@
-"""The programs of tools that a gateway runs, for as long as it runs."""
+"""The tool programs that a gateway process runs, for its lifetime."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ from gateway.tasks import background, end
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """`vet`: tells whether policies' programs can be run here; nothing runs before it was asked."""
+    """`vet`: whether programs can be run here; it has to be asked before any runs."""
 
     servers: StdioPool
     commands: CommandTools
@@ -28,8 +28,8 @@ class Programs:
 async def open_programs(
     settings: ChildSettings, is_known: Callable[[str], bool]
 ) -> AsyncIterator[Programs]:
-    """All of them are gone when the context ends, and those that were given a credential that
-    `is_known` no more before."""
+    """Yield the programs. All of them are ended with the context, and earlier if one was given a
+    credential that `is_known` no longer knows."""
     launcher = Launcher(settings)
     places = ToolPlaces(settings.most)
     pool = StdioPool(launcher, places, time.monotonic, is_known)
@@ -40,5 +40,5 @@ async def open_programs(
     finally:
         await end(watch)
         await pool.close()
-        # Commands end with their callers' tasks, for which nobody waits once the callers are gone.
+        # Commands end with their callers' tasks, which nobody awaits once the callers are gone.
         await places.all_free()

@@ -1,4 +1,4 @@
-"""How many programs of tools run at once in this process."""
+"""How many tool programs run at once in this process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from gateway.domain.errors import Code, Denied
 from gateway.log import log
 
-# Makes room by ending one that nobody uses; False: there is none.
+# Makes room by ending an idle program; returns False if there is none.
 MakeRoom = Callable[[], Awaitable[bool]]
 
 
 class ToolPlaces:
-    """`most` places, each for one program from before it starts until it is gone."""
+    """`most` places, each taken by one program from before it starts until it is gone."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -21,7 +21,7 @@ class ToolPlaces:
         self.make_room: MakeRoom = _nothing
 
     async def take(self) -> None:
-        """Denied(busy) where every place is taken by a program that is in use."""
+        """Take a place; Denied(busy) if every place is taken by a program in use."""
         while self._taken >= self._most:
             if not await self.make_room():
                 log.warning("tool_places_taken", most=self._most)
@@ -37,7 +37,7 @@ class ToolPlaces:
             self._free.set()
 
     async def all_free(self) -> None:
-        """Until every program is gone, those too whose callers have left already."""
+        """Wait until every program is gone, including those whose callers have left."""
         await self._free.wait()
 
 

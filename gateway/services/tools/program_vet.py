@@ -1,4 +1,4 @@
-"""Whether the programs that policies name can be made tools of on this machine."""
+"""Whether the programs that policies name can be run as tools on this machine."""
 
 import asyncio
 import stat
@@ -20,14 +20,14 @@ _UNGUARDED = (
 
 
 class ProgramVet:
-    """Finds the isolation once, where there is a program to be kept apart."""
+    """Chooses the isolation once, when the first policy has a program."""
 
     def __init__(self, settings: ChildSettings, launcher: Launcher) -> None:
         self._settings = settings
         self._launcher = launcher
 
     async def problems(self, policies: Policies) -> tuple[Problem, ...]:
-        """Why programs cannot be run here, once for each server that has some."""
+        """Return why programs cannot be run here, once for each server that has some."""
         servers = _programs(policies)
         if not servers:
             return ()
@@ -47,7 +47,7 @@ class ProgramVet:
         return ()
 
     def _find(self) -> str:
-        """Settle for an isolation; why there is none that would do."""
+        """Choose an isolation; return why none is good enough, or ''."""
         found = find_isolation(self._settings.isolation)
         if found is Isolation.NONE and self._settings.exposed:
             return _UNGUARDED

@@ -1,4 +1,4 @@
-"""What came of calls of tools, as audit records: each call was on record before it was made."""
+"""Results of tool calls as audit records: each call was on record before it was made."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,7 @@ from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent
 from gateway.domain.traffic import Handled
 from gateway.services.audit.queue import AuditQueue
 
-# In place of the code of a refusal: the answer was ended before its end, or the caller left before
-# it began.
+# In place of a refusal's code: the answer was cut off, or the caller left before it began.
 CUT = "cut"
 
 
@@ -18,7 +17,7 @@ class ToolResults:
         self._queue = queue
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """Requests that have ended."""
+        """Record the results of requests that have ended."""
         if events := [_result(handled) for handled in batch if handled.tool]:
             self._queue.put(events)
 

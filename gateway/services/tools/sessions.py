@@ -1,5 +1,4 @@
-"""Sessions at servers of tools, events in them, and tasks, under ids that are good for whoever
-opened or began them alone."""
+"""Sessions at tool servers, their events, and tasks, under sealed ids for their owner alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -13,19 +12,18 @@ from gateway.store.shared_secret import shared_secret
 
 
 class ToolSessions:
-    """`secrets`: what all workers have and nobody else; where there is none, `shared` fetches one
-    that all workers find in the same place."""
+    """`secrets`: known to all workers and nobody else; without any, `shared` fetches one."""
 
     def __init__(self, secrets: Sequence[bytes], shared: Callable[[], Awaitable[bytes]]) -> None:
         self._shared = shared
         self._made = SessionSeal(secrets) if secrets else None
 
     async def seal(self, own: str, owner: Owner) -> str:
-        """The id that `owner` is given, the same each time; Denied(store_unavailable)."""
+        """Return the id that `owner` is given, the same each time; Denied(store_unavailable)."""
         return (await self._seal()).seal(own, owner)
 
     async def open(self, sealed: str, owner: Owner) -> str | None:
-        """What has that id; None: `owner` has none. Denied(store_unavailable)."""
+        """Return what the id stands for; None if it is not `owner`'s. Denied(store_unavailable)."""
         return (await self._seal()).open(sealed, owner)
 
     async def _seal(self) -> SessionSeal:
@@ -39,7 +37,7 @@ class ToolSessions:
 
 
 def open_tool_sessions(settings: Settings, client: Redis) -> ToolSessions:
-    """Sealed with the master keys and the peppers; without any, with a secret in Redis."""
+    """Return sessions sealed with master keys and peppers, else with a secret in Redis."""
 
     async def shared() -> bytes:
         return await shared_secret(client, f"{settings.store.prefix}tools:seal")

@@ -1,4 +1,4 @@
-"""What programs write to stderr: into the log, without secrets, and not more than it bears."""
+"""The stderr of tool programs: logged without secrets, and up to a limit."""
 
 import asyncio
 from contextlib import suppress
@@ -9,15 +9,15 @@ from gateway.protocol.secrets import Secrets
 from gateway.services.tools.line_budget import LineBudget
 
 LONGEST_LINE = 2_000
-# Values that went into calls; those of the environment are among them.
+# Values that went into calls, and those of the environment.
 MOST_SECRETS = 256
 _PIECE = 8_192
-# A line waits so long for the next one, which a secret may go on in.
+# How long a line waits for the next one, in which a secret may continue.
 QUIET_SECONDS = 0.5
 
 
 class ToolStderr:
-    """Reads until the program closes it. `tail`: the last of what it wrote, without secrets."""
+    """Reads until the program closes its stderr. `tail`: the last part of it, without secrets."""
 
     def __init__(self, server: str, secrets: Secrets, longest_tail: int = 4_096) -> None:
         self._server = server
@@ -30,11 +30,11 @@ class ToolStderr:
 
     @property
     def seen(self) -> set[bytes]:
-        """What stands for the secrets that it wrote."""
+        """The placeholders of the secrets that it wrote."""
         return set() if self._scrubber is None else self._scrubber.seen
 
     def hide(self, secrets: Secrets) -> None:
-        """From now on, these too."""
+        """Hide these secrets too, from now on."""
         all_of_them = self._secrets.and_also(secrets.pairs)
         if all_of_them is self._secrets:
             return
@@ -42,13 +42,13 @@ class ToolStderr:
         if self._scrubber is None:
             self._scrubber = _scrubber(self._secrets)
         elif self._secrets.patterns is not None:
-            # It goes on with what it holds back.
+            # The scrubber keeps what it holds back.
             self._scrubber.patterns = self._secrets.patterns
 
     async def read(self, stream: asyncio.StreamReader) -> None:
         while piece := await self._next(stream):
             self._take(piece if self._scrubber is None else self._scrubber.feed(piece))
-            # What is there already is not waited for, and others want their turn.
+            # Data that is already there causes no wait, so let other work have its turn.
             await asyncio.sleep(0)
         if self._scrubber is not None:
             self._take(self._scrubber.end())
@@ -57,9 +57,9 @@ class ToolStderr:
         self._budget.end()
 
     async def _next(self, stream: asyncio.StreamReader) -> bytes:
-        """What comes next; empty at the end. Whole lines do not wait for it for long: they may tell
-        why nothing comes."""
-        # Twice: the loop may have been held up while more came, which is there by the second time.
+        """Return the next piece; empty at the end. Whole lines wait only briefly for it: they may
+        explain why nothing comes."""
+        # Twice: if the loop was held up while more came, it is there the second time.
         for _ in range(2):
             with suppress(TimeoutError):
                 async with asyncio.timeout(QUIET_SECONDS / 2):

@@ -1,4 +1,4 @@
-"""The stdio servers that run: one for each tool server, key and user, for as long as it is used."""
+"""The running stdio servers: one for each tool server, key and user, while it is used."""
 
 import asyncio
 from collections import Counter
@@ -19,15 +19,15 @@ from gateway.services.tools.stdio_server import StdioServer
 from gateway.tasks import Tasks
 
 LOOK_SECONDS = 0.5
-# What crashes is started again: at once, then after twice as long each time.
+# A server that crashed is restarted: at once, then after twice as long each time.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-# Who served for so long is no case of what crashes again and again.
+# A server that ran this long does not count as crashing again and again.
 PROVEN_SECONDS = 60.0
 
 
 class Seat(NamedTuple):
-    """Whose a server is. `stateless`: it is spoken to in a revision of MCP without a handshake;
-    a server takes the first request that it gets as the sign of what is spoken."""
+    """Whose a server is. `stateless`: it is spoken to in an MCP revision without a handshake; a
+    server takes its first request as the sign of which revision is spoken."""
 
     server: str
     key_id: str
@@ -37,8 +37,8 @@ class Seat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What has to run in a seat. Where it is another than what runs, that is replaced.
-    `credentials`: the names of those that it was given."""
+    """What has to run in a seat; a server that was started differently is replaced. `credentials`:
+    the names of those that it was given."""
 
     tools: Toolset
     env: Mapping[str, str] = field(repr=False)
@@ -58,7 +58,7 @@ class _Held:
 
 
 class StdioPool:
-    """Opened for the life of the process; `watch` runs beside it, `close` ends all. `is_known`:
+    """Lives as long as the process; `watch` runs beside it, `close` ends all servers. `is_known`:
     whether there is a credential of that name."""
 
     def __init__(
@@ -79,7 +79,7 @@ class StdioPool:
         places.make_room = self._make_room
 
     async def server(self, seat: Seat, wanted: Wanted, secrets: Secrets) -> StdioServer:
-        """The server in `seat`, started if it does not run; Denied where it cannot be had."""
+        """Return the server in `seat`, started if need be; Denied if it cannot be had."""
         held = self._seats.setdefault(seat, _Held())
         async with held.lock:
             self._check_open()
@@ -95,7 +95,7 @@ class StdioPool:
             return held.server
 
     def _leave(self, held: _Held, server: StdioServer) -> None:
-        """What runs no more, or as it should not any more, leaves its seat."""
+        """Take a server out of its seat that has ended or is outdated."""
         held.server = None
         if server.is_open:
             self._beside.begin(server.retire())
@@ -162,7 +162,7 @@ class StdioPool:
             raise
 
     def _watch_end(self, server: StdioServer) -> None:
-        """Its place is free once it is gone."""
+        """Free its place once it is gone."""
 
         async def gone() -> None:
             await server.ended()
@@ -173,11 +173,11 @@ class StdioPool:
         self._beside.begin(gone())
 
     def running(self) -> dict[str, int]:
-        """How many programs there are of each server."""
+        """Return how many programs there are of each server."""
         return dict(Counter(server.name for server in self._running))
 
     async def watch(self) -> None:
-        """End what nobody has used for long, or was given what is gone. Never ends by itself."""
+        """End servers that are idle for long or hold a credential that is gone, for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = asyncio.get_running_loop().time()
@@ -198,7 +198,7 @@ class StdioPool:
         return held.wanted is not None and not all(map(self._is_known, held.wanted.credentials))
 
     async def _make_room(self) -> bool:
-        """End the one that has been idle for longest."""
+        """End the server that has been idle longest."""
         idle = [
             (held.server.idle_since, held)
             for held in self._seats.values()
@@ -210,7 +210,7 @@ class StdioPool:
         server, held.server = held.server, None
         assert server is not None  # noqa: S101 (it was looked at)
         await server.close()
-        # Its place is given back by who watches for its end.
+        # Its place is given back by the task that watches for its end.
         await asyncio.sleep(0)
         return True
 
@@ -219,11 +219,11 @@ class StdioPool:
             raise Denied(Code.BUSY, "The gateway is ending.", retry_after=1)
 
     async def close(self) -> None:
-        """End all, those under way and those that start meanwhile too; nothing starts any more."""
+        """End all servers, including those in use or starting; nothing starts any more."""
         self._is_closed = True
         await asyncio.gather(*(server.close() for server in self._running))
         for held in list(self._seats.values()):
-            # Whoever holds it is starting a program, finds the pool closed and ends it.
+            # Whoever holds the lock is starting a program, will find the pool closed, and ends it.
             async with held.lock:
                 held.server = None
         await asyncio.gather(*self._beside)

@@ -1,4 +1,4 @@
-"""One MCP server that is a child process: several requests under way on one pair of pipes."""
+"""One MCP server that is a child process: several requests in progress on one pair of pipes."""
 
 import asyncio
 from collections import deque
@@ -22,20 +22,20 @@ from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 from gateway.services.tools.line_budget import LineBudget
 from gateway.services.tools.stderr import ToolStderr
 
-# What waits for a slow caller; notifications beyond it are dropped, the response never is.
+# Bytes that wait for a slow caller; notifications beyond them are dropped, responses never.
 MOST_WAITING = 2**20
 MOST_UNDER_WAY = 64
-# How long a server may take to end by itself, once its stdin is closed, and once it was asked to.
+# How long a server may take to end by itself after its stdin was closed, and after a signal.
 GRACE_SECONDS = 2.0
-# Between the end of its stdout and its own.
+# Between the end of its stdout and its own end.
 EXIT_SECONDS = 0.5
-# Of lines that are there already, before others have their turn.
+# How many lines that are already there are read before other work has its turn.
 LINES_IN_A_ROW = 64
 
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """What a caller is told: a message, the last one or not, or why there is none."""
+    """What a caller is told: a message, whether it is the last one, or why there is none."""
 
     said: Message | Denied = field(repr=False)
     is_last: bool
@@ -43,7 +43,7 @@ class _Letter:
 
 
 class _Inbox:
-    """What the server has said of one request and its caller has yet to take."""
+    """What the server has sent for one request and its caller has not taken yet."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Letter] = deque()
@@ -66,9 +66,10 @@ class _Inbox:
 
 
 class StdioServer:
-    """`under_way`: how many requests are; `idle_since`: the loop's time when the last one ended.
+    """`under_way`: the number of requests in progress; `idle_since`: the loop's time when the last
+    one ended.
 
-    `greeting`: its answer to `initialize`; empty where it was opened for a stateless revision.
+    `greeting`: its answer to `initialize`; empty if it was opened for a stateless revision.
     `longest`: bytes of one answer.
     """
 
@@ -94,11 +95,11 @@ class StdioServer:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be asked."""
+        """Whether it takes requests."""
         return not (self._retired or self._running.done())
 
     async def greet(self, timeouts: Timeouts) -> None:
-        """The handshake of revisions that have one; Denied where the server does not answer it."""
+        """Do the handshake of revisions that have one; Denied if the server does not answer it."""
         params = {
             "protocolVersion": LATEST_HANDSHAKE,
             "capabilities": {},
@@ -118,8 +119,8 @@ class StdioServer:
     async def ask(
         self, request: Message, secrets: Secrets, timeouts: Timeouts
     ) -> AsyncGenerator[Message, None]:
-        """What the server says of `request`, and last the response; Denied where none comes. Where
-        the iterator is closed before, the server is told that nobody waits any more."""
+        """Yield what the server sends for `request`, the response last; Denied if none comes. If
+        the iterator is closed earlier, the server is told that nobody waits any more."""
         if self.under_way >= MOST_UNDER_WAY:
             raise Denied(Code.BUSY, "This tool has too many calls under way.", retry_after=1)
         if self._running.done():
@@ -131,7 +132,7 @@ class StdioServer:
         last, has_it, patience = False, False, timeouts.first_byte
         try:
             async with asyncio.timeout(patience):
-                # What it does not read must not pile up, call after call.
+                # Unread requests must not pile up, call after call.
                 await self._drain()
                 self._send(sent)
                 has_it = True
@@ -155,17 +156,17 @@ class StdioServer:
                 self._drained.set()
 
     async def retire(self) -> None:
-        """No new requests; it is ended once those under way have their answers."""
+        """Take no new requests; end once those in progress have their answers."""
         self._retired = True
         await self._drained.wait()
         await self.close()
 
     async def ended(self) -> None:
-        """Until it is gone, whatever ends it."""
+        """Wait until it is gone, whatever ends it."""
         await asyncio.wait({self._running})
 
     async def close(self) -> None:
-        """End it: by closing its stdin, as MCP has it, then by a signal, then by force."""
+        """End it: by closing its stdin, as MCP specifies, then by a signal, then by force."""
         self._retired = True
         self._child.stdin.close()
         for end in (self._child.terminate, self._child.kill):
@@ -176,7 +177,7 @@ class StdioServer:
         await asyncio.wait({self._running})
 
     def kill(self) -> None:
-        """End it at once, where nobody can wait."""
+        """End it at once, if nobody can wait."""
         self._child.kill()
 
     def _send(self, message: Message) -> None:
@@ -185,17 +186,17 @@ class StdioServer:
                 self._child.stdin.write(encode(message) + b"\n")
 
     async def _drain(self) -> None:
-        """A pipe whose other end is gone is told of by the end of the child."""
+        """Wait until it reads. A closed pipe is reported by the end of the child."""
         with suppress(ConnectionError):
             await self._child.stdin.drain()
 
     async def _run(self) -> None:
-        """Until the program has ended, and all of it is gone."""
+        """Read until the program has ended, and clean up."""
         stderr = asyncio.create_task(self._stderr.read(self._child.stderr))
         try:
             await self._read()
         finally:
-            # Without its stdout there is nothing that it could still be asked.
+            # Without stdout it cannot answer anything.
             ending = asyncio.create_task(self._child.wait())
             if not self._retired:
                 await asyncio.wait({ending}, timeout=EXIT_SECONDS)
@@ -228,7 +229,7 @@ class StdioServer:
         message = parsed(line)
         if message is None:
             if line.strip() and self._no_json.allow(1):
-                # What it holds is not told: it may be a part of an answer.
+                # Its content is not logged: it may be part of an answer.
                 log.warning("tool_said_no_json", tool=self.name, bytes=len(line))
             return
         said = self._ids.sort(message)
@@ -249,7 +250,7 @@ class StdioServer:
         return len(line) > self._longest or has_too_many(line) or is_too_deep(line)
 
     def _reply(self, reply: Message) -> None:
-        """To a server that asks: unless it asks and asks, and reads no answer."""
+        """Reply to a request of the server, unless it keeps asking and reads no reply."""
         if self._child.stdin.transport.get_write_buffer_size() < MOST_WAITING:
             self._send(reply)
 

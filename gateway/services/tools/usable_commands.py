@@ -1,4 +1,4 @@
-"""Whether the commands that policies make tools of are described as tools have to be."""
+"""Whether commands that policies declare as tools are described as MCP requires."""
 
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
@@ -10,7 +10,7 @@ _NO_EXTRA = (
 
 
 def unusable_commands(policies: Policies) -> tuple[Problem, ...]:
-    """Commands whose arguments are not described by a JSON Schema, or that nothing can serve."""
+    """Return commands whose arguments have no valid JSON Schema, or that cannot be served."""
     servers = [one for one in policies.tools.values() if one.tools.tools]
     if not servers:
         return ()
