@@ -17,11 +17,12 @@ from gateway.client.secret import Secret
 from gateway.client.sync import FIRST_RETRY, SourceError
 from gateway.domain.backoff import pause_after
 
-# However often it is asked while all is well.
+# However often it polls while all is well.
 LONGEST_RETRY = 15.0
-# So long the first use after a fork waits for news, before it takes what was known.
+# How long the first use after a fork waits for news before it takes what was known.
 PATIENCE_SECONDS = 2.0
-# One at a time, and no fork meanwhile: it would copy the lock, and nobody who ever lets go of it.
+# One follower at a time, and no fork meanwhile: it would copy the locked lock, and nobody in the
+# child would release it.
 _FOLLOWING = threading.Lock()
 os.register_at_fork(
     before=_FOLLOWING.acquire,
@@ -31,10 +32,11 @@ os.register_at_fork(
 
 
 class SyncCredentials:
-    """As `Credentials`, with `with`: a thread of its own keeps them up to date.
+    """Like `Credentials`, with `with` and the same properties. A thread of its own keeps them up to
+    date.
 
-    `on_change` is called in that thread. A process that was forked has no such thread: it starts
-    one of its own when it uses a credential.
+    `on_change` is called in that thread. A forked process lacks the thread, and starts one of its
+    own when it first uses a credential.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class SyncCredentials:
         try:
             self._entered.wait()
         except BaseException:
-            # Whoever is interrupted here never leaves, and the program could not end.
+            # If this is interrupted, `__exit__` is never called and the program could not end.
             self._leave()
             raise
         if running.done():
@@ -101,35 +103,33 @@ class SyncCredentials:
 
     @property
     def age(self) -> float:
-        """Seconds since the gateway last said what there is."""
         return self._live.age
 
     @property
     def last_error(self) -> str:
-        """Why the last check failed; empty: it did not."""
         return self._live.last_error
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """What the gateway cannot vouch for now, a sentence each."""
         return self._live.broken
 
     @property
     def _live(self) -> Credentials:
-        # Its own thread waits for nobody who waits for it.
+        # Its own thread must not wait for callers that wait for it.
         if self._process != os.getpid() and threading.current_thread() is not self._follower:
             self._follow()
         return self._credentials
 
     def _follow(self) -> None:
-        """A fork copies what is known, and not the thread that keeps it up to date."""
+        """Start a new thread after a fork, which copies what is known but no thread."""
         with _FOLLOWING:
             if self._process == os.getpid():
                 return
             if self._entered.is_set() and not self._left:
                 self._loop = self._task = None
                 self._entered = threading.Event()
-                # The child may end without leaving what its parent has entered.
+                # A daemon, because the child may end without leaving the context that its parent
+                # entered.
                 self._follower = threading.Thread(
                     target=asyncio.run, args=(self._keep_on(),), daemon=True
                 )
@@ -138,7 +138,7 @@ class SyncCredentials:
             self._process = os.getpid()
 
     async def _keep_on(self) -> None:
-        """Nothing is lost while the gateway is away: what was known before the fork serves on."""
+        """Keep up to date after a fork. What was known before it serves until news comes."""
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         failures = 0
         while not self._left:
@@ -153,7 +153,7 @@ class SyncCredentials:
                 await asyncio.sleep(pause_after(failures, FIRST_RETRY, self._longest_retry))
 
     def _opened_anew(self) -> Credentials:
-        """They take the place of what was known before `on_change` hears what is new in them."""
+        """Return new credentials. They are in place before `on_change` is told of a change."""
 
         def tell(name: str) -> None:
             self._credentials = newest
@@ -174,7 +174,7 @@ class SyncCredentials:
     def _leave(self) -> None:
         self._left = True
         if self._loop is not None and self._task is not None:
-            # A loop that has ended by itself needs no telling.
+            # A loop that has ended by itself needs no cancelling.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.shutdown()

@@ -1,4 +1,4 @@
-"""Config files with references in them, resolved when a value is used."""
+"""Config files with references to credentials, resolved when a value is used."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from gateway.domain.policies.references import OPEN, Reference, Template, parse
 
 
 class ConfigError(Exception):
-    """What is wrong with a config file: `problems`, each as file:line:col: message."""
+    """The mistakes in a config file: `problems`, each as file:line:col: message."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -26,8 +26,8 @@ class Secrets(Protocol):
 
 
 class Config(Mapping[str, Any]):
-    """A mapping of the file. A text with references is made anew each time it is asked for, so
-    it always holds the newest values; `repr` shows the references instead."""
+    """A mapping from the file. Text with references is resolved each time it is read, so it always
+    holds the newest values; `repr` shows the references instead."""
 
     def __init__(self, data: Mapping[str, Any], credentials: Secrets) -> None:
         self._data = data
@@ -47,7 +47,7 @@ class Config(Mapping[str, Any]):
 
 
 class ConfigList(Sequence[Any]):
-    """A list of the file, in the same way."""
+    """A list from the file, which behaves like `Config`."""
 
     def __init__(self, data: Sequence[Any], credentials: Secrets) -> None:
         self._data = data
@@ -70,7 +70,7 @@ class ConfigList(Sequence[Any]):
 
 
 def load_config(path: str | Path, credentials: Secrets) -> Config:
-    """The YAML or JSON file at `path`; ConfigError names every reference that means nothing.
+    """Load the YAML or JSON file at `path`; ConfigError names every reference that means nothing.
 
     A `${…}` that is no reference of the gateway's stays as it is.
     """
@@ -123,7 +123,7 @@ def _shown(value: Any, credentials: Secrets) -> Any:
 
 
 def _parsed(value: Any) -> Any:
-    """The same data, with a template in place of each text that holds a reference."""
+    """Return the same data, with a template in place of each text that holds a reference."""
     if isinstance(value, dict):
         return {name: _parsed(below) for name, below in value.items()}
     if isinstance(value, list):
@@ -169,7 +169,7 @@ def _texts(data: Any) -> Iterator[str]:
 
 
 def _yaml(file: str, text: str) -> tuple[Any, Marks]:
-    # Imported late: whoever keeps no YAML needs no parser for it.
+    # Imported late: programs without YAML files need no parser for it.
     import yaml
 
     try:

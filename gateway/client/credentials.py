@@ -1,4 +1,4 @@
-"""`Credentials`: what an agent needs, in its memory, always the newest."""
+"""`Credentials`: what an agent needs, in memory and up to date."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from gateway.client.source import PullSource
 from gateway.client.sync import Report, Sync
 from gateway.domain.credentials import Credential, CredentialId, is_credential_name
 
-# The gateway holds no answer back for longer, and a change should find somebody waiting.
+# The gateway holds no answer back for longer, and a change should find a poll waiting.
 LONGEST_POLL = 60.0
 
 log = logging.getLogger("gateway.client")
@@ -49,7 +49,7 @@ class Credentials:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:8080")
         self._url = url
-        # As files hold it, with a line's end.
+        # Files often end with a line break.
         self._key = key.strip()
         self._poll = poll
         self._wait = wait
@@ -60,7 +60,7 @@ class Credentials:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """SourceError where they cannot be fetched in time, at once where the key may not."""
+        """Fetch them; SourceError if that takes too long, or at once if the key is refused."""
         connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True)
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()
@@ -84,15 +84,16 @@ class Credentials:
         try:
             if self._running is not None:
                 self._running.cancel()
-                # Awaited itself, its end could not be told from a cancellation of whoever exits.
+                # If the task itself were awaited, its end could not be told from a cancellation of
+                # the caller.
                 await asyncio.wait({self._running})
         finally:
             if self._session is not None:
                 await self._session.close()
 
     def __getitem__(self, name: str) -> Secret:
-        """UnavailableError (a LookupError) where it cannot be had now; KeyError for a name that
-        was not asked for."""
+        """Return the secret. UnavailableError (a LookupError) if it cannot be had now; KeyError for
+        a name that was not asked for."""
         if name not in self._names:
             raise KeyError(f"{name!r} is not among the names that were asked for")
         secret = Secret(name, lambda: self.find(name))
@@ -127,11 +128,11 @@ class Credentials:
         return {str(name): reason for name, reason in self._live.broken.items()}
 
     async def changed(self, seconds: float) -> bool:
-        """Wait for the next change, at most so long; whether one came."""
+        """Wait at most this long for the next change; return whether one came."""
         return await self._live.changed(seconds)
 
     def find(self, name: str) -> Credential:
-        """All that is known of it; UnavailableError where it cannot be had now."""
+        """Return the whole credential; UnavailableError if it cannot be had now."""
         return self._live.get(CredentialId(name))
 
     @property
@@ -150,7 +151,7 @@ class Credentials:
             self._call_back(str(name))
 
     def _call_back(self, name: str) -> None:
-        """What a program makes of a change is its own matter: the next one has to arrive too."""
+        """Call `on_change`. An error in it must not stop later changes from arriving."""
         if self._on_change is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""A secret that shows nowhere by itself: not in logs, not in tracebacks, not in JSON."""
+"""A secret that does not show by itself: not in logs, not in tracebacks, not in JSON."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -10,7 +10,7 @@ MASK = "********"
 
 
 class Secret:
-    """One credential by its name, always the newest: each call looks anew.
+    """One credential by its name, always the newest: each call looks it up.
 
     `str`, `repr` and formatting are masked; it cannot be pickled, copied or compared.
     """
@@ -40,7 +40,7 @@ class Secret:
         return tuple(self._find().current.fields)
 
     def reveal(self) -> str:
-        """The main value; UnavailableError if it cannot be had now, or if there are only fields."""
+        """Return the main value; UnavailableError if it cannot be had now, or there is none."""
         credential = self._find()
         if not credential.main:
             raise UnavailableError(
@@ -50,7 +50,7 @@ class Secret:
         return self._value(credential, credential.main)
 
     def field(self, name: str) -> str:
-        """One of its fields, such as `access_key_id`; UnavailableError if there is none."""
+        """Return a field, such as `access_key_id`; UnavailableError if there is no such field."""
         return self._value(self._find(), name)
 
     def _value(self, credential: Credential, name: str) -> str:

@@ -17,13 +17,13 @@ _FINAL = frozenset({400, 401, 403, 404, 405})
 
 
 class RefusedError(SourceError):
-    """The gateway has understood and refused: asking again does not help."""
+    """The gateway has understood and refused, so another try does not help."""
 
     final = True
 
 
 class PullSource:
-    """`names` of shared credentials, with a key whose scopes name them."""
+    """`names` of shared credentials, and a key whose scopes name them."""
 
     waits = True
 
@@ -47,7 +47,7 @@ class PullSource:
                 params=asked,
                 headers={"Authorization": f"Bearer {self._key}"},
                 timeout=timeout,
-                # A key is for the host that it was given for, and for no other.
+                # The key is for this host and for no other.
                 allow_redirects=False,
             ) as answer:
                 changes = await _changes(answer, since)
@@ -94,8 +94,8 @@ def _told(told: Any, age: float) -> Changes:
 
 
 def _reason(problem: Exception) -> str:
-    """Its text may hold anything that the other side has sent; a failed connection has sent
-    nothing."""
+    """Return a reason without the error's text, which may quote what the other side sent; a failed
+    connection has sent nothing."""
     if isinstance(problem, TimeoutError):
         return "no answer in time"
     if isinstance(problem, aiohttp.ClientConnectorError):

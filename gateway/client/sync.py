@@ -1,7 +1,7 @@
-"""Credentials in memory, kept up to date: one implementation for workers and for agents.
+"""Credentials in memory, kept up to date; used by workers and by agents.
 
-All at the start, then only what was written since. While the source is away, what is known goes
-on serving, each credential for its `max_stale`; one that is broken holds up no other.
+The first fetch gets everything, later ones only what was written since. While the source is away,
+known credentials are still used, each for its `max_stale`. A broken one does not affect the others.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ from gateway.domain.credentials import Credential, CredentialId
 
 JITTER = 0.2
 FIRST_RETRY = 0.5
-# Two checks are never nearer to each other, whatever a credential's `max_stale` wishes.
+# The shortest pause between two checks, whatever a credential's `max_stale` asks for.
 SHORTEST_PAUSE = 0.5
-# Nor without any such wish: each may be charged to a key's limits.
+# The shortest poll interval: each poll may be charged to a key's limits.
 SHORTEST_POLL = 0.1
-# For whoever cannot ask at each use, a `max_stale` of 0 is one of so many seconds.
+# Clients that cannot ask at each use treat a `max_stale` of 0 as this many seconds.
 FRESH_SECONDS = 2.0
 
 
 class SourceError(Exception):
-    """The credentials could not be asked for; `str()` is one sentence, without a value.
+    """The credentials could not be fetched; `str()` is one sentence, without a value.
 
-    `final`: it is of no use to ask again.
+    `final`: another try does not help.
     """
 
     final = False
@@ -40,7 +40,7 @@ class UnavailableError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a source tells. `whole`: all there is, and not only what was written since.
+    """What a source returns. `whole`: everything, instead of only what was written since.
 
     `removed`: ids with the revision of their removal. `age`: seconds since all this was true.
     """
@@ -54,18 +54,18 @@ class Changes:
 
 
 class Source(Protocol):
-    """`waits`: a fetch may be held back for `wait` seconds, until something changes."""
+    """`waits`: a fetch may be held back up to `wait` seconds, until something changes."""
 
     waits: bool
 
     async def fetch(self, since: int, wait: float) -> Changes:
-        """What was written after the revision `since`; SourceError where it cannot be told."""
+        """Return what was written after the revision `since`; SourceError if that fails."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an operator should hear of one check. `error` empty: it went well."""
+    """What an operator should know about one check. `error` empty: it succeeded."""
 
     error: str = ""
     changed: tuple[CredentialId, ...] = ()
@@ -75,7 +75,7 @@ class Report:
 
 
 class Sync:
-    """`poll`: seconds between two checks, give or take a fifth. `tell` hears of what happens."""
+    """`poll`: seconds between two checks, give or take a fifth. `tell` gets the reports."""
 
     def __init__(
         self,
@@ -100,18 +100,18 @@ class Sync:
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self.revision = 0
-        # Grows whenever what `get` says may be another thing.
+        # Grows whenever the result of `get` may have changed.
         self.generation = 0
         self.problem: SourceError | None = None
 
     @property
     def last_error(self) -> str:
-        """Why the last check failed; empty: it did not."""
+        """Why the last check failed; empty if it did not."""
         return str(self.problem or "")
 
     @property
     def ready(self) -> bool:
-        """Whether everything was there once."""
+        """Whether everything has been fetched at least once."""
         return self._checked_at is not None
 
     @property
@@ -120,7 +120,7 @@ class Sync:
 
     @property
     def gone(self) -> Mapping[CredentialId, int]:
-        """What was removed, by the revision of its removal."""
+        """Removed credentials, with the revision of their removal."""
         return MappingProxyType(self._gone)
 
     @property
@@ -128,7 +128,7 @@ class Sync:
         return {name: reason for name, (_, reason) in self._broken.items()}
 
     def age(self, credential: CredentialId | None = None) -> float:
-        """Seconds since the last check that went well; of one that is broken, since it is."""
+        """Return seconds since the last good check; for a broken credential, since it broke."""
         if self._checked_at is None:
             return float("inf")
         at = self._checked_at
@@ -137,7 +137,7 @@ class Sync:
         return self._clock() - at
 
     def get(self, credential: CredentialId) -> Credential:
-        """The newest there is of it; UnavailableError if there is none, or it is too stale."""
+        """Return the newest version; UnavailableError if there is none, or if it is too stale."""
         known = self._known.get(credential)
         if known is None:
             raise UnavailableError(self._why_not(credential))
@@ -150,8 +150,8 @@ class Sync:
         return known
 
     async def freshen(self, credentials: Iterable[CredentialId]) -> None:
-        """A check at once if one of these must not be as stale as it is; UnavailableError if
-        that fails. Where nothing has to be fresh, it costs a look."""
+        """Check at once if one of these is staler than it may be; UnavailableError if that fails.
+        If nothing has to be fresh, this costs only a lookup."""
         asked = self._clock()
         for credential in credentials:
             known = self._known.get(credential)
@@ -166,16 +166,16 @@ class Sync:
                 self._refuse_stale(credential)
 
     def _is_fresh(self, credential: CredentialId, most: int, asked: float) -> bool:
-        """0: only what was checked since somebody `asked` for it."""
+        """Whether it is fresh enough. `most` 0: only a check since it was `asked` for counts."""
         return self.age(credential) <= (most or self._clock() - asked)
 
     async def check(self, wait: float = 0.0) -> bool:
-        """Ask the source once; whether it answered."""
+        """Ask the source once; return whether it answered."""
         async with self._lock:
             return await self._check(wait)
 
     async def first(self, patience: float) -> None:
-        """Check until it goes well, at most for so many seconds; else SourceError says why."""
+        """Check until one succeeds; after this many seconds SourceError says why none did."""
         ends = self._clock() + patience
         while not await self.check():
             left = ends - self._clock()
@@ -194,7 +194,7 @@ class Sync:
             pause = SHORTEST_PAUSE if soon else self._pause(self._clock() - began)
 
     async def changed(self, seconds: float) -> bool:
-        """Wait for the next check that changes something, at most so long; whether it came."""
+        """Wait at most this long for a check that changes something; return whether one came."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -203,15 +203,16 @@ class Sync:
         return True
 
     def _pause(self, spent: float) -> float:
-        """Until the next check, of which `spent` seconds are over."""
+        """Return the seconds until the next check, of which `spent` are over."""
         cadence = self._cadence()
         if self._failures:
             cadence = pause_after(self._failures, FIRST_RETRY, cadence)
         return max(0.0, self._draw(1 - JITTER, 1 + JITTER) * cadence - spent)
 
     def _cadence(self) -> float:
-        """Often enough that no credential gets stale while all is well. What must be fresh is
-        looked at when it is used, but for agents that pull, who hand it out by themselves."""
+        """Return an interval in which no credential becomes stale while all is well. Credentials
+        that must be fresh are checked at each use, except by agents that pull, which hand them out
+        by themselves."""
         least = FRESH_SECONDS if self._source.waits else self._poll * 3
         told = (one.max_stale for one in self._known.values() if one.max_stale is not None)
         wishes = ((most or least) / 3 for most in told)
@@ -219,7 +220,7 @@ class Sync:
 
     @property
     def _freshness(self) -> float:
-        """How old a check may be that vouches for what must be fresh: none, once one has failed."""
+        """How old a check may be to vouch for what must be fresh; negative after a failure."""
         return -1.0 if self._failures else FRESH_SECONDS
 
     async def _check(self, wait: float) -> bool:
@@ -232,7 +233,7 @@ class Sync:
             if first:
                 self.tell(Report(error=self.last_error))
             return False
-        # A fetch that was held back was true at its end; the source says how old it was then.
+        # A fetch that was held back was true when it ended; the source says how old it was then.
         at = self._clock() if self._source.waits else began
         report = self._apply(changes, at - changes.age)
         recovered = bool(self._failures) and self.ready
@@ -295,7 +296,8 @@ class Sync:
 
 
 def _is_older(one: Credential, before: Credential) -> bool:
-    """What was made anew since counts from the beginning where its record had been lost."""
+    """Whether `one` is an older version. A credential that was created anew after its record was
+    lost starts from the first number again."""
     anew = one.created_at > before.created_at
     return one.current.number < before.current.number and not anew
 
