@@ -1,1 +1,1 @@
-"""Several processes on the same sockets: what keeps them, and what each of them is told."""
+"""Several processes on the same sockets: the supervisor that keeps them, and what it tells them."""

@@ -1,4 +1,4 @@
-"""Every worker that lives."""
+"""All living workers."""
 
 import asyncio
 import signal
@@ -10,9 +10,9 @@ from gateway.workers.process import WorkerProcess
 
 
 class Crew:
-    """`spawn` starts a worker on a seat; `left` is told of a seat that is free again.
+    """`spawn` starts a worker on a seat; `left` is called with a seat that is free again.
 
-    `patience`: seconds for which a worker may drain.
+    `patience`: seconds that a worker may take to drain.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Crew:
         self._ending = False
 
     def start(self) -> WorkerProcess:
-        """OSError where the machine has no room for another process."""
+        """Start a worker; OSError if the system allows no further process."""
         seat = next(number for number in count() if number not in self._alive)
         worker = self._alive[seat] = self._spawn(seat)
         worker.ended.add_done_callback(lambda _: self._leave(worker))
@@ -39,33 +39,33 @@ class Crew:
 
     def _leave(self, worker: WorkerProcess) -> None:
         if worker.ended.cancelled():
-            # This process ends at once: nobody will wait for the worker.
+            # This process is ending: nobody will wait for the worker.
             worker.send(signal.SIGKILL)
             return
         del self._alive[worker.seat]
         self._left(worker.seat)
 
     def dismiss(self, worker: WorkerProcess) -> None:
-        """Let it drain while the rest goes on; a second time is not a second signal."""
+        """Let it drain while the others go on; repeated calls send no second signal."""
         if worker.dismissed:
             return
         worker.dismissed = True
         self._leaving.begin(worker.stop(self._patience))
 
     def reload(self) -> None:
-        """One that is not ready yet reads its policies anyway, and SIGHUP would end it."""
+        """Send SIGHUP to the ready workers. One that is not ready reads its policies anyway, and
+        SIGHUP would end it."""
         for worker in self._alive.values():
             if worker.ready.is_set():
                 worker.send(signal.SIGHUP)
 
     def announce_end(self) -> None:
-        """Also to those who take the place of others from now on."""
+        """Announce the end to all workers, including those that start from now on."""
         self._ending = True
         for worker in self._alive.values():
             worker.announce_end()
 
     async def stop(self) -> None:
-        """Let all drain."""
         for worker in self._alive.values():
             self.dismiss(worker)
         await asyncio.gather(*self._leaving)

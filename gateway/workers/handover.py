@@ -1,14 +1,14 @@
-"""What a worker is told beside the command line and the environment that its supervisor had."""
+"""What a worker is told in addition to the command line and environment of its supervisor."""
 
 import json
 import socket
 from collections.abc import Iterable, MutableMapping
 from dataclasses import asdict, dataclass
 
-# The worker's words on its line, a byte each: it serves; it wishes to be replaced.
+# Messages of the worker, one byte each: it serves; it asks to be replaced.
 READY = b"r"
 SPENT = b"s"
-# The supervisor's: load balancers are to look elsewhere.
+# The supervisor's message: the end is announced to load balancers.
 END_ANNOUNCED = b"e"
 
 _VARIABLE = "AGK_HANDOVER"
@@ -18,9 +18,9 @@ _VARIABLE = "AGK_HANDOVER"
 class Handover:
     """`data`, `admin`: descriptors of listening sockets; `line`: of the line to the supervisor.
 
-    `seat`: a number that no other living worker has. `shared`: a directory of all workers.
-    `store`: the URL of the supervisor's embedded store, if it has one. `successor`: others have
-    served before it.
+    `seat`: a number that no other living worker has. `shared`: a directory of all workers. `store`:
+    the URL of the supervisor's embedded store, if it has one. `successor`: other workers have
+    served before this one.
     """
 
     data: tuple[int, ...]
@@ -40,7 +40,8 @@ class Handover:
 
 
 def take(environ: MutableMapping[str, str]) -> Handover | None:
-    """What this process was handed; None: nobody supervises it. Its own children get nothing."""
+    """Return what this process was handed; None: it has no supervisor. It is removed from the
+    environment, so that child processes do not inherit it."""
     text = environ.pop(_VARIABLE, None)
     if text is None:
         return None
@@ -49,7 +50,7 @@ def take(environ: MutableMapping[str, str]) -> Handover | None:
 
 
 def opened(descriptors: Iterable[int]) -> tuple[socket.socket, ...]:
-    """The inherited sockets, not to be inherited further."""
+    """Return the inherited sockets, no longer inheritable."""
     sockets = tuple(socket.socket(fileno=number) for number in descriptors)
     for one in sockets:
         one.set_inheritable(False)

@@ -14,7 +14,7 @@ from gateway.workers.handover import END_ANNOUNCED, READY, SPENT, Handover
 
 
 class WorkerProcess:
-    """A process that was started. `ended` becomes its exit code; `dismissed`: it is to drain."""
+    """A started process. `ended` becomes its exit code; `dismissed`: it was told to drain."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", seat: int, line: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
@@ -30,28 +30,28 @@ class WorkerProcess:
         self.ended = asyncio.create_task(self._listen())
 
     async def until_ready(self, seconds: float) -> bool:
-        """False where it has ended before, or takes longer."""
+        """Wait for it to serve; False if it ends before, or takes longer."""
         await self._first_of(self.ready, seconds)
         return self.ready.is_set() and not self.ended.done()
 
     async def until_spent(self) -> None:
-        """Until it wishes to be replaced, or has ended."""
+        """Wait until it asks to be replaced, or has ended."""
         await self._first_of(self.spent, None)
 
     async def stop(self, patience: float) -> None:
-        """Let it drain; killed where that takes longer than `patience`."""
+        """Let it drain; kill it if that takes longer than `patience`."""
         self.send(signal.SIGTERM)
         await asyncio.wait({self.ended}, timeout=patience)
         self.send(signal.SIGKILL)
         await asyncio.wait({self.ended})
 
     def announce_end(self) -> None:
-        """On the line, and not by a signal: one that is not ready yet hears it once it is."""
+        """Announce the end on the line: a worker that is not ready yet reads it later."""
         with suppress(OSError):
             self._line.send(END_ANNOUNCED)
 
     def send(self, number: signal.Signals) -> None:
-        """Nothing where it has ended."""
+        """Send a signal; do nothing if it has ended."""
         self._process.send_signal(number)
 
     async def _first_of(self, event: asyncio.Event, seconds: float | None) -> None:
@@ -63,7 +63,7 @@ class WorkerProcess:
             waiting.cancel()
 
     async def _listen(self) -> int:
-        """The line ends with the process, whatever ends it: no child watcher is needed."""
+        """Read the line, which closes when the process ends: no child watcher is needed."""
         with self._line, suppress(OSError):
             while word := await self._loop.sock_recv(self._line, 1):
                 if word == READY:
@@ -79,8 +79,9 @@ def spawner(
     shared: str,
     store: str | None,
 ) -> Callable[[int], WorkerProcess]:
-    """Starts workers by running this very command again, so that files it reads, and its code,
-    are those of the moment. Each in a session of its own: Ctrl-C is for the supervisor."""
+    """Return a function that starts workers by running this very command again, so that each uses
+    the current code and files. Each runs in a session of its own, because Ctrl-C is for the
+    supervisor."""
 
     started = count()
 

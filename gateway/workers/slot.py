@@ -1,4 +1,4 @@
-"""One of the places that are to be filled with a worker."""
+"""One place that has to be filled with a worker."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess
 
 READY_SECONDS = 60.0
-# Whatever ended a worker that lived so long, its successor will not meet it at once.
+# Whatever ended a worker that lived this long is not likely to end its successor at once.
 STABLE_SECONDS = 30.0
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 30.0
@@ -25,7 +25,7 @@ class Slot:
         self._failures = 0
 
     async def keep(self) -> None:
-        """Never ends by itself."""
+        """Keep the slot filled. Never ends by itself."""
         while True:
             worker = self._worker or await self._fill()
             await worker.until_spent()
@@ -38,9 +38,9 @@ class Slot:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def replace(self) -> bool:
-        """A new worker, and once that one serves, an end for the old one.
+        """Start a new worker, and once it serves, dismiss the old one.
 
-        False where the new one does not come to serve: the old one stays.
+        False if the new one does not become ready: the old one stays.
         """
         async with self._changing:
             new = await self._started()

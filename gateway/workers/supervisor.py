@@ -1,4 +1,4 @@
-"""The process above several workers: it holds the sockets and the store, and serves nobody."""
+"""The process above several workers: it holds the sockets and the store, and serves no requests."""
 
 import asyncio
 import signal
@@ -18,15 +18,15 @@ from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
 
-# Beyond the drain, for a worker's own end.
+# In addition to the drain, for a worker's own end.
 END_SECONDS = 10.0
 
 
 async def supervise(settings: Settings, workers: int) -> int:
-    """Keep `workers` workers until SIGTERM or SIGINT, then let them drain. The exit code.
+    """Keep `workers` workers until SIGTERM or SIGINT, then let them drain. Return the exit code.
 
     OperationError if it cannot start. The first worker starts alone: what keeps it from serving
-    would keep all of them, and is said once.
+    would keep all of them, and should be reported once.
     """
     take_threads()
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
@@ -55,12 +55,13 @@ async def supervise(settings: Settings, workers: int) -> int:
 
 
 def _own_url(wanted: StoreSettings, found: StoreSettings) -> str | None:
-    """The embedded store's. A URL that was given may hold a password, and is known already."""
+    """Return the URL of the embedded store. A configured URL may hold a password, and is known to
+    workers already."""
     return found.url if wanted.url is None else None
 
 
 class Supervisor:
-    """Turns signals into what happens to the crew. Make it in the running loop."""
+    """Turns signals into acts on the crew. Create it in the running loop."""
 
     def __init__(self, crew: Crew, workers: int, shutdown_delay: float) -> None:
         self._crew = crew
@@ -69,12 +70,12 @@ class Supervisor:
         self._rolling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._shutdown_delay = shutdown_delay
-        # Nobody is served yet who would have to learn of the end before it.
+        # No delay yet: there are no callers who would have to learn of the end first.
         self._stopped = stop_signals(self._reload)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._roll_soon)
 
     async def until_first(self, worker: WorkerProcess) -> int | None:
-        """None once the first worker serves; else the code to end with."""
+        """Return None once the first worker serves, else the exit code."""
         stopped = asyncio.create_task(self._stopped.wait())
         ready = asyncio.create_task(worker.until_ready(READY_SECONDS))
         await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,11 +90,11 @@ class Supervisor:
         if not worker.ended.done():
             log.error("worker_not_ready", worker=worker.pid)
             return 1
-        # It has said why.
+        # The worker has logged why.
         return max(worker.ended.result(), 1)
 
     async def keep(self, first: WorkerProcess) -> None:
-        """Until SIGTERM or SIGINT: keep all slots filled, the first one with `first`."""
+        """Keep all slots filled until SIGTERM or SIGINT, the first one with `first`."""
         if not self._stopped.is_set():
             self._stopped = stop_signals(
                 self._reload, delay=self._shutdown_delay, announce_end=self._crew.announce_end
@@ -115,7 +116,7 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def _roll(self) -> None:
-        """One slot after the other; given up where a new worker does not come to serve."""
+        """Replace one slot after the other; give up if a new worker does not become ready."""
         async with self._rolling:
             log.info("rolling_restart_begun")
             for slot in self._slots:

@@ -14,7 +14,7 @@ JITTER = 0.1
 
 
 class Worker:
-    """This process as one of several. Make it in the running loop."""
+    """This process as one of several. Create it in the running loop."""
 
     def __init__(self, given: Handover, max_requests: int) -> None:
         self.data = opened(given.data)
@@ -31,14 +31,14 @@ class Worker:
         self._say(READY)
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """So many less; once no more are left, the supervisor is asked for a successor."""
+        """Count requests; when none are left, ask the supervisor for a successor."""
         before = self._left
         self._left -= len(batch)
         if before > 0 >= self._left:
             self._say(SPENT)
 
     def listen(self, end_announced: Callable[[], None], alone: Callable[[], None]) -> None:
-        """`end_announced` once the supervisor says so, the one word that it has; `alone` once it is
+        """Call `end_announced` when the supervisor sends its only message, and `alone` when it is
         gone, however it ended."""
         loop = asyncio.get_running_loop()
 
@@ -53,7 +53,7 @@ class Worker:
         loop.add_reader(self._line, hear)
 
     def _heard(self) -> bytes:
-        """Empty: nobody is there any more."""
+        """Return the message; empty if the supervisor is gone."""
         with suppress(OSError):
             return self._line.recv(len(END_ANNOUNCED))
         return b""
@@ -62,10 +62,10 @@ class Worker:
         asyncio.get_running_loop().remove_reader(self._line)
         self._line.close()
         if self._alone:
-            # Else the supervisor does it.
+            # Otherwise the supervisor does it.
             shutil.rmtree(self._shared, ignore_errors=True)
 
     def _say(self, word: bytes) -> None:
-        # A supervisor that is gone is noticed by the reader.
+        # The reader notices if the supervisor is gone.
         with suppress(OSError):
             self._line.send(word)
