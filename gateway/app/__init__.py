@@ -1,7 +1,7 @@
 """The composition root: the only place that names concrete classes.
 
-`foundation.py` is what both planes stand on, `data_plane.py` what callers reach, `control_plane.py`
-what operators reach, `gateway.py` the two behind their listeners, `run.py` a process's whole life.
+`foundation.py` is what both planes use, `data_plane.py` what callers reach, `control_plane.py` what
+operators reach, `gateway.py` both planes behind their listeners, `run.py` the life of a process.
 """
 
 from gateway.app.gateway import Gateway, open_gateway

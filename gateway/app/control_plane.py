@@ -38,7 +38,7 @@ async def open_admin_door(
     live: Reloadable,
     url: Callable[[], str],
 ) -> AsyncIterator[AdminDoor]:
-    """`live`: where the policies come from. `url`: where users reach the data listener."""
+    """`live`: the source of the policies. `url` returns where users reach the data listener."""
     settings = base.settings
 
     def metrics() -> bytes:
@@ -48,7 +48,7 @@ async def open_admin_door(
     async with AsyncExitStack() as stack:
         client = base.client
         if settings.admin_store is not None:
-            # What operators do takes rights that calls of agents do without.
+            # Operators need rights in Redis that agents' calls do not need.
             client = await stack.enter_async_context(open_store(settings.admin_store))
         backend = _backend(base, plane, readiness, live, url, client)
         keyless = settings.admin_listen.is_loopback

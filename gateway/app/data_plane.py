@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DataPlane:
-    """`journal`: of all that was handled. `denials`: for the audit. `outbox`: where what is written
-    to callers goes. `programs`: those that are tools."""
+    """`journal`: all finished requests. `denials`: refusals for the audit. `outbox`: buffers what
+    is written to callers. `programs`: the tool programs."""
 
     handler: Handler
     journal: Journal
@@ -54,7 +54,7 @@ class DataPlane:
 
 @asynccontextmanager
 async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterator[DataPlane]:
-    """What it has begun is ended with the context, what it has counted is written."""
+    """Yield the data plane. When it closes, its work is ended and what it counted is written."""
     async with AsyncExitStack() as stack:
         spender = Spender(base.admission, base.usage)
         stack.push_async_callback(spender.close)
@@ -136,7 +136,7 @@ def _forwarder(
     stack.callback(pool.close)
     inflight = Inflight(base.keys, time.monotonic, base.settings.stream_unchecked, is_known)
     in_background(inflight.watch(), stack)
-    # One agent that hangs keeps no more than half of the callers' places.
+    # One agent that hangs keeps at most half of the connections.
     most = max(1, base.settings.limits.max_connections // 2)
     forwarder = Forwarder(pool, Balance(time.monotonic), inflight, base.traffic, most)
     stack.push_async_callback(forwarder.close)

@@ -1,4 +1,4 @@
-"""What both planes stand on: the store, who is let in, what is known and what is written down."""
+"""What both planes use: the store, admission, credentials, audit and metrics."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,7 @@ from gateway.workers.worker import Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foundation:
-    """`policies`: the ones in force. `vault_for`: in whose name the vault is written. `worker`: the
+    """`policies` returns those in force. `vault_for`: returns the vault for an actor. `worker`: the
     line to a supervisor, if there is one."""
 
     settings: Settings
@@ -65,7 +65,7 @@ class Foundation:
 async def open_foundation(
     settings: Settings, policies: Callable[[], Policies], given: Handover | None
 ) -> AsyncIterator[Foundation]:
-    """The store has to be there, but need not answer yet."""
+    """Yield the foundation. The store has to exist, but need not answer yet."""
     async with AsyncExitStack() as stack:
         worker = _worker(given, settings, stack)
         client = await stack.enter_async_context(open_store(settings.store))
@@ -130,7 +130,7 @@ def _gatekeeper(
 
 
 def _as_number(revision: str) -> float:
-    """Equal for equal revisions: a label of its own for each would never go away."""
+    """Return equal numbers for equal revisions. As a label, each revision would stay for ever."""
     try:
         return int(revision[:REVISION_DIGITS], 16)
     except ValueError:
@@ -146,7 +146,7 @@ def _worker(given: Handover | None, settings: Settings, stack: AsyncExitStack) -
 
 
 async def _warn_of_store(client: Redis) -> None:
-    """A store that does not answer yet is waited for; one that cannot be used ends the start."""
+    """Log warnings. A store that does not answer yet is waited for; an unusable one ends this."""
     try:
         for warning in await examine(client):
             log.warning("store_settings", warning=warning)

@@ -22,8 +22,7 @@ from gateway.workers.handover import Handover
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway whose listeners are open. `base`: what it stands on; `programs`: those that are
-    tools."""
+    """A gateway with open listeners. `base`: its foundation; `programs`: the tool programs."""
 
     data: Listener
     admin: Listener
@@ -32,12 +31,12 @@ class Gateway:
     draining: bool = False
 
     def announce_end(self) -> None:
-        """Not ready from now on, while callers are still served."""
+        """Report not ready from now on, while callers are still served."""
         self.draining = True
         self.data.announce_end()
 
     async def drain(self, seconds: float) -> int:
-        """Not ready from now on; finish what runs for at most `seconds`. How many were cut."""
+        """Report not ready, and let requests finish for `seconds`. Return how many were cut."""
         self.draining = True
         cut = await asyncio.gather(self.data.drain(seconds), self.admin.drain(seconds))
         return sum(cut)
@@ -51,8 +50,8 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Serve on the addresses of `settings` under the policies of `live`, until the context ends.
 
-    OperationError if an address is taken. The store has to be there, but need not answer yet.
-    `given`: the sockets of a supervisor stand in for the addresses.
+    OperationError if an address is taken. The store has to exist, but need not answer yet. `given`:
+    the sockets of a supervisor replace the addresses.
     """
 
     def policies() -> Policies:
@@ -79,7 +78,7 @@ async def open_gateway(
 def _listeners(
     base: Foundation, plane: DataPlane, door: AdminDoor, stack: AsyncExitStack
 ) -> tuple[Listener, Listener]:
-    """For callers, and for operators; the latter without TLS on loopback."""
+    """Return the listeners for callers and for operators; the latter has no TLS on loopback."""
     settings, worker, handler = base.settings, base.worker, plane.handler
     certificate = _certificate(settings, stack)
     private = settings.admin_listen.is_loopback
@@ -111,11 +110,11 @@ def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | Non
 
 
 async def _missing(gateway: Gateway) -> tuple[str, ...]:
-    """What keeps the gateway from serving, a word each."""
+    """Return what keeps the gateway from serving, a word each."""
     try:
         await gateway.base.admission.ping()
         missing = () if gateway.base.credentials.ready else ("credentials",)
     except StoreError:
         missing = ("store",)
-    # Behind all that is waited for: an answer that ends its connection is the last word on it.
+    # Checked after the last await: an answer that says "draining" closes its connection.
     return ("draining",) if gateway.draining else missing

@@ -1,4 +1,4 @@
-"""The whole life of a process that serves: policies, store, listeners, signals, drain."""
+"""The whole life of a serving process: policies, store, listeners, signals, drain."""
 
 import asyncio
 import gc
@@ -32,13 +32,14 @@ from gateway.store.connections.connect import resolved
 from gateway.tasks import in_background, take_threads, threads
 from gateway.workers.handover import Handover
 
-# As many files as are asked for where the system sets no bound of its own.
+# Open files to ask for if the system sets no limit.
 MOST_FILES = 2**20
-# Of the connections that are wished for: 20,000 files are a usual bound, and 50 short for 10,000.
+# The share of the wished-for connections that needs no warning: 20,000 files are a usual limit,
+# which falls 50 short for 10,000 connections.
 ENOUGH = 0.9
-# Half of them look up names; they cost next to nothing while they wait.
+# Half of them look up names. Idle threads cost next to nothing.
 LOOKUP_THREADS = 32
-# Beyond the drain, for all else to end; the embedded store may take ten of them.
+# In addition to the drain, for everything else to end; the embedded store may take ten of them.
 END_SECONDS = 15.0
 
 
@@ -52,9 +53,9 @@ async def run_gateway(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. OperationError if it cannot start.
 
-    `adapt` is applied to every set of policies that is loaded; `on_ready` is told when the
-    listeners are open, and where the store is. `given`: by the supervisor of several workers.
-    `ends_by` is told, once it is to stop, within how many seconds all has to be over.
+    `adapt` is applied to every loaded set of policies. `on_ready` is called when the listeners are
+    open, with the place of the store. `given`: from the supervisor of several workers. `ends_by` is
+    called when the process starts to stop, with the seconds within which it must have ended.
     """
     _spare_the_collector()
     settings = replace(settings, limits=_take_files(settings.limits))
@@ -63,7 +64,7 @@ async def run_gateway(
     try:
         live = await _load(settings, adapt, keeping)
     except asyncio.CancelledError:
-        # Ctrl-C, where a disk that gives no answer would have the last word.
+        # Ctrl-C must end the process even if a disk does not answer.
         ends_by(AT_ONCE_SECONDS)
         raise
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
@@ -76,7 +77,8 @@ async def run_gateway(
         stopped = stop_signals(
             lambda: live.reload("SIGHUP"),
             ends_by,
-            # A worker is told to go by its supervisor, who has waited, or stays with the others.
+            # A worker has no delay: its supervisor has waited already, or the other workers go on
+            # serving.
             delay=settings.shutdown_delay if gateway.base.worker is None else 0.0,
             announce_end=gateway.announce_end,
         )
@@ -107,23 +109,23 @@ async def _drain(gateway: Gateway, seconds: float) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Requests leave no cycles behind, and connections none that hold a body; looking for some
-    after every 700 objects took 4 % of a request, and a look at all that is remembered of keys
-    stops the process for milliseconds."""
+    """Run the garbage collector less often. Requests leave no cycles behind, and connections none
+    that hold a body. A collection after every 700 objects took 4 % of a request, and a full one
+    over all that is remembered of keys stops the process for milliseconds."""
     gc.set_threshold(20_000, 20, 50)
 
 
 def _take_files(limits: ListenerLimits) -> ListenerLimits:
-    """Shells and containers begin with 1,024 files, for the sake of programs that use select(): a
-    few hundred calls. What the system lets it have beyond is a server's to take.
+    """Raise the limit of open files to what the system allows. Shells and containers start with
+    1,024, for programs that use select(): enough for a few hundred calls.
 
-    The limits with no more connections than there are files for: where the last one is taken,
-    nobody comes in any more, however many idle ones could give way.
+    Return the limits with no more connections than the files allow: when the last file is taken,
+    nobody can connect any more, although idle connections could give way.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
-        # Not every system takes the bound that it tells.
+        # Not every system accepts the limit that it reports.
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -134,21 +136,23 @@ def _take_files(limits: ListenerLimits) -> ListenerLimits:
 
 
 async def _take_threads() -> None:
-    """OperationError where there are too few: then nothing works that touches a file."""
+    """Start all threads now; OperationError if there are too few: without them nothing that touches
+    a file works."""
     take_threads()
-    # The event loop takes these by itself at the first look-up, and ends the process where it
-    # cannot. They are given back before, and nothing else begins one in between.
+    # The event loop starts its own lookup threads at the first lookup, and ends the process if it
+    # cannot. These are started and given back just before, so nothing else can take them in
+    # between.
     threads(LOOKUP_THREADS, "lookups").shutdown()
     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
     await asyncio.get_running_loop().getnameinfo(("127.0.0.1", 0), numeric)
 
 
 async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
-    """From now on no policies are taken whose credentials are missing, or whose programs cannot be
-    kept apart; OperationError if these are such.
+    """From now on accept no policies whose credentials are missing, or whose programs cannot be
+    isolated; OperationError if that is so now.
 
-    `lenient`: a credential that was there once may be missing. Whoever needs it is refused, as by
-    the process that this one stands in for; else the end of one process would be the end of all.
+    `lenient`: credentials that existed once may be missing. Calls that need one are refused, as
+    they were by the process that this one replaces; otherwise the end of one process would end all.
     """
 
     async def vet(policies: Policies) -> tuple[Problem, ...]:
@@ -177,10 +181,10 @@ def _tried(traffic: Traffic, keeping: Keeping | None, loaded: Loaded) -> None:
 
 
 async def _load(settings: Settings, adapt: Adapt, keeping: Keeping | None) -> LivePolicies:
-    """OperationError if the policies cannot be used.
+    """Load the policies; OperationError if they cannot be used.
 
-    One worker of several begins with those in force: what else is in the directory it looks at
-    like the others, once it serves.
+    One of several workers begins with those in force. It looks at other files in the directory once
+    it serves, like the other workers.
     """
     reading = Reading(settings.policies)
     listing = await reading(list_directory, settings.policies)
@@ -201,7 +205,7 @@ async def _load(settings: Settings, adapt: Adapt, keeping: Keeping | None) -> Li
 
 
 def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
-    """Tell that this process lives, until the stack is closed."""
+    """Send heartbeats until the stack is closed."""
     listen = str(gateway.data.address)
     heartbeat = Heartbeat(gateway.base.workers, listen, lambda: gateway.base.policies().revision)
     stack.push_async_callback(heartbeat.end)

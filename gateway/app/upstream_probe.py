@@ -1,4 +1,4 @@
-"""Whether an upstream can be called, found by the very dialer that calls are made with."""
+"""Whether an upstream can be connected to, tested with the same dialer that calls use."""
 
 import asyncio
 import ssl
@@ -12,12 +12,12 @@ from gateway.proxy.upstream.reasons import reason_of
 from gateway.services.diagnosis.upstreams import Unreached
 
 CONNECT_SECONDS = 5.0
-# With TLS 1.3 a client hears only after the handshake that its certificate was refused.
+# In TLS 1.3 a client learns only after the handshake that its certificate was refused.
 REFUSAL_SECONDS = 0.3
 
 
 class UpstreamProbe:
-    """Connects, and sends nothing that a request has: no head, no credential."""
+    """Connects without sending any part of a request: no head, no credential."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
