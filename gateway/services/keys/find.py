@@ -11,7 +11,7 @@ from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import KeyView, State, view
-from gateway.store.commands import BATCH
+from gateway.store.commands import in_batches
 from gateway.store.key_reader import KeyReader
 
 NO_KEY = "There is no key {id}: see 'gateway keys list'."
@@ -97,17 +97,12 @@ async def _candidates(
         async for record in keys.read(ids):
             yield record
         return
-    theirs: list[str] = []
-    async for key_id, consumer in keys.consumers(ids):
-        if consumer == wanted.consumer:
-            theirs.append(key_id)
-        # In parts, so that a full page ends the search.
-        if len(theirs) == BATCH:
-            async for record in keys.read(theirs):
-                yield record
-            theirs.clear()
-    async for record in keys.read(theirs):
-        yield record
+    # In parts, so that a full page ends the search.
+    for batch in in_batches(ids):
+        consumers = keys.consumers(batch)
+        theirs = [key_id async for key_id, consumer in consumers if consumer == wanted.consumer]
+        async for record in keys.read(theirs):
+            yield record
 
 
 async def living(keys: KeyReader) -> AsyncIterator[KeyRecord]:
