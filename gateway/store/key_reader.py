@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import Any, Self
 
 from redis.asyncio import Redis
 
 from gateway.domain.errors import StoreError
-from gateway.domain.keys.record import KeyRecord, field_names
+from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.domain.units import DAY
 from gateway.store.commands import (
     ask_all,
@@ -24,10 +25,13 @@ from gateway.store.commands import (
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
 from gateway.store.connections.scan import scan
-from gateway.store.key_answers import read_record, record_or_none, revision_of
 
 # The admission script has the same number.
 LAST_USE_SECONDS = 400 * DAY
+
+# Without the tags: the gateway writes those by itself as keys are used, which is no change to
+# operators.
+REVISED = tuple(name for name in field_names() if name not in ("tag", "previous_tag"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +166,27 @@ class KeyReader:
 
 def escaped(text: str) -> str:
     return re.sub(r"([\[\]*?\\])", r"\\\1", text)
+
+
+def record_or_none(key_id: str, answer: Sequence[bytes | None] | Exception) -> KeyRecord | None:
+    """Return the record; None if there is none, or if the name holds another type."""
+    values = value_or_none(answer)
+    return None if values is None else read_record(key_id, values)
+
+
+def read_record(key_id: str, values: Sequence[bytes | None]) -> KeyRecord | None:
+    texts = {
+        name: value.decode(errors="replace")
+        for name, value in zip(field_names(), values, strict=True)
+        if value is not None
+    }
+    return from_fields(key_id, texts) if texts else None
+
+
+def revision_of(values: Sequence[bytes | None]) -> str:
+    """Return a digest of the values of `field_names()`, byte for byte: equal until somebody changes
+    the record. `scripts/change.lua` computes the same of the live record."""
+    held = dict(zip(field_names(), values, strict=True))
+    parts = (held[name] for name in REVISED)
+    told = b",".join(b"-" if part is None else b"%d:%s" % (len(part), part) for part in parts)
+    return sha1(told, usedforsecurity=False).hexdigest()

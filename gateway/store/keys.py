@@ -13,8 +13,7 @@ from gateway.domain.keys.record import ALWAYS_WRITTEN, REVOKED, KeyRecord, field
 from gateway.store.commands import as_answer, command, run
 from gateway.store.connections.failures import StoreFullError
 from gateway.store.connections.scan import scan
-from gateway.store.key_answers import REVISED
-from gateway.store.key_reader import KeyReader, escaped
+from gateway.store.key_reader import REVISED, KeyReader, escaped
 
 IDEMPOTENCY_SECONDS = 600
 COUNTERS = ("rate", "quota", "lease", "used")
