@@ -27,12 +27,11 @@ from gateway.proxy.upstream.balance import Balance
 from gateway.proxy.upstream.pool import UpstreamPool
 from gateway.services.audit.denials import DenialAudit, open_denials
 from gateway.services.audit.queue import AuditQueue
-from gateway.services.audit.reflections import Reflections
 from gateway.services.credentials.inject import open_injector
 from gateway.services.telemetry.journal import Journal, open_journal
 from gateway.services.telemetry.spend import Spender
 from gateway.services.tools.open_programs import Programs, open_programs
-from gateway.services.tools.results import ToolResults
+from gateway.services.tools.results import Reflections, ToolResults
 from gateway.services.tools.sessions import open_tool_sessions
 from gateway.tasks import in_background
 

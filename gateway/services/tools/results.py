@@ -1,25 +1,40 @@
-"""Results of tool calls as audit records: each call was on record before it was made."""
+"""Audit records of what came of tool calls: results, and credentials that servers send back."""
 
 from collections.abc import Sequence
 
 from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent
 from gateway.domain.traffic import Handled
+from gateway.log import log
 from gateway.services.audit.queue import AuditQueue
+from gateway.services.telemetry.traffic import Traffic
 
 # In place of a refusal's code: the answer was cut off, or the caller left before it began.
 CUT = "cut"
 
 
 class ToolResults:
-    """A reader of the journal."""
+    """A reader of the journal, which gets requests that have ended."""
 
     def __init__(self, queue: AuditQueue) -> None:
         self._queue = queue
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """Record the results of requests that have ended."""
         if events := [_result(handled) for handled in batch if handled.tool]:
             self._queue.put(events)
+
+
+class Reflections:
+    """Reports each server that sent back a credential, without delaying its answer."""
+
+    def __init__(self, queue: AuditQueue, traffic: Traffic) -> None:
+        self._queue = queue
+        self._reflected = traffic.reflected
+
+    def tell(self, event: AuditEvent) -> None:
+        self._reflected.labels(event.agent).inc()
+        names = [use.name for use in event.credentials]
+        log.warning("credential_reflected", agent=event.agent, tool=event.tool, credentials=names)
+        self._queue.put([event])
 
 
 def _result(handled: Handled) -> AuditEvent:
