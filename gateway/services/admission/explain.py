@@ -156,9 +156,6 @@ class Explainer:
         if record is None or not acceptable(record.hash):
             steps.append(Step(About.KEY, Found.NO_RECORD))
             raise Denied(Code.KEY_INVALID)
-        return await self._believe(record, steps)
-
-    async def _believe(self, record: KeyRecord, steps: list[Step]) -> Belief:
         now = await self._keys.now()
         state = view(record, now).state
         if record.consumer:
