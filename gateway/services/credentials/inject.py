@@ -15,8 +15,8 @@ import aiohttp
 from gateway.crypto.signing import OURS
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, fits_header
-from gateway.domain.policies.references import Reference, Template
-from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject, Sign
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject, Sign, Templates
 from gateway.domain.policies.snapshot import Outbound
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
@@ -25,7 +25,7 @@ from gateway.protocol.secrets import Secrets
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials, id_of, unavailable
 from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
-from gateway.services.credentials.looked_for import Changes, Found, is_token, looked_for
+from gateway.services.credentials.looked_for import Changes, Found, is_token, looked_for, versions
 from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
@@ -133,15 +133,8 @@ class Injector:
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
         await self._credentials.freshen(tuple(ids.values()))
-        now = self._credentials.now()
-        newest: dict[Reference, tuple[Credential, Version]] = {}
-        older: dict[Reference, tuple[Credential, Version]] = {}
-        for reference, name in ids.items():
-            credential = self._credentials.find(name)
-            newest[reference] = (credential, credential.current)
-            previous = credential.previous_at(now)
-            if previous is not None and not is_token(reference, credential):
-                older[reference] = (credential, previous)
+        known = {reference: self._credentials.find(name) for reference, name in ids.items()}
+        newest, older = versions(known, self._credentials.now())
         found = await self._fetched(newest)
         place = service.place, user
         # Shared credentials go into the calls of all users, and a server may reveal to one what it
@@ -193,11 +186,10 @@ class Injector:
                 await self._credentials.check()
                 self._looked_at = time.monotonic()
 
-    async def _fetched(
-        self, found: dict[Reference, tuple[Credential, Version]]
-    ) -> dict[Reference, tuple[Credential, Version]]:
+    async def _fetched(self, newest: Found) -> Found:
         """Fill in the tokens of references to fetched credentials."""
-        for reference, (credential, version) in found.items():
+        found = dict(newest)
+        for reference, (credential, version) in newest.items():
             if is_token(reference, credential):
                 # A new secret that the provider does not accept yet leaves the previous one usable.
                 before = credential.previous_at(self._credentials.now())
@@ -231,7 +223,7 @@ def _values(inject: Inject, found: Found) -> Values:
     signing = None
     if inject.sign is not None:
         signing = inject.sign, _signing(*found[inject.sign.credential])
-    named = [(name, _text(template, found)) for name, template in inject.headers]
+    named = [*_pairs(inject.headers, found)]
     if inject.whole is not None:
         named += _as_its_type_says(*found[inject.whole])
     headers = [(name.encode("ascii"), _header(name, text)) for name, text in named]
@@ -239,13 +231,13 @@ def _values(inject: Inject, found: Found) -> Values:
     return Values(
         tuple(headers),
         names_of(headers).union(*_beside(inject)),
-        tuple((name, _text(template, found)) for name, template in inject.query),
-        tuple((name, _text(template, found)) for name, template in inject.body),
+        _pairs(inject.query, found),
+        _pairs(inject.body, found),
         signing,
         _uses(found.values()),
         _uses(found[one] for one in replace(inject, arguments=()).references),
-        tuple((name, _text(template, found)) for name, template in inject.arguments),
-        tuple((name, _text(template, found)) for name, template in inject.env),
+        _pairs(inject.arguments, found),
+        _pairs(inject.env, found),
     )
 
 
@@ -289,8 +281,11 @@ def _as_its_type_says(credential: Credential, version: Version) -> list[tuple[st
     return [("Authorization", f"Bearer {fields[credential.main]}")]
 
 
-def _text(template: Template, found: Found) -> str:
-    return template.render(lambda reference: _value(reference, *found[reference]))
+def _pairs(templates: Templates, found: Found) -> Pairs:
+    def value(reference: Reference) -> str:
+        return _value(reference, *found[reference])
+
+    return tuple((name, template.render(value)) for name, template in templates)
 
 
 def _value(reference: Reference, credential: Credential, version: Version) -> str:

@@ -17,6 +17,17 @@ SHORTEST_ALONG = 16
 Found = Mapping[Reference, tuple[Credential, Version]]
 
 
+def versions(known: Mapping[Reference, Credential], now: float) -> tuple[Found, Found]:
+    """Return the newest values, and the previous ones in their grace period, without tokens."""
+    newest = {reference: (one, one.current) for reference, one in known.items()}
+    older = {
+        reference: (one, previous)
+        for reference, one in known.items()
+        if (previous := one.previous_at(now)) is not None and not is_token(reference, one)
+    }
+    return newest, older
+
+
 def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
     """Return every value that is injected or signs."""
     found: dict[str, str] = {}
@@ -51,17 +62,10 @@ class Changes:
         if self._generation == self._credentials.generation:
             return None
         self._generation = self._credentials.generation
-        now, known = self._credentials.now(), self._credentials.known
-        newest: dict[Reference, tuple[Credential, Version]] = {}
-        older: dict[Reference, tuple[Credential, Version]] = {}
-        for reference, name in self._ids.items():
-            credential = known.get(name)
-            if credential is None or is_token(reference, credential):
-                continue
-            newest[reference] = (credential, credential.current)
-            if previous := credential.previous_at(now):
-                older[reference] = (credential, previous)
-        return looked_for(newest, older)
+        known = self._credentials.known
+        there = {reference: known[name] for reference, name in self._ids.items() if name in known}
+        kept = {r: credential for r, credential in there.items() if not is_token(r, credential)}
+        return looked_for(*versions(kept, self._credentials.now()))
 
 
 def is_token(reference: Reference, credential: Credential) -> bool:
