@@ -114,17 +114,17 @@ class Credentials:
 
     @property
     def age(self) -> float:
-        """Seconds since the gateway last said what there is."""
+        """Seconds since the last successful check."""
         return self._live.age()
 
     @property
     def last_error(self) -> str:
-        """Why the last check failed; empty: it did not."""
+        """Why the last check failed; empty if it did not."""
         return self._live.last_error
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """What the gateway cannot vouch for now, a sentence each."""
+        """Credentials that the gateway cannot vouch for now, with a sentence each."""
         return {str(name): reason for name, reason in self._live.broken.items()}
 
     async def changed(self, seconds: float) -> bool:

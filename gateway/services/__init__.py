@@ -1,1 +1,2 @@
-"""The verbs: authenticate, admit, issue, load and reload policies."""
+"""The verbs of the gateway: authenticate, admit, issue, inject, load and reload policies,
+record."""

@@ -1,1 +1,1 @@
-"""Redis: connections, the records in it, and the scripts that decide there."""
+"""Redis: connections, records, and the scripts that decide inside of it."""

@@ -56,19 +56,20 @@ local function window_end(window)
   return month_end()
 end
 
--- Rounded up: an error that adds up must never admit more.
+-- Rounded up: accumulated rounding errors must never admit more.
 local function keep_rate(key, ahead, interval)
   redis.call('SET', key, string.format('%.0f %.17g', math.ceil(now + ahead), interval),
              'PX', string.format('%.0f', math.ceil(ahead / 1000) + 1000))
 end
 
--- What should be a number and is none admits nobody; nothing has been charged yet.
+-- A counter that should be a number and is not admits nobody; nothing has been charged yet.
 local function meaningless(key)
   error({err = 'COUNTER ' .. key .. ' makes no sense: delete it'})
 end
 
--- GCRA: `tat` is when the bucket is full again. The interval is kept beside it, so that what was
--- used stays used, in requests, when the rate is changed; from then on it drains at the new one.
+-- GCRA: `tat` is the time when the bucket is full again. The interval is stored beside it, so that
+-- requests that were used stay used when the rate changes; from then on the bucket drains at the
+-- new rate.
 local function check_rate(key, interval, burst)
   local value, ahead = redis.call('GET', key), 0
   if value then
@@ -77,25 +78,27 @@ local function check_rate(key, interval, burst)
     if not kept or kept <= 0 then meaningless(key) end
     local left = math.max(0, tonumber(tat) - now) * interval / kept
     ahead = math.min(left, burst * interval)
-    -- More than full it is where the burst was lowered, or the clock set back: left as it is, it
-    -- would refuse until that is over. A microsecond is what was rounded up.
+    -- It is more than full if the burst was lowered or the clock set back. Unchanged, it would
+    -- refuse until that time is over. The microsecond allows for rounding up.
     if kept ~= interval or left > ahead + 1 then keep_rate(key, ahead, interval) end
   end
   return ahead + interval - burst * interval, ahead
 end
 
--- A counter is of the window that its end names, a second after the window's: Redis keeps a key
--- through the millisecond it ends in, but deletes at once one that is made in that millisecond.
+-- A counter belongs to the window that its expiry shows, which is a second after the window's end:
+-- Redis keeps a key through the millisecond in which it expires, but deletes a key at once that is
+-- created in that millisecond.
 local function counter_end(ends) return ends * 1000 + 1000 end
 
--- Not to the millisecond: a counter that moves to another node of a cluster takes along how long it
--- has to live, not when it ends, and is late by what the way took. Windows are a width apart.
+-- Not compared to the millisecond: a counter that moves to another cluster node takes its remaining
+-- lifetime along instead of its end, so it is late by the transfer time. Windows are at least one
+-- width apart.
 local function quota_used(key, window, ends)
   local value = redis.call('GET', key)
   if not value then return 0 end
   local until_ms = redis.call('PEXPIRETIME', key)
   if until_ms < 0 then
-    -- Somebody took its end away. What was used stays used, and no longer than to this end.
+    -- Somebody removed its expiry. What was used stays used, but no longer than to this end.
     redis.call('SET', key, value, 'PXAT', string.format('%.0f', counter_end(ends)))
     until_ms = counter_end(ends)
   end
@@ -113,8 +116,8 @@ local function count_quota(key, state, amount)
   state.used = state.used + amount
 end
 
--- Told twice, because the first answer was lost, it is counted once. What makes no sense ends it
--- before anything is marked or charged.
+-- Counted once even if it is sent twice because the first reply was lost. An invalid counter ends
+-- this before anything is marked or charged.
 local function count_tokens()
   local states = {}
   for i = 2, #KEYS do
@@ -127,11 +130,12 @@ local function count_tokens()
   return 1
 end
 
--- A record may say anything: a believed hash stands before eleven more, the mark of a count never.
+-- A record may hold any text, so the first argument alone is not enough: a believed hash stands
+-- before eleven more arguments, the `+` of a count never does.
 if ARGV[1] == '+' and #ARGV < BELIEVED then return count_tokens() end
 
--- A record of another type makes no sense and reads as an empty one: it denies. What else keeps
--- it from being read (no right to it) says nothing about the key.
+-- A key of another type reads as an empty record, which denies. Any other error, such as a missing
+-- right to read it, says nothing about the key.
 local record = redis.pcall('HMGET', KEYS[1], unpack(FIELDS))
 if record.err and string.sub(record.err, 1, 9) ~= 'WRONGTYPE' then return record end
 
@@ -149,7 +153,8 @@ if record[2] ~= 'active' then return stale() end
 local until_second = tonumber(ARGV[11])
 if until_second > 0 and seconds >= until_second then return stale() end
 
--- One entry for each request under way, at the millisecond until which its gateway answers for it.
+-- One entry for each request in progress, scored by the millisecond until which its gateway vouches
+-- for it.
 local function leases(key)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now / 1000))
   return redis.call('ZCARD', key)
@@ -176,17 +181,17 @@ for i = 3, #KEYS do
   if kind == 'rate' then
     local burst = tonumber(ARGV[at + 2])
     local late, ahead = check_rate(KEYS[i], amount, burst)
-    -- Half a microsecond: what double precision may be off by, far below one request.
+    -- Half a microsecond: the possible error of double precision, far below one request.
     wait = late > 0.5 and late or 0
     state = {ahead = ahead, interval = amount, burst = burst}
   elseif kind == 'tokens' then
     local ends = window_end(ARGV[at + 2])
     local used = quota_used(KEYS[i], ARGV[at + 2], ends)
     wait = used >= amount and ends * 1000000 - now or 0
-    -- Callers have no header for it; whoever only asks is told.
+    -- Callers have no header for it, but explanations show it.
     state = ARGV[12] == '?' and {used = used, ends = ends, count = amount} or {}
   elseif kind == 'lease' then
-    -- When one ends is not known; a second is the least that can be told.
+    -- It is unknown when one will end; a second is the smallest value that can be told.
     wait = leases(KEYS[i]) >= amount and 1000000 or 0
     state = {lease = true}
   else
@@ -210,9 +215,8 @@ writes = writes or (tried_writes and exceeded == 0)
 local admitted = worst == 0
 if admitted and ARGV[12] ~= '?' then
   if not writes then
-    -- A replica may be behind, and a master that has lost its replicas may have been replaced: it is
-    -- no place to ask who is revoked. Where nothing is charged, only a write that changes nothing
-    -- tells.
+    -- A replica may be behind, and a master without replicas may have been replaced, so neither may
+    -- say who is revoked. If nothing is charged, only a write that changes nothing shows it.
     local written = redis.pcall('HDEL', KEYS[2], '')
     local kind = type(written) == 'table' and string.match(written.err, '^%u+')
     if kind == 'READONLY' or kind == 'NOREPLICAS' then return written end
@@ -220,7 +224,7 @@ if admitted and ARGV[12] ~= '?' then
   for i = 3, #KEYS do
     local state = states[i]
     if state.tried and exceeded > 0 then
-      -- As if it had been refused: what it limits goes on as it would.
+      -- As if the request had been refused: the limit goes on as it would.
     elseif state.interval then
       state.ahead = state.ahead + state.interval
       keep_rate(KEYS[i], state.ahead, state.interval)
@@ -232,7 +236,7 @@ if admitted and ARGV[12] ~= '?' then
   end
   local slot = ARGV[12]
   if slot ~= '' then
-    -- Only history: a server that is full must still admit a key without limits.
+    -- Only history: a full server must still admit a key without limits.
     local last = redis.pcall('HGET', KEYS[2], slot)
     if type(last) ~= 'string' or seconds - (tonumber(last) or 0) >= TOUCH_SECONDS then
       redis.pcall('HSET', KEYS[2], slot, clock[1])
@@ -247,7 +251,7 @@ for i = 3, #KEYS do
   local state = states[i]
   local left, reset
   if state.tried then
-    -- Callers are told of what binds them.
+    -- Callers are told only of enforced limits.
   elseif state.interval then
     left, reset = rate_state(state.ahead, state.interval, state.burst)
   elseif state.ends then

@@ -1,1 +1,1 @@
-"""Audit records, and the chains that they are."""
+"""Audit records and their chains."""

@@ -1,1 +1,1 @@
-"""Inbound keys: their grammar, their records, what they may do and how much."""
+"""Inbound keys: grammar, records, scopes and limits."""

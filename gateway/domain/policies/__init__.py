@@ -1,1 +1,1 @@
-"""Policies: what is in a set of them, and what follows from it."""
+"""Policies: the content of a set, and what follows from it."""

@@ -1,1 +1,1 @@
-"""May this request pass? Whose key it is, where it goes, what it may and how much."""
+"""Admission: whose key a request carries, where it goes, and whether scopes and limits allow it."""

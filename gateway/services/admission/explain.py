@@ -78,7 +78,7 @@ class Explanation:
 
 
 class Explainer:
-    """Asks the live records and counters. `admission` is only read through. `powers_at`: what a
+    """Reads the live records and counters. `admission` charges nothing here. `powers_at`: what a
     request to the admin API needs."""
 
     def __init__(

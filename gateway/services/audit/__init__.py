@@ -1,1 +1,1 @@
-"""The audit: written before what it is about is done, read and verified after."""
+"""The audit: records are written before the acts they describe, then read and verified."""

@@ -1,1 +1,1 @@
-"""Outbound credentials: kept in the vault, held in memory, put into calls."""
+"""Outbound credentials: stored in the vault, held in memory, injected into calls."""

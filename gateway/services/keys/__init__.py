@@ -1,1 +1,1 @@
-"""What operators do with keys."""
+"""Operators' acts on keys."""

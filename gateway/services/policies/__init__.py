@@ -1,1 +1,1 @@
-"""The policies: found, read, swapped, compared."""
+"""Policies: found, read, vetted, replaced and compared."""

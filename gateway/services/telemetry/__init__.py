@@ -1,1 +1,1 @@
-"""What was handled and what is held: metrics, log lines, traces, counts of use."""
+"""Metrics, access log, traces and usage of finished requests; gauges of the current state."""

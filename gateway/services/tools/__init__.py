@@ -1,1 +1,1 @@
-"""What answers for tools: programs of this machine, sessions, own hooks."""
+"""Tools: programs on this machine, their sessions, and the operator's hooks."""

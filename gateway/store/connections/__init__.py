@@ -1,1 +1,2 @@
-"""Connections to Redis: one node, a master behind sentinels, a cluster; the hot path's own."""
+"""Connections to Redis: to one node, a master behind sentinels, or a cluster; and those of the hot
+path."""

@@ -1,1 +1,1 @@
-"""A private Redis-compatible server of the gateway's own."""
+"""The embedded store: a private Redis-compatible server."""

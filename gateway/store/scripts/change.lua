@@ -1,6 +1,7 @@
--- Sets fields, or removes the record where none are given.
--- KEYS: record. ARGV: the revisions of which it has to be at one ('': any), the names of the fields
--- that make a revision, then pairs of field and value. Returns the verdict: done, missing, changed.
+-- Sets fields, or deletes the record if none are given.
+-- KEYS: record. ARGV: the expected revisions, one of which it must be at ('': any), the names of
+-- the fields that make a revision, then pairs of field and value. Returns the verdict: done,
+-- missing, changed.
 local record = KEYS[1]
 
 local function revision()

@@ -13,11 +13,12 @@ local mark = ARGV[2] .. ':' .. redis.sha1hex(hash)
 
 if redis.call('EXISTS', record) == 1 then
   local present = redis.call('HGET', record, 'hash') or ''
-  -- The same delivery once more, because its answer was lost on the way.
+  -- The same request again, because its answer was lost.
   if present == hash then return answer('made') end
   if not kept then return answer('taken') end
   if string.sub(kept, 1, #ARGV[2]) ~= ARGV[2] then return answer('different') end
-  -- What it may do is no longer what was asked for: whoever asked may have no right to that.
+  -- Its rights are no longer those of the request: the caller may have no right to the present
+  -- ones.
   local scopes = redis.call('HGET', record, 'scopes')
   for i = 6, #ARGV, 2 do
     if ARGV[i] == 'scopes' and ARGV[i + 1] ~= scopes then return answer('changed') end

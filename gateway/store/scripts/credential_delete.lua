@@ -1,13 +1,13 @@
 -- KEYS: record, revision, changes, gone. ARGV: SHA-1 of the record that was read; id; its version.
--- Returns 1, or 0 where somebody else has written meanwhile: a version that was in use by then would
--- be given to a successor too.
+-- Returns 1, or 0 if somebody else has written meanwhile: a successor would get a version number
+-- that was in use by then.
 -- What stays tells pollers that it is gone, and a successor which version it continues.
 local present = redis.call('GET', KEYS[1])
 if not present or redis.sha1hex(present) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 local time = redis.call('TIME')
 local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
--- What somebody else put there may be no number that a score can hold.
+-- Somebody else may have stored a value that is too large for a score.
 if not (before < 2^53) then before = 0 end
 local revision = string.format('%.0f', math.max(before + 1, time[1] * 1000000 + time[2]))
 redis.call('SET', KEYS[2], revision)

@@ -2,10 +2,10 @@
 -- Returns the vault's new revision, or '' where somebody else has written meanwhile.
 local present = redis.call('GET', KEYS[1])
 if (present and redis.sha1hex(present) or '') ~= ARGV[1] then return '' end
--- By the clock: a vault that was lost and filled anew never counts through numbers once used.
+-- From the clock: a vault that was lost and filled anew must never reuse numbers.
 local time = redis.call('TIME')
 local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
--- What somebody else put there may be no number that a score can hold.
+-- Somebody else may have stored a value that is too large for a score.
 if not (before < 2^53) then before = 0 end
 local revision = string.format('%.0f', math.max(before + 1, time[1] * 1000000 + time[2]))
 redis.call('SET', KEYS[1], ARGV[3])

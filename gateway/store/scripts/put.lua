@@ -17,7 +17,8 @@ for i = 5, #ARGV, 2 do
   old[ARGV[i]] = redis.call('HGET', record, ARGV[i]) or ''
 end
 
--- Of the same hash the tag that is here stays: it may be of a pepper that nobody else knows.
+-- If the hash is the same, keep the tag that is here: it may be of a pepper that only this gateway
+-- knows.
 local function keep_tag(hash, tag)
   if old[hash] == new[hash] and old[tag] ~= '' then new[tag] = old[tag] end
 end
@@ -36,7 +37,7 @@ if kind == 'hash' then
   keep_tag('previous_hash', 'previous_tag')
   if not differs() then return 'same' end
   if not overwrite then return 'taken' end
-  -- What was closed here stays closed, whatever an older copy says.
+  -- A key that was revoked here stays revoked, whatever an older copy says.
   if old.status == 'revoked' and new.status ~= 'revoked' then return 'revoked' end
   verdict = 'replaced'
 end
@@ -50,7 +51,7 @@ for name, value in pairs(new) do
     drop[#drop + 1] = name
   end
 end
--- First what a full server refuses: nothing has been changed then.
+-- First the write that a full server refuses: nothing has been changed then.
 redis.call('HSET', record, unpack(set))
 if #drop > 0 then redis.call('HDEL', record, unpack(drop)) end
 if ends ~= '' then
@@ -58,6 +59,6 @@ if ends ~= '' then
 else
   redis.call('PERSIST', record)
 end
--- When a secret was last used goes with the secret. Only history.
+-- The last use belongs to its secret. Only history.
 if old.hash ~= new.hash then redis.pcall('HDEL', used, 'current', 'previous') end
 return verdict

@@ -1,5 +1,5 @@
--- KEYS: lease sets. ARGV: the lease, milliseconds. A lease that has run out is not brought back:
--- somebody else may be admitted in its place.
+-- KEYS: lease sets. ARGV: the lease, milliseconds. An expired lease is not revived: another request
+-- may have been admitted in its place.
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 for _, key in ipairs(KEYS) do

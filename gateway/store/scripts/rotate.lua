@@ -16,15 +16,14 @@ end
 if redis.call('EXISTS', record) == 0 then return {'missing', {}} end
 local present, status = field('hash'), field('status')
 if present == '' then return answer('no_secret') end
--- The same delivery once more, because its answer was lost on the way.
+-- The same request again, because its answer was lost.
 if present == hash then return answer('made') end
 
 local now = tonumber(redis.call('TIME')[1])
 local mark = ARGV[2] .. ':' .. redis.sha1hex(hash)
 local fresh = {'hash', hash, 'tag', tag, 'last4', last4, 'rotated_at', string.format('%.0f', now)}
 
--- When a secret was last used goes with the secret. Only history: it must not keep anybody from
--- rotating a key.
+-- The last use belongs to its secret. Only history: it must not keep anybody from rotating a key.
 local function pass_on(keeps)
   local last = keeps and redis.pcall('HGET', used, 'current')
   redis.pcall('HDEL', used, 'current', 'previous')
@@ -37,7 +36,7 @@ if kept then
   if status == 'revoked' or string.sub(kept, #ARGV[2] + 2) ~= redis.sha1hex(present) then
     return answer('changed')
   end
-  -- The secret in place was lost before anybody had it; the one before it keeps its grace.
+  -- The current secret was lost before anybody had it; the previous one keeps its grace period.
   redis.call('HSET', record, unpack(fresh))
   redis.call('SET', marker, mark, 'KEEPTTL')
   redis.pcall('HDEL', used, 'current')

@@ -10,8 +10,7 @@ if target == 'revoked' then
   return 'done'
 end
 local hashless = (redis.call('HGET', record, 'hash') or '') == ''
--- Neither disabling nor enabling brings a revoked key nearer to life; nor, without a hash, does
--- rotating.
+-- Neither disabling nor enabling revives a revoked key; nor does rotating one without a hash.
 if status == 'revoked' then return hashless and 'no_secret' or 'revoked' end
 -- Nobody was given a decoy, so nobody can want it to work.
 if status == 'canary' then return 'canary' end

@@ -1,4 +1,4 @@
--- Adds counts to one bucket, once: told again with the same number by the same worker, nothing.
+-- Adds counts to one bucket, once: a repeat with the same number by the same worker adds nothing.
 -- KEYS: the bucket. ARGV: the worker, its number, seconds to keep, then fields and amounts.
 local seen = '#' .. ARGV[1]
 if redis.call('HGET', KEYS[1], seen) == ARGV[2] then return 0 end
