@@ -1,10 +1,10 @@
-"""What is read of a body, wherever it comes from."""
+"""The readers of bodies, of requests and of answers."""
 
 from typing import Protocol
 
 
 class Body(Protocol):
-    """What of a reader of a body is needed to pass it on."""
+    """The part of aiohttp's StreamReader that passing a body on takes."""
 
     def is_eof(self) -> bool: ...
 
@@ -14,13 +14,13 @@ class Body(Protocol):
 
     def set_exception(self, error: BaseException, /) -> None: ...
 
-    def read_nowait(self, most: int, /) -> bytes: ...
+    def read_nowait(self) -> bytes: ...
 
     async def readany(self) -> bytes: ...
 
 
-class BodyOver:
-    """Stands in for the reader `_inner` of a body, and gives something else of it."""
+class BodyWrapper:
+    """A reader that changes what it reads from the reader `_inner`."""
 
     _inner: Body
 
@@ -35,7 +35,7 @@ class BodyOver:
 
 
 class WholeBody:
-    """Stands in for the reader of a body that is here."""
+    """A body that has been received whole."""
 
     __slots__ = ("_text",)
 
@@ -52,15 +52,11 @@ class WholeBody:
         return None
 
     def set_exception(self, error: BaseException, /) -> None:
-        """It cannot be cut any more."""
+        """Do nothing: the body cannot be cut any more."""
 
-    def take(self) -> bytes:
-        """All of it."""
+    def read_nowait(self) -> bytes:
         text, self._text = self._text, b""
         return text
 
-    def read_nowait(self, most: int, /) -> bytes:
-        return self.take()
-
     async def readany(self) -> bytes:
-        return self.take()
+        return self.read_nowait()

@@ -167,8 +167,8 @@ class Exchange:
         self._awaits_continue = not (self.body_arrived or self.http10)
 
     def buffered_body(self) -> bytes:
-        """What is there of the body, without waiting."""
-        body = self._payload.read_nowait(-1)
+        """Return the part of the body that has already been received, without waiting."""
+        body = self._payload.read_nowait()
         self.received += len(body)
         return body
 

@@ -231,7 +231,7 @@ def _begin(
         exchange.ending()
         exchange.begin(head.status, write_answer(head, outgoing.own, framing))
         return chunked, None
-    piece = payload.read_nowait(-1)
+    piece = payload.read_nowait()
     ended = payload.at_eof()
     if ended:
         exchange.ending()

@@ -8,7 +8,7 @@ from gateway.domain.usage import TokensUsed
 from gateway.protocol.http.answer import AnswerHead, read_answer
 from gateway.protocol.http.events import is_event_stream
 from gateway.protocol.models.usage import Meter, StreamMeter, WholeMeter
-from gateway.proxy.body import Body, BodyOver
+from gateway.proxy.body import Body, BodyWrapper
 from gateway.proxy.upstream.connection import UpstreamConnection
 
 # What a caller began and left is paid for all the same; providers tell how much at the end.
@@ -75,7 +75,7 @@ class Metering:
         return self.wrap(head, payload)
 
 
-class _MeteredBody(BodyOver):
+class _MeteredBody(BodyWrapper):
     def __init__(self, body: Body, meter: Meter) -> None:
         self._inner = body
         self._meter = meter
@@ -84,9 +84,8 @@ class _MeteredBody(BodyOver):
     def at_eof(self) -> bool:
         return self._ended and self._inner.at_eof()
 
-    def read_nowait(self, most: int, /) -> bytes:
-        """What is there, without waiting."""
-        shown = self._meter.feed(self._inner.read_nowait(most))
+    def read_nowait(self) -> bytes:
+        shown = self._meter.feed(self._inner.read_nowait())
         return shown + self._end() if self._inner.at_eof() else shown
 
     async def readany(self) -> bytes:

@@ -1,27 +1,18 @@
 """A service's answer on its way back: nothing that was put into the call leaves with it."""
 
-import zlib
 from dataclasses import replace
 
-from gateway.domain.errors import Code, Denied, GatewayError
+from gateway.domain.errors import GatewayError
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.header_names import DRAFT_LIMITS, PLAIN_LIMITS
-from gateway.protocol.http.inflate import Inflater, inflater
-from gateway.protocol.http.request import values_of
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
-from gateway.proxy.body import Body, BodyOver, WholeBody
-from gateway.proxy.upstream.connection import CutError
+from gateway.proxy.body import Body, BodyWrapper, WholeBody
+from gateway.proxy.inflated import inflated
 from gateway.proxy.upstream.outgoing import Dress, Outgoing
 from gateway.services.credentials.inject import Injected
 
 # Clouds say 403 of a key that does not sign.
 _REFUSALS, _SIGNED_REFUSALS = (401,), (401, 403)
-_CODING = b"content-encoding"
-_PLAIN = frozenset({b"", b"identity"})
-_COMPRESSED = (
-    "The service compressed its answer in a way that was not asked for, so that it could not be "
-    "searched for credentials."
-)
 
 
 class PassedOverError(GatewayError):
@@ -50,15 +41,14 @@ def scrubbed(
     head.headers = scrubbed_headers(head.headers, known)
     if head.bodiless:
         return outgoing, payload
-    undo = opener(head)
+    body = inflated(head, payload)
     # What is replaced has another length.
-    if undo is None and isinstance(payload, WholeBody):
-        text = known.replaced(payload.take())
+    if body.is_eof():
+        text = known.replaced(body.read_nowait())
         head.content_length = len(text)
         return outgoing, WholeBody(text)
-    body = ScrubbedBody(payload, dress.injected, known, undo)
-    head.content_length = body.whole()
-    return outgoing, body
+    head.content_length = None
+    return outgoing, ScrubbedBody(body, dress.injected, known)
 
 
 def check_refused(dress: Dress, head: AnswerHead) -> None:
@@ -81,65 +71,30 @@ def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
     return replace(outgoing, own=own)
 
 
-def opener(head: AnswerHead) -> Inflater | None:
-    """What undoes the compression that nobody asked for; None: there is none."""
-    if not head.encoded:
-        return None
-    coding = b",".join(values_of(head.headers, _CODING)).strip().lower()
-    if coding in _PLAIN:
-        return None
-    found = inflater(coding)
-    if found is None:
-        raise Denied(Code.UPSTREAM_PROTOCOL, _COMPRESSED)
-    head.headers = [header for header in head.headers if header[0].lower() != _CODING]
-    return found
+class ScrubbedBody(BodyWrapper):
+    """A body without the secrets of its call, and without those that other calls were given
+    meanwhile."""
 
-
-class ScrubbedBody(BodyOver):
-    """What it gives has no secret in it, nor one that was put into another call meanwhile."""
-
-    def __init__(
-        self,
-        payload: Body,
-        injected: Injected,
-        known: Patterns,
-        inflater: Inflater | None,
-    ) -> None:
-        self._inner = payload
+    def __init__(self, inner: Body, injected: Injected, known: Patterns) -> None:
+        self._inner = inner
         self._injected = injected
         self._scrubber = Scrubber(known)
-        self._inflater = inflater
         self._ended = False
-        self._read: bytes | None = None
 
     def at_eof(self) -> bool:
-        return self._ended and not self._read
+        return self._ended
 
-    def whole(self) -> int | None:
-        """The length of all of it, where it is all there."""
-        if self._inflater is not None or not self._inner.is_eof():
-            return None
-        self._ended = True
-        self._read = self._scrubber.patterns.replaced(self._inner.read_nowait(-1))
-        return len(self._read)
-
-    def read_nowait(self, most: int, /) -> bytes:
-        """What is there, without waiting."""
-        if self._read is not None:
-            read, self._read = self._read, b""
-            return read
-        return self._shown(self._opened(self._inner.read_nowait(most)))
+    def read_nowait(self) -> bytes:
+        return self._shown(self._inner.read_nowait())
 
     async def readany(self) -> bytes:
-        """The next piece; empty at the end, CutError where it is cut."""
+        """Return the next piece, empty at the end; raise CutError if the body is cut."""
         while not self._ended:
-            text = self._opened(b"")
-            if not text:
-                piece = await self._inner.readany()
-                if not piece:
-                    return self._end()
-                text = self._opened(piece)
-            shown = self._shown(text)
+            piece = await self._inner.readany()
+            shown = self._shown(piece)
+            if not piece:
+                self._ended = True
+                shown += self._scrubber.end()
             if shown:
                 return shown
         return b""
@@ -149,18 +104,3 @@ class ScrubbedBody(BodyOver):
         if known is not None:
             self._scrubber.patterns = known
         return self._scrubber.feed(text)
-
-    def _opened(self, piece: bytes) -> bytes:
-        if self._inflater is None:
-            return piece
-        self._inflater.feed(piece)
-        try:
-            return self._inflater.take()
-        except zlib.error:
-            raise CutError("The answer is not compressed as it says.") from None
-
-    def _end(self) -> bytes:
-        self._ended = True
-        if self._inflater is not None and not self._inflater.whole:
-            raise CutError("The compressed answer was cut.")
-        return self._shown(b"") + self._scrubber.end()

@@ -2,17 +2,15 @@
 
 import asyncio
 import re
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
-from gateway.protocol.http.inflate import Inflater
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
-from gateway.proxy.body import Body, BodyOver
+from gateway.proxy.body import Body, BodyWrapper
 from gateway.proxy.large import Holding
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.task_ids import seal_tasks
@@ -35,31 +33,24 @@ _NO_ROOM = (
 
 
 async def read_all(
-    connection: UpstreamConnection,
-    payload: Body,
-    inflater: Inflater | None,
-    idle: float,
-    holding: Holding,
+    connection: UpstreamConnection, body: Body, idle: float, holding: Holding
 ) -> bytes:
-    """The whole body; Denied(upstream_protocol) where it is too long or broken, or too much is held
-    already; CutError where it is cut. `idle`: the longest silence in seconds."""
+    """Return the whole body; raise Denied(upstream_protocol) if it is too long or too much is held
+    already, and CutError if it is cut or broken. `idle`: the longest silence in seconds."""
     read = bytearray()
     while True:
         connection.deadline.set(idle)
-        piece = await payload.readany()
+        piece = await body.readany()
         connection.deadline.clear()
         if not piece:
             break
-        for text in _opened(inflater, piece):
-            read += text
-            if len(read) > LONGEST:
-                raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
-            _take(holding, len(text))
-    error = payload.exception()
+        read += piece
+        if len(read) > LONGEST:
+            raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
+        _take(holding, len(piece))
+    error = body.exception()
     if error is not None:
         raise error
-    if inflater is not None and not inflater.whole:
-        raise CutError("The compressed answer was cut.")
     return bytes(read)
 
 
@@ -69,19 +60,6 @@ def _take(holding: Holding, size: int) -> None:
         holding.take(size)
     except Denied:
         raise Denied(Code.UPSTREAM_PROTOCOL, _NO_ROOM) from None
-
-
-def _opened(inflater: Inflater | None, piece: bytes) -> Iterable[bytes]:
-    """What `piece` stands for, in bounded pieces; CutError where it makes no sense."""
-    if inflater is None:
-        yield piece
-        return
-    inflater.feed(piece)
-    try:
-        while text := inflater.take():
-            yield text
-    except zlib.error:
-        raise CutError("The answer is not compressed as it says.") from None
 
 
 async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> bytes:
@@ -120,45 +98,38 @@ async def as_event(
     return Event(data, rest).encode()
 
 
-class EventsBody(BodyOver):
-    """What it gives of an event stream was looked at."""
+class EventsBody(BodyWrapper):
+    """An event stream whose events have been looked at."""
 
-    def __init__(
-        self,
-        payload: Body,
-        inflater: Inflater | None,
-        task: ToolTask,
-        sessions: ToolSessions,
-    ) -> None:
-        self._inner = payload
-        self._inflater = inflater
+    def __init__(self, inner: Body, task: ToolTask, sessions: ToolSessions) -> None:
+        self._inner = inner
         self._task = task
         self._sessions = sessions
         self._reader = EventReader(LONGEST)
         self._held = 0
-        self._texts: Iterator[bytes] = iter(())
         self._events: Iterator[Event] = iter(())
         self._ended = False
         self._cut: BaseException | None = None
 
     def is_eof(self) -> bool:
-        """Not where all has come: a little that came may stand for a lot."""
+        """False while anything was not looked at yet, so that the stream can still be cut."""
         return self._ended
 
     def at_eof(self) -> bool:
         return self._ended
 
     def set_exception(self, error: BaseException, /) -> None:
-        """End it now, whatever has come and was not looked at yet."""
+        """End the stream now, whatever has been received and was not looked at yet."""
         self._cut = error
         super().set_exception(error)
 
-    def read_nowait(self, most: int, /) -> bytes:
-        """Nothing: what is there has to be looked at first."""
+    def read_nowait(self) -> bytes:
+        """Return nothing: looking at an event takes waiting."""
         return b""
 
     async def readany(self) -> bytes:
-        """The next events; empty at the end, CutError where it is cut or makes no sense."""
+        """Return the next events, empty at the end; raise CutError if the stream is cut or makes no
+        sense."""
         while not self._ended:
             if self._cut is not None:
                 raise self._cut
@@ -166,18 +137,9 @@ class EventsBody(BodyOver):
                 if len(shown) == AT_ONCE:
                     await asyncio.sleep(0)
                 return b"".join(shown)
-            text = next(self._texts, None)
-            if text is None:
-                piece = await self._inner.readany()
-                self._ended = not piece
-                if self._ended and self._inflater is not None and not self._inflater.whole:
-                    raise CutError("The compressed answer was cut.")
-                self._texts = iter(_opened(self._inflater, piece))
-                continue
-            self._events = self._read(text)
-            if self._inflater is not None:
-                # A small piece may stand for many texts.
-                await asyncio.sleep(0)
+            piece = await self._inner.readany()
+            self._ended = not piece
+            self._events = self._read(piece)
         return b""
 
     def _read(self, text: bytes) -> Iterator[Event]:

@@ -7,7 +7,8 @@ from gateway.protocol.http.request import Header, media_type
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.scrub import scrubbed_headers
 from gateway.proxy.body import Body, WholeBody
-from gateway.proxy.scrubbed import beside_limits, check_refused, opener, scrubbed
+from gateway.proxy.inflated import inflated
+from gateway.proxy.scrubbed import beside_limits, check_refused, scrubbed
 from gateway.proxy.tools.answers import (
     EVENTS,
     JSON,
@@ -62,19 +63,18 @@ class ToolErrand:
             return scrubbed(outgoing, dress, head, payload)
         check_refused(dress, head)
         outgoing = beside_limits(outgoing, head)
-        inflater = opener(head)
+        body = inflated(head, payload)
         known = self._task.known
         if known is not None:
             head.headers = scrubbed_headers(head.headers, known.plain)
         head.content_length = None
         if kind == EVENTS:
-            return outgoing, EventsBody(payload, inflater, self._task, self._sessions)
-        if inflater is None and isinstance(payload, WholeBody):
-            whole = payload.take()
+            return outgoing, EventsBody(body, self._task, self._sessions)
+        if isinstance(body, WholeBody):
+            whole = body.read_nowait()
         else:
             idle = outgoing.callee.timeouts.idle
-            holding = self._task.holding
-            whole = await read_all(connection, payload, inflater, idle, holding)
+            whole = await read_all(connection, body, idle, self._task.holding)
         text = await shown_json(whole, self._task, self._sessions)
         head.content_length = len(text)
         return outgoing, WholeBody(text)

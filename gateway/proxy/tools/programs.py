@@ -108,14 +108,14 @@ class ProgramBody:
         """The key would be refused now."""
         self.set_exception(Denied(code))
 
-    def read_nowait(self, most: int, /) -> bytes:
+    def read_nowait(self) -> bytes:
         begun, self._begun = self._begun, b""
         return begun
 
     async def readany(self) -> bytes:
         """The next event, or a sign of life; empty at the end, CutError where it is cut."""
         if self._begun:
-            return self.read_nowait(-1)
+            return self.read_nowait()
         try:
             message = await self.next_message(PING_SECONDS)
         except Denied as denied:
