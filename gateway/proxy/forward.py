@@ -9,12 +9,13 @@ from gateway.protocol.http.answer import AnswerHead, read_answer, write_answer
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.events import is_event_stream
 from gateway.proxy.body import Body
+from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import scrubbed
 from gateway.proxy.sockets import is_starved
-from gateway.proxy.streaming import AnswerStream, TimedBody
+from gateway.proxy.streaming import AnswerStream
 from gateway.proxy.upstream.balance import Balance, Health
 from gateway.proxy.upstream.call import Call
 from gateway.proxy.upstream.connection import (
@@ -162,26 +163,23 @@ class Forwarder:
                 outgoing, body = await shown
             if dress.metering is not None:
                 body = dress.metering.wrap(head, body)
-        chunked, begun = _begin(exchange, outgoing, head, body)
-        if begun is not None:
-            events = is_event_stream(head.headers)
-            stream = AnswerStream(
-                exchange, connection.deadline, body, chunked=chunked, events=events, begun=begun
-            )
+        stream = _begin(exchange, outgoing, head, body, connection.deadline)
+        if stream is not None:
             with health.answers():
                 await self._run(exchange, stream, outgoing)
 
     async def answer(
-        self, exchange: Exchange, outgoing: Outgoing, head: AnswerHead, body: TimedBody
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        head: AnswerHead,
+        body: Body,
+        deadline: Deadline,
     ) -> None:
-        """Answer with what somebody else than an upstream says, as its answer would be passed
-        on."""
+        """Pass on an answer that comes from a program on this machine, not from an upstream."""
         exchange.answered = self._balance.clock()
-        chunked, begun = _begin(exchange, outgoing, head, body)
-        if begun is not None:
-            stream = AnswerStream(
-                exchange, body.deadline, body, chunked=chunked, events=True, begun=begun
-            )
+        stream = _begin(exchange, outgoing, head, body, deadline)
+        if stream is not None:
             await self._run(exchange, stream, outgoing)
 
     async def _run(self, exchange: Exchange, stream: AnswerStream, outgoing: Outgoing) -> None:
@@ -216,12 +214,10 @@ class Forwarder:
 
 
 def _begin(
-    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, payload: Body
-) -> tuple[bool, bytes | None]:
-    """Write the head with what can be read of the body without waiting, small answers whole in one
-    write.
-
-    Whether the body is chunked for the caller, and what of it was written; None: all of it.
+    exchange: Exchange, outgoing: Outgoing, head: AnswerHead, body: Body, deadline: Deadline
+) -> AnswerStream | None:
+    """Write the head, and the part of the body that has already been received: a small answer goes
+    out in one write. Return what streams the rest; None if all was written. `deadline`: of `body`.
     """
     if outgoing.upgrade:
         # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
@@ -230,14 +226,17 @@ def _begin(
     if head.bodiless:
         exchange.ending()
         exchange.begin(head.status, write_answer(head, outgoing.own, framing))
-        return chunked, None
-    piece = payload.read_nowait()
-    ended = payload.at_eof()
+        return None
+    piece = body.read_nowait()
+    ended = body.at_eof()
     if ended:
         exchange.ending()
-    body = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
-    exchange.begin(head.status, write_answer(head, outgoing.own, framing, body))
-    return chunked, None if ended else piece
+    framed = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
+    exchange.begin(head.status, write_answer(head, outgoing.own, framing, framed))
+    if ended:
+        return None
+    events = is_event_stream(head.headers)
+    return AnswerStream(exchange, deadline, body, chunked=chunked, events=events, begun=piece)
 
 
 def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:

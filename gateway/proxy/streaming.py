@@ -1,7 +1,6 @@
 """The part of an answer that arrives after its head: passed on piece by piece."""
 
 from asyncio import CancelledError
-from typing import Protocol
 
 from gateway.domain.errors import Code, Denied, let_go
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
@@ -12,13 +11,6 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.upstream.connection import CutError
 
 _TAIL = 4
-
-
-class TimedBody(Body, Protocol):
-    """A body that ends itself."""
-
-    @property
-    def deadline(self) -> Deadline: ...
 
 
 class AnswerStream:
@@ -79,30 +71,26 @@ class AnswerStream:
             piece = await self._payload.readany()
             deadline.clear()
             if not piece:
-                self._check_end()
                 break
             if self._events:
                 self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
             if self._payload.at_eof() and not exchange.client.writing_paused:
                 exchange.ending()
             await exchange.write(chunk(piece) if self._chunked else piece)
+        # What follows the last piece can still show that the answer is not what it seems.
+        error = self._payload.exception()
+        if error is not None:
+            raise error
         if self._chunked:
             exchange.ending()
             await exchange.write(LAST_CHUNK)
 
-    def _check_end(self) -> None:
-        """What came after the last piece can still show that the answer is not what it seems."""
-        error = self._payload.exception()
-        if error is not None:
-            raise error
-
     def _say_why(self, code: Code) -> None:
-        """A last event, where one can stand, and then no proper end of the body: a plain close
-        lets the event be read, and the missing end still shows that the answer was cut."""
+        """Write a last event, where one can stand, and no last chunk: a plain close lets the event
+        be read, and the missing chunk still shows that the answer was cut."""
         exchange = self._exchange
         if ends_at_boundary(self._tail):
-            event = error_event(Denied(code))
-            exchange.client.write(chunk(event) if self._chunked else event)
+            exchange.client.write(chunk(error_event(Denied(code))))
         exchange.cut = True
         exchange.close_after()
         exchange.client.close()

@@ -49,7 +49,7 @@ class ToolPrograms:
         body = ProgramBody(messages, task)
         try:
             head = await self._begin(outgoing, task, body)
-            await self._forwarder.answer(exchange, outgoing, head, body)
+            await self._forwarder.answer(exchange, outgoing, head, body, body.deadline)
         finally:
             await body.close()
 
