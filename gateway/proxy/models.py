@@ -128,9 +128,7 @@ class Models:
     async def _ask(
         self, exchange: Exchange, outgoing: Outgoing, model: Model, *, last: bool
     ) -> None:
-        asked = Outgoing(
-            model, outgoing.head, outgoing.located, outgoing.passage, outgoing.blocks, outgoing.own
-        )
+        outgoing.callee = model
         passage = outgoing.passage
         payer = Payer(
             exchange.request_id, passage.key_id, passage.consumer, model.place, passage.tokens
@@ -142,7 +140,7 @@ class Models:
             on_used=partial(self._spender.spend, payer),
         )
         await self._services.forward(
-            exchange, asked, model, model.inject, may_pass_over=not last, metering=metering
+            exchange, outgoing, model, model.inject, may_pass_over=not last, metering=metering
         )
 
 

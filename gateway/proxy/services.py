@@ -66,24 +66,18 @@ class Services:
             if exchange.holding is None and not exchange.body_arrived:
                 exchange.holding = self._large.holding(exchange.key_id)
             body = await _held(exchange, outgoing, inject)
-        try:
-            dress = Dress(injected, body, may_pass_over, metering, errand)
-            await self._send(exchange, outgoing, dress)
-        except RefusedCredentialError:
-            other = None
-            if errand is not None or body is not None or not outgoing.head.has_body:
-                other = await self._other(injected, service, inject, user)
-            if other is None:
-                raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
-        else:
+        dress = Dress(injected, body, may_pass_over, metering, errand)
+        if await self._is_taken(exchange, outgoing, dress):
             return
-        try:
+        repeatable = errand is not None or body is not None or not outgoing.head.has_body
+        other = await self._other(injected, service, inject, user) if repeatable else None
+        if other is not None:
             if errand is not None:
                 errand.check(other)
             dress = Dress(other, body, may_pass_over, metering, errand)
-            await self._send(exchange, outgoing, dress)
-        except RefusedCredentialError:
-            raise Denied(Code.UPSTREAM_AUTH_FAILED) from None
+            if await self._is_taken(exchange, outgoing, dress):
+                return
+        raise Denied(Code.UPSTREAM_AUTH_FAILED)
 
     async def _other(
         self, injected: Injected, service: Outbound, inject: Inject, user: str | None
@@ -99,7 +93,9 @@ class Services:
             return None
         return replace(injected, newest=injected.previous, previous=None)
 
-    async def _send(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> None:
+    async def _is_taken(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> bool:
+        """Send the request and answer; False: the service refused the credential, and nothing was
+        answered yet."""
         values = dress.values
         if dress.errand is not None:
             dress.body = dress.errand.body(values)
@@ -108,7 +104,11 @@ class Services:
             dress.body = await self._large.do(exchange.key_id, len(dress.body), with_fields, *given)
         await self.record(exchange, outgoing, values, dress.errand)
         outgoing.dress = dress
-        await self._forwarder.forward(exchange, outgoing)
+        try:
+            await self._forwarder.forward(exchange, outgoing)
+        except RefusedCredentialError:
+            return False
+        return True
 
     async def _prepare(self, scheme: Scheme) -> None:
         if scheme not in self._prepared:
