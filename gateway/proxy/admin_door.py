@@ -16,7 +16,6 @@ from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.handler import read_exchange
 from gateway.proxy.ids import Ids
 from gateway.proxy.uploads import read_whole
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
@@ -68,7 +67,7 @@ class AdminDoor:
             self._on_denied((exchange.handled(),))
 
     async def _answer(self, exchange: Exchange, request_id: str) -> None:
-        head = read_exchange(exchange)
+        head = exchange.read_head()
         if self._keyless and head.host and not is_loopback(head.host.strip("[]")):
             # A page whose own name was made to stand for this machine.
             raise Denied(Code.BAD_REQUEST, "The Host header names another machine.", close=True)

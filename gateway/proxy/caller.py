@@ -24,10 +24,7 @@ class Caller(Stream, ABC):
         self.closing = False
         self.go_away: Callable[[], None] | None = None
         self.hop = Hop("")
-        self.body_idle = limits.body_idle
-        self.body_rate = limits.body_rate
-        self.max_message = limits.max_message
-        self.send_idle = limits.send_idle
+        self.limits = limits
         self.deadline = Deadline(loop, self._on_deadline)
         self.send_deadline = Deadline(loop, self.abort)
 
@@ -44,7 +41,7 @@ class Caller(Stream, ABC):
 
     async def until_taken(self) -> None:
         """Wait until the caller has taken most of what was written; it is given up in time."""
-        self.send_deadline.set(self.send_idle)
+        self.send_deadline.set(self.limits.send_idle)
         await self.drain()
         self.send_deadline.clear()
 
@@ -52,7 +49,7 @@ class Caller(Stream, ABC):
         """Close once everything written is sent; whoever does not take it is given up in time."""
         super().close()
         if self.transport is not None:
-            self.send_deadline.set(self.send_idle)
+            self.send_deadline.set(self.limits.send_idle)
 
     @abstractmethod
     def take_early(self) -> bytes:

@@ -64,7 +64,6 @@ class ClientConnection(Caller):
             max_msg_queue_size=1,
         )
         self._parser = self._requests
-        self._limits = limits
         self._callbacks = callbacks
         self._register = register
         self._task: asyncio.Task[None] | None = None
@@ -79,12 +78,12 @@ class ClientConnection(Caller):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        full = len(self._register) >= self._limits.max_connections
+        full = len(self._register) >= self.limits.max_connections
         if full and not self._register.make_room():
             self.abort()
             return
         self._register.add(self)
-        self.deadline.set(self._limits.head)
+        self.deadline.set(self.limits.head)
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(self._on_done)
 
@@ -221,7 +220,7 @@ class ClientConnection(Caller):
         self.exchange = None
         self._payload = None
         self._framing.next()
-        self.deadline.set(self._limits.keep_alive)
+        self.deadline.set(self.limits.keep_alive)
         held, self._held = self._held, b""
         if held:
             self._resume_reading_for_buffer()
@@ -240,7 +239,7 @@ class ClientConnection(Caller):
 
     def _head_in_part(self, data: bytes) -> None:
         if self._framing.head_size == 0:
-            self.deadline.set(self._limits.head)
+            self.deadline.set(self.limits.head)
         self._framing.part(data)
         if self._framing.head_size > MAX_HEAD:
             self._refuse(Denied(Code.HEAD_TOO_LARGE, close=True))
@@ -253,7 +252,7 @@ class ClientConnection(Caller):
             return
         bad = Denied(Code.BAD_REQUEST, mistaken(data), close=True)
         if isinstance(problem, LineTooLong):
-            in_headers = self._framing.is_in_headers(data, self._limits.max_line)
+            in_headers = self._framing.is_in_headers(data, self.limits.max_line)
             code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG
             bad = Denied(code, close=True)
         elif "Too many headers" in str(problem.message):

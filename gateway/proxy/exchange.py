@@ -13,7 +13,7 @@ from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
-from gateway.protocol.http.request import Header
+from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.asked import Asked
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
@@ -22,6 +22,7 @@ from gateway.services.admission.passage import Passage
 
 _REQUEST_ID = "X-Request-Id"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_VERSIONS = (HttpVersion10, HttpVersion11)
 
 
 class Exchange:
@@ -70,17 +71,16 @@ class Exchange:
         self.began = monotonic()
         self._payload = payload
 
-    @property
-    def version_known(self) -> bool:
-        return self.message.version in (HttpVersion10, HttpVersion11)
+    def read_head(self) -> RequestHead:
+        """Return the head of the request; raise Denied if its shape is refused."""
+        message = self.message
+        if message.version not in _VERSIONS:
+            raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
+        return read_head(self.method, self.target, message.raw_headers, http10=self.http10)
 
     @property
     def target(self) -> bytes:
         return self.message.path.encode("utf-8", "surrogateescape")
-
-    @property
-    def raw_headers(self) -> tuple[Header, ...]:
-        return self.message.raw_headers
 
     @property
     def body_arrived(self) -> bool:
@@ -178,13 +178,13 @@ class Exchange:
             self._awaits_continue = False
             if not self.started:
                 self.client.write(_CONTINUE)
-        client = self.client
+        limits, deadline = self.client.limits, self.client.deadline
         # Drops that come just in time would otherwise be waited for without end.
-        credit = client.body_idle + self.received / client.body_rate - self._waited
-        client.deadline.set(max(0.0, min(client.body_idle, credit)))
+        credit = limits.body_idle + self.received / limits.body_rate - self._waited
+        deadline.set(max(0.0, min(limits.body_idle, credit)))
         began = monotonic()
         piece = await self._payload.readany()
-        client.deadline.clear()
+        deadline.clear()
         self._waited += monotonic() - began
         self.received += len(piece)
         return piece

@@ -18,11 +18,7 @@ from gateway.protocol.http.cors import (
 )
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import encode
-from gateway.protocol.http.request import (
-    RequestHead,
-    as_far_as_read,
-    read_head,
-)
+from gateway.protocol.http.request import RequestHead, as_far_as_read
 from gateway.protocol.http.upstream_request import (
     caller_trace,
     client_address,
@@ -130,28 +126,32 @@ class Handler:
         exchange.user = head.user or ""
         if self._trace_flags is not None:
             exchange.trace = self._traced(head, self._trace_flags)
-        if head.target.path in HEALTH_PATHS:
+        path = head.target.path
+        if path in HEALTH_PATHS:
             exchange.unseen = True
             return health.answer_health(exchange, head, self._readiness)
-        if head.target.path.startswith(CONNECT_PREFIX):
+        if path.startswith(CONNECT_PREFIX):
             return self._connect.answer(exchange, head)
-        if head.target.path == CREDENTIALS_PATH and not self._is_an_agents(head):
-            return self._pull.answer(exchange, head, self._policies())
-        if head.target.path.startswith(MODELS_PREFIX) and not self._is_an_agents(head):
-            return self._ask_model(exchange, head, self._policies())
-        if head.target.path.startswith(TOOLS_PREFIX) and not self._is_an_agents(head):
-            return self._ask_tool(exchange, head, self._policies())
+        policies = self._policies()
+        # Every path of such a host belongs to an agent.
+        if head.host not in policies.by_host:
+            if path == CREDENTIALS_PATH:
+                return self._pull.answer(exchange, head, policies)
+            if path.startswith(MODELS_PREFIX):
+                return self._ask_model(exchange, head, policies)
+            if path.startswith(TOOLS_PREFIX):
+                return self._ask_tool(exchange, head, policies)
         exchange.asked = None
-        return self._forward(exchange, head, self._policies())
+        return self._forward(exchange, head, policies)
 
     def _read(self, exchange: Exchange) -> RequestHead:
         """Denied where the shape of the request is refused."""
         try:
-            head = read_exchange(exchange)
+            head = exchange.read_head()
             if head.target.oddities:
                 check_oddities(head, self._policies())
         except Denied:
-            seen = exchange.method, exchange.target, exchange.raw_headers
+            seen = exchange.method, exchange.target, exchange.message.raw_headers
             exchange.page_fields = page_of(*seen, self._policies())
             raise
         return head
@@ -159,10 +159,6 @@ class Handler:
     def _traced(self, head: RequestHead, flags: Callable[[str], str]) -> Trace:
         trace_id, span_id = self._ids.trace()
         return caller_trace(head, span_id) or Trace(trace_id, span_id, "", flags(trace_id))
-
-    def _is_an_agents(self, head: RequestHead) -> bool:
-        """Whether every path of this request's host belongs to an agent."""
-        return head.host in self._policies().by_host
 
     async def _ask_model(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
         located = await self._models.find(exchange, head, policies)
@@ -282,10 +278,3 @@ class Handler:
 def _log_bug(error: BaseException, request_id: str) -> None:
     places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
     log.error("internal", request_id=request_id, error=type(error).__name__, places=places[-6:])
-
-
-def read_exchange(exchange: Exchange) -> RequestHead:
-    """The head of the request that came; Denied where its shape is refused."""
-    if not exchange.version_known:
-        raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
-    return read_head(exchange.method, exchange.target, exchange.raw_headers, http10=exchange.http10)

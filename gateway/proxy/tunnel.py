@@ -96,7 +96,7 @@ class Tunnel:
         """Whether both sides took in time what there was for them. Who keeps its own end open after
         that holds nobody's place."""
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self._client.send_idle
+        ends = loop.time() + self._client.limits.send_idle
         while self._client.unsent or self._agent.unsent:
             if loop.time() > ends:
                 return False

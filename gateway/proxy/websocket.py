@@ -66,9 +66,8 @@ async def open_tunnel(
     own = outgoing.own + _subprotocol(outgoing.head, head)
     client = exchange.client
     exchange.begin(head.status, write_answer(head, own, framing=_SWITCHING))
-    up, down = (
-        _watcher(head, masked=masked, max_message=client.max_message) for masked in (True, False)
-    )
+    most = client.limits.max_message
+    up, down = (_watcher(head, masked=masked, max_message=most) for masked in (True, False))
     tunnel = Tunnel(client, connection, up, down, outgoing.callee.timeouts.idle)
     try:
         with inflight.stream(outgoing.standing(), tunnel.revoke):
