@@ -18,7 +18,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -170,7 +169,7 @@ def _become(order: dict[str, Any], parent: int) -> None:
         _lead(order["covers"])
     os.umask(0o077)
     for name, most in order["limits"]:
-        _limit(resource.setrlimit, resource.getrlimit, name, most)
+        _limit(getattr(resource, name), most)
     uid = order["uid"]
     if uid is not None:
         os.setgroups([])
@@ -224,16 +223,10 @@ def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -
         raise OSError(ctypes.get_errno(), "a way to it cannot be made")
 
 
-def _limit(
-    write: Callable[[int, tuple[int, int]], None],
-    read: Callable[[int], tuple[int, int]],
-    name: str,
-    most: int,
-) -> None:
-    number: int = getattr(resource, name)
-    hard = read(number)[1]
+def _limit(number: int, most: int) -> None:
+    _, hard = resource.getrlimit(number)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    write(number, (most, most))
+    resource.setrlimit(number, (most, most))
 
 
 class _Held:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.domain.keys.copies import KeyCopy
 from gateway.domain.keys.expiry import LAST
-from gateway.domain.keys.record import KeyRecord, field_names, from_fields
+from gateway.domain.keys.record import field_names, from_fields
 from gateway.protocol import strict_json
 
 VERSION = 1
@@ -90,7 +90,7 @@ def _object(text: bytes, number: int) -> dict[str, Any]:
 
 
 def _copy(value: dict[str, Any]) -> KeyCopy | str:
-    texts = {name: value.get(name) for name in ("id", *field_names())}
+    texts: dict[str, Any] = {name: value.get(name) for name in ("id", *field_names())}
     missing = next((name for name, text in texts.items() if not isinstance(text, str)), None)
     if missing:
         return f"{missing} is not there as a text."
@@ -101,8 +101,4 @@ def _copy(value: dict[str, Any]) -> KeyCopy | str:
     removed_at = value.get("removed_at")
     if removed_at is not None and not (type(removed_at) is int and 0 <= removed_at <= LAST):
         return "removed_at is neither null nor a Unix time in seconds."
-    return KeyCopy(_record(texts), removed_at)
-
-
-def _record(texts: dict[str, Any]) -> KeyRecord:
-    return from_fields(texts.pop("id"), texts)
+    return KeyCopy(from_fields(texts.pop("id"), texts), removed_at)

@@ -80,7 +80,7 @@ class Connect:
     ) -> None:
         _check_origin(head)
         body = await read_whole(exchange, LONGEST_FORM, expects=b"expect" in head.fields)
-        form = read_form_or_deny(body, link)
+        form = _read_form(body, link)
         unfit = "" if form.remove else _unfit(_made(link, form))
         if unfit:
             # What is refused uses nothing: scanners of mail fill in forms.
@@ -159,7 +159,7 @@ def _refuse(exchange: Exchange, lang: str) -> None:
     exchange.reply(_page(404, connect_page.page(lang, None)))
 
 
-def read_form_or_deny(body: bytes, link: Link) -> Form:
+def _read_form(body: bytes, link: Link) -> Form:
     try:
         return read_form(body, link)
     except UsageError as problem:

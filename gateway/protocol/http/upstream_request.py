@@ -155,8 +155,8 @@ def _is_address(text: str) -> bool:
 
 
 def _one_line(value: str) -> str:
-    return _UNSAFE.sub(lambda m: "".join(f"%{b:02X}" for b in _bytes(m.group())), value)
+    return _UNSAFE.sub(_escaped, value)
 
 
-def _bytes(character: str) -> bytes:
-    return character.encode("utf-8", "surrogateescape")
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
