@@ -12,6 +12,7 @@ from gateway.protocol.policy.sections import (
     TimeoutsSection,
     Upstreams,
     check_clear,
+    check_headers,
 )
 from gateway.protocol.policy.values import (
     FieldName,
@@ -41,9 +42,7 @@ class InjectSection(Section):
 
     @model_validator(mode="after")
     def _each_header_is_there_once(self) -> Self:
-        names = [name.lower() for name in self.headers]
-        if len(set(names)) != len(names):
-            raise ValueError("two of these headers have the same name: case is ignored in names")
+        check_headers(self.headers)
         return self
 
 

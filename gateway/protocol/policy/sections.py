@@ -121,6 +121,13 @@ Upstreams = Annotated[
 ]
 
 
+def check_headers(headers: Iterable[str]) -> None:
+    """ValueError where two of these names are one header."""
+    names = [name.lower() for name in headers]
+    if len(set(names)) != len(names):
+        raise ValueError("two of these headers have the same name: case is ignored in names")
+
+
 def check_clear(upstreams: Iterable[UpstreamSection]) -> None:
     """ValueError where a credential would be sent unencrypted beyond this machine."""
     for upstream in upstreams:

@@ -11,6 +11,7 @@ from gateway.protocol.policy.sections import (
     TimeoutsSection,
     Upstreams,
     check_clear,
+    check_headers,
 )
 from gateway.protocol.policy.values import (
     ArgumentText,
@@ -151,9 +152,7 @@ class ToolSection(Section):
                 "an argument would stand in a command line, which the list of processes shows: "
                 "put the value into 'env'"
             )
-        names = [name.lower() for name in inject.headers]
-        if len(set(names)) != len(names):
-            raise ValueError("two of these headers have the same name: case is ignored in names")
+        check_headers(inject.headers)
         return self
 
     @model_validator(mode="after")

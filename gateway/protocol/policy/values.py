@@ -26,10 +26,6 @@ _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 URL_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}")
-_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
-_HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-_SCOPE_PART = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 # Of a name in DNS, between two dots.
 _LONGEST_LABEL = 63
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -52,6 +48,30 @@ def _written(parse: Callable[[str], Any], pattern: str, *examples: str) -> Any:
     schema: dict[str, Any] = {"type": "string", "examples": list(examples)}
     if pattern:
         schema["pattern"] = pattern
+    return (BeforeValidator(partial(_text, parse)), WithJsonSchema(schema))
+
+
+def _matching(pattern: str, mistake: str) -> Callable[[str], str]:
+    """Return what takes a text that matches `pattern` as a whole, and says `mistake` of others."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def parse(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(mistake)
+        return text
+
+    return parse
+
+
+def _one_of(known: Sequence[str], separator: str) -> Any:
+    """A value that is one of these words; `separator`: between them in the message."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text[:20]!r} is not one of {separator.join(known)}")
+        return text
+
+    schema = {"type": "string", "enum": list(known)}
     return (BeforeValidator(partial(_text, parse)), WithJsonSchema(schema))
 
 
@@ -134,12 +154,6 @@ def _route_path(text: str) -> str:
     return text
 
 
-def _method(text: str) -> str:
-    if text not in METHODS:
-        raise ValueError(f"{text[:20]!r} is not one of {', '.join(sorted(METHODS))}")
-    return text
-
-
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
@@ -162,12 +176,10 @@ def _origin(text: str) -> bytes:
     return f"{scheme}://{authority.removesuffix(default)}".encode("ascii")
 
 
-def _header(text: str) -> str:
-    if not _HEADER.fullmatch(text):
-        raise ValueError(
-            "this is not the name of a header: name each one, '*' does not cover Authorization"
-        )
-    return text
+_header = _matching(
+    r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}",
+    "this is not the name of a header: name each one, '*' does not cover Authorization",
+)
 
 
 def _injected_header(text: str) -> str:
@@ -201,39 +213,20 @@ def _argument(text: str) -> str:
     return "".join(part for part in template.parts if isinstance(part, str))
 
 
-def _env_name(text: str) -> str:
-    if not _ENV.fullmatch(text):
-        raise ValueError("this is not the name of a variable: letters, digits and _")
-    return text
-
-
-def _hook(text: str) -> str:
-    if not _HOOK.fullmatch(text):
-        raise ValueError("own code is named as module:function, such as company.hooks:check")
-    return text
-
-
-def _part_of_scope(text: str) -> str:
-    if not _SCOPE_PART.fullmatch(text):
-        raise ValueError("this is a name such as eu-central-1 or s3")
-    return text
-
-
-def _file(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError("this is not the path of a file")
-    return text
+_env_name = _matching(
+    r"[A-Za-z_][A-Za-z0-9_]{0,127}", "this is not the name of a variable: letters, digits and _"
+)
+_hook = _matching(
+    r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+    "own code is named as module:function, such as company.hooks:check",
+)
+_part_of_scope = _matching(r"[a-z0-9][a-z0-9-]{0,63}", "this is a name such as eu-central-1 or s3")
+_file = _matching(r"[^\0]+", "this is not the path of a file")
 
 
 def _whole_path(text: str) -> str:
     if not text.startswith("/") or "\0" in text or ".." in text.split("/"):
         raise ValueError("this is not a whole path such as /srv/tools")
-    return text
-
-
-def _oddity(text: str) -> str:
-    if text not in PATH_ODDITIES:
-        raise ValueError(f"{text[:20]!r} is not one of {' '.join(PATH_ODDITIES)}")
     return text
 
 
@@ -283,17 +276,9 @@ FilePath = Annotated[str, *_written(_file, "", "certs/agent-ca.pem")]
 WholePath = Annotated[str, *_written(_whole_path, "^/", "/srv/tools")]
 HostName = Annotated[str, *_written(_host, "", "support.example.com")]
 RoutePathText = Annotated[str, *_written(_route_path, "^/", "/chat", "/files/**")]
-Method = Annotated[
-    str,
-    BeforeValidator(partial(_text, _method)),
-    WithJsonSchema({"type": "string", "enum": sorted(METHODS)}),
-]
+Method = Annotated[str, *_one_of(sorted(METHODS), ", ")]
 NetworkText = Annotated[IPv4Network | IPv6Network, *_written(_network, "", "10.0.0.0/8")]
-Oddity = Annotated[
-    str,
-    BeforeValidator(partial(_text, _oddity)),
-    WithJsonSchema({"type": "string", "enum": list(PATH_ODDITIES)}),
-]
+Oddity = Annotated[str, *_one_of(PATH_ODDITIES, " ")]
 RateText = Annotated[limits.Rate, *_written(limits.parse_rate, f"{_AMOUNT_PATTERN}[smhd]$", "10/s")]
 QuotaText = Annotated[
     limits.Quota,
