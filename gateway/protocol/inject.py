@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.protocol import strict_json
-from gateway.protocol.http import query as queries
 from gateway.protocol.http.form import MOST_PARTS, boundary_of, with_form_fields
 from gateway.protocol.http.request import (
     LOOKS_LIKE_ANOTHER,
@@ -16,6 +15,7 @@ from gateway.protocol.http.request import (
     refused,
     values_of,
 )
+from gateway.protocol.http.target import parameter_names
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -71,8 +71,8 @@ def check_parameters(query: bytes, injected: Pairs) -> None:
     names = {name.casefold() for name, _ in injected}
     for item in query[1:].split(b"&") if injected and b";" in query else ():
         first, *others = item.split(b";")
-        if names.isdisjoint(queries.names_of(first)) and any(
-            not names.isdisjoint(queries.names_of(other)) for other in others
+        if names.isdisjoint(parameter_names(first)) and any(
+            not names.isdisjoint(parameter_names(other)) for other in others
         ):
             raise refused("A ';' stands where readers take it differently: write it as %3B.")
 
@@ -84,7 +84,7 @@ def with_query(query: bytes, injected: Pairs) -> bytes:
         return query
     names = {name.casefold() for name, _ in injected}
     items = (item for item in query[1:].split(b"&") if item)
-    kept = [i for i in items if names.isdisjoint(queries.names_of(i.partition(b";")[0]))]
+    kept = [i for i in items if names.isdisjoint(parameter_names(i.partition(b";")[0]))]
     ours = [f"{quote(name, safe='')}={quote(value, safe='')}".encode() for name, value in injected]
     return b"?" + b"&".join(kept + ours)
 

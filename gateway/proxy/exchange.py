@@ -14,7 +14,7 @@ from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import RequestHead, read_head
-from gateway.protocol.mcp.asked import Asked
+from gateway.protocol.mcp.rpc import Asked
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
 from gateway.proxy.large import Holding

@@ -25,8 +25,8 @@ from gateway.protocol.http.upstream_request import (
     forwarding_block,
     trace_block,
 )
-from gateway.protocol.mcp.asked import Asked
 from gateway.protocol.mcp.message import TOOLS_PREFIX
+from gateway.protocol.mcp.rpc import Asked
 from gateway.protocol.models.request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.proxy import health

@@ -9,7 +9,7 @@ applies.
 import re
 import unicodedata
 from functools import lru_cache
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.facts import fact
@@ -73,6 +73,13 @@ def lax_path(rest: bytes) -> RoutePath:
     segments = (segment.partition(b";")[0] for segment in decoded.split(b"/"))
     plain = b"/" + b"/".join(filter(None, segments))
     return RoutePath(plain, fold(plain))
+
+
+def parameter_names(parameter: bytes) -> frozenset[str]:
+    """Return the name of a query's parameter as every reader takes it, in lower case: to some,
+    `a[]` and `a[b]` go into `a`."""
+    name = unquote_plus(parameter.partition(b"=")[0].decode("latin-1")).casefold()
+    return frozenset((name, name.partition("[")[0]))
 
 
 def _check_query(query: bytes) -> None:

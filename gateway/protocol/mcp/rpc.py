@@ -56,6 +56,21 @@ class Rpc:
     tool: str = ""
 
 
+@dataclass(slots=True)
+class Asked:
+    """What a request to a tool server asks for, once its body has been read. `rpc`: the message of
+    a POST, for as long as it is needed; `weight`: bytes of memory that it takes; `id`: its own.
+    `version`: of MCP, empty before one was agreed on. `session`: as the server knows it,
+    `last_event` likewise; empty: none."""
+
+    rpc: Rpc | None = None
+    weight: int = 0
+    id: RequestId = None
+    version: str = ""
+    session: str = ""
+    last_event: str = ""
+
+
 def read(body: bytes) -> Rpc:
     """The one message in `body`; RpcDenied(bad_request) where it is none, or not only one."""
     try:

@@ -10,8 +10,8 @@ from gateway.domain.keys.scopes import is_name
 from gateway.domain.policies.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, field
-from gateway.protocol.http.query import names_of
 from gateway.protocol.http.request import Header, refused
+from gateway.protocol.http.target import parameter_names
 from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
 MODELS_PREFIX = b"/models/"
@@ -93,7 +93,7 @@ def read_path(path: bytes) -> ModelPath:
 
 def check_query(query: bytes) -> None:
     """Denied(bad_request) where the query names a model too: some providers go by that one."""
-    if any(_MODEL & names_of(item) for item in re.split(b"[&;]", query[1:])):
+    if any(_MODEL & parameter_names(item) for item in re.split(b"[&;]", query[1:])):
         raise refused(_NOT_IN_QUERY)
 
 

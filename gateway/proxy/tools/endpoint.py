@@ -12,7 +12,7 @@ from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
-from gateway.protocol.mcp.asked import Asked
+from gateway.protocol.mcp.rpc import Asked
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Large
 from gateway.proxy.services import Services

@@ -14,7 +14,7 @@ from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
 from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp import rpc, tasks
-from gateway.protocol.mcp.asked import Asked
+from gateway.protocol.mcp.rpc import Asked
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Found, Given, Holding, Large
