@@ -104,7 +104,7 @@ class Forwarder:
             raise
         finally:
             health.busy -= 1
-            metering = outgoing.dress.metering if outgoing.dress is not None else None
+            metering = outgoing.injection.metering if outgoing.injection is not None else None
             if metering is None or not self._read_on(exchange, call, metering):
                 self._settle(call)
 
@@ -137,15 +137,15 @@ class Forwarder:
         self, exchange: Exchange, outgoing: Outgoing, call: Call, answer: Answer, health: Health
     ) -> None:
         message, payload = answer
-        connection = call.connection
+        connection, injection = call.connection, outgoing.injection
         exchange.answered = self._balance.clock()
         head = read_answer(
             message.code,
             message.raw_headers,
             method=outgoing.head.method,
-            drop_limits=outgoing.limited and outgoing.dress is None,
+            drop_limits=outgoing.limited and injection is None,
             drop_cors=outgoing.callee.cors is not None,
-            drop_cookies=outgoing.dress is not None and bool(outgoing.dress.values.uses),
+            drop_cookies=injection is not None and bool(injection.values.uses),
         )
         health.succeeded()
         if head.status == 101:
@@ -154,15 +154,14 @@ class Forwarder:
                 await open_tunnel(exchange, outgoing, connection, head, self.inflight, self._beside)
             return
         body: Body = payload
-        if outgoing.dress is not None:
-            dress = outgoing.dress
-            if dress.errand is None:
-                outgoing, body = scrubbed(outgoing, dress, head, payload)
+        if injection is not None:
+            if injection.errand is None:
+                outgoing, body = scrubbed(outgoing, injection, head, payload)
             else:
-                shown = dress.errand.shown(outgoing, dress, head, connection, payload)
+                shown = injection.errand.shown(outgoing, injection, head, connection, payload)
                 outgoing, body = await shown
-            if dress.metering is not None:
-                body = dress.metering.wrap(head, body)
+            if injection.metering is not None:
+                body = injection.metering.wrap(head, body)
         stream = _begin(exchange, outgoing, head, body, connection.deadline)
         if stream is not None:
             with health.answers():

@@ -8,7 +8,7 @@ from gateway.protocol.http.header_names import DRAFT_LIMITS, PLAIN_LIMITS
 from gateway.protocol.scrub import Patterns, Scrubber, scrubbed_headers
 from gateway.proxy.body import Body, BodyWrapper, WholeBody
 from gateway.proxy.inflated import inflated
-from gateway.proxy.upstream.outgoing import Dress, Outgoing
+from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.credentials.inject import Injected
 
 # Clouds say 403 of a key that does not sign.
@@ -24,18 +24,18 @@ class RefusedCredentialError(GatewayError):
 
 
 def scrubbed(
-    outgoing: Outgoing, dress: Dress, head: AnswerHead, payload: Body
+    outgoing: Outgoing, injection: Injection, head: AnswerHead, payload: Body
 ) -> tuple[Outgoing, Body]:
     """Changes `head` into what may be shown; what its caller is told of limits, and its body.
 
     RefusedCredentialError where the service did not take what was put into the call;
     PassedOverError where somebody else should be asked.
     """
-    if dress.may_pass_over and (head.status == 429 or head.status >= 500):
+    if injection.may_pass_over and (head.status == 429 or head.status >= 500):
         raise PassedOverError("Another one should be asked.")
-    check_refused(dress, head)
+    check_refused(injection, head)
     outgoing = beside_limits(outgoing, head)
-    known = dress.injected.secrets.patterns
+    known = injection.injected.secrets.patterns
     if known is None:
         return outgoing, payload
     head.headers = scrubbed_headers(head.headers, known)
@@ -48,12 +48,12 @@ def scrubbed(
         head.content_length = len(text)
         return outgoing, WholeBody(text)
     head.content_length = None
-    return outgoing, ScrubbedBody(body, dress.injected, known)
+    return outgoing, ScrubbedBody(body, injection.injected, known)
 
 
-def check_refused(dress: Dress, head: AnswerHead) -> None:
+def check_refused(injection: Injection, head: AnswerHead) -> None:
     """RefusedCredentialError where the answer means that what was put into the call is no good."""
-    values = dress.values
+    values = injection.values
     refusals = _REFUSALS if values.signing is None else _SIGNED_REFUSALS
     if values.uses and head.status in refusals:
         raise RefusedCredentialError("The service refused the credential.")

@@ -14,8 +14,9 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.large import Large
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import RefusedCredentialError
+from gateway.proxy.tools.errand import ToolErrand
 from gateway.proxy.uploads import read_whole
-from gateway.proxy.upstream.outgoing import Dress, Errand, Outgoing
+from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.inject import Injected, Injector, Values
 
@@ -44,7 +45,7 @@ class Services:
         *,
         may_pass_over: bool = False,
         metering: Metering | None = None,
-        errand: Errand | None = None,
+        errand: ToolErrand | None = None,
     ) -> None:
         """`may_pass_over`: PassedOverError where another one should be asked instead. `metering`:
         counts what the answer takes. `errand`: what is sent and shown is up to it.
@@ -66,16 +67,16 @@ class Services:
             if exchange.holding is None and not exchange.body_arrived:
                 exchange.holding = self._large.holding(exchange.key_id)
             body = await _held(exchange, outgoing, inject)
-        dress = Dress(injected, body, may_pass_over, metering, errand)
-        if await self._is_taken(exchange, outgoing, dress):
+        injection = Injection(injected, body, may_pass_over, metering, errand)
+        if await self._is_taken(exchange, outgoing, injection):
             return
         repeatable = errand is not None or body is not None or not outgoing.head.has_body
         other = await self._other(injected, service, inject, user) if repeatable else None
         if other is not None:
             if errand is not None:
                 errand.check(other)
-            dress = Dress(other, body, may_pass_over, metering, errand)
-            if await self._is_taken(exchange, outgoing, dress):
+            injection = Injection(other, body, may_pass_over, metering, errand)
+            if await self._is_taken(exchange, outgoing, injection):
                 return
         raise Denied(Code.UPSTREAM_AUTH_FAILED)
 
@@ -93,17 +94,18 @@ class Services:
             return None
         return replace(injected, newest=injected.previous, previous=None)
 
-    async def _is_taken(self, exchange: Exchange, outgoing: Outgoing, dress: Dress) -> bool:
+    async def _is_taken(self, exchange: Exchange, outgoing: Outgoing, injection: Injection) -> bool:
         """Send the request and answer; False: the service refused the credential, and nothing was
         answered yet."""
-        values = dress.values
-        if dress.errand is not None:
-            dress.body = dress.errand.body(values)
-        elif dress.body is not None and values.body:
-            given = dress.body, outgoing.head.headers, values.body
-            dress.body = await self._large.do(exchange.key_id, len(dress.body), with_fields, *given)
-        await self.record(exchange, outgoing, values, dress.errand)
-        outgoing.dress = dress
+        values = injection.values
+        if injection.errand is not None:
+            injection.body = injection.errand.body(values)
+        elif injection.body is not None and values.body:
+            given = injection.body, outgoing.head.headers, values.body
+            size = len(injection.body)
+            injection.body = await self._large.do(exchange.key_id, size, with_fields, *given)
+        await self.record(exchange, outgoing, values, injection.errand)
+        outgoing.injection = injection
         try:
             await self._forwarder.forward(exchange, outgoing)
         except RefusedCredentialError:
@@ -116,7 +118,7 @@ class Services:
             self._prepared.add(scheme)
 
     async def record(
-        self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: Errand | None
+        self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: ToolErrand | None
     ) -> None:
         """What is about to be done with which credentials; Denied(audit_unavailable)."""
         calls = errand is not None and errand.on_record

@@ -18,13 +18,16 @@ from gateway.proxy.tools.answers import (
 )
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.upstream.connection import UpstreamConnection
-from gateway.proxy.upstream.outgoing import Dress, Outgoing
+from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.sessions import ToolSessions
 
 
 class ToolErrand:
-    """What is sent over HTTP for a task, and what is shown of the answer."""
+    """A message to a tool server: what is sent of it over HTTP, and what is shown of the answer.
+
+    `event`, `tool`: for its audit record; `on_record`: it has one even where no credential is used.
+    """
 
     def __init__(self, task: ToolTask, sessions: ToolSessions) -> None:
         self._task = task
@@ -34,16 +37,18 @@ class ToolErrand:
         self.tool = task.tool
 
     def check(self, injected: Injected) -> None:
+        """Raise Denied if the call cannot be made with these values."""
         self._task.take(injected)
 
     def body(self, values: Values) -> bytes | None:
+        """Return the body to send; None: there is none."""
         message = self._task.message(values)
         return None if message is None else strict_json.encode(message)
 
     async def shown(
         self,
         outgoing: Outgoing,
-        dress: Dress,
+        injection: Injection,
         head: AnswerHead,
         connection: UpstreamConnection,
         payload: Body,
@@ -58,10 +63,10 @@ class ToolErrand:
         looks = kind == EVENTS or (kind == JSON and (self._task.looks or self._task.may_be_task))
         if head.bodiless or not looks:
             if not head.bodiless and head.content_length != 0:
-                check_refused(dress, head)
+                check_refused(injection, head)
                 self._task.check_unread()
-            return scrubbed(outgoing, dress, head, payload)
-        check_refused(dress, head)
+            return scrubbed(outgoing, injection, head, payload)
+        check_refused(injection, head)
         outgoing = beside_limits(outgoing, head)
         body = inflated(head, payload)
         known = self._task.known

@@ -58,6 +58,10 @@ class ToolTask:
         self._exchange = exchange
         self._tell = tell
         self._hooks = server.tools.hooks
+        self._hidden = frozenset(name for name, _ in server.inject.arguments)
+        self._method = asked.rpc.method if asked.rpc is not None else ""
+        self._greets = self._method == mcp.GREETING
+        self._is_of_task = self._method.startswith(_TASKS)
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
         self._key_id = outgoing.passage.key_id
@@ -228,23 +232,10 @@ class ToolTask:
         return tasks.without_outcome(message)
 
     @property
-    def _greets(self) -> bool:
-        return self.asked.rpc is not None and self.asked.rpc.method == mcp.GREETING
-
-    @property
-    def _is_of_task(self) -> bool:
-        return self.asked.rpc is not None and self.asked.rpc.method.startswith(_TASKS)
-
-    @property
     def _filters(self) -> bool:
-        """Whether lists of tools are cut to what the caller may call."""
-        asked = self.asked.rpc
-        lists = asked is None or asked.method == _LISTS
+        """Whether lists of tools are cut to those that the caller may call."""
+        lists = self.asked.rpc is None or self._method == _LISTS
         return lists and (bool(self._hidden) or not self._sees("*"))
-
-    @property
-    def _hidden(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self.server.inject.arguments)
 
     def _sees(self, tool: str) -> bool:
         return self._grants.allow(Scope("tools", self.server.name, tool))

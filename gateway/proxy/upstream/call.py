@@ -49,12 +49,13 @@ class Call:
         agent fails; UpstreamLostError if it closed without a word.
         """
         outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
+        injection = outgoing.injection
         data = head_for(self._upstream, outgoing)
         arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
         if not outgoing.head.has_body:
             connection.write(data)
-        elif outgoing.dress is not None and outgoing.dress.body is not None:
-            connection.write(data + outgoing.dress.body)
+        elif injection is not None and injection.body is not None:
+            connection.write(data + injection.body)
         elif exchange.body_arrived:
             body = self._framed(exchange.buffered_body())
             connection.write(data + body + self._ending())

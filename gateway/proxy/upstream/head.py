@@ -6,13 +6,13 @@ from gateway.domain.policies.services import Sign
 from gateway.domain.policies.snapshot import Agent, Upstream
 from gateway.protocol.http.upstream_request import UPGRADE, framing, write_head
 from gateway.protocol.inject import with_headers, with_query
-from gateway.proxy.upstream.outgoing import Dress, Outgoing
+from gateway.proxy.upstream.outgoing import Injection, Outgoing
 
 
 def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
     """As it is sent to `upstream`, and to no other host."""
-    if outgoing.dress is not None:
-        return _dressed(upstream, outgoing, outgoing.dress)
+    if outgoing.injection is not None:
+        return _injected_head(upstream, outgoing, outgoing.injection)
     head, callee = outgoing.head, outgoing.callee
     preserved = head.authority if isinstance(callee, Agent) and callee.preserve_host else b""
     return write_head(
@@ -26,8 +26,8 @@ def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
     )
 
 
-def _dressed(upstream: Upstream, outgoing: Outgoing, dress: Dress) -> bytes:
-    head, values = outgoing.head, dress.values
+def _injected_head(upstream: Upstream, outgoing: Outgoing, injection: Injection) -> bytes:
+    head, values = outgoing.head, injection.values
     path = b"%b%b" % (upstream.base_path.encode(), outgoing.located.path) or b"/"
     query = with_query(head.target.query, values.query)
     headers = with_headers(head.headers, values.headers, values.names)
@@ -40,12 +40,12 @@ def _dressed(upstream: Upstream, outgoing: Outgoing, dress: Dress) -> bytes:
             path.decode("ascii"),
             query[1:].decode("ascii"),
             headers,
-            _hashed(outgoing, dress, sign),
+            _hashed(outgoing, injection, sign),
         )
         headers = with_headers(headers, signed(sign, fields, request))
     length, chunked = head.content_length, head.chunked
-    if dress.body is not None:
-        length, chunked = len(dress.body), False
+    if injection.body is not None:
+        length, chunked = len(injection.body), False
     return write_head(
         head.method,
         path + query,
@@ -56,7 +56,7 @@ def _dressed(upstream: Upstream, outgoing: Outgoing, dress: Dress) -> bytes:
     )
 
 
-def _hashed(outgoing: Outgoing, dress: Dress, sign: Sign) -> bytes | None:
+def _hashed(outgoing: Outgoing, injection: Injection, sign: Sign) -> bytes | None:
     if not outgoing.head.has_body:
         return b""
-    return dress.body if sign.hashes_body else None
+    return injection.body if sign.hashes_body else None
