@@ -14,7 +14,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.tools.answers import EVENTS, JSON, as_event
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.tool_call import ToolCall
-from gateway.proxy.tools.transports import CommandPrograms, StdioTools
+from gateway.proxy.tools.transports import CommandTransport, StdioTransport
 from gateway.proxy.tools.under_way import stop
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
@@ -31,9 +31,9 @@ _NO_CACHE = (b"Cache-Control", b"no-store")
 
 class ToolPrograms:
     def __init__(self, programs: Programs, forwarder: Forwarder) -> None:
-        self._transports: dict[Transport, StdioTools | CommandPrograms] = {
-            Transport.STDIO: StdioTools(programs.servers),
-            Transport.COMMAND: CommandPrograms(programs.commands),
+        self._transports: dict[Transport, StdioTransport | CommandTransport] = {
+            Transport.STDIO: StdioTransport(programs.servers),
+            Transport.COMMAND: CommandTransport(programs.commands),
         }
         self._forwarder = forwarder
 

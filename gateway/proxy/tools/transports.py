@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _UNSERVED = ("listChanged", "subscribe")
 
 
-class _Programs:
+class _Transport:
     """What both have in common: no sessions, since the next request may come to another worker."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class _Programs:
         return "id" not in call.message or "method" not in call.message
 
 
-class StdioTools(_Programs):
+class StdioTransport(_Transport):
     """Each request goes to the one server that runs for this key and user."""
 
     def __init__(self, pool: StdioPool) -> None:
@@ -53,7 +53,7 @@ class StdioTools(_Programs):
         return self._under_way.told(call, asked)
 
 
-class CommandPrograms(_Programs):
+class CommandTransport(_Transport):
     """The gateway answers by itself, and runs a command for each call."""
 
     def __init__(self, commands: CommandTools) -> None:

@@ -13,7 +13,7 @@ from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
 from gateway.proxy.tools import transports
 from gateway.proxy.tools.tool_call import ToolCall
-from gateway.proxy.tools.transports import CommandPrograms, StdioTools
+from gateway.proxy.tools.transports import CommandTransport, StdioTransport
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 
@@ -77,7 +77,7 @@ def call(
     return ToolCall(*told, Secrets(), (Named("a", 1),), "req_1", reflected.update)
 
 
-async def said(programs: CommandPrograms | StdioTools, one: ToolCall) -> list[Message]:
+async def said(programs: CommandTransport | StdioTransport, one: ToolCall) -> list[Message]:
     return [message async for message in await programs.ask(one)]
 
 
@@ -85,7 +85,7 @@ async def test_a_command_that_the_policies_have_changed_is_the_one_that_runs(
     commands: Commands,
 ) -> None:
     seen = set[bytes]()
-    programs = CommandPrograms(cast(CommandTools, commands))
+    programs = CommandTransport(cast(CommandTools, commands))
     before, after = server("before"), server("after")
     for tools in (before, before, after):
         (told,) = await said(programs, call(tools, seen))
@@ -97,7 +97,7 @@ async def test_a_command_runs_for_its_caller_and_what_it_printed_is_told(
     commands: Commands,
 ) -> None:
     seen = set[bytes]()
-    programs = CommandPrograms(cast(CommandTools, commands))
+    programs = CommandTransport(cast(CommandTools, commands))
     (told,) = await said(programs, call(server("one"), seen, "2026-07-28"))
     assert told["result"] == ("one", "2026-07-28", True)
     (order,) = commands.orders
@@ -109,7 +109,7 @@ async def test_a_command_runs_for_its_caller_and_what_it_printed_is_told(
 async def test_a_server_is_its_callers_alone_and_has_what_goes_into_the_call() -> None:
     """Also where no value tells one user's program from another's."""
     pool, tools = Pool(), server("one")
-    programs = StdioTools(cast(StdioPool, pool))
+    programs = StdioTransport(cast(StdioPool, pool))
     for wanted, agreed in (("2025-06-18", "2025-06-18"), ("2027-01-01", "2025-11-25")):
         asked = call(tools, set(), method="initialize", protocolVersion=wanted)
         (told,) = await said(programs, asked)
