@@ -1,5 +1,5 @@
-"""Accepting connections: each of several processes gets its share, and no crowd of handshakes
-that do not go on keeps others out."""
+"""Accept connections: each of several processes gets its share, and a crowd of stalled TLS
+handshakes keeps nobody out."""
 
 import asyncio
 import socket
@@ -11,23 +11,23 @@ from typing import Any
 from gateway.log import log
 from gateway.proxy.sockets import is_starved
 
-# Long enough for another process to be awake, short for a caller.
+# Long enough for another process to wake up, short for a caller.
 PAUSE_SECONDS = 0.001
-# The most that is taken at once, when connections come faster than one a pause.
+# The most connections accepted at once, when they come faster than one a pause.
 MOST_AT_ONCE = 64
-# Until somebody has given back a descriptor.
+# How long to wait, when file descriptors have run out, for some to be given back.
 STARVED_SECONDS = 0.1
 SAID_AGAIN_SECONDS = 10.0
 
 
 class Acceptor:
-    """Makes a connection of whatever comes in on one socket. `tls`: what a handshake that begins
-    now takes; empty: none is made. `most`: of them under way; beyond it the oldest one ends.
+    """Accepts the connections of one listening socket.
 
-    `shared`: other processes accept on it too. Event loops take all that waits, so of 32
-    connections opened at once one of two idle workers got nearly all. Here one is taken, then a
-    moment is left to the others; while more wait than that, two, then four, so that nobody waits
-    for long.
+    `tls`: arguments for a TLS handshake that begins now; empty: no TLS. `most`: handshakes under
+    way at once; beyond it the oldest one ends. `shared`: other processes accept on the socket too.
+    An event loop takes all connections that wait: of 32 opened at once, one of two idle workers got
+    nearly all. So one is accepted, then the other processes get a moment; while more connections
+    wait than that, two are accepted, then four, so that no caller waits for long.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._pausing: asyncio.TimerHandle | None = None
         self._quiet_until = 0.0
-        # In the order in which they came.
+        # Handshakes under way, the oldest first.
         self._opening: dict[asyncio.Task[Any], None] = {}
         self._at_once = self._fewest = 1 if shared else MOST_AT_ONCE
 
@@ -58,7 +58,7 @@ class Acceptor:
         self._loop.add_reader(self._socket.fileno(), self._take)
 
     def close(self) -> None:
-        """Accept no more. What was accepted goes on."""
+        """Stop accepting. Connections that were accepted go on."""
         if not self.sockets:
             return
         self.sockets = ()
@@ -76,7 +76,7 @@ class Acceptor:
                 self._at_once = self._fewest
                 break
             except OSError as problem:
-                # Anything else is about a caller who has left meanwhile.
+                # Any other error is about a caller that has left meanwhile.
                 if is_starved(problem):
                     pause = STARVED_SECONDS
                     self._say_starved(problem)
@@ -89,7 +89,7 @@ class Acceptor:
             self._pausing = self._loop.call_later(pause, self._go_on)
 
     def _say_starved(self, problem: OSError) -> None:
-        """Callers hear nothing at all: they wait."""
+        """Log that callers have to wait: they themselves get no answer at all."""
         now = self._loop.time()
         if now >= self._quiet_until:
             self._quiet_until = now + SAID_AGAIN_SECONDS
@@ -102,7 +102,7 @@ class Acceptor:
         taken.setblocking(False)
         tls = self._tls()
         if tls and len(self._opening) >= self._most:
-            # Nobody needs as long as it has had.
+            # No honest handshake takes as long as the oldest has had.
             oldest = next(iter(self._opening))
             del self._opening[oldest]
             oldest.cancel()
@@ -113,7 +113,7 @@ class Acceptor:
     def _ended(self, taken: socket.socket, task: asyncio.Task[Any]) -> None:
         self._opening.pop(task, None)
         if task.cancelled():
-            # It may not even have begun.
+            # A task that was cancelled before it began has not closed the socket.
             taken.close()
 
     async def _opened(self, taken: socket.socket, tls: dict[str, Any]) -> None:
@@ -121,6 +121,6 @@ class Acceptor:
             taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(self._accept, taken, **tls)
         except OSError:
-            # Gone before it was there, or no TLS, which is its own affair.
+            # The caller has left already, or speaks no TLS.
             with suppress(OSError):
                 taken.close()

@@ -30,9 +30,9 @@ MAY_READ = Scope("gateway", "read", "read")
 
 
 class AdminDoor:
-    """`metrics`: all of them in Prometheus' text format. `keyless`: it is on loopback, where
-    reading them takes no key. `answer`: whatever else there is. `on_denied` hears of who was not
-    let in."""
+    """Serves the admin listener. `metrics` renders all metrics in Prometheus' text format.
+    `keyless`: the listener is on loopback, where reading metrics takes no key. `answer` serves
+    every other path. `on_denied` is told of each refused request."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class AdminDoor:
     async def _answer(self, exchange: Exchange, request_id: str) -> None:
         head = exchange.read_head()
         if self._keyless and head.host and not is_loopback(head.host.strip("[]")):
-            # A page whose own name was made to stand for this machine.
+            # DNS rebinding: a page whose own host name was made to resolve to this machine.
             raise Denied(Code.BAD_REQUEST, "The Host header names another machine.", close=True)
         if head.target.path == METRICS:
             await self._show_metrics(exchange, head)
@@ -139,7 +139,7 @@ class AdminDoor:
         return identity
 
     def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
-        """Answer what could not be read as a request; the connection ends with it."""
+        """Answer a request whose head could not be read; the connection ends with the answer."""
         answer = problem(denied, self._ids.request_id())
         connection.write(encode(answer, keep_alive=False))
 
@@ -156,7 +156,7 @@ async def _stream(exchange: Exchange, reply: Streamed) -> None:
         try:
             async for piece in pieces:
                 if exchange.gone:
-                    # The task was told so, once, and redis-py may have lost it.
+                    # The task was cancelled for this, once, and redis-py can swallow that.
                     return
                 await exchange.write(chunk(piece) if chunked else piece)
         except (StoreError, OperationError):

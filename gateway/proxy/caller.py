@@ -1,5 +1,5 @@
-"""A caller's connection as its requests see it: who calls, what it is given, and how long it may
-take to take it."""
+"""A caller's connection as its requests see it: who calls, and how long the caller may take to
+send and to read."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -13,9 +13,9 @@ from gateway.proxy.stream import Stream
 
 
 class Caller(Stream, ABC):
-    """`closing`: it ends with the answer that is being given, or comes next. `go_away` tells the
-    caller that the gateway goes away, where that can be said. `deadline`: until when the caller is
-    waited for."""
+    """`closing`: the connection ends with the current answer, or the next one if there is none.
+    `go_away` tells the caller that the gateway stops; None where the protocol has no way to say so.
+    `deadline`: until when the caller may take to send; `send_deadline`: to read."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, limits: ListenerLimits, outbox: Outbox
@@ -40,21 +40,22 @@ class Caller(Stream, ABC):
         self.send_deadline.close()
 
     async def until_taken(self) -> None:
-        """Wait until the caller has taken most of what was written; it is given up in time."""
+        """Wait until the caller has read most of what was written. The connection is aborted after
+        `send_idle` seconds."""
         self.send_deadline.set(self.limits.send_idle)
         await self.drain()
         self.send_deadline.clear()
 
     def close(self) -> None:
-        """Close once everything written is sent; whoever does not take it is given up in time."""
+        """Close once everything written is sent; abort if that takes more than `send_idle`."""
         super().close()
         if self.transport is not None:
             self.send_deadline.set(self.limits.send_idle)
 
     @abstractmethod
     def take_early(self) -> bytes:
-        """What was received after the request's end, for the tunnel that it opened."""
+        """Return the bytes received behind the request, for the tunnel that it opened."""
 
     @abstractmethod
     def _on_deadline(self) -> None:
-        """The caller was waited for long enough."""
+        """The caller took too long to send."""

@@ -19,21 +19,22 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.room import Connections
 from gateway.proxy.stream import READ_BUFFER
 
-# Long enough for an answer to be read before the close resets what is still coming in.
+# Time for the caller to read the answer: a close with unread input resets the connection.
 LINGER_SECONDS = 1.0
-# aiohttp falls back in silence to parsers in Python, which take what these refuse.
+# Without its C extension aiohttp falls back, silently, to Python parsers that accept requests
+# which the C parsers refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
-# Of what follows a request that is being answered: an empty line, or a few requests in line.
+# Pipelined bytes that are held without pausing reads: an empty line, or a few requests.
 LITTLE = 16_384
-# Of requests in line, before others have their turn: fewer make a fast caller slow.
+# Pipelined requests served before other connections get their turn: fewer slow a fast caller down.
 IN_A_ROW = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What a connection asks of the rest: `serve` answers one request; `refuse` answers one that
-    could not be read, of which these bytes came; `bug` is told of an error that nobody foresaw."""
+    """`serve` answers one request. `refuse` answers a request whose head could not be read; the
+    bytes are what was received of it. `bug` handles an unexpected error."""
 
     serve: Callable[[Exchange], Awaitable[None]]
     refuse: Callable[["ClientConnection", Denied, bytes], None]
@@ -41,8 +42,8 @@ class Callbacks:
 
 
 class ClientConnection(Caller):
-    """One accepted connection: its requests, one after the other. `register` holds all of them, for
-    the drain."""
+    """One accepted connection: its requests are served one after the other. `register` holds all
+    open connections, for the drain."""
 
     def __init__(
         self,
@@ -88,9 +89,9 @@ class ClientConnection(Caller):
         self._task.add_done_callback(self._on_done)
 
     def give_way(self) -> None:
-        """Close, though it could have stayed: another one needs its place."""
+        """Close an idle connection to make room for another one."""
         self.close()
-        # Whoever holds its own end open, or does not read, must not keep the place.
+        # A caller that keeps its end open, or does not read, must not keep the place.
         self.send_deadline.set(LINGER_SECONDS)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -99,7 +100,7 @@ class ClientConnection(Caller):
         if not self.ended.done():
             self.ended.set_result(None)
         if self._task is not None and not self._task.done() and self.peer is None:
-            # The caller is gone: whatever runs for it, the agent's answer included, ends.
+            # The caller is gone: end all work for it, reading the agent's answer included.
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -126,7 +127,7 @@ class ClientConnection(Caller):
             self._held += tail
 
     def _take(self, message: RawRequestMessage, payload: StreamReader, data: bytes) -> None:
-        """A head has come whole; `data` is the last piece of it, and what follows."""
+        """Handle a complete head. `data`: the last bytes of the head, and what follows it."""
         received = self._framing.head(message, data, ended=payload.is_eof())
         if received is None:
             self._refuse(Denied(Code.BAD_REQUEST, close=True))
@@ -139,8 +140,8 @@ class ClientConnection(Caller):
             self._follow(received, message)
 
     def _follow(self, data: bytes, begin: RawRequestMessage | None = None) -> None:
-        """Look for the end of a chunked body; nothing follows on the connection where it is not
-        clean."""
+        """Look for the end of a chunked body. If the end is not clean, the connection carries no
+        further request."""
         try:
             clean = self._framing.chunks(data, begin)
         except ValueError as problem:
@@ -166,24 +167,24 @@ class ClientConnection(Caller):
             if self.peer is not None or not self.exchange.reusable:
                 break
             if self.writing_paused:
-                # Whoever asks again and again and never reads would have it all kept in memory.
+                # A caller that pipelines and never reads would have all its answers held in memory.
                 await self.until_taken()
             self._next_request()
             in_line = in_line + 1 if self.busy else 0
             if in_line % IN_A_ROW == IN_A_ROW - 1:
-                # One read can hold thousands of them, and others want their turn.
+                # One read can hold thousands of requests.
                 await asyncio.sleep(0)
         self._finish()
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being answered, or is on its way."""
+        """Whether a request is being answered or received."""
         under_way = self._arrived is not None or self.arriving or self.exchange is not None
         return under_way and not self._all_said
 
     @property
     def _all_said(self) -> bool:
-        """Whether nothing is waited for but the caller's goodbye, as it is in TLS."""
+        """Whether all was sent and only the caller's close_notify (TLS) is waited for."""
         transport = self.transport
         if transport is None or not transport.is_closing():
             return False
@@ -191,15 +192,15 @@ class ClientConnection(Caller):
 
     @property
     def arriving(self) -> bool:
-        """Whether a part of a request's head is there, and nothing else."""
+        """Whether part of a request's head has been received, and nothing else."""
         return self._framing.head_size > 0 and self._arrived is None and self.exchange is None
 
     def take_one_more(self) -> None:
-        """End with the answer to the request that runs or comes next."""
+        """Close after the answer to the current request, or to the next one if none is running."""
         self.closing = True
 
     def leave(self) -> bool:
-        """Cut what runs; whether the caller is told why, which takes a moment."""
+        """End the connection now. Return whether the caller is told why, which takes a moment."""
         if self.go_away is None:
             if self.exchange is not None and self.exchange.started:
                 self.exchange.abort()
@@ -211,7 +212,7 @@ class ClientConnection(Caller):
 
     def take_early(self) -> bytes:
         self._requests.message_consumed()
-        # The parser keeps what came with the head; what came later was held here.
+        # The parser holds what was received with the head; what came later is held here.
         _, _, first = self._requests.feed_data(b"")
         early, self._held = first + self._held, b""
         return early
@@ -231,8 +232,8 @@ class ClientConnection(Caller):
             self._framing.afresh = True
 
     def _hold(self, data: bytes) -> None:
-        """What follows a request waits until that one is answered; at most one read's worth beyond
-        what is little. Where it is little the connection is read on: its end must be noticed."""
+        """Hold bytes behind a request until that request is answered: at most LITTLE and one read.
+        Below LITTLE reading goes on, so that the end of the connection is noticed."""
         self._held += data
         if len(self._held) > LITTLE:
             self._pause_reading_for_buffer()
@@ -245,7 +246,7 @@ class ClientConnection(Caller):
             self._refuse(Denied(Code.HEAD_TOO_LARGE, close=True))
 
     def _unreadable(self, problem: HttpProcessingError, data: bytes) -> None:
-        """RFC 9112 section 2.2: after what cannot be parsed, nothing on it can be trusted."""
+        """RFC 9112 section 2.2: nothing behind bytes that cannot be parsed can be trusted."""
         if self._payload is not None:
             self.closing = True
             self._payload.set_exception(Denied(Code.BAD_REQUEST, close=True))
@@ -279,7 +280,8 @@ class ClientConnection(Caller):
             self._linger()
 
     def _linger(self) -> None:
-        """Let the answer be read: a close with unread input resets, and may take it away."""
+        """Wait before closing: a close with unread input resets the connection, and the caller may
+        lose the answer."""
         self._lingering = True
         self._resume_transport_reading()
         self._outbox.flush()
@@ -302,5 +304,5 @@ class ClientConnection(Caller):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._callbacks.bug(self, error)
             self._finish()
-        # One that was cancelled keeps all that was at hand where it was, a body that came too.
+        # A cancelled task keeps its frames, and with them a received body, in memory.
         self._task = None

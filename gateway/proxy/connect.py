@@ -1,4 +1,4 @@
-"""`/connect/<token>`: a user enters credentials of their own. The token is all that is needed."""
+"""`/connect/<token>`: a user enters credentials of their own. The token alone gives access."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ _FORM = b"application/x-www-form-urlencoded"
 
 
 class Connect:
-    """`vault_for` gives the vault in which an actor's acts are recorded as the actor's."""
+    """`vault_for` returns a vault that records what is done with it as acts of this actor."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Connect:
         self._credentials = credentials
 
     async def answer(self, exchange: Exchange, head: RequestHead) -> None:
-        """An invalid, a used and an ended token are one and the same page."""
+        """Answer with the same page for an invalid, a used and an expired token."""
         asked_by.set(exchange.request_id)
         if head.method not in _METHODS:
             raise not_allowed(_METHODS)
@@ -83,7 +83,7 @@ class Connect:
         form = _read_form(body, link)
         unfit = "" if form.remove else _unfit(_made(link, form))
         if unfit:
-            # What is refused uses nothing: scanners of mail fill in forms.
+            # A refused form does not use the link up: mail scanners fill in forms.
             problem = connect_page.sentence(lang, unfit, form.wanted.name)
             await self._show(exchange, lang, link, ("", problem))
             return
@@ -109,7 +109,7 @@ class Connect:
         exchange.reply(_page(200 if said else 422, shown, *more))
 
     async def _do(self, lang: str, link: Link, form: Form) -> tuple[str, str]:
-        """What to say of it: well, or a problem."""
+        """Do what the form asks. Return a sentence of success and one of failure; one is empty."""
         name = form.wanted.name
         vault, named = self._vault_for(f"user:{link.user}"), link.id_of(form.wanted)
         try:
@@ -120,12 +120,13 @@ class Connect:
             return "", connect_page.sentence(lang, "bad", name)
         except StoreError:
             return "", connect_page.sentence(lang, "away")
-        # This worker knows at once; the others within their poll.
+        # This worker learns of it at once, the others with their next poll.
         await self._credentials.check()
         return connect_page.sentence(lang, "saved", name), ""
 
     async def _remove(self, vault: Vault, named: CredentialId) -> str:
-        """What became of it: another page of the same user may have been first."""
+        """Return the key of the sentence about the removal: another page of the same user may have
+        removed it before."""
         try:
             await vault.delete(named)
         except MissingError:
@@ -145,7 +146,8 @@ def _made(link: Link, form: Form) -> Credential:
 
 
 def _unfit(made: Credential) -> str:
-    """Which sentence tells why this is no value to keep; empty: it is one."""
+    """Return the key of the sentence that says why this credential is refused; empty if it is
+    not."""
     try:
         check_usable(made.type, made.current.fields)
     except ValueError:
@@ -154,7 +156,7 @@ def _unfit(made: Credential) -> str:
 
 
 def _refuse(exchange: Exchange, lang: str) -> None:
-    """A page for people, and a refusal as any other to whoever counts them."""
+    """Answer with a page for people; in logs and metrics it counts as any other refusal."""
     exchange.refused(Denied(Code.NOT_FOUND))
     exchange.reply(_page(404, connect_page.page(lang, None)))
 
@@ -167,8 +169,8 @@ def _read_form(body: bytes, link: Link) -> Form:
 
 
 def _check_origin(head: RequestHead) -> None:
-    """A form of another site does not know the token; a browser that says where it comes from is
-    believed all the same."""
+    """Raise Denied if the form was sent by another site. Such a form does not know the token, but
+    an Origin header that names another site is respected all the same."""
     origin = _field(head, b"origin")
     host = origin.partition("://")[2]
     foreign = origin and origin != "null" and host != head.authority.decode("ascii")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 
 class Deadline:
-    """One timer for the life of a connection; moving it later costs an attribute, not a timer."""
+    """One timer for the life of a connection: moving it to a later time sets an attribute and makes
+    no new timer."""
 
     __slots__ = ("_at", "_fires_at", "_handle", "_loop", "_on_reached")
 
@@ -18,7 +19,7 @@ class Deadline:
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, seconds: float) -> None:
-        """Reached in `seconds` from now, unless it is moved or cleared before."""
+        """Call `on_reached` in `seconds` from now, unless moved or cleared before."""
         self._at = self._loop.time() + seconds
         if self._at < self._fires_at:
             self._arm()

@@ -26,25 +26,25 @@ _VERSIONS = (HttpVersion10, HttpVersion11)
 
 
 class Exchange:
-    """Writes in the order in which they are asked for; `started` once an answer has begun.
+    """One request and its answer. `started`: an answer has begun.
 
-    For the record of it: `status` of the answer, 0 before there is one; the `code` of a refusal;
-    bytes of the body `received`, and of the answer `sent`; whose key it was, and the agent's name;
-    `cut`, whether the answer was ended before its end; monotonic times, when it `began`, was
-    `admitted` and `answered` by the agent. `unseen`: a health check, which nobody wants to count.
-    `logged_path`: in place of its own, where that is a secret.
-    `page_fields`: what lets a page of another site read the answer. `limits`: header lines about
-    what was charged, for an answer that is the gateway's own. `held`: its body, where that had to
-    be read to know where it goes; `holding`: how much of bodies is in memory for it. `hide_usage`:
-    the gateway has put into it that the answer is to end with its usage. `asked`: what it asks of a
-    server of tools. `uses`: the credentials that are put into it, once that is on record; `tool`:
-    which one was called then, and `responded`: its response is on its way to the caller. `user`:
-    for whom it is. `shadow`: the code with which a rule that is tried out would have refused it.
-    `trace`: its place in one, if somebody traces. `give_back`: ends what it holds of its key's
-    `concurrency`.
+    For logs, metrics and the audit: `status` of the answer, 0 before there is one; `code` of a
+    refusal; bytes of the body `received`, and of the answer `sent`; `key_id` and `consumer` of the
+    key; `agent`; `cut`: the answer was aborted before its end; monotonic times when it `began`, was
+    `admitted`, and was `answered` by the agent; `user` it is for; `decoy`: a decoy that was used;
+    `shadow`: the code with which a rule that is not enforced would have refused it; `trace`.
+    `unseen`: a health check, which is not recorded. `logged_path`: logged in place of a path that
+    is a secret.
+
+    `page_fields`: CORS headers of the answer. `limits`: header lines about rate limits, for an
+    answer of the gateway's own. `held`: the body, where it had to be read to find the upstream;
+    `holding`: how much memory its bodies take. `hide_usage`: the gateway, and not the caller, asked
+    the model to report its usage. `asked`: the MCP message. `uses`: the injected credentials, once
+    recorded; `tool`: the tool that was called with them; `responded`: its response has been passed
+    on. `give_back`: releases its place of the key's `concurrency`.
     """
 
-    # As attributes of the class: most requests never set most of them.
+    # Class attributes, because most requests never set most of them.
     request_id = key_id = consumer = agent = code = decoy = shadow = logged_path = tool = user = ""
     status = received = sent = 0
     started = cut = unseen = responded = _awaits_continue = False
@@ -66,7 +66,7 @@ class Exchange:
         self.message = message
         self.method = message.method
         self.http10 = message.version == HttpVersion10
-        # After an upgrade that was not taken, the parser cannot tell where the next one begins.
+        # After a refused upgrade the parser cannot tell where the next request begins.
         self._persistent = not (message.should_close or message.upgrade)
         self.began = monotonic()
         self._payload = payload
@@ -98,31 +98,31 @@ class Exchange:
 
     @property
     def gone(self) -> bool:
-        """Whether the caller is."""
+        """Whether the caller has closed the connection."""
         return self.client.transport is None
 
     def let_in(self, passage: Passage) -> None:
-        """Its limits were charged, and whatever follows, its answer tells of them."""
+        """Note that the request was admitted and charged: any answer tells of its limits."""
         self.key_id, self.consumer = passage.key_id, passage.consumer
         self.shadow, self.limits = passage.shadow, passage.limits
         self.admitted = monotonic()
 
     def refused(self, denied: Denied) -> None:
-        """For the record: why, and whose key it was if that was proven."""
+        """Note why the request was refused, and whose key it was if that was proven."""
         self.code, self.decoy = denied.denial.name, self.decoy or denied.decoy
         if denied.key_id:
             self.key_id, self.consumer = denied.key_id, denied.consumer
 
     def refusal(self, denied: Denied) -> Reply:
-        """How this caller reads a refusal."""
+        """Return the refusal in the form that this caller reads: JSON-RPC or plain."""
         if self.asked is None:
             return refusal(denied, self.request_id)
-        # Identity comes before the body: whether it was there already is not to show.
+        # Identity is decided before the body is read: a 401 must not show whether it was received.
         rpc_id = None if denied.denial.status == 401 else self.asked.id
         return rpc_refusal(denied, self.request_id, rpc_id)
 
     def handled(self) -> Handled:
-        """All that is known of it at its end."""
+        """Return what logs, metrics and the audit are told of the request."""
         began, admitted, answered = self.began, self.admitted, self.answered
         rpc = None if self.asked is None else self.asked.rpc
         return Handled(
@@ -151,7 +151,7 @@ class Exchange:
         )
 
     def let_go(self) -> None:
-        """It has ended: of its body nothing stays, though the connection may keep the rest."""
+        """Free the memory of the body: the connection may keep this object."""
         self.held = None
         if self.asked is not None:
             self.asked.rpc = None
@@ -159,11 +159,11 @@ class Exchange:
             self.holding.end()
 
     def close_after(self) -> None:
-        """The connection ends with this answer."""
+        """Close the connection after this answer."""
         self.client.closing = True
 
     def expect_continue(self) -> None:
-        """The caller sends its body once it is told to go on (RFC 9110 section 10.1.1)."""
+        """Send 100 Continue before the body is read (RFC 9110 section 10.1.1)."""
         self._awaits_continue = not (self.body_arrived or self.http10)
 
     def buffered_body(self) -> bytes:
@@ -173,13 +173,14 @@ class Exchange:
         return body
 
     async def read_body(self) -> bytes:
-        """The next piece of the body, empty at its end; Denied if it is malformed or too slow."""
+        """Return the next piece of the body, empty at its end. Raise Denied if the body is
+        malformed or too slow."""
         if self._awaits_continue:
             self._awaits_continue = False
             if not self.started:
                 self.client.write(_CONTINUE)
         limits, deadline = self.client.limits, self.client.deadline
-        # Drops that come just in time would otherwise be waited for without end.
+        # Otherwise a caller that sends a byte just in time, again and again, never times out.
         credit = limits.body_idle + self.received / limits.body_rate - self._waited
         deadline.set(max(0.0, min(limits.body_idle, credit)))
         began = monotonic()
@@ -190,19 +191,19 @@ class Exchange:
         return piece
 
     def cut_body(self, code: Code) -> None:
-        """Read no more of the body: the key that it came with would be refused."""
+        """Stop reading the body, because its key would be refused by now."""
         if not self.body_arrived:
             self._payload.set_exception(Denied(code, close=True))
 
     def begin(self, status: int, data: bytes) -> None:
-        """Write the head of the answer, and maybe more."""
+        """Write the head of the answer, and perhaps the beginning of its body."""
         self.started = True
         self.status = status
         self.sent += len(data)
         self.client.write(data)
 
     def reply(self, reply: Reply) -> None:
-        """Answer with `reply`; the connection ends with it if the request was not read whole."""
+        """Answer with `reply`; close the connection after it if the request was not read whole."""
         if not self.body_arrived:
             self.close_after()
         added = self.page_fields + _fields(self.limits)
@@ -222,24 +223,24 @@ class Exchange:
             await client.until_taken()
 
     def ending(self) -> None:
-        """What is written next is the end of the answer. Its caller may ask for the next thing at
-        once, at another worker, and is to find its place free there."""
+        """Release the place of `concurrency`; called before the end of the answer is written, since
+        the caller may send its next request to another worker at once."""
         if self.give_back is not None:
             give_back, self.give_back = self.give_back, None
             give_back()
 
     def left(self) -> None:
-        """The caller has gone before the end of its answer. Of a tool it may need no more than the
-        response, with which official clients go."""
+        """Note that the caller closed the connection before the end of the answer. For a tool's
+        answer that is no cut once the response was sent: official MCP clients leave then."""
         self.cut = self.cut or (bool(self.tool) and not self.responded)
 
     def abort(self) -> None:
-        """Cut the answer so that it cannot look whole."""
+        """Reset the connection, so that the answer cannot look whole."""
         self.cut = True
         self.client.abort()
 
 
 def _fields(lines: bytes) -> Fields:
-    """Header lines, each ended by CRLF, as names and values."""
+    """Return header lines, each ended by CRLF, as pairs of name and value."""
     pairs = (line.partition(": ") for line in lines.decode("ascii").splitlines())
     return tuple((name, value) for name, _, value in pairs)

@@ -40,7 +40,8 @@ _MANY_WAIT = "Too many requests wait for this agent. Try again in a second."
 
 
 class Forwarder:
-    """Carries exchanges over pooled connections. `most_waiting`: for the answer of one agent."""
+    """Carries exchanges over pooled connections. `most_waiting`: requests that may wait for the
+    answer of one agent at a time."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Forwarder:
                 if not (connection.reused and outgoing.repeatable):
                     raise
                 health.busy -= 1
-                # Nobody's, so that whoever cannot be reached now has failed once and not twice.
+                # A stand-in: `_acquire` counts failures by itself, and none may be counted twice.
                 health = Health(busy=1)
                 upstream, connection = await self._acquire(outgoing, upstreams, kept=False)
                 health = self._balance.health(upstream)
@@ -95,7 +96,7 @@ class Forwarder:
             self._pool.say_why(upstream, lost)
             raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
         except CutError as cut:
-            # It broke off before anything of it was passed on.
+            # The answer broke off before anything of it was passed on.
             health.failed(self._balance.clock())
             raise Denied(Code.UPSTREAM_PROTOCOL) from cut
         except Denied as denied:
@@ -111,9 +112,11 @@ class Forwarder:
     async def _acquire(
         self, outgoing: Outgoing, upstreams: Sequence[Upstream], *, kept: bool = True
     ) -> tuple[Upstream, UpstreamConnection]:
-        """A connection to the first of `upstreams`, maybe one that was `kept`. Where none can be
-        had, the next one is asked: nothing has been sent, or nothing that may not be sent twice,
-        so nothing can happen twice."""
+        """Return a connection to the first of `upstreams` that can be reached; `kept`: it may be a
+        kept connection. Raise Denied if none can be reached.
+
+        Trying the next one is safe: nothing has been sent, or nothing that must not be sent twice.
+        """
         callee = outgoing.callee
         unreachable = Denied(Code.UPSTREAM_UNREACHABLE)
         for upstream in upstreams:
@@ -121,7 +124,7 @@ class Forwarder:
             if waiting is not None:
                 return upstream, waiting
             health = self._balance.health(upstream)
-            # Or one that does not even refuse would be the least busy, and all would wait for it.
+            # Otherwise an upstream that never answers a connect would look the least busy of all.
             health.busy += 1
             try:
                 return upstream, await self._pool.connect(upstream, callee.timeouts.connect)
@@ -190,8 +193,8 @@ class Forwarder:
             await stream.run(outgoing.callee.timeouts.idle)
 
     def _read_on(self, exchange: Exchange, call: Call, metering: Metering) -> bool:
-        """Whether what the caller left behind is read to its end, for what it took; the
-        connection is not ours any more then."""
+        """Read the rest of an answer whose caller has left, in the background, to count its tokens.
+        Return whether that was begun: the connection belongs to the reader then."""
         left = exchange.client.transport is None
         if not (left and call.sent_whole and metering.open and call.connection.usable):
             metering.settle()
@@ -200,14 +203,14 @@ class Forwarder:
         return True
 
     async def close(self) -> None:
-        """No longer read what callers have left, or wait for those who take what agents have."""
+        """End what runs in the background: answers that callers left, tunnels that still empty."""
         await end(*self._beside)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:
             self._pool.release(call.connection)
         elif call.connection.peer is None:
-            # A tunnel has ended it by itself.
+            # A connection with a peer was a tunnel, which ends it by itself.
             call.connection.drop()
         call.end()
 
@@ -219,7 +222,7 @@ def _begin(
     out in one write. Return what streams the rest; None if all was written. `deadline`: of `body`.
     """
     if outgoing.upgrade:
-        # The caller's bytes after a refused upgrade are HTTP to some and frames to others.
+        # Behind a refused upgrade the caller's bytes are HTTP to some readers, frames to others.
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
     if head.bodiless:
@@ -239,7 +242,7 @@ def _begin(
 
 
 def _framing(exchange: Exchange, head: AnswerHead) -> tuple[bool, bytes]:
-    """Whether the answer's body is chunked for the caller, and the header lines that say so."""
+    """Return whether the body is chunked for the caller, and the header lines of its framing."""
     lines = b""
     chunked = False
     if head.content_length is not None and head.status != 204:

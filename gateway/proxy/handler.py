@@ -1,4 +1,4 @@
-"""The life of one request, top to bottom."""
+"""One request from beginning to end, top to bottom."""
 
 import traceback
 from collections.abc import Awaitable, Callable
@@ -58,9 +58,9 @@ _CONNECT = CONNECT_PREFIX.decode()
 
 
 class Handler:
-    """Serves the data listener. `policies`: the ones in force, read once a request. `observe` is
-    told of each request once it is over, whatever became of it. `trace_flags`: of a trace that
-    begins with this id; None: nobody traces."""
+    """Serves the data listener. `policies` returns those in force. `observe` is told of each
+    request once it is over, whatever its outcome. `trace_flags` returns the flags of a new trace
+    with this id; None: tracing is off."""
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class Handler:
         """Answer one request; every denial ends here."""
         exchange.request_id = self._ids.request_id()
         if "/connect/" in exchange.message.path:
-            # Whoever reads the log must not get in by what is in it, however it was spelled.
+            # The path holds a token: reading the log must not give access, whatever its spelling.
             exchange.logged_path = _CONNECT
         if exchange.message.path.startswith("/tools/"):
-            # A head that cannot be read is refused as its sender reads refusals.
+            # MCP clients read refusals as JSON-RPC, also that of a head that cannot be read.
             exchange.asked = Asked()
         try:
             await self._dispatch(exchange)
@@ -111,7 +111,7 @@ class Handler:
                 exchange.close_after()
             exchange.reply(exchange.refusal(denied))
         except Exception:
-            # `bug` answers, once this has ended.
+            # `bug` answers the caller after this.
             exchange.code, exchange.status = Code.INTERNAL, 500
             raise
         finally:
@@ -120,8 +120,9 @@ class Handler:
             exchange.let_go()
 
     def _dispatch(self, exchange: Exchange) -> Awaitable[None]:
-        """To whoever answers at this path; Denied where nobody may."""
-        # A plain function, as `_send` is: each coroutine on the way is entered at every wake-up.
+        """Return the coroutine that answers at this path; raise Denied if the request's shape is
+        refused."""
+        # Not a coroutine itself, nor is `_send`: each one is entered again at every wake-up.
         head = self._read(exchange)
         exchange.user = head.user or ""
         if self._trace_flags is not None:
@@ -133,7 +134,7 @@ class Handler:
         if path.startswith(CONNECT_PREFIX):
             return self._connect.answer(exchange, head)
         policies = self._policies()
-        # Every path of such a host belongs to an agent.
+        # On a host of an agent every path belongs to that agent.
         if head.host not in policies.by_host:
             if path == CREDENTIALS_PATH:
                 return self._pull.answer(exchange, head, policies)
@@ -145,7 +146,7 @@ class Handler:
         return self._forward(exchange, head, policies)
 
     def _read(self, exchange: Exchange) -> RequestHead:
-        """Denied where the shape of the request is refused."""
+        """Return the head of the request; raise Denied if its shape is refused."""
         try:
             head = exchange.read_head()
             if head.target.oddities:
@@ -176,7 +177,7 @@ class Handler:
         policies: Policies,
         located: Located | None = None,
     ) -> None:
-        """`located`: where it goes, if that is known already."""
+        """Admit the request and send it on. `located`: where it goes, if that is known already."""
         fields = head.fields
         if b"origin" in fields:
             exchange.page_fields = page_fields(head, find_callee(head, policies)[0])
@@ -201,14 +202,14 @@ class Handler:
         try:
             if callee is None:
                 raise Denied(Code.NOT_FOUND)
-            # A service has no use for one: what came through it could not be searched.
+            # No WebSocket to a service: its frames could not be searched for credentials.
             upgrade = upgrade and isinstance(callee, Agent)
             blocks, own = self._lines(exchange, head, callee, passage, policies)
             outgoing = Outgoing(callee, head, located, passage, blocks, own, upgrade)
             if exchange.body_arrived:
                 await self._send(exchange, outgoing, policies)
             else:
-                # As long as its body comes, a request would outlive the key that let it in.
+                # A slow upload must not outlive the key that it was admitted with.
                 with self._forwarder.inflight.stream(outgoing.standing(), exchange.cut_body):
                     await self._send(exchange, outgoing, policies)
         finally:
@@ -232,12 +233,12 @@ class Handler:
         passage: Passage,
         policies: Policies,
     ) -> tuple[tuple[bytes, ...], bytes]:
-        """The gateway's own header lines: for the agent, and for the caller."""
+        """Return the gateway's own header lines: those for the agent and those for the caller."""
         named, trace = exchange.request_id.encode(), exchange.trace
         ids = self._ids.trace() if trace is None else (trace.trace_id, trace.span_id, trace.flags)
         blocks: tuple[bytes, ...] = (trace_block(head, *ids), b"X-Request-Id: %b\r\n" % named)
         if isinstance(callee, Agent):
-            # With services, who calls is between the caller and the gateway.
+            # Services are not told who the caller is.
             hop = exchange.client.hop
             forwarding = forwarding_block(head, hop, policies.trusted_proxies)
             blocks = (forwarding, passage.identity, *blocks)
@@ -247,7 +248,7 @@ class Handler:
         return blocks, own
 
     def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
-        """Answer what could not be read as a request; the connection ends with it."""
+        """Answer a request whose head could not be read; the connection ends with the answer."""
         request_id = self._ids.request_id()
         page = page_of(*as_far_as_read(received), self._policies())
         reply = refusal(denied, request_id)
@@ -256,9 +257,9 @@ class Handler:
         self._observe(unreadable(request_id, denied, sent=len(answer), at=time()))
 
     def bug(self, connection: ClientConnection, error: BaseException) -> None:
-        """An error that nobody foresaw: the caller learns the request id and nothing else.
+        """Answer after an unexpected error: the caller learns the request id and nothing else.
 
-        The log gets type and places, never the message: it may quote what the request held.
+        The log gets the error's type and places, never its message: it may quote the request.
         """
         exchange = connection.exchange
         request_id = exchange.request_id if exchange is not None else self._ids.request_id()
@@ -270,7 +271,7 @@ class Handler:
         try:
             exchange.reply(exchange.refusal(Denied(Code.INTERNAL)))
         except Exception as another:  # noqa: BLE001 (whatever it is, the caller must not wait)
-            # Nobody answers it any more, and open it would count as busy for ever.
+            # Left open, the connection would count as busy for ever.
             _log_bug(another, request_id)
             connection.abort()
 

@@ -12,12 +12,12 @@ from gateway.services.admission.locate import READING
 
 READYZ = b"/readyz"
 
-# What stands in the way of serving, a word each; empty: ready.
+# Returns what the gateway still lacks to serve, one word each; empty: ready.
 Readiness = Callable[[], Awaitable[tuple[str, ...]]]
 
 
 async def answer_health(exchange: Exchange, head: RequestHead, readiness: Readiness) -> None:
-    """200 while the process lives, and for `/readyz` only while it can serve; else 503."""
+    """Answer 200 while the process lives; to `/readyz` 503 while the gateway cannot serve."""
     if head.method not in READING:
         raise not_allowed(READING)
     missing = await readiness() if head.target.path == READYZ else ()

@@ -1,5 +1,5 @@
-"""Open streams by key: asked about once a second, and cut when their key would be refused, or a
-user's own credential that they are made with is gone."""
+"""Open streams by key. Each key is looked up once a second, and its streams are cut once the key
+would be refused, or a user's own credential that a stream uses is gone."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -13,18 +13,19 @@ from gateway.store.key_reader import KeyReader
 
 SWEEP_SECONDS = 1.0
 SHORTEST_REST = 0.1
-# Records in one round trip: a hundred cost the event loop about a millisecond, ten thousand 100.
+# Records a round trip: 100 hold up the event loop for about 1 ms, 10,000 for 100 ms.
 BATCH = 100
 
-# Ends a stream, and says why where that can be said.
+# Ends a stream, and tells its caller why where the protocol can say so.
 Cut = Callable[[Code], None]
 
 
 class Inflight:
-    """Polled rather than told: no message has to arrive for a revocation to hold.
+    """Watches the keys of open streams. It polls, so that a revocation holds without any message
+    having to arrive.
 
-    `unchecked`: seconds for which streams live on while the store cannot be asked. `is_known`:
-    whether there is a credential of that name.
+    `unchecked`: seconds for which streams go on while the store cannot be reached. `is_known`:
+    whether a credential of that name exists.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Inflight:
 
     @contextmanager
     def stream(self, standing: Standing | None, cut: Cut) -> Iterator[None]:
-        """While this lasts, `cut` is called once `standing` is lost. None: it needs no key."""
+        """Within this context, `cut` is called once `standing` is lost. None: no key is needed."""
         if standing is None:
             yield
             return
@@ -59,7 +60,7 @@ class Inflight:
                 self._asked_at.pop(standing.key_id, None)
 
     async def watch(self) -> None:
-        """Never ends by itself."""
+        """Look up the keys of open streams, again and again, until cancelled."""
         rest = SWEEP_SECONDS
         while True:
             await asyncio.sleep(rest)
@@ -68,7 +69,7 @@ class Inflight:
                 with suppress(StoreError):
                     await self._sweep()
                 self._cut_unchecked()
-            # Ten thousand keys take most of a second, and each is to be asked about once in one.
+            # Looking up 10,000 keys takes most of a second, and each is due once a second.
             rest = max(SWEEP_SECONDS - (self._clock() - began), SHORTEST_REST)
 
     async def _sweep(self) -> None:
@@ -91,7 +92,8 @@ class Inflight:
                 _end(cut, code)
 
     def _cut_unchecked(self) -> None:
-        """The store, or in a cluster this key's part of it, has been away for too long."""
+        """Cut streams whose keys could not be looked up for too long: the store, or the node of a
+        cluster that holds the key, is away."""
         latest = self._clock() - self._unchecked
         late = [key_id for key_id, asked in self._asked_at.items() if asked <= latest]
         if late:
@@ -102,9 +104,9 @@ class Inflight:
 
 
 def _end(cut: Cut, code: Code) -> None:
-    """One stream that cannot be ended as it should keeps no other from its end."""
+    """Cut one stream; an error in doing so must not keep other streams from being cut."""
     try:
         cut(code)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the others are to end
-        # Without its text and its traceback: what is at hand in a stream may be a secret.
+        # Neither text nor traceback: a stream may have a secret at hand.
         log.error("stream_not_cut", code=code, error=type(problem).__name__)

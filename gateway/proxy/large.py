@@ -1,4 +1,4 @@
-"""What is large: so much of it is held in memory at once, and it is read beside the event loop."""
+"""Large bodies: how much memory they may take at once, and a thread in which they are parsed."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from weakref import WeakValueDictionary
 from gateway.domain.errors import Code, Denied
 from gateway.tasks import threads
 
-# What is shorter is read in 20 milliseconds at worst.
+# Shorter bodies are parsed in 20 ms at worst, on the event loop.
 LARGE = 2**18
-# Of what one request holds; one that streams has as much in its buffers. Where others hold all that
-# may be held, what is small has its room.
+# Bytes of each request that are not counted: a streaming request has as much in its buffers. Small
+# bodies have room even where others hold all that may be held.
 FREE = 2**16
 
 _NEVER = "This takes more memory than one key may have here."
@@ -22,11 +22,11 @@ Given = TypeVarTuple("Given")
 
 
 class Large:
-    """`most`: bytes that are held whole by all requests of this process, and half of it by those of
-    one key: its plan does not bind it before its bodies are read.
+    """`most`: bytes of bodies that all requests of this process may hold; those of one key may hold
+    half of it, since its plan does not limit it before its bodies are read.
 
-    There is one thread, since only one can run Python at a time: what is large takes turns with
-    what is large, one of each key, and keeps no other work from its threads.
+    There is one thread, since only one can run Python at a time: large bodies are parsed one after
+    the other, keys in turn, and no other work waits for this thread.
     """
 
     def __init__(self, most: int) -> None:
@@ -36,15 +36,16 @@ class Large:
         self._by_key: dict[str, int] = {}
         self._thread = threads(1, "large")
         self._free = asyncio.Lock()
-        # As long as somebody waits for one.
+        # One lock a key, for as long as a request of the key waits.
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
 
     def holding(self, key_id: str) -> "Holding":
-        """For what one request of this key will hold."""
+        """Return the account of the memory that one request of this key holds."""
         return Holding(self, key_id)
 
     def take(self, key_id: str, size: int) -> None:
-        """Denied(busy) where there is no room for so much more; below zero, it is given back."""
+        """Reserve `size` bytes, or give back as many if it is negative. Raise Denied(busy) if there
+        is no room."""
         of_key = self._by_key.get(key_id, 0) + size
         if size > 0 and (self._held + size > self._most or of_key > self.most_of_one):
             raise Denied(Code.BUSY, _FULL, retry_after=1)
@@ -56,8 +57,8 @@ class Large:
     async def do(
         self, key_id: str, size: int, work: Callable[[*Given], Found], *given: *Given
     ) -> Found:
-        """`work(*given)`, or what it raises. `size`: of what is read or searched, in bytes.
-        `key_id`: whose it is; empty: not known yet."""
+        """Return `work(*given)`, run in the thread if `size`, the bytes to be parsed or searched,
+        is LARGE. `key_id`: whose turn it takes; empty: not known yet."""
         if size < LARGE:
             return work(*given)
         turn = self._turns.setdefault(key_id, asyncio.Lock())
@@ -67,17 +68,17 @@ class Large:
             try:
                 return await asyncio.shield(working)
             except asyncio.CancelledError:
-                # The thread cannot be told: until it is done, what it was given is held.
+                # The thread cannot be stopped, and holds what it was given until it is done.
                 await asyncio.wait([working])
                 raise
 
     def close(self) -> None:
-        """Nobody waits for what is still done."""
+        """End the thread, without waiting for the work that still runs."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Holding:
-    """What one request holds, until it has ended."""
+    """The memory that the bodies of one request take until the request has ended."""
 
     __slots__ = ("_key_id", "_large", "_size")
 
@@ -87,8 +88,8 @@ class Holding:
         self._size = 0
 
     def take(self, size: int) -> None:
-        """As `Large.take`, beyond what is free; Denied(body_too_large) where it would find no room
-        at any time."""
+        """Reserve as `Large.take`, beyond the FREE bytes. Raise Denied(body_too_large) if so much
+        would never find room."""
         size += self._size
         if size - FREE > self._large.most_of_one:
             raise Denied(Code.BODY_TOO_LARGE, _NEVER, close=True)

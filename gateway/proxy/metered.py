@@ -1,4 +1,4 @@
-"""A model's answer on its way back, counted as it goes by."""
+"""The tokens of a model's answer, counted as the answer goes by."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,15 @@ from gateway.protocol.models.usage import Meter, StreamMeter, WholeMeter
 from gateway.proxy.body import Body, BodyWrapper
 from gateway.proxy.upstream.connection import UpstreamConnection
 
-# What a caller began and left is paid for all the same; providers tell how much at the end.
+# How long an answer is read on after its caller left: the provider charges for it all the same, and
+# reports the tokens at its end.
 READ_ON_SECONDS = 10.0
 
 
 class Metering:
-    """Of one call. `prompt`: the size of its body. `hide`: the gateway asked to be told how much
-    it took, and not the caller. `on_used` is told once; not where there was no answer to pay."""
+    """Counts the tokens of one call. `prompt`: bytes of its body. `hide`: the gateway, and not the
+    caller, asked for the usage report. `on_used` is called once; not if there was no answer to pay
+    for."""
 
     def __init__(
         self, path: bytes, prompt: int, *, hide: bool, on_used: Callable[[TokensUsed], None]
@@ -31,13 +33,13 @@ class Metering:
         self._settled = False
 
     def wrap(self, head: AnswerHead, body: Body) -> Body:
-        """What the caller is to read in place of `body`."""
+        """Return the body that the caller is to read in place of `body`."""
         if head.status >= 400 or head.bodiless:
             self._settled = True
             return body
         if is_event_stream(head.headers):
             self._meter = StreamMeter(self._path, self._prompt, hide=self._hide)
-            # Nobody knows how much of it is not shown.
+            # How much of it will be hidden is not known yet.
             head.content_length = None
         else:
             self._meter = WholeMeter(self._path, self._prompt)
@@ -46,17 +48,17 @@ class Metering:
 
     @property
     def open(self) -> bool:
-        """Whether there may be more to come."""
+        """Whether more of the answer may follow."""
         return not self._settled and (self._body is None or not self._body.at_eof())
 
     def settle(self) -> None:
-        """Nothing more will come."""
+        """Report the tokens: no more of the answer will follow."""
         if not self._settled and self._meter is not None:
             self._settled = True
             self._on_used(self._meter.used())
 
     async def read_on(self, connection: UpstreamConnection) -> None:
-        """The caller has left: read what is left for what it says of itself, for a while."""
+        """Read the rest of an answer whose caller has left, for READ_ON_SECONDS at most."""
         connection.deadline.set(READ_ON_SECONDS)
         try:
             async with asyncio.timeout(READ_ON_SECONDS):
@@ -89,7 +91,7 @@ class _MeteredBody(BodyWrapper):
         return shown + self._end() if self._inner.at_eof() else shown
 
     async def readany(self) -> bytes:
-        """The next piece; empty at the end."""
+        """Return the next piece, empty at the end."""
         while piece := await self._inner.readany():
             shown = self._meter.feed(piece)
             if shown:

@@ -1,4 +1,4 @@
-"""Models: found by the name in the body, called with the gateway's credentials."""
+"""Calls of models: routed by the `model` in the body, sent with the gateway's credentials."""
 
 from functools import partial
 
@@ -36,12 +36,12 @@ from gateway.services.admission.locate import READING, Located, locate_model, lo
 from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.spend import Payer, Spender
 
-# Nothing was asked of a model, or nothing came of it: another one may do.
+# The model was not asked, or failed before it answered: its fallback may be asked.
 _CANNOT_ANSWER = UPSTREAM_FAILED | {Code.CREDENTIAL_UNAVAILABLE, Code.BUSY}
 
 
 class Models:
-    """Answers what is asked of the catalogue, and finds the model that a request is for."""
+    """Answers requests for the list of models, and routes calls to models."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class Models:
     async def find(
         self, exchange: Exchange, head: RequestHead, policies: Policies
     ) -> Located | None:
-        """Where the request goes; None: it was about the catalogue, and is answered.
+        """Return where the request goes; None: it asked for the list of models, and is answered.
 
-        A caller is known before its body is read.
+        The key is checked before the body is read.
         """
         asked = read_path(head.target.path)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
@@ -90,7 +90,7 @@ class Models:
         caller: Identity,
         address: str,
     ) -> None:
-        """Within the key's limits, as every request."""
+        """Answer with the list of models, or one entry of it, charged as any request."""
         names, denied = _names(asked, policies, caller), None
         if head.method not in READING:
             denied = not_allowed(READING)
@@ -107,7 +107,7 @@ class Models:
     async def forward(
         self, exchange: Exchange, outgoing: Outgoing, first: Model, policies: Policies
     ) -> None:
-        """Ask the model, and where it cannot answer those that stand in for it."""
+        """Ask the model, and its fallbacks where it cannot answer."""
         others = (policies.models.get(name) for name in first.fallback)
         chain = [first, *(model for model in others if model is not None)]
         for model in chain:
@@ -119,7 +119,7 @@ class Models:
             except Denied as denied:
                 if not last and denied.code in _CANNOT_ANSWER and not exchange.started:
                     let_go(denied)
-                    # That a decoy was used is told, whoever answers now.
+                    # The use of a decoy is recorded, whichever model answers now.
                     exchange.decoy = exchange.decoy or denied.decoy
                     continue
                 raise
@@ -145,7 +145,8 @@ class Models:
 
 
 def _read(asked: ModelPath, headers: list[Header], body: bytes) -> tuple[Prompt, bytes | None]:
-    """And the body as it has to be sent to be told the usage; None: as it is."""
+    """Return what the body asks for, and the body that also asks for a usage report; None: the body
+    can be sent as it is."""
     prompt = read_prompt(body, headers)
     if asked.dialect is not Dialect.OPENAI:
         return prompt, None
@@ -153,11 +154,11 @@ def _read(asked: ModelPath, headers: list[Header], body: bytes) -> tuple[Prompt,
 
 
 def _names(asked: ModelPath, policies: Policies, caller: Identity) -> list[str]:
-    """Of the models that the caller may use."""
+    """Return the names of the models that the caller may use."""
     return [
         model.name
         for model in policies.models.values()
-        # OpenAI's list is of all there is; Anthropic's clients know no other's.
+        # OpenAI's list has models of both dialects; Anthropic's clients can call only their own.
         if asked.dialect in (Dialect.OPENAI, model.dialect)
         and caller.grants.allow(Scope("models", model.name, DEFAULT_ACTION))
     ]

@@ -1,18 +1,18 @@
 """Small writes of one turn of the event loop, made together at its end.
 
-A write to a local socket wakes whoever waits for it, and on a machine that is not busy elsewhere
-the waking costs more than the write. One after the other they wake him once: with 32 callers at a
-time that took a quarter off a request.
+A write to a local socket wakes the process that reads it, and on a machine that is otherwise idle
+the wake-up costs more than the write. Writes made in a row wake it once: with 32 callers at a time
+that took a quarter off the cost of a request.
 """
 
 import asyncio
 
-# So much waits at most: nothing large waits in memory, and whoever reads nothing is noticed.
+# Bytes that wait at most: little is held in memory, and a peer that reads nothing is noticed.
 MOST = 32_768
 
 
 class Outbox:
-    """Shared by all connections of a process; each one's bytes go out in the order added."""
+    """Shared by all connections of a process; the bytes of each go out in the order added."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -20,7 +20,7 @@ class Outbox:
         self._size = 0
 
     def add(self, transport: asyncio.WriteTransport, data: bytes | memoryview) -> None:
-        """Write `data` to `transport` before this turn ends, in order."""
+        """Write `data` to `transport` before this turn of the event loop ends."""
         if not self._waiting:
             self._loop.call_soon(self.flush)
         self._waiting.append((transport, data))
@@ -29,7 +29,7 @@ class Outbox:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits now: before anything else is done to one of the connections."""
+        """Write all waiting bytes now; called before a connection is closed or reset."""
         waiting, self._waiting, self._size = self._waiting, [], 0
         for transport, data in waiting:
             if transport.is_closing():
@@ -37,5 +37,5 @@ class Outbox:
             try:
                 transport.write(data)
             except (OSError, RuntimeError):
-                # What is wrong with one must not lose what the others are owed.
+                # An error on one connection must not lose the bytes of the others.
                 transport.abort()

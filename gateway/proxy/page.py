@@ -1,4 +1,4 @@
-"""Pages of other sites whose requests are refused before it is known for certain whose they are."""
+"""CORS headers of refusals of requests whose head could not be read."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,8 @@ from gateway.services.admission.locate import find_callee
 
 
 def page_of(method: str, target: bytes, headers: Sequence[Header], policies: Policies) -> Fields:
-    """What lets a page read why its request was refused, as far as a bad head tells whose it is."""
+    """Return the headers that let a page read why its request was refused, as far as a malformed
+    head shows which agent the request is for."""
     origins, hosts = (values_of(headers, name) for name in (b"origin", b"host"))
     path = target.partition(b"?")[0]
     if len(origins) != 1 or len(hosts) > 1 or not path.isascii():

@@ -1,4 +1,4 @@
-"""`GET /v1/credentials`: agents that pull get what their key's scopes name, and nothing else."""
+"""`GET /v1/credentials`: agents that pull get the credentials that their key's scopes name."""
 
 from time import monotonic
 
@@ -22,12 +22,12 @@ from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.pull import Pulled, pull
 from gateway.store.key_reader import KeyReader
 
-# While an answer is held back, the drain is looked for so often.
+# How often a held-back answer checks whether the connection is to close.
 LOOK_SECONDS = 0.5
 
 
 class Pull:
-    """Answers pulls; every read of a value has its audit record first."""
+    """Answers pulls. The audit record of a read is written before the value is sent."""
 
     def __init__(
         self, credentials: LiveCredentials, gatekeeper: Gatekeeper, keys: KeyReader, audit: Audit
@@ -38,12 +38,12 @@ class Pull:
         self._audit = audit
 
     async def answer(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
-        """Denied as everywhere; 304 where nothing has changed since, in the time it may wait."""
+        """Answer with what has changed; 304 if nothing has by the end of the time it may wait."""
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
         try:
             asked = read_pull(head)
         except Denied as malformed:
-            # Whoever asks is known first, as everywhere.
+            # The key is checked first, as everywhere: `admit` raises for a bad key.
             located = Located(None, CREDENTIALS_PATH, denied=malformed)
             await self._gatekeeper.admit(head, located, policies, address)
             raise
@@ -82,7 +82,7 @@ class Pull:
             waited = True
             await self._credentials.changed(min(left, LOOK_SECONDS))
         if waited and not pulled.news:
-            # What must be fresh was so when it was asked for.
+            # Credentials that must be fresh were so when the wait began.
             await self._credentials.try_freshen(ids)
             pulled = pull(self._credentials, ids, asked.since)
         if waited and pulled.news:
@@ -90,7 +90,7 @@ class Pull:
         return pulled
 
     async def _still_stands(self, located: Located, passage: Passage, user: str | None) -> None:
-        """A key that was revoked while the answer was held back gets none."""
+        """Raise Denied if the key was revoked while the answer was held back."""
         try:
             record = await self._keys.get(passage.key_id)
             now = await self._keys.now()
@@ -123,7 +123,7 @@ def _reply(pulled: Pulled, asked: Pulling) -> Reply:
         ("ETag", tag),
         ("Age", str(pulled.age)),
     )
-    # What is not vouched for gets stale where it is kept, so that has to be told.
+    # A credential that is not vouched for goes stale in the agent's cache, and only a body says so.
     if asked.since is not None and not pulled.news and pulled.vouched:
         return Reply(304, headers, b"")
     return Reply(200, (("Content-Type", "application/json"), *headers), orjson.dumps(pulled.body))

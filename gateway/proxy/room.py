@@ -1,4 +1,4 @@
-"""The connections of a listener, and room for new ones where there are as many as there may be."""
+"""The connections of a listener, and how room is made for a new one when there are too many."""
 
 from collections import Counter
 from time import monotonic
@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     # It holds the room that it is in.
     from gateway.proxy.client import ClientConnection
 
-# Looking at ten thousand takes milliseconds, and whoever floods comes again at once.
+# A search through 10,000 connections takes milliseconds, and a flooder comes back at once: after
+# one that looked at more than FEW, no search is made for PAUSE_SECONDS.
 FEW, PAUSE_SECONDS = 500, 0.05
-# So many half requests of one address, and most of all connections, come about in no other way.
+# An attack, and nothing else, has so many half-received requests from one address, and more than
+# half of all connections.
 LEAST_CROWD = 64
 
 
@@ -20,7 +22,8 @@ class Connections(set["ClientConnection"]):
         self._looks_again_at = float("-inf")
 
     def make_room(self) -> bool:
-        """Close one that waits for a request, if there is one, or else a crowd; whether any was."""
+        """Close one idle connection, or else those of an address that holds most places with
+        half-received requests. Return whether room was made."""
         if monotonic() < self._looks_again_at:
             return False
         for looked_at, one in enumerate(self):
@@ -37,8 +40,8 @@ class Connections(set["ClientConnection"]):
         self._looks_again_at = monotonic() + PAUSE_SECONDS
 
     def _scatter(self) -> bool:
-        """An address that has more than half of all places with half a request in each loses
-        those: nobody else would come in any more."""
+        """Close the half-received requests of an address that holds more than half of all places
+        with them: nobody else could connect any more. Return whether any was closed."""
         coming = [one for one in self if one.arriving]
         for address, number in Counter(one.hop.peer for one in coming).most_common(1):
             if number < LEAST_CROWD or 2 * number <= len(self):

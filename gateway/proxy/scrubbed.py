@@ -1,4 +1,4 @@
-"""A service's answer on its way back: nothing that was put into the call leaves with it."""
+"""A service's answer on its way back: no injected value leaves with it."""
 
 from dataclasses import replace
 
@@ -11,25 +11,26 @@ from gateway.proxy.inflated import inflated
 from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.credentials.inject import Injected
 
-# Clouds say 403 of a key that does not sign.
+# Clouds answer 403 where a signature is made with a wrong key.
 _REFUSALS, _SIGNED_REFUSALS = (401,), (401, 403)
 
 
 class PassedOverError(GatewayError):
-    """Nothing of the answer was passed on: another one should be asked."""
+    """Another upstream should be asked; nothing of this answer was passed on."""
 
 
 class RefusedCredentialError(GatewayError):
-    """Nothing of the answer was passed on: another version of the credential may be tried."""
+    """Another version of the credential may be tried; nothing of this answer was passed on."""
 
 
 def scrubbed(
     outgoing: Outgoing, injection: Injection, head: AnswerHead, payload: Body
 ) -> tuple[Outgoing, Body]:
-    """Changes `head` into what may be shown; what its caller is told of limits, and its body.
+    """Change `head` into what the caller may be shown. Return `outgoing` with the caller's lines
+    about rate limits, and the body to show.
 
-    RefusedCredentialError where the service did not take what was put into the call;
-    PassedOverError where somebody else should be asked.
+    Raise RefusedCredentialError if the service refused the injected credential, PassedOverError if
+    another upstream should be asked.
     """
     if injection.may_pass_over and (head.status == 429 or head.status >= 500):
         raise PassedOverError("Another one should be asked.")
@@ -42,7 +43,7 @@ def scrubbed(
     if head.bodiless:
         return outgoing, payload
     body = inflated(head, payload)
-    # What is replaced has another length.
+    # A replaced secret changes the length.
     if body.is_eof():
         text = known.replaced(body.read_nowait())
         head.content_length = len(text)
@@ -52,7 +53,7 @@ def scrubbed(
 
 
 def check_refused(injection: Injection, head: AnswerHead) -> None:
-    """RefusedCredentialError where the answer means that what was put into the call is no good."""
+    """Raise RefusedCredentialError if the answer means that the injected credential is refused."""
     values = injection.values
     refusals = _REFUSALS if values.signing is None else _SIGNED_REFUSALS
     if values.uses and head.status in refusals:
@@ -60,7 +61,8 @@ def check_refused(injection: Injection, head: AnswerHead) -> None:
 
 
 def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
-    """What its caller is told of limits, beside what the service says of its own."""
+    """Drop the service's draft rate-limit headers from `head`, since the gateway sends its own.
+    Return `outgoing` without the gateway's plain ones if the service sends such."""
     if not (head.limited and outgoing.limited):
         return outgoing
     head.headers = [h for h in head.headers if h[0].lower() not in DRAFT_LIMITS]

@@ -1,4 +1,5 @@
-"""Calls to services: what only the gateway knows goes in, and its use is recorded before."""
+"""Calls to services, models and tool servers: credentials are injected, and their use is recorded
+before anything is sent."""
 
 import asyncio
 from dataclasses import replace
@@ -20,12 +21,12 @@ from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.inject import Injected, Injector, Values
 
-# What has to be held whole, to be signed or to take a field, holds memory for as long.
+# The longest body that is held whole, to be signed or to have a field injected.
 LONGEST_HELD = 8 * 2**20
 
 
 class Services:
-    """Forwards admitted calls; each use of a credential has its audit record first."""
+    """Forwards admitted calls with credentials injected."""
 
     def __init__(
         self, injector: Injector, audit: Audit, forwarder: Forwarder, large: Large
@@ -47,10 +48,11 @@ class Services:
         metering: Metering | None = None,
         errand: ToolErrand | None = None,
     ) -> None:
-        """`may_pass_over`: PassedOverError where another one should be asked instead. `metering`:
-        counts what the answer takes. `errand`: what is sent and shown is up to it.
+        """Answer with the answer of `service`. `may_pass_over`: raise PassedOverError where another
+        upstream should be asked. `metering`: counts the tokens. `errand`: decides what is sent and
+        shown.
 
-        Denied where a value cannot be had, its use cannot be recorded, or the service refuses
+        Raise Denied if a value is not available, its use cannot be recorded, or the service refuses
         every version of it."""
         if inject.sign is not None:
             await self._prepare(inject.sign.scheme)
@@ -83,8 +85,8 @@ class Services:
     async def _other(
         self, injected: Injected, service: Outbound, inject: Inject, user: str | None
     ) -> Injected | None:
-        """What to try once the newest was refused: a new token, what the vault has had since the
-        last poll, or what was before."""
+        """Return the values to try once the newest were refused: a new token, what the vault got
+        since the last poll, or the previous version."""
         if not self._injector.forget_tokens(injected):
             await self._injector.look_again()
         other = await self._injector.values(service, inject, user)
@@ -120,12 +122,13 @@ class Services:
     async def record(
         self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: ToolErrand | None
     ) -> None:
-        """What is about to be done with which credentials; Denied(audit_unavailable)."""
+        """Write the audit record of the credentials that are about to be used; raise
+        Denied(audit_unavailable) if that fails."""
         calls = errand is not None and errand.on_record
-        # What goes into arguments goes into nothing else that is sent to a server of tools.
+        # Values for arguments are sent with calls of tools alone.
         uses = values.uses if errand is None or calls else values.uses_beside
         if not (uses or calls):
-            # What a model that was asked before this one was to have is not in its answer.
+            # The credential of a model that was asked before is not used in this answer.
             exchange.uses = ()
             return
         await self._audit.record(
@@ -146,7 +149,7 @@ class Services:
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:
-    """The whole body, where it is there or has to be; None: it streams."""
+    """Return the whole body if it has been received or is needed whole; None: it streams."""
     head, most = outgoing.head, outgoing.callee.max_body
     if exchange.held is not None:
         body = exchange.held

@@ -1,4 +1,4 @@
-"""Sockets to listen on, made before anybody accepts on them; and that there are none to be had."""
+"""Sockets to listen on, bound before anybody accepts on them, and whether sockets have run out."""
 
 import asyncio
 import errno
@@ -12,11 +12,12 @@ _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class AddressTakenError(OperationError):
-    """Another program listens there already."""
+    """Another program listens on the address already."""
 
 
 def is_starved(problem: BaseException | None) -> bool:
-    """Whether the system has no file or memory left for a socket: it lies with nobody else."""
+    """Whether the system had no file descriptor or memory left for a socket: no peer is at
+    fault."""
     while problem is not None:
         if isinstance(problem, OSError) and problem.errno in _STARVED:
             return True
@@ -25,10 +26,8 @@ def is_starved(problem: BaseException | None) -> bool:
 
 
 async def bound(address: Address) -> tuple[socket.socket, ...]:
-    """A socket for each IP address of `address`: bound, and listening once somebody says so.
-
-    Until then connections are refused, as by a gateway that has not started. OperationError,
-    AddressTakenError among them.
+    """Return a bound socket for each IP address of `address`; raise OperationError, or its
+    AddressTakenError, if that fails. Connections are refused until `listen` is called.
     """
     loop = asyncio.get_running_loop()
     sockets: list[socket.socket] = []
@@ -49,16 +48,16 @@ async def bound(address: Address) -> tuple[socket.socket, ...]:
 
 def cannot_listen(address: Address, problem: OSError) -> OperationError:
     if isinstance(problem, socket.gaierror):
-        # Its numbers are not the system's.
+        # Its error numbers are the resolver's, not the system's.
         reason = problem.strerror
     else:
-        # The loop's own text names the address a second time.
+        # The event loop's own text names the address a second time.
         reason = os.strerror(problem.errno) if problem.errno else str(problem)
     kind = AddressTakenError if problem.errno == errno.EADDRINUSE else OperationError
     return kind(f"Cannot listen on {address}: {reason}. See --listen and --admin-listen.")
 
 
 def address_of(sockets: tuple[socket.socket, ...]) -> Address:
-    """The first one's: with port 0, the port that was given."""
+    """Return the address of the first socket: where port 0 was asked for, with the real port."""
     host, port, *_ = sockets[0].getsockname()
     return Address(host, port)

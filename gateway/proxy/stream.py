@@ -1,4 +1,4 @@
-"""What both sides of the proxy share: a transport, backpressure, and a tunnel to the other side."""
+"""What connections on both sides of the proxy share: writing with backpressure, and tunnels."""
 
 import asyncio
 import os
@@ -12,15 +12,12 @@ from gateway.proxy.outbox import Outbox
 
 _RESET = struct.pack("ii", 1, 0)
 READ_BUFFER = 2**16
-# Of what came before a connection broke while it was written to.
+# Bytes that are still read after a write has failed.
 _LAST_WORDS = 2**18
 
 
 class Stream(BaseProtocol):
-    """A connection whose bytes go to its parser, or, once it is a tunnel, straight to `peer`.
-
-    `outbox`: what it writes goes there.
-    """
+    """A connection whose received bytes go to its parser, or, once it is a tunnel, to `peer`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         super().__init__(loop)
@@ -30,8 +27,8 @@ class Stream(BaseProtocol):
         self._on_received: Callable[[bytes], None] = _nothing
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        # aiohttp's reader asks for it after every piece; where nothing was held back, nothing waits
-        # in the parser either, and looking costs as much as sorting a head.
+        # aiohttp's reader calls this after every piece. If reading was not paused, nothing waits in
+        # the parser either, and having it look costs as much as reading a request head.
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
@@ -40,12 +37,13 @@ class Stream(BaseProtocol):
             self._outbox.add(self.transport, data)
 
     async def drain(self) -> None:
-        """Wait until the other end has taken most of what was written; ConnectionError if gone."""
+        """Wait until the peer has read most of what was written; raise ConnectionError if it is
+        gone."""
         await self._drain_helper()
 
     @property
     def unsent(self) -> int:
-        """Bytes of what was written that wait here."""
+        """The number of written bytes that have not been sent yet."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def close(self) -> None:
@@ -57,7 +55,7 @@ class Stream(BaseProtocol):
     def abort(self) -> None:
         """Reset the connection, so that a cut answer can never look whole.
 
-        A plain close ends with FIN, which is how an answer without a length ends well.
+        A plain close sends FIN, which is also the proper end of an answer without a length.
         """
         if self.transport is None:
             return
@@ -68,9 +66,9 @@ class Stream(BaseProtocol):
         self.transport.abort()
 
     def finish(self) -> None:
-        """Send what is left and no more; what still comes is read and thrown away.
+        """Send what was written, and then the end of the stream; input is read and thrown away.
 
-        A close with unread input resets, and that can take away what was sent last.
+        A close with unread input resets the connection, and the peer may lose what was sent last.
         """
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -85,9 +83,9 @@ class Stream(BaseProtocol):
     def tunnel_to(
         self, peer: "Stream", on_received: Callable[[bytes], None]
     ) -> "asyncio.Future[None]":
-        """From now on `on_received` gets every byte, no faster than `peer` takes what it is sent.
+        """Give every received byte to `on_received` from now on, no faster than `peer` sends them.
 
-        The future is done when this side is gone.
+        Return a future that is done once this connection is lost.
         """
         self.peer = peer
         self._on_received = on_received
@@ -106,8 +104,9 @@ class Stream(BaseProtocol):
         self._on_received(data)
 
     def take_unread(self, exc: BaseException | None) -> tuple[bytes, bool]:
-        """What came while nobody read, and whether the other end's own word followed it: uvloop
-        forgets both over TLS when the TCP below ends, and over TCP when a write fails (`exc`)."""
+        """Return the bytes that were received and not read, and whether the peer ended the stream
+        behind them. uvloop drops both: over TLS when the TCP connection ends, over TCP when a write
+        fails (`exc`)."""
         transport = self.transport
         tls = None if transport is None else transport.get_extra_info("ssl_object")
         sock = None if transport is None else transport.get_extra_info("socket")
@@ -115,7 +114,7 @@ class Stream(BaseProtocol):
             return _read_all(lambda: bytes(tls.read(READ_BUFFER)))
         if exc is None or sock is None:
             return b"", False
-        # Behind a reset the system says that nothing more comes, as behind the other end's word.
+        # The system reports the end of the stream also after a reset, so it proves nothing here.
         unread, _ = _read_all(lambda: os.read(sock.fileno(), READ_BUFFER), _LAST_WORDS)
         return unread, False
 
@@ -138,7 +137,7 @@ class Stream(BaseProtocol):
 
 
 def _read_all(read: Callable[[], bytes], most: int | None = None) -> tuple[bytes, bool]:
-    """What `read` gives, and whether it came to its end."""
+    """Return what `read` gives, and whether the end of the stream was reached."""
     pieces = bytearray()
     try:
         while most is None or len(pieces) < most:
@@ -147,10 +146,10 @@ def _read_all(read: Callable[[], bytes], most: int | None = None) -> tuple[bytes
                 return bytes(pieces), True
             pieces += piece
     except OSError:
-        # Nothing more is there, or what is there is not to be had.
+        # Nothing more is there, or it cannot be read.
         pass
     return bytes(pieces), False
 
 
 def _nothing(data: bytes) -> None:
-    """No tunnel: nobody listens."""
+    """Drop the bytes: there is no tunnel."""

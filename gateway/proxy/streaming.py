@@ -1,4 +1,4 @@
-"""The part of an answer that arrives after its head: passed on piece by piece."""
+"""The part of an answer that is received after its head was written, passed on piece by piece."""
 
 from asyncio import CancelledError
 
@@ -14,8 +14,9 @@ _TAIL = 4
 
 
 class AnswerStream:
-    """`deadline`: of `payload`. `chunked`: for the caller. `events`: it is an event stream that can
-    be written into. `begun`: what of the body was passed on with the head."""
+    """`deadline`: until when the next piece of `payload` is waited for. `chunked`: for the caller.
+    `events`: the body is an event stream, into which an event can be written. `begun`: the part of
+    the body that was passed on with the head."""
 
     def __init__(
         self,
@@ -36,15 +37,16 @@ class AnswerStream:
         self._cut_for: Code | None = None
 
     async def run(self, idle: float) -> None:
-        """Pass everything on; `idle`: the longest silence of the agent in seconds.
+        """Pass everything on. `idle`: the longest silence of the agent in seconds.
 
-        An answer that cannot be ended well is cut, so that it cannot look whole.
+        An answer that breaks off is cut, so that it cannot look whole.
         """
         try:
             await self._relay(idle)
         except (CutError, ConnectionError) as cut:
             let_go(cut)
-            # Only chunks can be left without an end; a length could be filled by the last word.
+            # Only a chunked body shows that its end is missing: a last event could fill up the
+            # Content-Length of another.
             if self._cut_for is not None and self._events and self._chunked:
                 self._say_why(self._cut_for)
             else:
@@ -54,12 +56,12 @@ class AnswerStream:
             raise
 
     def cut(self, code: Code) -> None:
-        """End it now: the key that it was begun with would be refused."""
+        """End the answer now, because its key would be refused by now."""
         if self._cut_for is not None:
             return
         self._cut_for = code
         if self._exchange.client.writing_paused:
-            # The caller does not read, so there is nothing that it could be told.
+            # The caller does not read, so it cannot be told why.
             self._exchange.abort()
         elif not self._payload.is_eof():
             self._payload.set_exception(CutError("The key was closed."))

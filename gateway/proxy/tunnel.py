@@ -1,5 +1,5 @@
-"""An open WebSocket: frames pass both ways until one side ends, both fall silent, or one of them
-breaks the rules."""
+"""An open WebSocket: frames pass both ways until one side closes, both are silent for too long, or
+one violates the protocol."""
 
 import asyncio
 import secrets
@@ -19,15 +19,15 @@ from gateway.proxy.deadline import Deadline
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.tasks import Tasks
 
-# For reading a close frame; whoever broke the rules gets no more.
+# Time for the peers to read a close frame.
 LAST_WORDS_SECONDS = 1.0
-# Between two looks at what a slow side has not taken yet.
+# How often it is checked whether a slow side has read what it was sent.
 LOOK_SECONDS = 0.1
 
 
 class Tunnel:
-    """`up` watches what the client sends, `down` what the agent sends. `idle`: seconds without a
-    byte either way after which it ends."""
+    """`up` watches the frames of the client, `down` those of the agent. `idle`: seconds without a
+    byte in either direction after which the tunnel ends."""
 
     def __init__(
         self,
@@ -48,9 +48,10 @@ class Tunnel:
         self.cut = False
 
     async def run(self, beside: Tasks) -> None:
-        """Returns when both connections are closed, or have been told that it ends. Where the agent
-        has closed its own, it is over as any answer is, once the caller has taken most of it: what
-        is left is done `beside`, and who keeps its end open keeps no place by it."""
+        """Return once both connections are closed, or were told that the tunnel ends. Where the
+        agent closed first, return once the caller has read most of what was sent, as for any
+        answer: the rest is done `beside`, so that a caller that keeps its end open holds no place
+        of `concurrency`."""
         try:
             client, agent = self._client, self._agent
             client.go_away = self.go_away
@@ -81,7 +82,8 @@ class Tunnel:
             await asyncio.wait(lost, timeout=LAST_WORDS_SECONDS)
         finally:
             if sent:
-                # A reset would take away what is still on its way: under TLS it may wait here, too.
+                # A reset would drop bytes that are on their way, or that still wait in the TLS
+                # layer.
                 self._client.close()
                 self._agent.close()
             else:
@@ -93,8 +95,7 @@ class Tunnel:
         self._agent.drop()
 
     async def _all_sent(self, lost: Iterable[asyncio.Future[None]]) -> bool:
-        """Whether both sides took in time what there was for them. Who keeps its own end open after
-        that holds nobody's place."""
+        """Wait until both sides have read what they were sent; return whether they did in time."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._client.limits.send_idle
         while self._client.unsent or self._agent.unsent:
@@ -120,17 +121,18 @@ class Tunnel:
             self._cut(client=INTERNAL_ERROR, agent=self._down.fault)
 
     def revoke(self, code: Code) -> None:
-        """End it now: the key that it was opened with would be refused."""
+        """End the tunnel now, because its key would be refused by now."""
         if not self._over.done():
             self._cut(client=POLICY_VIOLATION, agent=GOING_AWAY)
 
     def go_away(self) -> None:
-        """End it now: the gateway stops, or both sides have fallen silent."""
+        """End the tunnel now, because the gateway stops or both sides were silent for too long."""
         if not self._over.done():
             self._cut(client=GOING_AWAY, agent=GOING_AWAY)
 
     def _cut(self, *, client: int, agent: int) -> None:
-        """Say why it ends, where a frame can stand: inside of another one it would be payload."""
+        """Send close frames with these codes, where one can stand: within another frame it would be
+        payload."""
         self.cut = True
         if self._down.takes_close:
             self._client.write(close_frame(client))

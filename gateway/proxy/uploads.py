@@ -10,7 +10,8 @@ from gateway.services.admission.standing import Standing
 
 
 class Uploads:
-    """Reads bodies that tell what their requests are for: no plan binds the callers before."""
+    """Reads bodies that have to be known before the request is admitted, so before the key's plan
+    limits it."""
 
     def __init__(self, large: Large, inflight: Inflight) -> None:
         self._large = large
@@ -19,11 +20,11 @@ class Uploads:
     async def read(
         self, exchange: Exchange, head: RequestHead, caller: Identity, most: int
     ) -> bytes:
-        """As `read_whole`; Denied too where the key would be refused before all has come."""
-        # Whatever becomes of it, it is on record whose it was.
+        """Read as `read_whole`; raise Denied also if the key is refused before all has come."""
+        # Whatever the outcome, logs show whose request it was.
         exchange.key_id, exchange.consumer = caller.key_id, caller.consumer
         if exchange.body_arrived:
-            # It is in a buffer that every request has: one that is small is never kept out.
+            # It is in a buffer that every request has, so that small bodies always find room.
             return await read_whole(exchange, most, expects=False)
         exchange.holding = self._large.holding(caller.key_id)
         standing = Standing(caller.key_id, caller.proven, None, None)
@@ -32,8 +33,8 @@ class Uploads:
 
 
 async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
-    """The whole body; Denied(body_too_large) where it is longer than `most`, Denied(busy) where too
-    much is held already."""
+    """Return the whole body. Raise Denied(body_too_large) if it is longer than `most`, Denied(busy)
+    if bodies of other requests leave no room."""
     if expects:
         exchange.expect_continue()
     pieces = bytearray()

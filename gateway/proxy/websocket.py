@@ -1,4 +1,4 @@
-"""WebSocket: the handshake is checked here, the frames pass through as they are."""
+"""WebSockets: the handshake is checked here, the frames pass through unchanged."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -22,10 +22,10 @@ _SWITCHING = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 def asks_for_websocket(head: RequestHead) -> bool:
-    """Whether `head` is a whole WebSocket handshake (RFC 6455 section 4.2.1).
+    """Whether `head` is a complete WebSocket handshake (RFC 6455 section 4.2.1).
 
-    Any other upgrade is not passed on: the request goes to the agent as plain HTTP. Half a
-    handshake is Denied(bad_request).
+    With any other upgrade the request goes to the agent as plain HTTP, without it. Raise
+    Denied(bad_request) if the handshake is incomplete.
     """
     fields = head.fields
     if fields.get(b"upgrade", b"").lower() != WEBSOCKET:
@@ -39,13 +39,13 @@ def asks_for_websocket(head: RequestHead) -> bool:
         and not head.http10
         and not head.has_body
         and values_of(head.headers, b"sec-websocket-version") == [b"13"]
-        # Of two, the agent may answer one and the gateway look for the other.
+        # Of two keys the agent might answer one and the gateway check the other.
         and len(keys) == 1
         and _is_nonce(keys[0])
     )
     if not whole:
         told = "This is not a whole WebSocket handshake of version 13."
-        # RFC 6455 section 4.4: who speaks another version is told which one is understood.
+        # RFC 6455 section 4.4: the answer names the version that is understood.
         known = (("Sec-WebSocket-Version", "13"),)
         raise Denied(Code.BAD_REQUEST, told, headers=known, close=True)
     return True
@@ -59,8 +59,8 @@ async def open_tunnel(
     inflight: Inflight,
     beside: Tasks,
 ) -> None:
-    """Pass the 101 on and carry frames both ways until it ends, or its key is closed. `beside`: for
-    what holds no place any more."""
+    """Pass the 101 on, and frames both ways until the WebSocket ends or its key is refused.
+    `beside`: runs the end of a tunnel that holds no place of `concurrency` any more."""
     if not outgoing.upgrade or not _accepts(outgoing.head, head):
         raise Denied(Code.UPSTREAM_PROTOCOL)
     own = outgoing.own + _subprotocol(outgoing.head, head)
@@ -77,14 +77,14 @@ async def open_tunnel(
 
 
 def _accepts(request: RequestHead, answer: AnswerHead) -> bool:
-    """RFC 6455 section 4.1: proof that the agent understood what it was asked."""
+    """Whether the agent proved that it understood the handshake (RFC 6455 section 4.1)."""
     key = values_of(request.headers, b"sec-websocket-key")
     digest = sha1(b"".join(key) + _GUID, usedforsecurity=False).digest()
     return values_of(answer.headers, b"sec-websocket-accept") == [b64encode(digest)]
 
 
 def _watcher(answer: AnswerHead, *, masked: bool, max_message: int) -> FrameWatcher:
-    """Extensions are between the two ends; the bits that they give a meaning to may be set."""
+    """Return a watcher that allows the reserved bits of the extensions that were negotiated."""
     items = b",".join(values_of(answer.headers, b"sec-websocket-extensions")).split(b",")
     names = {item.partition(b";")[0].strip().lower() for item in items} - {b""}
     unknown = bool(names - {b"permessage-deflate"})
@@ -98,7 +98,8 @@ def _watcher(answer: AnswerHead, *, masked: bool, max_message: int) -> FrameWatc
 
 
 def _subprotocol(request: RequestHead, answer: AnswerHead) -> bytes:
-    """Browsers fail a handshake that offered subprotocols and got none: `agk` is always ours."""
+    """Return a header line that chooses `agk` where the agent chose no subprotocol: browsers fail a
+    handshake that offered some and got none."""
     chosen = values_of(answer.headers, b"sec-websocket-protocol")
     if chosen or not request.offers_key_subprotocol:
         return b""

@@ -1,4 +1,4 @@
-"""What a server of tools answers over HTTP, message by message, as JSON or as events."""
+"""The answers of a tool server over HTTP, message by message, as JSON or as events."""
 
 import asyncio
 import re
@@ -17,13 +17,13 @@ from gateway.proxy.tools.task_ids import seal_tasks
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 from gateway.services.tools.sessions import ToolSessions
 
-# Of an answer, and of one event: what is looked at is held whole.
+# Bytes of an answer, and of one event: either is held whole to be looked at.
 LONGEST = 16 * 2**20
-# Events that are looked at before others have their turn.
+# Events that are looked at before other requests have their turn.
 AT_ONCE = 64
-# What is spelled in another way is not sealed, and opens nothing.
+# A task id under a name that is spelled otherwise is not sealed, and opens nothing.
 _TASK_ID = b"taskId"
-# In what is not read otherwise.
+# Finds responses in events that are not parsed.
 _RESPONSE = re.compile(rb'"(?:result|error)"\s*:')
 JSON, EVENTS = b"application/json", b"text/event-stream"
 _NO_ROOM = (
@@ -55,7 +55,8 @@ async def read_all(
 
 
 def _take(holding: Holding, size: int) -> None:
-    """Not busy where there is no room: nobody is to do again what was done."""
+    """Reserve memory. Without room it is not Denied(busy): the call was made, and must not be
+    repeated."""
     try:
         holding.take(size)
     except Denied:
@@ -63,8 +64,8 @@ def _take(holding: Holding, size: int) -> None:
 
 
 async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> bytes:
-    """The one message of an answer; Denied(upstream_protocol) where it is none. A server that has
-    nothing to say may say that in JSON."""
+    """Return what is shown of an answer that is one message; raise Denied(upstream_protocol) if it
+    is none. An empty answer and `null` pass: some servers have nothing to say and say it so."""
     if text.strip() in (b"", b"null"):
         return text
     try:
@@ -83,14 +84,14 @@ async def as_event(
     rest: tuple[bytes, ...] = (b"event: message",),
     size: int = 0,
 ) -> bytes:
-    """What is shown of `message`, as an event with the lines of `rest`; CutError where nothing can
-    be."""
+    """Return what is shown of `message`, as an event with the lines `rest`; raise CutError if
+    nothing can be shown."""
     try:
         data = await task.shown(message, size)
     except RecursionError:
         raise CutError("A message of the server's has too many levels.") from None
     except Denied as denied:
-        # The answer has begun, so that only its message can be withheld.
+        # The answer has begun, so only this message can be withheld.
         task.withheld(denied)
         error = rpc.rpc_error(denied, task.request_id)
         data = strict_json.encode(rpc.response(message.get("id"), error=error))
@@ -162,14 +163,15 @@ class EventsBody(BodyWrapper):
         try:
             message = await self._task.beside(len(event.data), decode, event.data)
         except NoMessageError:
-            # No client takes it for a message either.
+            # Clients do not take it for a message either.
             return Event(self._unread(event.data), rest).encode()
         if _TASK_ID in event.data:
             await seal_tasks(message, self._sessions, self._task.owner)
         return await as_event(message, self._task, rest, len(event.data))
 
     async def _sealed(self, line: bytes) -> bytes:
-        """Whoever names an event may be shown what comes behind it: servers ask no more."""
+        """Return the line of an event with its id sealed: to a server, naming an event id is enough
+        to be sent what follows that event."""
         name, _, value = line.partition(b":")
         if name != b"id" or not (told := value.removeprefix(b" ")) or b"\0" in told:
             return line
@@ -177,7 +179,7 @@ class EventsBody(BodyWrapper):
         return b"id: " + sealed.encode("ascii")
 
     def _unread(self, data: bytes) -> bytes:
-        """What is shown of what is no message: nothing, where own code was to look at it."""
+        """Return what is shown of data that is no message: nothing if a hook had to look at it."""
         try:
             self._task.check_unread()
         except Denied as denied:

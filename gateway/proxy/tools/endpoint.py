@@ -1,4 +1,4 @@
-"""Requests to servers of tools: one MCP message is read, decided on, and sent as it was read."""
+"""Requests to tool servers: one MCP message is read, admitted, and sent as it was read."""
 
 from gateway.crypto.sessions import Owner
 from gateway.domain.credentials import CredentialId
@@ -33,7 +33,7 @@ _NOT_PASSED = frozenset(
 
 
 class Tools:
-    """Finds what a request is for, and carries it there."""
+    """Routes requests to tool servers, and forwards them."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class Tools:
         self._sessions = sessions
 
     async def find(self, exchange: Exchange, head: RequestHead, policies: Policies) -> Located:
-        """Where the request goes. A caller is known before its body is waited for; what is wrong
-        with the message is told only to one whose key lives."""
+        """Return where the request goes. The key is checked before the body is waited for, and only
+        a caller with a living key is told what is wrong with its message."""
         asked = exchange.asked = exchange.asked or Asked()
         name = mcp.server_name(head.target.path)
         server = policies.tools.get(name.decode("ascii")) if name is not None else None
@@ -82,8 +82,8 @@ class Tools:
     async def _read(
         self, asked: Asked, exchange: Exchange, head: RequestHead, server: ToolServer
     ) -> None:
-        """What came at once is read whoever it is from, or the answer would tell what is wrong with
-        a key that is none."""
+        """Read the message and its headers into `asked`. A body that was received with the head is
+        read whoever sent it: otherwise the answer would tell what is wrong with an invalid key."""
         fields = mcp.read_fields(head.headers)
         asked.version = fields.version
         body, exchange.held = exchange.held, None
@@ -104,8 +104,8 @@ class Tools:
                 await open_tasks(asked.rpc, self._sessions, owner)
 
     async def _open(self, asked: Asked, fields: mcp.Fields, owner: Owner) -> None:
-        """The session that the request is part of, and the event behind which it goes on; RpcDenied
-        where they are not the caller's."""
+        """Unseal the session of the request, and the event to resume behind, into `asked`; raise
+        RpcDenied if they are not the caller's."""
         if sealed := fields.session:
             session = await self._sessions.open(sealed, owner)
             if session is None:
@@ -118,8 +118,8 @@ class Tools:
             asked.last_event = event
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, server: ToolServer) -> None:
-        """Denied where a credential is missing, a hook stands against it, or it cannot be recorded:
-        then nothing is sent."""
+        """Send the message and answer. Raise Denied, with nothing sent, if a credential is missing,
+        a hook refuses, or the use cannot be recorded."""
         asked, user = exchange.asked, outgoing.head.user
         if asked is None:
             raise Denied(Code.NOT_FOUND)
@@ -138,8 +138,8 @@ class Tools:
         await self._programs.serve(exchange, outgoing, task, injected)
 
     async def _put_in(self, server: ToolServer, asked: Asked, user: str | None) -> Inject:
-        """What goes with the message; Denied where a credential is missing that it needs. Whoever
-        has brought none yet may see what there is to call."""
+        """Return what is injected; raise Denied if a needed credential is missing. A user without
+        credentials may still list the tools."""
         inject = server.inject
         known = self._injector.kept(server, inject, user) is not None
         calls = asked.rpc is not None and bool(asked.rpc.tool)
@@ -154,7 +154,7 @@ class Tools:
             return inject
         if is_command or not (known or await self._has_all(inject, user)):
             return needed
-        # None of it is sent, but what was sent with a call before must not come back.
+        # None of it is sent, but values that earlier calls sent must not come back.
         return inject
 
     async def _has_all(self, inject: Inject, user: str | None) -> bool:
@@ -163,18 +163,20 @@ class Tools:
 
 
 def _message(body: bytes) -> tuple[rpc.Rpc, int]:
-    """And what it weighs: dicts of a few bytes of text take many times as much."""
+    """Return the message and its weight in memory: small JSON can take many times its size."""
     return rpc.read(body), strict_json.weight(body)
 
 
 def _may_name_tasks(server: ToolServer, body: bytes | None) -> bool:
-    """Programs of this machine's own run for one caller each, who sees no task of another."""
+    """Whether the message may name tasks. Of servers over HTTP only: a program on this machine runs
+    for one caller, who sees no task of another."""
     over_http = server.tools.transport is Transport.HTTP
     return over_http and body is not None and tasks.may_be_named_in(body)
 
 
 def _check_origin(exchange: Exchange, head: RequestHead, server: ToolServer | None) -> None:
-    """A page that was led here by its own name for this machine is stopped before all else."""
+    """Raise Denied if the request comes from a page that is not allowed: this stops DNS rebinding
+    before anything else is done."""
     origin = head.fields.get(b"origin")
     if origin is None:
         return
@@ -184,8 +186,8 @@ def _check_origin(exchange: Exchange, head: RequestHead, server: ToolServer | No
 
 
 def _sent(head: RequestHead, asked: Asked, inject: Inject) -> list[Header]:
-    """The headers for the server: with the session by its own name, and without what is between the
-    caller and the gateway, or repeats an argument that is put in."""
+    """Return the headers for the server: with its own ids of session and event, without those that
+    are for the gateway or that repeat an injected argument."""
     headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
     if inject.arguments:
         repeated = mcp.argument_headers(name for name, _ in inject.arguments)
@@ -205,7 +207,7 @@ def _plain(header: bytes) -> bytes:
 
 
 def _missing(name: CredentialId, *, decoy: bool) -> Denied:
-    """A decoy looks like one that is not there."""
+    """Return the refusal for a missing credential; a decoy is refused in the same words."""
     whose = f" of user '{name.owner}'" if name.owner else ""
     return Denied(
         Code.CREDENTIAL_UNAVAILABLE,

@@ -1,4 +1,4 @@
-"""A message to a server of tools that is called over HTTP."""
+"""A message to a tool server that is called over HTTP."""
 
 from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
@@ -53,7 +53,7 @@ class ToolErrand:
         connection: UpstreamConnection,
         payload: Body,
     ) -> tuple[Outgoing, Body]:
-        """As `scrubbed`; message by message, where it answers with messages."""
+        """Return what `scrubbed` does, searched message by message if the answer holds messages."""
         kind = media_type(head.headers)
         if head.status < 300 and not kind and not head.bodiless:
             await _look_for_end(outgoing, head, connection, payload)
@@ -94,8 +94,8 @@ class ToolErrand:
 async def _look_for_end(
     outgoing: Outgoing, head: AnswerHead, connection: UpstreamConnection, payload: Body
 ) -> None:
-    """Whether an answer without a type is empty: some servers end a session, or take a
-    notification, with no length and the last chunk alone."""
+    """Wait to see whether an answer without a type is empty: some servers end a session, or accept
+    a notification, with a chunked answer that has nothing but the last chunk."""
     if head.content_length is not None:
         return
     connection.deadline.set(outgoing.callee.timeouts.idle)
@@ -109,7 +109,7 @@ async def _look_for_end(
 
 
 def _check_kind(head: AnswerHead, kind: bytes) -> None:
-    """Denied where the answer is no server's of tools. `kind`: its media type."""
+    """Raise Denied if no tool server answers so. `kind`: the media type."""
     passed_on = kind in (JSON, EVENTS) or head.content_length == 0 or head.status in (202, 204)
     if 300 <= head.status < 400 or (head.status < 300 and not passed_on):
         raise Denied(Code.UPSTREAM_PROTOCOL, "The server does not answer as one of tools does.")

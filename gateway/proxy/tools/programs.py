@@ -1,4 +1,4 @@
-"""Tools that are programs on this machine, served over HTTP: the gateway is the MCP endpoint."""
+"""Tools that are programs on this machine: the gateway is their MCP endpoint over HTTP."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -21,9 +21,9 @@ from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
 from gateway.services.tools.open_programs import Programs
 
-# Whatever stands between the gateway and a caller gives up on longer silences.
+# Proxies between the gateway and a caller give up on longer silences.
 PING_SECONDS = 15.0
-# For a transport, which keeps the time by itself, to say so.
+# Extra time for a transport, which has timeouts of its own, to report one.
 _GRACE_SECONDS = 5.0
 _PING = b": ping\n\n"
 _NO_CACHE = (b"Cache-Control", b"no-store")
@@ -40,9 +40,9 @@ class ToolPrograms:
     async def serve(
         self, exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Injected
     ) -> None:
-        """Answer with what the program says; Denied while nothing was said."""
+        """Answer with the program's messages; raise Denied if it fails before the first one."""
         if outgoing.head.method != "POST":
-            # Without sessions there is neither an end of one nor a stream of the program's own.
+            # There are no sessions, so none can be ended and no stream belongs to one.
             raise not_allowed(("POST",))
         transport = self._transports[task.server.tools.transport]
         messages = await transport.ask(_call(exchange, outgoing, task, injected))
@@ -54,10 +54,10 @@ class ToolPrograms:
             await body.close()
 
     async def _begin(self, outgoing: Outgoing, task: ToolTask, body: "ProgramBody") -> AnswerHead:
-        """As JSON where there is nothing but the response, else as events."""
+        """Return the head of the answer: JSON if the response is the only message, else events."""
         asked = task.asked.rpc
         patience = outgoing.callee.timeouts.first_byte + _GRACE_SECONDS
-        # A key that is lost while nothing is said yet ends the call too.
+        # A key that is revoked before the first message ends the call too.
         with self._forwarder.inflight.stream(outgoing.standing(), body.refuse):
             first = await body.next_message(patience)
         if asked is None or not asked.is_request:
@@ -73,7 +73,7 @@ class ToolPrograms:
 
 
 class ProgramBody:
-    """Stands in for the reader of a body: what a program says, as events."""
+    """The messages of a program, read as a body of events."""
 
     def __init__(self, messages: AsyncGenerator[Message, None], task: ToolTask) -> None:
         self._messages = messages
@@ -82,11 +82,11 @@ class ProgramBody:
         self._ended = False
         self._error: BaseException | None = None
         self._next: asyncio.Future[Message | None] | None = None
-        # A transport keeps the time by itself, and says so in an answer: this one ends nothing.
+        # It ends nothing: transports have timeouts of their own, and report them in the answer.
         self.deadline = Deadline(asyncio.get_running_loop(), lambda: None)
 
     def begin(self, text: bytes, *, whole: bool = False) -> None:
-        """What is to be read first; `whole`: and nothing after it."""
+        """Set what is read first; `whole`: nothing follows it."""
         self._begun, self._ended = text, whole
 
     def is_eof(self) -> bool:
@@ -99,13 +99,13 @@ class ProgramBody:
         return self._error
 
     def set_exception(self, error: BaseException, /) -> None:
-        """End it now."""
+        """End the body now."""
         self._error = error
         if self._next is not None:
             self._next.cancel()
 
     def refuse(self, code: Code) -> None:
-        """The key would be refused now."""
+        """End the body, because its key would be refused by now."""
         self.set_exception(Denied(code))
 
     def read_nowait(self) -> bytes:
@@ -113,7 +113,8 @@ class ProgramBody:
         return begun
 
     async def readany(self) -> bytes:
-        """The next event, or a sign of life; empty at the end, CutError where it is cut."""
+        """Return the next event, or a ping if there is none in time; empty at the end. Raise
+        CutError if the body is cut."""
         if self._begun:
             return self.read_nowait()
         try:
@@ -125,8 +126,8 @@ class ProgramBody:
         return b"" if message is None else await as_event(message, self._task)
 
     async def next_message(self, seconds: float) -> Message | None:
-        """None at the end; Denied(upstream_timeout) where none comes in time: it is waited for
-        on."""
+        """Return the next message, None at the end. Raise Denied(upstream_timeout) if none comes in
+        `seconds`; the next call goes on waiting for it."""
         if self._error is not None:
             raise self._error
         if self._next is None:
@@ -142,7 +143,7 @@ class ProgramBody:
         return message
 
     async def close(self) -> None:
-        """End what the program still does for this caller."""
+        """End what the program still does for this call."""
         self.deadline.close()
         if self._next is not None:
             await stop(self._next)

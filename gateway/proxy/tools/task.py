@@ -1,4 +1,5 @@
-"""One message to a server of tools: what is sent of it, and what is shown of what comes back."""
+"""One message to a tool server: what is sent of it, and what is shown of the messages that come
+back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Any
@@ -25,9 +26,9 @@ from gateway.services.tools.hooks import run_after, run_before
 Tell = Callable[[AuditEvent], None]
 
 _LISTS = "tools/list"
-# Any of them may hold what the call of the task came to.
+# An answer to any of these methods may hold the outcome of a call.
 _TASKS = "tasks/"
-# To search a message for secrets, value by value, takes so many times as long as to read it.
+# Searching a message for secrets, value by value, takes this many times as long as parsing it.
 _SEARCHED = 16
 _NO_ANSWER = "What is no JSON-RPC message cannot be looked at, and is not shown."
 _NOT_LATER = (
@@ -37,8 +38,8 @@ _NOT_LATER = (
 
 
 class ToolTask:
-    """`tell` hears of what was reflected. `tool`: the one that is called; empty: none is. `call`:
-    as own code is shown it; None: there is no own code, or nothing for it."""
+    """`tell` is given the audit record of reflected credentials. `tool`: the tool that is called;
+    empty: none is. `call`: what hooks are shown of it; None: there is no hook, or no call."""
 
     def __init__(
         self,
@@ -65,18 +66,18 @@ class ToolTask:
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
         self._key_id = outgoing.passage.key_id
-        # As it goes on record: a caller may have put a key into the name.
+        # Masked for the audit: a caller may have put a key into the name.
         self.tool = masked(asked.rpc.tool) if asked.rpc is not None else ""
         self.call = self._call()
 
     @property
     def owner(self) -> Owner:
-        """Whose a session is that this opens."""
+        """Key and user that a session opened by this message belongs to."""
         return Owner(self.server.place, self._key_id, self.user)
 
     @property
     def holding(self) -> Holding:
-        """What is in memory for it."""
+        """The account of the memory that this request takes."""
         exchange = self._exchange
         if exchange.holding is None:
             exchange.holding = self._large.holding(self._key_id)
@@ -85,7 +86,7 @@ class ToolTask:
     def beside(
         self, size: int, work: Callable[[*Given], Found], *given: *Given
     ) -> Awaitable[Found]:
-        """As `Large.do`, in the turn of the caller."""
+        """Do as `Large.do`, in the turn of the caller's key."""
         return self._large.do(self._key_id, size, work, *given)
 
     def _call(self) -> Call | None:
@@ -104,26 +105,26 @@ class ToolTask:
         )
 
     async def prepare(self) -> None:
-        """Have own code look at the call; Denied where it stands against it."""
+        """Run the `before` hooks; raise Denied if one refuses the call."""
         if self.call is not None and self._hooks.before:
             self.call = await run_before(self._hooks, self.call)
 
     def take(self, injected: Injected) -> None:
-        """What is put into it; Denied where a value could not be kept out of the answer."""
+        """Set the values to inject; raise Denied if one is too short to be kept out of answers."""
         for name, value in injected.hidden.own:
             if len(value) < SHORTEST_INJECTED:
                 raise _too_short(name)
         self._injected = injected
 
     def message(self, values: Values) -> rpc.Message | None:
-        """The message as it is sent, with what is injected; None: there is none."""
+        """Return the message as it is sent, with values injected; None: there is none."""
         asked = self.asked.rpc
         if asked is None:
             return None
         if not self.tool or not (values.arguments or self._hooks.before):
             return mcp.to_server(asked)
         given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
-        # Some servers ignore case.
+        # Some servers ignore the case of names.
         filled_in = {name.casefold() for name, _ in values.arguments}
         arguments = {name: given[name] for name in given if name.casefold() not in filled_in}
         arguments.update(values.arguments)
@@ -131,34 +132,34 @@ class ToolTask:
 
     @property
     def looks(self) -> bool:
-        """Whether what comes back is looked at at all."""
+        """Whether the answer has to be looked at."""
         return self.known is not None or self._filters or self._greets or bool(self._hooks.after)
 
     @property
     def may_be_task(self) -> bool:
-        """Whether the answer may be a task, or of one."""
+        """Whether the answer may be a task, or about one."""
         asked = self.asked.rpc
         return asked is not None and (self._is_of_task or tasks.may_be_told(asked.params))
 
     def check_unread(self) -> None:
-        """Denied where own code is to look at the answer, and it is none that can be looked at."""
+        """Raise Denied if a hook has to look at the answer, which cannot be looked at."""
         if self._hooks.after and (self.call is not None or self._is_of_task):
             raise Denied(Code.UPSTREAM_PROTOCOL, _NO_ANSWER)
 
     @property
     def known(self) -> Known | None:
-        """What must not come back, by now; None: there is nothing."""
+        """The secrets that must not come back, as known by now; None: there are none."""
         return None if self._injected is None else self._injected.secrets.known
 
     def passes_on(self, *, response: bool) -> None:
-        """For the record: whoever leaves after the response has not left before the end."""
+        """Note that the response was passed on: a caller that leaves then cuts nothing."""
         self._exchange.responded = self._exchange.responded or response
 
     async def shown(self, message: Mapping[str, Any], size: int = 0) -> bytes:
-        """What is shown of one message of the server's, as JSON. `size`: in bytes, as it came.
+        """Return what is shown of a message of the server, as JSON. `size`: its bytes as received.
 
-        Denied where own code withholds it, or has nothing to look at; RecursionError where it has
-        too many levels.
+        Raise Denied if a hook withholds the message or cannot look at it, RecursionError if it is
+        nested too deeply.
         """
         shown: Mapping[str, Any] = message
         if self._greets:
@@ -181,7 +182,7 @@ class ToolTask:
         return written
 
     def is_response(self, message: Mapping[str, Any]) -> bool:
-        """Whether a caller may take it for the answer: not all of them compare ids."""
+        """Whether a caller may take the message for its answer: not all of them compare ids."""
         return "result" in message or "error" in message
 
     async def _looked_at(self, call: Call, response: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -195,11 +196,11 @@ class ToolTask:
         return {**rest, "result": looked_at.result}
 
     def withheld(self, denied: Denied) -> None:
-        """For the record: the answer goes on, without what own code withheld."""
+        """Note a refusal for the logs: the answer goes on without what a hook withheld."""
         self._exchange.refused(denied)
 
     def reflected(self, seen: Set[bytes]) -> None:
-        """Tell that a server sent back what it was sent, once for each credential."""
+        """Record that a server sent back injected values, once for each credential."""
         new = seen - self._seen
         if not new or self._injected is None:
             return
@@ -222,8 +223,8 @@ class ToolTask:
         )
 
     def _of_now(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The message without what comes of a call that is not known here: one of a stream that is
-        taken up again, or of a task."""
+        """Return the message without the outcome of a call that hooks were not shown: one of a
+        resumed stream, or of a task."""
         if self.is_response(message):
             if self.asked.rpc is None or self._is_of_task:
                 raise Denied(Code.HOOK_REFUSED, _NOT_LATER)

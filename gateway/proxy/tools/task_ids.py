@@ -1,4 +1,4 @@
-"""Ids of tasks at a server: callers know them sealed, the server as it made them."""
+"""Task ids: callers see them sealed for their key and user, the server its own."""
 
 import asyncio
 
@@ -7,13 +7,13 @@ from gateway.protocol.mcp import tasks
 from gateway.protocol.mcp.rpc import Message, Rpc
 from gateway.services.tools.sessions import ToolSessions
 
-# Tasks of a list that are sealed before others have their turn.
+# Tasks of a list that are sealed before other requests have their turn.
 _AT_ONCE = 64
 
 
 async def open_tasks(rpc: Rpc, sessions: ToolSessions, owner: Owner) -> None:
-    """Change the message into one for the server; RpcDenied(not_found) where it names a task that
-    is not the caller's."""
+    """Unseal the task ids in a caller's message, in place; raise RpcDenied(not_found) if one is not
+    the caller's."""
     for holder, place in tasks.named_in(rpc):
         sealed = holder[place]
         task = await sessions.open(sealed, owner.tasks) if isinstance(sealed, str) else None
@@ -23,7 +23,7 @@ async def open_tasks(rpc: Rpc, sessions: ToolSessions, owner: Owner) -> None:
 
 
 async def seal_tasks(message: Message, sessions: ToolSessions, owner: Owner) -> None:
-    """Change what a server said into what its caller is told."""
+    """Seal the task ids in a server's message, in place."""
     for number, (holder, place) in enumerate(tasks.told_in(message), 1):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)

@@ -12,16 +12,14 @@ from gateway.services.credentials.inject import Pairs
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One JSON-RPC message of one key and user, already decided on.
+    """One JSON-RPC message of one key and user that was admitted, charged and recorded.
 
-    Everything before it has happened: the key is proven, its scopes cover the tool, the call is
-    charged and on record, and what is injected into `params.arguments` is in `message`.
-    `user`: empty, it acts for nobody. `version`: of MCP, as the caller speaks it.
-    `env`: what is put into the environment of the program. `uses`: names and versions of all
-    credentials that are in `env` and `message`, so that a program that was started with an older
-    one can be told from one that has these. `secrets`: every value that must not be shown, with
-    the name that stands for it, for what is logged or cut on the way. `reflected` is told
-    what stands for those that it has replaced by itself.
+    `message`: with values injected into `params.arguments`. `user`: empty: it acts for nobody.
+    `version`: of MCP, as the caller speaks it. `env`: injected into the environment of the program.
+    `uses`: names and versions of all credentials in `env` and `message`, by which a program that
+    was started with older ones is recognised. `secrets`: every value that must not be shown, with
+    the name that replaces it, for logs and for answers that are cut. `reflected` is told the names
+    of secrets that were replaced on the way already.
     """
 
     server: ToolServer

@@ -1,4 +1,4 @@
-"""The transports `stdio` and `command`: tools that are programs on this machine."""
+"""The transports `stdio` and `command`, for tools that are programs on this machine."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,28 +13,28 @@ from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 
 if TYPE_CHECKING:
-    # MCP's own package takes a second and 40 MB, and is an extra.
+    # The package `mcp` takes a second to import and 40 MB, and is optional.
     from gateway.services.tools.command_server import CommandServer
 
-# What a server says unasked, or when something changes, reaches nobody here: there is no session.
+# Capabilities that need a session, of which there is none: notifications would reach nobody.
 _UNSERVED = ("listChanged", "subscribe")
 
 
 class _Transport:
-    """What both have in common: no sessions, since the next request may come to another worker."""
+    """Common to both. There are no sessions, since the next request may reach another worker."""
 
     def __init__(self) -> None:
         self._under_way = UnderWay()
 
     def _is_taken(self, call: ToolCall) -> bool:
-        """Whether nothing is owed: a notification, or a response to what was never asked."""
+        """Whether the message needs no response: a notification, or a response itself."""
         if call.message.get("method") == CANCELLED:
             self._under_way.take_back(call)
         return "id" not in call.message or "method" not in call.message
 
 
 class StdioTransport(_Transport):
-    """Each request goes to the one server that runs for this key and user."""
+    """Sends each request to the one server process that runs for this key and user."""
 
     def __init__(self, pool: StdioPool) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class StdioTransport(_Transport):
 
 
 class CommandTransport(_Transport):
-    """The gateway answers by itself, and runs a command for each call."""
+    """Answers by itself as an MCP server, and runs a command for each call of a tool."""
 
     def __init__(self, commands: CommandTools) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def _command_server(name: str, tools: tuple[CommandTool, ...]) -> "CommandServer
 
 
 def _greeted(request: Message, greeting: Mapping[str, Any]) -> Message:
-    """The answer to a caller's `initialize`, from the one that the server gave the gateway."""
+    """Return the answer to a caller's `initialize`, made from the one that the gateway got."""
     params = request.get("params")
     wanted = params.get("protocolVersion") if isinstance(params, dict) else None
     spoken = str(greeting.get("protocolVersion", ""))

@@ -1,4 +1,4 @@
-"""Calls of programs that are under way, so that whoever made one can take it back."""
+"""Calls of programs that are under way, so that their callers can cancel them."""
 
 import asyncio
 from collections import defaultdict
@@ -11,14 +11,14 @@ from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.tools.tool_call import ToolCall
 from gateway.tasks import unheard
 
-# No code of JSON-RPC's own: a caller that took its call back reads no answer.
+# JSON-RPC has no code for this: a caller that cancelled its call reads no answer.
 _TAKEN_BACK = 499
 
 Name = tuple[str, str, str, str]
 
 
 class UnderWay:
-    """By server, key, user and the caller's id for the call."""
+    """The calls under way, by server, key, user and the caller's id for the call."""
 
     def __init__(self) -> None:
         self._calls: defaultdict[Name, list[asyncio.Event]] = defaultdict(list)
@@ -26,8 +26,9 @@ class UnderWay:
     async def told(
         self, call: ToolCall, source: AsyncGenerator[Message, None]
     ) -> AsyncGenerator[Message, None]:
-        """What `source` gives, to its end; that the call was taken back, or failed once something
-        was said, as the response. Denied where it failed before. `source` is closed in any case."""
+        """Yield what `source` gives, to its end. If the call is cancelled, or fails after the first
+        message, the response says so; raise Denied if it fails before. `source` is closed in any
+        case."""
         name = _name(call, call.message["id"])
         taken_back = asyncio.Event()
         self._calls[name].append(taken_back)
@@ -60,8 +61,8 @@ class UnderWay:
             await source.aclose()
 
     def take_back(self, call: ToolCall) -> None:
-        """What `notifications/cancelled` asks for. Where several calls have the same id, nobody can
-        tell which one is meant, and none is ended."""
+        """Cancel the call that a `notifications/cancelled` names. Where several calls have the same
+        id, it is unclear which one is meant, and none is cancelled."""
         params = call.message.get("params")
         wanted = params.get("requestId") if isinstance(params, dict) else None
         found = self._calls.get(_name(call, wanted), ())
@@ -75,8 +76,8 @@ class UnderWay:
 
 
 async def stop(step: asyncio.Future[Any]) -> None:
-    """Cancel `step` and wait for its end. It is not awaited itself: that it was cancelled could
-    not be told from a cancellation of whoever waits."""
+    """Cancel `step` and wait for its end. It is not awaited directly: its cancellation could not be
+    told from one of the waiting task."""
     step.cancel()
     step.add_done_callback(unheard)
     await asyncio.wait({step})

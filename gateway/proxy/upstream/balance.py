@@ -1,4 +1,4 @@
-"""Which of an agent's upstreams is asked: the least busy one that has not just failed."""
+"""Choose among an agent's upstreams: the least busy one that has not just failed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ LONGEST_EJECTION = 60.0
 
 @dataclass(slots=True)
 class Health:
-    """What this process has seen of one upstream.
+    """What this process knows of one upstream.
 
-    `busy`: requests under way, and those that wait for a connection; `answering`: those of which
-    the answer has begun, and goes on. `failures` in a row. `out_until`: not asked before this
-    (monotonic seconds), unless nobody else is left.
+    `busy`: requests under way or waiting for a connection; `answering`: those of them whose answer
+    has begun. `failures`: in a row. `out_until`: ejected until this time (monotonic seconds), and
+    asked before only if no other upstream is left.
     """
 
     busy: int = 0
@@ -28,12 +28,12 @@ class Health:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for its answer."""
+        """The number of requests that wait for an answer to begin."""
         return self.busy - self.answering
 
     @contextmanager
     def answers(self) -> Iterator[None]:
-        """While one that is `busy` goes on with an answer."""
+        """Count one of the `busy` requests as answering within this context."""
         self.answering += 1
         try:
             yield
@@ -41,13 +41,13 @@ class Health:
             self.answering -= 1
 
     def succeeded(self) -> None:
-        """One success forgives all."""
+        """Note a success, which resets the failures."""
         if self.failures:
             self.failures, self.out_until = 0, 0.0
 
     def failed(self, now: float) -> None:
-        """Three failures in a row leave it out for 5 s. Then one is enough to leave it out
-        again, twice as long each time, up to a minute."""
+        """Note a failure. Three in a row eject the upstream for 5 s; after that each further one
+        ejects it again, twice as long each time, up to a minute."""
         self.failures += 1
         if self.failures >= FAILURES_TO_EJECT:
             ejections = self.failures - FAILURES_TO_EJECT + 1
@@ -55,7 +55,7 @@ class Health:
 
 
 class Balance:
-    """The health of every upstream, and whom to ask next. `clock`: monotonic seconds."""
+    """The health of every upstream, and the order to ask them in. `clock`: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -69,18 +69,18 @@ class Balance:
         return health
 
     def waiting(self, upstreams: Sequence[Upstream]) -> int:
-        """How many requests wait for the answer of one of these."""
+        """Return the number of requests that wait for an answer of one of these."""
         return sum(self.health(upstream).waiting for upstream in upstreams)
 
     def order(self, upstreams: Sequence[Upstream]) -> Sequence[Upstream]:
-        """Whom to ask first, and whom next where a connection cannot be had. Never empty: where
-        all have failed, the one whose time comes first is asked."""
+        """Return the upstreams in the order in which to try them. Ejected ones come last, the one
+        whose ejection ends first before the others."""
         if len(upstreams) == 1:
             return upstreams
         now = self.clock()
         self._turn += 1
         start = self._turn % len(upstreams)
-        # Turning the list spreads the load where all are equally busy.
+        # Rotating the list spreads the load among equally busy upstreams: `sorted` is stable.
         turned = [*upstreams[start:], *upstreams[:start]]
         return sorted(turned, key=lambda upstream: self._rank(upstream, now))
 

@@ -1,4 +1,4 @@
-"""One request on one connection to an agent: head, body, and the wait for the answer."""
+"""One request on one connection to an upstream: send head and body, wait for the answer."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -14,7 +14,7 @@ from gateway.tasks import unheard
 
 
 class Call:
-    """`answer` sends and waits; `end` must follow, whatever happened."""
+    """`answer` sends the request and waits; `end` must be called afterwards in any case."""
 
     __slots__ = ("_exchange", "_outgoing", "_sent", "_upload", "_upstream", "connection")
 
@@ -34,19 +34,19 @@ class Call:
 
     @property
     def sent_whole(self) -> bool:
-        """Whether the request was sent to its end, so that another one may follow it."""
+        """Whether the whole request was sent, so that another one may follow on the connection."""
         upload = self._upload
         if upload is None:
-            # What the agent does not take lies with us.
+            # A paused connection still holds bytes that the agent has not read.
             return not self.connection.writing_paused
         return upload.done() and not upload.cancelled() and upload.exception() is None
 
     def answer(self) -> Awaitable[Answer]:
-        """Send the request. What is returned is the final answer's head; its body may still be on
-        its way.
+        """Send the request. Return, once awaited, the head of the final answer; its body may still
+        be on its way.
 
-        Denied if the caller's body is malformed, too large or too slow before that, or if the
-        agent fails; UpstreamLostError if it closed without a word.
+        Raise Denied if the caller's body is malformed, too large or too slow, or if the agent
+        fails; UpstreamLostError if the agent closed the connection without an answer.
         """
         outgoing, exchange, connection = self._outgoing, self._exchange, self.connection
         injection = outgoing.injection
@@ -61,7 +61,7 @@ class Call:
             connection.write(data + body + self._ending())
         else:
             connection.write(data)
-            # What is left of the time it could wait in the pool is not the agent's.
+            # The deadline is still that of an idle connection in the pool.
             connection.deadline.clear()
             return self._upload_until(arrived)
         connection.deadline.set(outgoing.callee.timeouts.first_byte)
@@ -71,7 +71,7 @@ class Call:
         upload = self._upload
         if upload is not None and not upload.done():
             upload.cancel()
-            # It may fail before it is cancelled, and nobody waits for it any more.
+            # It may fail before it is cancelled, and nobody awaits it.
             upload.add_done_callback(unheard)
 
     async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> Answer:
@@ -96,7 +96,7 @@ class Call:
                 except ConnectionError:
                     return
                 if connection.answer_arrived:
-                    # What it still owes of its answer is waited for as long.
+                    # The same silence is allowed for the rest of the answer.
                     connection.deadline.set(timeouts.idle)
                 else:
                     connection.deadline.clear()

@@ -1,4 +1,4 @@
-"""A connection to an agent: one request at a time, its answer read by aiohttp's C parser."""
+"""A connection to an upstream: one request at a time, the answer read by aiohttp's C parser."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ MAX_LINE = 16_384
 MAX_HEADERS = 256
 _HEAD_END = b"\r\n\r\n"
 _NO_MORE = "No More"
-# To a parser between two answers, this is one.
+# A parser that is between two answers takes this for an answer.
 _PROBE = f"HTTP/1.1 204 {_NO_MORE}\r\n\r\n".encode()
 # RFC 9110 section 15.2 allows any number of interim answers; a flood of them is an attack.
 MAX_INTERIM = 16
@@ -29,17 +29,18 @@ Answer = tuple[RawResponseMessage, Body]
 
 
 class UpstreamLostError(GatewayError):
-    """The agent closed before the first byte of an answer: nothing tells whether it took it."""
+    """The agent closed the connection before the first byte of an answer: it may or may not have
+    processed the request."""
 
 
 class CutError(GatewayError):
-    """An answer ended before its end; what was passed on of it must not look whole."""
+    """An answer broke off; what was passed on of it must not look whole."""
 
 
 class UpstreamConnection(Stream):
-    """`home`: where it waits, among others, while it is idle. `on_end`: called once it is gone.
-    `reused`: it has carried an exchange before. `retires`: when, by the loop's time, it is to carry
-    no other."""
+    """`home`: the list of idle connections that it is kept in. `on_end`: called once it is lost.
+    `reused`: it has carried a request before. `retires`: the loop's time after which it carries no
+    further request."""
 
     def __init__(
         self,
@@ -54,8 +55,7 @@ class UpstreamConnection(Stream):
         self.retires = inf
         self._on_end = on_end
         self._idle = True
-        # It is fed whole heads and nothing else, so that nothing of one answer is left in it for
-        # the next.
+        # This parser is fed nothing but whole heads, so that nothing of one answer is left in it.
         self._heads = self._parser_for(bodiless=True)
         self._answers: HttpResponseParser | None = None
         self._answer: asyncio.Future[Answer] = loop.create_future()
@@ -72,19 +72,19 @@ class UpstreamConnection(Stream):
 
     @property
     def usable(self) -> bool:
-        """Whether what is written is sent: not so from the moment it begins to close."""
+        """Whether written bytes are still sent: no longer once the connection begins to close."""
         return self.transport is not None and not self.transport.is_closing()
 
     @property
     def reusable(self) -> bool:
-        """Whether the answer was read to its end and another request may follow it."""
+        """Whether the answer was received to its end and another request may follow."""
         whole = self._whole()
         return self.usable and not self._spoiled and whole is not None and not whole[0].should_close
 
     def _whole(self) -> Answer | None:
-        """The answer, once all of it has come: what follows belongs to nobody."""
+        """Return the answer once all of it was received: bytes behind it belong to no request."""
         message, payload = self._message, self._payload
-        # After a 101 it carries frames to the agent, whatever became of it here.
+        # After a 101 the agent sends frames, even if the upgrade was refused here.
         if message is None or message.code == 101 or payload is None or not payload.is_eof():
             return None
         return message, payload
@@ -103,11 +103,11 @@ class UpstreamConnection(Stream):
         )
 
     def expect_answer(self, *, bodiless: bool) -> asyncio.Future[Answer]:
-        """Begin a new exchange; `bodiless`: to a HEAD request, whose answer has no body.
+        """Begin a new exchange; `bodiless`: of a HEAD request, whose answer has no body.
 
-        The final answer's head and its body, which may still be on its way then.
+        Return a future of the final answer's head and its body, which may still be on its way.
         """
-        # A used parser may hold the beginning of an answer that nobody asked for.
+        # A used parser may hold the beginning of an answer that no request asked for.
         self._answers = None
         self._bodiless = bodiless
         self._idle = False
@@ -118,8 +118,8 @@ class UpstreamConnection(Stream):
         return self._answer
 
     def listen_again(self) -> asyncio.Future[Answer]:
-        """The answer that `expect_answer` was asked for, for somebody else: the one who waited
-        for it has left."""
+        """Return a future of the answer that was expected already, for another reader: the first
+        one has left."""
         if self._message is not None and self._payload is not None:
             self._answer = self._loop.create_future()
             self._answer.set_result((self._message, self._payload))
@@ -131,16 +131,16 @@ class UpstreamConnection(Stream):
 
     @property
     def answer_arrived(self) -> bool:
-        """Whether the final answer's head is there."""
+        """Whether the final answer's head was received."""
         return self._answer.done()
 
     def take_early(self) -> bytes:
-        """What the agent sent after its 101, for the tunnel that it opened."""
+        """Return the bytes that the agent sent behind its 101, for the tunnel that it opened."""
         early, self._early = self._early, b""
         return early
 
     def drop(self) -> None:
-        """Close at once: nothing more of this exchange is wanted."""
+        """Abort the connection: nothing more of this exchange is needed."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -149,7 +149,7 @@ class UpstreamConnection(Stream):
             self.relay(data)
             return
         if self._idle:
-            # Bytes that no request asked for would be the next caller's answer.
+            # Bytes that no request asked for would become the next caller's answer.
             self.close()
             return
         first_piece = not self._heard
@@ -162,16 +162,16 @@ class UpstreamConnection(Stream):
         self._read_on(data, first_piece=first_piece)
 
     def _read_whole(self, data: bytes) -> Answer | None:
-        """What `data` is, where that is one answer to its last byte: most are. None: it may be
-        anything else."""
+        """Return the answer if `data` is one whole answer and nothing else, as most are; None if it
+        may be anything else."""
         head, end, body = data.partition(_HEAD_END)
-        # The parser ends a head at a bare LF too, and then this is some other empty line.
+        # The parser also ends a head at bare LFs: then this is some other empty line.
         if not end or head.count(b"\n") != head.count(b"\r\n"):
             return None
         try:
             messages, _, _ = self._heads.feed_data(head + end)
         except HttpProcessingError:
-            # The other parser says the same, and that ends the connection.
+            # The other parser refuses it too, and that ends the connection.
             return None
         if len(messages) != 1:
             return None
@@ -184,7 +184,7 @@ class UpstreamConnection(Stream):
         return (message, WholeBody(body)) if whole else None
 
     def _read_on(self, data: bytes, *, first_piece: bool) -> None:
-        """The next piece of an answer that comes in several, or that is not as it should be."""
+        """Read a piece of an answer that comes in several, or that may be malformed."""
         if self._whole() is not None:
             self._spoiled = self._spoiled or bool(data)
             return
@@ -204,7 +204,7 @@ class UpstreamConnection(Stream):
             self._check_trailers(*whole, data)
             self._spoiled = self._spoiled or _holds_more(self._answers)
         if self.transport is None:
-            # This was held back when the connection ended.
+            # The parser held this back when the connection ended.
             self._end_body()
 
     def _take(self, message: RawResponseMessage, payload: Body) -> None:
@@ -216,14 +216,14 @@ class UpstreamConnection(Stream):
             self._spoiled = True
         else:
             self._message, self._payload = message, payload
-            # The body that it has no place for may yet come.
+            # A 204 has no body, but the one that its head announces may still arrive.
             self._spoiled = self._spoiled or (message.code == 204 and _promises_body(message))
             if not self._answer.done():
                 self._answer.set_result((message, payload))
 
     def _take_head_alone(self, data: bytes) -> bool:
-        """Agents answer HEAD as if it were GET: what follows the head is no answer to anything, and
-        ends the connection. Whether there is a head."""
+        """Read the head of an answer to HEAD that has a body all the same, as some agents send it;
+        the connection is not used again. Return whether there is a head."""
         self._spoiled = True
         end, rest = _HEAD_END, data
         with suppress(HttpProcessingError):
@@ -241,16 +241,16 @@ class UpstreamConnection(Stream):
             body.set_exception(CutError("The answer's trailers are malformed."))
 
     def keep_idle(self, seconds: float) -> None:
-        """Wait for another request for at most `seconds`."""
+        """Keep the connection for another request, for at most `seconds`."""
         self._idle = self.reused = True
         self.home.append(self)
         self.idle_since = self._loop.time()
         self.deadline.set(seconds)
 
     def eof_received(self) -> None:
-        """Returning None closes the transport; connection_lost tells what it means.
+        """Note that the agent ended the stream; returning None closes the transport.
 
-        Over TLS it is called for the agent's own word alone: anybody can end the TCP below.
+        Over TLS it is called for a close_notify alone: anybody can end the TCP connection.
         """
         self._said_end = True
 
@@ -265,27 +265,27 @@ class UpstreamConnection(Stream):
         if self._idle or self.peer is not None:
             return
         if unread:
-            # Also an answer that came before it would take the whole request.
+            # An agent may answer, and close, before it has read the whole request.
             self.data_received(unread)
         elif self._message is not None:
             self._end_body()
         if self._message is None:
             lost = UpstreamLostError("It ended the connection and answered nothing.")
-            # Over TLS it may have said why.
+            # Over TLS the agent may have sent an alert that says why.
             lost.__cause__ = exc
             self._fail(Denied(Code.UPSTREAM_UNREACHABLE) if self._heard else lost)
 
     def _end_body(self) -> None:
-        """The agent's end of the connection ends a body without a length; any other one is cut by
-        it."""
+        """End the body with the connection: properly if it has no length and the agent ended the
+        stream, else as cut."""
         payload = self._payload
         if payload is None or payload.is_eof():
             return
         if self._reading_paused:
-            # The parser holds the rest until somebody reads.
+            # The parser holds the rest until the body is read.
             return
         if self._said_end and self._answers is not None:
-            # It raises where a length or a last chunk is still owed.
+            # It raises if bytes of a length, or the last chunk, are missing.
             with suppress(HttpProcessingError, ValueError):
                 self._answers.feed_eof()
         if not payload.is_eof():
@@ -300,7 +300,7 @@ class UpstreamConnection(Stream):
     def _fail(self, error: GatewayError) -> None:
         if not self._answer.done():
             self._answer.set_exception(error)
-            # Nobody may be waiting any more, and that is no mistake.
+            # Retrieved here, because nobody may be waiting any more.
             self._answer.exception()
         elif self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(CutError(str(error)))
@@ -313,11 +313,11 @@ def _promises_body(message: RawResponseMessage) -> bool:
 
 
 def _holds_more(parser: HttpResponseParser) -> bool:
-    """Whether the beginning of another answer follows the last one. The parser does not tell, but
-    takes one that stands alone for what it is only where nothing is before it."""
+    """Whether the parser holds the beginning of another answer behind the last one. It does not
+    tell, but it reads the probe as an answer only if nothing is before it."""
     try:
         messages, _, _ = parser.feed_data(_PROBE)
     except HttpProcessingError:
         return True
-    # The parser calls a trailer of the last one a header of this.
+    # The parser takes a trailer of the last answer for a header of this one.
     return [message.reason for message, _ in messages] != [_NO_MORE]

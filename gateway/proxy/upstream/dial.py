@@ -1,4 +1,4 @@
-"""New connections to upstreams: every address is looked at before it is dialled."""
+"""New connections to upstreams: every address is checked before it is dialled."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from gateway.proxy.upstream.reasons import ProxyError
 from gateway.race import reach
 
 LONGEST_TUNNEL_HEAD = 8192
-# RFC 9110 section 9.3.6: any 2xx. Not every proxy gives a reason.
+# RFC 9110 section 9.3.6: any 2xx. Not every proxy sends a reason phrase.
 _OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}[ \r]")
 
 Make = Callable[[], UpstreamConnection]
@@ -27,7 +27,7 @@ def _say_refused(reason: str) -> None:
 
 
 class Dialer:
-    """Connects by name or address, over TLS, through a proxy, as an upstream asks for."""
+    """Connects to upstreams by name or address, with TLS and through a proxy where configured."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -35,8 +35,8 @@ class Dialer:
         self._names = Names(loop)
 
     async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
-        """A new connection; Denied(upstream_unreachable) where none is made in time, by the cause
-        that made it so."""
+        """Return a new connection; raise Denied(upstream_unreachable), from its cause, if none is
+        made within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 tls = self._contexts.get(upstream.tls) if upstream.scheme == "https" else None
@@ -44,8 +44,8 @@ class Dialer:
                     return await self._through(upstream.proxy, upstream, tls, seconds, make)
                 return await self._directly(upstream, tls, seconds, make)
         except (OperationError, OSError, TimeoutError, UnicodeError) as problem:
-            # Its files cannot be used, or nobody is there; a name with a part that no name can have
-            # is found to be none when it is looked up.
+            # The TLS files cannot be used, or nobody is there; UnicodeError: the name cannot be
+            # encoded for a lookup.
             raise Denied(Code.UPSTREAM_UNREACHABLE) from problem
 
     async def _directly(
@@ -59,8 +59,8 @@ class Dialer:
         return connection
 
     async def _addresses(self, upstream: Upstream, seconds: float) -> list[str]:
-        """What the name stands for now. The checked address is the one that is dialled, so a
-        name that answers differently the next time gains nothing."""
+        """Return the addresses of the name that may be called. The address that is checked is the
+        one that is dialled, so that DNS rebinding gains nothing."""
         addresses = await self._names.find(upstream.host, seconds)
         if not upstream.allow_link_local:
             addresses = [address for address in addresses if not is_guarded(address)]
@@ -78,7 +78,8 @@ class Dialer:
         seconds: float,
         make: Make,
     ) -> UpstreamConnection:
-        """RFC 9110 section 9.3.6: a tunnel, so that the proxy sees no request and no key."""
+        """Connect through a CONNECT tunnel (RFC 9110 section 9.3.6), so that over TLS the proxy
+        sees neither request nor key."""
         try:
             transport, tunnel = await self._to_proxy(proxy, seconds)
         except OSError as problem:
@@ -120,7 +121,7 @@ class Dialer:
 
 
 class _Tunnel(asyncio.Protocol):
-    """Reads a proxy's answer to CONNECT."""
+    """Reads the answer of a proxy to CONNECT."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -131,7 +132,7 @@ class _Tunnel(asyncio.Protocol):
         if self.opened.done():
             return
         if b"\r\n\r\n" in self._head:
-            # Bytes after the head would come before the upstream has heard anything.
+            # Bytes behind the head would precede any request to the upstream, so they are refused.
             if _OPENED.match(self._head) and self._head.endswith(b"\r\n\r\n"):
                 self.opened.set_result(None)
             else:

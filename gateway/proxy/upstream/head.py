@@ -1,4 +1,4 @@
-"""The head of a request as one upstream gets it, with what only the gateway knows."""
+"""The head of a request for one upstream, with credentials injected."""
 
 from gateway.crypto.signing import signed
 from gateway.crypto.to_sign import ToSign
@@ -10,7 +10,7 @@ from gateway.proxy.upstream.outgoing import Injection, Outgoing
 
 
 def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
-    """As it is sent to `upstream`, and to no other host."""
+    """Return the head as it is sent to `upstream`, and to no other host."""
     if outgoing.injection is not None:
         return _injected_head(upstream, outgoing, outgoing.injection)
     head, callee = outgoing.head, outgoing.callee

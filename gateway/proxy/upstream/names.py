@@ -1,14 +1,14 @@
-"""What names stand for: now, or, while no name server tells, what was told last."""
+"""Look up host names; while name servers do not answer, use the last known addresses."""
 
 import asyncio
 import socket
 from dataclasses import dataclass
 
-# A name server that is slow is not waited for where it has told before.
+# How long a name server is waited for if the name was resolved before.
 PATIENCE = 0.5
-# An address that nobody has confirmed for longer may be somebody else's by now.
+# An address that was not confirmed for longer may belong to somebody else by now.
 BELIEVED_SECONDS = 300.0
-# What a name server says of a name that is not, or no longer, there.
+# A name server's answer for a name that does not exist, or no longer.
 _NOBODY = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -19,7 +19,7 @@ class _Told:
 
 
 class Names:
-    """Every question is asked anew: a name that moves is followed at once."""
+    """Looks a name up for every new connection, so that a name that moves is followed at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -27,8 +27,9 @@ class Names:
         self._told: dict[str, _Told] = {}
 
     async def find(self, host: str, seconds: float) -> list[str]:
-        """OSError where nobody tells, and nobody did lately. `seconds`: for all that it takes to
-        connect, of which half is left in any case where it was told before."""
+        """Return the addresses of `host`; raise OSError if they cannot be looked up and are not
+        known from before. `seconds`: the whole time to connect; a lookup takes at most half of it
+        if addresses are known."""
         begun, lookup = self._lookup(host)
         told = self._told.get(host)
         if told is None or self._loop.time() - told.at > BELIEVED_SECONDS:
@@ -44,9 +45,9 @@ class Names:
             return told.addresses
 
     def _lookup(self, host: str) -> tuple[float, "asyncio.Future[list[str]]"]:
-        """One at a time for each name, for all who ask, and since when. Few threads do them, and
-        one that waits for a name server waits on when nobody does: a dead name would take them
-        all."""
+        """Return when the lookup of `host` began, and the lookup itself. All who ask share one:
+        lookups run in few threads and cannot be cancelled, so that a name whose servers are dead
+        would take them all."""
         if host not in self._lookups:
             lookup = self._loop.create_task(self._look_up(host))
             self._lookups[host] = self._loop.time(), lookup
@@ -59,7 +60,7 @@ class Names:
 
     def _looked_up(self, host: str, done: "asyncio.Future[list[str]]") -> None:
         del self._lookups[host]
-        # Nobody may be waiting any more, and a failure is no mistake then.
+        # The exception is retrieved here, because nobody may be waiting any more.
         problem = asyncio.CancelledError() if done.cancelled() else done.exception()
         if problem is None:
             self._told[host] = _Told(done.result(), self._loop.time())

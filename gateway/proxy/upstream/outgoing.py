@@ -12,10 +12,10 @@ from gateway.services.admission.standing import Standing
 from gateway.services.credentials.inject import Injected, Values
 
 if TYPE_CHECKING:
-    # It is made for what is sent from here.
+    # It imports this module.
     from gateway.proxy.tools.errand import ToolErrand
 
-# RFC 9110 section 9.2.1: safe methods, which nothing is done twice by.
+# RFC 9110 section 9.2.1: safe methods, which change nothing and so can be sent twice.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -62,8 +62,8 @@ class Outgoing:
         return bool(self.passage.limits)
 
     def standing(self, owned: tuple[str, ...] = ()) -> Standing | None:
-        """What an open answer stands on that is made with these credentials of users; None where
-        it took no key."""
+        """Return what has to hold for the answer to go on; None if the request needed no key.
+        `owned`: credentials of users that are used in it."""
         passage = self.passage
         if not passage.key_id:
             return None
@@ -72,5 +72,5 @@ class Outgoing:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be sent again when a kept connection turns out to be dead."""
+        """Whether the request may be sent again if a kept connection turns out to be dead."""
         return self.head.method in _SAFE and not self.head.has_body

@@ -1,4 +1,4 @@
-"""Connections to agents, kept for the next request."""
+"""The pool of idle connections to upstreams."""
 
 import asyncio
 from collections import defaultdict
@@ -12,21 +12,22 @@ from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
 from gateway.proxy.upstream.reasons import reason_of
 
-# A name that leads elsewhere now, a new replica and a renewed certificate are for new connections:
-# under steady traffic none would ever be made. Some end earlier: those that were made at once, in a
-# rush, must not all be made anew at once.
+# Moved names, new replicas and renewed certificates take effect on new connections alone, and under
+# steady traffic none would ever be made. Lifetimes are random up to this: connections made in one
+# rush must not all be replaced in another.
 LIFE_SECONDS = 60.0
-# Servers drop idle connections after 5 s (uvicorn, node), 2 s (gunicorn), some after 1 s. A request
-# that must not be sent twice takes no connection that may be dropped while it is on its way. Over
-# TLS a new one costs round trips, and providers that are called so keep theirs for a minute.
+# Servers close idle connections after 5 s (uvicorn, node), 2 s (gunicorn), some after 1 s. A
+# request that must not be sent twice takes none that has been idle for longer than this: the server
+# might close it meanwhile. Over TLS a new connection costs round trips, and providers keep theirs
+# for a minute.
 FRESH_SECONDS = {"http": 0.75, "https": 3.0}
 MAX_IDLE = 256
-# Of an upstream that cannot be reached.
+# How often the log says that an upstream cannot be reached.
 SAID_AGAIN_SECONDS = 10.0
 
 
 class UpstreamPool:
-    """One pool for all agents of a process."""
+    """One pool for all upstreams of a process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         self._loop = loop
@@ -37,7 +38,8 @@ class UpstreamPool:
         self._quiet_until: dict[Upstream, float] = {}
 
     def take(self, upstream: Upstream, *, repeatable: bool) -> UpstreamConnection | None:
-        """A kept connection to `upstream`, if there is one that can be trusted to be alive."""
+        """Return an idle connection to `upstream` that can be trusted to be alive, if there is
+        one. `repeatable`: the request may be sent again."""
         idle, fresh = self._idle[upstream], FRESH_SECONDS[upstream.scheme]
         while idle:
             connection = idle.pop()
@@ -49,7 +51,7 @@ class UpstreamPool:
         return None
 
     async def connect(self, upstream: Upstream, seconds: float) -> UpstreamConnection:
-        """A new connection; Denied(upstream_unreachable) after so many seconds."""
+        """Return a new connection; raise Denied(upstream_unreachable) after `seconds`."""
         home = self._idle[upstream]
 
         def make() -> UpstreamConnection:
@@ -65,7 +67,7 @@ class UpstreamPool:
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Give back after an exchange; only what can be trusted to carry another one."""
+        """Take back a connection that can carry another request."""
         left = connection.retires - self._loop.time()
         if left > 0 and len(connection.home) < MAX_IDLE:
             connection.keep_idle(left)
@@ -73,7 +75,7 @@ class UpstreamPool:
             connection.close()
 
     def say_why(self, upstream: Upstream, cause: BaseException | None) -> None:
-        """For operators: a caller is told no more than that it is so."""
+        """Log why an upstream cannot be reached: the caller is not told."""
         now = self._loop.time()
         if now >= self._quiet_until.get(upstream, 0.0):
             self._quiet_until[upstream] = now + SAID_AGAIN_SECONDS

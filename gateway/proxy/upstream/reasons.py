@@ -1,4 +1,4 @@
-"""Why an upstream was not reached: what is wrong there, in words that lead operators on."""
+"""Why an upstream was not reached, in words that tell operators what to do."""
 
 import os
 import socket
@@ -11,11 +11,11 @@ _CERTIFICATE_WANTED = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 
 
 class ProxyError(OSError):
-    """The proxy on the way stands against it, not the upstream."""
+    """The proxy on the way failed, not the upstream."""
 
 
 def reason_of(problem: BaseException | None) -> str:
-    """`problem`: as it was raised; None: there was only no time left."""
+    """Return a phrase for the exception `problem`; None: the time ran out."""
     match problem:
         case UpstreamLostError() | ProxyError():
             why = problem.__cause__
@@ -30,7 +30,7 @@ def reason_of(problem: BaseException | None) -> str:
         case socket.gaierror():
             return f"its name leads nowhere ({problem.strerror})"
         case OSError() if problem.errno:
-            # asyncio's own text is the address, which is told anyway.
+            # asyncio's own text is the address, which the log line has anyway.
             return os.strerror(problem.errno)
     return str(problem) or "no connection"
 
