@@ -1,4 +1,4 @@
-"""The page where users enter credentials of their own: names and states, never a value."""
+"""The page where users enter their own credentials: it shows names and states, never a value."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -72,7 +72,7 @@ _TEXTS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What was sent: to `remove` a credential, or the `fields` of one."""
+    """What a user sent: to `remove` a credential, or the `fields` of one to save."""
 
     wanted: Wanted
     remove: bool
@@ -80,7 +80,7 @@ class Form:
 
 
 def language(accepted: str) -> str:
-    """The first language of `Accept-Language` that there is; English where none is."""
+    """Return the first language of an Accept-Language header that the page has; else English."""
     ranked = []
     for place, item in enumerate(accepted.split(",")[:20]):
         tag, _, said = item.partition(";")
@@ -105,14 +105,15 @@ def page(
     said: str = "",
     problem: str = "",
 ) -> bytes:
-    """`link` None: there is none. `present`: names that have a value."""
+    """Return the page. `link` None: the link is not valid. `present`: names that have a value."""
     template = _PAGES.get_template("connect.html")
     shown = template.render(t=_TEXTS[lang], link=link, present=present, said=said, problem=problem)
     return shown.encode()
 
 
 def read_form(body: bytes, link: Link) -> Form:
-    """UsageError where it is not what the page sends for one of the link's credentials."""
+    """Return what was sent; raise UsageError if the page does not send that for one of the link's
+    credentials."""
     try:
         sent = dict(
             parse_qsl(

@@ -1,10 +1,10 @@
-"""What every page of the gateway has in common: all is escaped, nothing of others runs in it."""
+"""Common to all pages of the gateway: values are escaped, and no foreign script runs."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 
 def templates(package: str) -> Environment:
-    """Those in its folder `pages`."""
+    """Return the templates in the folder `pages` of a package."""
     return Environment(
         loader=PackageLoader(package, "pages"),
         autoescape=select_autoescape(),
@@ -15,8 +15,8 @@ def templates(package: str) -> Environment:
 
 
 def page_headers(*kinds: str, referrer: str) -> tuple[tuple[str, str], ...]:
-    """`kinds`: what the page loads from its own origin, such as `style`: no script and no style
-    stands in it."""
+    """Return the security headers of a page. `kinds`: what it loads from its own origin, such as
+    `style`; inline scripts and styles are forbidden."""
     own = (f"{kind}-src 'self'" for kind in kinds)
     rest = ("form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'")
     return (

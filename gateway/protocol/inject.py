@@ -1,4 +1,4 @@
-"""Putting values into a request: what the caller sent under the same names goes."""
+"""Inject values into a request, in place of what the caller sent under the same names."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -32,21 +32,20 @@ _TOO_MANY = f"A form has at most {MOST_PARTS} fields."
 def with_headers(
     headers: Iterable[Header], injected: Sequence[Header], names: frozenset[bytes] | None = None
 ) -> list[Header]:
-    """`injected` in place of all headers of these names, and of those that CGI takes for them.
-
-    `names`: what `names_of` says of `injected`, for whoever knows it already.
+    """Return `headers` with `injected` in place of those of the same names, and of those that CGI
+    takes for them. `names`: `names_of(injected)`, if known already.
     """
     replaced = names_of(injected) if names is None else names
     return [header for header in headers if _plain(header[0]) not in replaced] + [*injected]
 
 
 def names_of(headers: Iterable[Header]) -> frozenset[bytes]:
-    """As they are compared, and as they are."""
+    """Return the names in lower case, and in the form in which look-alikes are compared."""
     return frozenset(one for name, _ in headers for one in (_plain(name), name.lower()))
 
 
 def check_look_alikes(headers: Sequence[Header], names: frozenset[bytes]) -> None:
-    """Denied(bad_request) where another reader could take a header for one of these `names`."""
+    """Raise Denied(bad_request) if another reader could take a header for one of `names`."""
     if names.isdisjoint(map(_other_name, map(_NAME_OF, headers))):
         return
     if any(_plain(name) in names and name.lower() not in names for name, _ in headers):
@@ -60,14 +59,14 @@ def _plain(name: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _other_name(name: bytes) -> bytes:
-    """What another reader may take it for; empty where all of them take it for itself."""
+    """Return the name that another reader may take this one for; empty if there is none."""
     plain = _plain(name)
     return plain if plain != name.lower() else b""
 
 
 def check_parameters(query: bytes, injected: Pairs) -> None:
-    """Denied(bad_request) where one of `injected` is behind a `;` in another one's value: that
-    parts parameters too, to some."""
+    """Raise Denied(bad_request) if a parameter with an injected name follows a `;` in the value of
+    another: some readers separate parameters there too."""
     names = {name.casefold() for name, _ in injected}
     for item in query[1:].split(b"&") if injected and b";" in query else ():
         first, *others = item.split(b";")
@@ -78,8 +77,8 @@ def check_parameters(query: bytes, injected: Pairs) -> None:
 
 
 def with_query(query: bytes, injected: Pairs) -> bytes:
-    """`injected` in place of all parameters of these names, however they are spelled; the rest
-    stays byte for byte."""
+    """Return the query with `injected` in place of all parameters of these names, in any spelling;
+    the rest stays byte for byte."""
     if not injected:
         return query
     names = {name.casefold() for name, _ in injected}
@@ -90,8 +89,8 @@ def with_query(query: bytes, injected: Pairs) -> bytes:
 
 
 def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> bytes:
-    """The JSON object, or the form, `body` with these fields in it; Denied(bad_request) if it is
-    neither."""
+    """Return `body`, a JSON object or a form, with these fields in it; raise Denied(bad_request) if
+    it is neither."""
     headers = tuple(headers)
     boundary = boundary_of(headers)
     if boundary is not None:
@@ -109,14 +108,14 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
         raise refused(_NO_JSON) from None
     if not isinstance(found, dict):
         raise refused(_NO_JSON)
-    # One that differs in its case only is the same to some.
+    # Some readers ignore the case of names.
     names = {name.casefold() for name, _ in injected}
     kept = {name: value for name, value in found.items() if name.casefold() not in names}
     return strict_json.encode(kept | dict(injected))
 
 
 def _in_urlencoded(body: bytes, injected: Pairs) -> bytes:
-    """It is spelled as a query is."""
+    """Return the form with `injected` in it; it is written as a query is."""
     if body.count(b"&") >= MOST_PARTS:
         raise refused(_TOO_MANY)
     check_parameters(b"?" + body, injected)

@@ -1,7 +1,7 @@
 """The file that moves keys between gateways: JSON, one object a line.
 
-First what it is and in which version, then a record a line, last how many these are: a file that
-was cut is seen to be.
+The first line tells the format's version, the last one the number of records, so that a truncated
+file is noticed. Each line between them is a record.
 """
 
 import json
@@ -23,12 +23,12 @@ _NAME = re.compile(r"[a-z0-9_]{1,32}", re.ASCII)
 
 
 class KeyFileError(ValueError):
-    """What was read is no such file, or not the whole of one."""
+    """This is no such file, or not the whole of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`found`: a record, or in a sentence why it is none."""
+    """`found`: a record, or a sentence that says why it is none."""
 
     number: int
     found: KeyCopy | str
@@ -48,7 +48,7 @@ def tail(count: int) -> str:
 
 
 def read(lines: Iterable[bytes]) -> Iterator[Line]:
-    """Each record; KeyFileError, at the end at the latest, where this is no whole file."""
+    """Yield each record; raise KeyFileError, at the latest at the end, if the file is not whole."""
     count = -1
     told: int | None = None
     for number, text in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""What an agent asks for when it pulls credentials."""
+"""The request of an agent that pulls credentials."""
 
 import re
 from dataclasses import dataclass
@@ -14,17 +14,16 @@ LONGEST_WAIT = 60.0
 _NUMBER = re.compile(r"\d{1,16}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,4}(?:\.\d{1,3})?", re.ASCII)
 _PREFERRED = re.compile(rb"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", re.IGNORECASE)
-# Of which any may stand in a header; those of answers to a pull are revisions.
+# Any entity tag. Those of answers to a pull are revisions.
 _TAG = re.compile(rb'"([^"]*)"')
 _REVISION = re.compile(rb"\d{1,16}")
-# Behind all revisions: whoever has any answer wants no other.
+# Above all revisions: `*` matches every answer, so nothing is newer.
 _ANY = 10**16
 
 
 @dataclass(frozen=True, slots=True)
 class Pulling:
-    """`since` None: everything. `wait`: seconds for which an answer may be held back.
-
+    """`since` None: everything is asked for. `wait`: seconds for which an answer may be held back.
     `of_users`: some of the names are of users' own credentials.
     """
 
@@ -35,7 +34,7 @@ class Pulling:
 
 
 def read_pull(head: RequestHead) -> Pulling:
-    """The question in `head`; Denied(bad_request) where it makes no sense."""
+    """Return what `head` asks for; raise Denied(bad_request) if that makes no sense."""
     asked = _parameters(head.target.query)
     names = tuple(dict.fromkeys(name for name in asked.get("names", "").split(",") if name))
     if not names:
@@ -68,8 +67,8 @@ def _since(asked: dict[str, str], head: RequestHead) -> int | None:
 
 
 def _newest(tags: bytes) -> int | None:
-    """The revision of the newest answer that an If-None-Match tells of (RFC 9110 section 13.1.2:
-    it is weak, so that a `W/` makes no difference); None: of none."""
+    """Return the highest revision in an If-None-Match, None if there is none. Its comparison is
+    weak (RFC 9110 section 13.1.2), so that `W/` makes no difference."""
     if tags == b"*":
         return _ANY
     revisions = (int(tag) for tag in _TAG.findall(tags) if _REVISION.fullmatch(tag))

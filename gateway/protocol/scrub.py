@@ -1,11 +1,12 @@
-"""Secrets in a stream of bytes are replaced, however the stream is cut into pieces.
+"""Replace secrets in a stream of bytes, however the stream is cut into pieces.
 
-A secret is looked for as it is and in the spellings that programs give to what they echo: base64
-at each of its three alignments, URL-encoded, byte by byte in hex and in numbers, JSON, HTML; and in
-all of them as if what came were one line, because base64 and hex are folded at some width. The end
-of what came is held back until more comes, as far as any secret could reach: how much that is does
-not depend on what stands there, or a caller who has guesses echoed piece by piece would learn from
-it how good they are.
+A secret is looked for as it is and in the spellings in which programs echo values: base64 at each
+of its three alignments, URL-encoded, byte by byte in hex and in decimal, JSON, HTML. All are looked
+for as if the stream were one line, because base64 and hex are folded at some width.
+
+The end of what was received is held back until more comes, as far as any secret could reach. How
+much is held back does not depend on the content: a caller who has guesses echoed piece by piece
+would learn from it how good they are.
 """
 
 import re
@@ -16,21 +17,21 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 from gateway.protocol.spellings import SHORTEST, spellings
 
-# As good as every event of a stream ends in one of these: few secrets have a brace in them, and
-# those of several lines, as private keys, hardly an empty one.
+# Nearly every event of a stream ends in one of these. Few secrets have a brace in them, and those
+# of several lines, such as private keys, hardly ever an empty line.
 _OBJECT_ENDS = (b"}\n", b"}\r")
 _EMPTY_LINES = (b"\n\n", b"\r\r", b"\n\r")
 
-# The number of a spelling, and where in a text it begins and ends.
+# The number of a spelling, and where it begins and ends in a text.
 Match = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """`found`: looks for all `spelled` at once, and of two that begin at one place takes the
-    longer one; none has an end of a line in it. `names`: what stands for each. `longest`: the
-    length of the longest one. `ends`: ends of objects, and empty lines, that none of them is looked
-    for across in a stream."""
+    """What is looked for. `found` finds all `spelled` at once, the longer of two that begin at one
+    place; no spelling has a line end in it. `names`: the replacement of each. `longest`: the length
+    of the longest. `ends`: ends of objects, and empty lines, that no secret is expected to reach
+    across in a stream."""
 
     found: BytesAhoCorasick = field(repr=False)
     spelled: Sequence[bytes] = field(repr=False)
@@ -39,14 +40,14 @@ class Patterns:
     ends: tuple[bytes, ...]
 
     def matches(self, text: bytes) -> Sequence[Match]:
-        """Where secrets are, in order, whatever ends of lines they are split by; none overlaps
-        another."""
+        """Return where secrets are, in order and without overlaps, also where line ends split
+        them."""
         bare = text.replace(b"\n", b"").replace(b"\r", b"")
         found = self.found.find_matches_as_indexes(bare)
         return list(_with_line_ends(text, found)) if found and len(bare) < len(text) else found
 
     def replaced(self, whole: bytes) -> bytes:
-        """`whole`, with every secret in it replaced."""
+        """Return `whole` with every secret in it replaced."""
         shown: list[bytes] = []
         at = 0
         for number, start, end in self.matches(whole):
@@ -56,7 +57,7 @@ class Patterns:
 
 
 def _with_line_ends(text: bytes, found: Sequence[Match]) -> Iterator[Match]:
-    """Where in `text` is what was `found` in it without the ends of its lines."""
+    """Yield the places in `text` of matches that were found in it without its line ends."""
     ends = re.finditer(rb"[\r\n]+|\Z", text)
     end, skipped = next(ends), 0
 
@@ -72,7 +73,7 @@ def _with_line_ends(text: bytes, found: Sequence[Match]) -> Iterator[Match]:
 
 
 def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
-    """For secrets as (name, value); None where there is nothing to look for."""
+    """Return the patterns for secrets as (name, value); None if there is nothing to look for."""
     names: dict[bytes, bytes] = {}
     for name, value in secrets:
         for spelling in spellings(value):
@@ -83,8 +84,8 @@ def patterns(secrets: tuple[tuple[str, str], ...]) -> Patterns | None:
         return None
     longest_first = sorted(names, key=len, reverse=True)
     return Patterns(
-        # As regular expressions they took fifty times as long. A DFA is hardly faster, and takes
-        # 300 KB for each secret of each user.
+        # Regular expressions took fifty times as long. A DFA is hardly faster, and takes 300 KB for
+        # each secret of each user.
         BytesAhoCorasick(longest_first, MatchKind.LeftmostLongest, Implementation.ContiguousNFA),
         tuple(longest_first),
         tuple(names[one] for one in longest_first),
@@ -101,8 +102,8 @@ def _ends_beside(secrets: bytes) -> tuple[bytes, ...]:
 
 
 class Scrubber:
-    """`feed` pieces in order, then `end`; what comes out is what may be shown. `patterns`: others
-    may be looked for from any piece on. `seen`: what stands for the secrets that were found."""
+    """`feed` pieces in order, then `end`; what they return may be shown. `patterns` can be replaced
+    between pieces. `seen`: the replacements of the secrets that were found."""
 
     __slots__ = ("_held", "patterns", "seen")
 
@@ -112,11 +113,12 @@ class Scrubber:
         self.seen: set[bytes] = set()
 
     def feed(self, piece: bytes) -> bytes:
-        """What of all that came can be shown by now."""
+        """Return the bytes received so far that can be shown now and were not yet."""
         return self._take(self._held + piece, final=False)
 
     def whole_lines(self) -> bytes:
-        """What was held back in lines that have ended, where what follows is none of theirs."""
+        """Return the held-back bytes of lines that have ended; for streams in which nothing reaches
+        across lines."""
         held = self._held
         ended = max(held.rfind(b"\n"), held.rfind(b"\r")) + 1
         shown = self._take(held[:ended], final=True)
@@ -124,7 +126,7 @@ class Scrubber:
         return shown
 
     def end(self) -> bytes:
-        """What was held back: nothing follows that could make a secret of it."""
+        """Return all held-back bytes: nothing follows that could make a secret of them."""
         return self._take(self._held, final=True)
 
     def _take(self, text: bytes, *, final: bool) -> bytes:
@@ -133,7 +135,7 @@ class Scrubber:
         at, hold = 0, len(text) if final else self._unsure(text)
         for number, start, end in known.matches(text):
             if start >= hold:
-                # It may be a part of what the unsure end becomes.
+                # It lies in the unsure end, and may become a part of a longer match.
                 break
             shown += (text[at:start], known.names[number])
             self.seen.add(known.names[number])
@@ -144,12 +146,13 @@ class Scrubber:
         return b"".join(shown)
 
     def _unsure(self, text: bytes) -> int:
-        """Where the end of `text` begins that a spelling may reach into which is not all there."""
+        """Return where the end of `text` begins into which an incomplete spelling may reach."""
         known = self.patterns
         if text.endswith(known.ends):
             return len(text)
         at, reach = len(text), known.longest - 1
-        # Two bytes may end a line behind each of a spelling's; empty lines without end do not wait.
+        # Each byte of a spelling may be followed by a line end of two bytes. The bound keeps
+        # endless empty lines from being held back.
         earliest = max(0, at - 3 * reach)
         while reach and at > earliest:
             before = max(earliest, at - reach)
@@ -168,7 +171,8 @@ class Scrubber:
 def scrubbed_headers(
     headers: list[tuple[bytes, bytes]], known: Patterns
 ) -> list[tuple[bytes, bytes]]:
-    """Values with every secret replaced; a header whose name holds one is dropped."""
+    """Return the headers with every secret in a value replaced, and without those whose name holds
+    one."""
     if not known.matches(b"\n".join(map(b"\n".join, headers))):
         return headers
     return [(name, known.replaced(value)) for name, value in headers if not known.matches(name)]

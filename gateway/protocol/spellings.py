@@ -1,4 +1,4 @@
-"""How programs spell a secret that they echo: each spelling is looked for."""
+"""The spellings in which programs echo a secret; each of them is looked for."""
 
 import base64
 import html
@@ -9,26 +9,27 @@ from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
-# What writers of JSON escape so that it may stand in a page: Go and Rails, Gson; .NET has capitals.
+# Characters that JSON writers escape for use in pages, and the case of the hex digits: Go and
+# Rails, Gson, .NET.
 _FOR_PAGES = (("<>&", "x"), ("<>&='", "x"), ("\"<>&'+`", "X"))
 
-# What writers of URLs leave as it is: none of it, a path; JavaScript in a part and in a whole URL;
-# Go in a part of a path.
+# Characters that URL encoders leave as they are: none; those of paths; JavaScript's
+# encodeURIComponent and encodeURI; Go's in a path segment.
 _LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
 
-# Between the bytes in hex: of `hexdump -C` and of certificates.
+# Separators of bytes in hex: none, that of `hexdump -C`, that of certificates.
 _BETWEEN_BYTES = ("", " ", ":")
 
-# In lists of Python and of JSON; in JSON with a line for each, which is searched as one line: of a
-# list, and of one in an object, as the official SDK writes what a tool answers.
+# Separators of numbers in lists: Python's, JSON's, and those of indented JSON, which is searched as
+# one line: of a list, and of a list in an object, as the official SDK writes what a tool answers.
 _BETWEEN_NUMBERS = (", ", ",", ",  ", ",    ")
 
-# Shorter ones are in every text: to replace them would tell where they are, and break answers.
+# Shorter secrets occur in every text: replacing them would show where they are, and break answers.
 SHORTEST = 4
 
 
 def spellings(secret: str) -> Iterator[bytes]:
-    """How programs spell `secret`. Blanks around it are no part of it: a header loses them."""
+    """Yield the spellings of `secret`, without the blanks around it: headers lose those."""
     bare = secret.strip()
     secret = bare if len(bare) >= SHORTEST else secret
     if len(secret) < SHORTEST:
@@ -45,7 +46,7 @@ def spellings(secret: str) -> Iterator[bytes]:
 
 
 def _carried(secret: str) -> Iterator[bytes]:
-    """The bytes that are sent: those of a body; those of a header, where they are others."""
+    """Yield the bytes that are sent: in UTF-8 as in bodies, and in Latin-1 as in headers."""
     yield secret.encode()
     if not secret.isascii():
         with suppress(UnicodeEncodeError):
@@ -53,7 +54,7 @@ def _carried(secret: str) -> Iterator[bytes]:
 
 
 def _misread(secret: str) -> Iterator[str]:
-    """As texts of UTF-8, where it came in a header, whose bytes are others."""
+    """Yield the texts that a reader gets who takes the bytes of a header for UTF-8."""
     for raw in _carried(secret):
         if (text := raw.decode(errors="replace")) != secret:
             yield text
@@ -64,7 +65,7 @@ def _of_bytes(raw: bytes) -> Iterator[bytes]:
     yield from map(str.encode, _byte_by_byte(raw))
     yield from _in_urls(raw)
     for coded in _in_base64(raw):
-        # As a parameter, its + and / are escaped once more.
+        # In a URL parameter, + and / of base64 are escaped once more.
         escaped = quote(coded, safe="")
         yield from (coded, escaped.encode(), _lower_escapes(escaped).encode())
 
@@ -73,7 +74,7 @@ def _in_json(secret: str) -> Iterator[bytes]:
     for ascii_only in (True, False):
         text = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
         yield from (text.encode(), text.replace("/", "\\/").encode())
-        # JSON that is a text in JSON, as tools like to answer.
+        # JSON within a string of JSON, as tools often answer.
         yield json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
 
 
@@ -88,7 +89,7 @@ def _in_json_for_pages(secret: str) -> Iterator[bytes]:
 
 
 def _units(text: str) -> Iterator[int]:
-    """As JSON escapes them: two for one beyond 16 bits."""
+    """Yield UTF-16 units, as JSON escapes them: two for a character beyond 16 bits."""
     return (unit for (unit,) in struct.iter_unpack(">H", text.encode("utf-16-be")))
 
 
@@ -108,7 +109,7 @@ def _in_html(secret: str) -> Iterator[bytes]:
 
 
 def _by_number(secret: str) -> Iterator[str]:
-    """Every character by its number, as JSON and HTML allow for any."""
+    """Yield every character escaped by its number, as JSON and HTML allow."""
     for digits in "xX":
         text = "".join(f"\\u{unit:04{digits}}" for unit in _units(secret))
         yield from (text, text.replace("\\", "\\\\"))
@@ -125,7 +126,7 @@ def _byte_by_byte(raw: bytes) -> Iterator[str]:
 
 
 def _in_other_lines(secret: str) -> Iterator[bytes]:
-    """Whatever ends its lines, and as a shell writes what is in no quotes."""
+    """Yield a secret of several lines without line ends, and as a shell prints it unquoted."""
     lines = secret.splitlines()
     if len(lines) > 1:
         yield "".join(lines).encode()
@@ -134,12 +135,12 @@ def _in_other_lines(secret: str) -> Iterator[bytes]:
 
 def _in_urls(raw: bytes) -> Iterator[bytes]:
     texts = [quote(raw, safe=left) for left in _LEFT_IN_URLS]
-    # The last one: Java, and browsers in a form.
+    # The last one is Java's, and browsers' in forms.
     texts += (quote_plus(raw), quote_plus(raw, safe="*").replace("~", "%7E"))
     for text in texts:
         for spelled in (text, _lower_escapes(text)):
             yield spelled.encode()
-            # What is put into a URL that is put into a URL.
+            # In a URL within a URL.
             yield spelled.replace("%", "%25").encode()
     whole = "".join(f"%{byte:02X}" for byte in raw)
     for spelled in (whole, whole.lower()):

@@ -1,4 +1,4 @@
-"""JSON that every reader takes in the same way; what two could take differently is no JSON here."""
+"""Strict JSON: documents that two readers could take differently are refused."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 
-# Nobody nests further, and whoever goes through what was read, level by level, gets to its end.
+# Levels of nesting: nobody needs more, and recursive code reaches the end of so many.
 LEVELS = 200
 
 _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 _STEPS = [1 if byte in b"[{" else -1 for byte in range(256)]
 
-# Each takes up to half a microsecond of everybody's time, and so many bytes of memory.
+# Parsing takes up to half a microsecond for each value, and this many bytes of memory.
 MOST_VALUES = 500_000
 _VALUE_BYTES = 100
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
@@ -29,32 +29,32 @@ class RepeatedNameError(ValueError):
 
 
 class TooManyValuesError(ValueError):
-    """It is small as it stands, and large once it is read."""
+    """A small document that is large once parsed."""
 
 
 def has_too_many(data: bytes) -> bool:
     """Whether `data`, if it is JSON, holds more than MOST_VALUES values."""
-    # Each value takes a byte. Most texts hold fewer even where marks within texts of theirs are
-    # counted too, which takes far less time.
+    # Each value takes a byte. Counting marks, those within strings too, takes far less time than
+    # the regular expression, and is enough for most documents.
     if len(data) <= MOST_VALUES:
         return False
     return _marks(data) > MOST_VALUES and _TOO_MANY.match(data) is not None
 
 
 def weight(data: bytes) -> int:
-    """About how many bytes of memory `data` takes once it is read: at most, but for a few."""
+    """Return about how many bytes of memory `data` takes once parsed; the true number is rarely
+    larger."""
     return len(data) + _VALUE_BYTES * _marks(data)
 
 
 def _marks(data: bytes) -> int:
-    """At least as many as it has values, but for one."""
+    """Return a number that is at least the number of values less one."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def read(data: bytes | str) -> Any:
-    """ValueError where it is not JSON in UTF-8, RepeatedNameError and TooManyValuesError among
-    them; numbers that are none, or that no float holds, are not JSON either, nor is what has more
-    than LEVELS."""
+    """Return the parsed document. Raise ValueError (RepeatedNameError, TooManyValuesError) if it is
+    not JSON in UTF-8, holds NaN, Infinity or a number beyond floats, or has more than LEVELS."""
     if isinstance(data, bytes) and has_too_many(data):
         raise TooManyValuesError(f"The body has more than {MOST_VALUES:,} values.")
     text = data.decode("utf-8") if isinstance(data, bytes) else data
@@ -68,7 +68,7 @@ def read(data: bytes | str) -> Any:
 
 
 def encode(found: Any) -> bytes:
-    """What `read` found, in UTF-8: what was decided on, and nothing that was not read."""
+    """Return as JSON in UTF-8 what `read` returned: what is sent is what was decided on."""
     try:
         return orjson.dumps(found)
     except TypeError:
@@ -77,18 +77,18 @@ def encode(found: Any) -> bytes:
 
 
 def look_alike(names: Collection[str], known: Collection[str]) -> str | None:
-    """The first of `names` that a reader who ignores case takes for one of `known`."""
+    """Return the first of `names` that a reader who ignores case takes for one of `known`."""
     return next((name for name in names if name not in known and name.casefold() in known), None)
 
 
 def is_too_deep(data: bytes) -> bool:
-    """Whether `data`, which was found to be JSON, has more than LEVELS. How many a reader bears
-    differs from one Python to the next, and with who has called it."""
+    """Whether `data`, which is known to be JSON, has more than LEVELS. The parser's own limit is
+    not used: it differs between Python versions and with the depth of the call stack."""
     return data.count(b"[") + data.count(b"{") > LEVELS and _levels(data) > LEVELS
 
 
 def _levels(data: bytes) -> int:
-    """In JSON a backslash stands in a text alone."""
+    """Return the levels of nesting. Backslashes occur in strings alone, so strings are cut out."""
     outside = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     brackets = b"".join(outside).translate(None, _NO_BRACKETS)
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
@@ -112,7 +112,7 @@ def _finite(text: str) -> float:
     return number
 
 
-# Made once: to make one takes as long as to read a message.
+# Made once: making a decoder takes as long as reading a message.
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
 )

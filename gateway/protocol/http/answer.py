@@ -1,7 +1,7 @@
-"""An agent's answer head, checked and turned into the one the caller gets.
+"""The head of an agent's answer, checked and turned into the one that the caller gets.
 
-The C parser is lenient with responses (bare LF, odd headers), so what it lets through and another
-reader could take differently is refused here (RFC 9112 sections 5 and 6.3).
+The C parser is lenient with responses (bare LF, odd headers). Answers that it accepts and that
+another reader could take differently are refused here (RFC 9112 sections 5 and 6.3).
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ _STATUS_LINES = {
     for status in range(101, 600)
 }
 
-# RFC 9110 sections 15.3.5 and 15.4.5: whatever their headers say.
+# RFC 9110 sections 15.3.5 and 15.4.5: without a body, whatever their headers say.
 BODILESS = frozenset({204, 304})
 
 
 @dataclass(slots=True)
 class AnswerHead:
-    """`content_length` None: absent. `chunked`: so framed by the agent. `limited`: rate limits of
-    its own are among the headers; `encoded`: so is what its content was compressed with."""
+    """`content_length` None: absent. `chunked`: by the agent. `limited`: `headers` has rate-limit
+    headers of the agent; `encoded`: it has a Content-Encoding."""
 
     status: int
     headers: list[Header]
@@ -49,11 +49,11 @@ def read_answer(
     drop_cors: bool = False,
     drop_cookies: bool = False,
 ) -> AnswerHead:
-    """The facts of an answer; Denied(upstream_protocol) where it is ambiguous.
+    """Return the head of an answer; raise Denied(upstream_protocol) if it is ambiguous.
 
-    `drop_limits`: the gateway sends its own rate-limit headers, so the agent's would mislead.
-    `drop_cors`: it says itself which pages may read the answer, and browsers fail on two.
-    `drop_cookies`: a session that was opened with its credential is not its caller's.
+    `drop_limits`: the gateway sends rate-limit headers of its own, so the agent's would mislead.
+    `drop_cors`: the gateway sends CORS headers of its own, and browsers fail on two.
+    `drop_cookies`: a session opened with the gateway's credential does not belong to the caller.
     """
     if not 101 <= status <= 599:
         raise _nonsense()
@@ -92,8 +92,8 @@ def read_answer(
 
 
 def write_answer(head: AnswerHead, own: bytes, framing: bytes, body: bytes = b"") -> bytes:
-    """The head, and what is there of the body as it is framed. `own` and `framing` are whole lines
-    ended by CRLF."""
+    """Return the bytes of the head, and of `body`, which is framed already. `own` and `framing` are
+    whole lines, each ended by CRLF."""
     lines = b"\r\n".join(map(b": ".join, head.headers))
     end = b"\r\n" if lines else b""
     return b"".join((_STATUS_LINES[head.status], lines, end, own, framing, b"\r\n", body))
@@ -115,9 +115,9 @@ class _Fate(Enum):
 
 
 _PASSED = _Fate.PASSED
-# Agents share an origin with the page where users enter their credentials: a worker of one, allowed
-# for all of it, would see what is entered there, and what browsers report of requests names its
-# one-time links.
+# Agents share an origin with the page where users enter their credentials. A service worker that an
+# agent registers for the whole origin would see what is entered there, and reports of network
+# errors that browsers send would name the page's one-time links.
 _OF_THE_ORIGIN = {b"alt-svc", b"service-worker-allowed", b"nel", b"report-to"}
 _OURS = {b"x-request-id", b"request-id"}
 _FATES = dict.fromkeys(HOP_BY_HOP | _OURS | _OF_THE_ORIGIN, _Fate.DROPPED)

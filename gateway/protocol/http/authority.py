@@ -8,7 +8,7 @@ _NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
 @lru_cache(maxsize=1024)
 def parse_host(value: bytes) -> str | None:
-    """The host in lower case without its port, or None where readers could differ on it."""
+    """Return the host in lower case, without its port; None if readers could differ on it."""
     if value[:1] == b"[":
         name, bracket, port = value[1:].partition(b"]")
         if not bracket or (port and port[:1] != b":") or not _is_v6(name):

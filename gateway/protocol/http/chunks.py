@@ -1,7 +1,7 @@
-"""Chunks as they are written; where a chunked request ends, and whether trailers stand there.
+"""Write chunks, and find where a chunked request ends and whether it has trailers.
 
-The parser below checks every byte but tells neither, and it takes the last trailer for the first
-header of the request that follows on the same connection. So nothing may follow trailers.
+aiohttp's parser checks every byte but reports neither, and it takes the last trailer for the first
+header of the next request on the connection. So no request may follow trailers.
 """
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -10,13 +10,14 @@ _MOST_DIGITS = 16
 
 
 def chunk(piece: bytes) -> bytes:
-    """`piece` as one chunk of a chunked body; nothing for nothing, which would end it."""
+    """Return `piece` as one chunk of a chunked body; nothing if it is empty, since an empty chunk
+    ends the body."""
     return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
 
 
 class ChunkScanner:
-    """Fed with the body as it comes. What is malformed is the parser's to refuse, but for sizes
-    whose digits would not fit into a number: it takes any count of leading zeros."""
+    """Reads a chunked body piece by piece. Malformed chunks are refused by the parser, except sizes
+    with too many digits: the parser accepts any number of leading zeros."""
 
     __slots__ = ("_last", "_left", "_line")
 
@@ -26,9 +27,9 @@ class ChunkScanner:
         self._last = False
 
     def feed(self, data: bytes, at: int = 0) -> bool | None:
-        """None while the body goes on; True: it ends with `data` and has no trailers; False:
-        anything else, and what follows on the connection cannot be trusted. ValueError
-        where a size has too many digits."""
+        """Read `data` from `at` on. Return None while the body goes on; True if it ends exactly
+        with `data` and has no trailers; False otherwise: what follows on the connection cannot be
+        trusted. Raise ValueError if a size has too many digits."""
         size = len(data)
         while True:
             if self._left >= size - at:

@@ -1,4 +1,4 @@
-"""What browsers ask before a page of another site may call, and what they are told.
+"""CORS: preflight requests of browsers, and the headers that let pages of other sites read answers.
 
 https://fetch.spec.whatwg.org/#http-cors-protocol
 """
@@ -14,10 +14,10 @@ from gateway.protocol.http.target import route_path
 
 Fields = tuple[tuple[str, str], ...]
 
-# The answer depends on who asks, so no cache may give one page's answer to another.
+# The answer depends on the origin, so no cache may give one page's answer to another.
 VARY: Fields = (("Vary", "Origin"),)
 
-# A listed page may call with a key, so it need not be said again that it may send one.
+# A page that `cors` lists may always send a key, without these being listed too.
 _KEY_HEADERS = ("Authorization", "X-API-Key", "api-key", "x-goog-api-key")
 _NOBODY = Cors(frozenset())
 _EXPOSED = ", ".join(
@@ -37,7 +37,7 @@ _EXPOSED = ", ".join(
 
 
 def page_fields(head: RequestHead, callee: Callee | None) -> Fields:
-    """What lets the page that `head` comes from read the answer; empty where it may not."""
+    """Return the headers that let the page behind `head` read the answer; empty if it may not."""
     cors = callee.cors if callee is not None else None
     granted = cors.granted(head.fields.get(b"origin", b"")) if cors is not None else b""
     if cors is None or not granted:
@@ -54,13 +54,15 @@ def is_preflight(head: RequestHead) -> bool:
 
 
 def answer_block(head: RequestHead, callee: Callee) -> bytes:
-    """The header lines that an answer of `callee`, which has a `cors`, gets instead of its own."""
+    """Return the CORS header lines of an answer of `callee`, which has a `cors`; they replace those
+    that `callee` sent."""
     fields = page_fields(head, callee) or VARY
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
 
 
 def answer_preflight(callee: Callee, path: bytes) -> Reply:
-    """What a page that is let in may send to `path` of `callee`; `page_fields` come beside it."""
+    """Return the answer to a preflight of an allowed page: what it may send to `path` of `callee`.
+    `page_fields` are added by `Exchange.reply`."""
     cors = callee.cors or _NOBODY
     fields = [
         ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *cors.headers))),
@@ -72,7 +74,7 @@ def answer_preflight(callee: Callee, path: bytes) -> Reply:
 
 
 def _methods(callee: Callee, path: bytes) -> frozenset[str]:
-    """Those of the callee's routes for this path; where no route has it, there are none."""
+    """Return the methods that the callee's routes have for this path."""
     routes = callee.routes if isinstance(callee, Agent) else None
     found = None if routes is None else methods_at(routes, route_path(path))
     return METHODS if found is None else found

@@ -1,4 +1,4 @@
-"""Server-sent events, read from pieces and written anew.
+"""Server-sent events, read from pieces and written again.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 _END = re.compile(rb"\r\n|\n|\r")
 _MARK = b"\xef\xbb\xbf"
-# Bytes that a line takes in memory beside its own.
+# Bytes of memory that a line takes beside its own.
 _LINE = 40
 
 
 class EventTooLongError(ValueError):
-    """An event, or one of its lines, is longer than the reader holds."""
+    """An event, or one of its lines, is longer than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`rest`: all lines but those of the data, without their ends. `data` None: there is none."""
+    """`rest`: all lines but those of the data, without line ends. `data` None: there is none."""
 
     data: bytes | None = field(repr=False)
     rest: tuple[bytes, ...] = field(default=(), repr=False)
@@ -32,8 +32,8 @@ class Event:
 
 
 class EventReader:
-    """`feed` pieces in order; what is whole by then comes out. An event without an end is none:
-    clients drop it too. `longest`: bytes of memory for one."""
+    """Reads events from pieces that are fed in order. An event without an end is dropped, as
+    clients do. `longest`: bytes of memory for one event."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -46,13 +46,13 @@ class EventReader:
 
     @property
     def held(self) -> int:
-        """Bytes of memory for what has begun."""
+        """Bytes of memory that the event which has begun takes."""
         return self._held
 
     def feed(self, piece: bytes) -> Iterator[Event]:
-        """The events that `piece` ends; EventTooLongError where one is too long."""
+        """Yield the events that end in `piece`; raise EventTooLongError if one is too long."""
         if self._after_cr and piece:
-            # It was taken for an end already.
+            # The CR before it was taken for a line end already.
             piece, self._after_cr = piece.removeprefix(b"\n"), False
         self._tail.append(piece)
         self._held += len(piece)
@@ -73,7 +73,7 @@ class EventReader:
         self._held = len(tail) + self._in_lines
 
     def _unmarked(self, line: bytes) -> bytes:
-        """Without the mark that the first line may begin with."""
+        """Remove the byte order mark that the first line may begin with."""
         mark, self._mark = self._mark, b""
         return line.removeprefix(mark)
 

@@ -1,4 +1,4 @@
-"""Server-sent events: only as much as it takes to say a last word in a stream of them."""
+"""Server-sent events: just enough to write an error event at the end of a stream."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ _BOUNDARIES = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
 def is_event_stream(headers: Iterable[Header]) -> bool:
-    """Whether an answer is an event stream that can be written into: not a compressed one."""
+    """Whether an answer is an event stream that an event can be written into: not if compressed."""
     found = {name.lower(): value for name, value in headers}
     kind = found.get(b"content-type", b"").partition(b";")[0].strip().lower()
     coding = found.get(b"content-encoding", b"identity").strip().lower()
@@ -20,10 +20,10 @@ def is_event_stream(headers: Iterable[Header]) -> bool:
 
 
 def ends_at_boundary(tail: bytes) -> bool:
-    """Whether the last four bytes of a stream (fewer: all of it) end an event."""
+    """Whether `tail`, the last four bytes of a stream or all of a shorter one, ends an event."""
     return not tail or tail.endswith(_BOUNDARIES)
 
 
 def error_event(denied: Denied) -> bytes:
-    """`event: error`, with the same object that a refusal has as its body."""
+    """Return an `event: error` with the object that the body of a refusal has."""
     return b"event: error\ndata: %b\n\n" % orjson.dumps(error_object(denied))

@@ -1,7 +1,7 @@
-"""Fields of a multipart form (RFC 7578): found and replaced, the other parts byte for byte.
+"""Read and replace fields of a multipart form (RFC 7578); other parts stay byte for byte.
 
-What two readers could take differently is refused: a form that is read here as asking for one model
-must not be read elsewhere as asking for another.
+A form that two readers could take differently is refused: a form that asks for one model to this
+reader must not ask for another one to the provider.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from gateway.protocol.http.request import Header, refused, values_of
 
 _KIND = re.compile(rb"multipart/form-data\s*;\s*boundary=(\"?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1")
-# Without blanks before the colon, and not folded: readers differ in what they make of those.
+# No blanks before the colon and no folded lines: readers take those differently.
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 _DISPOSITION = re.compile(rb"form-data[ \t]*;(.*)", re.IGNORECASE)
 _NAME = re.compile(rb"(?:^|;)\s*name=\"([^\"\\\r\n]*)\"\s*(?=;|$)", re.IGNORECASE)
@@ -23,7 +23,7 @@ Part = tuple[bytes, bytes, bytes]
 
 
 def boundary_of(headers: Iterable[Header]) -> bytes | None:
-    """The boundary, where these are the headers of a form; None: they are of something else."""
+    """Return the boundary if these are the headers of a multipart form, else None."""
     kinds = values_of(headers, b"content-type")
     if len(kinds) != 1 or not kinds[0].lower().startswith(b"multipart/form-data"):
         return None
@@ -34,8 +34,8 @@ def boundary_of(headers: Iterable[Header]) -> bytes | None:
 
 
 def field(body: bytes, boundary: bytes, name: str) -> str | None:
-    """The value of a field; None where it is not there."""
-    # One that differs in its case only is the same to some.
+    """Return the value of a field; None if it is not there."""
+    # Some readers ignore the case of names.
     alike = [(part, value) for part, _, value in _parts(body, boundary) if _is_like(part, name)]
     found = [value for part, value in alike if part == name.encode()]
     if len(alike) > len(found) or len(found) > 1:
@@ -48,12 +48,12 @@ def field(body: bytes, boundary: bytes, name: str) -> str | None:
 
 def _is_like(part: bytes, name: str) -> bool:
     found = part.decode("utf-8", "replace").casefold()
-    # To some, what `a[]` holds goes into `a`.
+    # Some readers put the value of `a[]` into `a`.
     return name in (found, found.partition("[")[0])
 
 
 def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, str]]) -> bytes:
-    """The form with these fields in place of those of the same names, in whatever case."""
+    """Return the form with these fields in place of those of the same names, ignoring case."""
     line = b"--" + boundary + b"\r\n"
     parts = _parts(body, boundary)
     names = [name.casefold() for name, _ in fields]
@@ -68,7 +68,7 @@ def with_form_fields(body: bytes, boundary: bytes, fields: Sequence[tuple[str, s
 
 
 def _parts(body: bytes, boundary: bytes) -> list[Part]:
-    """(name, head with its empty line, value) of each part."""
+    """Return (name, head with its empty line, value) of each part."""
     line = b"--" + boundary
     pieces = (b"\r\n" + body).split(b"\r\n" + line, MOST_PARTS + 2)
     if len(pieces) > MOST_PARTS + 2:
@@ -82,7 +82,7 @@ def _parts(body: bytes, boundary: bytes) -> list[Part]:
             raise refused(_TOO_MANY)
         if not piece.startswith(b"\r\n") or not empty or b"\n" in head.replace(b"\r\n", b""):
             raise refused(_NO_FORM)
-        # A line that is the boundary to a laxer reader would be another part there.
+        # A laxer reader could take such a line for a boundary, and what follows for another part.
         if line in value:
             raise refused(_NO_FORM)
         found.append((_name(head), head + empty, value))
@@ -91,7 +91,7 @@ def _parts(body: bytes, boundary: bytes) -> list[Part]:
 
 def _name(head: bytes) -> bytes:
     lines = [_LINE.fullmatch(line) for line in head.split(b"\r\n")]
-    # Some take the first of two, whatever it says, and some the last.
+    # Of two, some readers take the first and some the last.
     told = [line[2] for line in lines if line and line[1].lower() == b"content-disposition"]
     disposition = _DISPOSITION.fullmatch(told[0]) if len(told) == 1 and all(lines) else None
     if disposition is None or len(_ANY_NAME.findall(disposition[1])) != 1:

@@ -1,4 +1,4 @@
-"""WebSocket frames on their way through: what RFC 6455 forbids is found, nothing is changed."""
+"""WebSocket frames on their way through: violations of RFC 6455 are found, nothing is changed."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 
-# Frames that carry nothing, in a second: far above any keep-alive, far below what hurts.
+# Frames without data a second: far more than any keep-alive sends, far fewer than hurt.
 MAX_IDLE_FRAMES = 1000
 DEFLATE_BIT = 0x40
 ALL_BITS = 0x70
@@ -23,12 +23,12 @@ _LAST_CONTROL = 10
 
 
 class FrameWatcher:
-    """One direction of a WebSocket, fed with its bytes as they come.
+    """Watches one direction of a WebSocket, whose bytes it is fed.
 
     `masked`: it is the client's (section 5.1). `first_bits` and `later_bits`: reserved bits that
-    an extension gave a meaning to, on the first frame of a message and on all others. `clock`:
-    monotonic seconds. `fault`: 0, or the close code for the sender of what may not pass; then,
-    and after a close frame (`closed`), nothing passes any more.
+    an extension uses, on the first frame of a message and on all others. `clock`: monotonic
+    seconds. `fault`: 0, or the close code for the sender of a violation. Nothing passes after a
+    fault, or after a close frame (`closed`).
     """
 
     __slots__ = (
@@ -72,13 +72,13 @@ class FrameWatcher:
 
     @property
     def takes_close(self) -> bool:
-        """Whether a close frame may stand after what has passed."""
+        """Whether a close frame may follow what has passed."""
         return self._left == 0 and not self.closed
 
     def feed(self, data: bytes) -> bytes | memoryview:
-        """What may pass on of `data`, and of a frame's beginning that was held back before."""
+        """Return the bytes of `data`, and of those held back before, that may pass."""
         if self._held:
-            # The only copy, made once where a read ended inside of the head of a frame.
+            # Data is copied here alone: when a read ended within the head of a frame.
             data, self._held = self._held + data, b""
         size = len(data)
         if size <= self._left and not self.fault:
@@ -99,9 +99,8 @@ class FrameWatcher:
         return data
 
     def _measure(self, data: bytes, at: int, size: int) -> tuple[int, int]:
-        """Length of the head of the frame at `at`, without its mask, and of what follows it.
-
-        The head is 0 if it has not come whole or has a fault.
+        """Return the length of the head of the frame at `at`, without its mask, and the length of
+        mask and payload. The first is 0 if the head is incomplete or a violation.
         """
         if size - at < 2:
             return 0, 0
@@ -116,7 +115,7 @@ class FrameWatcher:
             if size - at < head:
                 return 0, 0
             length = int.from_bytes(data[at + 2 : at + head], "big")
-            # Section 5.2: the shortest spelling, the highest bit zero.
+            # Section 5.2: the length in its shortest form, the highest bit zero.
             if length < least or length >> 63:
                 self.fault = PROTOCOL_ERROR
                 return 0, 0
@@ -124,7 +123,7 @@ class FrameWatcher:
         return (0 if self.fault else head), length + (4 if self._masked else 0)
 
     def _in_place(self, first: int, code: int, length: int) -> bool:
-        """Whether such a frame may come now (sections 5.2, 5.4 and 5.5)."""
+        """Whether such a frame is allowed now (sections 5.2, 5.4 and 5.5)."""
         reserved = first & ALL_BITS
         if code >= _CONTROL:
             whole = first & _FIN and length <= 125 and (code != _CLOSE or length != 1)
@@ -154,7 +153,7 @@ class FrameWatcher:
 
 
 def close_frame(code: int, mask: bytes = b"") -> bytes:
-    """The close frame of a server, or with a `mask` of four random bytes, of a client."""
+    """Return the close frame of a server or, with a `mask` of four random bytes, of a client."""
     payload = code.to_bytes(2, "big")
     if not mask:
         return b"\x88\x02" + payload

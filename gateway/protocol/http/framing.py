@@ -1,4 +1,4 @@
-"""What the bytes of requests show, and the parser below does not tell."""
+"""What the bytes of requests show and aiohttp's parser does not report."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway.protocol.http.chunks import ChunkScanner
 
 HEAD_END = b"\r\n\r\n"
-# Of a Content-Length: no body is longer, and int() raises where thousands of zeros stand in front.
+# Digits of a Content-Length: no body is longer, and int() raises on thousands of leading zeros.
 MOST_DIGITS = 18
 
 
@@ -16,7 +16,7 @@ class Version(Protocol):
 
 
 class Message(Protocol):
-    """A head as the parser tells it."""
+    """A head as the parser reports it."""
 
     @property
     def method(self) -> str: ...
@@ -31,11 +31,11 @@ class Message(Protocol):
 
 
 class Framing:
-    """Follows the requests of one connection beside their parser, byte for byte.
+    """Follows the requests of one connection beside the parser, byte for byte.
 
-    `more_held`: whether the parser may hold what came after the request that is being answered.
-    `afresh`: whether what is received begins where the parser's last request ended. `head_size`:
-    bytes of a head that is not whole yet.
+    `more_held`: the parser may hold bytes behind the request that is being answered. `afresh`: the
+    received bytes begin where the parser's last request ended. `head_size`: bytes of a head that is
+    not complete yet.
     """
 
     __slots__ = ("_chunks", "_line_read", "_parts", "afresh", "head_size", "more_held")
@@ -50,36 +50,37 @@ class Framing:
 
     @property
     def in_chunks(self) -> bool:
-        """Whether the end of a chunked body is being looked for."""
+        """Whether a chunked body is being read, whose end is looked for."""
         return self._chunks is not None
 
     def next(self) -> None:
-        """One request is over, and the next one begins."""
+        """Begin the next request."""
         self.head_size = 0
         self._parts.clear()
         self._line_read = False
         self._chunks = None
 
     def part(self, data: bytes) -> None:
-        """`data` is a part of a head that is not whole yet."""
+        """Take `data`, a part of a head that is not complete yet."""
         self.head_size += len(data)
         self._parts.append(data)
         self._line_read = self._line_read or b"\n" in data.lstrip(b"\r\n")
 
     def so_far(self, data: bytes = b"") -> bytes:
-        """Of a head that is not whole, with `data` behind it."""
+        """Return what was received of an incomplete head, with `data` behind it."""
         return b"".join([*self._parts, data])
 
     def is_in_headers(self, data: bytes, max_line: int) -> bool:
-        """Whether what is wrong in `data` is behind the request line."""
+        """Whether an error in `data` is behind the request line."""
         return self._line_read or b"\n" in data.lstrip(b"\r\n")[:max_line]
 
     def head(self, message: Message, data: bytes, *, ended: bool) -> bytes | None:
-        """What was received since the request began, where `data` made its head whole; None if
-        its line is malformed. `ended`: its body has come too, or there is none."""
+        """Return what was received since the request began; `data` completes its head. None if the
+        request line is malformed. `ended`: its body has been received too, or there is none."""
         parts = self._parts
         received = (b"".join([*parts, data]) if parts else data).lstrip(b"\r\n")
-        # Else the parser may have held its beginning, and an empty line in what came is any one.
+        # Otherwise the parser may have held the beginning of this request, and an empty line in
+        # `received` need not be the end of its head.
         fresh = not self.more_held or received.startswith(_line(message))
         self.more_held = not (
             fresh
@@ -90,10 +91,12 @@ class Framing:
         return received if not fresh or has_single_blanks(received) else None
 
     def chunks(self, received: bytes, begin: Message | None = None) -> bool | None:
-        """Whether another request may follow a chunked one: not where it cannot be excluded that
-        the parser takes something of the one for a part of the other. None: its end is not there.
+        """Return whether another request may follow a chunked one; None: the end has not been
+        received yet. It may not if the parser could take a part of this request for a part of the
+        next.
 
-        `begin`: of this one, whose head is in `received`. ValueError where a size is malformed.
+        `begin`: the head of this request, which is in `received`. Raise ValueError if a size is
+        malformed.
         """
         body = 0
         if begin is not None:
@@ -110,13 +113,13 @@ class Framing:
 
 
 def has_single_blanks(received: bytes) -> bool:
-    """RFC 9112 section 3: one blank each in a request line. The parser takes more, and other
-    readers do not."""
+    """Whether the request line has single blanks (RFC 9112 section 3). The parser accepts more, and
+    other readers do not."""
     return received.count(b" ", 0, received.find(b"\r\n")) == 2
 
 
 def is_one_request(received: bytes, length: str | None) -> bool:
-    """Whether `received` is a head, a body of the `length` that it tells, and nothing else."""
+    """Whether `received` is a head, a body of the `length` that it announces, and nothing else."""
     body = len(received) - received.find(HEAD_END) - len(HEAD_END)
     if length is None:
         return not body
@@ -124,6 +127,6 @@ def is_one_request(received: bytes, length: str | None) -> bool:
 
 
 def _line(message: Message) -> bytes:
-    """The request line as it must have stood there."""
+    """Return the request line as it must have been received."""
     line = f"{message.method} {message.path} HTTP/1.{message.version.minor}\r\n"
     return line.encode("utf-8", "surrogateescape")

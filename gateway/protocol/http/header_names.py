@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from gateway.domain.keys.limit_headers import DRAFT_NAMES, PLAIN_NAMES
 
-# RFC 9110 section 7.6.1, and what older software sends; meaningful for one hop only.
+# RFC 9110 section 7.6.1, and what older software sends; for one hop only.
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -21,12 +21,12 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# Framing is decided here and written anew, never copied.
+# Framing is decided by the gateway and written again, never copied.
 FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"host"})
 
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
-# Where the caller came from, for whoever believes it; read only from trusted proxies.
+# Where the caller came from; believed only from trusted proxies.
 FORWARDED_NAMES = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
 )
@@ -70,23 +70,23 @@ SPOOFABLE = frozenset(
         b"x-url-scheme",
         b"x-scheme",
         b"front-end-https",
-        # CGI hands it to programs as HTTP_PROXY.
+        # CGI gives it to programs as HTTP_PROXY.
         b"proxy",
     }
 )
 
-# What the gateway says about the caller; nobody else may.
+# Set by the gateway alone, to tell the agent about the caller.
 DROPPED_PREFIXES = (b"x-gateway-", b"x-forwarded-")
 IDENTITY = frozenset({b"x-user-id", b"x-request-id", b"request-id", b"traceparent", b"tracestate"})
 
-# Of rate limits: those that are about to be standard, and those that everybody knows.
+# Rate-limit headers: those of the IETF draft, and the widely used X-RateLimit ones.
 DRAFT_LIMITS, PLAIN_LIMITS = (
     frozenset(name.lower().encode() for name in names) for names in (DRAFT_NAMES, PLAIN_NAMES)
 )
-# What a browser says of the page it calls from; read, and passed on.
+# What a browser tells about the calling page; read, and passed on.
 PAGE = frozenset({b"origin", b"access-control-request-method"})
 
-# Names that the sorting of a request head must look at; all others pass on unseen.
+# Headers that the gateway reads; all others pass unseen.
 LOOKED_AT = (
     HOP_BY_HOP
     | FRAMING
@@ -97,7 +97,7 @@ LOOKED_AT = (
     | {b"cookie", b"sec-websocket-protocol"}
 )
 
-# A second one would be read by one side and the first by the other; so it is with keys.
+# Of two, one reader would take the first and another the second. The same holds for keys.
 ONLY_ONCE = FRAMING | {b"x-user-id"}
 
 _ACTED_ON = (
@@ -108,7 +108,7 @@ _ACTED_ON = (
 )
 
 
-# Between the gateway and who it calls: no policy and no credential sets them.
+# Between the gateway and its upstream: neither policies nor credentials may set these.
 _BETWEEN = HOP_BY_HOP | FRAMING | {b"accept-encoding", b"x-request-id", b"traceparent"}
 
 
@@ -118,7 +118,7 @@ def is_between(name: str) -> bool:
 
 
 class Fate(Enum):
-    """What becomes of a caller's header."""
+    """What is done with a caller's header."""
 
     PASSED = auto()
     READ = auto()
@@ -130,7 +130,7 @@ class Fate(Enum):
 
 @lru_cache(maxsize=1024)
 def fate(name: bytes) -> tuple[Fate, bytes]:
-    """What becomes of a header of this name, and the name in lower case."""
+    """Return what is done with a header of this name, and the name in lower case."""
     lower = name.lower()
     if lower in KEY_HEADERS:
         return Fate.KEY, lower
@@ -144,9 +144,8 @@ def fate(name: bytes) -> tuple[Fate, bytes]:
 
 
 def is_look_alike(lower: bytes) -> bool:
-    """Whether another reader could take this name for one that is acted on.
-
-    CGI and WSGI turn `-` into `_`; some proxies turn `.` into `_`.
+    """Whether another reader could take this name for one that the gateway acts on: CGI and WSGI
+    turn `-` into `_`, some proxies turn `.` into `_`.
     """
     if b"_" not in lower and b"." not in lower:
         return False

@@ -1,20 +1,20 @@
-"""Bodies that were compressed although nobody asked for it: undone in bounded pieces."""
+"""Decompress bodies in pieces of bounded size."""
 
 import zlib
 
-# How each coding is told to zlib: gzip has a head of its own, deflate is zlib's.
+# zlib's `wbits` for each coding: gzip has a header of its own, deflate has zlib's.
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 PIECE = 2**16
 
 
 def inflater(coding: bytes) -> "Inflater | None":
-    """What undoes `coding`; None where it is not known here."""
+    """Return what undoes `coding`; None if the coding is not supported."""
     bits = _WINDOWS.get(coding.strip().lower())
     return None if bits is None else Inflater(bits)
 
 
 class Inflater:
-    """`feed` what came, then `take` until it gives nothing; zlib.error where it is broken."""
+    """`feed` received bytes, then `take` until it returns nothing; zlib.error: it is broken."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
@@ -24,14 +24,14 @@ class Inflater:
 
     @property
     def whole(self) -> bool:
-        """Whether what came may be all of it."""
+        """Whether the body may end here."""
         return not self._waiting and (self._inside.eof or not self._begun)
 
     def feed(self, piece: bytes) -> None:
         self._waiting += piece
 
     def take(self) -> bytes:
-        """The next of it, a piece at most: a small body may stand for an endless one."""
+        """Return the next PIECE bytes at most: a small body may stand for an endless one."""
         while self._waiting:
             if self._inside.eof:
                 # RFC 1952 section 2.2: one member may follow another.

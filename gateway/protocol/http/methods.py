@@ -1,9 +1,9 @@
-"""Which methods are passed on, and what is told of the others."""
+"""Which methods are passed on, and how others are refused."""
 
 from gateway.domain.errors import Code, Denied
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# What the parser below reads besides. Of any other word it finds that no request begins with it.
+# Methods that aiohttp's parser also accepts. It refuses a request that begins with another word.
 FOREIGN = frozenset(
     {
         *("ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "LINK", "LOCK", "M-SEARCH", "MERGE"),
@@ -16,7 +16,7 @@ _CAPITALS = "A method is written in capitals, such as GET."
 
 
 def check_method(method: str) -> None:
-    """Denied where no request of this method is passed on."""
+    """Raise Denied if requests of this method are not passed on."""
     if method in METHODS:
         return
     if method not in FOREIGN:
@@ -30,5 +30,5 @@ def check_method(method: str) -> None:
 
 
 def miswritten(method: str) -> str:
-    """What is wrong with this word for one; empty where it is like none that is passed on."""
+    """Return what is wrong with this spelling of a method; empty if it is like none of METHODS."""
     return _CAPITALS if method not in METHODS and method.upper() in METHODS else ""

@@ -1,4 +1,4 @@
-"""What begins as another protocol does: whoever set up what stands in front learns which it is."""
+"""Connections that begin with another protocol: the refusal tells the operator which one."""
 
 from gateway.protocol.http.methods import miswritten
 
@@ -16,6 +16,6 @@ _BEGINNINGS = {
 
 
 def mistaken(data: bytes) -> str:
-    """What to do about a connection that begins with `data`; empty where nothing is known."""
+    """Return what to do about a connection that begins with `data`; empty if that is unknown."""
     found = (told for beginning, told in _BEGINNINGS.items() if data.startswith(beginning))
     return next(found, "") or miswritten(data.partition(b" ")[0].decode("latin-1"))

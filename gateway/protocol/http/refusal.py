@@ -1,4 +1,5 @@
-"""How a refusal looks: on the data listener a body that OpenAI's and Anthropic's clients read."""
+"""The answers of refusals: on the data listener with a body that OpenAI's and Anthropic's clients
+read."""
 
 import orjson
 
@@ -20,18 +21,18 @@ _TYPES = {
     503: "overloaded_error",
 }
 _CHALLENGE = 'Bearer realm="gateway"'
-# Clients that honour Retry-After sleep through it whole; above this they had better be told.
+# Official clients sleep for all of Retry-After; above this it is better to tell their caller.
 LONGEST_RETRY = 60
 
 
 def refusal(denied: Denied, request_id: str) -> Reply:
-    """The answer for `denied`; nothing of the request is in it but the request id."""
+    """Return the answer for `denied`; of the request it holds nothing but the request id."""
     body = orjson.dumps({**error_object(denied), "request_id": request_id})
     return _reply(denied, request_id, "application/json", body)
 
 
 def error_object(denied: Denied) -> dict[str, object]:
-    """What a program reads of a refusal, wherever it stands."""
+    """Return the error object that programs read, in whatever kind of answer."""
     row = denied.denial
     error = {
         "type": _TYPES.get(row.status, "api_error"),
@@ -44,7 +45,7 @@ def error_object(denied: Denied) -> dict[str, object]:
 
 
 def problem(denied: Denied, request_id: str) -> Reply:
-    """The same for the admin listener: RFC 9457, where programs of operators read."""
+    """Return the answer for `denied` on the admin listener, in the format of RFC 9457."""
     row = denied.denial
     told = {
         "type": "about:blank",

@@ -1,4 +1,4 @@
-"""Small answers of the gateway's own, as data and as bytes."""
+"""Answers of the gateway's own, as data and as bytes."""
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from gateway.protocol.http.answer import REASONS
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`headers` as (name, value); length and connection are added in `encode`. `denied`: the code
-    with which whoever asked was not let in."""
+    """`headers`: without Content-Length and Connection, which `encode` adds. `denied`: the code
+    with which the request was refused, if it was."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -19,7 +19,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """An answer whose body comes piece by piece; StoreError ends it so that it looks cut."""
+    """An answer whose body comes piece by piece; a StoreError cuts it, so that it looks cut."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -27,14 +27,14 @@ class Streamed:
 
 
 def encode_head(streamed: Streamed, *, chunked: bool, keep_alive: bool) -> bytes:
-    """What stands before the body; not `chunked`: it ends with the connection."""
+    """Return the head; not `chunked`: the body ends with the connection."""
     framing = [("Transfer-Encoding", "chunked")] if chunked else []
     return _head(streamed.status, [*streamed.headers, *framing], keep_alive=keep_alive)
 
 
 def encode(reply: Reply, *, keep_alive: bool, with_body: bool = True) -> bytes:
-    """The bytes of a whole answer; `with_body` False: to a HEAD request."""
-    # RFC 9110 section 8.6: none where there can be no body.
+    """Return the bytes of a whole answer; `with_body` False: to a HEAD request."""
+    # RFC 9110 section 8.6: no Content-Length where there can be no body.
     framing = [("Content-Length", str(len(reply.body)))] if reply.status != 204 else []
     head = _head(reply.status, [*reply.headers, *framing], keep_alive=keep_alive)
     return head + reply.body if with_body else head

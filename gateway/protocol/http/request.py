@@ -1,6 +1,6 @@
 """A caller's request head, sorted once into what the gateway acts on and what it passes on.
 
-Bytes in, facts out. Nothing here knows a socket, a key's record or a policy.
+Pure functions: no sockets, no key records, no policies.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
 LOOKS_LIKE_ANOTHER = "A header's name looks like another one's: use '-' in names."
-# Two different keys are refused, and so are thousands, which a head has room for.
+# Two different keys are refused already, so no more are collected: a head has room for thousands.
 SEVERAL = 2
 _PASSED = Fate.PASSED
 
@@ -40,12 +40,12 @@ NO_CONTROLS = bytes(set(range(256)) - set(_CONTROLS))
 
 @dataclass(slots=True)
 class RequestHead:
-    """What a request says about itself.
+    """The head of a request.
 
-    `headers`: what is passed on, in order and byte for byte. `keys`: distinct candidates for a
-    key, at most SEVERAL; `other_credential`: something that is no candidate stood where a key may
-    stand. `host`: lower case, without port. `content_length` None: absent. `fields`: headers the
-    gateway reads, by lower-case name.
+    `headers`: those that are passed on, in order and byte for byte. `fields`: those that the
+    gateway reads, by lower-case name. `keys`: distinct candidates for a key, at most SEVERAL;
+    `other_credential`: a place for keys held something that is no candidate. `host`: lower case,
+    without port. `content_length` None: absent.
     """
 
     method: str
@@ -74,7 +74,7 @@ class RequestHead:
 def read_head(
     method: str, raw_target: bytes, raw_headers: tuple[Header, ...], *, http10: bool = False
 ) -> RequestHead:
-    """The facts of one request head; Denied where its shape is refused."""
+    """Return the head of a request; raise Denied if its shape is refused."""
     check_method(method)
     head = RequestHead(method, parse_target(raw_target), http10)
     _sort(head, raw_headers)
@@ -97,13 +97,13 @@ def read_head(
 
 
 def values_of(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
-    """Of the headers of this name, which is in lower case."""
+    """Return the values of all headers with the name `wanted`, which is in lower case."""
     return [value for name, value in headers if name.lower() == wanted]
 
 
 def as_far_as_read(received: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
-    """Method, target and headers of a head that is refused, or has not come whole: as they seem,
-    for its answer and for no decision."""
+    """Return method, target and headers of a head that is refused or incomplete, as far as they can
+    be seen: good enough for its answer, and for no decision."""
     line, *lines = received.lstrip(b"\r\n").partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, _, rest = line.partition(b" ")
     pairs = (one.partition(b":") for one in lines)
@@ -112,13 +112,13 @@ def as_far_as_read(received: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
 
 
 def media_type(headers: Iterable[Header]) -> bytes:
-    """Without parameters; empty where there is not exactly one."""
+    """Return the Content-Type without parameters; empty if there is not exactly one."""
     found = values_of(headers, b"content-type")
     return found[0].partition(b";")[0].strip().lower() if len(found) == 1 else b""
 
 
 def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
-    """One pass over the headers: keep, act on, drop or refuse each."""
+    """Pass once over the headers: keep, read, drop or refuse each."""
     if b"".join(map(VALUE_OF, raw_headers)).translate(None, NO_CONTROLS):
         raise refused("A header's value holds a control character.")
     for header in raw_headers:
@@ -164,7 +164,7 @@ def _pass_on_cookies(head: RequestHead, header: Header) -> None:
 
 
 def _holds_key(cookie: bytes) -> bool:
-    # Browsers' scripts percent-encode what they put there.
+    # Scripts in browsers percent-encode the values of cookies.
     return (KEY_MARK in cookie or b"%" in cookie) and contains_key(
         unquote_to_bytes(cookie).decode("latin-1")
     )
@@ -196,9 +196,9 @@ def _read_host(head: RequestHead) -> None:
 
 
 def _drop_nominated(head: RequestHead, connection: bytes) -> None:
-    """RFC 9110 section 7.6.1: what Connection names is for this hop only.
+    """Drop the headers that Connection names: they are for this hop only (RFC 9110 section 7.6.1).
 
-    It happens before the gateway adds its own, so nothing of ours can be named away.
+    The gateway adds its own headers later, so none of those can be named away.
     """
     tokens = {token.strip() for token in connection.lower().split(b",")}
     tokens -= {b"", b"close", b"keep-alive", b"upgrade"}
@@ -214,7 +214,8 @@ def _read_length(value: bytes) -> int:
 
 
 def _read_coding(head: RequestHead, value: bytes) -> None:
-    # RFC 9112 section 6.1: both framings, or a coding nobody here undoes, is an attack or a bug.
+    # RFC 9112 section 6.1: both framings at once, or a coding other than chunked, is an attack or a
+    # bug.
     if value.lower() != b"chunked" or head.content_length is not None or head.http10:
         raise refused("The body's framing is ambiguous.")
     head.chunked = True
@@ -222,14 +223,14 @@ def _read_coding(head: RequestHead, value: bytes) -> None:
 
 def _read_user(value: bytes) -> str:
     user = value.decode("latin-1")
-    # One that looks like a key would be on record, and told to the agent.
+    # A key that was put here by mistake would be recorded, and sent to the agent.
     if not is_user_id(user) or masked(user) != user:
         raise refused("X-User-Id holds 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.")
     return user
 
 
 def _read_subprotocols(head: RequestHead, value: bytes) -> None:
-    """The items offered, without ours: `agk` and `agk.<key>` never reach an agent."""
+    """Read the offered subprotocols. `agk` and `agk.<key>` are not passed on to agents."""
     items = [item.strip(b" \t") for item in value.split(b",")]
     prefix = SUBPROTOCOL + b"."
     for item in items:

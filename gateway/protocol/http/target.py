@@ -1,7 +1,7 @@
-"""The request target: one spelling, decided on and forwarded byte for byte.
+"""The request target: the spelling that is decided on is forwarded byte for byte.
 
-Readers of URLs differ (a bare aiohttp request has five spellings of one path), so whatever two of
-them could take differently is refused, never normalised. RFC 9110 section 4.2.3, RFC 3986
+Readers of URLs differ (a bare aiohttp request has five spellings of one path), so a spelling that
+two of them could take differently is refused, never normalised. RFC 9110 section 4.2.3, RFC 3986
 section 6.2.2: percent-encoding, case and dot segments are equivalences that not every reader
 applies.
 """
@@ -17,14 +17,15 @@ from gateway.domain.keys.key import contains_key
 from gateway.domain.policies.routes import RoutePath, fold
 
 _VISIBLE = bytes(range(0x21, 0x7F))
-# What needs no second look: no escape, no separator that readers dispute.
+# A path of these bytes alone needs no closer look: no escapes, and no separators that readers
+# dispute.
 _PLAIN = bytes(sorted(set(_VISIBLE) - set(b"%;\\#")))
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _DOTS = (b".", b"..")
 _END_OF_PATH = re.compile(rb"[?#]")
 _END_OF_SEGMENT = re.compile(rb"[;?#]")
-# A character that compatibility mapping (NFKC) turns into one of these is a disguise.
+# Characters that compatibility mapping (NFKC) turns into one of these are refused.
 _DISPUTED = set("./\\;?#%")
 
 
@@ -32,8 +33,8 @@ _DISPUTED = set("./\\;?#%")
 class Target:
     """An origin-form target. `query` begins with `?` or is empty.
 
-    `oddities`: members of `domain.policies.PATH_ODDITIES` found in the path; only an agent that
-    allows all of them may receive it.
+    `oddities`: members of `domain.policies.PATH_ODDITIES` in the path; only an agent that allows
+    all of them may receive it.
     """
 
     path: bytes
@@ -43,8 +44,9 @@ class Target:
 
 @lru_cache(maxsize=1024)
 def parse_target(raw: bytes) -> Target:
-    """The target of a request line; Denied(bad_request) if its form or spelling is refused."""
-    # Callers ask for few targets, and often; at most some megabytes are remembered.
+    """Return the target of a request line; raise Denied(bad_request) if its form or spelling is
+    refused."""
+    # Cached, since callers ask for few targets, and often; the cache takes some megabytes at most.
     if raw[:1] != b"/":
         # RFC 9112 section 3.2: absolute, authority and asterisk form name another authority.
         raise _refused("The request target must be a path that begins with '/'.")
@@ -57,7 +59,7 @@ def parse_target(raw: bytes) -> Target:
 
 
 def route_path(rest: bytes) -> RoutePath:
-    """`rest` (what is left after the agent's name) as routes compare it."""
+    """Return `rest`, the path behind the agent's name, as routes compare it."""
     if b"%" not in rest:
         return RoutePath(rest, fold(rest))
     segments = rest.split(b"/")[1:]
@@ -67,8 +69,8 @@ def route_path(rest: bytes) -> RoutePath:
 
 
 def lax_path(rest: bytes) -> RoutePath:
-    """The same as the laxest reader takes it: escapes undone, every slash one, without parameters,
-    empty segments, and what begins another part of a URL."""
+    """Return the path as the laxest reader takes it: percent-decoded, backslashes as slashes,
+    without parameters and empty segments, cut at a decoded `?` or `#`."""
     decoded = _END_OF_PATH.split(unquote_to_bytes(rest), maxsplit=1)[0].replace(b"\\", b"/")
     segments = (segment.partition(b";")[0] for segment in decoded.split(b"/"))
     plain = b"/" + b"/".join(filter(None, segments))
@@ -108,7 +110,7 @@ def _examine(path: bytes) -> frozenset[str]:
 
 
 def _escapes(path: bytes) -> set[str]:
-    """The disputed escapes in `path`; refuses broken and control ones."""
+    """Return the disputed escapes in `path`; raise Denied for broken ones and control bytes."""
     if _BROKEN_ESCAPE.search(path):
         raise _refused("The path holds a broken percent-escape.")
     values = {int(part[:2], 16) for part in path.split(b"%")[1:]}
@@ -119,8 +121,7 @@ def _escapes(path: bytes) -> set[str]:
 
 def _check_dots(decoded: bytes) -> None:
     for segment in decoded.replace(b"\\", b"/").split(b"/"):
-        # Some readers cut parameters (`..;x`), what looks like a query, and blanks before they
-        # resolve dots.
+        # Some readers cut parameters (`..;x`), a decoded query and blanks before they resolve dots.
         if _END_OF_SEGMENT.split(segment, maxsplit=1)[0].strip(b" ") in _DOTS:
             raise _refused("The path holds a dot segment ('.' or '..').")
 

@@ -16,30 +16,31 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % WEBSOCKET
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 # Some balancers write the port too; an IPv6 address stands in brackets then.
 _WITH_PORT = re.compile(r"\[(?P<six>[^]]*)\](:\d+)?|(?P<four>[^:]*):\d+")
-# With what would read as an escape that is none: no two values are spelled alike.
+# A `%` that would read as an escape is escaped too, so that no two values look alike.
 _UNSAFE = re.compile(r"[^\x20-\x7e]|%(?=[0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The connection a request came in on. `scheme`: `http` or `https`."""
+    """The connection that a request came in on. `scheme`: `http` or `https`."""
 
     peer: str
     scheme: str = "http"
 
 
 def identity_block(fields: Iterable[tuple[str, str]]) -> bytes:
-    """`X-Gateway-…` lines. Records are written by people, so nothing in them may break a line."""
+    """Return the `X-Gateway-…` lines. People write the records, so values are escaped: none may
+    break a line."""
     return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in fields).encode("ascii")
 
 
 def write_head(
     method: str, path: bytes, authority: bytes, headers: Sequence[Header], *blocks: bytes
 ) -> bytes:
-    """The bytes of the request line and all headers, the empty line included.
+    """Return the bytes of request line and headers, with the empty line.
 
-    `blocks` are whole header lines of the gateway's own, each ended by CRLF; they come last, so
-    that nothing a caller sent can stand after them.
+    `blocks`: whole header lines of the gateway's own, each ended by CRLF. They come last, so that
+    nothing that a caller sent stands after them.
     """
     lines = b"\r\n".join(map(b": ".join, headers))
     end = b"\r\n" if lines else b""
@@ -48,14 +49,15 @@ def write_head(
 
 
 def framing(length: int | None, *, chunked: bool) -> bytes:
-    """The header line that tells where the body ends; None: there is no body."""
+    """Return the header line that tells where the body ends; `length` None: there is no body."""
     if chunked:
         return b"Transfer-Encoding: chunked\r\n"
     return b"" if length is None else b"Content-Length: %d\r\n" % length
 
 
 def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) -> bytes:
-    """Who the caller is to the agent; what came in is only appended to for trusted proxies."""
+    """Return the forwarding headers. Those that were received are appended to if a trusted proxy
+    sent them, and replaced otherwise."""
     if not (trusted and is_trusted(hop.peer, trusted)):
         return _own_block(hop.peer, hop.scheme, head.authority)
     fields = head.fields
@@ -69,12 +71,14 @@ def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) 
 
 @lru_cache(maxsize=1024)
 def _own_block(peer: str, scheme: str, host: bytes) -> bytes:
-    """The same for every request on a connection, and often for a caller's next one."""
+    """Return the forwarding headers of a direct caller. Cached, since all requests on a connection
+    have the same."""
     return _forwarding_lines(peer.encode(), scheme.encode(), host, _element(peer, scheme, host))
 
 
 def _element(peer: str, scheme: str, host: bytes) -> bytes:
-    """RFC 7239, section 4: an IPv6 address is written in brackets and quotes."""
+    """Return an element of Forwarded: an IPv6 address is in brackets and quotes (RFC 7239,
+    section 4)."""
     node = f'"[{peer}]"' if ":" in peer else peer
     element = f"for={node};proto={scheme}".encode()
     return element + b';host="' + host + b'"' if host else element
@@ -92,7 +96,7 @@ def _appended(fields: Mapping[bytes, bytes], name: bytes, own: bytes) -> bytes:
 
 
 def client_address(head: RequestHead, peer: str, trusted: tuple[Network, ...]) -> str:
-    """The caller's address: the right-most one that no trusted proxy vouches for."""
+    """Return the caller's address: the right-most one that is no trusted proxy's."""
     if not trusted or not is_trusted(peer, trusted):
         return peer
     chain = head.fields.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
@@ -114,7 +118,8 @@ def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
 
 
 def trace_block(head: RequestHead, trace_id: str, span_id: str, flags: str = "01") -> bytes:
-    """W3C trace context: a well-formed caller's trace goes on, any other begins anew."""
+    """Return the W3C trace context lines: a caller's well-formed trace is continued, else a new one
+    begins."""
     match = _traced(head)
     if match is None:
         return f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n".encode()
@@ -125,7 +130,7 @@ def trace_block(head: RequestHead, trace_id: str, span_id: str, flags: str = "01
 
 
 def caller_trace(head: RequestHead, span_id: str) -> Trace | None:
-    """The caller's trace, which goes on with `span_id`; None: it has none."""
+    """Return the caller's trace, continued with `span_id`; None if it sent none."""
     match = _traced(head)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""What MCP says of a message: its revision, its headers, what it is about, what a list shows."""
+"""MCP messages: revisions, headers, the scopes they need, and what a list of tools shows."""
 
 import base64
 import binascii
@@ -27,7 +27,7 @@ GREETING = "initialize"
 
 _HANDSHAKES = tuple(version for version in VERSIONS if version != STATELESS)
 
-# Its value repeats an argument of the call.
+# A header with this prefix repeats an argument of the call.
 _PARAM = "mcp-param-"
 
 # The headers that are read, each with its name in `Fields`.
@@ -39,17 +39,17 @@ _FIELDS = {
     b"mcp-name": "name",
 }
 _META_VERSION = "io.modelcontextprotocol/protocolVersion"
-# What a header repeats of the parameters, by method.
+# The parameter that the header Mcp-Name repeats, by method.
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
-# What tells a caller no more than that a server is there, and which tools it may call.
+# Methods that tell a caller no more than that the server is there and which tools it may call.
 _OPEN = frozenset({GREETING, "ping", "server/discover", "tools/list", "logging/setLevel"})
 _TOOLS_CHANGED = frozenset({"toolsListChanged"})
 
 
 def server_name(path: bytes) -> bytes | None:
-    """The server in `/tools/<name>/mcp`, with or without a slash behind it; None where the path is
-    another one."""
+    """Return the server's name in `/tools/<name>/mcp`, with or without a trailing slash; None for
+    other paths."""
     path = path.removesuffix(b"/")
     if not (path.startswith(TOOLS_PREFIX) and path.endswith(ENDPOINT)):
         return None
@@ -59,8 +59,8 @@ def server_name(path: bytes) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The headers of MCP that a request has; empty: it has not. `last_event`: behind which a stream
-    is to go on."""
+    """The MCP headers of a request; empty: absent. `last_event`: the event behind which a stream is
+    to be resumed."""
 
     version: str = ""
     session: str = ""
@@ -70,7 +70,7 @@ class Fields:
 
 
 def read_fields(headers: Iterable[Header]) -> Fields:
-    """RpcDenied(bad_request) where one is there twice."""
+    """Return the MCP headers; raise RpcDenied(bad_request) if one is there twice."""
     found: dict[str, str] = {}
     for header, value in headers:
         name = _FIELDS.get(header.lower())
@@ -84,8 +84,8 @@ def read_fields(headers: Iterable[Header]) -> Fields:
 
 
 def check_version(fields: Fields, rpc_id: RequestId) -> None:
-    """RpcDenied(bad_request, -32022) where the caller speaks a revision that is not served; it is
-    told which are, and clients go on with one of them."""
+    """Raise RpcDenied(bad_request, -32022) if the caller speaks a revision that is not served. The
+    error lists those that are, and clients retry with one of them."""
     version = fields.version
     if version and version not in VERSIONS:
         raise RpcDenied(
@@ -98,14 +98,15 @@ def check_version(fields: Fields, rpc_id: RequestId) -> None:
 
 
 def agreed(version: str) -> str:
-    """The newest revision with a handshake that is served here and is not beyond `version`: they
-    are dates. What is right in an older one is right in the oldest here too."""
+    """Return the newest revision with a handshake that is served and not newer than `version`
+    (revisions are dates), or the oldest one: it also suits callers of older revisions."""
     return max((one for one in _HANDSHAKES if one <= version), default=_HANDSHAKES[0])
 
 
 def to_server(rpc: Rpc) -> Message:
-    """The message as a server gets it: one that is greeted in a revision that is not served here is
-    asked for one that is, or the two would agree on what the gateway refuses."""
+    """Return the message as the server gets it. An `initialize` for a revision that is not served
+    here asks for one that is: otherwise caller and server could agree on one that the gateway
+    refuses."""
     wanted = rpc.params.get("protocolVersion")
     if rpc.method != GREETING or not isinstance(wanted, str):
         return rpc.message
@@ -113,8 +114,8 @@ def to_server(rpc: Rpc) -> Message:
 
 
 def check_greeting(response: Message) -> None:
-    """Denied(upstream_protocol) where a server answers a greeting in a revision that is not served
-    here."""
+    """Raise Denied(upstream_protocol) if a server answers `initialize` with a revision that is not
+    served here."""
     result = response.get("result")
     if isinstance(result, dict) and result.get("protocolVersion") not in _HANDSHAKES:
         raise Denied(
@@ -125,14 +126,14 @@ def check_greeting(response: Message) -> None:
 
 
 def check_fields(fields: Fields, rpc: Rpc) -> None:
-    """RpcDenied(bad_request, -32020) where the headers say something else than the body, which is
-    what is decided on."""
+    """Raise RpcDenied(bad_request, -32020) if the headers contradict the body: the body is what is
+    decided on."""
     version = fields.version
     meta = rpc.params.get("_meta")
     said = meta.get(_META_VERSION) if isinstance(meta, dict) else None
     if said is not None and said != version:
         raise _mismatch("MCP-Protocol-Version", rpc)
-    # What a caller of an older revision need not send has to be right where it does.
+    # Callers of older revisions need not send these headers, but if they do they have to be right.
     needed = version == STATELESS and rpc.is_request
     if needed and said is None:
         raise _mismatch("MCP-Protocol-Version", rpc)
@@ -145,24 +146,25 @@ def check_fields(fields: Fields, rpc: Rpc) -> None:
 
 
 def argument_headers(names: Iterable[str]) -> frozenset[bytes]:
-    """The headers that repeat these arguments, in lower case and with hyphens alone."""
+    """Return the names of headers that repeat these arguments, in lower case and with hyphens."""
     return frozenset((_PARAM + name.casefold()).replace("_", "-").encode() for name in names)
 
 
 def scope_of(server: str, rpc: Rpc | None) -> Scope:
-    """What a message to `server` needs; None: no message is sent, the server is listened to."""
+    """Return the scope that a message to `server` needs. `rpc` None: no message is sent, the caller
+    listens to the server."""
     if rpc is None or not rpc.method or rpc.method.startswith("notifications/"):
         return Scope("tools", server, SOME)
     if rpc.method == "tools/call":
         return Scope("tools", server, rpc.tool)
     if rpc.method in _OPEN or (rpc.method == "subscriptions/listen" and _hears_of_tools(rpc)):
         return Scope("tools", server, SOME)
-    # Prompts, resources and whatever is to come are no tools: who may read them may do all.
+    # Prompts, resources and future methods are no tools: they need the scope for the whole server.
     return Scope("tools", server, ANY)
 
 
 def _hears_of_tools(rpc: Rpc) -> bool:
-    """Whether nothing is subscribed to but changes of the list of tools."""
+    """Whether the only subscription is to changes of the list of tools."""
     wanted = rpc.params.get("notifications")
     return isinstance(wanted, dict) and wanted.keys() <= _TOOLS_CHANGED
 
@@ -170,8 +172,9 @@ def _hears_of_tools(rpc: Rpc) -> bool:
 def shown_tools(
     result: Mapping[str, Any], may_see: Callable[[str], bool], hidden: frozenset[str]
 ) -> dict[str, Any]:
-    """The result of `tools/list` with the tools that the caller may call, and without the arguments
-    that the gateway fills in. It is this caller's alone, whatever the server says of caches."""
+    """Return the result of `tools/list` with only the tools that the caller may call, and without
+    arguments that the gateway injects. It is private to this caller, whatever the server says about
+    caching."""
     tools = [_without(tool, hidden) for tool in result["tools"] if _is_shown(tool, may_see)]
     scope = {"cacheScope": "private"} if "cacheScope" in result else {}
     return {**result, "tools": tools, **scope}
@@ -196,12 +199,13 @@ def _without(tool: dict[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
 
 
 def with_arguments(message: Message, arguments: Mapping[str, Any]) -> Message:
-    """The call with these arguments in place of all that the caller sent."""
+    """Return the call with `arguments` in place of those that the caller sent."""
     return {**message, "params": {**message["params"], "arguments": arguments}}
 
 
 def _decoded(value: str) -> str | None:
-    """A header's value, which is in base64 where it could not stand in a header as it is."""
+    """Return a header's value, decoded if it is in base64 because a header could not hold it as it
+    is; None if it is malformed."""
     match = _ENCODED.fullmatch(value)
     if match is None:
         return value
@@ -223,12 +227,12 @@ def _mismatch(header: str, rpc: Rpc) -> RpcDenied:
 
 
 def no_session(rpc_id: RequestId) -> RpcDenied:
-    """What any session is told to be that is not the caller's."""
+    """Return the refusal of a session that is not the caller's."""
     said = "There is no such session: begin a new one with 'initialize'."
     return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)
 
 
 def no_event(rpc_id: RequestId) -> RpcDenied:
-    """What any event is told to be that was not in a stream of the caller's."""
+    """Return the refusal of an event that was not in a stream of the caller's."""
     said = "There is no such event: make the call again, or listen without 'Last-Event-ID'."
     return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)

@@ -1,7 +1,7 @@
-"""JSON-RPC as MCP uses it: one message, read strictly, and written anew from what was read.
+"""JSON-RPC as MCP uses it: one message, read strictly, and written again from what was read.
 
-Where two readers could take a message differently, it is refused: duplicate names, names that
-some readers take for others because they ignore case, batches, numbers that are none.
+A message that two readers could take differently is refused: duplicate names, names that differ in
+case alone, batches, NaN and Infinity.
 """
 
 from collections.abc import Mapping
@@ -27,16 +27,16 @@ Message = Mapping[str, Any]
 RequestId = str | int | None
 
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
-# Members of `params` that decide what is done; some readers find them under other spellings.
+# Members of `params` that decide what is done; readers that ignore case also find other spellings.
 _PARAMS = frozenset({"name", "uri", "arguments", "_meta", "protocolversion"})
-# A member of `initialize` that is spelled in two cases by itself.
+# The proper spelling of a member that _PARAMS has in lower case.
 _FREE = frozenset({"protocolVersion"})
 
 
 @dataclass(eq=False)
 class RpcDenied(Denied):
-    """A refusal of a message. `rpc_code`: the number that JSON-RPC or MCP has for it; 0: none.
-    `rpc_id`: of the request. `rpc_data`: what MCP has told beside it."""
+    """A refusal of a message. `rpc_code`: the number of JSON-RPC or MCP for it; 0: none. `rpc_id`:
+    of the request. `rpc_data`: further members of the error's `data`."""
 
     rpc_code: int = 0
     rpc_id: RequestId = None
@@ -45,8 +45,8 @@ class RpcDenied(Denied):
 
 @fact
 class Rpc:
-    """One message of a caller. `method` empty: it is a response to a request of the server's.
-    `is_request`: it is owed a response. `tool`: the one that is called; empty: none is."""
+    """One message of a caller. `method` empty: it is a response to a request of the server.
+    `is_request`: it expects a response. `tool`: the tool that is called; empty: none is."""
 
     message: Message = field(repr=False)
     method: str
@@ -72,7 +72,7 @@ class Asked:
 
 
 def read(body: bytes) -> Rpc:
-    """The one message in `body`; RpcDenied(bad_request) where it is none, or not only one."""
+    """Return the message in `body`; raise RpcDenied(bad_request) if it is not exactly one."""
     try:
         found = strict_json.read(body)
     except UnicodeDecodeError:
@@ -116,7 +116,7 @@ def _called(params: dict[str, Any], request_id: RequestId) -> str:
     if not isinstance(name, str) or not name:
         raise _refused("A call names its tool.", INVALID_PARAMS, rpc_id=request_id)
     if len(name) > LONGEST_NAME or not name.isprintable():
-        # It goes on record.
+        # The name is written to the audit.
         told = f"The name of a tool is at most {LONGEST_NAME} printable characters."
         raise _refused(told, INVALID_PARAMS, rpc_id=request_id)
     if not isinstance(params.get("arguments", {}), dict):
@@ -127,7 +127,8 @@ def _called(params: dict[str, Any], request_id: RequestId) -> str:
 def _check_spelling(
     found: dict[str, Any], known: frozenset[str], request_id: RequestId = None
 ) -> None:
-    """Some readers ignore case: to them `Name` is `name`, and so is what folds to it."""
+    """Raise RpcDenied if a name differs from a known one in case alone: some readers ignore case,
+    also beyond ASCII."""
     if found.keys() <= known:
         return
     if look_alike(found.keys() - _FREE, known) is not None:
@@ -135,13 +136,13 @@ def _check_spelling(
 
 
 def response(rpc_id: RequestId, **said: Any) -> dict[str, Any]:
-    """To the request of this id: a `result`, or an `error`."""
+    """Return the response to the request of this id, with a `result` or an `error`."""
     return {"jsonrpc": "2.0", "id": rpc_id, **said}
 
 
 def refusal(denied: Denied, request_id: str, rpc_id: RequestId) -> Reply:
-    """The answer for `denied`: the status of any refusal, as a JSON-RPC error, with the same object
-    inside `data`. Own numbers are the status."""
+    """Return the answer for `denied`: the status of any refusal, with a JSON-RPC error whose `data`
+    holds the usual error object. Without an `rpc_code`, the error's code is the status."""
     reply = plain_refusal(denied, request_id)
     if isinstance(denied, RpcDenied) and rpc_id is None:
         rpc_id = denied.rpc_id
@@ -150,7 +151,7 @@ def refusal(denied: Denied, request_id: str, rpc_id: RequestId) -> Reply:
 
 
 def rpc_error(denied: Denied, request_id: str) -> dict[str, Any]:
-    """The `error` of a response."""
+    """Return the `error` of a response."""
     code, data = denied.denial.status, {**error_object(denied), "request_id": request_id}
     if isinstance(denied, RpcDenied):
         code, data = denied.rpc_code or code, {**data, **denied.rpc_data}

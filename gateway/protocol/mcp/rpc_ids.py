@@ -1,5 +1,5 @@
-"""Many callers on one connection to an MCP server: each request gets an id of its own, and what
-the server says of it is given back under the caller's."""
+"""Requests of many callers on one connection to an MCP server: each is sent under an id of the
+gateway's own, and what the server says about it is given back under the caller's id."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class _UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a message of the server's is. `to`: whose it is, by the id that it was sent under;
-    None: nobody's. `for_all`: of no request, so whoever listens may hear it. `is_last`: the
-    response. `reply`: what the server is to be sent."""
+    """A message of the server. `to`: the request that it belongs to, by the id it was sent under;
+    None: none. `for_all`: it belongs to no request, so every listener gets it. `is_last`: it is the
+    response. `reply`: what to send to the server."""
 
     message: Message = field(repr=False, default_factory=dict)
     to: int | None = None
@@ -42,7 +42,7 @@ class RpcIds:
         self._last = 0
 
     def sent_as(self, request: Message) -> tuple[int, Message]:
-        """An id that no other request has had, and `request` as it is sent under it."""
+        """Return an id that no other request has had, and `request` as it is sent under that id."""
         self._last += 1
         own, params = self._last, request.get("params")
         token, changed = None, {**request, "id": own}
@@ -54,11 +54,11 @@ class RpcIds:
         return own, changed
 
     def forget(self, own: int) -> None:
-        """What the server still says of it is nobody's."""
+        """Drop whatever the server still says about this request."""
         self._asked.pop(own, None)
 
     def sort(self, message: Message) -> Said:
-        """What `message` of the server's is, under the caller's names."""
+        """Return whom a message of the server is for, with the caller's ids in it."""
         if "method" not in message:
             return self._response(message)
         if "id" in message:
@@ -101,14 +101,14 @@ class RpcIds:
 
 
 def _key(own: Any) -> int | None:
-    """An id of ours, also where it came back as text."""
+    """Return an id of the gateway's own, also if it came back as a string; None if it is none."""
     if isinstance(own, str) and own.isascii() and own.isdigit() and len(own) < 20:
         own = int(own)
     return own if isinstance(own, int) and not isinstance(own, bool) else None
 
 
 def _declined(request: Message) -> Message:
-    """The answer to a request of the server's: nobody is there whom it could ask."""
+    """Return the answer to a request of the server: no caller can answer it."""
     if request["method"] == "ping":
         return response(request["id"], result={})
     error = {"code": METHOD_NOT_FOUND, "message": "This client takes no requests."}
@@ -116,6 +116,6 @@ def _declined(request: Message) -> Message:
 
 
 def cancelled(own: int, reason: str) -> Message:
-    """The notification that nobody waits for the request any more."""
+    """Return the notification that nobody waits for the request any more."""
     params = {"requestId": own, "reason": reason}
     return {"jsonrpc": "2.0", "method": CANCELLED, "params": params}

@@ -1,7 +1,7 @@
-"""Secrets in the messages of a tool server are replaced, wherever in a message they stand.
+"""Replace secrets in the messages of a tool server, wherever in a message they stand.
 
-A message is searched as what it means, not as it was spelled: JSON has many spellings of one
-text. Names are searched like values, and numbers like the text of them.
+The parsed message is searched, since JSON has many spellings of one string. Names are searched like
+values, and numbers like their text.
 """
 
 import json
@@ -19,20 +19,20 @@ from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 
 _LARGE = 2**17
 _ENDS = (rb"\n", rb"\r")
-# The shortest that 64 bits may not hold.
+# The shortest number that 64 bits may not hold.
 _LONG_NUMBER = b"0" * 19
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 
 
 class NoMessageError(ValueError):
-    """What a server said is no JSON object."""
+    """What a server sent is no JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is looked for: `plain` in texts; `spelled`, by `inside`, in messages as they are written
-    here, to learn whether there is anything. `in_lines`: some of it is written with what ends
-    lines there."""
+    """What is looked for. `plain`: in texts. `spelled`: in messages as `encode` writes them, where
+    `inside` finds out quickly whether there is any. `in_lines`: some of them hold an escaped line
+    end."""
 
     plain: Patterns
     spelled: tuple[bytes, ...] = field(repr=False)
@@ -40,7 +40,7 @@ class Known:
     in_lines: bool
 
     def may_be_in(self, written: bytes) -> bool:
-        """False only where no secret is in the message that was written so."""
+        """False only if the message, written so, holds no secret."""
         inside = self.inside if len(written) < _LARGE else _for_large(self.spelled)
         if _ENDS[0] in written or _ENDS[1] in written:
             if self.in_lines and inside.find_matches_as_indexes(written):
@@ -50,48 +50,49 @@ class Known:
 
 
 def known(plain: Patterns) -> Known:
-    """For what `plain` looks for."""
+    """Return what finds the secrets of `plain` in messages."""
     inside = tuple({_inside(one) for one in plain.spelled})
     in_lines = any(end in one for one in inside for end in _ENDS)
-    # Where one match is as good as another, this kind is seven times as fast for a few secrets.
+    # Any match will do here, and for a few secrets this kind is seven times as fast.
     automaton = BytesAhoCorasick(inside, MatchKind.LeftmostFirst, Implementation.ContiguousNFA)
     return Known(plain, inside, automaton, in_lines)
 
 
-# Three times as fast, and fifty times as large: the last few stay, even of secrets that are gone.
+# A DFA is three times as fast and fifty times as large: only the last few are kept, also after
+# their secrets are gone.
 @lru_cache(maxsize=16)
 def _for_large(spelled: tuple[bytes, ...]) -> BytesAhoCorasick:
     return BytesAhoCorasick(spelled, implementation=Implementation.DFA)
 
 
 def _inside(spelled: bytes) -> bytes:
-    """How `encode` writes this within a text; what is no UTF-8 stands in no message."""
+    """Return how `encode` writes this within a string; what is no UTF-8 is in no message."""
     return orjson.dumps(spelled.decode("utf-8", "replace"))[1:-1]
 
 
 @dataclass(slots=True)
 class Search:
-    """Replaces secrets in messages; `seen`: what stands for those that were found."""
+    """Replaces secrets in messages. `seen`: the replacements of those that were found."""
 
     known: Known
     seen: set[bytes] = field(default_factory=set)
 
     def written(self, message: Mapping[str, Any]) -> bytes:
-        """The message as JSON, without a secret in it."""
+        """Return the message as JSON, with secrets replaced."""
         try:
             written = orjson.dumps(message)
         except TypeError:
-            # What `encode` writes in another way is searched as what it means.
+            # orjson cannot write it, so the quick search does not apply.
             return encode(self.message(message))
         return encode(self.message(message)) if self.known.may_be_in(written) else written
 
     def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """The same message without a secret in it; RecursionError where it is too deep."""
+        """Return the message with secrets replaced; raise RecursionError if it is too deep."""
         found: dict[str, Any] = self._value(message)
         return found
 
     def text(self, text: bytes) -> bytes:
-        """The same for what is no message."""
+        """Return a text that is no message with secrets replaced."""
         plain = self.known.plain
         found = plain.matches(text)
         if not found:
@@ -113,8 +114,8 @@ class Search:
         return value
 
     def _bytes(self, value: list[Any]) -> list[int | str] | None:
-        """What may be a text as a list of its bytes, as Node writes a Buffer; None where no secret
-        is in it."""
+        """Return a list of numbers with secrets replaced, if they are the bytes of one, as Node
+        writes a Buffer; None if they are not."""
         if not value or any(type(one) is not int for one in value):
             return None
         spelled = ",".join(map(str, value)).encode("ascii")
@@ -125,14 +126,14 @@ class Search:
         return [one if "[" in one else int(one) for one in parts]
 
     def _text(self, text: str) -> str:
-        # Halves of surrogate pairs stand in no secret, but there may be one beside them.
+        # No secret holds half of a surrogate pair, but may stand beside one.
         spelled = text.encode("utf-8", "surrogatepass")
         shown = self.text(spelled)
         return text if shown is spelled else shown.decode("utf-8", "surrogatepass")
 
 
 def decode(text: bytes) -> dict[str, Any]:
-    """The message in `text`; NoMessageError where it is none, or holds too much."""
+    """Return the message in `text`; raise NoMessageError if it is none, or too large or deep."""
     found = None if has_too_many(text) else parsed(text)
     if found is None or is_too_deep(text):
         raise NoMessageError
@@ -140,10 +141,10 @@ def decode(text: bytes) -> dict[str, Any]:
 
 
 def parsed(text: bytes) -> dict[str, Any] | None:
-    """The JSON object that `text` is, in the words of whichever writer; None where it is none.
-    Numbers that are none are null, as they are in JSON that is written here."""
+    """Return the JSON object in `text`, read leniently; None if it is none. NaN and Infinity become
+    null, as in JSON that is written here."""
     try:
-        # The library takes whole numbers beyond 64 bits too, and makes others of them.
+        # orjson also reads integers beyond 64 bits, but changes them.
         found = None if _LONG_NUMBER in text.translate(_DIGITS_ALIKE) else orjson.loads(text)
     except ValueError:
         found = None

@@ -1,7 +1,7 @@
-"""Tasks in messages of MCP: where the ids of a server's stand, and what is told of one.
+"""Tasks in MCP messages: where ids of a server's tasks stand, and what is told of a task.
 
-Clients have tasks too, which a server asks them for: those ids are their own, and no business of
-the gateway's.
+Clients can have tasks too, which a server asks for: those ids are the clients' own, and are left
+alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,31 +11,31 @@ from gateway.domain.errors import Code
 from gateway.protocol.mcp.rpc import Message, Rpc, RpcDenied
 from gateway.protocol.strict_json import look_alike
 
-# Where an id stands: in what, and under which name or number there.
+# Where an id stands: the object or list, and the name or index in it.
 Place = tuple[Any, Any]
 
 _ID, _IDS, _WANTED = "taskId", "taskIds", "notifications"
 _SPELLED = frozenset({"taskid", "taskids", _WANTED})
-# What tells how a task goes on: of whoever sends it.
+# Notifications about a task of the side that sends them begin with this.
 _TOLD = "notifications/tasks"
-# All that is told of a task beside what its call came to.
+# Members that describe a task, without the outcome of its call.
 _STANDING = frozenset({_ID, "status", "statusMessage", "createdAt", "lastUpdatedAt", "_meta"})
 _STANDING |= {"ttl", "ttlMs", "pollInterval", "pollIntervalMs"}
-# What tells a caller of which tasks it will hear.
+# The notification that tells a caller which tasks it subscribed to.
 _HEARD = "notifications/subscriptions/acknowledged"
 _RELATED = "io.modelcontextprotocol/related-task"
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
 
 def may_be_named_in(body: bytes) -> bool:
-    """False only where a caller's message names no task, whoever reads it: to go through one takes
-    as long as to read it."""
+    """False only if a caller's message names no task, to any reader. It is a quick check: searching
+    a message takes as long as parsing it."""
     return b"task" in body.lower() or b"\\" in body or not body.isascii()
 
 
 def named_in(rpc: Rpc) -> Iterator[Place]:
-    """Where a caller's message names tasks of the server's; RpcDenied where some readers would
-    find one that others do not."""
+    """Yield where a caller's message names tasks of the server; raise RpcDenied if some readers
+    would find one that others do not."""
     related = list(_related(rpc.params, rpc.message.get("result")))
     own = {} if rpc.method.startswith(_TOLD) else rpc.params
     wanted = own.get(_WANTED)
@@ -48,7 +48,7 @@ def named_in(rpc: Rpc) -> Iterator[Place]:
 
 
 def told_in(message: Message) -> Iterator[Place]:
-    """Where a server's message names tasks of its own."""
+    """Yield where a server's message names tasks of its own."""
     result, params, method = message.get("result"), message.get("params"), message.get("method")
     found = [*_related(params, result), *_objects((result,))]
     if isinstance(result, dict):
@@ -62,8 +62,8 @@ def told_in(message: Message) -> Iterator[Place]:
 
 
 def may_be_told(params: Mapping[str, Any]) -> bool:
-    """Whether what is asked with these may be answered with a task: the caller takes one, or it is
-    a part of one."""
+    """Whether a request with these params may be answered with a task: the caller accepts one, or
+    the request is part of one."""
     meta = params.get("_meta")
     meta = meta if isinstance(meta, dict) else {}
     client = meta.get(_CAPABILITIES)
@@ -72,7 +72,7 @@ def may_be_told(params: Mapping[str, Any]) -> bool:
 
 
 def without_outcome(message: Message) -> Message:
-    """The message without what the call of a task came to, where it tells how the task goes on."""
+    """Return the message, if it is a notification about a task, without the outcome of its call."""
     method, params = message.get("method"), message.get("params")
     if not (isinstance(method, str) and method.startswith(_TOLD) and isinstance(params, dict)):
         return message
@@ -80,7 +80,7 @@ def without_outcome(message: Message) -> Message:
 
 
 def no_task(rpc: Rpc) -> RpcDenied:
-    """What any task is told to be that is not the caller's."""
+    """Return the refusal of a task that is not the caller's."""
     return RpcDenied(Code.NOT_FOUND, "There is no such task: make the call again.", rpc_id=rpc.id)
 
 

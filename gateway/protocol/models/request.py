@@ -1,4 +1,4 @@
-"""Which model a request asks for, and in whose dialect."""
+"""The model that a request asks for, and the dialect it is asked in."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +17,8 @@ from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, 
 MODELS_PREFIX = b"/models/"
 _ANTHROPIC = b"/models/anthropic"
 _LIST = b"/v1/models"
-# What is asked of the one model that the body names, by POST alone. Elsewhere a provider lets the
-# same secret begin batches of other models, train new ones and make keys, whatever a body says.
+# Paths at which the body's model decides, by POST alone. At other paths a provider lets the same
+# credential start batches for other models, train new ones and make keys, whatever the body says.
 _CALLS = frozenset(
     {
         b"/chat/completions",
@@ -54,8 +54,8 @@ _NOT_IN_QUERY = "The model is named in the body alone: leave 'model' out of the 
 
 @dataclass(frozen=True, slots=True)
 class ModelPath:
-    """`path`: what is left for the provider. `listed`: the catalogue is asked for, or, where it is
-    not empty, this entry of it; None: a model is called."""
+    """`path`: the path at the provider. `listed`: a model to be looked up in the list, or empty for
+    the whole list; None: a model is called."""
 
     dialect: Dialect
     path: bytes
@@ -78,7 +78,7 @@ class Prompt:
 
 
 def read_path(path: bytes) -> ModelPath:
-    """Where a request under `/models/` goes."""
+    """Return what a path under `/models/` asks for."""
     if path.startswith(_ANTHROPIC + b"/"):
         rest, dialect = path[len(_ANTHROPIC) :], Dialect.ANTHROPIC
     else:
@@ -92,13 +92,13 @@ def read_path(path: bytes) -> ModelPath:
 
 
 def check_query(query: bytes) -> None:
-    """Denied(bad_request) where the query names a model too: some providers go by that one."""
+    """Raise Denied(bad_request) if the query names a model too: some providers use that one."""
     if any(_MODEL & parameter_names(item) for item in re.split(b"[&;]", query[1:])):
         raise refused(_NOT_IN_QUERY)
 
 
 def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
-    """Denied(bad_request) where the body names no model."""
+    """Return what the body asks for; raise Denied(bad_request) if it names no model."""
     boundary = boundary_of(headers)
     members: Mapping[str, Any] = _in_json(body) if boundary is None else {}
     name = members.get("model") if boundary is None else field(body, boundary, "model")
@@ -108,8 +108,8 @@ def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
 
 
 def sent_as_read(headers: Iterable[Header]) -> list[Header]:
-    """What is no form was read as JSON in UTF-8, and is told to be: a provider that went by another
-    type, or by another charset, could find another model in it. Nothing was uncompressed."""
+    """Return headers that say how the body was read: uncompressed, and, if it is no form, as JSON
+    in UTF-8. A provider that went by another type or charset could find another model in it."""
     headers = [header for header in headers if header[0].lower() != b"content-encoding"]
     if boundary_of(headers) is not None:
         return headers
@@ -129,14 +129,14 @@ def _beside(members: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _named_beside(members: Mapping[str, Any]) -> Iterator[object]:
-    """What may answer in place of the model, at Anthropic and at routers of others, and what tools
-    of the provider's own ask."""
+    """Yield the models that may answer in place of `model`, at Anthropic and at routers, and those
+    that the provider's own tools ask."""
     for name, value in members.items():
         kind = name.casefold()
         if kind == "tools" and isinstance(value, list):
             yield from (one for tool in value for one in _models_in(tool))
         elif isinstance(value, bool | int | float):
-            # `disable_fallbacks` and `max_fallbacks` name nobody.
+            # `disable_fallbacks` and `max_fallbacks` name no model.
             continue
         elif kind == "models" or kind.endswith("fallbacks"):
             for one in value if isinstance(value, list) else (value,):
@@ -146,8 +146,9 @@ def _named_beside(members: Mapping[str, Any]) -> Iterator[object]:
 
 
 def _in_place(entry: Mapping[str, Any]) -> Iterator[object]:
-    """Whom an entry of fallbacks names: `{"model": "b"}`, maybe with `stop` and such of its own,
-    and as LiteLLM has it `{"a": ["b"]}`, which is "b" where "a" fails: it goes by the first."""
+    """Yield the models that an entry of fallbacks names: `{"model": "b"}`, perhaps with settings
+    such as `stop`, or LiteLLM's `{"a": ["b"]}`, which means "b" where "a" fails; LiteLLM reads the
+    first member alone."""
     asked = tuple(_models_in(entry))
     yield from asked
     for position, value in enumerate(entry.values()):
@@ -175,13 +176,13 @@ def _in_json(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise refused(_NO_MODEL)
     if look_alike(found, _MODEL) is not None:
-        # To whoever ignores case it is another model than the one that was admitted.
+        # A reader that ignores case could find another model than the one that was admitted.
         raise refused("The body has a name that differs from 'model' in its case only.")
     return found
 
 
 def catalogue(names: list[str], dialect: Dialect) -> dict[str, Any]:
-    """The list of models as the official clients read it."""
+    """Return the list of models as the official clients read it."""
     entries = [entry(name, dialect) for name in names]
     if dialect is Dialect.OPENAI:
         return {"object": "list", "data": entries}

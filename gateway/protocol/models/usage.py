@@ -1,4 +1,4 @@
-"""How many tokens an answer took, as it says itself, in OpenAI's dialects and in Anthropic's."""
+"""The tokens that an answer took, as it reports them, in OpenAI's dialects and in Anthropic's."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from gateway.domain.usage import TokensUsed
 from gateway.protocol import strict_json
 from gateway.protocol.http.target import route_path
 
-# Longer answers are looked at from behind: what they took stands at the end.
+# Of longer answers only the tail is read: the usage stands at the end.
 MOST_HELD, TAIL = 2**20, 2**14
-# No call takes more; counters that overflow count nothing any more.
+# No call takes more; a larger number could overflow the counters.
 MOST_TOKENS = 10**9
-# As programs guess where nobody tells: of English text.
+# The usual estimate for English text, where no usage is reported.
 BYTES_A_TOKEN = 4
-# What takes tokens even where the answer does not say so.
+# Calls that take tokens even if the answer does not say so.
 _TOKEN_CALLS = frozenset(
     {
         b"/chat/completions",
@@ -29,28 +29,28 @@ _TOKEN_CALLS = frozenset(
     }
 )
 _STREAMS = frozenset({b"/chat/completions", b"/completions"})
-# What is answered with numbers takes no tokens for them.
+# Embeddings are answered with numbers, which take no tokens.
 _EMBEDDINGS = b"/embeddings"
 _ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
 _END = re.compile(b"|".join(_ENDS))
 _USAGE = b'"usage"'
 _TOLD = range(MOST_TOKENS + 1)
-# Who is asked to tell at the end says in every event before that there is nothing to tell yet.
+# A provider that is asked to report at the end sends `"usage": null` in every event before.
 _TELLS = re.compile(rb'"usage"(?!\s*:\s*null)')
-# In a text its quotes would be escaped.
+# Within a JSON string the quotes would be escaped, so this matches no content.
 _UNTOLD = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
 _DATA = b"data:"
 _DATA_LINES = (b"\n" + _DATA, b"\r" + _DATA)
 
 
 def asked_to_tell(path: bytes, body: bytes, members: Mapping[str, Any]) -> bytes | None:
-    """`body`, which has these `members`, asking for the usage at the end of a stream; None: it does
-    already, or need not."""
-    # What is no boolean may be one to a lenient provider.
+    """Return `body`, which has these `members`, with a request to report the usage at the end of
+    the stream; None: it has that already, or needs none."""
+    # A lenient provider may take other values for true.
     if not members.get("stream") or _call(path) not in _STREAMS:
         return None
     if "stream_options" not in members:
-        # The rest stays byte for byte: to write a long one anew takes as long as to read it.
+        # The rest stays byte for byte: writing a long body takes as long as reading it.
         return b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
     options = members["stream_options"]
     known = options if isinstance(options, dict) else {}
@@ -60,12 +60,12 @@ def asked_to_tell(path: bytes, body: bytes, members: Mapping[str, Any]) -> bytes
 
 
 def _call(path: bytes) -> bytes:
-    """What a provider may take `path` for: it is compared as routes are."""
+    """Return `path` as a provider may read it: compared as routes are."""
     return b"/" + b"/".join(route_path(path).segments)
 
 
 class Meter(Protocol):
-    """`feed` an answer's pieces, then `end`; what comes out goes to the caller."""
+    """`feed` the pieces of an answer, then `end`; the caller is shown what they return."""
 
     def feed(self, piece: bytes) -> bytes: ...
 
@@ -75,7 +75,7 @@ class Meter(Protocol):
 
 
 class WholeMeter:
-    """Of an answer that is one JSON document; it goes on as it is."""
+    """Counts the tokens of an answer that is one JSON document, which passes unchanged."""
 
     def __init__(self, path: bytes, prompt: int) -> None:
         self._guess = _Guess(path, prompt)
@@ -99,16 +99,17 @@ class WholeMeter:
 
 
 class StreamMeter:
-    """Of an event stream. `hide`: the caller did not ask to be told."""
+    """Counts the tokens of an event stream. `hide`: the caller did not ask for the usage, so it is
+    taken out."""
 
     def __init__(self, path: bytes, prompt: int, *, hide: bool) -> None:
         self._guess = _Guess(path, prompt)
         self._hide = hide
         self._held = b""
-        # The last of an event that is too long to hold.
+        # The tail of an event that is too long to hold.
         self._passed = b""
         self._usage: dict[str, int] = {}
-        # Events since it was told.
+        # Events since the usage was last reported.
         self._untold = 0
         self._ended = False
 
@@ -136,16 +137,16 @@ class StreamMeter:
         found, more = told(self._usage), self._untold
         if self._ended or not more:
             return found
-        # Anthropic's first event tells what was asked, and of the answer only that it has begun.
+        # Anthropic's first event reports the prompt, and of the answer only that it has begun.
         return TokensUsed(found.prompt, found.completion + more, found.total + more, estimated=True)
 
     def _look(self, events: bytes) -> bytes:
-        """What of them is to be shown."""
+        """Return the part of the events that is shown."""
         shown = self._without_telling(events)
         return _UNTOLD.sub(b"", shown) if self._hide and _USAGE in shown else shown
 
     def _without_telling(self, events: bytes) -> bytes:
-        """Those that are there for more than to tell."""
+        """Return the events without those that only report the usage, if those are hidden."""
         if not self._passed and _TELLS.search(events) is None:
             self._count(events)
             return events
@@ -154,7 +155,7 @@ class StreamMeter:
         return b"".join(_blank(one) if self._tells(one) and self._hide else one for one in each)
 
     def _tells(self, event: bytes) -> bool:
-        """Whether it is there for nothing but to tell."""
+        """Count an event and keep the usage it reports; return whether it does nothing else."""
         self._count(event)
         passed, self._passed = self._passed, b""
         if passed:
@@ -180,8 +181,8 @@ class StreamMeter:
 
 
 def _end_of_events(text: bytes, since: int) -> int:
-    """Behind the last event in `text` that is whole, looked for from `since` on; 0: there is
-    none."""
+    """Return the end of the last complete event in `text`, looked for from `since` on; 0 if there
+    is none."""
     if text.endswith(_ENDS):
         return len(text)
     ends = ((text.rfind(mark, since), len(mark)) for mark in _ENDS)
@@ -189,12 +190,13 @@ def _end_of_events(text: bytes, since: int) -> int:
 
 
 def _blank(event: bytes) -> bytes:
-    """The empty lines before it, which are of the event before where the stream is cut there."""
+    """Return only the empty lines before the event: they end the previous one if the pieces were
+    cut there."""
     return event[: len(event) - len(event.lstrip(b"\r\n"))]
 
 
 class _Guess:
-    """Where nobody tells, or the caller left before anybody did."""
+    """An estimate, for answers without a usage report or whose caller left before it."""
 
     __slots__ = ("_answers", "_counts", "_prompt", "bytes", "events")
 
@@ -215,7 +217,7 @@ class _Guess:
 
 
 def told(usage: dict[str, int]) -> TokensUsed:
-    """What a provider's `usage` says."""
+    """Return the tokens that a provider's `usage` reports."""
 
     def number(*names: str) -> int:
         return sum(usage.get(name, 0) for name in names)
@@ -252,7 +254,7 @@ def _usage_in(data: dict[str, Any]) -> dict[str, int]:
 
 
 def _numbers(usage: Any) -> dict[str, int]:
-    """What of it can be so many tokens; what is left out of it was not told."""
+    """Return the members that are plausible numbers of tokens; others count as not reported."""
     found = usage.items() if isinstance(usage, dict) else ()
     return {name: value for name, value in found if type(value) is int and value in _TOLD}
 

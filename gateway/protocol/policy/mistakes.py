@@ -1,4 +1,4 @@
-"""pydantic's errors as sentences with a position."""
+"""Turn pydantic's errors into sentences with a position."""
 
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ _SENTENCES = {
 
 
 def problems_of(error: ValidationError, tree: Tree) -> list[Problem]:
-    """Every mistake that pydantic found in the data of `tree`, one a place."""
+    """Return the mistakes that pydantic found in the data of `tree`, one for each place."""
     told = {problem.place for problem in tree.problems}
     found = [_problem(detail, tree) for detail in error.errors(include_url=False)]
     return [problem for problem in found if problem.place not in told]
@@ -62,7 +62,7 @@ def _unknown(path: Path) -> str:
 
 
 def _fields_at(path: Path) -> list[str]:
-    """The fields that the mapping at `path` may have."""
+    """Return the fields that the mapping at `path` may have."""
     model: type[BaseModel] = PolicyFile
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
@@ -72,7 +72,7 @@ def _fields_at(path: Path) -> list[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field's type holds, in a list, a mapping or by itself."""
+    """Return the section in a field's type: in a list, in a mapping or by itself."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     found = (_model_in(argument) for argument in reversed(get_args(annotation)))

@@ -47,7 +47,7 @@ class RouteSection(Section):
 
     @model_validator(mode="after")
     def _a_public_one_can_be_asked_for(self) -> Self:
-        # It is compared byte for byte, and nothing but ASCII comes in a request.
+        # A public route is compared byte for byte, and a request's path is ASCII.
         if self.public and (" " in self.path or not self.path.isascii()):
             raise ValueError(
                 "no request spells this, and a public route takes no spelling but its own: name it "
@@ -150,6 +150,6 @@ class PolicyFile(Section):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a policy file, as in `policies/schema.json`."""
+    """Return the JSON Schema of a policy file, as in `policies/schema.json`."""
     made = PolicyFile.model_json_schema()
     return {"$schema": SCHEMA_DIALECT, **made}

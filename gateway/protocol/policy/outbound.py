@@ -1,4 +1,4 @@
-"""What policy files say of services and models."""
+"""Build services and models from sections of policy files."""
 
 from collections.abc import Set
 from pathlib import PurePath
@@ -32,7 +32,7 @@ def service_of(name: str, section: ServiceSection, folder: PurePath) -> Service:
 def model_of(section: ModelSection, folder: PurePath) -> Model:
     provider = section.provider or provider_of(section.name) or "compatible"
     dialect = dialect_of(provider)
-    # Whatever the caller asked for: where this one is the fallback, it was another model.
+    # Always injected: where this model is a fallback, the caller asked for another one.
     body = (("model", Template((section.upstream_model or section.name,))),)
     return Model(
         section.name,
@@ -54,8 +54,8 @@ def _proof(credential: Template | None, dialect: Dialect) -> tuple[tuple[str, Te
 
 
 def unusable_fallbacks(policies: Policies, unclear: Set[str]) -> tuple[Problem, ...]:
-    """Fallbacks that are not there, or that could not read what the other one is asked. `unclear`:
-    models of which nobody can tell what they speak."""
+    """Return problems of fallbacks that do not exist or speak another dialect. `unclear`: models
+    whose dialect is not known, because their provider is not."""
     found = []
     for model in policies.models.values():
         for name in model.fallback:
@@ -64,7 +64,7 @@ def unusable_fallbacks(policies: Policies, unclear: Set[str]) -> tuple[Problem, 
             if f"models/{name}" not in policies.origins or other is model:
                 message = f"the fallback {name!r} is no other model"
             elif other is None or not unclear.isdisjoint((name, model.name)):
-                # What is wrong with it is told by itself.
+                # That model has a problem of its own, which is reported.
                 continue
             elif other.dialect is not model.dialect:
                 message = f"the fallback {name!r} speaks another dialect than {model.name!r}"

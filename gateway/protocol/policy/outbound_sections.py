@@ -1,4 +1,4 @@
-"""The shape of what credentials are put into: services and models."""
+"""The sections of policy files for services and models, whose calls get credentials injected."""
 
 from typing import Annotated, Literal, Self
 

@@ -1,4 +1,4 @@
-"""The files of a policies directory as one checked whole, or all that is wrong with them."""
+"""Read the files of a policies directory as one checked whole, or report all their mistakes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,11 +34,11 @@ from gateway.protocol.policy.tree import Path, Tree, read_tree
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`policies` None: there are `problems`. `warnings`: what is odd, yet means something.
+    """`policies` None: there are `problems`. `warnings`: oddities that are no mistakes.
 
-    `readable`: what makes sense by itself, so that what else is wrong with it can be told too;
-    None: nothing was read. `files`: what `policies` are made of, by name. `passing`: what stands
-    against it may end though nobody touches these files again.
+    `readable`: the parts that make sense by themselves, for checks that find further problems;
+    None: nothing was read. `files`: the contents of the files, by name. `passing`: the problems may
+    end without a change of these files.
     """
 
     policies: Policies | None
@@ -50,7 +50,7 @@ class Loaded:
 
 
 def read_policies(files: Mapping[str, bytes]) -> Loaded:
-    """What these files say together. Names of files are as they stand in messages."""
+    """Return what these files say together. Messages show their names as given."""
     trees = [read_tree(name, content) for name, content in files.items()]
     problems = [problem for tree in trees for problem in tree.problems]
     parsed: list[tuple[str, PolicyFile]] = []
@@ -72,8 +72,8 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
 
 
 def _sound_parts(tree: Tree, error: ValidationError) -> PolicyFile:
-    """What is left of a file without the fields in which `error` is; without the entries that mean
-    nothing then, and without the sections that still do not."""
+    """Return what is left of a file without the fields that `error` is about, without entries that
+    are invalid then, and without sections that still are."""
     rest = tree.data if isinstance(tree.data, dict) else {}
     for depth in (None, 2, 1):
         rest = _without({detail["loc"][:depth] for detail in error.errors()}, rest)
@@ -120,7 +120,7 @@ def _build(
 
 
 def _places(trees: Iterable[Tree]) -> tuple[dict[str, Place], list[Problem]]:
-    """Where each name is defined, and each second definition: neither of two is the right one."""
+    """Return where each name is defined, and a problem for each second definition."""
     places: dict[str, Place] = {}
     twice = []
     for tree in trees:
@@ -132,7 +132,7 @@ def _places(trees: Iterable[Tree]) -> tuple[dict[str, Place], list[Problem]]:
 
 
 def _of_no_provider(trees: Iterable[Tree]) -> set[str]:
-    """Models that say no provider that there is, and have no name that tells it."""
+    """Return the models whose provider is neither given nor known by the name."""
     found = set()
     for tree in trees:
         for i, name in _models(tree):
@@ -143,7 +143,7 @@ def _of_no_provider(trees: Iterable[Tree]) -> set[str]:
 
 
 def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:
-    """Every agent, plan and host in a file, read leniently: the models find what is wrong."""
+    """Yield every definition in a file, read leniently: the models report what is wrong."""
     for section in ("agents", "services", "tools", "plans"):
         for name in _mapping(tree.data, section):
             yield f"{section}/{name}", tree.place((section, name), key=True)
@@ -156,7 +156,7 @@ def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:
 
 
 def _models(tree: Tree) -> Iterator[tuple[int, str]]:
-    """The name of each model that has one, by its place in the list."""
+    """Yield index and name of each model that has a name."""
     found = tree.data.get("models") if isinstance(tree.data, dict) else None
     for i, model in enumerate(found if isinstance(found, list) else ()):
         if isinstance(model, dict) and isinstance(model.get("name"), str):
@@ -164,7 +164,7 @@ def _models(tree: Tree) -> Iterator[tuple[int, str]]:
 
 
 def _unbound(trees: Iterable[Tree], places: Mapping[str, Place]) -> tuple[Problem, ...]:
-    """Limits of plans at agents that nobody has defined: most likely a mistyped name."""
+    """Return problems of plans with limits at agents that do not exist: likely a mistyped name."""
     found = []
     for tree in trees:
         for plan, fields in _mapping(tree.data, "plans").items():

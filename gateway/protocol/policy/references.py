@@ -1,4 +1,4 @@
-"""References in policy files: where each stands, and what is wrong with those that are none."""
+"""References in policy files: where each stands, and problems of those that make no sense."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from gateway.protocol.policy.tree import Path, Tree
 
 
 def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]:
-    """Every reference in any text of these files, and all that make no sense."""
+    """Return every reference in any text of these files, and problems of malformed ones."""
     found: list[Mention] = []
     problems: list[Problem] = []
     for tree in trees:
@@ -26,7 +26,8 @@ def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]
 
 
 def _meant(path: Path, references: Iterable[Reference]) -> Iterator[Reference]:
-    """A whole credential, which has no main value, is needed for the fields that sign."""
+    """Yield the references that these stand for: a signing credential stands for its fields, since
+    its type has no main value."""
     for reference in references:
         if path[-2:] == ("sign", "credential"):
             yield from (replace(reference, field=name) for name in SIGNING_FIELDS)

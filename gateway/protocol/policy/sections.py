@@ -1,4 +1,4 @@
-"""What sections of a policy file have in common, and where agents and services live."""
+"""The base of all sections of a policy file, and the sections that several kinds share."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,7 +29,7 @@ from gateway.protocol.policy.values import (
 
 
 class Section(BaseModel):
-    # Inputs stay out of messages: a policy file may hold what is for nobody's screen.
+    # Inputs stay out of messages: a policy file may hold secrets by mistake.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
@@ -85,7 +85,7 @@ class UpstreamSection(Section):
         return self
 
     def read(self, folder: PurePath) -> Upstream:
-        """`folder`: that of the file which names it; paths of certificates are beside that."""
+        """Return the upstream. `folder`: that of the policy file, which paths are relative to."""
         ca, cert, key = (
             str(folder / path) if path else "" for path in (self.ca, self.cert, self.key)
         )
@@ -99,13 +99,13 @@ class UpstreamSection(Section):
 
 
 def _as_sections(value: Any) -> Any:
-    """One or more upstreams, each a URL or a section, as sections."""
+    """Turn one or more upstreams, each a URL or a section, into sections."""
     items = value if isinstance(value, list) else [value]
     return [{"url": item} if isinstance(item, str) else item for item in items]
 
 
 class _OneOrMore:
-    """Tells the JSON Schema what `_as_sections` takes."""
+    """Describes in the JSON Schema what `_as_sections` accepts."""
 
     def __get_pydantic_json_schema__(
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -122,16 +122,16 @@ Upstreams = Annotated[
 
 
 def check_headers(headers: Iterable[str]) -> None:
-    """ValueError where two of these names are one header."""
+    """Raise ValueError if two of these names are one header."""
     names = [name.lower() for name in headers]
     if len(set(names)) != len(names):
         raise ValueError("two of these headers have the same name: case is ignored in names")
 
 
 def check_clear(upstreams: Iterable[UpstreamSection]) -> None:
-    """ValueError where a credential would be sent unencrypted beyond this machine."""
+    """Raise ValueError if a credential would be sent unencrypted beyond this machine."""
     for upstream in upstreams:
-        # A tunnel is not encrypted by itself, and a proxy's own machine is another one.
+        # A CONNECT tunnel is not encrypted, and to the proxy, loopback is its own machine.
         stays = is_loopback(upstream.url.host) and upstream.proxy is None
         if upstream.url.scheme == "http" and not stays:
             raise ValueError(

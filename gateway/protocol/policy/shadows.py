@@ -1,4 +1,4 @@
-"""Rules that are tried out: whoever reads the file could take them for protection."""
+"""Rules that are not enforced: a reader of the file could take them for protection."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +10,7 @@ _ROUTE = "this route is not enforced: what it would refuse is reported, and the 
 
 
 def shadows(trees: Iterable[Tree]) -> tuple[Problem, ...]:
-    """A warning for each rule with `enforce: false`; of files that were found to be right."""
+    """Return a warning for each rule with `enforce: false` in files that are known to be valid."""
     return tuple(
         Problem(tree.place((*path, "enforce"), key=True), message)
         for tree in trees

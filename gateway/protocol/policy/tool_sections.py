@@ -1,4 +1,4 @@
-"""The shape of `tools`: servers that speak MCP, and programs that are made tools of."""
+"""The sections of policy files for tools: MCP servers, and programs that become tools."""
 
 from typing import Annotated, Any, Self
 

@@ -1,4 +1,4 @@
-"""What policy files say of tools."""
+"""Build tool servers from sections of policy files."""
 
 import math
 from pathlib import PurePath
@@ -54,7 +54,7 @@ def tool_server_of(name: str, section: ToolSection, folder: PurePath) -> ToolSer
 
 
 def _cors(origins: list[bytes]) -> Cors | None:
-    """What pages that may call it may send, and read."""
+    """Return the CORS settings for the pages that may call the server."""
     if not origins:
         return None
     return Cors(frozenset(origins), _SENT, credentials=False, max_age=600.0, exposed=_READ)

@@ -1,8 +1,9 @@
-"""YAML into plain data with positions, without any of YAML's surprises.
+"""Read YAML as plain data with positions, without YAML's surprises.
 
-Built from libyaml's events, one pass, bounded in size, depth and aliases before anything is made:
-PyYAML's own constructors take 17 s for a hostile megabyte (measured), let the last of two equal
-keys win in silence, and read `no` as false. What readers of YAML take differently is refused.
+The data is built from libyaml's events in one pass, with size, depth and aliases bounded before
+anything is built. PyYAML's own constructors take 17 s for a hostile megabyte (measured), silently
+let the last of two equal keys win, and read `no` as false. Texts that YAML readers take differently
+are refused.
 """
 
 import re
@@ -20,14 +21,14 @@ MAX_NODES = 50_000
 MAX_DEPTH = 24
 MAX_PROBLEMS = 100
 
-# Leads to the second value under one key, which is checked and not kept.
+# Part of the path to a second value under one key, which is checked and not kept.
 AGAIN = "(again)"
 
-# Where a value stands: the keys and indices that lead to it.
+# The keys and indices that lead to a value.
 Path = tuple[str | int, ...]
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?", re.ASCII)
-# What is a number in YAML 1.2 and none in 1.1, such as 1e3 or 08.
+# Numbers in YAML 1.2 that are none in 1.1, such as 1e3 or 08.
 _LATER_NUMBER = re.compile(r"0o[0-7]+|[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 _PLAIN = {"str": "text", "int": "a number", "float": "a number", "bool": "a boolean"}
@@ -36,14 +37,13 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class _Stop(Exception):
-    """Nothing after this problem could be trusted."""
+    """Nothing after this problem can be trusted."""
 
 
 @dataclass(slots=True)
 class Tree:
-    """`data`: dict, list, str, int, float and bool; None where nothing could be read.
-
-    `values` and `keys`: (line, column) of each value and of the key that names it.
+    """`data`: dict, list, str, int, float and bool; None if nothing could be read. `values` and
+    `keys`: (line, column) of each value, and of the key that names it.
     """
 
     file: str
@@ -53,7 +53,7 @@ class Tree:
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Where the value at `path` is, or its key; else the nearest thing around it."""
+        """Return where the value at `path` is, or its key; else the nearest value around it."""
         marks = self.keys if key else self.values
         while path and path not in marks:
             path, marks = path[:-1], self.values
@@ -61,7 +61,7 @@ class Tree:
 
 
 def read_tree(file: str, content: bytes) -> Tree:
-    """`content` of `file` as data; what is wrong with it as YAML is in `problems`."""
+    """Return `content` of `file` as data; `problems` has what is wrong with it as YAML."""
     tree = Tree(file)
     try:
         _Reader(tree, _decoded(tree, content)).read()
@@ -96,7 +96,7 @@ class _Reader:
         self._events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self._resolver = Resolver()
         self._nodes = 0
-        # Of each anchor its value and how many nodes it stands for.
+        # The value of each anchor, and the number of nodes in it.
         self._anchors: dict[str, tuple[Any, int]] = {}
 
     def read(self) -> None:
@@ -186,7 +186,7 @@ class _Reader:
         return text
 
     def _kind(self, event: Any) -> str:
-        """What YAML takes an unquoted scalar for; its own text decides, never the schema."""
+        """Return the type that YAML gives an unquoted scalar: by its text, not by the schema."""
         if not event.implicit[0]:
             return "str"
         tag = self._resolver.resolve(yaml.ScalarNode, event.value, (True, False))

@@ -1,4 +1,4 @@
-"""The values of policy files: how each is written, checked and described to editors."""
+"""The values of policy files: how each is written, checked, and described to editors."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -26,10 +26,10 @@ _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 URL_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-# Of a name in DNS, between two dots.
+# The longest part of a DNS name between two dots.
 _LONGEST_LABEL = 63
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# It does not repeat what was written: a mistyped URL may hold a password.
+# The message does not repeat what was written: a mistyped URL may hold a password.
 _NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
 
 
@@ -38,13 +38,13 @@ def _text(parse: Callable[[str], Any], value: Any) -> Any:
         return parse(value)
     if isinstance(value, (dict, list)):
         raise ValueError("this must be text")
-    # Most often a unit is missing, and then `parse` says so.
+    # Most often a unit is missing, which `parse` reports.
     parse(str(value))
     raise ValueError("this must be text: put it in quotes")
 
 
 def _written(parse: Callable[[str], Any], pattern: str, *examples: str) -> Any:
-    """A value that `parse` makes of text; its ValueError says what is expected."""
+    """Return the annotations of a value that `parse` reads from text; its ValueError is shown."""
     schema: dict[str, Any] = {"type": "string", "examples": list(examples)}
     if pattern:
         schema["pattern"] = pattern
@@ -52,7 +52,7 @@ def _written(parse: Callable[[str], Any], pattern: str, *examples: str) -> Any:
 
 
 def _matching(pattern: str, mistake: str) -> Callable[[str], str]:
-    """Return what takes a text that matches `pattern` as a whole, and says `mistake` of others."""
+    """Return a parser of texts that match `pattern`; of others its ValueError says `mistake`."""
     compiled = re.compile(pattern, re.ASCII)
 
     def parse(text: str) -> str:
@@ -64,7 +64,7 @@ def _matching(pattern: str, mistake: str) -> Callable[[str], str]:
 
 
 def _one_of(known: Sequence[str], separator: str) -> Any:
-    """A value that is one of these words; `separator`: between them in the message."""
+    """Return the annotations of a value that is one of `known`; `separator`: in the message."""
 
     def parse(text: str) -> str:
         if text not in known:
@@ -110,10 +110,10 @@ def _upstream(text: str) -> Upstream:
 
 
 def _url(text: str) -> tuple[str, str, int, str]:
-    """Scheme, host, port and path, without a trailing slash."""
+    """Return scheme, host, port and path, the path without a trailing slash."""
     if OPEN in text:
         raise ValueError("no reference is resolved in a URL: 'inject' says where credentials go")
-    # The parser below drops blanks and controls, and then it would be another host.
+    # `urlsplit` drops control characters and leading blanks, which could lead to another host.
     if not text.isprintable() or text.startswith(" "):
         raise ValueError(_NO_URL)
     try:
@@ -171,7 +171,7 @@ def _origin(text: str) -> bytes:
             "this is not an origin such as https://app.example.com or http://localhost:3000 "
             "(no path, no slash at the end), and not '*'"
         )
-    # Browsers leave a scheme's own port out.
+    # Browsers leave out the scheme's default port.
     default = f":{_DEFAULT_PORTS.get(scheme)}"
     return f"{scheme}://{authority.removesuffix(default)}".encode("ascii")
 
@@ -231,7 +231,7 @@ def _whole_path(text: str) -> str:
 
 
 def _version(value: Any) -> Any:
-    # To Python, true and 1.0 are equal to 1 as well.
+    # In Python, true and 1.0 equal 1 as well.
     if type(value) is not int or value != 1:
         raise ValueError("the version of the format is 1")
     return value
