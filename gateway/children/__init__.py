@@ -1,1 +1,1 @@
-"""Programs of others as child processes: kept apart, kept small, and gone when they should be."""
+"""Foreign programs as child processes: isolated, limited, and ended reliably."""

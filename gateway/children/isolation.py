@@ -1,4 +1,4 @@
-"""Which isolation a machine offers."""
+"""Find out which isolation of child processes this machine offers."""
 
 import os
 import subprocess
@@ -13,7 +13,8 @@ _TRIAL_SECONDS = 20.0
 
 
 def find_isolation(wanted: Isolation | None) -> Isolation:
-    """`wanted`, or the best that can be had; OperationError where what is wanted cannot be had."""
+    """Return `wanted`, or the best available isolation; raise OperationError if `wanted` is not
+    available."""
     is_root = os.geteuid() == 0
     if wanted is Isolation.UID and not is_root:
         raise OperationError("Only root can give tools user ids of their own (--tool-isolation).")
@@ -30,7 +31,7 @@ def find_isolation(wanted: Isolation | None) -> Isolation:
 
 
 def _why_no_sandbox() -> str:
-    """Empty: bubblewrap is there and works."""
+    """Return why bubblewrap cannot be used; empty if it can."""
     if sys.platform != "linux":
         return "bubblewrap is for Linux"
     program = find_bubblewrap()

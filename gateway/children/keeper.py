@@ -1,11 +1,11 @@
-"""The keeper of one child: starts it, and sees to it that nothing which it started outlives it.
+"""The keeper of one child: starts it, and ensures that nothing it started outlives it.
 
-A program of its own, run by its path, with nothing but the standard library: what it forks holds
-none of the gateway's memory. It takes one order, a line of JSON, from the socket whose descriptor
-is its argument, and answers with an empty line, or with why the child could not be started. From
-then on a byte from the socket means: ask the child to end. The end of the socket, which is also
-what the gateway's own death looks like, means: end it. Its exit code is the child's, 128 and more
-for a signal.
+The keeper is a program of its own, run by its path, with the standard library alone, so that what
+it forks holds none of the gateway's memory. Its argument is the file descriptor of a socket. From
+there it reads one order, a line of JSON, and answers with an empty line, or with why the child
+could not be started. From then on a byte from the socket means: ask the child to end. The end of
+the socket, which the gateway's own death causes too, means: kill it. The keeper's exit code is the
+child's; 128 and more for a signal.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWNS = 0x20000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
-# What cannot be killed for so long hangs in the kernel: nobody can wait for that.
+# Seconds to wait for killed processes: one that lives on for longer hangs in the kernel.
 PATIENCE = 10.0
 NOT_STARTED = 127
 
@@ -40,7 +40,7 @@ def main() -> int:
     order = json.loads(_line(control))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # The order, and with it what the child is given, is in this memory too.
+    # The order, with the child's secrets, is in this process' memory too.
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     folder: str = order["folder"]
@@ -58,8 +58,8 @@ def main() -> int:
 
 
 def _close_others(kept: int) -> None:
-    """Whatever the gateway was given by others, and copies of the child's own pipes: uvloop closes
-    nothing in what it starts."""
+    """Close all other descriptors: those that the gateway inherited, and copies of the child's
+    pipes. uvloop closes none in the processes that it starts."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208 (pathlib costs a third of the start)
         if (descriptor := int(name)) > 2 and descriptor != kept:
             with suppress(OSError):
@@ -82,13 +82,13 @@ def _tell(control: socket.socket, reason: str) -> None:
 
 
 def _keep(control: socket.socket, order: dict[str, Any]) -> int:
-    """The child's exit code; OSError where it cannot be started."""
+    """Start the child and return its exit code; raise OSError if it cannot be started."""
     asleep, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, _noted)
     signal.set_wakeup_fd(wake)
     child = _start(order)
-    # The pipes are the child's: while they are open here too, nobody sees its end.
+    # The pipes belong to the child: while they are open here too, their end is not seen.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(nothing, descriptor)
@@ -97,7 +97,8 @@ def _keep(control: socket.socket, order: dict[str, Any]) -> int:
         return _attend(child, control, asleep)
     finally:
         if sys.platform != "linux":
-            # Elsewhere orphans are not handed up to here: what left the group is lost sight of.
+            # Elsewhere orphans do not become children of the keeper: those that left the process
+            # group cannot be found.
             with suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
 
@@ -125,7 +126,7 @@ def _heard(control: socket.socket) -> bytes:
 
 
 def _reap(child: int) -> int | None:
-    """Take in all that have ended; the exit code of `child` if it is among them."""
+    """Reap all processes that have ended; return the exit code of `child` if it is among them."""
     found = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -136,7 +137,7 @@ def _reap(child: int) -> int | None:
 
 
 def _start(order: dict[str, Any]) -> int:
-    """The process id of the child, once its program runs; OSError where it cannot."""
+    """Return the process id of the child once its program runs; raise OSError if that fails."""
     argv: list[str] = order["argv"]
     held = _Held(argv) if order["held"] else None
     parent = os.getpid()
@@ -161,7 +162,7 @@ def _start(order: dict[str, Any]) -> int:
 
 
 def _become(order: dict[str, Any], parent: int) -> None:
-    """All that makes this process the child's, up to its program."""
+    """Prepare this process, which was forked, for the child's program."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -184,9 +185,9 @@ def _become(order: dict[str, Any], parent: int) -> None:
 
 
 def _lead(covers: list[dict[str, Any]]) -> None:
-    """Have other directories stand in place of those that are closed to the child's user, in a view
-    of the files of its own: open, and with nothing in them but what it needs. Whoever may not have
-    a view of their own leaves all as it is."""
+    """In a mount namespace of the child's own, put other directories in place of those that are
+    closed to its user: open, and with nothing in them but what it needs. Without the permission to
+    make a namespace nothing is changed."""
     if ctypes.CDLL(None).unshare(_CLONE_NEWNS) != 0:
         return
     os.umask(0o022)
@@ -230,10 +231,11 @@ def _limit(number: int, most: int) -> None:
 
 
 class _Held:
-    """A sandbox that waits, so that its processes can be limited from within its first one on.
+    """A sandbox that waits before it runs its program, so that its number of processes can be
+    limited.
 
-    Whoever is not root has one count of processes for all that it runs, the gateway included; in
-    the sandbox it begins anew.
+    The kernel counts all processes of a user who is not root together, the gateway included; in the
+    sandbox, a user namespace, the count begins at zero.
     """
 
     def __init__(self, argv: list[str]) -> None:
@@ -245,7 +247,7 @@ class _Held:
         argv[1:1] = ["--info-fd", str(tells), "--block-fd", str(waits)]
 
     def let_go(self, processes: int) -> None:
-        """OSError where the sandbox does not come up."""
+        """Limit the sandbox and let it run; raise OSError if it does not come up."""
         for descriptor in self._theirs:
             os.close(descriptor)
         told = b""
@@ -262,10 +264,10 @@ class _Held:
 
 
 def _end_all() -> None:
-    """Kill all below this process, and what they leave behind: it is handed up to here.
+    """Kill all descendants of this process, orphans too: those become its children.
 
-    The dead are left uncounted until nothing lives, so that whatever multiplies runs out of its
-    limit of processes.
+    Zombies are not reaped until nothing lives any more: they count against the limit of processes,
+    so that a fork bomb runs out of it.
     """
     deadline = time.monotonic() + PATIENCE
     while _has_children() and (living := _living()) and time.monotonic() < deadline:
@@ -287,7 +289,7 @@ def _has_children() -> bool:
 
 
 def _living() -> list[int]:
-    """Every process below this one that is not a zombie."""
+    """Return all descendants of this process that are no zombies."""
     below: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir("/proc") if sys.platform == "linux" else ():  # noqa: PTH208
         if name.isdigit():
@@ -312,10 +314,10 @@ def _remove(folder: str) -> None:
     with suppress(OSError):
         os.rmdir(folder)  # noqa: PTH106
         return
-    # Imported late: most children leave nothing behind.
+    # Imported late, since most children leave no files behind.
     import shutil
 
-    # What a child has closed against its own user is opened first, from the top down.
+    # Directories that the child made unreadable are opened first, from the top down.
     for root, names, _ in os.walk(folder):
         for path in (f"{root}/{name}" for name in names):
             with suppress(OSError):
@@ -325,7 +327,7 @@ def _remove(folder: str) -> None:
 
 
 def _noted(number: int, frame: FrameType | None) -> None:
-    """The wake-up that is written beside is enough."""
+    """Do nothing: the byte that Python writes to the wake-up descriptor is enough."""
 
 
 if __name__ == "__main__":

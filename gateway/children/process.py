@@ -1,4 +1,4 @@
-"""One child process, with its pipes, as the gateway holds it."""
+"""A child process with its pipes, seen from the gateway, and what starts it."""
 
 import asyncio
 import errno
@@ -24,7 +24,7 @@ _LANG = "C.UTF-8"
 
 
 class Child:
-    """A program that runs. Its exit code is 128 and more where a signal has ended it."""
+    """A running program. Its exit code is 128 and more if a signal ended it."""
 
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101 (they are pipes)
@@ -35,33 +35,33 @@ class Child:
         self._control = control
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the program to end."""
         with suppress(OSError):
             self._control.send(b"T")
 
     def kill(self) -> None:
-        """End it, and all that it has started."""
+        """Kill the program, and all that it has started."""
         self._control.close()
 
     async def discard(self) -> None:
-        """Read its stdout to the end, for nobody."""
+        """Read stdout to its end and drop it."""
         while await self.stdout.read(2**16):
             pass
 
     async def wait(self) -> int:
-        """Its exit code, once it and all that it has started are gone, and its directory too. Its
-        pipes have to be read to their ends meanwhile."""
+        """Return the exit code once the program, all that it has started, and its directory are
+        gone. Its pipes have to be read to their ends meanwhile."""
         try:
             code = await self._process.wait()
         finally:
-            # Also where nobody waits any more: nothing is left running, and no descriptor open.
+            # Also if the wait was cancelled: nothing is left running, no descriptor is left open.
             self._control.close()
             self.stdin.close()
         return code
 
 
 class Launcher:
-    """Starts programs. `isolation`: under which; None: none was found yet, and nothing starts."""
+    """Starts programs. `isolation`: how they are isolated; None: not known yet, nothing starts."""
 
     def __init__(self, settings: ChildSettings, isolation: Isolation | None = None) -> None:
         self.isolation = isolation
@@ -69,13 +69,14 @@ class Launcher:
         self._uids = Uids(settings.state_dir, settings.uids) if os.geteuid() == 0 else None
 
     def prepare(self) -> None:
-        """OperationError where what is needed to keep programs apart cannot be kept."""
+        """Raise OperationError if the file of user ids, which isolates programs, cannot be kept."""
         if self.isolation is not Isolation.NONE and self._uids is not None:
             self._uids.prepare()
 
     async def start(self, program: Program) -> Child:
-        """Once it runs; OperationError, without any value, where it cannot be started."""
-        # The first program of an owner writes to a file.
+        """Return the child once it runs; raise OperationError, which quotes no values, if it cannot
+        be started."""
+        # In a thread: the first program of an owner writes to the file of user ids.
         order = await asyncio.to_thread(self._order, program)
         control, theirs = socket.socketpair()
         control.setblocking(False)
@@ -101,7 +102,8 @@ class Launcher:
         return child
 
     def _closed_by(self, reason: str, path: str) -> str:
-        """What keeps the user of a program from it, to be read behind `reason`."""
+        """Return what closes the program to its user, as a sentence to follow `reason`; empty if
+        that is not why."""
         if self.isolation is not Isolation.UID or reason != os.strerror(errno.EACCES):
             return ""
         for end in (Path(path), Path(path).resolve()):
@@ -114,7 +116,7 @@ class Launcher:
         return ""
 
     def _order(self, program: Program) -> dict[str, Any]:
-        """What the keeper is told."""
+        """Return the order for the keeper."""
         if self.isolation is None:
             raise OperationError("Programs are not kept apart here, so that none is started.")
         path = _found(program)
@@ -136,7 +138,7 @@ class Launcher:
             "uid": uid,
             "covers": [] if uid is None else self._covers((*readable, folder)),
             "limits": _limits(program, counted=counted),
-            # Bubblewrap sees to it by itself, and may need them to come up.
+            # Bubblewrap sets this by itself, and may need the privileges to come up.
             "no_new_privileges": not sandboxed,
             "held": sandboxed and not counted,
             "processes": program.limits.processes,
@@ -172,7 +174,7 @@ def _environment(program: Program, folder: str) -> dict[str, str]:
 
 
 def _limits(program: Program, *, counted: bool) -> list[tuple[str, int]]:
-    """Names of the system's limits. `counted`: its processes are told from all others."""
+    """Return the rlimits by name. `counted`: the kernel counts its processes apart from others."""
     most = program.limits
     found = [
         ("RLIMIT_CORE", 0),
@@ -188,8 +190,8 @@ def _limits(program: Program, *, counted: bool) -> list[tuple[str, int]]:
 
 
 async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subprocess.Process:
-    """In a session of its own: Ctrl-C is for the gateway. Without an environment: its is the
-    gateway's."""
+    """Start a keeper: in a session of its own, since Ctrl-C is for the gateway alone, and without
+    the gateway's environment."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", keeper.__file__, str(control.fileno())),
         stdin=asyncio.subprocess.PIPE,
@@ -203,7 +205,7 @@ async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subproce
 
 
 async def _handed_over(control: socket.socket, order: dict[str, Any]) -> str:
-    """Why the child could not be started; empty: it runs."""
+    """Send the keeper its order; return why the child could not be started, empty if it runs."""
     loop = asyncio.get_running_loop()
     told = b""
     try:

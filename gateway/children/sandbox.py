@@ -1,11 +1,11 @@
-"""Bubblewrap: a child sees the system, its own directory, and nothing else."""
+"""The command line of bubblewrap: a child sees the system, its own directory, and nothing else."""
 
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# What programs need to run. Settings and keys of other programs are elsewhere in /etc.
+# What programs need to run. The rest of /etc holds settings and keys of other programs.
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store")
 ETC = (
     *("alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "fonts"),
@@ -21,12 +21,12 @@ _OPTIONS = (
 
 
 def find_bubblewrap() -> str | None:
-    """The path of the program, if it is installed."""
+    """Return the path of bubblewrap, if it is installed."""
     return shutil.which("bwrap")
 
 
 def is_visible(path: Path, readable: Iterable[str]) -> bool:
-    """Whether a child in the sandbox sees the file that `path` leads to."""
+    """Whether a child in the sandbox can follow `path` to its file."""
     places = [*SYSTEM, *readable]
     return all(
         any(one.is_relative_to(place) for place in places)
@@ -41,8 +41,8 @@ def wrapped(
     readable: Sequence[str] = (),
     hidden: Sequence[Path] = (),
 ) -> list[str]:
-    """The command line of a sandbox around `argv`. `folder`: what it may write to; `hidden`: what
-    is empty for it, wherever it is."""
+    """Return the command line of a sandbox around `argv`. `folder`: writable; `readable`: further
+    places that can be read; `hidden`: places that look empty, wherever they are."""
     command = [bubblewrap, *_OPTIONS]
     for place in SYSTEM:
         link = Path(place)
@@ -61,12 +61,12 @@ def wrapped(
 
 
 def beside(path: Path) -> tuple[Path, ...]:
-    """`path`, and what it was rotated into, which is no more to be seen."""
+    """Return `path` and its rotated files, which are hidden too."""
     return path, *sorted(path.parent.glob(f"{path.name}.*"))
 
 
 def _covered(path: Path, readable: Iterable[str]) -> list[str]:
-    """What makes `path` look empty; nothing where it cannot be seen anyway."""
+    """Return the options that make `path` look empty; none if it is not visible anyway."""
     if not path.exists() or not is_visible(path, readable):
         return []
     if path.is_dir():

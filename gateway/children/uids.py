@@ -1,4 +1,4 @@
-"""A Unix user id for each owner of children: the same in every worker and after a restart."""
+"""A Unix user id for each owner of programs: the same in every worker and after a restart."""
 
 import fcntl
 import hashlib
@@ -9,17 +9,17 @@ from pathlib import Path
 from gateway.domain.children import UIDS
 from gateway.domain.errors import OperationError
 
-# Far above what people, services and containers are given, and below what is 32 bits signed.
+# Far above the ids of people, services and containers, and within 31 bits.
 LOWEST, HIGHEST, BLOCK = 2**29, 2**31 - 2**19, 2**18
 _LENGTH = 64
 
 
 class Uids:
-    """A file of lines of one length in `directory`: the first id, then the owners' digests in the
-    order of their ids. An id is never given to anybody else, because what its owner has left
-    behind, in /tmp for instance, is open to it.
+    """Assigns user ids, and keeps them in a file in `directory`. Its lines have one length: the
+    first id, then the owners' digests in the order of their ids. An id is never given to another
+    owner, who could read what the first one left behind, in /tmp for instance.
 
-    `span`: the first and the last id; None: a block of 262,144, drawn once.
+    `span`: the first and the last id; None: a block of 262,144, drawn once at random.
     """
 
     def __init__(self, directory: Path, span: tuple[int, int] | None) -> None:
@@ -30,14 +30,14 @@ class Uids:
         self._first = 0
 
     def of(self, owner: str) -> int:
-        """The id of `owner`; OperationError where all are given, or none can be kept."""
+        """Return the id of `owner`; raise OperationError if all are taken, or the file fails."""
         digest = hashlib.sha256(owner.encode()).hexdigest()
         if digest not in self._known:
             self._open(digest)
         return self._known[digest]
 
     def prepare(self) -> None:
-        """OperationError where none can be kept."""
+        """Raise OperationError if the file cannot be kept."""
         self._open(None)
 
     def _open(self, digest: str | None) -> None:
@@ -49,12 +49,12 @@ class Uids:
             ) from None
 
     def _look_up(self, digest: str | None) -> None:
-        """Read what other workers have added, and add `digest` where it is not there yet."""
+        """Read what other workers have added, and add `digest` if it is missing."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # A crash may have left a part of a line: its id was never used.
+            # A crash may have left part of a line, whose id was never used.
             size = os.fstat(descriptor).st_size // (_LENGTH + 1) * (_LENGTH + 1)
             file.truncate(size)
             if not size:

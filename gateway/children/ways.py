@@ -1,5 +1,5 @@
-"""Ways to a program that stands in a directory which is closed to the user it runs as: somebody's
-home, mostly. The program is led there, and to nothing beside it."""
+"""Give a program's user access to the program in a closed directory, mostly somebody's home, and to
+nothing beside it."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,21 +13,21 @@ MOST_LINKS = 40
 
 @dataclass(slots=True)
 class Cover:
-    """A directory that is closed, and what is to be there in its place: `links` with what they say,
-    and `places`; nothing else."""
+    """A closed directory, which is replaced by one that holds only `links`, by path with their
+    targets, and `places`."""
 
     folder: str
     links: dict[str, str] = field(default_factory=dict)
     places: set[str] = field(default_factory=set)
 
     def holds(self, path: str) -> bool:
-        """Whether what is at `path` would be seen there."""
+        """Whether `path` can be seen in it."""
         return any(Path(path).is_relative_to(place) for place in self.places)
 
 
 def needed(path: Path, named: Iterable[str]) -> tuple[str, ...]:
-    """What the program at `path` needs to run: itself, what it was installed with, and the files
-    of `named`, which stand in its command line as a policy wrote it."""
+    """Return what the program at `path` needs to run: itself, what it was installed with, and the
+    files in `named`, the part of its command line that the policy wrote."""
     found: dict[str, None] = {}
     for hop in _hops(path):
         above = hop.parent.parent
@@ -40,7 +40,7 @@ def needed(path: Path, named: Iterable[str]) -> tuple[str, ...]:
 
 
 def covers(places: Iterable[str]) -> list[Cover]:
-    """The closed directories on the way to `places`, as seen by a user to whom nothing belongs."""
+    """Return the closed directories on the way to `places`, for a user who owns nothing there."""
     found: dict[str, Cover] = {}
     for place in places:
         links, path = _followed(Path(place))
@@ -55,8 +55,8 @@ def covers(places: Iterable[str]) -> list[Cover]:
 
 
 def _is_own_file(item: str) -> bool:
-    """Not a directory: `/` in a command line would open all there is. Nor what the kernel tells of
-    a process: that would be another one's."""
+    """Whether an argument names a file to open up. Not a directory: `/` would open up everything.
+    Not a file in /proc: it would be about another process."""
     path = Path(item)
     return path.is_absolute() and path.is_file() and not path.resolve().is_relative_to("/proc")
 
@@ -70,7 +70,7 @@ def _hops(path: Path) -> Iterator[Path]:
 
 
 def _followed(path: Path) -> tuple[list[tuple[str, str]], Path]:
-    """The symbolic links on the way to `path`, and where they lead."""
+    """Return the symbolic links on the way to `path`, and where they lead."""
     links: list[tuple[str, str]] = []
     at, todo = Path("/"), list(path.parts[1:])
     while todo and len(links) < MOST_LINKS:
@@ -85,7 +85,7 @@ def _followed(path: Path) -> tuple[list[tuple[str, str]], Path]:
 
 
 def _closed(path: Path) -> str | None:
-    """The outermost directory above `path` that others may not enter."""
+    """Return the outermost directory above `path` that others may not enter."""
     above: Sequence[Path] = list(path.parents)[::-1]
     return next((str(one) for one in above if one.exists() and not one.stat().st_mode & 1), None)
 
