@@ -42,6 +42,7 @@ class InflatedBody(BodyWrapper):
         self._inner = inner
         self._undo = undo
         self._ended = False
+        self._cut: BaseException | None = None
 
     def is_eof(self) -> bool:
         """False while anything is unread: a few received bytes may stand for many."""
@@ -50,12 +51,19 @@ class InflatedBody(BodyWrapper):
     def at_eof(self) -> bool:
         return self._ended
 
+    def set_exception(self, error: BaseException, /) -> None:
+        """End the body now, whatever has been received and was not read yet."""
+        self._cut = error
+        super().set_exception(error)
+
     def read_nowait(self) -> bytes:
         self._undo.feed(self._inner.read_nowait())
         return self._take()
 
     async def readany(self) -> bytes:
         """Return the next piece, empty at the end; raise CutError if the body is broken or cut."""
+        if self._cut is not None:
+            raise self._cut
         while not (text := self._take()):
             piece = await self._inner.readany()
             if not piece:
