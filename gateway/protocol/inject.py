@@ -8,13 +8,7 @@ from urllib.parse import quote
 
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import MOST_PARTS, boundary_of, with_form_fields
-from gateway.protocol.http.request import (
-    LOOKS_LIKE_ANOTHER,
-    Header,
-    media_type,
-    refused,
-    values_of,
-)
+from gateway.protocol.http.request import LOOKS_LIKE_ANOTHER, Header, media_type, refused, values_of
 from gateway.protocol.http.target import parameter_names
 
 Pairs = Sequence[tuple[str, str]]

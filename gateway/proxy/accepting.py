@@ -85,8 +85,11 @@ class Acceptor:
         else:
             self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
         if pause:
-            self._loop.remove_reader(self._socket.fileno())
-            self._pausing = self._loop.call_later(pause, self._go_on)
+            listening = self._socket.fileno()
+            self._loop.remove_reader(listening)
+            self._pausing = self._loop.call_later(
+                pause, self._loop.add_reader, listening, self._take
+            )
 
     def _say_starved(self, problem: OSError) -> None:
         """Log that callers have to wait: they themselves get no answer at all."""
@@ -94,9 +97,6 @@ class Acceptor:
         if now >= self._quiet_until:
             self._quiet_until = now + SAID_AGAIN_SECONDS
             log.warning("callers_wait", reason=problem.strerror)
-
-    def _go_on(self) -> None:
-        self._loop.add_reader(self._socket.fileno(), self._take)
 
     def _open(self, taken: socket.socket) -> None:
         taken.setblocking(False)

@@ -10,12 +10,7 @@ from gateway.domain.errors import Code, Denied, let_go
 from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, ToolServer
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
-from gateway.protocol.http.cors import (
-    answer_block,
-    answer_preflight,
-    is_preflight,
-    page_fields,
-)
+from gateway.protocol.http.cors import answer_block, answer_preflight, is_preflight, page_fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import encode
 from gateway.protocol.http.request import RequestHead, as_far_as_read

@@ -14,11 +14,7 @@ from gateway.domain.keys.record import is_user_id
 from gateway.protocol.cookies import of_others
 from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.framing import MOST_DIGITS
-from gateway.protocol.http.header_names import (
-    PAGE,
-    Fate,
-    fate,
-)
+from gateway.protocol.http.header_names import PAGE, Fate, fate
 from gateway.protocol.http.methods import check_method
 from gateway.protocol.http.target import Target, parse_target
 

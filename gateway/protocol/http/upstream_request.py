@@ -31,7 +31,8 @@ class Hop:
 def identity_block(fields: Iterable[tuple[str, str]]) -> bytes:
     """Return the `X-Gateway-…` lines. People write the records, so values are escaped: none may
     break a line."""
-    return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in fields).encode("ascii")
+    lines = (f"{name}: {_UNSAFE.sub(_escaped, value)}\r\n" for name, value in fields)
+    return "".join(lines).encode("ascii")
 
 
 def write_head(
@@ -157,10 +158,6 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _one_line(value: str) -> str:
-    return _UNSAFE.sub(_escaped, value)
 
 
 def _escaped(match: re.Match[str]) -> str:

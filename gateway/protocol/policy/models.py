@@ -2,11 +2,7 @@
 
 from typing import Any, Self
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
 from gateway.domain.keys.scopes import DEFAULT_ACTION
 from gateway.domain.policies.cors import ANY_ORIGIN

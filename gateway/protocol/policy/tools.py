@@ -10,11 +10,7 @@ from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import ToolServer
 from gateway.domain.policies.tools import CommandTool, Hooks, ProgramTerms, Toolset
-from gateway.protocol.policy.tool_sections import (
-    CommandToolSection,
-    ProgramSection,
-    ToolSection,
-)
+from gateway.protocol.policy.tool_sections import CommandToolSection, ProgramSection, ToolSection
 
 LONGEST_MESSAGE = 4 * 2**20
 _SENT = (

@@ -191,7 +191,8 @@ def _sent(head: RequestHead, asked: Asked, inject: Inject) -> list[Header]:
     headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
     if inject.arguments:
         repeated = mcp.argument_headers(name for name, _ in inject.arguments)
-        headers = [header for header in headers if _plain(header[0]) not in repeated]
+        # To many servers an underscore in a header is a hyphen.
+        headers = [h for h in headers if h[0].lower().replace(b"_", b"-") not in repeated]
     if asked.session:
         headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
     if asked.last_event:
@@ -199,11 +200,6 @@ def _sent(head: RequestHead, asked: Asked, inject: Inject) -> list[Header]:
     if asked.rpc is not None:
         headers.append((b"Content-Type", b"application/json"))
     return headers
-
-
-def _plain(header: bytes) -> bytes:
-    """To many servers an underscore in a header is a hyphen."""
-    return header.lower().replace(b"_", b"-")
 
 
 def _missing(name: CredentialId, *, decoy: bool) -> Denied:

@@ -9,13 +9,7 @@ from gateway.protocol.scrub import scrubbed_headers
 from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.inflated import inflated
 from gateway.proxy.scrubbed import beside_limits, check_refused, scrubbed
-from gateway.proxy.tools.answers import (
-    EVENTS,
-    JSON,
-    EventsBody,
-    read_all,
-    shown_json,
-)
+from gateway.proxy.tools.answers import EVENTS, JSON, EventsBody, read_all, shown_json
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.outgoing import Injection, Outgoing
