@@ -21,7 +21,7 @@ class UnderWay:
     """The calls under way, by server, key, user and the caller's id for the call."""
 
     def __init__(self) -> None:
-        self._calls: defaultdict[Name, list[asyncio.Event]] = defaultdict(list)
+        self._calls: defaultdict[Name, list[asyncio.Future[Any]]] = defaultdict(list)
 
     async def told(
         self, call: ToolCall, source: AsyncGenerator[Message, None]
@@ -30,15 +30,14 @@ class UnderWay:
         message, the response says so; raise Denied if it fails before. `source` is closed in any
         case."""
         name = _name(call, call.message["id"])
-        taken_back = asyncio.Event()
+        taken_back: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._calls[name].append(taken_back)
-        waiting = asyncio.create_task(taken_back.wait())
         step = None
         begun = False
         try:
             while True:
                 step = asyncio.ensure_future(anext(source, None))
-                await asyncio.wait({step, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({step, taken_back}, return_when=asyncio.FIRST_COMPLETED)
                 if not step.done():
                     told = {"code": _TAKEN_BACK, "message": "The call was taken back."}
                     yield rpc.response(call.message["id"], error=told)
@@ -54,8 +53,9 @@ class UnderWay:
             error = rpc.rpc_error(denied, call.request_id)
             yield rpc.response(call.message["id"], error=error)
         finally:
-            self._forget(name, taken_back)
-            waiting.cancel()
+            self._calls[name].remove(taken_back)
+            if not self._calls[name]:
+                del self._calls[name]
             if step is not None and not step.done():
                 await stop(step)
             await source.aclose()
@@ -66,13 +66,8 @@ class UnderWay:
         params = call.message.get("params")
         wanted = params.get("requestId") if isinstance(params, dict) else None
         found = self._calls.get(_name(call, wanted), ())
-        if len(found) == 1:
-            found[0].set()
-
-    def _forget(self, name: Name, event: asyncio.Event) -> None:
-        self._calls[name].remove(event)
-        if not self._calls[name]:
-            del self._calls[name]
+        if len(found) == 1 and not found[0].done():
+            found[0].set_result(None)
 
 
 async def stop(step: asyncio.Future[Any]) -> None:
