@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
-from gateway.cli.audit_options import operators_file
+from gateway.cli.audit_settings import operators_file
 from gateway.cli.options import read_store_settings
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private

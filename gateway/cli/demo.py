@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.logs import configure
 from gateway.cli.options import (
     default_state_dir,
@@ -41,7 +41,6 @@ DRAIN_SECONDS = 2.0
 # In an installed gateway; a clone has them in policies/.
 OWN_POLICIES = Path(__file__).parents[1] / "demo" / "policies"
 NEXT_PORT = 9090
-EPILOG = "\b\nExample:\n  gateway demo\n  gateway demo --listen 127.0.0.1:9090"
 
 _TEXT = """
 The gateway listens on http://{address}, in front of two agents. Your key, for 24 hours:
@@ -69,7 +68,7 @@ Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
 """
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@command("gateway demo", "gateway demo --listen 127.0.0.1:9090")
 @setting(
     "--listen",
     metavar="ADDRESS",

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.acting import check_vault
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.logs import configure
 from gateway.cli.options import json_option, policies_option, read_keys, store_options
 from gateway.cli.output import print_json, printable
@@ -33,14 +33,12 @@ from gateway.services.policies.directory import read_directory
 from gateway.services.policies.orphans import Orphans
 from gateway.store.connections.connect import open_store
 
-EPILOG = """\b
-Examples:
-  gateway doctor
-  gateway doctor --policies /etc/gateway/policies --no-upstreams
-  gateway doctor --json"""
 
-
-@click.command(cls=Command, epilog=EPILOG)
+@command(
+    "gateway doctor",
+    "gateway doctor --policies /etc/gateway/policies --no-upstreams",
+    "gateway doctor --json",
+)
 @click.option("--no-upstreams", is_flag=True, help="Do not connect to the policies' upstreams.")
 @json_option
 @policies_option

@@ -30,7 +30,7 @@ COMMANDS = {
     "users": ("users:users", "Let users bring credentials of their own."),
     "run": ("run:run", "Run a program with credentials from the gateway."),
     "policy": ("policies.group:policy", "Check, show, compare and explain the policies."),
-    "audit": ("audit:audit", "Look at the audit records, and prove that none was changed."),
+    "audit": ("audit.group:audit", "Look at the audit records, and prove that none was changed."),
     "redis": ("redis:redis", "Send one raw command to the store in use."),
     "doctor": ("doctor:doctor", "Look at all that a gateway stands on."),
     "version": ("version:version", "Print the version."),

@@ -10,7 +10,7 @@ import click
 import orjson
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.options import json_option, store_options
 from gateway.domain.errors import OperationError, UnreachableError, UsageError
 from gateway.domain.settings import StoreSettings
@@ -19,10 +19,12 @@ from gateway.store.connections.raw import ask
 
 # They never end, or change what a connection is.
 ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "SYNC", "PSYNC", "HELLO"})
-EPILOG = "\b\nExample:\n  gateway redis -- HSET 'gw:key:{ID}' status revoked"
 
 
-@click.command(cls=Command, epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@command(
+    "gateway redis -- HSET 'gw:key:{ID}' status revoked",
+    context_settings={"ignore_unknown_options": True},
+)
 @store_options
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.options import read_duration, setting
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from gateway.client import Credentials
 
 RETRY_SECONDS = 0.5
-EPILOG = """\b
-Examples:
-  gateway run --env OPENAI_API_KEY=openai_key -- python agent.py
-  gateway run --file crm.password=/run/crm.pw --on-change SIGHUP -- ./server
-The key is in GATEWAY_KEY_FILE or GATEWAY_KEY; its scopes name the credentials:
-  gateway keys create --consumer agent --scope gateway/credentials:openai_key"""
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@command(
+    "gateway run --env OPENAI_API_KEY=openai_key -- python agent.py",
+    "gateway run --file crm.password=/run/crm.pw --on-change SIGHUP -- ./server",
+    notes="The agent's key is read from GATEWAY_KEY_FILE or GATEWAY_KEY. Its scopes name the "
+    "credentials:\n\n\b\n"
+    "  gateway keys create --consumer agent --scope gateway/credentials:openai_key",
+)
 @click.option(
     "--env", "variables", multiple=True, metavar="VAR=NAME[.FIELD]", help="Into a variable."
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.audit_options import read_audit
-from gateway.cli.command import Command
+from gateway.cli.audit_settings import read_audit
+from gateway.cli.command import command
 from gateway.cli.listener_options import listener_options
 from gateway.cli.logs import FORMATS, configure
 from gateway.cli.options import (
@@ -55,14 +55,6 @@ _IN_CLEAR = (
     "cross the network in clear. Give --tls-cert and --tls-key, or keep that network to yourself."
 )
 
-EPILOG = """\b
-Example:
-  gateway serve --listen 127.0.0.1:8080 --policies policies/
-  gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0 --workers 4
-
-Secrets come from the environment alone: GATEWAY_PEPPER_FILE, GATEWAY_MASTER_KEY_FILE. Each
-option may stand there too: --listen is GATEWAY_LISTEN."""
-
 
 def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> int:
     """BadParameter where they would take the machine down before they served."""
@@ -73,7 +65,12 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     return workers
 
 
-@click.command(cls=Command, epilog=EPILOG)
+@command(
+    "gateway serve --listen 127.0.0.1:8080 --policies policies/",
+    "gateway serve --listen 0.0.0.0:8080 --redis redis://redis:6379/0 --workers 4",
+    notes="Every option can also be set in the environment: --listen is GATEWAY_LISTEN. Secrets "
+    "are read from the environment only: GATEWAY_PEPPER_FILE, GATEWAY_MASTER_KEY_FILE.",
+)
 @setting(
     "--listen",
     metavar="ADDRESS",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from gateway.cli.acting import check_signed, with_acts, with_vault
-from gateway.cli.command import Group
+from gateway.cli.command import command, group
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
@@ -21,17 +21,10 @@ from gateway.store.links import LinkStore
 
 T = TypeVar("T")
 
-EPILOG = """\b
-Example:
-  gateway users link alice --credentials github,aliyun:ak_sk"""
+LINK_EXAMPLE = "gateway users link alice --credentials github,aliyun:ak_sk"
 
 
-@click.group(cls=Group, epilog=EPILOG)
-def users() -> None:
-    """Let users bring credentials of their own, which nobody else ever sees."""
-
-
-@users.command(epilog=EPILOG)
+@command(LINK_EXAMPLE)
 @click.argument("user")
 @click.option(
     "--credentials",
@@ -73,7 +66,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     note(f"For {user}, once, until {moment(made.expires_at)}.")
 
 
-@users.command("list", epilog="\b\nExample:\n  gateway users list --json")
+@command("gateway users list --json", name="list")
 @json_option
 @store_options
 def list_users(store: StoreSettings, as_json: bool) -> None:
@@ -99,7 +92,7 @@ def _row(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["user"], " ".join(row["credentials"]), shown
 
 
-@users.command(epilog="\b\nExample:\n  gateway users unlink alice --credentials github --yes")
+@command("gateway users unlink alice --credentials github --yes")
 @click.argument("user")
 @click.option("--credentials", metavar="NAME,…", help="Only these. Left out: all of the user's.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -136,3 +129,11 @@ def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]
         store,
         lambda client, acts: work(Links(LinkStore(client, store.prefix)), acts),
     )
+
+
+users = group(
+    "users",
+    "Let users bring credentials of their own, which nobody else ever sees.",
+    LINK_EXAMPLE,
+    *(link, list_users, unlink),
+)

@@ -3,12 +3,12 @@
 import click
 
 from gateway import __version__
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.options import json_option
 from gateway.cli.output import print_json
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway version")
+@command("gateway version")
 @json_option
 def version(as_json: bool) -> None:
     """Print the version."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.acting import with_vault
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.keys.options import confirm, policies_here
 from gateway.cli.options import json_option, policies_option, store_options
@@ -17,12 +17,8 @@ from gateway.services.credentials.vault import Vault
 
 MOST_PLACES = 5
 
-REWRAP_EPILOG = """\b
-Example:
-  GATEWAY_MASTER_KEY="$NEW $OLD" gateway credentials rewrap"""
 
-
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway credentials delete openai_key --yes")
+@command("gateway credentials delete openai_key --yes")
 @click.argument("name", type=CREDENTIAL)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -58,7 +54,7 @@ def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
         )
 
 
-@click.command(cls=Command, epilog=REWRAP_EPILOG)
+@command('GATEWAY_MASTER_KEY="$NEW $OLD" gateway credentials rewrap')
 @json_option
 @store_options
 def rewrap(store: StoreSettings, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from gateway.cli.acting import with_vault
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.credentials.values import CREDENTIAL
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_facts, print_json, print_table
@@ -13,13 +13,8 @@ from gateway.domain.credentials import CredentialId
 from gateway.domain.settings import StoreSettings
 from gateway.services.credentials.vault import CredentialView, State, Vault
 
-LIST_EPILOG = """\b
-Examples:
-  gateway credentials list
-  gateway credentials list --json"""
 
-
-@click.command("list", cls=Command, epilog=LIST_EPILOG)
+@command("gateway credentials list", "gateway credentials list --json", name="list")
 @json_option
 @store_options
 def list_credentials(store: StoreSettings, as_json: bool) -> None:
@@ -39,7 +34,7 @@ def list_credentials(store: StoreSettings, as_json: bool) -> None:
             note(view.problem)
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway credentials show openai_key --json")
+@command("gateway credentials show openai_key --json")
 @click.argument("name", type=CREDENTIAL)
 @json_option
 @store_options

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.acting import operator, with_vault
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.credentials.values import (
     CREDENTIAL,
     extra_argument,
@@ -24,19 +24,20 @@ from gateway.domain.settings import StoreSettings
 from gateway.domain.units import span
 from gateway.services.credentials.vault import CredentialView, State, Vault
 
-SET_EPILOG = """\b
-Examples:
-  printf %s "$OPENAI_API_KEY" | gateway credentials set openai_key --type api_key
-  gateway credentials set aliyun --type ak_sk --from-file aliyun.json --expires 90d
-  gateway credentials set user/alice/github --type bearer"""
 
-ROTATE_EPILOG = """\b
-Examples:
-  printf %s "$NEW" | gateway credentials rotate openai_key --grace 10m
-  gateway credentials rotate aliyun --from-file new.json --expires 90d"""
+def _whole_span(text: str) -> int:
+    seconds = span(text)
+    if seconds != int(seconds):
+        raise ValueError(f"{text!r} is not a whole number of seconds")
+    return int(seconds)
 
 
-@click.command("set", cls=Command, epilog=SET_EPILOG)
+@command(
+    'printf %s "$OPENAI_API_KEY" | gateway credentials set openai_key --type api_key',
+    "gateway credentials set aliyun --type ak_sk --from-file aliyun.json --expires 90d",
+    "gateway credentials set user/alice/github --type bearer",
+    name="set",
+)
 @click.argument("name", type=CREDENTIAL)
 @extra_argument
 @click.option(
@@ -47,7 +48,9 @@ Examples:
     "--expires", metavar="WHEN", help="30d, 2027-01-31 or Unix seconds: warned of before."
 )
 @click.option(
-    "--max-stale", metavar="TIME", help="Serve it for so long while the vault is away; 0: never."
+    "--max-stale",
+    metavar="TIME",
+    help="Serve it for so long while the vault is away; 0: never.",
 )
 @json_option
 @store_options
@@ -67,7 +70,7 @@ def set_credential(
     replaced at once; 'rotate' gives the old value a grace.
     """
     refuse_extra(extra)
-    stale = None if max_stale is None else parsed("--max-stale", _whole, max_stale)
+    stale = None if max_stale is None else parsed("--max-stale", _whole_span, max_stale)
     fields = read_fields(type_name, from_file)
 
     async def work(vault: Vault) -> CredentialView:
@@ -86,7 +89,10 @@ def set_credential(
     _print(view, as_json=as_json)
 
 
-@click.command(cls=Command, epilog=ROTATE_EPILOG)
+@command(
+    'printf %s "$NEW" | gateway credentials rotate openai_key --grace 10m',
+    "gateway credentials rotate aliyun --from-file new.json --expires 90d",
+)
 @click.argument("name", type=CREDENTIAL)
 @extra_argument
 @from_file_option
@@ -114,7 +120,7 @@ def rotate(
     Gateways and agents use it within their poll, without a restart.
     """
     refuse_extra(extra)
-    seconds = parsed("--grace", _whole, grace)
+    seconds = parsed("--grace", _whole_span, grace)
     # The type decides how the value is read, and stdin is read before anything is locked.
     type_name = with_vault(store, lambda vault: vault.type_of(name))
     fields: Mapping[str, str] = read_fields(type_name, from_file)
@@ -150,10 +156,3 @@ async def _expiry(expires: str | None, vault: Vault) -> int | None:
     if expires is None:
         return None
     return parsed("--expires", partial(expiry.parse, now=await vault.now()), expires)
-
-
-def _whole(text: str) -> int:
-    seconds = span(text)
-    if seconds != int(seconds):
-        raise ValueError(f"{text!r} is not a whole number of seconds")
-    return int(seconds)

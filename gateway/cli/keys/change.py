@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.keys.facts import print_key
 from gateway.cli.keys.options import (
     KEY_ID,
@@ -33,7 +33,7 @@ from gateway.services.keys.bulk import Act
 from gateway.services.keys.lifecycle import KeyChange
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway keys revoke 4xT9mQ2LrB7c")
+@command("gateway keys revoke 4xT9mQ2LrB7c")
 @selection_options
 @json_option
 @store_options
@@ -43,9 +43,7 @@ def revoke(store: StoreSettings, as_json: bool, **named: Any) -> None:
     _change(store, Selection(**named), Act.REVOKE, as_json=as_json)
 
 
-@click.command(
-    cls=Command, epilog="\b\nExample:\n  gateway keys disable --consumer sales --dry-run"
-)
+@command("gateway keys disable --consumer sales --dry-run")
 @selection_options
 @json_option
 @store_options
@@ -55,7 +53,7 @@ def disable(store: StoreSettings, as_json: bool, **named: Any) -> None:
     _change(store, Selection(**named), Act.DISABLE, as_json=as_json)
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway keys enable 4xT9mQ2LrB7c")
+@command("gateway keys enable 4xT9mQ2LrB7c")
 @selection_options
 @json_option
 @store_options
@@ -81,10 +79,7 @@ def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bo
     print_changes(with_keys(store, work), as_json=as_json)
 
 
-@click.command(
-    cls=Command,
-    epilog="\b\nExample:\n  gateway keys update 4xT9mQ2LrB7c --scope 'agents/faq:*' --expires 30d",
-)
+@command("gateway keys update 4xT9mQ2LrB7c --scope 'agents/faq:*' --expires 30d")
 @click.argument("key_id", metavar="ID", type=KEY_ID)
 @click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Replaces all scopes.")
 @click.option("--consumer", metavar="NAME", help="Whose key it is from now on.")
@@ -129,7 +124,7 @@ def update(
     warn_of_absent(scopes, known)
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway keys delete 4xT9mQ2LrB7c --yes")
+@command("gateway keys delete 4xT9mQ2LrB7c --yes")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=KEY_ID)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

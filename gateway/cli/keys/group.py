@@ -1,24 +1,15 @@
 """`gateway keys`: the keys that callers hold."""
 
-import click
-
+from gateway.cli.command import group
 from gateway.cli.keys.change import delete, disable, enable, revoke, update
 from gateway.cli.keys.issue import create, rotate
 from gateway.cli.keys.move import export_keys, import_keys
 from gateway.cli.keys.show import list_keys, show
 
-EPILOG = """\b
-Example:
-  gateway keys create --consumer sales --scope agents/support:chat --expires 30d"""
-
-
-@click.group(epilog=EPILOG)
-def keys() -> None:
-    """Make, find, change, close and move the keys that callers hold."""
-
-
-for command in (
+keys = group(
+    "keys",
+    "Make, find, change, close and move the keys that callers hold.",
+    "gateway keys create --consumer sales --scope agents/support:chat --expires 30d",
     *(create, list_keys, show, revoke, disable, enable, rotate, update, delete),
     *(export_keys, import_keys),
-):
-    keys.add_command(command)
+)

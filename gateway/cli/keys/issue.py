@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gateway.cli.acting import operator
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.keys.issued import KeyFile, explain_created, explain_rotated, print_issued
 from gateway.cli.keys.options import (
     choose_plan,
@@ -36,16 +36,6 @@ from gateway.services.keys.bulk import Act, rotations
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
-CREATE_EPILOG = """\b
-Examples:
-  gateway keys create --consumer sales --scope agents/support:chat --expires 30d
-  KEY=$(gateway keys create --consumer sales --scope 'agents/*' --quiet)"""
-
-ROTATE_EPILOG = """\b
-Examples:
-  gateway keys rotate 4xT9mQ2LrB7c --grace 24h
-  gateway keys rotate --consumer sales --grace 24h --out sales-keys.jsonl --yes"""
-
 quiet_option = click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
 
 
@@ -64,7 +54,10 @@ idempotency_option = click.option(
 )
 
 
-@click.command(cls=Command, epilog=CREATE_EPILOG)
+@command(
+    "gateway keys create --consumer sales --scope agents/support:chat --expires 30d",
+    "KEY=$(gateway keys create --consumer sales --scope 'agents/*' --quiet)",
+)
 @click.option("--consumer", required=True, metavar="NAME", help="Whose key it is.")
 @click.option(
     "--scope",
@@ -127,7 +120,10 @@ def create(
         explain_created(issued, store, known)
 
 
-@click.command(cls=Command, epilog=ROTATE_EPILOG)
+@command(
+    "gateway keys rotate 4xT9mQ2LrB7c --grace 24h",
+    "gateway keys rotate --consumer sales --grace 24h --out sales-keys.jsonl --yes",
+)
 @selection_options
 @click.option(
     "--grace",

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.issued import new_file
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
@@ -28,18 +28,12 @@ from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import KeyFilter, one
 from gateway.services.keys.lifecycle import KeyChange
 
-EXPORT_EPILOG = """\b
-Examples:
-  gateway keys export --consumer sales --out sales.jsonl
-  gateway keys export | ssh other-host gateway keys import"""
 
-IMPORT_EPILOG = """\b
-Examples:
-  gateway keys import sales.jsonl --dry-run
-  gateway keys import sales.jsonl --redis redis://other:6379"""
-
-
-@click.command("export", cls=Command, epilog=EXPORT_EPILOG)
+@command(
+    "gateway keys export --consumer sales --out sales.jsonl",
+    "gateway keys export | ssh other-host gateway keys import",
+    name="export",
+)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID)
 @filter_options
 @click.option(
@@ -114,7 +108,11 @@ def _destination(path: Path | None) -> Iterator[Callable[[str], object]]:
         raise
 
 
-@click.command("import", cls=Command, epilog=IMPORT_EPILOG)
+@command(
+    "gateway keys import sales.jsonl --dry-run",
+    "gateway keys import sales.jsonl --redis redis://other:6379",
+    name="import",
+)
 @click.argument("file", default="-", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--overwrite", is_flag=True, help="Replace keys that are here and differ.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")

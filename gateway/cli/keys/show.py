@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.keys.facts import all_facts, print_key
 from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
@@ -19,14 +19,13 @@ from gateway.services.keys.find import KeyFilter, Page, one, page
 
 MOST_A_PAGE = 10_000
 
-LIST_EPILOG = """\b
-Examples:
-  gateway keys list --consumer sales --expiring-within 7d
-  gateway keys list --unused-for 90d --status active
-  gateway keys list --status revoked --json"""
 
-
-@click.command("list", cls=Command, epilog=LIST_EPILOG)
+@command(
+    "gateway keys list --consumer sales --expiring-within 7d",
+    "gateway keys list --unused-for 90d --status active",
+    "gateway keys list --status revoked --json",
+    name="list",
+)
 @filter_options
 @click.option(
     "--limit",
@@ -70,7 +69,7 @@ def list_keys(
         note(f"There are more: add --after {found.next}")
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway keys show 4xT9mQ2LrB7c")
+@command("gateway keys show 4xT9mQ2LrB7c")
 @click.argument("key_id", metavar="ID", type=KEY_ID)
 @json_option
 @policies_option

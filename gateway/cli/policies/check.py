@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.policies.in_use import orphaned, with_credentials
@@ -16,13 +16,8 @@ from gateway.protocol.policy.read import Loaded
 from gateway.services.diagnosis.policies import contents
 from gateway.services.policies.directory import read_directory
 
-CHECK_EPILOG = """\b
-Examples:
-  gateway policy check
-  gateway policy check /etc/gateway/policies --json"""
 
-
-@click.command(cls=Command, epilog=CHECK_EPILOG)
+@command("gateway policy check", "gateway policy check /etc/gateway/policies --json")
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @json_option
 @policies_option

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
@@ -25,14 +25,13 @@ NOTHING = Path("-")
 SHOWN = 6
 _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
 
-EPILOG = """\b
-Examples:
-  gateway policy diff /etc/gateway/policies policies/
-  gateway policy diff policies/ new/ --fail-on-loss && mv new/* policies/
-  gateway policy diff - policies/ --json"""
 
-
-@click.command("diff", cls=Command, epilog=EPILOG)
+@command(
+    "gateway policy diff /etc/gateway/policies policies/",
+    "gateway policy diff policies/ new/ --fail-on-loss && mv new/* policies/",
+    "gateway policy diff - policies/ --json",
+    name="diff",
+)
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option(

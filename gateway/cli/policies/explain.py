@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.keys.options import KEY_ID
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import print_facts, print_json, printable
@@ -17,16 +17,14 @@ from gateway.store.admission import PREPARE, Admission
 from gateway.store.connections.connect import open_lines, open_store, resolved
 from gateway.store.key_reader import KeyReader
 
-EPILOG = """\b
-Examples:
-  gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat
-  gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat
-  gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1
-  gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4
-  gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'"""
 
-
-@click.command(cls=Command, epilog=EPILOG)
+@command(
+    "gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat",
+    "gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat",
+    "gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1",
+    "gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4",
+    "gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'",
+)
 @click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="Left out: no key.")
 @click.option(
     "--method", default="GET", show_default=True, metavar="METHOD", help="As the caller sends it."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.command import Command
+from gateway.cli.command import command
 from gateway.cli.keys.facts import limit_facts
 from gateway.cli.options import (
     json_already_option,
@@ -22,7 +22,7 @@ from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, Ser
 from gateway.protocol.policy.models import json_schema
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway policy show --json")
+@command("gateway policy show --json")
 @json_option
 @policies_option
 def show(policies: Path, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def show(policies: Path, as_json: bool) -> None:
     )
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  gateway policy schema > policies/schema.json")
+@command("gateway policy schema > policies/schema.json")
 @json_already_option
 def schema() -> None:
     """Print the JSON Schema of a policy file, for editors."""

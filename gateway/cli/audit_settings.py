@@ -2,15 +2,11 @@
 
 import os
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import click
-
-from gateway.cli.options import add_options, parsed, seconds_of
+from gateway.cli.options import parsed, seconds_of
 from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Retention, Sync
-from gateway.domain.audit.wanted import DECISIONS, FILTERS, wanted_by
 from gateway.domain.errors import UsageError
 from gateway.domain.units import count, size
 
@@ -18,28 +14,6 @@ T = TypeVar("T")
 
 # Smaller files would be rotated with nearly every write.
 SMALLEST_FILE = 64 * 1024
-
-
-_FILTERS = (
-    click.option("--event", metavar="EVENT", help="Only key.revoke, or all of credential.*"),
-    click.option("--key", metavar="ID", help="Only of this key."),
-    click.option("--consumer", metavar="NAME", help="Only of this consumer's keys."),
-    click.option("--agent", metavar="NAME", help="Only about this agent, models/NAME …"),
-    click.option("--user", metavar="ID", help="Only for this user."),
-    click.option("--actor", metavar="WHO", help="Only what this operator did."),
-    click.option("--decision", type=click.Choice(DECISIONS), help="Only what was decided so."),
-)
-
-
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `command` as `wanted` what records have to say, for all of these that are given."""
-
-    @wraps(command)
-    def filled(*args: Any, **options: Any) -> Any:
-        given = {name: options.pop(name) or "" for name in FILTERS}
-        return command(*args, wanted=wanted_by(given), **options)
-
-    return add_options(filled, *_FILTERS)
 
 
 def read_audit() -> AuditSettings:

@@ -1,19 +1,31 @@
-"""`gateway audit tail`: the latest records, and those that come."""
+"""`gateway audit tail` and `export`: the latest records, those that come, and a file of them."""
 
 import asyncio
 import json
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.cli.audit.options import file_option
+from gateway.cli.command import command
+from gateway.cli.options import (
+    add_options,
+    json_already_option,
+    json_option,
+    parsed,
+    store_options,
+)
 from gateway.cli.output import moment, note, printable
 from gateway.domain.audit.record import END, read
-from gateway.domain.audit.wanted import Wanted, matching
-from gateway.domain.errors import UnreachableError
+from gateway.domain.audit.wanted import DECISIONS, FILTERS, Wanted, matching, wanted_by
+from gateway.domain.errors import UnreachableError, UsageError
+from gateway.domain.keys.expiry import parse_since
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines
@@ -22,6 +34,71 @@ from gateway.store.connections.connect import open_store
 # Most events are no longer.
 EVENT_WIDTH = 17
 FOLLOW_SECONDS = 0.5
+
+
+_FILTERS = (
+    click.option("--event", metavar="EVENT", help="Only key.revoke, or all of credential.*"),
+    click.option("--key", metavar="ID", help="Only of this key."),
+    click.option("--consumer", metavar="NAME", help="Only of this consumer's keys."),
+    click.option("--agent", metavar="NAME", help="Only about this agent, models/NAME …"),
+    click.option("--user", metavar="ID", help="Only for this user."),
+    click.option("--actor", metavar="WHO", help="Only what this operator did."),
+    click.option("--decision", type=click.Choice(DECISIONS), help="Only what was decided so."),
+)
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives `command` as `wanted` what records have to say, for all of these that are given."""
+
+    @wraps(command)
+    def filled(*args: Any, **options: Any) -> Any:
+        given = {name: options.pop(name) or "" for name in FILTERS}
+        return command(*args, wanted=wanted_by(given), **options)
+
+    return add_options(filled, *_FILTERS)
+
+
+@command("gateway audit tail -n 50 --event 'key.*' --follow")
+@click.option("-n", "count", type=click.IntRange(0), default=20, show_default=True, help="So many.")
+@click.option("--follow", is_flag=True, help="Go on as records come.")
+@filter_options
+@json_option
+@file_option
+@store_options
+def tail(
+    store: StoreSettings,
+    as_json: bool,
+    file: Path | None,
+    count: int,
+    follow: bool,
+    wanted: Wanted,
+) -> None:
+    """Show the latest records."""
+    taken = Taken(wanted, as_json)
+    if file is None:
+        asyncio.run(show_tail(store, count, taken, follow=follow))
+    elif follow:
+        raise UsageError("--follow is of the stream: 'tail -F' follows a file.")
+    else:
+        show_tail_of_file(file, count, taken)
+
+
+@command("gateway audit export --since 2h > audit.jsonl")
+@click.option("--since", metavar="WHEN", help="2h (ago), 2027-01-31 or Unix seconds.")
+@filter_options
+@json_already_option
+@store_options
+def export(store: StoreSettings, since: str | None, wanted: Wanted) -> None:
+    """Write records to stdout, one JSON object a line.
+
+    'verify --file' reads them, with --partial where the oldest are not among them, but not what
+    was chosen by what records say: those between are missing.
+    """
+    second = 0
+    if since is not None:
+        second = parsed("--since", partial(parse_since, now=int(time.time())), since)
+
+    asyncio.run(show_all(store, second, wanted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`gateway audit`: who did what with which credential."""
+"""`gateway audit verify` and `anchor`."""
 
 import asyncio
 import math
@@ -6,28 +6,28 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.audit_options import filter_options, read_audit
-from gateway.cli.command import Group
-from gateway.cli.options import json_already_option, json_option, parsed, store_options
+from gateway.cli.audit.options import file_option
+from gateway.cli.audit_settings import read_audit
+from gateway.cli.command import command
+from gateway.cli.options import json_already_option, json_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.vault_options import known_master_keys
-from gateway.domain.audit.wanted import Wanted
-from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.keys.expiry import parse_since
+from gateway.crypto.audit_key import audit_keys
+from gateway.crypto.envelope import MasterKeys
+from gateway.domain.audit.anchor import ChainEnd, read_anchor, write_anchor
+from gateway.domain.audit.chains import Chains
+from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings
+from gateway.services.audit.verify import Verdict
+from gateway.services.audit.verify import verify as verify_records
+from gateway.store.audit import AuditStore
+from gateway.store.audit_file import is_whole, read_lines
 from gateway.store.connections.connect import open_store
 
-if TYPE_CHECKING:
-    from gateway.domain.audit.anchor import ChainEnd
-    from gateway.services.audit.verify import Verdict
-
-EPILOG = "\b\nExample:\n  gateway audit verify"
 _MISSING_IN_FILE = (
     "If the stream had dropped its oldest records before this was exported, older files were taken "
     "away, or this is a part of an export: add --partial."
@@ -35,13 +35,6 @@ _MISSING_IN_FILE = (
 _MISSING_IN_STREAM = (
     "If the gateway keeps fewer records than this command was told: give it the gateway's "
     "GATEWAY_AUDIT_RECORDS and GATEWAY_AUDIT_AGE."
-)
-
-file_option = click.option(
-    "--file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A file as GATEWAY_AUDIT_FILE makes it, with those it was rotated into, instead of the "
-    "stream in Redis.",
 )
 
 partial_option = click.option(
@@ -60,14 +53,10 @@ unsigned_option = click.option(
 )
 
 
-@click.group(cls=Group, epilog=EPILOG)
-def audit() -> None:
-    """Look at the audit records, and prove that none was changed."""
-
-
-@audit.command(
-    epilog="\b\nExamples:\n  gateway audit verify\n  gateway audit verify --file audit.jsonl\n"
-    "  gateway audit verify --anchor anchor.json"
+@command(
+    "gateway audit verify",
+    "gateway audit verify --file audit.jsonl",
+    "gateway audit verify --anchor anchor.json",
 )
 @file_option
 @click.option(
@@ -109,9 +98,7 @@ def verify(
         raise SystemExit(1)
 
 
-@audit.command(
-    epilog="\b\nExample:\n  gateway audit anchor --out /elsewhere/anchor-$(date +%F).json"
-)
+@command("gateway audit anchor --out /elsewhere/anchor-$(date +%F).json")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where it goes; else stdout."
 )
@@ -158,53 +145,6 @@ def _write_whole(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-@audit.command(epilog="\b\nExample:\n  gateway audit tail -n 50 --event 'key.*' --follow")
-@click.option("-n", "count", type=click.IntRange(0), default=20, show_default=True, help="So many.")
-@click.option("--follow", is_flag=True, help="Go on as records come.")
-@filter_options
-@json_option
-@file_option
-@store_options
-def tail(
-    store: StoreSettings,
-    as_json: bool,
-    file: Path | None,
-    count: int,
-    follow: bool,
-    wanted: Wanted,
-) -> None:
-    """Show the latest records."""
-    from gateway.cli.audit_tail import Taken, show_tail, show_tail_of_file
-
-    taken = Taken(wanted, as_json)
-    if file is None:
-        asyncio.run(show_tail(store, count, taken, follow=follow))
-    elif follow:
-        raise UsageError("--follow is of the stream: 'tail -F' follows a file.")
-    else:
-        show_tail_of_file(file, count, taken)
-
-
-@audit.command(epilog="\b\nExample:\n  gateway audit export --since 2h > audit.jsonl")
-@click.option("--since", metavar="WHEN", help="2h (ago), 2027-01-31 or Unix seconds.")
-@filter_options
-@json_already_option
-@store_options
-def export(store: StoreSettings, since: str | None, wanted: Wanted) -> None:
-    """Write records to stdout, one JSON object a line.
-
-    'verify --file' reads them, with --partial where the oldest are not among them, but not what
-    was chosen by what records say: those between are missing.
-    """
-    from gateway.cli.audit_tail import show_all
-
-    second = 0
-    if since is not None:
-        second = parsed("--since", partial(parse_since, now=int(time.time())), since)
-
-    asyncio.run(show_all(store, second, wanted))
-
-
 async def _verified(
     store: StoreSettings,
     file: Path | None,
@@ -212,14 +152,8 @@ async def _verified(
     *,
     partial: bool,
     allow_unsigned: bool,
-) -> tuple["Verdict", str]:
+) -> tuple[Verdict, str]:
     """What was found, and an anchor of what was read."""
-    from gateway.crypto.audit_key import audit_keys
-    from gateway.crypto.envelope import MasterKeys
-    from gateway.domain.audit.anchor import write_anchor
-    from gateway.domain.audit.chains import Chains
-    from gateway.services.audit.verify import verify
-
     masters = MasterKeys(known_master_keys(store))
     keys = audit_keys(masters)
     chains = Chains(
@@ -229,14 +163,12 @@ async def _verified(
         may_be_torn=partial,
         anchor={} if anchor is None else _read_anchor(anchor, keys.by_id),
     )
-    verdict = await verify(_records(store, file), chains, allow_unsigned=allow_unsigned)
+    verdict = await verify_records(_records(store, file), chains, allow_unsigned=allow_unsigned)
     made = write_anchor(chains.ends, round(time.time(), 3), keys.current, keys.signing)
     return verdict, made
 
 
-def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, "ChainEnd"]:
-    from gateway.domain.audit.anchor import read_anchor
-
+def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, ChainEnd]:
     try:
         return read_anchor(path.read_text(encoding="utf-8"), keys)
     except OSError as problem:
@@ -248,9 +180,6 @@ def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, "ChainEn
 async def _gone_before(store: StoreSettings, file: Path | None) -> float:
     """The instant before which records may have been dropped: files by rotation, the stream by
     what the gateway is told to keep."""
-    from gateway.store.audit import AuditStore
-    from gateway.store.audit_file import is_whole
-
     if file is not None:
         return -math.inf if is_whole(file) else math.inf
     retention = read_audit().retention
@@ -258,7 +187,7 @@ async def _gone_before(store: StoreSettings, file: Path | None) -> float:
         return await AuditStore(client, store.prefix).gone_before(retention)
 
 
-def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
+def _notes(verdict: Verdict, file: Path | None) -> Iterator[str]:
     """What has to be known of a verdict beside it, a sentence each."""
     if verdict.unsigned:
         yield (
@@ -288,9 +217,6 @@ def _notes(verdict: "Verdict", file: Path | None) -> Iterator[str]:
 
 
 async def _records(store: StoreSettings, file: Path | None) -> AsyncIterator[tuple[str, str]]:
-    from gateway.store.audit import AuditStore
-    from gateway.store.audit_file import read_lines
-
     if file is not None:
         for line in read_lines(file):
             yield line

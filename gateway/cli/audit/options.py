@@ -1,0 +1,12 @@
+"""What `audit` commands share."""
+
+from pathlib import Path
+
+import click
+
+file_option = click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file as GATEWAY_AUDIT_FILE makes it, with those it was rotated into, instead of the "
+    "stream in Redis.",
+)
