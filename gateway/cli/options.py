@@ -152,10 +152,12 @@ def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embe
         )
 
 
-def read_as(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str], T]:
-    """A click callback: what `parse` says of a text is said of the option."""
+def read_as(parse: Callable[[str], T]) -> Callable[..., T | None]:
+    """A click callback that parses an option; `parse` raises ValueError for a bad value."""
 
-    def read(_: click.Context, option: click.Parameter, text: str) -> T:
+    def read(_: click.Context, option: click.Parameter, text: str | None) -> T | None:
+        if text is None:
+            return None
         try:
             return parse(text)
         except ValueError as problem:

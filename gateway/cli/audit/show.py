@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from gateway.cli.options import (
     add_options,
     json_already_option,
     json_option,
-    parsed,
+    read_as,
     store_options,
 )
 from gateway.cli.output import moment, note, printable
@@ -84,21 +84,23 @@ def tail(
 
 
 @command("gateway audit export --since 2h > audit.jsonl")
-@click.option("--since", metavar="WHEN", help="2h (ago), 2027-01-31 or Unix seconds.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="1970-01-01",
+    callback=read_as(lambda text: parse_since(text, int(time.time()))),
+    help="2h (ago), 2027-01-31 or Unix seconds.",
+)
 @filter_options
 @json_already_option
 @store_options
-def export(store: StoreSettings, since: str | None, wanted: Wanted) -> None:
+def export(store: StoreSettings, since: int, wanted: Wanted) -> None:
     """Write records to stdout, one JSON object a line.
 
     'verify --file' reads them, with --partial where the oldest are not among them, but not what
     was chosen by what records say: those between are missing.
     """
-    second = 0
-    if since is not None:
-        second = parsed("--since", partial(parse_since, now=int(time.time())), since)
-
-    asyncio.run(show_all(store, second, wanted))
+    asyncio.run(show_all(store, since, wanted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gateway.cli.credentials.values import (
     read_fields,
     refuse_extra,
 )
-from gateway.cli.options import json_option, parsed, store_options
+from gateway.cli.options import json_option, parsed, read_as, store_options
 from gateway.cli.output import moment, note, print_json
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.keys import expiry
@@ -50,6 +50,7 @@ def _whole_span(text: str) -> int:
 @click.option(
     "--max-stale",
     metavar="TIME",
+    callback=read_as(_whole_span),
     help="Serve it for so long while the vault is away; 0: never.",
 )
 @json_option
@@ -61,7 +62,7 @@ def set_credential(
     type_name: str,
     from_file: Path | None,
     expires: str | None,
-    max_stale: str | None,
+    max_stale: int | None,
     as_json: bool,
 ) -> None:
     """Keep a credential in the vault. The value comes from stdin, a file or a prompt.
@@ -70,7 +71,6 @@ def set_credential(
     replaced at once; 'rotate' gives the old value a grace.
     """
     refuse_extra(extra)
-    stale = None if max_stale is None else parsed("--max-stale", _whole_span, max_stale)
     fields = read_fields(type_name, from_file)
 
     async def work(vault: Vault) -> CredentialView:
@@ -80,7 +80,7 @@ def set_credential(
                 type_name,
                 Version(1, fields),
                 expires_at=await _expiry(expires, vault),
-                max_stale=stale,
+                max_stale=max_stale,
                 created_by=operator(),
             )
         )
@@ -99,6 +99,7 @@ def set_credential(
 @click.option(
     "--grace",
     default="0",
+    callback=read_as(_whole_span),
     show_default=True,
     metavar="TIME",
     help="How long the old value may still be tried, such as 10m.",
@@ -111,7 +112,7 @@ def rotate(
     name: CredentialId,
     extra: tuple[str, ...],
     from_file: Path | None,
-    grace: str,
+    grace: int,
     expires: str | None,
     as_json: bool,
 ) -> None:
@@ -120,7 +121,6 @@ def rotate(
     Gateways and agents use it within their poll, without a restart.
     """
     refuse_extra(extra)
-    seconds = parsed("--grace", _whole_span, grace)
     # The type decides how the value is read, and stdin is read before anything is locked.
     type_name = with_vault(store, lambda vault: vault.type_of(name))
     fields: Mapping[str, str] = read_fields(type_name, from_file)
@@ -129,7 +129,7 @@ def rotate(
         return await vault.rotate(
             name,
             fields,
-            seconds,
+            grace,
             expires_at=await _expiry(expires, vault),
             keep_expiry=expires is None,
         )

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import add_options, parsed
-from gateway.domain.errors import UsageError
+from gateway.cli.options import add_options, read_as, read_duration
 from gateway.domain.keys import scopes
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import State
@@ -25,13 +24,12 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         consumer: str | None,
         status: str | None,
-        scope: str | None,
-        expiring_within: str | None,
-        unused_for: str | None,
+        scope: Scope | None,
+        expiring_within: float | None,
+        unused_for: float | None,
         **rest: Any,
     ) -> Any:
-        ending = _seconds("--expiring-within", expiring_within)
-        wanted = KeyFilter(consumer, status, _scope(scope), ending, _unused(unused_for))
+        wanted = KeyFilter(consumer, status, scope, expiring_within, unused_for)
         return command(*args, wanted=wanted, **rest)
 
     return add_options(
@@ -42,31 +40,36 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice([state.value for state in State]),
             help="Only keys that a request would find so.",
         ),
-        click.option("--scope", metavar="SCOPE", help="Only keys whose scopes grant this one."),
-        click.option("--expiring-within", metavar="TIME", help="Only keys that end within 7d."),
         click.option(
-            "--unused-for", metavar="TIME", help="Only keys that nobody has used for 90d."
+            "--scope",
+            metavar="SCOPE",
+            callback=read_as(_scope),
+            help="Only keys whose scopes grant this one.",
+        ),
+        click.option(
+            "--expiring-within",
+            metavar="TIME",
+            callback=read_duration,
+            help="Only keys that end within 7d.",
+        ),
+        click.option(
+            "--unused-for",
+            metavar="TIME",
+            callback=read_as(_unused),
+            help="Only keys that nobody has used for 90d.",
         ),
     )
 
 
-def _scope(text: str | None) -> Scope | None:
-    if text is None:
-        return None
+def _scope(text: str) -> Scope:
     scope = scopes.parse(text)
     if scope is None:
-        raise UsageError(f"--scope: {text!r} is not a scope such as 'agents/support:chat'.")
+        raise ValueError(f"{text!r} is not a scope such as 'agents/support:chat'")
     return scope
 
 
-def _seconds(option: str, text: str | None) -> float | None:
-    return None if text is None else parsed(option, duration, text)
-
-
-def _unused(text: str | None) -> float | None:
-    seconds = _seconds("--unused-for", text)
-    if seconds is not None and seconds > LAST_USE_SECONDS:
-        raise UsageError(
-            "--unused-for is at most 400d: for so long Redis keeps when a key was used."
-        )
+def _unused(text: str) -> float:
+    seconds = duration(text)
+    if seconds > LAST_USE_SECONDS:
+        raise ValueError("at most 400d, because Redis forgets older uses of a key")
     return seconds

@@ -22,7 +22,7 @@ from gateway.cli.keys.options import (
 )
 from gateway.cli.keys.results import print_changes
 from gateway.cli.keys.selection import Selection, select, selection_options
-from gateway.cli.options import json_option, parsed, policies_option, read_peppers, store_options
+from gateway.cli.options import json_option, policies_option, read_as, read_peppers, store_options
 from gateway.cli.output import note
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
@@ -128,6 +128,7 @@ def create(
 @click.option(
     "--grace",
     default="0",
+    callback=read_as(span),
     show_default=True,
     metavar="TIME",
     help="How long the old secret goes on working, such as 24h.",
@@ -147,7 +148,7 @@ def rotate(
     quiet: bool,
     idempotency_key: str,
     out: Path | None,
-    grace: str,
+    grace: float,
     **named: Any,
 ) -> None:
     """Give keys a new secret; id, scopes and limits stay.
@@ -155,7 +156,6 @@ def rotate(
     A revoked key becomes active again, without grace; a disabled one stays disabled.
     """
     selection = Selection(**named)
-    seconds = parsed("--grace", span, grace)
     if out is None and not (selection.is_single or selection.dry_run):
         raise UsageError("Several keys are not printed: add --out FILE, a new file for them.")
     peppers = Peppers(read_peppers(store))
@@ -164,7 +164,7 @@ def rotate(
         ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
             return [KeyChange(key_id, "would rotate") for key_id in ids]
-        turn = _Turn(keys, Issuer(keys, peppers, draw), seconds, idempotency_key)
+        turn = _Turn(keys, Issuer(keys, peppers, draw), grace, idempotency_key)
         if out is not None:
             return await turn.into_file(out, ids)
         said = await turn.to_stdout(ids[0], as_json=as_json)
