@@ -90,7 +90,7 @@ def _may_read_credentials(store: StoreSettings) -> bool:
     """Not whoever has no master key for a Redis that is given; one that is none is told of where
     the secrets are."""
     try:
-        given = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+        given = read_keys("GATEWAY_MASTER_KEY")
     except UsageError:
         return False
     return given is not None or store.url is None

@@ -125,21 +125,29 @@ def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:
 
     From GATEWAY_PEPPER_FILE or GATEWAY_PEPPER; with the embedded store, one made there.
     """
-    given = read_keys("GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER")
+    given = read_keys("GATEWAY_PEPPER")
     if given is None and store.url is None:
         return parse_keys("the state directory's pepper", own_key(store.state_dir, PEPPER))
     return given or ()
 
 
-def read_keys(file_variable: str, variable: str) -> tuple[bytes, ...] | None:
-    """What the operator gave, in a file or in the environment; None: neither."""
-    path, text = os.environ.get(file_variable), os.environ.get(variable)
-    if path:
+def read_keys(variable: str) -> tuple[bytes, ...] | None:
+    """The keys that the operator gave in a file or in the environment; None if in neither."""
+    found = read_secret(variable)
+    return None if found is None else parse_keys(*found)
+
+
+def read_secret(variable: str) -> tuple[str, str] | None:
+    """The variable that gives the secret, and its text: VARIABLE_FILE names a file and wins over
+    VARIABLE, which holds the text itself. None if neither is set."""
+    named = f"{variable}_FILE"
+    if path := os.environ.get(named):
         try:
-            return parse_keys(file_variable, Path(path).read_text(encoding="ascii"))
+            return named, Path(path).read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError):
-            raise UsageError(f"{file_variable}: {path} cannot be read.") from None
-    return parse_keys(variable, text) if text else None
+            raise UsageError(f"{named}: {path} cannot be read.") from None
+    text = os.environ.get(variable)
+    return (variable, text) if text else None
 
 
 def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embedded: bool) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.command import command
-from gateway.cli.options import read_duration, setting
+from gateway.cli.options import read_duration, read_secret, setting
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
@@ -191,12 +190,7 @@ def _reference(option: str, text: str) -> Reference:
 
 
 def _key() -> str:
-    path, text = os.environ.get("GATEWAY_KEY_FILE"), os.environ.get("GATEWAY_KEY")
-    if path:
-        try:
-            text = Path(path).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            raise UsageError(f"GATEWAY_KEY_FILE: {path} cannot be read.") from None
-    if not text or not text.strip():
+    _, text = read_secret("GATEWAY_KEY") or ("", "")
+    if not text.strip():
         raise UsageError("There is no key: set GATEWAY_KEY_FILE or GATEWAY_KEY.")
     return text.strip()

@@ -23,16 +23,16 @@ from gateway.services.diagnosis.private_files import private_file
 
 _LISTEN = (("GATEWAY_LISTEN", LISTEN), ("GATEWAY_ADMIN_LISTEN", ADMIN_LISTEN))
 _YES = frozenset({"1", "true", "t", "yes", "y", "on"})
-_PEPPER = ("The pepper", "GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER")
-_MASTER_KEY = ("The master key", "GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+_SECRETS = (("The pepper", "GATEWAY_PEPPER"), ("The master key", "GATEWAY_MASTER_KEY"))
 
 
 def surroundings(store: StoreSettings) -> Iterator[Finding]:
     """Exposure, secrets, the listener's certificate, limits of the system."""
     yield from _exposure(store)
-    for what, file, variable in (_PEPPER, _MASTER_KEY):
-        yield from _secret(what, file, variable)
-    if store.url is not None and not any(map(os.environ.get, _PEPPER[1:])):
+    for what, variable in _SECRETS:
+        yield from _secret(what, variable)
+    pepper = map(os.environ.get, ("GATEWAY_PEPPER_FILE", "GATEWAY_PEPPER"))
+    if store.url is not None and not any(pepper):
         yield Finding(
             "secrets",
             Level.WARN,
@@ -60,13 +60,13 @@ def _exposure(store: StoreSettings) -> Iterator[Finding]:
         yield Finding("listen", Level.WRONG, str(problem))
 
 
-def _secret(what: str, file: str, variable: str) -> Iterator[Finding]:
+def _secret(what: str, variable: str) -> Iterator[Finding]:
     try:
-        keys = read_keys(file, variable)
+        keys = read_keys(variable)
     except UsageError as problem:
         yield Finding("secrets", Level.WRONG, str(problem))
         return
-    if path := os.environ.get(file):
+    if path := os.environ.get(f"{variable}_FILE"):
         yield private_file(Path(path), what)
     elif keys:
         yield Finding("secrets", Level.OK, f"{what} comes from {variable}, and can be read.")

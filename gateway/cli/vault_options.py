@@ -32,7 +32,7 @@ def read_vault(
     # Before anything is made for a command that is to be refused.
     for given in filter(None, (store.url, url)):
         check_url(given)
-    keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+    keys = read_keys("GATEWAY_MASTER_KEY")
     if keys is None:
         in_production = any(not address.is_loopback for address in listening)
         keys = () if in_production and not embedded else _own_key(store, warn)
@@ -61,7 +61,7 @@ def existing_store(store: StoreSettings) -> StoreSettings | None:
 
 def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:
     """Those given, or the state directory's; none is made."""
-    keys = read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY")
+    keys = read_keys("GATEWAY_MASTER_KEY")
     path = store.state_dir / MASTER_KEY
     if keys is None and path.is_file():
         keys = parse_keys("the state directory's master key", path.read_text(encoding="ascii"))
@@ -71,7 +71,7 @@ def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:
 def signing_keys(store: StoreSettings) -> tuple[bytes, ...]:
     """What signs the record of an act: the known master keys. The embedded store, which nobody but
     this machine writes to, has one made, so that its first act is signed as well."""
-    if store.url is None and read_keys("GATEWAY_MASTER_KEY_FILE", "GATEWAY_MASTER_KEY") is None:
+    if store.url is None and read_keys("GATEWAY_MASTER_KEY") is None:
         return _own_key(store, note)
     return known_master_keys(store)
 
