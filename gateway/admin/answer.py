@@ -9,18 +9,18 @@ import orjson
 
 from gateway import __version__
 from gateway.admin.backend import Backend
-from gateway.admin.fields import Known
+from gateway.admin.fields import FieldContext
 from gateway.admin.openapi import openapi
 from gateway.admin.routes import ROUTES
 from gateway.admin.routing import (
     ADMIN,
     PREFIX,
+    Answer,
     ApiError,
     Call,
     Caller,
+    Input,
     Route,
-    Shape,
-    Told,
     adapter,
     api_error,
     bad_field,
@@ -72,8 +72,8 @@ class AdminApi:
         if route.body is not None:
             body = await request.read_body(LONGEST_BODY)
         try:
-            known = await self._backend.known() if body else None
-            call = _call(route, parts, caller, request, body, known)
+            context = await self._backend.field_context() if body else None
+            call = _call(route, parts, caller, request, body, context)
             return _reply_of(await route.handler(self._backend, call))
         except (UsageError, OperationError, StoreError) as problem:
             raise api_error(problem) from None
@@ -101,7 +101,7 @@ def _call(
     caller: Caller,
     request: AdminRequest,
     body: bytes,
-    known: Known | None,
+    context: FieldContext | None,
 ) -> Call:
     """ApiError where the key, the headers, the query or the body are not what the route takes."""
     if not caller.may(route.powers):
@@ -111,7 +111,7 @@ def _call(
         _check_guards(route.headers, request.headers)
     spelled = {name: unquote(value) for name, value in parts.items()}
     query = _query(route.query, request.query)
-    return Call(caller, spelled, request.headers, query, _body(route.body, body, known))
+    return Call(caller, spelled, request.headers, query, _body(route.body, body, context))
 
 
 def _check_guards(read: Sequence[str], headers: Mapping[bytes, bytes]) -> None:
@@ -127,7 +127,7 @@ def _check_guards(read: Sequence[str], headers: Mapping[bytes, bytes]) -> None:
             )
 
 
-def _query(shape: type[Shape], raw: bytes) -> Shape:
+def _query(shape: type[Input], raw: bytes) -> Input:
     pairs = parse_qsl(raw.lstrip(b"?").decode("ascii", "replace"), keep_blank_values=True)
     for name, times in Counter(name for name, _ in pairs).items():
         if times > 1:
@@ -135,7 +135,7 @@ def _query(shape: type[Shape], raw: bytes) -> Shape:
     return checked(shape, dict(pairs))
 
 
-def _body(shape: type[Shape] | None, raw: bytes, known: Known | None) -> Shape | None:
+def _body(shape: type[Input] | None, raw: bytes, context: FieldContext | None) -> Input | None:
     if shape is None:
         return None
     try:
@@ -145,10 +145,10 @@ def _body(shape: type[Shape] | None, raw: bytes, known: Known | None) -> Shape |
     if not isinstance(data, dict):
         told = "The body has to be a JSON object, with each name once."
         raise ApiError(400, "bad_request", told)
-    return checked(shape, data, known, strict=True)
+    return checked(shape, data, context, strict=True)
 
 
-def _reply_of(told: Told) -> Reply | Streamed:
+def _reply_of(told: Answer) -> Reply | Streamed:
     headers = (("Content-Type", told.media), ("Cache-Control", "no-store"), *told.headers)
     if told.pieces is not None:
         return Streamed(told.status, headers, told.pieces)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
-from gateway.admin.routing import Call, Route, Shape, Told, checked
+from gateway.admin.routing import Answer, Call, Input, Route, checked
 from gateway.admin.times import since_second
 from gateway.domain.audit.wanted import FILTERS, Wanted, wanted_by
 from gateway.services.audit.readers import Standing, search
@@ -28,7 +28,7 @@ class AuditShape(BaseModel):
     newest: str
 
 
-class AuditFilter(Shape):
+class AuditFilter(Input):
     """Each that is given has to be what the record says. `credential.*`: any event of these."""
 
     event: str = ""
@@ -62,38 +62,38 @@ class ExportQuery(AuditFilter):
     since: Annotated[str, Field(max_length=40)] = ""
 
 
-class VerifyQuery(Shape):
+class VerifyQuery(Input):
     since: Annotated[str, Field(max_length=40)] = ""
     limit: Annotated[int, Field(ge=1, le=MOST_VERIFIED)] = MOST_VERIFIED
 
 
-async def records(backend: Backend, call: Call) -> Told:
+async def records(backend: Backend, call: Call) -> Answer:
     asked: AuditQuery = call.query
     found = await search(backend.audit_store, asked.wanted, asked.before, asked.limit)
-    return Told(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
+    return Answer(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
 
 
-async def tail(backend: Backend, call: Call) -> Told:
+async def tail(backend: Backend, call: Call) -> Answer:
     asked: TailQuery = call.query
     # Which a browser that was cut off sends by itself.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
     after = seen or asked.after
     events = await backend.audit_readers.follow(asked.wanted, after, _standing(call))
-    return Told(pieces=events, media=EVENTS)
+    return Answer(pieces=events, media=EVENTS)
 
 
-async def export(backend: Backend, call: Call) -> Told:
+async def export(backend: Backend, call: Call) -> Answer:
     asked: ExportQuery = call.query
     since = since_second("since", asked.since, int(backend.clock()))
     lines = await backend.audit_readers.export(asked.wanted, since, _standing(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
-    return Told(pieces=lines, media=LINES, headers=(named,))
+    return Answer(pieces=lines, media=LINES, headers=(named,))
 
 
-async def verify(backend: Backend, call: Call) -> Told:
+async def verify(backend: Backend, call: Call) -> Answer:
     asked: VerifyQuery = call.query
     since = since_second("since", asked.since, int(backend.clock()))
-    return Told(await backend.audit_verifier.verify(since, asked.limit))
+    return Answer(await backend.audit_verifier.verify(since, asked.limit))
 
 
 def _standing(call: Call) -> Standing:

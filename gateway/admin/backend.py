@@ -6,7 +6,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
-from gateway.admin.fields import Known
+from gateway.admin.fields import FieldContext
 from gateway.crypto.tags import Peppers
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
@@ -76,9 +76,9 @@ class Backend:
         """Those in force."""
         return self.live.current
 
-    async def known(self) -> Known:
+    async def field_context(self) -> FieldContext:
         """StoreError where Redis does not tell the time."""
-        return Known(self.policies().plans, await KeyReader(self.client, self.prefix).now())
+        return FieldContext(self.policies().plans, await KeyReader(self.client, self.prefix).now())
 
     def acts(self, actor: str) -> Acts:
         return Acts(self.audit, actor)

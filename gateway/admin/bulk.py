@@ -12,7 +12,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.change_keys import WRITE, may_take_over
 from gateway.admin.fields import Span
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.admin.routing import Answer, ApiError, Call, Input, Route
 from gateway.admin.times import seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import GatewayError, OperationError, UsageError
@@ -29,7 +29,7 @@ _NOTHING = "-"
 _TAKES_OVER = frozenset({Act.ENABLE, Act.ROTATE})
 
 
-class BulkBody(Shape):
+class BulkBody(Input):
     """Either `ids` or `consumer`. `after`: of a consumer's keys, those behind this id. `dry_run`:
     tell what would be done, and do nothing."""
 
@@ -69,7 +69,7 @@ class _Done:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-async def bulk(backend: Backend, call: Call) -> Told:
+async def bulk(backend: Backend, call: Call) -> Answer:
     asked: BulkBody = call.body
     act, keys = Act(asked.act), keys_of(backend, call)
     grace = seconds("grace", asked.grace)
@@ -89,7 +89,7 @@ async def bulk(backend: Backend, call: Call) -> Told:
         changed = await change(keys, act, able)
         done = _Done({one.id: one for one in changed.changes}, changed.replicated)
     results = [_result(key_id, known.get(key_id), done, refused[key_id]) for key_id in ids]
-    return Told(BulkShape(results=results, next=following, replicated=done.replicated))
+    return Answer(BulkShape(results=results, next=following, replicated=done.replicated))
 
 
 async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[str], str | None]:

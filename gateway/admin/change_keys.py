@@ -17,17 +17,17 @@ from gateway.admin.fields import (
     Scopes,
     Span,
     Users,
-    known_to,
-    refusing,
+    check_field,
+    context_of,
 )
 from gateway.admin.keys import keys_of
 from gateway.admin.routing import (
     ADMIN,
+    Answer,
     ApiError,
     Call,
+    Input,
     Route,
-    Shape,
-    Told,
     scope_denied,
 )
 from gateway.admin.times import expiry_second, seconds
@@ -60,7 +60,7 @@ class IssuedShape(BaseModel):
     expires_at: int | None
 
 
-class CreateBody(Shape):
+class CreateBody(Input):
     consumer: Consumer
     scopes: Scopes
     plan: Plan | None = None
@@ -75,13 +75,13 @@ class CreateBody(Shape):
     @classmethod
     def _are_of_its_plan(cls, limits: str | None, info: ValidationInfo) -> str | None:
         if limits and "plan" in info.data:
-            plans = known_to(info).plans
+            plans = context_of(info).plans
             plan = _plan_or_default(info.data["plan"], plans)
-            refusing(lambda: check_limits(plan, limits, plans))
+            check_field(lambda: check_limits(plan, limits, plans))
         return limits
 
 
-class UpdateBody(Shape):
+class UpdateBody(Input):
     consumer: Consumer | None = None
     scopes: Scopes | None = None
     plan: Plan | None = None
@@ -91,11 +91,11 @@ class UpdateBody(Shape):
     expires: Expiry | None = None
 
 
-class RotateBody(Shape):
+class RotateBody(Input):
     grace: Span = "0"
 
 
-async def create(backend: Backend, call: Call) -> Told:
+async def create(backend: Backend, call: Call) -> Answer:
     asked: CreateBody = call.body
     keys = keys_of(backend, call)
     _check_powers(call, asked.scopes)
@@ -109,10 +109,10 @@ async def create(backend: Backend, call: Call) -> Told:
         call.header(b"idempotency-key"),
         canary=asked.canary,
     )
-    return Told(IssuedShape(**issued.told()), 201)
+    return Answer(IssuedShape(**issued.told()), 201)
 
 
-async def update(backend: Backend, call: Call) -> Told:
+async def update(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
     asked: UpdateBody = call.body
     await _check_powers_of(keys, call)
@@ -121,17 +121,17 @@ async def update(backend: Backend, call: Call) -> Told:
     changed, revision = await lifecycle.update(
         keys, call.parts["id"], fields, _expected(call), plans=backend.policies().plans
     )
-    return Told(view(changed, await keys.now()), headers=(("ETag", f'"{revision}"'),))
+    return Answer(view(changed, await keys.now()), headers=(("ETag", f'"{revision}"'),))
 
 
-async def delete(backend: Backend, call: Call) -> Told:
+async def delete(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     return _changed(await lifecycle.delete(keys, call.parts["id"], _expected(call)))
 
 
-async def revoke(backend: Backend, call: Call) -> Told:
-    return Told(await revoked(keys_of(backend, call), call.parts["id"]))
+async def revoke(backend: Backend, call: Call) -> Answer:
+    return Answer(await revoked(keys_of(backend, call), call.parts["id"]))
 
 
 async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
@@ -145,19 +145,19 @@ async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
     return change
 
 
-async def disable(backend: Backend, call: Call) -> Told:
+async def disable(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
     await one(keys, call.parts["id"])
     return _changed(await lifecycle.set_status(keys, call.parts["id"], DISABLED))
 
 
-async def enable(backend: Backend, call: Call) -> Told:
+async def enable(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     return _changed(await lifecycle.set_status(keys, call.parts["id"], ACTIVE))
 
 
-async def rotate(backend: Backend, call: Call) -> Told:
+async def rotate(backend: Backend, call: Call) -> Answer:
     asked: RotateBody = call.body
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
@@ -165,7 +165,7 @@ async def rotate(backend: Backend, call: Call) -> Told:
     grace = seconds("grace", asked.grace)
     marker = call.header(b"idempotency-key")
     issued = await issuer.rotate(call.parts["id"], grace, marker)
-    return Told(IssuedShape(**issued.told()))
+    return Answer(IssuedShape(**issued.told()))
 
 
 def _plan_or_default(plan: str | None, plans: Mapping[str, PlanLimits]) -> str:
@@ -220,10 +220,10 @@ def _expected(call: Call) -> str:
     return " ".join(_TAG.findall(wanted)) or "none"
 
 
-def _changed(change: KeyChange) -> Told:
+def _changed(change: KeyChange) -> Answer:
     if change.refused:
         raise ApiError(409, "refused", change.note)
-    return Told(change)
+    return Answer(change)
 
 
 ROUTES: tuple[Route, ...] = (

@@ -20,49 +20,49 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FieldContext:
     """What decides on a field besides its text: the plans in force, and Redis' clock."""
 
     plans: Mapping[str, PlanLimits] = field(default_factory=lambda: MappingProxyType({}))
     now: int = 0
 
 
-def known_to(info: ValidationInfo) -> Known:
-    return info.context or Known()
+def context_of(info: ValidationInfo) -> FieldContext:
+    return info.context or FieldContext()
 
 
 def _checked(check: Callable[[T], object]) -> AfterValidator:
     """What `check` says of a value is the field's error, word for word."""
 
     def validate(value: T) -> T:
-        refusing(lambda: check(value))
+        check_field(lambda: check(value))
         return value
 
     return AfterValidator(validate)
 
 
-def refusing(check: Callable[[], object]) -> None:
+def check_field(check: Callable[[], object]) -> None:
     """What `check` raises is the field's error, word for word."""
     try:
         check()
     except (UsageError, ValueError) as problem:
-        raise told(problem) from None
+        raise field_error(problem) from None
 
 
-def told(problem: Exception) -> PydanticCustomError:
+def field_error(problem: Exception) -> PydanticCustomError:
     """Without a name in braces: what is told may hold some of its own."""
     return PydanticCustomError("invalid", "{told}", {"told": str(problem)})
 
 
 def _expiry(text: str, info: ValidationInfo) -> str:
-    refusing(lambda: expiry.parse(text, known_to(info).now))
+    check_field(lambda: expiry.parse(text, context_of(info).now))
     return text
 
 
 def _plan(text: str, info: ValidationInfo) -> str:
-    refusing(lambda: KeyFields(plan=text).values())
-    if text and text not in known_to(info).plans:
-        raise told(ValueError(f"The policies have no plan {text!r}."))
+    check_field(lambda: KeyFields(plan=text).values())
+    if text and text not in context_of(info).plans:
+        raise field_error(ValueError(f"The policies have no plan {text!r}."))
     return text
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import OneScope, Span
-from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.routing import Answer, Call, Input, Route
 from gateway.admin.times import seconds
 from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView, State, view
@@ -31,7 +31,7 @@ class ShownKey(KeyView):
     previous_last_used_at: int | None
 
 
-class ListQuery(Shape):
+class ListQuery(Input):
     consumer: str | None = None
     state: State | None = None
     scope: OneScope | None = None
@@ -40,7 +40,7 @@ class ListQuery(Shape):
     after: str = ""
 
 
-async def list_keys(backend: Backend, call: Call) -> Told:
+async def list_keys(backend: Backend, call: Call) -> Answer:
     asked: ListQuery = call.query
     scope = None if asked.scope is None else scopes.parse(asked.scope)
     within = None
@@ -48,10 +48,10 @@ async def list_keys(backend: Backend, call: Call) -> Told:
         within = seconds("expiring_within", asked.expiring_within)
     wanted = KeyFilter(asked.consumer, asked.state, scope, within)
     found = await page(keys_of(backend, call), wanted, limit=asked.limit, after=asked.after)
-    return Told(KeyPage(keys=found.keys, next=found.next))
+    return Answer(KeyPage(keys=found.keys, next=found.next))
 
 
-async def show(backend: Backend, call: Call) -> Told:
+async def show(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
     record, revision = await keys.revised(call.parts["id"])
     if record is None:
@@ -59,7 +59,7 @@ async def show(backend: Backend, call: Call) -> Told:
     used = await keys.last_used(record.id)
     seen = asdict(view(record, await keys.now()))
     shown = ShownKey(**seen, last_used_at=used.current, previous_last_used_at=used.previous)
-    return Told(shown, headers=(("ETag", f'"{revision}"'),))
+    return Answer(shown, headers=(("ETag", f'"{revision}"'),))
 
 
 def keys_of(backend: Backend, call: Call) -> AuditedKeys:

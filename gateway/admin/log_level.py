@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
-from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.routing import Answer, Call, Input, Route
 from gateway.admin.times import seconds
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -21,7 +21,7 @@ class LevelShape(BaseModel):
     own: str
 
 
-class LevelBody(Shape):
+class LevelBody(Input):
     """`level` null: what each worker was started with. `span`: such as `15m`, after which it is
     that again by itself; null: until it is told something else."""
 
@@ -29,15 +29,15 @@ class LevelBody(Shape):
     span: Annotated[str, Field(max_length=20)] | None = None
 
 
-def _shape(backend: Backend) -> Told:
-    return Told(LevelShape(level=backend.log_level.current, own=backend.log_level.own))
+def _shape(backend: Backend) -> Answer:
+    return Answer(LevelShape(level=backend.log_level.current, own=backend.log_level.own))
 
 
-async def show(backend: Backend, _: Call) -> Told:
+async def show(backend: Backend, _: Call) -> Answer:
     return _shape(backend)
 
 
-async def change(backend: Backend, call: Call) -> Told:
+async def change(backend: Backend, call: Call) -> Answer:
     asked: LevelBody = call.body
     span = None if asked.span is None else seconds("span", asked.span)
     await backend.acts(call.caller.actor).record(f"log_level.{asked.level or 'forget'}")

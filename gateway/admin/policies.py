@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import KeyId
-from gateway.admin.routing import ApiError, Call, Route, Shape, Told
+from gateway.admin.routing import Answer, ApiError, Call, Input, Route
 from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.read import read_policies
 from gateway.services.admission.explain import Question
@@ -82,11 +82,11 @@ class DiffShape(BaseModel):
     diff: PolicyDiff | None
 
 
-class CheckBody(Shape):
+class CheckBody(Input):
     text: str
 
 
-class ExplainBody(Shape):
+class ExplainBody(Input):
     url: str
     method: str = "GET"
     key_id: KeyId = ""
@@ -111,9 +111,9 @@ def _steps(found: tuple[Step, ...]) -> list[StepShape]:
     ]
 
 
-async def show(backend: Backend, _: Call) -> Told:
+async def show(backend: Backend, _: Call) -> Answer:
     policies = backend.policies()
-    return Told(
+    return Answer(
         PoliciesShape(
             revision=policies.revision,
             agents=sorted(policies.agents),
@@ -127,13 +127,13 @@ async def show(backend: Backend, _: Call) -> Told:
     )
 
 
-async def reload(backend: Backend, call: Call) -> Told:
+async def reload(backend: Backend, call: Call) -> Answer:
     told = await read_now(backend, call)
     if not told.taken:
         # Whoever looks at the status alone must not believe that it was done.
         detail = f"The files cannot be used: revision {told.revision} stays in force."
         raise ApiError(409, "refused", detail, facts=told.model_dump())
-    return Told(told)
+    return Answer(told)
 
 
 async def read_now(backend: Backend, call: Call) -> ReloadShape:
@@ -146,30 +146,30 @@ async def read_now(backend: Backend, call: Call) -> ReloadShape:
     )
 
 
-async def check(_: Backend, call: Call) -> Told:
+async def check(_: Backend, call: Call) -> Answer:
     asked: CheckBody = call.body
     files = {"text.yaml": asked.text.encode("utf-8", "replace")}
     # Half a megabyte of YAML takes long, and callers of agents are on this event loop.
     loaded = await asyncio.to_thread(read_policies, files)
     shape = CheckShape(problems=_problems(loaded.problems), warnings=_problems(loaded.warnings))
-    return Told(shape)
+    return Answer(shape)
 
 
-async def diff(backend: Backend, _: Call) -> Told:
+async def diff(backend: Backend, _: Call) -> Answer:
     loaded = await backend.live.candidate()
     if loaded.policies is None:
-        return Told(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
+        return Answer(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
     keys = KeyReader(backend.client, backend.prefix)
     found = await compare(backend.policies(), loaded.policies, keys)
-    return Told(DiffShape(revision=loaded.policies.revision, problems=[], diff=found))
+    return Answer(DiffShape(revision=loaded.policies.revision, problems=[], diff=found))
 
 
-async def explain(backend: Backend, call: Call) -> Told:
+async def explain(backend: Backend, call: Call) -> Answer:
     asked: ExplainBody = call.body
     question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool, asked.model)
     told = await backend.explainer().explain(question)
     denied = told.denied
-    return Told(
+    return Answer(
         ExplainShape(
             steps=_steps(told.steps),
             code=denied.denial.name if denied else "",

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.change_keys import revoked
 from gateway.admin.keys import READ, keys_of
-from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.routing import Answer, Call, Input, Route
 from gateway.admin.vault import READ as READ_VAULT
 from gateway.admin.vault import UsedCredential, name_of, shape_of
 from gateway.domain.errors import StoreError
@@ -51,7 +51,7 @@ class CredentialReach(BaseModel):
     problem: str
 
 
-class DaysQuery(Shape):
+class DaysQuery(Input):
     days: Annotated[int, Field(ge=1, le=35)] = 7
 
     def since(self, now: float) -> float:
@@ -59,35 +59,35 @@ class DaysQuery(Shape):
         return now - (self.days - 1) * DAY
 
 
-class ContainBody(Shape):
+class ContainBody(Input):
     """New values of these fields, one at least; the old ones end at once."""
 
     fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
 
 
-async def of_key(backend: Backend, call: Call) -> Told:
-    return Told(await _of_key(backend, call))
+async def of_key(backend: Backend, call: Call) -> Answer:
+    return Answer(await _of_key(backend, call))
 
 
-async def contain_key(backend: Backend, call: Call) -> Told:
+async def contain_key(backend: Backend, call: Call) -> Answer:
     """Revoked first: what it reached is looked at once it can reach no more."""
     keys = keys_of(backend, call)
     change = await revoked(keys, call.parts["id"])
     if change.outcome == "deleted":
-        return Told(await _of_key(backend, call, "deleted", gone=True))
-    return Told(await _of_key(backend, call, change.outcome))
+        return Answer(await _of_key(backend, call, "deleted", gone=True))
+    return Answer(await _of_key(backend, call, change.outcome))
 
 
-async def of_credential(backend: Backend, call: Call) -> Told:
+async def of_credential(backend: Backend, call: Call) -> Answer:
     found = await backend.vault_for(call.caller.actor).show(name_of(call))
-    return Told(await _of_credential(backend, call, shape_of(backend, found)))
+    return Answer(await _of_credential(backend, call, shape_of(backend, found)))
 
 
-async def contain_credential(backend: Backend, call: Call) -> Told:
+async def contain_credential(backend: Backend, call: Call) -> Answer:
     asked: ContainBody = call.body
     vault = backend.vault_for(call.caller.actor)
     changed = await vault.rotate(name_of(call), asked.fields, 0)
-    return Told(await _of_credential(backend, call, shape_of(backend, changed)))
+    return Answer(await _of_credential(backend, call, shape_of(backend, changed)))
 
 
 async def _of_key(

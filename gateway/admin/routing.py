@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gateway.admin.backend import Backend
-from gateway.admin.fields import Known
+from gateway.admin.fields import FieldContext
 from gateway.domain.errors import (
     ChangedError,
     GatewayError,
@@ -36,13 +36,13 @@ _FAILURES: tuple[tuple[type[GatewayError], int, str], ...] = (
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
-class Shape(BaseModel):
+class Input(BaseModel):
     """JSON that comes in: nothing unknown, nothing converted in silence."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class NoQuery(Shape):
+class NoQuery(Input):
     pass
 
 
@@ -113,7 +113,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Answer:
     """What is answered. `data`: a dataclass or a model, as JSON. `pieces`: in its place, a body
     of the type `media` that comes piece by piece."""
 
@@ -133,10 +133,10 @@ class Route:
     path: str
     summary: str
     powers: tuple[str, ...]
-    handler: Callable[[Backend, Call], Awaitable[Told]]
+    handler: Callable[[Backend, Call], Awaitable[Answer]]
     answer: type
-    body: type[Shape] | None = None
-    query: type[Shape] = NoQuery
+    body: type[Input] | None = None
+    query: type[Input] = NoQuery
     status: int = 200
     headers: tuple[str, ...] = ()
     media: str = JSON
@@ -194,15 +194,15 @@ def bad_field(name: str, message: str) -> ApiError:
     return ApiError(422, "invalid", told, [{"field": name, "message": message}])
 
 
-Checked = TypeVar("Checked", bound=Shape)
+Checked = TypeVar("Checked", bound=Input)
 
 
 def checked(
-    shape: type[Checked], data: Any, known: Known | None = None, *, strict: bool = False
+    shape: type[Checked], data: Any, context: FieldContext | None = None, *, strict: bool = False
 ) -> Checked:
     """ApiError 422 names every field that is not as it has to be."""
     try:
-        return shape.model_validate(data, strict=strict, context=known)
+        return shape.model_validate(data, strict=strict, context=context)
     except ValidationError as problem:
         errors = [
             {"field": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}

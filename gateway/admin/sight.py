@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import Call, Route, Shape, Told, bad_field
+from gateway.admin.routing import Answer, Call, Input, Route, bad_field
 from gateway.domain.usage import By, Counts, Step
 from gateway.domain.workers import WorkerRecord
 from gateway.services.keys.find import no_key
@@ -52,7 +52,7 @@ class HealthShape(BaseModel):
     credentials_error: str
 
 
-class SpanQuery(Shape):
+class SpanQuery(Input):
     """The `last` buckets of time, of the width `step`."""
 
     step: Literal["minute", "hour", "day"] = "hour"
@@ -78,29 +78,29 @@ class KeyUsageQuery(SpanQuery):
     last: Annotated[int, Field(ge=1, le=72)] = 30
 
 
-async def usage_series(backend: Backend, call: Call) -> Told:
+async def usage_series(backend: Backend, call: Call) -> Answer:
     asked: UsageQuery = call.query
     if (asked.by == "all") is bool(asked.name):
         raise bad_field("name", "name which agent, consumer or code; of 'all' there is none")
     name = asked.name or EVERYTHING
     points = await series(backend.usage, By(asked.by), name, *asked.until(backend.clock()))
-    return Told(SeriesShape(points=points))
+    return Answer(SeriesShape(points=points))
 
 
-async def usage_totals(backend: Backend, call: Call) -> Told:
+async def usage_totals(backend: Backend, call: Call) -> Answer:
     asked: TotalsQuery = call.query
     found = await totals(backend.usage, By(asked.by), *asked.until(backend.clock()))
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
-    return Told(TotalsShape(names={name or "all": counts for name, counts in most_first}))
+    return Answer(TotalsShape(names={name or "all": counts for name, counts in most_first}))
 
 
-async def usage_latency(backend: Backend, call: Call) -> Told:
+async def usage_latency(backend: Backend, call: Call) -> Answer:
     asked: SpanQuery = call.query
     whole, points = await latencies(backend.usage, *asked.until(backend.clock()))
-    return Told(LatencyShape(whole=whole, points=points))
+    return Answer(LatencyShape(whole=whole, points=points))
 
 
-async def usage_of_key(backend: Backend, call: Call) -> Told:
+async def usage_of_key(backend: Backend, call: Call) -> Answer:
     asked: KeyUsageQuery = call.query
     key_id = call.parts["id"]
     points = await key_series(backend.usage, key_id, *asked.until(backend.clock()))
@@ -109,17 +109,17 @@ async def usage_of_key(backend: Backend, call: Call) -> Told:
         record, _ = await keys_of(backend, call).revised(key_id)
         if record is None:
             raise no_key(key_id)
-    return Told(SeriesShape(points=points))
+    return Answer(SeriesShape(points=points))
 
 
-async def workers(backend: Backend, _: Call) -> Told:
-    return Told(WorkersShape(workers=await backend.workers.all()))
+async def workers(backend: Backend, _: Call) -> Answer:
+    return Answer(WorkersShape(workers=await backend.workers.all()))
 
 
-async def health(backend: Backend, _: Call) -> Told:
+async def health(backend: Backend, _: Call) -> Answer:
     missing = await backend.ready()
     age = backend.credentials.age
-    return Told(
+    return Answer(
         HealthShape(
             ready=not missing,
             missing=list(missing),

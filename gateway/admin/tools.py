@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.reach import DaysQuery
-from gateway.admin.routing import Call, Route, Shape, Told
+from gateway.admin.routing import Answer, Call, Input, Route
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import MissingError
 from gateway.domain.policies.snapshot import ToolServer
@@ -70,12 +70,12 @@ class ToolUsers(BaseModel):
     next: str | None
 
 
-class UsersQuery(Shape):
+class UsersQuery(Input):
     after: str = ""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-async def list_tools(backend: Backend, call: Call) -> Told:
+async def list_tools(backend: Backend, call: Call) -> Answer:
     asked: DaysQuery = call.query
     now = backend.clock()
     since = asked.since(now)
@@ -92,10 +92,10 @@ async def list_tools(backend: Backend, call: Call) -> Told:
         )
         for name, server in sorted(backend.policies().tools.items())
     ]
-    return Told(ToolList(tools=shapes, whole=reflected.whole, problem=reflected.problem))
+    return Answer(ToolList(tools=shapes, whole=reflected.whole, problem=reflected.problem))
 
 
-async def list_users(backend: Backend, call: Call) -> Told:
+async def list_users(backend: Backend, call: Call) -> Answer:
     asked: UsersQuery = call.query
     wanted = _needed(_server(backend, call.parts["name"]), of_user=True)
     vault = backend.vault_for(call.caller.actor)
@@ -108,7 +108,7 @@ async def list_users(backend: Backend, call: Call) -> Told:
     states = {parse_id(view.name): view.state for view in await vault.views(theirs)}
     rows = [_user(user, wanted, states, waiting.get(user)) for user in page]
     more = first + asked.limit < len(users)
-    return Told(ToolUsers(users=rows, next=page[-1] if more else None))
+    return Answer(ToolUsers(users=rows, next=page[-1] if more else None))
 
 
 def _user(

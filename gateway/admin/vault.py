@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
-from gateway.admin.fields import CredentialType, Expiry, Span, Wanted, told
-from gateway.admin.routing import Call, Route, Shape, Told, bad_field
+from gateway.admin.fields import CredentialType, Expiry, Span, Wanted, field_error
+from gateway.admin.routing import Answer, Call, Input, Route, bad_field
 from gateway.admin.times import expiry_second, seconds
 from gateway.domain.credentials import (
     Credential,
@@ -63,7 +63,7 @@ class UserList(BaseModel):
     users: list[UserShape]
 
 
-class SetBody(Shape):
+class SetBody(Input):
     type: CredentialType
     fields: dict[str, str] = Field(repr=False)
     expires: Expiry | None = None
@@ -75,13 +75,13 @@ class SetBody(Shape):
             try:
                 check_usable(info.data["type"], fields)
             except ValueError as problem:
-                raise told(problem) from None
+                raise field_error(problem) from None
         return fields
 
     max_stale: Annotated[int, Field(ge=0)] | None = None
 
 
-class RotateBody(Shape):
+class RotateBody(Input):
     """New values of these fields, one at least: nobody is to think that nothing was a rotation."""
 
     fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
@@ -89,7 +89,7 @@ class RotateBody(Shape):
     expires: Expiry | None = None
 
 
-class LinkBody(Shape):
+class LinkBody(Input):
     """`credentials`: such as `["github", "aliyun:ak_sk"]`, or `github,aliyun:ak_sk`."""
 
     credentials: Wanted
@@ -110,10 +110,10 @@ def shape_of(backend: Backend, view: CredentialView) -> UsedCredential:
     return UsedCredential(**asdict(view), used_by=used_by)
 
 
-async def list_credentials(backend: Backend, call: Call) -> Told:
+async def list_credentials(backend: Backend, call: Call) -> Answer:
     views = await backend.vault_for(call.caller.actor).all()
     age = backend.credentials.age
-    return Told(
+    return Answer(
         CredentialList(
             credentials=[shape_of(backend, view) for view in views],
             age=age if age < float("inf") else None,
@@ -122,12 +122,12 @@ async def list_credentials(backend: Backend, call: Call) -> Told:
     )
 
 
-async def show(backend: Backend, call: Call) -> Told:
+async def show(backend: Backend, call: Call) -> Answer:
     view = await backend.vault_for(call.caller.actor).show(name_of(call))
-    return Told(shape_of(backend, view))
+    return Answer(shape_of(backend, view))
 
 
-async def put(backend: Backend, call: Call) -> Told:
+async def put(backend: Backend, call: Call) -> Answer:
     asked: SetBody = call.body
     vault = backend.vault_for(call.caller.actor)
     made = Credential(
@@ -138,10 +138,10 @@ async def put(backend: Backend, call: Call) -> Told:
         max_stale=asked.max_stale,
         created_by=call.caller.actor,
     )
-    return Told(shape_of(backend, await vault.set(made)))
+    return Answer(shape_of(backend, await vault.set(made)))
 
 
-async def rotate(backend: Backend, call: Call) -> Told:
+async def rotate(backend: Backend, call: Call) -> Answer:
     asked: RotateBody = call.body
     vault = backend.vault_for(call.caller.actor)
     view = await vault.rotate(
@@ -151,16 +151,16 @@ async def rotate(backend: Backend, call: Call) -> Told:
         expires_at=expiry_second("expires", asked.expires, await vault.now()),
         keep_expiry=asked.expires is None,
     )
-    return Told(shape_of(backend, view))
+    return Answer(shape_of(backend, view))
 
 
-async def delete(backend: Backend, call: Call) -> Told:
+async def delete(backend: Backend, call: Call) -> Answer:
     name = name_of(call)
     await backend.vault_for(call.caller.actor).delete(name)
-    return Told(Removed(removed=[str(name)]))
+    return Answer(Removed(removed=[str(name)]))
 
 
-async def link(backend: Backend, call: Call) -> Told:
+async def link(backend: Backend, call: Call) -> Answer:
     asked: LinkBody = call.body
     user = check_user(call.parts["user"])
     try:
@@ -175,17 +175,17 @@ async def link(backend: Backend, call: Call) -> Told:
         credentials=[one.name for one in made.wanted],
         expires_at=made.expires_at,
     )
-    return Told(shape, 201)
+    return Answer(shape, 201)
 
 
-async def list_users(backend: Backend, call: Call) -> Told:
+async def list_users(backend: Backend, call: Call) -> Answer:
     waiting = await backend.links.waiting()
     brought = by_user(await backend.vault_for(call.caller.actor).names(), waiting)
     users = [
         UserShape(user=user, credentials=names, link_seconds=waiting.get(user))
         for user, names in brought.items()
     ]
-    return Told(UserList(users=users))
+    return Answer(UserList(users=users))
 
 
 READ, WRITE = ("read", "credentials-write"), ("credentials-write",)

@@ -4,9 +4,9 @@ from gateway.admin.bulk import BulkResult
 from gateway.admin.change_keys import IssuedShape
 from gateway.admin.console.console import _Visit
 from gateway.admin.console.session import Session
-from gateway.admin.console.view import Seen
+from gateway.admin.console.view import Page
 from gateway.admin.reach import ContainBody
-from gateway.admin.routing import Call, Caller, Told
+from gateway.admin.routing import Answer, Call, Caller
 from gateway.admin.vault import LinkShape, RotateBody, SetBody
 from gateway.domain.keys.scopes import Grants
 from gateway.domain.links import Wanted
@@ -45,10 +45,10 @@ def test_no_secret_is_in_a_repr() -> None:
         body,
         RotateBody(fields={"value": SECRET}),
         Call(CALLER, {}, headers, None, body),
-        Told(issued),
+        Answer(issued),
         contained,
         rotated,
-        Seen("keys", {"issued": issued, "link": link}),
+        Page("keys", {"issued": issued, "link": link}),
         Form(Wanted("crm"), remove=False, fields={"value": SECRET}),
         NewLink(SECRET, "u", (), 1),
         Session(CALLER, SECRET),

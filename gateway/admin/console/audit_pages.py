@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from gateway.admin import audit
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled
-from gateway.admin.routing import Caller, checked
+from gateway.admin.console.view import Page, Params, View, call_of, filled
+from gateway.admin.routing import Answer, Caller, checked
 from gateway.domain.audit.record import END
 from gateway.services.audit.verify import Verdict
 
@@ -15,20 +15,20 @@ from gateway.services.audit.verify import Verdict
 _LAST_SECOND = 253_402_300_800
 
 
-async def show(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def show(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     return await _records(backend, caller, sent, None)
 
 
-async def verify(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+async def verify(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     told = await audit.verify(backend, call_of(caller, query=audit.VerifyQuery()))
     return await _records(backend, caller, {}, told.data)
 
 
-async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdict | None) -> Seen:
+async def _records(backend: Backend, caller: Caller, sent: Params, verdict: Verdict | None) -> Page:
     asked = checked(audit.AuditQuery, filled(sent))
     told = (await audit.records(backend, call_of(caller, query=asked))).data
     filters = asked.model_dump(exclude={"before", "limit"})
-    return Seen(
+    return Page(
         "audit",
         {
             # That a writer has closed its chain is nothing that anybody did.
@@ -46,14 +46,14 @@ async def _records(backend: Backend, caller: Caller, sent: Sent, verdict: Verdic
     )
 
 
-async def tail(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def tail(backend: Backend, caller: Caller, _: Params, sent: Params) -> Answer:
     asked = checked(audit.TailQuery, filled(sent))
-    return Seen("", told=await audit.tail(backend, call_of(caller, query=asked)))
+    return await audit.tail(backend, call_of(caller, query=asked))
 
 
-async def export(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def export(backend: Backend, caller: Caller, _: Params, sent: Params) -> Answer:
     asked = checked(audit.ExportQuery, filled(sent))
-    return Seen("", told=await audit.export(backend, call_of(caller, query=asked)))
+    return await audit.export(backend, call_of(caller, query=asked))
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def _version(used: Mapping[str, Any]) -> str:
 
 
 VIEWS = (
-    View(at("audit"), audit.POWERS, show),
-    View(at("audit/verify"), audit.POWERS, verify),
-    View(at("audit/tail"), audit.POWERS, tail),
-    View(at("audit/export"), audit.POWERS, export),
+    View("audit", audit.POWERS, show),
+    View("audit/verify", audit.POWERS, verify),
+    View("audit/tail", audit.POWERS, tail),
+    View("audit/export", audit.POWERS, export),
 )

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urlencode
 from gateway.admin.backend import Backend
 from gateway.admin.console.places import find, menu_of, page_of, takes_forms
 from gateway.admin.console.refusal import Refusal, refusal_of
-from gateway.admin.console.render import HEADERS, STATIC, page
+from gateway.admin.console.render import HEADERS, STATIC, render
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
-from gateway.admin.console.view import FIELD, Seen, filled
-from gateway.admin.routing import ApiError, Caller
+from gateway.admin.console.view import FIELD, Page, Redirect, filled
+from gateway.admin.routing import Answer, ApiError, Caller
 from gateway.domain.errors import Denied, GatewayError, OperationError, StoreError, UsageError
 from gateway.domain.keys.key import contains_key, masked
 from gateway.protocol.connect_page import language
@@ -114,9 +114,9 @@ class Console:
         place = page_of(rest)
         if refusal.status not in (409, 412, 422) or place is None:
             return _message(visit, refusal)
-        seen = await self._seen(visit, place, _query(visit.request), written=False)
         kept = {name: value for name, value in form.items() if not _is_secret(name, value)}
-        return _page(visit, seen, refusal.status, refusal=refusal, sent=kept)
+        shown = await self._shown(visit, place, _query(visit.request), written=False)
+        return _reply(visit, shown, refusal.status, refusal=refusal, sent=kept)
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """The session has a new token, whatever the browser came with."""
@@ -144,18 +144,11 @@ class Console:
         if not written and page_of_form not in (None, rest) and takes_forms(rest):
             # Its address stays in the browser: whoever comes back to it looks for the page.
             return _see_other(f"{HOME}{page_of_form}")
-        seen = await self._seen(visit, rest, sent, written=written)
-        if seen.go is not None:
-            return _see_other(HOME + seen.go)
-        if seen.told is not None and seen.told.pieces is not None:
-            kind = ("Content-Type", seen.told.media)
-            headers = (kind, *HEADERS, *seen.told.headers)
-            return Streamed(seen.told.status, headers, seen.told.pieces)
-        return _page(visit, seen)
+        return _reply(visit, await self._shown(visit, rest, sent, written=written))
 
-    async def _seen(
+    async def _shown(
         self, visit: _Visit, rest: str, sent: Mapping[str, str], *, written: bool
-    ) -> Seen:
+    ) -> Page | Redirect | Answer:
         view, parts = find(rest, written=written)
         session = visit.session
         if session is None or not session.caller.may(view.powers):
@@ -172,16 +165,33 @@ def _back(request: AdminRequest) -> str:
     return request.path + request.query.decode("ascii", "replace")
 
 
+def _reply(
+    visit: _Visit,
+    shown: Page | Redirect | Answer,
+    status: int = 200,
+    *,
+    refusal: Refusal | None = None,
+    sent: Mapping[str, str] = MappingProxyType({}),
+) -> Reply | Streamed:
+    if isinstance(shown, Redirect):
+        return _see_other(HOME + shown.place)
+    if isinstance(shown, Page):
+        return _page(visit, shown, status, refusal=refusal, sent=sent)
+    assert shown.pieces is not None  # noqa: S101 (views answer with streams alone)
+    headers = (("Content-Type", shown.media), *HEADERS, *shown.headers)
+    return Streamed(shown.status, headers, shown.pieces)
+
+
 def _page(
     visit: _Visit,
-    seen: Seen,
+    shown: Page,
     status: int = 200,
     *,
     refusal: Refusal | None = None,
     sent: Mapping[str, str] = MappingProxyType({}),
 ) -> Reply:
     """`sent`: what was written in the form that is refused."""
-    values = dict(seen.values)
+    values = dict(shown.values)
     if "more" in values:
         values["more"] = urlencode(filled(values["more"]))
     session = visit.session
@@ -194,7 +204,7 @@ def _page(
         # What was not written is empty.
         "sent": defaultdict(str, sent),
     }
-    body = page(seen.template, visit.lang, **(around | values))
+    body = render(shown.template, visit.lang, **(around | values))
     return Reply(status, (("Content-Type", "text/html; charset=utf-8"), *HEADERS), body)
 
 
@@ -202,11 +212,11 @@ def _login(visit: _Visit, problem: str, status: int = 401, back: str = "") -> Re
     """`back`: where signing in leads to; left out, what was asked for now."""
     nobody = replace(visit, token="", session=None)
     values = {"problem": problem, "back": masked(back or _back(visit.request))}
-    return _page(nobody, Seen("login", values), status if problem else 200)
+    return _page(nobody, Page("login", values), status if problem else 200)
 
 
 def _message(visit: _Visit, refusal: Refusal) -> Reply:
-    return _page(visit, Seen("message", {"alone": True}), refusal.status, refusal=refusal)
+    return _page(visit, Page("message", {"alone": True}), refusal.status, refusal=refusal)
 
 
 def _language(form: Mapping[str, str]) -> Reply:

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.admin import change_keys, reach, vault
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import FIELD, Seen, Sent, View, at, call_of, items_of
+from gateway.admin.console.view import FIELD, Page, Params, Redirect, View, call_of, items_of
 from gateway.admin.routing import Caller, checked
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 
@@ -14,16 +14,16 @@ NAMED = 4
 _NAMED = "named."
 
 
-async def list_credentials(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def list_credentials(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     told = (await vault.list_credentials(backend, call_of(caller))).data
     kind = TYPES.get(sent.get("type", ""), TYPES["api_key"])
     changed = sent.get("changed", "")
-    return Seen(
+    return Page(
         "credentials",
         {
             "credentials": told.credentials,
             "last_error": told.last_error,
-            # Told of what is there now: whatever a link to this page may claim.
+            # Answer of what is there now: whatever a link to this page may claim.
             "changed": next((one for one in told.credentials if one.name == changed), None),
             "gone": changed if _is_id(changed) else "",
             "types": list(TYPES),
@@ -50,19 +50,19 @@ def _fields(kind: CredentialType) -> list[tuple[str, bool]]:
     return [*((name, True) for name in needed), *((name, False) for name in others)]
 
 
-async def show_credential(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Seen:
+async def show_credential(backend: Backend, caller: Caller, parts: Params, _: Params) -> Page:
     call = call_of(caller, parts, reach.DaysQuery())
     return _credential(caller, (await reach.of_credential(backend, call)).data, contained=False)
 
 
-async def contain_credential(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+async def contain_credential(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     body = checked(reach.ContainBody, {"fields": items_of(sent, FIELD)})
     call = call_of(caller, parts, reach.DaysQuery(), body)
     return _credential(caller, (await reach.contain_credential(backend, call)).data, contained=True)
 
 
-def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool) -> Seen:
-    return Seen(
+def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool) -> Page:
+    return Page(
         "credential",
         {
             "one": told.credential,
@@ -74,7 +74,7 @@ def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool)
     )
 
 
-async def keep_credential(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def keep_credential(backend: Backend, caller: Caller, _: Params, sent: Params) -> Redirect:
     given: dict[str, Any] = {"type": sent.get("type", ""), "fields": _given(sent)}
     if sent.get("expires"):
         given["expires"] = sent["expires"]
@@ -83,7 +83,7 @@ async def keep_credential(backend: Backend, caller: Caller, _: Sent, sent: Sent)
     return _told_of(parts)
 
 
-def _given(sent: Sent) -> dict[str, str]:
+def _given(sent: Params) -> dict[str, str]:
     names = items_of(sent, _NAMED)
     return {
         names.get(name.removeprefix(_NAMED), "") if name.startswith(_NAMED) else name: value
@@ -91,7 +91,9 @@ def _given(sent: Sent) -> dict[str, str]:
     }
 
 
-async def act_on_credential(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+async def act_on_credential(
+    backend: Backend, caller: Caller, parts: Params, sent: Params
+) -> Redirect:
     if parts["act"] == "delete":
         await vault.delete(backend, call_of(caller, parts))
     else:
@@ -101,16 +103,16 @@ async def act_on_credential(backend: Backend, caller: Caller, parts: Sent, sent:
     return _told_of(parts)
 
 
-def _told_of(parts: Sent) -> Seen:
+def _told_of(parts: Params) -> Redirect:
     """The list, with what has become of this one."""
-    return Seen("", go=f"credentials?changed={CredentialId(parts['name'], parts.get('user', ''))}")
+    return Redirect(f"credentials?changed={CredentialId(parts['name'], parts.get('user', ''))}")
 
 
-async def list_users(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+async def list_users(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     return await _users(backend, caller, None)
 
 
-async def make_link(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def make_link(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     parts = {"user": sent.get("user", "")}
     return await _users(
@@ -118,27 +120,27 @@ async def make_link(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Se
     )
 
 
-async def _users(backend: Backend, caller: Caller, link: Any) -> Seen:
+async def _users(backend: Backend, caller: Caller, link: Any) -> Page:
     told = (await vault.list_users(backend, call_of(caller))).data
     values = {"users": told.users, "link": link, "may_write": caller.may(vault.WRITE)}
-    return Seen("users", values)
+    return Page("users", values)
 
 
 _NAME = r"(?P<name>[a-z][a-z0-9_]{1,62})"
 _OF_USER = rf"users/(?P<user>[A-Za-z0-9._@-]{{1,128}})/{_NAME}"
 VIEWS = (
-    View(at("credentials"), vault.READ, list_credentials),
-    View(at("credentials"), vault.WRITE, keep_credential, writes=True),
-    View(at(f"credentials/{_NAME}"), vault.READ, show_credential),
-    View(at(f"credentials/{_NAME}/contain"), vault.WRITE, contain_credential, writes=True),
+    View("credentials", vault.READ, list_credentials),
+    View("credentials", vault.WRITE, keep_credential, writes=True),
+    View(f"credentials/{_NAME}", vault.READ, show_credential),
+    View(f"credentials/{_NAME}/contain", vault.WRITE, contain_credential, writes=True),
     View(
-        at(f"credentials/{_NAME}/(?P<act>rotate|delete)"),
+        f"credentials/{_NAME}/(?P<act>rotate|delete)",
         vault.WRITE,
         act_on_credential,
         writes=True,
     ),
-    View(at("users"), vault.READ, list_users),
-    View(at("users"), vault.WRITE, make_link, writes=True),
-    View(at(_OF_USER), vault.READ, show_credential),
-    View(at(f"{_OF_USER}/(?P<act>delete)"), vault.WRITE, act_on_credential, writes=True),
+    View("users", vault.READ, list_users),
+    View("users", vault.WRITE, make_link, writes=True),
+    View(_OF_USER, vault.READ, show_credential),
+    View(f"{_OF_USER}/(?P<act>delete)", vault.WRITE, act_on_credential, writes=True),
 )

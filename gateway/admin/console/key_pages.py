@@ -8,7 +8,7 @@ from gateway.admin import bulk, change_keys, keys, reach, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console.charts import bars
 from gateway.admin.console.render import utc
-from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled, items_of
+from gateway.admin.console.view import Page, Params, Redirect, View, call_of, filled, items_of
 from gateway.admin.routing import ApiError, Caller, checked
 from gateway.crypto.draw import draw
 from gateway.domain.credentials import WARN_SECONDS
@@ -27,19 +27,19 @@ MEANWHILE = (
 _FILTERS = ("consumer", "scope", "state", "expiring_within")
 
 
-async def list_keys(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def list_keys(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page | Redirect:
     if key_id := sent.get("id", "").strip():
         if re.fullmatch(_ID, key_id) is None:
             raise UsageError("The id of a key is the 12 letters and digits behind agk_live_.")
-        return Seen("", go=f"keys/{key_id}")
+        return Redirect(f"keys/{key_id}")
     return await _keys(backend, caller, sent, None)
 
 
-async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Seen:
+async def _keys(backend: Backend, caller: Caller, sent: Params, issued: Any) -> Page:
     asked = checked(keys.ListQuery, filled(sent))
     filters = {name: getattr(asked, name) or "" for name in _FILTERS}
     told = (await keys.list_keys(backend, call_of(caller, query=asked))).data
-    return Seen(
+    return Page(
         "keys",
         {
             "keys": told.keys,
@@ -59,7 +59,7 @@ async def _keys(backend: Backend, caller: Caller, sent: Sent, issued: Any) -> Se
     )
 
 
-async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def make_key(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     written = ("consumer", "limits", "expires", "label")
     given = filled({name: sent.get(name) for name in written})
     if "plan" in sent:
@@ -67,23 +67,23 @@ async def make_key(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> See
         given["plan"] = sent["plan"]
     given |= {name: sent.get(name, "").split() for name in ("scopes", "users")}
     given["canary"] = "canary" in sent
-    body = checked(change_keys.CreateBody, given, await backend.known())
+    body = checked(change_keys.CreateBody, given, await backend.field_context())
     # A form that is sent twice makes one key.
     call = call_of(caller, body=body, marker=sent.get("marker", ""))
     issued = (await change_keys.create(backend, call)).data
     return await _keys(backend, caller, {}, issued)
 
 
-async def show_key(backend: Backend, caller: Caller, parts: Sent, _: Sent) -> Seen:
+async def show_key(backend: Backend, caller: Caller, parts: Params, _: Params) -> Page:
     return await _key(backend, caller, parts, "")
 
 
-async def _key(backend: Backend, caller: Caller, parts: Sent, said: str) -> Seen:
+async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Page:
     usage = (await sight.usage_of_key(backend, call_of(caller, parts, sight.KeyUsageQuery()))).data
     told = (await reach.of_key(backend, call_of(caller, parts, reach.DaysQuery()))).data
     shown = await keys.show(backend, call_of(caller, parts))
     plans = {*backend.policies().plans, shown.data.plan or ""} - {""}
-    return Seen(
+    return Page(
         "key",
         {
             "key": shown.data,
@@ -119,7 +119,7 @@ def _form_of(key: KeyView) -> dict[str, str]:
     }
 
 
-async def change_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+async def change_key(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     async def differing() -> list[tuple[str, str]]:
         """Names of fields that the form says otherwise, and what the key has there."""
         form = _form_of((await keys.show(backend, call_of(caller, parts))).data)
@@ -132,7 +132,7 @@ async def change_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
     given |= {name: given[name].split() for name in ("scopes", "users") if name in given}
     if given.get("expires") == "":
         given["expires"] = NEVER
-    body = checked(change_keys.UpdateBody, given, await backend.known())
+    body = checked(change_keys.UpdateBody, given, await backend.field_context())
     revision = sent.get("revision") or "none"
     try:
         await change_keys.update(backend, call_of(caller, parts, body=body, revision=revision))
@@ -142,7 +142,7 @@ async def change_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
     return await _key(backend, caller, parts, "changed")
 
 
-async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+async def act_on_key(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     act = parts["act"]
     if act == "rotate":
         body = checked(change_keys.RotateBody, {"grace": sent.get("grace") or "0"})
@@ -158,7 +158,7 @@ async def act_on_key(backend: Backend, caller: Caller, parts: Sent, sent: Sent) 
     return await _key(backend, caller, parts, told.outcome)
 
 
-async def act_on_many(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def act_on_many(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     """First what it would do, then, where that is confirmed, what came of it."""
     confirmed = "confirmed" in sent
     chosen = sorted(items_of(sent, CHOSEN))
@@ -182,16 +182,16 @@ async def act_on_many(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> 
         "confirmed": confirmed,
         "marker": draw(MARKER_LENGTH),
     }
-    return Seen("bulk", values)
+    return Page("bulk", values)
 
 
 _ID = r"(?P<id>[0-9A-Za-z]{12})"
 _ACTS = "rotate|disable|enable|contain"
 VIEWS = (
-    View(at("keys"), keys.READ, list_keys),
-    View(at("keys"), change_keys.WRITE, make_key, writes=True),
-    View(at("keys/bulk"), change_keys.WRITE, act_on_many, writes=True),
-    View(at(f"keys/{_ID}"), keys.READ, show_key),
-    View(at(f"keys/{_ID}/change"), change_keys.WRITE, change_key, writes=True),
-    View(at(f"keys/{_ID}/(?P<act>{_ACTS})"), change_keys.WRITE, act_on_key, writes=True),
+    View("keys", keys.READ, list_keys),
+    View("keys", change_keys.WRITE, make_key, writes=True),
+    View("keys/bulk", change_keys.WRITE, act_on_many, writes=True),
+    View(f"keys/{_ID}", keys.READ, show_key),
+    View(f"keys/{_ID}/change", change_keys.WRITE, change_key, writes=True),
+    View(f"keys/{_ID}/(?P<act>{_ACTS})", change_keys.WRITE, act_on_key, writes=True),
 )

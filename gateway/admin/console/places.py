@@ -19,9 +19,9 @@ MENU = (
 
 def find(rest: str, *, written: bool) -> tuple[View, Mapping[str, str]]:
     for view in VIEWS:
-        match = view.pattern.fullmatch(rest)
-        if match is not None and view.writes is written:
-            return view, match.groupdict()
+        parts = view.match(rest)
+        if parts is not None and view.writes is written:
+            return view, parts
     raise ApiError(404, "not_found", "There is nothing at this address.")
 
 
@@ -34,11 +34,13 @@ def menu_of(caller: Caller) -> tuple[tuple[str, str], ...]:
 
 def page_of(rest: str) -> str | None:
     """Where what a form was sent to can be looked at; None: nowhere."""
-    pages = [view.pattern for view in VIEWS if not view.writes]
-    places = (rest, rest.rpartition("/")[0])
-    return next((one for one in places if any(page.fullmatch(one) for page in pages)), None)
+    pages = [view for view in VIEWS if not view.writes]
+    for place in (rest, rest.rpartition("/")[0]):
+        if any(page.match(place) is not None for page in pages):
+            return place
+    return None
 
 
 def takes_forms(rest: str) -> bool:
     own = rest in ("login", "logout", "language")
-    return own or any(view.writes and view.pattern.fullmatch(rest) for view in VIEWS)
+    return own or any(view.writes and view.match(rest) is not None for view in VIEWS)

@@ -27,7 +27,7 @@ STATIC: Mapping[str, tuple[str, bytes]] = {
 HEADERS = page_headers("style", "script", "connect", "img", referrer="same-origin")
 
 
-def page(name: str, lang: str, **values: Any) -> bytes:
+def render(name: str, lang: str, **values: Any) -> bytes:
     def translated(text: str) -> str:
         return _WORDS.get(text, text) if lang == "zh" else text
 

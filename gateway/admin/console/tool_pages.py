@@ -4,21 +4,21 @@ from typing import Any
 
 from gateway.admin import tools, vault
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled
+from gateway.admin.console.view import Page, Params, View, call_of, filled
 from gateway.admin.reach import DaysQuery
 from gateway.admin.routing import ApiError, Caller, checked
 
 
-async def list_tools(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+async def list_tools(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     told = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
-    return Seen("tools", {"told": told})
+    return Page("tools", {"told": told})
 
 
-async def show_tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+async def show_tool(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     return await _tool(backend, caller, parts, sent, None)
 
 
-async def make_link(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -> Seen:
+async def make_link(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     if not caller.may(tools.READ):
         # The page that answers tells of the tool; the page of users makes the same link.
         raise ApiError(403, "scope_denied", "Your key may not look at tools: use the users' page.")
@@ -28,14 +28,14 @@ async def make_link(backend: Backend, caller: Caller, parts: Sent, sent: Sent) -
     return await _tool(backend, caller, parts, {}, link)
 
 
-async def _tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent, link: Any) -> Seen:
+async def _tool(backend: Backend, caller: Caller, parts: Params, sent: Params, link: Any) -> Page:
     every = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
     one = next((tool for tool in every.tools if tool.name == parts["name"]), None)
     if one is None:
         raise ApiError(404, "not_found", f"The policies have no tools {parts['name']!r}.")
     asked = checked(tools.UsersQuery, filled(sent))
     users = (await tools.list_users(backend, call_of(caller, parts, asked))).data
-    return Seen(
+    return Page(
         "tool",
         {
             "one": one,
@@ -51,7 +51,7 @@ async def _tool(backend: Backend, caller: Caller, parts: Sent, sent: Sent, link:
 
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})"
 VIEWS = (
-    View(at("tools"), tools.READ, list_tools),
-    View(at(f"tools/{_NAME}"), tools.READ, show_tool),
-    View(at(f"tools/{_NAME}/links"), vault.WRITE, make_link, writes=True),
+    View("tools", tools.READ, list_tools),
+    View(f"tools/{_NAME}", tools.READ, show_tool),
+    View(f"tools/{_NAME}/links", vault.WRITE, make_link, writes=True),
 )

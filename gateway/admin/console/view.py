@@ -7,45 +7,55 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.admin.backend import Backend
-from gateway.admin.routing import Call, Caller, Told
+from gateway.admin.routing import Answer, Call, Caller
 
-Sent = Mapping[str, str]
+Params = Mapping[str, str]
 # Of a form's field: a part of a secret, by the rest of its name.
 FIELD = "field."
-_NONE: Sent = MappingProxyType({})
+_NONE: Params = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A template and its values; `go`: another page instead; `told`: an answer of the API's that
-    is passed on as it comes."""
+class Page:
+    """A template and its values."""
 
     template: str
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    go: str | None = None
-    told: Told | None = None
 
 
-Show = Callable[[Backend, Caller, Sent, Sent], Awaitable[Seen]]
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Another page to go to; `place` is its path below /console/."""
+
+    place: str
+
+
+# An Answer is streamed to the browser as the API gives it.
+Show = Callable[[Backend, Caller, Params, Params], Awaitable[Page | Redirect | Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`pattern`: of the path behind /console/. `writes`: it is sent a form."""
+    """A page or an act of the console.
 
-    pattern: re.Pattern[str]
+    `pattern` matches the path below /console/; its groups are the first `Params` of `show`, the
+    query or the form is the second. `writes`: a form is posted to it.
+    """
+
+    pattern: str
     powers: tuple[str, ...]
     show: Show
     writes: bool = False
 
-
-def at(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+    def match(self, path: str) -> Params | None:
+        """Return the parts of `path` that `pattern` names, or None if it does not match."""
+        found = re.fullmatch(self.pattern, path)
+        return None if found is None else found.groupdict()
 
 
 def call_of(
     caller: Caller,
-    parts: Sent = _NONE,
+    parts: Params = _NONE,
     query: Any = None,
     body: Any = None,
     marker: str = "",
@@ -63,7 +73,7 @@ def filled(sent: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sent.items() if value}
 
 
-def items_of(sent: Sent, prefix: str) -> dict[str, str]:
+def items_of(sent: Params, prefix: str) -> dict[str, str]:
     """Of a form's fields those that begin so, by the rest of their names; empty ones are left
     out."""
     found = {n.removeprefix(prefix): v for n, v in sent.items() if n.startswith(prefix)}

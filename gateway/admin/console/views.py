@@ -5,7 +5,7 @@ from gateway.admin import policies, sight
 from gateway.admin.backend import Backend
 from gateway.admin.console import audit_pages, credential_pages, key_pages, tool_pages
 from gateway.admin.console.charts import bars, steps
-from gateway.admin.console.view import Seen, Sent, View, at, call_of, filled
+from gateway.admin.console.view import Page, Params, View, call_of, filled
 from gateway.admin.routing import Caller, checked
 
 # In each list; the page keeps room for so many, so that nothing moves as they come.
@@ -18,7 +18,7 @@ _FIGURES = (
 )
 
 
-async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+async def overview(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     async def top(by: str, what: str) -> list[tuple[str, int]]:
         asked = checked(sight.TotalsQuery, {"by": by, "last": 24})
         told = (await sight.usage_totals(backend, call_of(caller, query=asked))).data
@@ -33,7 +33,7 @@ async def overview(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
         (title, sum(getattr(point.counts, what) for point in points)) for title, what in _FIGURES
     ]
     health = (await sight.health(backend, call_of(caller))).data
-    return Seen(
+    return Page(
         "overview",
         {
             "problems": _problems(backend, health),
@@ -65,18 +65,18 @@ def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str
     return [{"what": what, "detail": str(detail)} for what, detail in found if detail]
 
 
-async def show_policies(backend: Backend, caller: Caller, _: Sent, sent: Sent) -> Seen:
+async def show_policies(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     return await _policies(backend, caller, sent, "")
 
 
-async def _policies(backend: Backend, caller: Caller, sent: Sent, read: str) -> Seen:
+async def _policies(backend: Backend, caller: Caller, sent: Params, read: str) -> Page:
     """`read`: what came of reading the files now; empty: they were not."""
     asked = {name: sent.get(name, "") for name in policies.ExplainBody.model_fields}
     explained = None
     if asked["url"]:
         body = checked(policies.ExplainBody, filled(asked))
         explained = (await policies.explain(backend, call_of(caller, body=body))).data
-    return Seen(
+    return Page(
         "policies",
         {
             "policies": (await policies.show(backend, call_of(caller))).data,
@@ -88,7 +88,7 @@ async def _policies(backend: Backend, caller: Caller, sent: Sent, read: str) -> 
     )
 
 
-async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -> Seen:
+async def reload_policies(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     before = backend.policies().revision
     told = await policies.read_now(backend, call_of(caller))
     read = "unchanged" if told.revision == before else "taken"
@@ -96,11 +96,11 @@ async def reload_policies(backend: Backend, caller: Caller, _: Sent, __: Sent) -
 
 
 VIEWS = (
-    View(at(""), sight.READ, overview),
+    View("", sight.READ, overview),
     *key_pages.VIEWS,
-    View(at("policies"), ("read",), show_policies),
-    View(at("policies"), ("read",), show_policies, writes=True),
-    View(at("policies/reload"), (), reload_policies, writes=True),
+    View("policies", ("read",), show_policies),
+    View("policies", ("read",), show_policies, writes=True),
+    View("policies/reload", (), reload_policies, writes=True),
     *credential_pages.VIEWS,
     *tool_pages.VIEWS,
     *audit_pages.VIEWS,
