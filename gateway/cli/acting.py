@@ -1,4 +1,4 @@
-"""Work on records in the name of whoever runs a command: each act is in the audit first."""
+"""Work on records in the name of the user who runs a command: each act is audited first."""
 
 import asyncio
 import os
@@ -33,19 +33,19 @@ from gateway.store.vault import VaultStore
 
 T = TypeVar("T")
 
-# Of acts on keys alone does `audit verify` take records that nobody signed.
+# `audit verify` accepts unsigned records of acts on keys only.
 _UNSIGNABLE = (
-    "There is no master key, and what is done to credentials is signed: set "
+    "There is no master key to sign the audit record of an act on credentials: set "
     "GATEWAY_MASTER_KEY_FILE."
 )
 UNSIGNED = (
-    "The audit record of this is not signed, because there is no master key here: give "
-    "GATEWAY_MASTER_KEY_FILE to whoever works on keys, or 'gateway audit verify' fails on it."
+    "The audit record of this act is not signed, because there is no master key here, and 'gateway "
+    "audit verify' will fail on it: set GATEWAY_MASTER_KEY_FILE for everyone who works on keys."
 )
 
 
 def with_acts(store: StoreSettings, work: Callable[[Redis, Acts], Awaitable[T]]) -> T:
-    """Run `work` on the store, and on what it does there."""
+    """Run `work` with a connection to the store and the audit of its acts."""
     masters = signing_keys(store)
 
     async def run() -> T:
@@ -57,7 +57,7 @@ def with_acts(store: StoreSettings, work: Callable[[Redis, Acts], Awaitable[T]])
 
 
 def with_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T:
-    """Run `work` on the vault, as a command on this machine does."""
+    """Run `work` on the vault, which a command on this machine may make."""
     keep_private()
     return _run(store, vault_of_command(store), work)
 
@@ -65,7 +65,7 @@ def with_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T
 def check_vault(
     store: StoreSettings | None, work: Callable[[Vault], Awaitable[list[T]]]
 ) -> list[T]:
-    """The same for a look that makes nothing; empty where there is neither store nor vault."""
+    """Run `work` on the vault without making one; an empty list if there is no store or vault."""
     if not may_ask_vault(store):
         return []
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
@@ -90,7 +90,7 @@ def _run(store: StoreSettings, settings: VaultSettings, work: Callable[[Vault], 
 
 
 def check_signed(store: StoreSettings) -> None:
-    """OperationError where nothing would sign what is about to be done."""
+    """Raise OperationError if no master key could sign the act that is about to happen."""
     if not signing_keys(store):
         raise OperationError(_UNSIGNABLE)
 
@@ -102,8 +102,8 @@ async def _not_unsigned(*_: object) -> None:
 def _acts(
     client: Redis, prefix: str, master_keys: tuple[bytes, ...], stack: AsyncExitStack
 ) -> Acts:
-    """What this command does, in the name of whoever runs it; its chain ends with `stack`. That
-    nothing signs it is said at the end: later, `audit verify` would come as a surprise."""
+    """The audit of this command's acts; its chain ends with `stack`. Warn at the end if the records
+    are not signed, so that `audit verify` does not fail unexpectedly later."""
     wanted = operators_file()
     file = None if wanted is None else AuditFile(wanted)
     audit = Audit(AuditStore(client, prefix), audit_keys(MasterKeys(master_keys)), file)

@@ -1,4 +1,4 @@
-"""Where audit records go and how long they stay, as the environment says; and which are shown."""
+"""Where audit records are written and how long they are kept, as the environment says."""
 
 import os
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from gateway.domain.units import count, size
 
 T = TypeVar("T")
 
-# Smaller files would be rotated with nearly every write.
+# A smaller file would be rotated at nearly every write.
 SMALLEST_FILE = 64 * 1024
 
 
 def read_audit() -> AuditSettings:
-    """UsageError where one cannot be what it is set to."""
+    """Read the audit settings; UsageError names a variable with an invalid value."""
     kept = Retention()
     records = _read("GATEWAY_AUDIT_RECORDS", kept.records, count)
     if records < 1:
-        raise UsageError("GATEWAY_AUDIT_RECORDS is at least 1.")
+        raise UsageError("GATEWAY_AUDIT_RECORDS must be at least 1.")
     age = seconds_of("GATEWAY_AUDIT_AGE", kept.seconds)
     return AuditSettings(_read_file(), Retention(records, age))
 
 
 def operators_file() -> AuditFileSettings | None:
-    """Where the acts of a command go. It leaves rotation to the gateway, whose user owns the
-    file."""
+    """Return the file for the acts of a command. Only the gateway, whose user owns the file,
+    rotates it."""
     path = _path()
     return None if path is None else AuditFileSettings(path)
 
@@ -39,7 +39,7 @@ def _read_file() -> AuditFileSettings | None:
         return None
     longest = _read("GATEWAY_AUDIT_FILE_SIZE", 0, size)
     if 0 < longest < SMALLEST_FILE:
-        raise UsageError("GATEWAY_AUDIT_FILE_SIZE is 0, for never, or at least 64KiB.")
+        raise UsageError("GATEWAY_AUDIT_FILE_SIZE must be 0 (never rotate) or at least 64KiB.")
     return AuditFileSettings(
         path,
         longest,

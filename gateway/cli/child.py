@@ -1,4 +1,4 @@
-"""A program that is given credentials, and given them anew when they change."""
+"""A program that gets credentials, and gets them again when they change."""
 
 import asyncio
 import math
@@ -14,26 +14,25 @@ from gateway.client import Credentials, UnavailableError
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.references import Reference
 
-# Sent on to the program as they come.
+# Signals that are passed on to the program.
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 ENDING = (signal.SIGTERM, signal.SIGINT)
-# Process groups and `timeout` deliver one wish to stop twice.
+# One request to stop may arrive twice: by a process group, or from `timeout`.
 ONE_WISH_SECONDS = 1.0
-# Not the program's: with these, it could read whatever the key may, or the whole vault.
+# Kept from the program: with these it could read everything that the key may, or the whole vault.
 OURS = (
     *("GATEWAY_KEY", "GATEWAY_KEY_FILE"),
     *("GATEWAY_MASTER_KEY", "GATEWAY_MASTER_KEY_FILE", "GATEWAY_PEPPER", "GATEWAY_PEPPER_FILE"),
     *("GATEWAY_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL", "GATEWAY_VAULT_REDIS_URL"),
 )
 OWNER_ONLY = 0o600
-# A file that cannot be written is tried again so often.
+# Between two attempts to write a file.
 RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which credential goes into which variable, and into which file. `replace`: also where one is
-    that somebody may still want."""
+    """Which credential goes into which variable or file. `replace`: overwrite files that exist."""
 
     variables: Mapping[str, Reference]
     files: Mapping[Path, Reference]
@@ -46,9 +45,11 @@ class Wanted:
 
 
 class Child:
-    """`on_change`: `restart`, `ignore`, or the name of a signal. `drain`: seconds that the program
-    may take to end, for a restart or for good, before it is killed. `say` is told what happens,
-    without values."""
+    """The program, and what it was given.
+
+    `on_change`: `restart`, `ignore`, or the name of a signal. `drain`: how many seconds the program
+    may take to end before it is killed. `say`: reports what happens, never a value.
+    """
 
     def __init__(
         self,
@@ -66,11 +67,11 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._changed = asyncio.Event()
         self._given: dict[Reference, str] = {}
-        # What a file holds that was never written is not ours to remove.
+        # Only files that this process has written are removed at the end.
         self._written: set[Path] = set()
         self._unwritten = False
         self._stopping: signal.Signals | None = None
-        # Between the end of one program and the beginning of the next nobody hears a signal.
+        # True while no program runs that a signal could be sent to.
         self._starting = True
         self._wished = math.inf
 
@@ -79,7 +80,7 @@ class Child:
         self._changed.set()
 
     async def run(self, credentials: Credentials) -> int:
-        """Start the program, follow the changes, and return its exit code once it ends itself."""
+        """Start the program, carry changes into it, and return its exit code when it ends."""
         loop = asyncio.get_running_loop()
         for number in FORWARDED:
             loop.add_signal_handler(number, self._forward, number)
@@ -110,7 +111,7 @@ class Child:
                 ended.cancel()
 
     async def _carry(self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
-        """What has changed, into the program."""
+        """Let the program know of new values: restart it or send it a signal."""
         if self._on_change == "restart" and self._stopping is None:
             self._say("a credential has changed: the program is restarted")
             self._starting = True
@@ -140,12 +141,12 @@ class Child:
             ) from None
         self._starting = False
         if self._stopping is not None:
-            # It came while there was nothing to send it to.
+            # The signal came while no program was running.
             _send(self._process, self._stopping)
 
     def _read(self, credentials: Credentials) -> bool:
-        """Take the newest values; whether one is another than before. One that cannot be had any
-        more stays as it is: the program works with what it has."""
+        """Read the newest values; return whether one has changed. A credential that has become
+        unavailable keeps its last value."""
         before = dict(self._given)
         for reference in (*self._wanted.variables.values(), *self._wanted.files.values()):
             try:
@@ -169,26 +170,26 @@ class Child:
         for path, reference in self._wanted.files.items():
             try:
                 if not (self._wanted.replace or path in self._written):
-                    # Of two runs that begin at once one has it.
+                    # Exclusively: of two simultaneous runs, one gets the file.
                     path.touch(OWNER_ONLY, exist_ok=False)
                     self._written.add(path)
                 _replace(path, self._given[reference])
             except FileExistsError:
                 raise OperationError(
-                    f"{path} is there already: name another place or remove it, or say --replace, "
-                    "and it is replaced, and removed at the end."
+                    f"{path} exists already: name another path, remove the file, or use --replace, "
+                    "which replaces the file and removes it at the end."
                 ) from None
             except OSError as problem:
                 raise OperationError(f"{path} cannot be written: {problem.strerror}.") from None
             self._written.add(path)
 
     def _wrote_files(self) -> bool:
-        """False: a file stays as it is for now, and so does the program."""
+        """Write the files; on failure return False, and try again later."""
         try:
             self._write_files()
         except OperationError as problem:
             if not self._unwritten:
-                self._say(f"{problem} The program goes on with what it has")
+                self._say(f"{problem} The program goes on with the values it has")
             self._unwritten = True
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
             return False
@@ -198,14 +199,14 @@ class Child:
     def _forward(self, number: signal.Signals) -> None:
         loop = asyncio.get_running_loop()
         if number in ENDING and loop.time() - self._wished > ONE_WISH_SECONDS:
-            # Whoever asks again does not want to wait.
+            # A second request to stop means: do not wait for the drain.
             self._kill("the program is killed")
             return
         of_terminal = number is signal.SIGINT and os.isatty(0)
         if number in ENDING and (self._starting or not of_terminal):
             self._stopping = number
         if of_terminal:
-            # It has sent it to the program already, which may well go on after it.
+            # The terminal has sent it to the program as well, which may handle it and go on.
             return
         if self._process is not None:
             _send(self._process, number)
@@ -228,7 +229,7 @@ def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
 
 
 def _replace(path: Path, value: str) -> None:
-    """Whole or not at all, and for its owner alone."""
+    """Replace a file atomically, readable by its owner only."""
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -44,16 +44,16 @@ from gateway.store.connections.connect import open_store
 @policies_option
 @store_options
 def doctor(store: StoreSettings, policies: Path, as_json: bool, no_upstreams: bool) -> None:
-    """Look at all that a gateway stands on, and say what to do about what is not as it should be.
+    """Check everything that a gateway depends on, and say how to fix what is wrong.
 
-    Redis, workers, keys, credentials, policies and their upstreams, files with secrets,
-    certificates, limits of the system: as this user, in this environment. Nothing is changed, and
-    upstreams are connected to without a request. Exit 1 if something is wrong; a warning is not.
+    Checked as this user and in this environment: Redis, workers, keys, credentials, policies and
+    their upstreams, files with secrets, certificates, limits of the system. Nothing is changed, and
+    no request is sent to an upstream. Exit 1 if something is wrong; warnings alone are exit 0.
     """
     keep_private()
-    # What is found is what is said; stdout holds nothing else.
+    # The findings are the output; log lines would repeat them.
     configure("auto", "error")
-    # What is made private when a store is opened has to be looked at before.
+    # Opening the store makes its files private, so their modes are checked before.
     state = tuple(state_found(store.state_dir)) if store.url is None else ()
     found = asyncio.run(_look(store))
     usable = existing_store(store) if found.answered else None
@@ -80,15 +80,15 @@ def _vault(store: StoreSettings, usable: StoreSettings | None) -> tuple[Finding,
     except StoreError as problem:
         if os.environ.get("GATEWAY_VAULT_REDIS_URL"):
             return (Finding("vault", Level.WRONG, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
-        # The one Redis there is has been told of already where it does not answer.
+        # If the one Redis does not answer, another finding says so already.
         advice = "give GATEWAY_VAULT_REDIS_URL with a login that may read it."
-        told = f"The vault was not looked at ({problem}): {advice}"
-        return (Finding("vault", Level.WARN, told),) if usable else ()
+        sentence = f"The vault was not checked ({problem}): {advice}"
+        return (Finding("vault", Level.WARN, sentence),) if usable else ()
 
 
 def _may_read_credentials(store: StoreSettings) -> bool:
-    """Not whoever has no master key for a Redis that is given; one that is none is told of where
-    the secrets are."""
+    """Whether a master key was given, or the embedded store is used. An invalid master key is
+    reported with the secrets."""
     try:
         given = read_keys("GATEWAY_MASTER_KEY")
     except UsageError:
@@ -100,8 +100,8 @@ def _policies(
     store: StoreSettings, usable: StoreSettings | None, directory: Path, *, connect: bool
 ) -> Iterator[Finding]:
     if not directory.is_dir():
-        told = f"There is no directory {directory} here: give --policies to have them looked at."
-        yield Finding("policies", Level.WARN, told)
+        sentence = f"There is no directory {directory} here: give --policies to have them checked."
+        yield Finding("policies", Level.WARN, sentence)
         return
     loaded = read_directory(directory)
     found = loaded.policies
@@ -116,7 +116,7 @@ def _policies(
 
 
 async def _reach(policies: Policies) -> list[Finding]:
-    # Imported late: what calls agents takes its time, and other commands call none.
+    # Imported late: the client for upstreams takes long to import.
     from gateway.app.upstream_probe import UpstreamProbe
 
     return await upstreams_found(policies, UpstreamProbe())

@@ -1,4 +1,4 @@
-"""Settings that are read from the environment alone: secrets, and what is rarely changed."""
+"""Settings that only the environment holds: secrets, and those that are rarely changed."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from gateway.domain.settings import LISTEN
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """`default`: as an operator would write it; or what happens without it."""
+    """An environment variable. `default`: its default value, or what happens without it."""
 
     name: str
     default: str
@@ -18,75 +18,81 @@ VARIABLES = (
     Variable(
         "GATEWAY_PEPPER_FILE",
         "none; with the embedded store: made",
-        "A file with 32 random bytes in base64; several, separated by spaces, the current one "
-        "first. It belongs to the keys.",
+        "A file with the pepper of the keys: 32 random bytes in base64. Several are separated by "
+        "spaces, the current one first.",
     ),
-    Variable("GATEWAY_PEPPER", "none", "The same as text."),
+    Variable("GATEWAY_PEPPER", "none", "The same, as text."),
     Variable(
         "GATEWAY_MASTER_KEY_FILE",
         "none; on loopback or with the embedded store: made, with a warning",
-        "A file with what opens the vault: 32 random bytes in base64; several, separated by "
-        "spaces, the current one first.",
+        "A file with the master key of the vault: 32 random bytes in base64. Several are separated "
+        "by spaces, the current one first.",
     ),
-    Variable("GATEWAY_MASTER_KEY", "none", "The same as text."),
-    Variable("GATEWAY_VAULT_REDIS_URL", "where the keys are", "A Redis of the vault's own."),
+    Variable("GATEWAY_MASTER_KEY", "none", "The same, as text."),
+    Variable(
+        "GATEWAY_VAULT_REDIS_URL",
+        "where the keys are",
+        "The Redis of the vault, if it has its own.",
+    ),
     Variable(
         "GATEWAY_ADMIN_REDIS_URL",
         "GATEWAY_REDIS_URL",
-        "The same Redis with the login that the admin API and the console work with, where the "
-        "gateway's own may less.",
+        "The same Redis with the login of the admin API and the console, if the gateway's own "
+        "login has fewer rights.",
     ),
     Variable(
         "GATEWAY_CREDENTIAL_POLL",
         "15s",
-        "How often credentials are looked at for changes, give or take a fifth.",
+        "How often to check credentials for changes, ±20 %.",
     ),
     Variable(
         "GATEWAY_AUDIT_FILE",
         "none",
-        "A file for audit records, beside the stream in Redis; a rotated file is made anew.",
+        "A file for audit records, besides the stream in Redis. After an external rotation the "
+        "file is created again.",
     ),
     Variable(
         "GATEWAY_AUDIT_FILE_SIZE",
         "0: never",
-        "A file that would become larger is rotated, to `FILE.000000001` and on.",
+        "A file that would become larger is rotated, to `FILE.000000001` and so on.",
     ),
-    Variable("GATEWAY_AUDIT_FILE_KEEP", "10", "So many rotated files stay; 0: all."),
+    Variable("GATEWAY_AUDIT_FILE_KEEP", "10", "How many rotated files are kept; 0: all."),
     Variable(
         "GATEWAY_AUDIT_FILE_SYNC",
         "always",
-        "When a record in the file is on the disk: `always`, before what it is about is done; "
-        "`second`, within one; `never`, when the system sees fit.",
+        "When a record is flushed to the disk. `always`: before the act that it records; `second`: "
+        "within a second; `never`: when the system does it.",
     ),
     Variable(
         "GATEWAY_AUDIT_RECORDS",
         "200000",
-        "So many records stay in the stream, give or take. `gateway audit verify` goes by it too.",
+        "About how many records the stream keeps. `gateway audit verify` needs the same value.",
     ),
     Variable(
         "GATEWAY_AUDIT_AGE",
         "none",
-        "Older records are dropped from the stream, such as 90d; `gateway audit verify` goes by it "
-        "too.",
+        "The age, such as 90d, at which records are dropped from the stream. `gateway audit "
+        "verify` needs the same value.",
     ),
-    Variable("GATEWAY_REDIS_PREFIX", "gw:", "What every name in Redis begins with."),
+    Variable("GATEWAY_REDIS_PREFIX", "gw:", "The prefix of every name in Redis."),
     Variable(
         "GATEWAY_REDIS_TIMEOUT",
         "1s",
-        "After so long a Redis that does not answer is 503 store_unavailable.",
+        "How long to wait for Redis before the answer is 503 store_unavailable.",
     ),
     Variable(
         "GATEWAY_URL",
         f"http://{LISTEN}",
-        "For `gateway run`: where the gateway is. For `gateway users link`, `gateway keys create` "
-        "and links that the admin API and the console make: where it is reached; left out, where "
-        "it listens.",
+        "For `gateway run`: the gateway's URL. For `gateway users link`, `gateway keys create` and "
+        "links made by the admin API and the console: the URL at which callers reach it; by "
+        "default, where it listens.",
     ),
     Variable("GATEWAY_KEY_FILE", "none", "For `gateway run`: a file with the agent's key."),
     Variable(
         "GATEWAY_KEY",
         "none",
-        "The same as text. The program that is run gets neither it nor what opens the vault or "
-        "Redis: `GATEWAY_MASTER_KEY`, `GATEWAY_PEPPER`, `GATEWAY_REDIS_URL` and their kin.",
+        "The same, as text. The program does not inherit these two, nor the variables that open "
+        "the vault or Redis: `GATEWAY_MASTER_KEY`, `GATEWAY_PEPPER`, `GATEWAY_REDIS_URL` and "
+        "the like.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What one caller's connection may cost: options of `serve`."""
+"""Options of `serve` that limit what a caller's connection may cost."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -29,47 +29,47 @@ _OPTIONS = (
         "--head-timeout",
         "head",
         default="10s",
-        help="For the silence before a request, and for its whole head.",
+        help="How long a new connection may stay silent, and how long a request head may take.",
     ),
     _time(
         "--body-timeout",
         "body_idle",
         default="30s",
-        help="Between two pieces of a request's body.",
+        help="How long a request body may pause.",
     ),
-    _time("--keep-alive", default="75s", help="How long a connection waits for its next request."),
+    _time("--keep-alive", default="75s", help="How long a connection may idle between requests."),
     _time(
         "--send-timeout",
         "send_idle",
         default="60s",
-        help="How long a caller may take nothing of its answer.",
+        help="How long a caller may read nothing of its answer.",
     ),
     _size("--max-url", "max_line", default="8190", help="The longest request target; then 414."),
     _size("--max-header", default="8190", help="The longest value of a header; then 431."),
     _size(
         "--body-rate",
         default="16",
-        help="Bytes a second that a body has to come with on the whole; slower is 408.",
+        help="The least average rate of a request body, in bytes a second; slower is 408.",
     ),
     _size("--max-message", default="16MiB", help="The largest WebSocket message, either way."),
     _size(
         "--max-held",
         default="512MiB",
-        help="What a process holds of bodies, answers and events that it reads whole; half for one "
-        "key.",
+        help="The memory of one process for bodies, answers and events that it has to read whole; "
+        "at most half of it for one key.",
     ),
     _count("--max-headers", default="100", help="The most headers; then 431."),
     _count(
         "--max-connections",
         default="10000",
-        help="The most connections of a process: an idle one makes room, else the new one is "
-        "closed.",
+        help="The most connections of one process. Beyond it, an idle one is closed for a new one, "
+        "or else the new one is closed.",
     ),
 )
 
 
 def listener_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command receives all of them as `limits: ListenerLimits`."""
+    """Add these options; the command receives `limits: ListenerLimits`."""
 
     @wraps(command)
     def with_limits(*args: Any, **given: Any) -> Any:

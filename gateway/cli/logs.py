@@ -1,4 +1,4 @@
-"""How the process logs: one event a line, on stderr, never a value that a caller sent."""
+"""How the process logs: one event a line on stderr, never with a value that a caller sent."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ FORMATS = ("auto", "json", "text")
 
 
 def configure(log_format: str, level: str) -> None:
-    """`auto` is text on a terminal and JSON elsewhere. Libraries below warning stay silent."""
+    """Set up logging. `auto`: text on a terminal, JSON elsewhere. Libraries log warnings only."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderer = (
         structlog.processors.JSONRenderer(serializer=_dumps)
@@ -29,7 +29,7 @@ def configure(log_format: str, level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
-        # One write a line: several workers share this stderr.
+        # A line is one write, because several workers share this stderr.
         logger_factory=_Lines,
     )
     log_from(level)
@@ -38,9 +38,8 @@ def configure(log_format: str, level: str) -> None:
 
 
 class _Lines:
-    """Writes to stderr what that takes. What it does not, on a full disk or after its reader has
-    gone, is dropped: whoever has something to tell is in the middle of a request, or of the start
-    of a worker, and that goes on."""
+    """Writes lines to stderr, and drops those that cannot be written (full disk, closed pipe): the
+    request or the start of a worker that logs them must go on."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -57,5 +56,5 @@ def _dumps(event: Any, **_: Any) -> str:
     try:
         return orjson.dumps(event, default=str).decode()
     except TypeError:
-        # Records and paths are read with surrogateescape, which orjson takes for an error.
+        # Records and paths may hold surrogate escapes, which orjson refuses.
         return json.dumps(event, default=str)

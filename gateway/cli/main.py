@@ -1,4 +1,4 @@
-"""The root of the command line, and the one place that turns errors into exit codes."""
+"""The root command, and the one place that turns errors into exit codes."""
 
 import os
 import sys
@@ -17,22 +17,22 @@ from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
 from gateway.domain.nearest import nearest
 
-# Where in this package each one is, and what it is for. Imported on use: `gateway --help` must not
-# pay for aiohttp and pydantic.
+# By name: where in this package the command is, and its line of help. Imported on use only, so that
+# `gateway --help` does not wait for aiohttp and pydantic.
 COMMANDS = {
     "serve": ("serve:serve", "Run the gateway, until SIGTERM or Ctrl-C."),
     "demo": ("demo:demo", "Try it out: a gateway, two small agents and a key for them."),
-    "keys": ("keys.group:keys", "Make, find, change, close and move the keys of callers."),
+    "keys": ("keys.group:keys", "Create, find, change, revoke and move the keys of callers."),
     "credentials": (
         "credentials.group:credentials",
         "Keep, rotate and remove outbound credentials.",
     ),
-    "users": ("users:users", "Let users bring credentials of their own."),
+    "users": ("users:users", "Let users enter credentials of their own."),
     "run": ("run:run", "Run a program with credentials from the gateway."),
     "policy": ("policies.group:policy", "Check, show, compare and explain the policies."),
-    "audit": ("audit.group:audit", "Look at the audit records, and prove that none was changed."),
+    "audit": ("audit.group:audit", "Show the audit records, and verify that none was changed."),
     "redis": ("redis:redis", "Send one raw command to the store in use."),
-    "doctor": ("doctor:doctor", "Look at all that a gateway stands on."),
+    "doctor": ("doctor:doctor", "Check everything that a gateway depends on."),
     "version": ("version:version", "Print the version."),
 }
 
@@ -40,8 +40,7 @@ EPILOG = "\b\nExample:\n  gateway demo\n  gateway keys create --consumer sales -
 
 
 class LazyGroup(click.Group):
-    """Finds commands by name in COMMANDS, lists them without importing any, and suggests near
-    misses."""
+    """Imports a command of COMMANDS when it is called, and suggests a name for one misspelled."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -80,7 +79,7 @@ def root() -> None:
 
 
 def run() -> NoReturn:
-    """Run the command line: exit 0 done, 1 refused or failed, 2 wrong usage."""
+    """Run the command line. Exit 0: done, 1: refused or failed, 2: wrong usage."""
     keep_no_tls_keys()
     prepare_standard_streams()
     try:
@@ -92,8 +91,9 @@ def run() -> NoReturn:
         problem.show()
         _leave(problem.exit_code)
     except click.ClickException as problem:
-        # click repeats the argument that it did not expect, and lists choices a line each.
-        _exit(" ".join(problem.format_message().split()), problem.exit_code)
+        # click may spread a message over several lines, and often leaves out its full stop.
+        sentence = " ".join(problem.format_message().split())
+        _exit(sentence if sentence.endswith((".", "?")) else f"{sentence}.", problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)
     except UnreachableError as problem:
@@ -102,7 +102,7 @@ def run() -> NoReturn:
     except GatewayError as problem:
         _exit(str(problem), 1)
     except BrokenPipeError:
-        # As with `gateway keys list | head`: whoever reads has enough.
+        # The reader closed the pipe, as in `gateway keys list | head`.
         _leave(1)
     except OSError as problem:
         _exit(f"{problem.strerror or problem}.", 1)
@@ -112,17 +112,17 @@ def run() -> NoReturn:
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
+    # Without stderr, the exit code still tells.
     with suppress(OSError):
-        # The code still tells.
         click.echo(f"gateway: {masked(sentence)}", err=True)
     _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
-    """End with `code`, also where nothing can be written to stdout any more."""
+    """Exit with `code`, even if stdout can no longer be written to."""
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter tries once more, and would make its failure the exit code.
+        # The interpreter flushes again at exit; its failure would replace the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

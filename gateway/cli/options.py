@@ -24,22 +24,23 @@ _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
 
 
 def setting(flag: str, *name: str, **more: Any) -> Decorator:
-    """An option that GATEWAY_<FLAG> says too. `name`: of its parameter, if another."""
+    """An option that the variable GATEWAY_<FLAG> can also set. `name`: its parameter's name, if it
+    differs from the flag's."""
     variable = "GATEWAY_" + flag.removeprefix("--").replace("-", "_").upper()
     return click.option(flag, *name, envvar=variable, show_default=True, **more)
 
 
 def add_options(command: Callable[..., Any], *options: Decorator) -> Callable[..., Any]:
-    """`command` with these, in the order in which help shows them."""
+    """Add `options` to `command`; help shows them in this order."""
     for option in reversed(options):
         command = option(command)
     return command
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-# Of commands that print nothing else: a script may say it to all of them.
+# For commands that only ever print JSON: a script may give --json to every command.
 json_already_option = click.option(
-    "--json", is_flag=True, expose_value=False, help="What is printed is JSON in any case."
+    "--json", is_flag=True, expose_value=False, help="No effect: the output is always JSON."
 )
 
 policies_option = setting(
@@ -49,7 +50,7 @@ policies_option = setting(
     help="The directory with the policy files.",
 )
 
-# Where they mean something, a command has them itself.
+# Added to commands that do not have an option of this name themselves.
 _TAKEN_BY_ALL = (
     click.Option(["--json"], is_flag=True, expose_value=False, hidden=True, help="No effect here."),
     click.Option(["--redis"], expose_value=False, hidden=True, help="No effect here."),
@@ -58,8 +59,8 @@ _TAKEN_BY_ALL = (
 
 
 def taking_all(command: click.Command) -> click.Command:
-    """`command`, and those in it, with `--json`, `--redis` and `--policies` also where they mean
-    nothing: a script may say them to every command. Hidden there, so that help promises nothing."""
+    """Let `command` and its subcommands accept `--json`, `--redis` and `--policies` even where they
+    have no effect, so that a script can give them to every command. Help hides them there."""
     if isinstance(command, click.Group):
         for one in command.commands.values():
             taking_all(one)
@@ -70,7 +71,7 @@ def taking_all(command: click.Command) -> click.Command:
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--redis` and `--state-dir`; the command receives them as `store: StoreSettings`."""
+    """Add `--redis` and `--state-dir`; the command receives `store: StoreSettings`."""
 
     @wraps(command)
     def with_store(*args: Any, redis: str | None, state_dir: Path | None, **rest: Any) -> Any:
@@ -81,13 +82,13 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(
             "--state-dir",
             type=click.Path(path_type=Path, file_okay=False),
-            help="Where the embedded store lives. Default: .gateway beside policies/.",
+            help="The directory of the embedded store. Default: .gateway beside policies/.",
         ),
         click.option(
             "--redis",
             metavar="URL",
             envvar="GATEWAY_REDIS_URL",
-            help="Where Redis is. Without it, the embedded store in the state directory.",
+            help="The Redis to use. Default: the embedded store in the state directory.",
         ),
     )
 
@@ -98,7 +99,7 @@ def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSetting
         raise UsageError("GATEWAY_REDIS_PREFIX may hold letters, digits and the characters : . _ -")
     timeout = seconds_of("GATEWAY_REDIS_TIMEOUT", 1.0)
     if not timeout:
-        raise UsageError("GATEWAY_REDIS_TIMEOUT: in no time Redis answers nobody; such as 500ms.")
+        raise UsageError("GATEWAY_REDIS_TIMEOUT must be longer than 0, such as 500ms.")
     return StoreSettings(
         url=url or None,
         state_dir=(state_dir or default_state_dir(Path.cwd())).absolute(),
@@ -108,22 +109,23 @@ def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSetting
 
 
 def read_admin_store(store: StoreSettings) -> StoreSettings | None:
-    """The same store under the login of GATEWAY_ADMIN_REDIS_URL, where one is given."""
+    """Return the same store with the login of GATEWAY_ADMIN_REDIS_URL, or None if it is not set."""
     url = os.environ.get("GATEWAY_ADMIN_REDIS_URL")
     if not url:
         return None
     if store.url is None:
         raise UsageError(
-            "GATEWAY_ADMIN_REDIS_URL is another login of GATEWAY_REDIS_URL: the embedded store has "
-            "none."
+            "GATEWAY_ADMIN_REDIS_URL is another login for the Redis of GATEWAY_REDIS_URL, and the "
+            "embedded store has no logins: set both, or neither."
         )
     return replace(store, url=url)
 
 
 def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:
-    """The peppers, 32 bytes each, the first is current.
+    """Return the peppers, 32 bytes each, the current one first.
 
-    From GATEWAY_PEPPER_FILE or GATEWAY_PEPPER; with the embedded store, one made there.
+    They come from GATEWAY_PEPPER_FILE or GATEWAY_PEPPER. Without these, the embedded store makes
+    one in its state directory.
     """
     given = read_keys("GATEWAY_PEPPER")
     if given is None and store.url is None:
@@ -151,12 +153,12 @@ def read_secret(variable: str) -> tuple[str, str] | None:
 
 
 def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embedded: bool) -> None:
-    """UsageError for a gateway that strangers reach and that stands on a private store."""
+    """Raise UsageError if a gateway that listens beyond loopback uses an embedded store."""
     beyond = [address for address in listening if not address.is_loopback]
     if beyond and store.url is None and not embedded:
         raise UsageError(
             f"{beyond[0]} can be reached from outside, and an embedded store is for one machine: "
-            "give --redis, or say --embedded if it is meant."
+            "give --redis, or --embedded if it is meant."
         )
 
 
@@ -179,9 +181,9 @@ read_address = read_as(parse_address)
 
 
 def web_url(source: str, url: str) -> str:
-    """UsageError unless `url`, which `source` gave, is one that browsers take."""
+    """Return `url`; UsageError names `source` if it is not an http or https URL."""
     if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{source} begins with http:// or https://.")
+        raise UsageError(f"{source} must begin with http:// or https://.")
     return url
 
 
@@ -201,7 +203,7 @@ def parse_keys(source: str, text: str) -> tuple[bytes, ...]:
 
 
 def default_state_dir(start: Path) -> Path:
-    """`.gateway` beside the nearest parent `policies/` or `pyproject.toml`."""
+    """Return `.gateway` beside the nearest `policies/` or `pyproject.toml` above `start`."""
     for folder in (start, *start.parents):
         if (folder / "policies").is_dir() or (folder / "pyproject.toml").is_file():
             return folder / ".gateway"
@@ -209,13 +211,13 @@ def default_state_dir(start: Path) -> Path:
 
 
 def seconds_of(name: str, default: float) -> float:
-    """What a variable of the environment says."""
+    """The duration that an environment variable holds, or `default`."""
     text = os.environ.get(name)
     return parsed(name, duration, text) if text else default
 
 
 def parsed(source: str, parse: Callable[[str], T], text: str) -> T:
-    """UsageError names `source`, an option or a variable, where `parse` takes no such text."""
+    """Parse `text`; UsageError names its `source`, an option or a variable, if it is invalid."""
     try:
         return parse(text)
     except ValueError as problem:

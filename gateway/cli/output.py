@@ -1,4 +1,4 @@
-"""How commands print: data on stdout, as a table or as JSON; all else on stderr."""
+"""How commands print: data on stdout, as a table or JSON; everything else on stderr."""
 
 import json
 import os
@@ -18,12 +18,12 @@ def print_json(data: Any) -> None:
 
 
 def note(sentence: str) -> None:
-    """A sentence for the operator, beside the data."""
+    """Print a sentence for the operator on stderr."""
     click.echo(f"gateway: {printable(sentence)}", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table as wide as the terminal; columns that are empty in every row are left out."""
+    """Print a table as wide as the terminal, without the columns that are empty in every row."""
     lines = [[printable(cell) for cell in row] for row in rows]
     if not lines:
         return
@@ -36,17 +36,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _width() -> int | None:
-    """None where nobody looks: whoever searches the lines must not find them broken."""
+    """None if stdout is no terminal: programs that search the lines must not find them wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def in_colour(stream: TextIO) -> bool:
-    """Whether what goes there is for eyes that want it (no-color.org)."""
+    """Whether `stream` is a terminal whose user has not turned colour off (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one pair a line; pairs without a value are left out."""
+    """Print a name and its value on each line; names without a value are left out."""
     pairs = [(name, value) for name, value in facts if value]
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
@@ -54,7 +54,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def moment(second: int | None) -> str:
-    """A Unix second as people read it."""
+    """Format a Unix second for people."""
     if second is None:
         return ""
     try:
@@ -64,5 +64,5 @@ def moment(second: int | None) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without what could steer a terminal: records may be written by anybody's hand."""
+    """Replace what could control a terminal: records in Redis may have been written by anybody."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,4 +1,4 @@
-"""Where callers and users reach the gateway, for whoever did not say."""
+"""Where callers and users reach the gateway, if no URL was given."""
 
 import os
 import platform
@@ -12,9 +12,9 @@ from gateway.store.workers import WorkerStore
 
 
 async def own_place(store: StoreSettings) -> str:
-    """Where a gateway of this machine listens, or would by itself."""
+    """Return the URL at which a gateway on this machine listens, or else the default one."""
     address = parse_address(LISTEN)
-    # Whoever may not look for workers has made a key all the same.
+    # The key was made already, even if this login may not look for workers.
     with suppress(GatewayError):
         async with open_store(store) as client:
             workers = await WorkerStore(client, store.prefix).all()
@@ -24,8 +24,8 @@ async def own_place(store: StoreSettings) -> str:
 
 
 def _own(told: str) -> Address | None:
-    """None where it is no address of this machine: whoever can write to Redis must not decide
-    where keys and users' credentials are sent."""
+    """Return the address, or None if it is not one of this machine: somebody who can write to Redis
+    must not be able to decide where keys and users' credentials are sent."""
     with suppress(OSError, ValueError):
         address = parse_address(told)
         for family, kind, _, _, place in getaddrinfo(address.host, 0, type=SOCK_DGRAM):

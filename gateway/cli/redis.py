@@ -17,7 +17,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import resolved
 from gateway.store.connections.raw import ask
 
-# They never end, or change what a connection is.
+# Commands that never end, or that change the protocol of the connection.
 ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "SYNC", "PSYNC", "HELLO"})
 
 
@@ -45,7 +45,7 @@ def redis(words: tuple[str, ...], store: StoreSettings, as_json: bool) -> None:
 async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
     async with resolved(settings) as found:
         try:
-            # As the shell handed them over: a value need not be text.
+            # The bytes that the shell passed: a value need not be text.
             return await ask(found, [os.fsencode(word) for word in words])
         except ResponseError as refused:
             raise OperationError(f"(error) {refused}") from None
@@ -54,7 +54,7 @@ async def _ask(words: tuple[str, ...], settings: StoreSettings) -> Any:
 
 
 def lines(answer: Any, *, quoted: bool) -> list[str]:
-    """`answer` as redis-cli prints it; `quoted`: on a terminal."""
+    """Format `answer` as redis-cli does; `quoted`: as it does on a terminal."""
     if answer is None:
         return ["(nil)" if quoted else ""]
     if isinstance(answer, int):
@@ -75,7 +75,7 @@ def _numbered(answers: Iterable[Any], *, quoted: bool) -> Iterable[str]:
 
 
 def _quoted(answer: bytes) -> str:
-    """In quotes, without what could steer a terminal: records may be written by anybody's hand."""
+    """Quote `answer` and escape what could control a terminal: anybody may have written it."""
     escaped = answer.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     text = escaped.decode("utf-8", "backslashreplace")
     return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + '"'

@@ -1,4 +1,4 @@
-"""`gateway run -- CMD`: any program, with chosen credentials and every rotation of them."""
+"""`gateway run -- CMD`: run any program with credentials, and carry rotations into it."""
 
 import asyncio
 import logging
@@ -32,23 +32,31 @@ RETRY_SECONDS = 0.5
     "  gateway keys create --consumer agent --scope gateway/credentials:openai_key",
 )
 @click.option(
-    "--env", "variables", multiple=True, metavar="VAR=NAME[.FIELD]", help="Into a variable."
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="VAR=NAME[.FIELD]",
+    help="Put a credential into a variable; repeatable.",
 )
 @click.option(
-    "--file", "files", multiple=True, metavar="NAME[.FIELD]=PATH", help="Into a file, mode 0600."
+    "--file",
+    "files",
+    multiple=True,
+    metavar="NAME[.FIELD]=PATH",
+    help="Put a credential into a file, mode 0600; repeatable.",
 )
 @click.option(
     "--replace",
     is_flag=True,
-    help="Replace files that are there already, as after a run that was killed, and remove them "
-    "at the end. Without it they are refused.",
+    help="Replace files that exist already, such as those of a killed run, and remove them at the "
+    "end. Without it they are refused.",
 )
 @click.option(
     "--on-change",
     type=click.Choice(["restart", "SIGHUP", "ignore"]),
     default="restart",
     show_default=True,
-    help="After a rotation. Files are replaced in any case.",
+    help="What happens to the program after a rotation. Files are replaced in any case.",
 )
 @click.option(
     "--wait",
@@ -56,7 +64,7 @@ RETRY_SECONDS = 0.5
     callback=read_duration,
     show_default=True,
     metavar="TIME",
-    help="How long to try at the start before exit 1.",
+    help="How long to retry at the start before exit 1.",
 )
 @click.option(
     "--drain",
@@ -64,8 +72,8 @@ RETRY_SECONDS = 0.5
     callback=read_duration,
     show_default=True,
     metavar="TIME",
-    help="How long the program may take to end, at a restart or once it was sent TERM or INT, "
-    "before it is killed; a second TERM or INT kills it at once.",
+    help="How long the program may take to end, for a restart or after TERM or INT, before it is "
+    "killed. A second TERM or INT kills it at once.",
 )
 @setting("--url", default=f"http://{LISTEN}", help="The gateway's data listener.")
 @click.option(
@@ -75,7 +83,7 @@ RETRY_SECONDS = 0.5
     callback=read_duration,
     show_default=True,
     metavar="TIME",
-    help="How often changes are looked for, at the latest.",
+    help="How often to check for changes, at the latest.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 def run(
@@ -91,12 +99,12 @@ def run(
 ) -> None:
     """Run a program with credentials from the gateway, and carry rotations into it.
 
-    Its exit code is the program's. Signals are sent on to it.
+    The exit code is the program's. Signals are passed on to it.
     """
     keep_private()
     wanted = _wanted(variables, files, replace=replace)
     if on_change == "SIGHUP" and not wanted.files:
-        note("Variables of a running program cannot be changed: SIGHUP is of use with --file.")
+        note("Variables of a running program cannot be changed: use SIGHUP together with --file.")
     sys.exit(asyncio.run(_run(command, wanted, on_change, drain, url, poll, wait)))
 
 
@@ -113,7 +121,7 @@ async def _run(
     from gateway.cli.child import Child
     from gateway.client import Credentials, SourceError
 
-    # Until the program runs, whatever goes wrong ends in one sentence.
+    # Until the program runs, a failure is reported in one sentence and not in log lines.
     library = logging.getLogger("gateway.client")
     library.addHandler(logging.NullHandler())
     library.propagate = False
@@ -133,7 +141,7 @@ async def _run(
 
 
 class _Notes(logging.Handler):
-    """What the library has to say, as this command says things."""
+    """Prints the library's warnings as notes of this command."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
@@ -141,7 +149,8 @@ class _Notes(logging.Handler):
 
 
 async def _all_there(credentials: "Credentials", ends: float) -> None:
-    """Wait until each can be had, or the time is over: then the child says which cannot."""
+    """Wait until every credential is available, or until `ends`; then the child reports which is
+    not."""
     from gateway.client import UnavailableError
 
     while time.monotonic() < ends:
@@ -158,7 +167,7 @@ def _wanted(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool
     from gateway.cli.child import Wanted
 
     if not variables and not files:
-        raise UsageError("Say what the program is to get: --env VAR=NAME or --file NAME=PATH.")
+        raise UsageError("Name what the program is to get: --env VAR=NAME or --file NAME=PATH.")
     by_variable: dict[str, Reference] = {}
     for item in variables:
         name, mark, reference = item.partition("=")
@@ -182,7 +191,7 @@ def _reference(option: str, text: str) -> Reference:
     try:
         (found,) = parse(f"${{credentials.{text}}}").references
     except ValueError:
-        # Not repeated: it may be a value that somebody took for the place for it.
+        # The text is not repeated: somebody may have put the value itself there.
         raise UsageError(
             f"{option} names a credential, such as openai_key or crm.password."
         ) from None

@@ -45,23 +45,23 @@ from gateway.domain.workers import crowding, most_workers
 from gateway.log import log
 from gateway.workers.handover import Handover, take
 
-# What no program that is started from here has to know.
+# Removed from the environment, which programs started from here would inherit.
 SECRETS = (
     *("GATEWAY_MASTER_KEY", "GATEWAY_PEPPER"),
     *("GATEWAY_REDIS_URL", "GATEWAY_VAULT_REDIS_URL", "GATEWAY_ADMIN_REDIS_URL"),
 )
 _IN_CLEAR = (
-    "The admin listener {} can be reached from outside without TLS: operators' keys and new ones "
-    "cross the network in clear. Give --tls-cert and --tls-key, or keep that network to yourself."
+    "The admin listener {} can be reached from outside without TLS: operators' keys and new keys "
+    "cross the network in clear text. Give --tls-cert and --tls-key, or use a private network."
 )
 
 
 def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> int:
-    """BadParameter where they would take the machine down before they served."""
+    """Refuse more workers than the machine could start."""
     cores = os.cpu_count() or 1
     if workers > most_workers(cores):
-        told = f"more than {most_workers(cores)} are not started here: {crowding(workers, cores)}"
-        raise click.BadParameter(told, param=option)
+        message = f"at most {most_workers(cores)} on this machine: {crowding(workers, cores)}"
+        raise click.BadParameter(message, param=option)
     return workers
 
 
@@ -83,8 +83,8 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     metavar="ADDRESS",
     default=ADMIN_LISTEN,
     callback=read_address,
-    help="Where the admin API, the console and /metrics are; /metrics is keyless on loopback, else "
-    "for keys with gateway/read.",
+    help="Where the admin API, the console and /metrics are. /metrics needs a key with "
+    "gateway/read, except on loopback.",
 )
 @store_options
 @policies_option
@@ -93,51 +93,51 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     default=1,
     type=click.IntRange(1),
     callback=_check_workers,
-    help="Worker processes on the same addresses, one or two a core; at most 64, or four a core. "
-    "SIGUSR2 replaces them one by one.",
+    help="The number of worker processes on the same addresses: one or two a core; at most 64, or "
+    "four a core. SIGUSR2 replaces them one by one.",
 )
 @setting(
     "--max-requests",
     metavar="N",
     default=0,
     type=click.IntRange(0),
-    help="Replace a worker after so many requests, and up to a tenth more; 0: never. One worker "
-    "too gets a supervisor then.",
+    help="Replace a worker after this many requests and up to a tenth more; 0: never. Even a "
+    "single worker then runs under a supervisor.",
 )
 @setting(
     "--drain",
     metavar="DURATION",
     default="30s",
     callback=read_duration,
-    help="How long requests under way may take to end after SIGTERM.",
+    help="How long running requests may take to end after SIGTERM.",
 )
 @setting(
     "--shutdown-delay",
     metavar="DURATION",
     default="0",
     callback=read_as(span),
-    help="How long after SIGTERM /readyz says 503 and callers are still served, before the drain: "
-    "what load balancers need to look elsewhere. A second signal ends it.",
+    help="How long after SIGTERM /readyz answers 503 while callers are still served, before the "
+    "drain: the time that load balancers need to notice. A second signal ends it.",
 )
 @setting(
     "--stream-unchecked",
     metavar="DURATION",
     default="60s",
     callback=read_duration,
-    help="How long open streams live on while Redis cannot be asked for their keys.",
+    help="How long open streams go on while Redis cannot be asked about their keys.",
 )
 @listener_options
 @tool_options
 @setting(
     "--tls-cert",
     type=click.Path(path_type=Path),
-    help="Serve HTTPS, on the admin listener beyond loopback too: the certificate with its chain, "
-    "in PEM. A renewed file is taken within 2 s, without a restart.",
+    help="Serve HTTPS, also on an admin listener beyond loopback: the certificate with its chain, "
+    "in PEM. A renewed file is used within 2 s, without a restart.",
 )
 @setting(
     "--tls-key",
     type=click.Path(path_type=Path),
-    help="Its private key, in PEM, without a password.",
+    help="The private key of --tls-cert, in PEM, without a password.",
 )
 @setting(
     "--embedded",
@@ -148,7 +148,8 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     "--access-log",
     metavar="FILE",
     default="-",
-    help="One line a request: a file, '-' for stdout, 'off' for none; a rotated file is made anew.",
+    help="Where one line a request is written: a file, '-' for stdout, or 'off'. After an external "
+    "rotation the file is created again.",
 )
 @setting(
     "--log-format",
@@ -160,7 +161,7 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     "--log-level",
     type=click.Choice(LOG_LEVELS),
     default="info",
-    help="The least that is logged, until the admin API changes it.",
+    help="The lowest level that is logged; the admin API can change it.",
 )
 def serve(
     listen: Address,
@@ -218,7 +219,7 @@ def serve(
 def _start(settings: Settings, workers: int, given: Handover | None) -> None:
     several = given is None and (workers > 1 or settings.max_requests > 0)
     if not several:
-        # Who serves starts programs too; a supervisor's workers read all this anew.
+        # Only a process that serves starts tools; the workers of a supervisor read these again.
         for name in SECRETS:
             os.environ.pop(name, None)
     if given is not None:
@@ -235,7 +236,7 @@ def _warn(sentence: str) -> None:
 
 
 def asks_for_traces() -> bool:
-    """Whether OpenTelemetry's own variables name somebody who takes traces."""
+    """Whether OpenTelemetry's own variables name a receiver of traces."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     if os.environ.get("OTEL_TRACES_EXPORTER") not in (None, "", "otlp"):
@@ -258,8 +259,8 @@ def run(settings: Settings, given: Handover | None = None) -> None:
     from gateway.app import LOOKUP_THREADS, run_gateway
     from gateway.server import end_by
 
-    # Read once, at the first look-up. Of uvloop's four, two would look up names, and two names
-    # of agents whose name server is silent would take both for as long as somebody calls them.
+    # uvloop reads this at its first name lookup. Of its default four threads two look up names: two
+    # agents whose name server is silent would block both for as long as somebody calls them.
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(LOOKUP_THREADS))
     uvloop.run(run_gateway(settings, given=given, ends_by=end_by))
 

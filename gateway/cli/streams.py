@@ -1,4 +1,4 @@
-"""Standard streams as whoever started this process left them, and as commands need them."""
+"""The standard streams, which the parent process may have closed."""
 
 import os
 import sys
@@ -8,12 +8,13 @@ _STREAMS = (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr"
 
 
 def prepare_standard_streams() -> None:
-    """Open descriptors 0 to 2 where they are closed: nothing that is opened later is taken for one.
+    """Open those of the descriptors 0 to 2 that are closed, so that no file opened later takes
+    their number.
 
-    Nothing can be read from stdin then, and stderr goes nowhere. Stdout cannot be written, as on a
-    full disk: a key that nobody sees must not look as if it were handed out.
+    A stdin opened here is empty, and stderr is discarded. Writing to stdout fails, as on a full
+    disk: a command must not report that it handed out a key that nobody could see.
 
-    What a terminal's encoding lacks is printed escaped, as Python does on stderr by itself.
+    Characters that the terminal's encoding lacks are printed escaped, as Python does on stderr.
     """
     for number, (name, flags, mode) in enumerate(_STREAMS):
         if getattr(sys, name) is None:

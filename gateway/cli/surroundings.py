@@ -1,4 +1,4 @@
-"""What the environment of this process says about a gateway that would be started in it."""
+"""Findings about a gateway that would be started in the environment of this process."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ _SECRETS = (("The pepper", "GATEWAY_PEPPER"), ("The master key", "GATEWAY_MASTER
 
 
 def surroundings(store: StoreSettings) -> Iterator[Finding]:
-    """Exposure, secrets, the listener's certificate, limits of the system."""
+    """Findings about exposure, secrets, the listener's certificate and limits of the system."""
     yield from _exposure(store)
     for what, variable in _SECRETS:
         yield from _secret(what, variable)
@@ -36,13 +36,13 @@ def surroundings(store: StoreSettings) -> Iterator[Finding]:
         yield Finding(
             "secrets",
             Level.WARN,
-            "No pepper is given here: without one, wrong secrets cost argon2. Give every gateway "
-            "the same GATEWAY_PEPPER_FILE, with what 'openssl rand -base64 32' prints.",
+            "No pepper is given here: without one, every wrong secret costs an argon2 run. Give "
+            "every gateway the same GATEWAY_PEPPER_FILE, made with 'openssl rand -base64 32'.",
         )
     cert, key = os.environ.get("GATEWAY_TLS_CERT"), os.environ.get("GATEWAY_TLS_KEY")
     if cert and key:
         yield from listener_found(cert, key, time.time())
-    # A gateway takes all that it may have.
+    # A gateway raises its soft limit to the hard one.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield files_found(-1 if hard == resource.RLIM_INFINITY else hard, _max_connections())
     workers = os.environ.get("GATEWAY_WORKERS", "")

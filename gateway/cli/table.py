@@ -1,21 +1,22 @@
-"""A table that fits a terminal: cells are broken between words, then between parts of names."""
+"""Tables that fit a terminal: cells wrap between words, then between the parts of a name."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 
 GAP = "  "
-# A longer one is broken anywhere, where the terminal is too narrow for it.
+# Longer parts are cut anywhere if the terminal is too narrow for them.
 LONGEST_PART = 24
-# Where nothing is broken, lines are not filled up beyond it for the sake of a single cell: a label
-# that somebody wrote with redis-cli may have a million characters.
+# Without wrapping, a column is padded to at most this width: a label that somebody wrote with
+# redis-cli may have a million characters.
 WIDEST = 200
-# Names have parts; numbers with a unit, dates and times stay whole.
+# Names are split after / : @ _ - and after commas; numbers with a unit, dates and times are not.
 _PART = re.compile(r"\S*?(?:[/:@_-](?=[A-Za-z{$]{2})|[,;](?=\S)|$)")
 
 
 def lay_out(rows: Sequence[Sequence[str]], most: int | None) -> list[str]:
-    """The lines of a table, at most so wide; wider where parts of names do not fit. None: any."""
+    """Return the lines of a table at most `most` cells wide, or wider if a part of a name does not
+    fit. None: do not wrap."""
     widths = _widths(rows, most)
     lines = []
     for row in rows:
@@ -31,7 +32,7 @@ def lay_out(rows: Sequence[Sequence[str]], most: int | None) -> list[str]:
 
 
 def _widths(rows: Sequence[Sequence[str]], most: int | None) -> list[int]:
-    """Of each column as much as it wants; where that is too much, the widest gives way first."""
+    """The width of each column: its longest cell; if the sum is too much, the widest shrink."""
     columns = list(zip(*rows, strict=True))
     widths = [max(map(_cells, column)) for column in columns]
     if most is None:
@@ -69,7 +70,7 @@ def _broken(text: str, width: int) -> list[str]:
 
 
 def _pieces(word: str, width: int) -> list[str]:
-    """What a word that is too long for a line is broken into: its parts, or those cut."""
+    """Split a word that is too long for a line into its parts, and too long parts anywhere."""
     return [c for part in _PART.findall(word) for c in ((part,) if _cells(part) <= width else part)]
 
 
@@ -78,7 +79,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _cells(text: str) -> int:
-    """How wide it is on a terminal, where Chinese characters take twice as much."""
+    """The width of `text` on a terminal, where Chinese characters take two cells."""
     if text.isascii():
         return len(text)
     return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)

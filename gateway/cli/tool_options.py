@@ -1,4 +1,4 @@
-"""Options of `serve` about the programs that tools are."""
+"""Options of `serve` about tools that run as programs."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -13,13 +13,14 @@ from gateway.cli.options import add_options, setting
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.settings import Settings
 
-# The kernel's largest is for "none at all".
+# The kernel reserves the largest number for "no user id".
 _HIGHEST_UID = 2**32 - 2
 _KEY_FILES = ("GATEWAY_MASTER_KEY_FILE", "GATEWAY_PEPPER_FILE")
 
 
 def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command receives them as `children: ChildSettings`, yet without what it is to hide."""
+    """Add these options; the command receives `children: ChildSettings`, in which `with_hidden`
+    still has to set the paths to hide."""
 
     @wraps(command)
     def with_children(
@@ -39,28 +40,27 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--tool-isolation",
             type=click.Choice(("auto", *(one.value for one in Isolation))),
             default="auto",
-            help="What keeps tools that are programs apart: a user id each (as root), bubblewrap, "
-            "or nothing (on loopback only). auto: the first of these that can be had.",
+            help="How tools that are programs are isolated: by a user id each (needs root), by "
+            "bubblewrap, or not at all (on loopback only). auto: the first that is available.",
         ),
         setting(
             "--tool-uids",
             metavar="FIRST-LAST",
             callback=_read_uids,
-            help="User ids for tools, one for each tool and user. Default: a block drawn once.",
+            help="The user ids for tools, one for each tool and user. Default: a range drawn once.",
         ),
         setting(
             "--max-tools",
             metavar="N",
             default=64,
             type=click.IntRange(1),
-            help="The most programs of tools that one worker runs at a time.",
+            help="The most tool programs that one worker runs at the same time.",
         ),
     )
 
 
 def with_hidden(settings: Settings, shared: Path | None) -> Settings:
-    """`settings`, whose children see nothing of what is the gateway's. `shared`: a directory of
-    its workers."""
+    """Hide the gateway's own files from child processes. `shared`: the workers' directory."""
     files = [os.environ.get(name) for name in _KEY_FILES]
     if settings.tls is not None:
         files.append(settings.tls.key)

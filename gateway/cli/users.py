@@ -1,4 +1,4 @@
-"""`gateway users`: links by which users bring credentials of their own."""
+"""`gateway users`: one-time links with which users enter credentials of their own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,15 +36,15 @@ LINK_EXAMPLE = "gateway users link alice --credentials github,aliyun:ak_sk"
     "--url",
     metavar="URL",
     envvar="GATEWAY_URL",
-    help="Where users reach the data listener. Default: where a gateway of this machine listens.",
+    help="Where users reach the data listener. Default: where a gateway on this machine listens.",
 )
 @json_option
 @store_options
 def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_json: bool) -> None:
-    """Make a one-time URL, good for 15 minutes: the user enters the values there.
+    """Make a one-time URL at which the user enters the values, good for 15 minutes.
 
-    Send it to that user alone: whoever opens it first may enter what this user's tools are
-    called with.
+    Send it to that user only: whoever opens it first decides with which credentials this user's
+    tools are called.
     """
     check_user(user)
     wanted = read_wanted(credentials)
@@ -70,8 +70,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
 @json_option
 @store_options
 def list_users(store: StoreSettings, as_json: bool) -> None:
-    """Who has credentials of their own, which, and whose links are open."""
-
+    """List users with credentials of their own or an open link."""
     open_links = _with_links(store, lambda links, _: links.waiting())
     brought = by_user(with_vault(store, Vault.names), open_links)
     rows = [
@@ -83,7 +82,7 @@ def list_users(store: StoreSettings, as_json: bool) -> None:
         return
     print_table(("USER", "CREDENTIALS", "LINK"), [_row(row) for row in rows])
     if not rows:
-        note("Nobody has brought credentials yet: 'gateway users link' asks for them.")
+        note("No user has credentials yet: 'gateway users link' asks a user for them.")
 
 
 def _row(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -94,7 +93,7 @@ def _row(row: dict[str, Any]) -> tuple[str, str, str]:
 
 @command("gateway users unlink alice --credentials github --yes")
 @click.argument("user")
-@click.option("--credentials", metavar="NAME,…", help="Only these. Left out: all of the user's.")
+@click.option("--credentials", metavar="NAME,…", help="Only these. Default: all of the user's.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @store_options
@@ -121,7 +120,7 @@ def unlink(
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:
-        note(f"Removed of {user}: {', '.join(removed) or 'nothing'}; {ended} links ended.")
+        note(f"Removed from {user}: {', '.join(removed) or 'nothing'}. Links ended: {ended}.")
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:
@@ -133,7 +132,7 @@ def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]
 
 users = group(
     "users",
-    "Let users bring credentials of their own, which nobody else ever sees.",
+    "Let users enter credentials of their own, which nobody else ever sees.",
     LINK_EXAMPLE,
     *(link, list_users, unlink),
 )

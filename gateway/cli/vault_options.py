@@ -1,4 +1,4 @@
-"""Where the vault is and what opens it, as the environment says."""
+"""Where the vault is and which master keys open it, as the environment says."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -20,16 +20,16 @@ SHORTEST_POLL = 0.1
 def read_vault(
     store: StoreSettings, listening: Iterable[Address], warn: Warn, *, embedded: bool
 ) -> VaultSettings:
-    """The vault of a gateway that listens there.
+    """Return the vault settings of a gateway that listens at these addresses.
 
-    Master keys come from GATEWAY_MASTER_KEY_FILE or GATEWAY_MASTER_KEY. Without them one is made
-    in the state directory, but for a gateway in production: that has none then.
+    Master keys come from GATEWAY_MASTER_KEY_FILE or GATEWAY_MASTER_KEY. Without these, one is made
+    in the state directory, except for a gateway in production, which then has none.
     """
     poll = seconds_of("GATEWAY_CREDENTIAL_POLL", 15.0)
     if poll < SHORTEST_POLL:
         raise UsageError(f"GATEWAY_CREDENTIAL_POLL is at least {SHORTEST_POLL} s.")
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
-    # Before anything is made for a command that is to be refused.
+    # Checked first: a command that is refused must not leave a new master key behind.
     for given in filter(None, (store.url, url)):
         check_url(given)
     keys = read_keys("GATEWAY_MASTER_KEY")
@@ -40,8 +40,11 @@ def read_vault(
 
 
 def vault_of_command(store: StoreSettings) -> VaultSettings:
-    """The vault that a command changes. Where Redis is on another machine none but a known master
-    key will do: what was sealed under one that is made here the gateways there could not open."""
+    """Return the settings of the vault that a command works on.
+
+    A master key is only made if Redis is on this machine: gateways elsewhere could not open what is
+    encrypted under a key made here.
+    """
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
     hosts = [host for place in (url, store.url) if place for host in read_url(place).hosts]
     if all(Address(host, 0).is_loopback for host in hosts):
@@ -50,17 +53,18 @@ def vault_of_command(store: StoreSettings) -> VaultSettings:
 
 
 def may_ask_vault(store: StoreSettings | None) -> bool:
-    """Whether there is a vault to look at."""
+    """Whether there is a vault that can be read."""
     return store is not None or bool(os.environ.get("GATEWAY_VAULT_REDIS_URL"))
 
 
 def existing_store(store: StoreSettings) -> StoreSettings | None:
-    """The store, if one is given or lies in the state directory; a look makes none."""
+    """Return the store if a URL was given or the state directory holds one, else None. A command
+    that only reads does not make one."""
     return store if store.url is not None or has_store(store.state_dir) else None
 
 
 def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:
-    """Those given, or the state directory's; none is made."""
+    """Return the master keys given, or that of the state directory; none is made."""
     keys = read_keys("GATEWAY_MASTER_KEY")
     path = store.state_dir / MASTER_KEY
     if keys is None and path.is_file():
@@ -69,8 +73,11 @@ def known_master_keys(store: StoreSettings) -> tuple[bytes, ...]:
 
 
 def signing_keys(store: StoreSettings) -> tuple[bytes, ...]:
-    """What signs the record of an act: the known master keys. The embedded store, which nobody but
-    this machine writes to, has one made, so that its first act is signed as well."""
+    """Return the master keys that sign audit records of acts.
+
+    With the embedded store, which only this machine writes to, one is made if there is none, so
+    that even the first act is signed.
+    """
     if store.url is None and read_keys("GATEWAY_MASTER_KEY") is None:
         return _own_key(store, note)
     return known_master_keys(store)
@@ -84,7 +91,7 @@ def _own_key(store: StoreSettings, warn: Warn) -> tuple[bytes, ...]:
     except OperationError:
         if store.url is None:
             raise
-        # A Redis of the operator's own: nobody said that there has to be a state directory.
+        # With a Redis of the operator's own, a state directory is not required.
         return ()
     if not existed:
         warn(

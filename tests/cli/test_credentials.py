@@ -235,7 +235,7 @@ def test_an_expiry_that_is_near_shows(vault: VaultCommands) -> None:
 
 def test_a_rotation_says_where_the_new_value_ends_with_the_one_before(vault: VaultCommands) -> None:
     vault.set("crm", "first", "--expires", "10d")
-    assert "--expires tells the new one's" in vault("rotate", "crm", value="second").said
+    assert "--expires for the new one" in vault("rotate", "crm", value="second").said
     assert "--expires" not in vault("rotate", "crm", "--expires", "10d", value="third").said
 
 
@@ -391,7 +391,7 @@ class TestRewrap:
         redis.set("gw:cred:{vault}:item:bb", "scribble")
         ended = vault("rewrap", GATEWAY_MASTER_KEY=f"{OTHER_MASTER} {MASTER}")
         assert ended.code == 1 and "'bb'" in ended.said
-        assert "2 written anew" in ended.said
+        assert "2 rewrapped" in ended.said
 
     def test_killed_at_any_moment_everything_stays_readable_and_it_goes_on(
         self, vault: VaultCommands, redis: Any

@@ -269,7 +269,7 @@ def test_a_burst_without_any_rate_is_refused(keys: Commands) -> None:
     ("fields", "said"),
     [
         ({"status": "disabled"}, "is disabled: 'gateway keys enable {id}'"),
-        ({"status": "revoked"}, "was not alive, so its old secret has no grace"),
+        ({"status": "revoked"}, "was not active, so its old secret has no grace"),
         ({"expires_at": "1700000000"}, "is expired: 'gateway keys update {id} --expires 30d'"),
         ({"limits": "nonsense"}, "'gateway keys show {id}' says what is wrong"),
         ({"status": "canary"}, "{id} is a decoy: its use is refused and told"),

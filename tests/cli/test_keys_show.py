@@ -47,7 +47,7 @@ async def test_show_tells_people_when_redis_removes_the_record(
     assert "Redis removes" not in keys("show", key.id).said
     await client.expireat(f"gw:key:{{{key.id}}}", 4_000_000_000)
     shown = keys("show", key.id)
-    assert "Redis removes this record at 2096-10-02 07:06:40 UTC" in shown.said
+    assert "Redis will remove this record at 2096-10-02 07:06:40 UTC" in shown.said
     assert set(keys("show", key.id, "--json").json) == SHOWN
     _, _, step = shown.said.partition("to keep it: gateway ")
     assert keys.gateway(*shlex.split(step)).code == 0

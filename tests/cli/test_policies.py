@@ -112,7 +112,7 @@ def test_diff_tells_who_loses_what_by_consumer_and_plan(commands: Commands, narr
     assert (ended.code, ended.said) == (0, "")
     for part in ("~ agents/support: routes", "agents/support any /admin", "rate 10/s → 5/s"):
         assert part in ended.out
-    assert ended.out.endswith("9 living keys: 8 lose something, 0 only gain.\n")
+    assert ended.out.endswith("Active keys: 9; lose something: 8; only gain: 0.\n")
     assert "chatters" not in ended.out
     # Several things in a cell are a list, and nothing that would steer a terminal.
     everything = commands.gateway("policy", "diff", "policies", "-").out
@@ -155,7 +155,7 @@ def test_diff_that_is_to_fail_on_a_loss_fails_where_keys_cannot_be_asked(
     words = ("policy", "diff", "policies", "--fail-on-loss")
     ended = away.gateway(*words, narrower)
     assert ended.code == 1
-    assert "Whether a key loses something is not known" in ended.said
+    assert "--fail-on-loss requires it" in ended.said
     assert away.gateway(*words, narrower, "--json").json["keys"] is None
     # Nobody loses anything by what says the same.
     assert away.gateway(*words, "policies").code == 0
@@ -165,10 +165,12 @@ def test_diff_does_without_a_store_and_says_so(commands: Commands, narrower: str
     away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
     ended = Commands(away, commands.folder).gateway("policy", "diff", "policies", narrower)
     assert ended.code == 0
-    assert "The living keys were not looked at" in ended.said
+    assert "The active keys were not checked" in ended.said
     assert "~ plans/standard: limits" in ended.out
     same = commands.gateway("policy", "diff", "policies", "policies")
-    assert same.out == "The policies say the same.\n0 living keys: 0 lose something, 0 only gain.\n"
+    assert (
+        same.out == "The policies say the same.\nActive keys: 0; lose something: 0; only gain: 0.\n"
+    )
     bad = commands.gateway("policy", "diff", "policies", "nowhere")
     assert bad.code == 1 and bad.is_one_sentence()
 
@@ -177,7 +179,7 @@ def test_check_does_without_a_store_that_does_not_answer(commands: Commands) -> 
     away = StoreSettings(url="redis://127.0.0.1:1", state_dir=commands.folder)
     ended = Commands(away, commands.folder).gateway("policy", "check", "--json")
     assert ended.code == 0
-    assert "The living keys were not looked at" in ended.said
+    assert "The active keys were not checked" in ended.said
     assert ended.json["ok"] is True
     assert ended.json["unchecked"] == ["keys"]
     assert commands.gateway("policy", "check", "--json").json["unchecked"] == []
@@ -227,7 +229,7 @@ def test_rules_that_are_tried_out_are_shown_and_explained_as_such(commands: Comm
     assert steps["scope"] == "agents/support is granted by agents/support:chat"
     assert steps["tried out"] == "agents/support:invoke is not granted"
     assert steps["rate"] == "10/s: only counted, for the plan is not enforced"
-    assert "(a rule that is tried out would refuse it: scope_denied)" in (
+    assert "(a rule with enforce: false would refuse it: scope_denied)" in (
         commands.gateway("policy", "explain", *words).out
     )
 

@@ -145,7 +145,7 @@ def test_a_check_without_a_vault_says_that_references_were_not_looked_up(
         write(folder, text)
         ended = commands.gateway("policy", "check", "--json", GATEWAY_REDIS_URL="")
         assert ended.code == 0
-        assert ("The credentials were not looked at" in ended.said) is told
+        assert ("The credentials were not checked" in ended.said) is told
         assert ended.json["unchecked"] == (["credentials", "keys"] if told else ["keys"])
 
 
@@ -165,7 +165,7 @@ def test_a_look_finds_the_embedded_store_that_does_not_run_and_makes_none(
         assert checked.code == 1 and "'nope'" in checked.out and "'crm' has no" in checked.out
         assert not answers(Path(state) / "own" / "store.sock")
         told = commands.gateway("policy", "diff", "-", "-", **own)
-        assert "1 living keys" in told.out and not told.said
+        assert "Active keys: 1;" in told.out and not told.said
 
 
 async def test_a_gateway_does_not_start_with_them(

@@ -327,7 +327,7 @@ async def test_a_file_that_is_there_already_is_neither_written_over_nor_removed(
         async with running(pulling, tmp_path, "--file", f"crm={path}", "--", "echo", "ran") as run:
             code, said = await run.ends()
         assert (
-            code == 1 and said.startswith(f"gateway: {path} is there already") and "ran" not in said
+            code == 1 and said.startswith(f"gateway: {path} exists already") and "ran" not in said
         )
         assert said.count("\n") == 1 and "--replace" in said
     assert file.read_text() == "somebody's" and (tmp_path / "link").is_symlink()
@@ -346,7 +346,7 @@ async def test_a_file_that_came_while_the_credential_was_waited_for_is_spared_to
         file.write_text("somebody's")
         await pulling.vault.write("openai_key", 2)
         code, said = await run.ends()
-    assert code == 1 and "is there already" in said and "ran" not in said
+    assert code == 1 and "exists already" in said and "ran" not in said
     assert file.read_text() == "somebody's"
 
 

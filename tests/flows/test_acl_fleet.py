@@ -49,7 +49,7 @@ async def test_doctor_says_where_a_login_may_not_look_at_the_vault(guarded: Guar
     vault = VaultCommands(guarded.settings("vault"), guarded.folder)
     await asyncio.to_thread(vault.set, "crm", "one")
     alone = await asyncio.to_thread(operator.gateway, "doctor")
-    assert "warn   vault     The vault was not looked at" in alone.out
+    assert "warn   vault     The vault was not checked" in alone.out
     assert "give GATEWAY_VAULT_REDIS_URL" in alone.out
     both = {"GATEWAY_VAULT_REDIS_URL": vault.store.url or ""}
     ended = await asyncio.to_thread(operator.gateway, "doctor", **both)

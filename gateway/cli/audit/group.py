@@ -6,7 +6,7 @@ from gateway.cli.command import group
 
 audit = group(
     "audit",
-    "Look at the audit records, and prove that none was changed.",
+    "Show the audit records, and verify that none was changed.",
     "gateway audit verify",
     *(verify, anchor, tail, export),
 )

@@ -1,4 +1,4 @@
-"""`gateway audit tail` and `export`: the latest records, those that come, and a file of them."""
+"""`gateway audit tail` and `export`."""
 
 import asyncio
 import json
@@ -31,24 +31,28 @@ from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines
 from gateway.store.connections.connect import open_store
 
-# Most events are no longer.
+# Fits most names of events.
 EVENT_WIDTH = 17
 FOLLOW_SECONDS = 0.5
 
 
 _FILTERS = (
-    click.option("--event", metavar="EVENT", help="Only key.revoke, or all of credential.*"),
-    click.option("--key", metavar="ID", help="Only of this key."),
-    click.option("--consumer", metavar="NAME", help="Only of this consumer's keys."),
-    click.option("--agent", metavar="NAME", help="Only about this agent, models/NAME …"),
-    click.option("--user", metavar="ID", help="Only for this user."),
-    click.option("--actor", metavar="WHO", help="Only what this operator did."),
-    click.option("--decision", type=click.Choice(DECISIONS), help="Only what was decided so."),
+    click.option(
+        "--event", metavar="EVENT", help="Only this event, such as key.revoke or 'credential.*'."
+    ),
+    click.option("--key", metavar="ID", help="Only records of this key."),
+    click.option("--consumer", metavar="NAME", help="Only records of this consumer's keys."),
+    click.option(
+        "--agent", metavar="NAME", help="Only about this agent, or models/NAME and the like."
+    ),
+    click.option("--user", metavar="ID", help="Only on behalf of this user."),
+    click.option("--actor", metavar="WHO", help="Only acts of this operator."),
+    click.option("--decision", type=click.Choice(DECISIONS), help="Only with this decision."),
 )
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives `command` as `wanted` what records have to say, for all of these that are given."""
+    """Add the filters; the command receives them as `wanted: Wanted`."""
 
     @wraps(command)
     def filled(*args: Any, **options: Any) -> Any:
@@ -59,8 +63,10 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @command("gateway audit tail -n 50 --event 'key.*' --follow")
-@click.option("-n", "count", type=click.IntRange(0), default=20, show_default=True, help="So many.")
-@click.option("--follow", is_flag=True, help="Go on as records come.")
+@click.option(
+    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many."
+)
+@click.option("--follow", is_flag=True, help="Go on and show new records.")
 @filter_options
 @json_option
 @file_option
@@ -74,13 +80,13 @@ def tail(
     wanted: Wanted,
 ) -> None:
     """Show the latest records."""
-    taken = Taken(wanted, as_json)
+    display = Display(wanted, as_json)
     if file is None:
-        asyncio.run(show_tail(store, count, taken, follow=follow))
+        asyncio.run(show_tail(store, count, display, follow=follow))
     elif follow:
-        raise UsageError("--follow is of the stream: 'tail -F' follows a file.")
+        raise UsageError("--follow follows the stream in Redis; for a file, use 'tail -F'.")
     else:
-        show_tail_of_file(file, count, taken)
+        show_tail_of_file(file, count, display)
 
 
 @command("gateway audit export --since 2h > audit.jsonl")
@@ -97,15 +103,15 @@ def tail(
 def export(store: StoreSettings, since: int, wanted: Wanted) -> None:
     """Write records to stdout, one JSON object a line.
 
-    'verify --file' reads them, with --partial where the oldest are not among them, but not what
-    was chosen by what records say: those between are missing.
+    'verify --file' can check the output; it needs --partial if the oldest records are missing. An
+    export with filters cannot be verified, because records are missing in between.
     """
     asyncio.run(show_all(store, since, wanted))
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Which records are shown, and how: those that say all that is `wanted`."""
+class Display:
+    """Which records are shown, and how."""
 
     wanted: Wanted
     as_json: bool
@@ -120,52 +126,52 @@ class Taken:
             click.echo(record if self.as_json else printable(_line(record)))
 
     def note_none(self, count: int, *, are_none: bool) -> None:
-        """Say why none is shown, though so many were asked for."""
+        """Say why no record is shown. `are_none`: there are no records at all."""
         if self.as_json:
             return
         if are_none:
             note("There are no records yet: acts, uses of credentials and refusals make them.")
         elif self.wanted and count:
-            note("No record says that.")
+            note("No record matches.")
 
 
 async def show_all(store: StoreSettings, since: int, wanted: Wanted) -> None:
-    """What was written from the Unix second `since` on until now."""
-    taken = Taken(wanted, as_json=True)
+    """Print the records written from the Unix second `since` on."""
+    display = Display(wanted, as_json=True)
     async with open_store(store) as client:
-        # A stream's ids begin with the millisecond in which an entry was made.
+        # The id of a stream entry begins with the millisecond of its creation.
         async for _, record in AuditStore(client, store.prefix).read(f"{since}000-0"):
-            if taken.has(record):
-                taken.show((record,))
+            if display.has(record):
+                display.show((record,))
 
 
-def show_tail_of_file(file: Path, count: int, taken: Taken) -> None:
-    """So many of the latest in a file, and in those that it was rotated into."""
+def show_tail_of_file(file: Path, count: int, display: Display) -> None:
+    """Show the latest `count` records of a file and of the files that it was rotated into."""
     kept, are_none = deque[str](maxlen=count), True
     for _, record in read_lines(file):
         are_none = False
-        if taken.has(record):
+        if display.has(record):
             kept.append(record)
-    taken.show(kept)
+    display.show(kept)
     if not kept:
-        taken.note_none(count, are_none=are_none)
+        display.note_none(count, are_none=are_none)
 
 
-async def show_tail(store: StoreSettings, count: int, taken: Taken, *, follow: bool) -> None:
-    """So many of the latest in the stream; `follow`: then those that come, without an end."""
+async def show_tail(store: StoreSettings, count: int, display: Display, *, follow: bool) -> None:
+    """Show the latest `count` records of the stream; `follow`: then new ones, without end."""
     async with open_store(store) as client:
         audit = AuditStore(client, store.prefix)
-        latest, behind = await _latest(audit, count, taken)
-        taken.show(latest)
+        latest, behind = await _latest(audit, count, display)
+        display.show(latest)
         if not latest:
-            taken.note_none(count, are_none=not behind)
+            display.note_none(count, are_none=not behind)
         if follow:
-            await _follow(audit, behind, taken)
+            await _follow(audit, behind, display)
 
 
-async def _follow(audit: AuditStore, behind: str, taken: Taken) -> None:
-    """Without an end, also where Redis is away for a while: what was written meanwhile comes
-    then."""
+async def _follow(audit: AuditStore, behind: str, display: Display) -> None:
+    """Show new records without end. While Redis is away, wait; then show what was written
+    meanwhile."""
     is_away = False
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
@@ -181,12 +187,12 @@ async def _follow(audit: AuditStore, behind: str, taken: Taken) -> None:
         is_away = False
         if news:
             behind = f"({news[-1][0]}"
-            taken.show(record for _, record in news if taken.has(record))
+            display.show(record for _, record in news if display.has(record))
 
 
-async def _latest(audit: AuditStore, count: int, taken: Taken) -> tuple[list[str], str]:
-    """So many of the latest records, in order, and from where on newer ones are read; empty: none
-    is there."""
+async def _latest(audit: AuditStore, count: int, display: Display) -> tuple[list[str], str]:
+    """Return the latest `count` records in order, and the start of the range of newer ones; empty
+    if the stream is empty."""
     found: list[str] = []
     behind = ""
     async for entry, record in audit.read_back():
@@ -194,30 +200,30 @@ async def _latest(audit: AuditStore, count: int, taken: Taken) -> tuple[list[str
             behind = f"({entry}"
         if len(found) == count:
             break
-        if taken.has(record):
+        if display.has(record):
             found.append(record)
     return found[::-1], behind
 
 
 def _is_end(text: str) -> bool:
-    """That a writer has closed its chain is for `verify`, and nothing that anybody did."""
-    # Reading each record of a long file would take ten times as long.
+    """Whether this record only closes a writer's chain: `verify` needs it, readers do not."""
+    # The search for the word comes first: parsing every record would take ten times as long.
     return END in text and (read(text) or {}).get("event") == END
 
 
 def _line(text: str) -> str:
-    """When, what, and what else the record says by name: no column is there for nothing."""
+    """Format a record: time, event, then name=value for every other field that is set."""
     try:
         record = json.loads(text)
         when, event = moment(int(record["ts"])), str(record["event"])
         told = [f"{name}={_word(value)}" for name, value in _facts(record).items() if value]
         return f"{when}  {event:<{EVENT_WIDTH}}  {' '.join(told)}".rstrip()
     except (ValueError, KeyError, TypeError, OverflowError):
-        return "no audit record"
+        return "not an audit record"
 
 
 def _facts(record: dict[str, Any]) -> dict[str, Any]:
-    # 0: of no version in particular.
+    # Version 0 stands for no particular version.
     used = ((one["name"], one["version"]) for one in record["credentials"])
     named = (f"{name}@{version}" if version else name for name, version in used)
     count = record.get("count", 1)

@@ -22,6 +22,7 @@ from gateway.domain.audit.anchor import ChainEnd, read_anchor, write_anchor
 from gateway.domain.audit.chains import Chains
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings
+from gateway.domain.units import counted
 from gateway.services.audit.verify import Verdict
 from gateway.services.audit.verify import verify as verify_records
 from gateway.store.audit import AuditStore
@@ -29,27 +30,27 @@ from gateway.store.audit_file import is_whole, read_lines
 from gateway.store.connections.connect import open_store
 
 _MISSING_IN_FILE = (
-    "If the stream had dropped its oldest records before this was exported, older files were taken "
-    "away, or this is a part of an export: add --partial."
+    "If the stream had dropped its oldest records before the export, if older files were removed, "
+    "or if this is a part of an export: add --partial."
 )
 _MISSING_IN_STREAM = (
-    "If the gateway keeps fewer records than this command was told: give it the gateway's "
+    "If the gateway keeps fewer records than this command assumes: give the command the gateway's "
     "GATEWAY_AUDIT_RECORDS and GATEWAY_AUDIT_AGE."
 )
 
 partial_option = click.option(
     "--partial",
     is_flag=True,
-    help="What is here is not all, such as an export of a stream that has dropped its oldest "
-    "records: chains may begin before it, and a record that a full disk or a loss of power left in "
-    "part is counted.",
+    help="The records are not complete, such as an export of a stream that has dropped its oldest "
+    "ones: chains may begin earlier, and a record that a full disk or a loss of power cut short is "
+    "counted and not bad.",
 )
 
 unsigned_option = click.option(
     "--allow-unsigned",
     is_flag=True,
-    help="Take acts on keys that nobody signed, because no master key was there. Whoever can write "
-    "records can make such ones.",
+    help="Accept unsigned records of acts on keys, made where there was no master key. Anybody who "
+    "can write records can make these up.",
 )
 
 
@@ -62,7 +63,7 @@ unsigned_option = click.option(
 @click.option(
     "--anchor",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="What 'gateway audit anchor' wrote: find chains that do not go as far any more.",
+    help="A file that 'gateway audit anchor' wrote: find chains that have become shorter since.",
 )
 @partial_option
 @unsigned_option
@@ -76,22 +77,26 @@ def verify(
     partial: bool,
     allow_unsigned: bool,
 ) -> None:
-    """Check every record against its chain; exit 1 and name the first that is not as written.
+    """Check every record against its chain; exit 1 and name the first bad one.
 
-    Found are records that were changed, dropped, reordered or made up. A chain that was cut at its
-    end while its writer ran is found with an anchor alone; chains without an end are counted.
+    This finds records that were changed, dropped, reordered or made up. A chain that was cut at its
+    end while its writer ran is found only with an anchor; chains without an end are counted.
     """
     look = _verified(store, file, anchor, partial=partial, allow_unsigned=allow_unsigned)
     verdict, _ = asyncio.run(look)
     if as_json:
         print_json(asdict(verdict))
     elif verdict.bad is not None:
-        of_one = verdict.bad.startswith("chain ")
-        what = f"The audit is bad: {verdict.bad}" if of_one else f"The record at {verdict.bad}"
-        note(f"{what}: {verdict.reason}." if of_one else f"{what} is bad: {verdict.reason}.")
+        is_chain = verdict.bad.startswith("chain ")
+        what = (
+            f"The audit is bad: {verdict.bad}"
+            if is_chain
+            else f"The record at {verdict.bad} is bad"
+        )
+        note(f"{what}: {verdict.reason}.")
     else:
-        said = f"Records as they were written: {verdict.records}; chains: {verdict.chains}"
-        click.echo(f"{said}, without an end yet: {verdict.open}.")
+        intact = f"The records are intact: {verdict.records} in {counted(verdict.chains, 'chain')}"
+        click.echo(f"{intact}, of which {verdict.open} still open.")
     for sentence in _notes(verdict, file):
         note(sentence)
     if verdict.bad is not None:
@@ -100,7 +105,9 @@ def verify(
 
 @command("gateway audit anchor --out /elsewhere/anchor-$(date +%F).json")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where it goes; else stdout."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write. Default: stdout.",
 )
 @file_option
 @partial_option
@@ -110,9 +117,9 @@ def verify(
 def anchor(
     store: StoreSettings, file: Path | None, out: Path | None, partial: bool, allow_unsigned: bool
 ) -> None:
-    """State, signed, how far each chain goes: keep it where the records are not.
+    """Write a signed statement of how far each chain goes; keep it away from the records.
 
-    'gateway audit verify --anchor FILE' finds later what was cut off since. All records are
+    'gateway audit verify --anchor FILE' later finds what was cut off since. All records are
     verified first; there is no anchor of bad ones.
     """
     look = _verified(store, file, None, partial=partial, allow_unsigned=allow_unsigned)
@@ -132,7 +139,7 @@ def anchor(
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Or leave what is there, such as the anchor before: it is the only one that knows so far."""
+    """Write a file atomically: a failure must not destroy the previous anchor."""
     if path.exists() and not path.is_file():
         # A pipe, or a device.
         path.write_text(text)
@@ -153,7 +160,7 @@ async def _verified(
     partial: bool,
     allow_unsigned: bool,
 ) -> tuple[Verdict, str]:
-    """What was found, and an anchor of what was read."""
+    """Return the verdict on the records, and an anchor of them."""
     masters = MasterKeys(known_master_keys(store))
     keys = audit_keys(masters)
     chains = Chains(
@@ -178,8 +185,8 @@ def _read_anchor(path: Path, keys: Mapping[str, bytes]) -> Mapping[str, ChainEnd
 
 
 async def _gone_before(store: StoreSettings, file: Path | None) -> float:
-    """The instant before which records may have been dropped: files by rotation, the stream by
-    what the gateway is told to keep."""
+    """Return the time before which records may have been dropped: from files by rotation, from the
+    stream by the gateway's retention settings."""
     if file is not None:
         return -math.inf if is_whole(file) else math.inf
     retention = read_audit().retention
@@ -188,22 +195,22 @@ async def _gone_before(store: StoreSettings, file: Path | None) -> float:
 
 
 def _notes(verdict: Verdict, file: Path | None) -> Iterator[str]:
-    """What has to be known of a verdict beside it, a sentence each."""
+    """Yield the sentences that explain and qualify a verdict."""
     if verdict.unsigned:
         yield (
-            f"{verdict.unsigned} records of acts on keys are not signed. Give the master key to "
-            "whoever works on keys, to have them signed; if you know that these were done without "
-            "it, --allow-unsigned takes them."
+            f"{verdict.unsigned} records of acts on keys are not signed. Set the master key "
+            "wherever keys are changed, so that they are; if you know that these acts were made "
+            "without it, --allow-unsigned accepts them."
         )
     if verdict.late:
         yield (
-            f"{verdict.late} chains begin before what is here: their older records were dropped, "
-            f"or are in {'older files' if file else 'an export'}."
+            f"{verdict.late} chains began earlier: their older records were dropped, or are in "
+            f"{'older files' if file else 'an export'}."
         )
     if verdict.torn:
         yield (
-            f"{verdict.torn} records were written in part. Where a full disk did it, what they "
-            "were about was not done."
+            f"{verdict.torn} records were cut short. If a full disk caused it, the acts they were "
+            "about did not happen."
         )
     if verdict.passed:
         yield (
@@ -213,7 +220,7 @@ def _notes(verdict: Verdict, file: Path | None) -> Iterator[str]:
     if "missing" in (verdict.reason or ""):
         yield _MISSING_IN_FILE if file else _MISSING_IN_STREAM
     if not verdict.signed:
-        yield "No master key is given: this finds mistakes, but nobody who knows how to forge."
+        yield "No master key is given: this finds accidental damage, but no deliberate forgery."
 
 
 async def _records(store: StoreSettings, file: Path | None) -> AsyncIterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ MOST_PLACES = 5
 def delete(
     store: StoreSettings, policies: Path, as_json: bool, name: CredentialId, yes: bool
 ) -> None:
-    """Remove a credential. Gateways and agents stop using it within their poll."""
+    """Remove a credential. Gateways and agents stop using it at their next poll."""
     _warn_of_mentions(name, policies)
     confirm(f"Delete the credential '{name}' for good?", yes=yes)
     with_vault(store, lambda vault: vault.delete(name))
@@ -38,7 +38,8 @@ def delete(
 
 
 def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
-    """Of policies that need it. Those of users are named for whoever calls: none is needed."""
+    """Warn of policies that need the credential. A user's own is never required: policies name it
+    without its user."""
     policies = policies_here(directory)
     if policies is None or name.owner:
         return
@@ -49,8 +50,8 @@ def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
         more = len(places) - MOST_PLACES
         also = f" and {more} more" if more > 0 else ""
         note(
-            f"Policies name '{name}' at {told}{also}: without it, the calls that need it are "
-            "refused, and so is the next reload."
+            f"Policies name '{name}' at {told}{also}: without it, calls that need it are refused, "
+            "and so is the next reload."
         )
 
 
@@ -58,10 +59,10 @@ def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
 @json_option
 @store_options
 def rewrap(store: StoreSettings, as_json: bool) -> None:
-    """Bring every credential under the current master key, the first of those given.
+    """Encrypt every credential under the current master key, the first of those given.
 
-    Start the gateways with both keys first, and drop the old one when this has ended well. It
-    may be stopped at any point and run again; nothing is unreadable meanwhile.
+    Start the gateways with both keys first, and drop the old key when this command has succeeded.
+    It can be stopped at any point and run again; every credential stays readable meanwhile.
     """
 
     async def work(vault: Vault) -> tuple[Counter[str], list[str]]:
@@ -81,8 +82,8 @@ def rewrap(store: StoreSettings, as_json: bool) -> None:
         for problem in problems:
             note(problem)
         note(
-            f"{counts['rewrapped']} written anew, {counts['already']} under the current master "
-            f"key already, {counts['refused']} refused."
+            f"{counts['rewrapped']} rewrapped, {counts['already']} already under the current "
+            f"master key, {counts['refused']} refused."
         )
     if problems:
         raise SystemExit(1)

@@ -18,7 +18,7 @@ from gateway.services.credentials.vault import CredentialView, State, Vault
 @json_option
 @store_options
 def list_credentials(store: StoreSettings, as_json: bool) -> None:
-    """List credentials: names, types, versions and states, never values."""
+    """List credentials with their types, versions and states, never their values."""
     found = with_vault(store, Vault.all)
     if as_json:
         print_json({"credentials": [asdict(view) for view in found]})
@@ -39,7 +39,7 @@ def list_credentials(store: StoreSettings, as_json: bool) -> None:
 @json_option
 @store_options
 def show(store: StoreSettings, as_json: bool, name: CredentialId) -> None:
-    """Show all there is to know of a credential but its value."""
+    """Show everything about a credential except its value."""
     view = with_vault(store, lambda vault: vault.show(name))
     if as_json:
         print_json(asdict(view))

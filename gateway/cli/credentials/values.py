@@ -1,4 +1,4 @@
-"""Values of credentials: from stdin, a file or a prompt, never from an argument."""
+"""Reading the values of credentials: from stdin, a file or a prompt, never from an argument."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ LONGEST = 1_000_000
 
 
 class CredentialNameType(click.ParamType[CredentialId]):
-    """A credential's name. What is none is refused without being repeated: it may be a value."""
+    """A credential's name. An invalid one is refused and not repeated: it may be a value."""
 
     name = "name"
 
@@ -31,26 +31,27 @@ class CredentialNameType(click.ParamType[CredentialId]):
 
 CREDENTIAL = CredentialNameType()
 
-# Takes what click would repeat on the screen.
+# Catches further arguments, which click would repeat in its error: one may be a value.
 extra_argument = click.argument("extra", nargs=-1, metavar="", type=click.UNPROCESSED)
 
 from_file_option = click.option(
     "--from-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Read the value from a file; '-' or left out: from stdin.",
+    help="Read the value from a file; '-' or no option: from stdin.",
 )
 
 
 def refuse_extra(extra: tuple[str, ...]) -> None:
     if extra:
         raise UsageError(
-            "A value is never an argument, because others can see those: give it on stdin or with "
-            "--from-file."
+            "A value is never an argument, because others can see arguments: give it on stdin or "
+            "with --from-file."
         )
 
 
 def read_fields(type_name: str, from_file: Path | None) -> dict[str, str]:
-    """The fields that the operator gave; UsageError, without any of it, where they are none."""
+    """Return the fields that the operator gave. UsageError, which repeats none of the input, if
+    they are not valid."""
     kind = TYPES[type_name]
     if from_file is None and sys.stdin.isatty():
         return _prompted(kind)
@@ -62,8 +63,8 @@ def _prompted(kind: CredentialType) -> dict[str, str]:
     names = kind.required or ((kind.main,) if kind.main else ())
     if not names:
         raise UsageError(
-            f"A credential of type {kind.name} has fields of your own: give them as a JSON object "
-            "on stdin or with --from-file."
+            f"A credential of type {kind.name} has fields that you name: give them as a JSON "
+            "object on stdin or with --from-file."
         )
     return {name: click.prompt(name, hide_input=True, err=True) for name in names}
 
@@ -85,7 +86,7 @@ def _text(from_file: Path | None) -> str:
         raise UsageError(
             "A value is UTF-8 text; encode anything else, for instance in base64."
         ) from None
-    # One line's end is echo's and the editor's, not the value's.
+    # A final line break comes from echo or an editor, and is not part of the value.
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise UsageError(
@@ -100,7 +101,7 @@ def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
         return {kind.required[0]: text}
     if found is not None:
         return {name: _as_text(kind, value) for name, value in found.items()}
-    # A database's address begins with no brace: what does is fields that somebody misspelled.
+    # The URL of a database never begins with a brace: such text is JSON with a mistake in it.
     if kind.main and (kind.free or not text.lstrip().startswith("{")):
         return {kind.main: text}
     names = kind.required or (kind.one_of[-1] if kind.one_of else ("X-Header",))
@@ -112,7 +113,7 @@ def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """A JSON object; None: it is something else."""
+    """Return `text` as a JSON object, or None if it is not one."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -123,7 +124,8 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _as_text(kind: CredentialType, value: Any) -> str:
-    """Numbers and booleans as JSON has them; lists of words, such as scopes, with blanks."""
+    """Return a JSON value as text: a number or boolean as JSON writes it, a list of words, such as
+    scopes, joined with blanks."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float):
@@ -132,5 +134,5 @@ def _as_text(kind: CredentialType, value: Any) -> str:
         return " ".join(value)
     raise UsageError(
         f"A field of a credential of type {kind.name} is a text, a number, true or false: null, "
-        "a list or an object is none of them."
+        "a list or an object is not allowed."
     )

@@ -1,4 +1,4 @@
-"""`gateway credentials set` and `rotate`: values go in."""
+"""`gateway credentials set` and `rotate`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -41,17 +41,23 @@ def _whole_span(text: str) -> int:
 @click.argument("name", type=CREDENTIAL)
 @extra_argument
 @click.option(
-    "--type", "type_name", type=click.Choice(list(TYPES)), required=True, help="What it is."
+    "--type",
+    "type_name",
+    type=click.Choice(list(TYPES)),
+    required=True,
+    help="Its type, which decides its fields.",
 )
 @from_file_option
 @click.option(
-    "--expires", metavar="WHEN", help="30d, 2027-01-31 or Unix seconds: warned of before."
+    "--expires",
+    metavar="WHEN",
+    help="When it expires: 30d, 2027-01-31 or Unix seconds. You are warned before.",
 )
 @click.option(
     "--max-stale",
     metavar="TIME",
     callback=read_as(_whole_span),
-    help="Serve it for so long while the vault is away; 0: never.",
+    help="How long to use it while the vault is unreachable; 0: not at all.",
 )
 @json_option
 @store_options
@@ -65,10 +71,10 @@ def set_credential(
     max_stale: int | None,
     as_json: bool,
 ) -> None:
-    """Keep a credential in the vault. The value comes from stdin, a file or a prompt.
+    """Keep a credential in the vault. The value is read from stdin, a file or a prompt.
 
-    NAME is like openai_key, or user/<user id>/github for one user's own. One that exists is
-    replaced at once; 'rotate' gives the old value a grace.
+    NAME is like openai_key, or user/<user id>/github for a user's own. An existing credential is
+    replaced at once; 'rotate' can give its old value a grace period.
     """
     refuse_extra(extra)
     fields = read_fields(type_name, from_file)
@@ -102,9 +108,9 @@ def set_credential(
     callback=read_as(_whole_span),
     show_default=True,
     metavar="TIME",
-    help="How long the old value may still be tried, such as 10m.",
+    help="How long the old value may still be used, such as 10m.",
 )
-@click.option("--expires", metavar="WHEN", help="Of the new value; left out: as before.")
+@click.option("--expires", metavar="WHEN", help="When the new value expires. Default: as before.")
 @json_option
 @store_options
 def rotate(
@@ -116,12 +122,12 @@ def rotate(
     expires: str | None,
     as_json: bool,
 ) -> None:
-    """Replace the value of a credential. Of several fields, those not given stay.
+    """Replace the value of a credential. Fields that are not given stay the same.
 
-    Gateways and agents use it within their poll, without a restart.
+    Gateways and agents use the new value from their next poll on, without a restart.
     """
     refuse_extra(extra)
-    # The type decides how the value is read, and stdin is read before anything is locked.
+    # Looked up first, because the type decides how the value on stdin is read.
     type_name = with_vault(store, lambda vault: vault.type_of(name))
     fields: Mapping[str, str] = read_fields(type_name, from_file)
 
@@ -138,7 +144,7 @@ def rotate(
     _print(view, as_json=as_json)
     if not as_json and expires is None and view.state in (State.EXPIRING, State.EXPIRED):
         ends = moment(view.expires_at)
-        note(f"Its end is still that of the value before, {ends}: --expires tells the new one's.")
+        note(f"It still expires with the old value, at {ends}: give --expires for the new one.")
 
 
 def _print(view: CredentialView, *, as_json: bool) -> None:
@@ -147,9 +153,9 @@ def _print(view: CredentialView, *, as_json: bool) -> None:
         return
     note(f"Credential '{view.name}' is at version {view.version}; its value is never shown again.")
     if TYPES[view.type].decoy:
-        note("It is a decoy: its use is refused and told: 'gateway audit tail'.")
+        note("It is a decoy: its use is refused, and 'gateway audit tail' shows it.")
     elif view.grace_until is not None:
-        note(f"The value before may be tried until {moment(view.grace_until)}.")
+        note(f"The old value may still be used until {moment(view.grace_until)}.")
 
 
 async def _expiry(expires: str | None, vault: Vault) -> int | None:

@@ -48,7 +48,7 @@ def revoke(store: StoreSettings, as_json: bool, **named: Any) -> None:
 @json_option
 @store_options
 def disable(store: StoreSettings, as_json: bool, **named: Any) -> None:
-    """Suspend keys until 'enable'."""
+    """Suspend keys, until 'enable'."""
 
     _change(store, Selection(**named), Act.DISABLE, as_json=as_json)
 
@@ -72,7 +72,7 @@ def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bo
         if done.replicated is False:
             note(
                 "No replica has acknowledged the revocation: if the primary is lost now, it may "
-                "be undone. Run the command again once replication is well."
+                "be undone. Run the command again once replication works."
             )
         return list(done.changes)
 
@@ -81,12 +81,20 @@ def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bo
 
 @command("gateway keys update 4xT9mQ2LrB7c --scope 'agents/faq:*' --expires 30d")
 @click.argument("key_id", metavar="ID", type=KEY_ID)
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Replaces all scopes.")
-@click.option("--consumer", metavar="NAME", help="Whose key it is from now on.")
-@click.option("--label", metavar="TEXT", help="Free text; '' for none.")
-@click.option("--plan", metavar="NAME", help="'' for none.")
-@click.option("--limits", metavar="TEXT", help="Replaces its own limits; '' for none.")
-@click.option("--users", metavar="U1,U2", help="Replaces all users; '' for none, '*' for any.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="The new scopes, all of them; repeatable.",
+)
+@click.option("--consumer", metavar="NAME", help="The new consumer.")
+@click.option("--label", metavar="TEXT", help="A new label, free text; '' for none.")
+@click.option("--plan", metavar="NAME", help="The new plan; '' for none.")
+@click.option("--limits", metavar="TEXT", help="The key's own limits; '' for none.")
+@click.option(
+    "--users", metavar="U1,U2", help="All users it may act for; '' for none, '*' for any."
+)
 @click.option("--expires", metavar="WHEN", help="30d, 2027-01-31, Unix seconds or 'never'.")
 @json_option
 @policies_option
@@ -101,7 +109,7 @@ def update(
     expires: str | None,
     **named: Any,
 ) -> None:
-    """Change what is given, and nothing else, from the next request on."""
+    """Change the given fields of a key, from the next request on."""
     fields = KeyFields(scopes=scopes or None, users=split_users(users), **named)
     fields.values()
     by_policies = (fields.plan, fields.limits, fields.scopes)
@@ -130,7 +138,7 @@ def update(
 @json_option
 @store_options
 def delete(store: StoreSettings, as_json: bool, ids: tuple[str, ...], yes: bool) -> None:
-    """Remove keys with their records and counters. 'revoke' keeps the history."""
+    """Remove keys with their records and counters. 'revoke' instead keeps the record."""
     confirm(f"Delete {', '.join(ids)} for good?", yes=yes)
 
     async def work(keys: AuditedKeys) -> list[KeyChange]:

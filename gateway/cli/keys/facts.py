@@ -1,4 +1,4 @@
-"""One key, as people and programs read it. No hash and no tag is ever printed."""
+"""The facts about one key, for people and for programs. No hash and no tag is ever printed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,8 +20,8 @@ TIMES |= {"last_used_at", "previous_last_used_at"}
 def all_facts(
     record: KeyRecord, key: KeyView, used: LastUsed, plans: Mapping[str, Plan] | None
 ) -> dict[str, Any]:
-    """What `show` prints as JSON: `effective_limits` is null where the policies cannot be read, and
-    has nothing of a plan that is not enforced."""
+    """Return what `show` prints as JSON. `effective_limits` is null if the policies cannot be read;
+    it leaves out a plan that is not enforced."""
     limits, problem = (None, "") if plans is None else _effective(record, plans)
     return asdict(key) | {
         "problem": key.problem or problem,
@@ -35,7 +35,7 @@ def print_key(key: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(key)
     else:
-        print_facts((name, _text(name, value)) for name, value in key.items())
+        print_facts((name.replace("_", " "), _text(name, value)) for name, value in key.items())
 
 
 def _text(name: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which keys `list` and `export` are about."""
+"""The filters of `list` and `export`."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,8 +16,7 @@ from gateway.store.key_reader import LAST_USE_SECONDS
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--consumer`, `--status`, `--scope`, `--expiring-within`, `--unused-for`; the command
-    receives them as `wanted: KeyFilter`."""
+    """Add the filters; the command receives them as `wanted: KeyFilter`."""
 
     @wraps(command)
     def with_filter(
@@ -38,7 +37,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--status",
             type=click.Choice([state.value for state in State]),
-            help="Only keys that a request would find so.",
+            help="Only keys in this state.",
         ),
         click.option(
             "--scope",
@@ -50,13 +49,13 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--expiring-within",
             metavar="TIME",
             callback=read_duration,
-            help="Only keys that end within 7d.",
+            help="Only keys that expire within this time, such as 7d.",
         ),
         click.option(
             "--unused-for",
             metavar="TIME",
             callback=read_as(_unused),
-            help="Only keys that nobody has used for 90d.",
+            help="Only keys that were not used for this time, such as 90d.",
         ),
     )
 

@@ -8,7 +8,7 @@ from gateway.cli.keys.show import list_keys, show
 
 keys = group(
     "keys",
-    "Make, find, change, close and move the keys that callers hold.",
+    "Create, find, change, revoke and move the keys that callers hold.",
     "gateway keys create --consumer sales --scope agents/support:chat --expires 30d",
     *(create, list_keys, show, revoke, disable, enable, rotate, update, delete),
     *(export_keys, import_keys),

@@ -1,4 +1,4 @@
-"""`gateway keys create` and `rotate`: the two commands that print a key, once."""
+"""`gateway keys create` and `rotate`: the commands that print a key, once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,11 +36,11 @@ from gateway.services.keys.bulk import Act, rotations
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
-quiet_option = click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
+quiet_option = click.option("--quiet", is_flag=True, help="Print only the key.")
 
 
 def _not_empty(_context: click.Context, _option: click.Parameter, key: str | None) -> str:
-    # An empty variable of a script: each repeat would be an act of its own.
+    # With an empty shell variable, every repeat would silently be a new act.
     if key == "":
         raise UsageError("--idempotency-key is empty: give it a value or leave it out.")
     return key or ""
@@ -50,7 +50,7 @@ idempotency_option = click.option(
     "--idempotency-key",
     metavar="K",
     callback=_not_empty,
-    help="A repeat with it within 10 minutes replaces the secret that was lost.",
+    help="Repeat a call with the same value within 10 minutes to replace a secret that was lost.",
 )
 
 
@@ -58,26 +58,30 @@ idempotency_option = click.option(
     "gateway keys create --consumer sales --scope agents/support:chat --expires 30d",
     "KEY=$(gateway keys create --consumer sales --scope 'agents/*' --quiet)",
 )
-@click.option("--consumer", required=True, metavar="NAME", help="Whose key it is.")
+@click.option("--consumer", required=True, metavar="NAME", help="Who holds the key.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     metavar="SCOPE",
-    help="What it may do; repeatable.",
+    help="What the key may do; repeatable.",
 )
-@click.option("--plan", metavar="NAME", help="Its limits, by name. Default: the plan 'default'.")
-@click.option("--limits", metavar="TEXT", help="Instead of the plan's: 'rate=5/s quota=100/d'.")
-@click.option("--users", metavar="U1,U2", help="Users it may act for; '*' for any.")
-@click.option("--expires", metavar="WHEN", help="30d, 2027-01-31 or Unix seconds.")
+@click.option(
+    "--plan", metavar="NAME", help="The plan with its limits. Default: the plan 'default'."
+)
+@click.option(
+    "--limits", metavar="TEXT", help="Own limits instead of the plan's: 'rate=5/s quota=100/d'."
+)
+@click.option("--users", metavar="U1,U2", help="The users it may act for; '*' for any.")
+@click.option("--expires", metavar="WHEN", help="When it expires: 30d, 2027-01-31 or Unix seconds.")
 @click.option("--label", metavar="TEXT", help="Free text, for people.")
 @click.option(
-    "--env", type=click.Choice(ENVS), default="live", show_default=True, help="Shown in the key."
+    "--env", type=click.Choice(ENVS), default="live", show_default=True, help="A word in the key."
 )
 @click.option(
     "--canary",
     is_flag=True,
-    help="A decoy: it never works, and its use is an audit event and a metric of its own.",
+    help="Make a decoy: it never works, and its use has its own audit event and metric.",
 )
 @idempotency_option
 @quiet_option
@@ -96,7 +100,7 @@ def create(
     users: str | None,
     **named: Any,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Make a key and print it. It is never shown again."""
     fields = KeyFields(users=split_users(users), **named)
     fields.values()
     known = policies_here(policies)
@@ -131,7 +135,7 @@ def create(
     callback=read_as(span),
     show_default=True,
     metavar="TIME",
-    help="How long the old secret goes on working, such as 24h.",
+    help="How long the old secret keeps working, such as 24h.",
 )
 @click.option(
     "--out",
@@ -151,23 +155,25 @@ def rotate(
     grace: float,
     **named: Any,
 ) -> None:
-    """Give keys a new secret; id, scopes and limits stay.
+    """Give keys a new secret; id, scopes and limits stay the same.
 
-    A revoked key becomes active again, without grace; a disabled one stays disabled.
+    A revoked key becomes active again, without grace. A disabled key stays disabled.
     """
     selection = Selection(**named)
     if out is None and not (selection.is_single or selection.dry_run):
-        raise UsageError("Several keys are not printed: add --out FILE, a new file for them.")
+        raise UsageError(
+            "Several keys are not printed: add --out FILE to write them to a new file."
+        )
     peppers = Peppers(read_peppers(store))
 
     async def work(keys: AuditedKeys) -> list[KeyChange]:
         ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
             return [KeyChange(key_id, "would rotate") for key_id in ids]
-        turn = _Turn(keys, Issuer(keys, peppers, draw), grace, idempotency_key)
+        rotation = _Rotation(keys, Issuer(keys, peppers, draw), grace, idempotency_key)
         if out is not None:
-            return await turn.into_file(out, ids)
-        said = await turn.to_stdout(ids[0], as_json=as_json)
+            return await rotation.into_file(out, ids)
+        said = await rotation.to_stdout(ids[0], as_json=as_json)
         if not (quiet or as_json):
             note(said)
         return []
@@ -177,8 +183,8 @@ def rotate(
         print_changes(changes, as_json=as_json)
 
 
-class _Turn:
-    """One run of `rotate`: what is the same for each of its keys."""
+class _Rotation:
+    """One run of `rotate`, with what is the same for all of its keys."""
 
     def __init__(
         self, keys: AuditedKeys, issuer: Issuer, grace: float, idempotency_key: str
@@ -196,13 +202,13 @@ class _Turn:
     async def into_file(self, path: Path, ids: Sequence[str]) -> list[KeyChange]:
         changes = []
         with KeyFile(path) as file:
-            turns = rotations(self._issuer, ids, self._grace, self._idempotency_key)
-            async for key_id, turned in turns:
-                if isinstance(turned, GatewayError):
-                    changes.append(KeyChange(key_id, "refused", str(turned)))
+            rotated = rotations(self._issuer, ids, self._grace, self._idempotency_key)
+            async for key_id, issued in rotated:
+                if isinstance(issued, GatewayError):
+                    changes.append(KeyChange(key_id, "refused", str(issued)))
                     continue
-                file.add(turned)
-                changes.append(KeyChange(key_id, "rotated", await self._said(turned)))
+                file.add(issued)
+                changes.append(KeyChange(key_id, "rotated", await self._said(issued)))
         return changes
 
     async def _said(self, issued: Issued) -> str:

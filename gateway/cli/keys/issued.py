@@ -1,4 +1,4 @@
-"""Handing out a key: on stdout once, or into a file that only its owner reads."""
+"""Handing out a key: once on stdout, or into a file that only its owner can read."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ OWNER_ONLY = 0o600
 
 
 def print_issued(issued: Issued, *, as_json: bool) -> None:
-    """The key on stdout; OperationError where stdout is full or closed."""
+    """Print the key on stdout; OperationError if stdout is full or closed."""
     try:
         if as_json:
             print_json(issued.told())
@@ -39,12 +39,14 @@ def print_issued(issued: Issued, *, as_json: bool) -> None:
 
 
 def explain_created(issued: Issued, store: StoreSettings, policies: Policies | None) -> None:
-    """What to do with a new key, beside it and without repeating it."""
-    # A key that was made in another store than the gateway's is found out by its first caller.
+    """Say on stderr what to do with a new key, without repeating it."""
+    # Name the store: a key made in another store than the gateway's is refused at its first use.
     where = "Redis" if store.url else f"the private store in {store.state_dir}"
     note(f"This is key {issued.key.id}, shown once: keep it now, {where} holds only its hash.")
     if issued.record.status == CANARY:
-        note("Put it where nobody should look. Its use is refused and told: 'gateway audit tail'.")
+        note(
+            "Put it where nobody should look. 'gateway audit tail' shows its use, which is refused."
+        )
         return
     scopes = issued.record.scopes.split()
     agents = [s.split(":")[0] for s in scopes if s.startswith(("agents/", "*"))]
@@ -54,14 +56,14 @@ def explain_created(issued: Issued, store: StoreSettings, policies: Policies | N
     method, path = _open_to(issued, agent.removeprefix("agents/"), policies)
     url = os.environ.get("GATEWAY_URL") or asyncio.run(own_place(store))
     note("Put it into a shell variable with 'read -rs KEY', then call with:")
-    # It is pasted into a shell.
+    # Quoted, because it is pasted into a shell.
     place = shlex.quote(f"{url.rstrip('/')}/{agent}{path}")
     click.echo(printable(f'  curl {method}-H "Authorization: Bearer $KEY" {place}'), err=True)
 
 
 def _open_to(issued: Issued, name: str, policies: Policies | None) -> tuple[str, str]:
-    """An option for the method, and a path: of the first route of the agent that this key may
-    take."""
+    """Return curl's option for the method, and the path, of the agent's first route that this key
+    may call."""
     agent = policies.agents.get(name) if policies else None
     grants = parse_all(issued.record.scopes)
     for route in (agent and agent.routes) or ():
@@ -74,7 +76,7 @@ def _open_to(issued: Issued, name: str, policies: Policies | None) -> tuple[str,
 
 
 def explain_rotated(issued: Issued, now: int) -> str:
-    """What became of the old secret, and what still keeps the new one from working."""
+    """Say what happened to the old secret, and what still keeps the new one from working."""
     key = view(issued.record, now)
     return f"{_of_old_secret(issued, key)} {hindrance(key)}".rstrip()
 
@@ -85,15 +87,17 @@ def _of_old_secret(issued: Issued, key: KeyView) -> str:
     if key.grace_until is not None:
         return f"The old secret works until {moment(key.grace_until)}."
     if key.state is State.CANARY:
-        return "Put the new secret where the old one lies, whose use is not told any more."
+        return "Put the new secret in place of the old one, whose use is no longer reported."
     if issued.revived or key.state in (State.DISABLED, State.EXPIRED):
-        return "The key was not alive, so its old secret has no grace."
-    return "The old secret stopped working at once; '--grace 24h' would give callers time."
+        return "The key was not active, so its old secret has no grace."
+    return "The old secret stopped working at once; --grace 24h would give callers time."
 
 
 def new_file(path: Path, otherwise: str = "") -> int:
-    """A file that only its owner reads, opened to be written; OperationError where there is one,
-    and, with `otherwise`, where it cannot be made."""
+    """Create a file that only its owner can read, and return its descriptor for writing.
+
+    OperationError if it exists or cannot be made; `otherwise` is added to the latter.
+    """
     try:
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
     except FileExistsError:
@@ -104,8 +108,8 @@ def new_file(path: Path, otherwise: str = "") -> int:
 
 
 class KeyFile:
-    """A new file of keys, mode 0600, one JSON object a line. Each key is on disk before the next
-    is made. A file that got no key is removed."""
+    """A new file of keys, mode 0600, one JSON object a line. Each key is on the disk before the
+    next one is made. A file without any key is removed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""`gateway keys export` and `import`: the only output that holds hashes, and its way back."""
+"""`gateway keys export` and `import`. No other command prints hashes."""
 
 import os
 import sys
@@ -39,16 +39,17 @@ from gateway.services.keys.lifecycle import KeyChange
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A new file, mode 0600, instead of stdout.",
+    help="Write to a new file, mode 0600. Default: stdout.",
 )
 @json_option
 @store_options
 def export_keys(
     store: StoreSettings, as_json: bool, out: Path | None, wanted: KeyFilter, ids: tuple[str, ...]
 ) -> None:
-    """Write the records of keys, with their hashes and without any key, for 'import'.
+    """Write the records of keys, with their hashes, for 'import'.
 
-    Without ids and filters: of all keys. The file is as secret as a dump of Redis.
+    Without ids and filters, all keys are exported. There is no plaintext key in the output, but it
+    is as secret as a dump of Redis.
     """
     if ids and wanted != KeyFilter():
         raise UsageError("Give key ids or filters, not both.")
@@ -91,7 +92,7 @@ async def _export(
 
 @contextmanager
 def _destination(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Writes lines; a file that did not become whole is removed."""
+    """Yield a function that writes a line; a file that does not become complete is removed."""
     if path is None:
         yield click.echo
         return
@@ -114,7 +115,7 @@ def _destination(path: Path | None) -> Iterator[Callable[[str], object]]:
     name="import",
 )
 @click.argument("file", default="-", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--overwrite", is_flag=True, help="Replace keys that are here and differ.")
+@click.option("--overwrite", is_flag=True, help="Replace keys that exist here and differ.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @json_option
 @policies_option
@@ -122,14 +123,14 @@ def _destination(path: Path | None) -> Iterator[Callable[[str], object]]:
 def import_keys(
     store: StoreSettings, policies: Path, as_json: bool, file: Path, **how: Any
 ) -> None:
-    """Take over the keys of a file that 'export' wrote; '-' or left out: from stdin.
+    """Import the keys of a file that 'export' wrote. Without FILE, or with '-', read stdin.
 
-    Every record is checked before the first is written. Keys work here with the secrets that
-    they have, their counters start anew, and what is revoked stays revoked.
+    Every record is checked before the first is written. The keys keep their secrets, their counters
+    start anew, and a revoked key stays revoked.
     """
     wanted, bad = _checked(file)
     if bad:
-        note("Nothing was imported: not every record can be.")
+        note("Nothing was imported, because some records cannot be.")
         print_changes(bad, as_json=as_json)
     peppers = Peppers(read_peppers(store))
     plans = plans_of(policies_here(policies))
@@ -151,7 +152,7 @@ def _checked(path: Path) -> tuple[list[KeyCopy], list[KeyChange]]:
     except KeyFileError as problem:
         name = "What came on stdin" if str(path) == "-" else str(path)
         raise OperationError(
-            f"{name} is no export of keys, or not a whole one: {problem}."
+            f"{name} is not an export of keys, or not a complete one: {problem}."
         ) from None
     except OSError as problem:
         raise OperationError(f"{path} cannot be read: {problem.strerror}.") from None

@@ -1,4 +1,4 @@
-"""What the `keys` commands share: ids, questions to the operator, the plans, the store."""
+"""What the `keys` commands share: key ids, confirmation, plans, access to the records."""
 
 import re
 import sys
@@ -29,7 +29,7 @@ _ID_IN_KEY = re.compile(r"agk_(?:live|test)_([0-9A-Za-z]{12})(?![0-9A-Za-z])", r
 
 
 def with_keys(store: StoreSettings, work: Callable[[AuditedKeys], Awaitable[T]]) -> T:
-    """Run `work` on the key records; what it changes is in the audit first."""
+    """Run `work` on the key records; its changes are audited first."""
 
     def unrecorded(key_id: str) -> None:
         note(f"The revocation of key {key_id} has no audit record: it could not be written.")
@@ -41,8 +41,8 @@ def with_keys(store: StoreSettings, work: Callable[[AuditedKeys], Awaitable[T]])
 
 
 class KeyIdType(click.ParamType[str]):
-    """A key id. A whole key is refused without being repeated: arguments are visible to every
-    process of the machine."""
+    """A key id. A whole key is refused and not repeated, because every process on the machine can
+    read a command's arguments."""
 
     name = "id"
 
@@ -53,8 +53,8 @@ class KeyIdType(click.ParamType[str]):
             found = _ID_IN_KEY.search(value)
             its_id = f": {found.group(1)}" if found else ""
             raise UsageError(
-                "That is a whole key, and others can see the arguments of a command; give its "
-                f"id, the 12 characters after 'agk_live_'{its_id}."
+                "That is a whole key, and others can see the arguments of a command: give its id, "
+                f"the 12 characters after 'agk_live_'{its_id}."
             )
         raise UsageError(
             "That is not a key id: an id is the 12 letters and digits after 'agk_live_', as in "
@@ -66,33 +66,33 @@ KEY_ID = KeyIdType()
 
 
 def split_users(text: str | None) -> tuple[str, ...] | None:
-    """`u1,u2` as user ids."""
+    """Split user ids that are separated by commas or blanks."""
     return None if text is None else tuple(text.replace(",", " ").split())
 
 
 async def expiry_second(keys: AuditedKeys, text: str | None) -> int | None:
-    """The Unix second that `--expires` names, by Redis' clock; 0 for 'never'."""
+    """Return the Unix second that `--expires` names, by Redis' clock; 0 for 'never'."""
     if text is None:
         return None
     return parsed("--expires", partial(expiry.parse, now=await keys.now()), text) or 0
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; UsageError where there is nobody to ask and no --yes, OperationError where
-    the answer is no."""
+    """Ask the operator. UsageError without a terminal and without --yes; OperationError if the
+    answer is no."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError("Nobody is here to confirm this: add --yes.")
+        raise UsageError("There is no terminal to confirm this on: add --yes.")
     if not click.confirm(question, err=True):
         raise OperationError("Nothing was done.")
 
 
 def policies_here(directory: Path) -> Policies | None:
-    """The policies; None where they cannot be read here."""
+    """Return the policies, or None if they cannot be read here."""
     if not directory.is_dir():
         return None
-    # Imported late: most commands need no policies, and pydantic takes its time.
+    # Imported late: most commands need no policies, and pydantic is slow to import.
     from gateway.services.policies.directory import read_directory
 
     return read_directory(directory).policies
@@ -103,19 +103,19 @@ def plans_of(policies: Policies | None) -> Mapping[str, Plan] | None:
 
 
 def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
-    """Of scopes that open nothing. They are no mistake where keys are made before policies."""
+    """Warn of scopes that open nothing. This is no error: a key may be made before its policies."""
     if policies is None:
         return
     for text in dict.fromkeys(scopes):
         scope = parse(text)
         absent = absence(scope, policies) if scope else None
         if absent is not None:
-            told = f"{absent}{'' if absent.meant else '.'}"
-            note(f"The scope {masked(text)} opens nothing yet: {told}")
+            end = "" if absent.meant else "."
+            note(f"The scope {masked(text)} opens nothing yet: {absent}{end}")
 
 
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
-    """The plan of a new key; UsageError where the policies have no such plan."""
+    """Return the plan of a new key; UsageError if the policies have no such plan."""
     if asked is None:
         return DEFAULT_PLAN if plans is not None and DEFAULT_PLAN in plans else ""
     if asked and plans is not None and asked not in plans:
@@ -126,8 +126,7 @@ def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
 
 
 def warn_of_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> None:
-    """Of a key that has no limits though nobody said so, and of a plan that nobody has looked
-    for."""
+    """Warn of a key that has no limits by accident, and of a plan that could not be checked."""
     if asked is None and not choose_plan(asked, plans):
         why = "the policies cannot be read here" if plans is None else "there is no plan 'default'"
         note(f"No --plan was given and {why}: this key has no plan's limits.")

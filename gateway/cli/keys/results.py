@@ -1,4 +1,4 @@
-"""One table of what became of several keys."""
+"""The outcomes of an act on several keys, as one table."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def print_changes(changes: Sequence[KeyChange], *, as_json: bool) -> None:
     elif changes:
         print_table(("ID", "OUTCOME"), [(c.id, c.outcome) for c in changes])
     else:
-        note("There is no key to act on.")
+        note("There are no keys to act on.")
     told = [c.note for c in changes if c.note and (c.refused or not as_json)]
     for sentence in dict.fromkeys(told):
         note(sentence)

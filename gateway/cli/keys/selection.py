@@ -1,4 +1,4 @@
-"""Which keys a command is about: named ones, or all of a department's."""
+"""Which keys a command acts on: those named, or all of a consumer's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from gateway.services.keys.find import one
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the operator named. `dry_run`: show it and change nothing."""
+    """What the operator chose. `dry_run`: show what would be done, and change nothing."""
 
     ids: tuple[str, ...]
     consumer: str | None
@@ -34,7 +34,7 @@ class Selection:
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`ID…`, `--consumer`, `--dry-run`, `--yes`."""
+    """Add `ID…`, `--consumer`, `--dry-run` and `--yes`: the fields of a Selection."""
     return add_options(
         command,
         click.option("--yes", is_flag=True, help="Do not ask before acting on a consumer's keys."),
@@ -45,7 +45,8 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]:
-    """The ids to act on. Of a consumer's keys only those that the act is about, after asking."""
+    """Return the ids to act on. Of a consumer's keys, those that `act` would change; the operator
+    is asked first."""
     if selection.consumer is None:
         ids = list(dict.fromkeys(selection.ids))
         return [(await one(keys, key_id)).id for key_id in ids] if selection.dry_run else ids

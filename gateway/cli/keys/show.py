@@ -32,9 +32,11 @@ MOST_A_PAGE = 10_000
     type=click.IntRange(1, MOST_A_PAGE),
     default=100,
     show_default=True,
-    help="The most keys that one page holds.",
+    help="The most keys on one page.",
 )
-@click.option("--after", metavar="ID", default="", help="Go on behind this id: 'next' of a page.")
+@click.option(
+    "--after", metavar="ID", default="", help="Start after this id: 'next' of the previous page."
+)
 @json_option
 @store_options
 def list_keys(
@@ -44,7 +46,7 @@ def list_keys(
     limit: int,
     after: str,
 ) -> None:
-    """List keys, in the order of their ids, a page at a time."""
+    """List keys in the order of their ids, one page at a time."""
     if after:
         KEY_ID.convert(after, None, None)
 
@@ -75,7 +77,7 @@ def list_keys(
 @policies_option
 @store_options
 def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> None:
-    """Show all there is to know of a key but its secret."""
+    """Show everything about a key except its secret."""
     plans = plans_of(policies_here(policies))
 
     async def work(keys: AuditedKeys) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
         key = view(record, await keys.now())
         if not as_json and (removed := await keys.removed_at(key_id)) is not None:
             keep = f"gateway redis -- PERSIST '{keys.name(key_id)}'"
-            note(f"Redis removes this record at {moment(removed)}; to keep it: {keep}")
+            note(f"Redis will remove this record at {moment(removed)}; to keep it: {keep}")
         return all_facts(record, key, await keys.last_used(key_id), plans)
 
     print_key(with_keys(store, work), as_json=as_json)

@@ -25,9 +25,8 @@ from gateway.services.policies.directory import read_directory
 def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path | None) -> None:
     """Print every problem of the policies in DIRECTORY as file:line:col; exit 1 if there is one.
 
-    Where Redis can be reached, references to credentials that are not there are problems too,
-    and living keys that would lose their plan or agent are warned of; else --json says in
-    `unchecked` what was not looked at.
+    If Redis can be reached, missing credentials are problems too, and active keys that would lose
+    their plan or agent are warned of. Otherwise --json lists in `unchecked` what was not checked.
     """
     where = directory or policies
     loaded = read_directory(where)

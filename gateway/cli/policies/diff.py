@@ -21,7 +21,7 @@ from gateway.store.connections.connect import open_store
 from gateway.store.key_reader import KeyReader
 
 NOTHING = Path("-")
-# In a cell of the table; --json has all.
+# The most items in a cell of the table; --json has all.
 SHOWN = 6
 _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
 
@@ -37,7 +37,7 @@ _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
 @click.option(
     "--fail-on-loss",
     is_flag=True,
-    help="Exit 1 if anybody loses something, or if the keys could not be looked at.",
+    help="Exit 1 if anybody loses something, or if the keys could not be checked.",
 )
 @json_option
 @store_options
@@ -46,8 +46,8 @@ def diff_policies(
 ) -> None:
     """Say who gains and who loses when the policies in OLD become those in NEW.
 
-    Both are directories, or '-' for no policies at all. Every living key is looked at, where Redis
-    can be reached; a route that is gone, a scope it now needs or a stricter limit is a loss.
+    Both are directories, or '-' for no policies at all. Every active key is checked if Redis can be
+    reached. A removed route, a scope that is now required or a stricter limit is a loss.
     """
     told = asyncio.run(_ask(existing_store(store), _read(old), _read(new)))
     if as_json:
@@ -56,9 +56,9 @@ def diff_policies(
         _print(told)
     if not fail_on_loss:
         return
-    # Whoever moves the files on a 0 must not do so because Redis was away.
+    # A script deploys the files on exit 0, which must not happen because Redis was away.
     if told.keys is None and not told.structure.is_same:
-        raise OperationError("Whether a key loses something is not known: --fail-on-loss needs it.")
+        raise OperationError("The keys could not be checked, and --fail-on-loss requires it.")
     if told.loses:
         raise SystemExit(1)
 
@@ -69,13 +69,13 @@ def _read(directory: Path) -> Policies:
 
 async def _ask(store: StoreSettings | None, old: Policies, new: Policies) -> PolicyDiff:
     if store is None:
-        note("The living keys were not looked at: give --redis. This is what the files say.")
+        note("The active keys were not checked: give --redis. This is what the files say.")
         return await diff(old, new, None)
     try:
         async with open_store(store) as client:
             return await diff(old, new, KeyReader(client, store.prefix))
     except (StoreError, OperationError) as problem:
-        note(f"The living keys were not looked at: {problem} This is what the files say.")
+        note(f"The active keys were not checked: {problem} This is what the files say.")
         return await diff(old, new, None)
 
 
@@ -129,4 +129,6 @@ def _some(items: Iterable[str]) -> str:
 def _summary(keys: KeysChanged) -> str:
     changed = sum(group.count for group in keys.groups)
     losing = sum(group.count for group in keys.groups if group.change.loses)
-    return f"{keys.looked_at} living keys: {losing} lose something, {changed - losing} only gain."
+    return (
+        f"Active keys: {keys.looked_at}; lose something: {losing}; only gain: {changed - losing}."
+    )

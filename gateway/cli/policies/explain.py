@@ -25,14 +25,23 @@ from gateway.store.key_reader import KeyReader
     "gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4",
     "gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'",
 )
-@click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="Left out: no key.")
+@click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="The key's id. Default: no key.")
 @click.option(
-    "--method", default="GET", show_default=True, metavar="METHOD", help="As the caller sends it."
+    "--method",
+    default="GET",
+    show_default=True,
+    metavar="METHOD",
+    help="The method of the request.",
 )
 @click.option("--url", required=True, metavar="URL", help="A path, or a URL with a host.")
-@click.option("--tool", default="", metavar="TOOL", help="Called at /tools/NAME/mcp, by POST.")
-@click.option("--model", default="", metavar="NAME", help="Named in the body, sent by POST.")
-@click.option("--user", default="", metavar="USER", help="As in X-User-Id.")
+@click.option(
+    "--tool",
+    default="",
+    metavar="TOOL",
+    help="The tool that is called at /tools/NAME/mcp, by POST.",
+)
+@click.option("--model", default="", metavar="NAME", help="The model that the body names, by POST.")
+@click.option("--user", default="", metavar="USER", help="The user in X-User-Id.")
 @json_option
 @policies_option
 @store_options
@@ -52,8 +61,8 @@ def explain(
 
 
 async def ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
-    """StoreError where the store cannot tell."""
-    # Imported late: all that the admin API answers comes with it.
+    """Explain what would happen to a request; StoreError if the store does not answer."""
+    # Imported late, because it imports the whole admin API.
     from gateway.admin.routes import powers_at
 
     async with resolved(settings) as store, open_store(store) as client:
@@ -68,7 +77,7 @@ async def ask(settings: StoreSettings, policies: Policies, question: Question) -
 def _verdict(told: Explanation) -> str:
     if told.denied is None:
         shadow = (
-            f" (a rule that is tried out would refuse it: {told.shadow})" if told.shadow else ""
+            f" (a rule with enforce: false would refuse it: {told.shadow})" if told.shadow else ""
         )
         if not told.upstream:
             return f"Answered by the gateway itself{shadow}"

@@ -1,4 +1,4 @@
-"""What stands against policies that the files alone do not tell, as far as it can be asked."""
+"""Checks of policies against the vault and the active keys, if these can be reached."""
 
 import asyncio
 from dataclasses import replace
@@ -16,17 +16,18 @@ from gateway.store.key_reader import KeyReader
 
 
 def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded | None:
-    """`loaded`, with the problems of its references too; None: the vault could not be asked."""
+    """Return `loaded` with the problems of its credential references; None if the vault cannot be
+    read."""
     policies = loaded.readable
     if policies is None or not policies.mentions:
         return loaded
     if not may_ask_vault(store):
-        note("The credentials were not looked at: give --redis. This is what the files say.")
+        note("The credentials were not checked: give --redis. This is what the files say.")
         return None
     try:
         problems = check_vault(store, lambda vault: vault.problems(policies))
     except (StoreError, OperationError) as problem:
-        note(f"The credentials were not looked at: {problem}")
+        note(f"The credentials were not checked: {problem}")
         return None
     if not problems:
         return loaded
@@ -34,13 +35,13 @@ def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded | No
 
 
 def orphaned(store: StoreSettings | None, policies: Policies) -> Orphans | None:
-    """Living keys that would be left without; None: they could not be looked at."""
+    """Return the active keys that would lose their plan or agent; None if they cannot be read."""
     if store is None:
         return None
     try:
         return asyncio.run(_ask(store, policies))
     except (StoreError, OperationError) as problem:
-        note(f"The living keys were not looked at: {problem}")
+        note(f"The active keys were not checked: {problem}")
         return None
 
 

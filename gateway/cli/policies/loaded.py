@@ -1,4 +1,4 @@
-"""The policies of a directory, for commands that ask something of them."""
+"""Loading valid policies from a directory."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from gateway.services.policies.directory import read_directory
 
 
 def loaded_policies(directory: Path) -> Policies:
-    """The policies of `directory`; OperationError where they have problems."""
+    """Return the policies in `directory`; OperationError if they have problems."""
     loaded = read_directory(directory)
     if loaded.policies is None:
         count = len(loaded.problems)

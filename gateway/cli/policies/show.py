@@ -26,7 +26,7 @@ from gateway.protocol.policy.models import json_schema
 @json_option
 @policies_option
 def show(policies: Path, as_json: bool) -> None:
-    """Show what the policies say together, and where each thing is written."""
+    """Show the merged policies, and where each entry is written."""
     found = loaded_policies(policies)
     if as_json:
         print_json(_whole(found))
@@ -161,7 +161,7 @@ def _tools_row(found: Policies, one: ToolServer) -> tuple[str, ...]:
 
 
 def _reached(one: ToolServer) -> str:
-    """The URL, the program, or the names of the tools that are programs."""
+    """Return the URL, the command line of the server, or the names of the tools."""
     if one.upstreams:
         return " ".join(map(str, one.upstreams))
     return shlex.join(one.tools.command) or " ".join(tool.name for tool in one.tools.tools)
@@ -183,12 +183,12 @@ def _tools(found: Policies, one: ToolServer) -> dict[str, object]:
 
 
 def _names(**injected: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
-    """Of what is put in, and never the values."""
+    """Return the names of what is injected, never the values."""
     return {where: [name for name, _ in pairs] for where, pairs in injected.items()}
 
 
 def _needed(one: Service | Model | ToolServer) -> list[str]:
-    """References, as they are written."""
+    """Return the credential references as they are written."""
     return [str(reference) for reference in one.inject.references]
 
 
