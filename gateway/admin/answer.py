@@ -1,4 +1,4 @@
-"""The admin API as one answer to one request."""
+"""The admin API: from a request to its answer."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,12 +37,12 @@ from gateway.services.admin_request import AdminRequest
 
 LONGEST_BODY = 512 * 1024
 OPENAPI_PATH = f"{PREFIX}/openapi.json"
-_NO_REVISION = f"If-Match is not compared here: leave it out, or see {OPENAPI_PATH}."
+_NO_REVISION = f"If-Match has no effect here: leave it out, or see {OPENAPI_PATH}."
 _GUARDS = ("If-Match", "Idempotency-Key")
 
 
 class AdminApi:
-    """`keyless`: the listener is on loopback, where the description takes no key."""
+    """`keyless`: the OpenAPI description needs no key, because the listener is on loopback."""
 
     def __init__(self, backend: Backend, *, keyless: bool) -> None:
         self._backend = backend
@@ -50,7 +50,8 @@ class AdminApi:
         self._openapi = orjson.dumps(openapi(ROUTES, __version__))
 
     async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
-        """None: it is for somebody else. Refusals of the key itself are raised as they are."""
+        """Answer a request to the admin API; None if its path is not the API's. Denials of the key
+        itself are raised."""
         if not request.path.startswith(f"{PREFIX}/"):
             return None
         try:
@@ -88,7 +89,7 @@ async def _caller(request: AdminRequest) -> Caller:
         try:
             return await _caller(request)
         except Denied:
-            # Also while nobody can say: what is read here is worth waiting for.
+            # Also if Redis cannot be asked: an unconfirmed key must not go on reading.
             return None
 
     identity = await request.identify()
@@ -103,7 +104,8 @@ def _call(
     body: bytes,
     context: FieldContext | None,
 ) -> Call:
-    """ApiError where the key, the headers, the query or the body are not what the route takes."""
+    """Check the key, headers, query and body of a request against its route; ApiError if one does
+    not fit."""
     if not caller.may(route.powers):
         needed = " or ".join(f"gateway/{power}" for power in (*route.powers, ADMIN))
         raise scope_denied(f"This needs a key with {needed}.", (*route.powers, ADMIN)[0])
@@ -115,12 +117,12 @@ def _call(
 
 
 def _check_guards(read: Sequence[str], headers: Mapping[bytes, bytes]) -> None:
-    """ApiError 400 where a header that is to keep an act from doing harm would keep it from none.
-    `read`: those that the route reads."""
+    """Raise ApiError 400 for a conditional or idempotency header that would have no effect: the
+    client relies on it. `read`: the headers that the route acts on."""
     if b"if-match" in headers and "If-Match" not in read:
         raise ApiError(400, "bad_request", _NO_REVISION)
     for guard in _GUARDS:
-        # A client that lost what it wanted to send.
+        # The client has lost the value that it meant to send.
         if headers.get(guard.lower().encode()) == b"":
             raise ApiError(
                 400, "bad_request", f"{guard} is empty: give it a value or leave it out."
@@ -131,7 +133,7 @@ def _query(shape: type[Input], raw: bytes) -> Input:
     pairs = parse_qsl(raw.lstrip(b"?").decode("ascii", "replace"), keep_blank_values=True)
     for name, times in Counter(name for name, _ in pairs).items():
         if times > 1:
-            raise bad_field(name, "It is there twice.")
+            raise bad_field(name, "It is given twice.")
     return checked(shape, dict(pairs))
 
 
@@ -143,21 +145,20 @@ def _body(shape: type[Input] | None, raw: bytes, context: FieldContext | None) -
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        told = "The body has to be a JSON object, with each name once."
-        raise ApiError(400, "bad_request", told)
+        raise ApiError(400, "bad_request", "The body must be a JSON object without repeated names.")
     return checked(shape, data, context, strict=True)
 
 
-def _reply_of(told: Answer) -> Reply | Streamed:
-    headers = (("Content-Type", told.media), ("Cache-Control", "no-store"), *told.headers)
-    if told.pieces is not None:
-        return Streamed(told.status, headers, told.pieces)
-    kind_of_data: Any = type(told.data)
-    return Reply(told.status, headers, adapter(kind_of_data).dump_json(told.data))
+def _reply_of(answer: Answer) -> Reply | Streamed:
+    headers = (("Content-Type", answer.media), ("Cache-Control", "no-store"), *answer.headers)
+    if answer.pieces is not None:
+        return Streamed(answer.status, headers, answer.pieces)
+    kind_of_data: Any = type(answer.data)
+    return Reply(answer.status, headers, adapter(kind_of_data).dump_json(answer.data))
 
 
 def _problem_reply(problem: ApiError, request_id: str) -> Reply:
-    told: dict[str, Any] = {
+    members: dict[str, Any] = {
         **problem.facts,
         "type": "about:blank",
         "title": REASONS[problem.status],
@@ -167,7 +168,7 @@ def _problem_reply(problem: ApiError, request_id: str) -> Reply:
         "request_id": request_id,
     }
     if problem.errors:
-        told["errors"] = problem.errors
+        members["errors"] = problem.errors
     headers: tuple[tuple[str, str], ...] = (
         ("Content-Type", "application/problem+json"),
         ("Cache-Control", "no-store"),
@@ -177,4 +178,4 @@ def _problem_reply(problem: ApiError, request_id: str) -> Reply:
     again = problem.status == 503
     headers += (("Retry-After", "1") if again else ("x-should-retry", "false"),)
     denied = problem.code if problem.status == 403 else ""
-    return Reply(problem.status, headers, orjson.dumps(told), denied)
+    return Reply(problem.status, headers, orjson.dumps(members), denied)

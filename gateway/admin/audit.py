@@ -1,5 +1,4 @@
-"""`/admin/v1/audit`: records by what they say, as they come, as a file, and whether they are as
-they were written."""
+"""`/admin/v1/audit`: search records, follow them, export them and verify them."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,9 +18,9 @@ _ENTRY = r"^(\d{1,15}-\d{1,15})?$"
 
 
 class AuditShape(BaseModel):
-    """Newest first. `next`: what to give as `before` for the ones behind, of which each request
-    looks at 10,000 at most, so that there may be none here yet; null: no more.
-    `newest`: what to give a tail as `after`, to go on from here."""
+    """Newest first. `next`: give it as `before` to get older records; null if there are none. One
+    request looks at 10,000 records at most, so `records` may be empty although there are more.
+    `newest`: give it to a tail as `after` to go on from here."""
 
     records: list[dict[str, Any]]
     next: str | None
@@ -29,7 +28,7 @@ class AuditShape(BaseModel):
 
 
 class AuditFilter(Input):
-    """Each that is given has to be what the record says. `credential.*`: any event of these."""
+    """A record has to match every filter that is given. `event` may be like `credential.*`."""
 
     event: str = ""
     key: str = ""
@@ -50,14 +49,14 @@ class AuditQuery(AuditFilter):
 
 
 class TailQuery(AuditFilter):
-    """`after`: the id of the last event that was seen, as `Last-Event-ID` has it too; without it
-    the tail begins now."""
+    """`after`: the id of the last event that was seen, as in `Last-Event-ID`. Without it the tail
+    begins now."""
 
     after: Annotated[str, Field(pattern=_ENTRY)] = ""
 
 
 class ExportQuery(AuditFilter):
-    """`since`: `2h` ago, a date, or Unix seconds; without it from the oldest on."""
+    """`since`: `2h` (ago), a date or Unix seconds. Without it, all records."""
 
     since: Annotated[str, Field(max_length=40)] = ""
 
@@ -75,7 +74,7 @@ async def records(backend: Backend, call: Call) -> Answer:
 
 async def tail(backend: Backend, call: Call) -> Answer:
     asked: TailQuery = call.query
-    # Which a browser that was cut off sends by itself.
+    # A browser sends it when it reconnects.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
     after = seen or asked.after
     events = await backend.audit_readers.follow(asked.wanted, after, _standing(call))
@@ -97,7 +96,7 @@ async def verify(backend: Backend, call: Call) -> Answer:
 
 
 def _standing(call: Call) -> Standing:
-    """Whether the reader's key, as it is now, may still read."""
+    """Return a check of whether the reader's key may still read the audit."""
 
     async def holds() -> bool:
         now = await call.caller.still()

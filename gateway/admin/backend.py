@@ -32,7 +32,7 @@ from gateway.store.workers import WorkerStore
 
 
 class Reloadable(Protocol):
-    """Where policies come from. `problems`: why files are not in force."""
+    """The policies in force. `problems`: why the files on disk are not."""
 
     @property
     def current(self) -> Policies: ...
@@ -47,8 +47,8 @@ class Reloadable(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Backend:
-    """`live`: where the policies come from. `clock`: Unix seconds. `url`: where users reach the
-    data listener."""
+    """`live`: the source of the policies. `clock`: Unix seconds. `url`: where users reach the data
+    listener."""
 
     client: Redis
     prefix: str
@@ -73,11 +73,10 @@ class Backend:
     programs: Programs
 
     def policies(self) -> Policies:
-        """Those in force."""
         return self.live.current
 
     async def field_context(self) -> FieldContext:
-        """StoreError where Redis does not tell the time."""
+        """What fields of a body are checked against; StoreError if Redis does not answer."""
         return FieldContext(self.policies().plans, await KeyReader(self.client, self.prefix).now())
 
     def acts(self, actor: str) -> Acts:

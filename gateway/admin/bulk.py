@@ -22,7 +22,7 @@ from gateway.services.keys.bulk import Act, all_of, change, rotations
 from gateway.services.keys.issue import REFUSALS, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
-# A new secret takes its argon2, about 50 ms.
+# Fewer rotations, because each new secret needs an argon2 run of about 50 ms.
 MOST: Mapping[Act, int] = MappingProxyType(dict.fromkeys(Act, 500) | {Act.ROTATE: 50})
 _ID = r"^[0-9A-Za-z]{12}$"
 _NOTHING = "-"
@@ -30,8 +30,8 @@ _TAKES_OVER = frozenset({Act.ENABLE, Act.ROTATE})
 
 
 class BulkBody(Input):
-    """Either `ids` or `consumer`. `after`: of a consumer's keys, those behind this id. `dry_run`:
-    tell what would be done, and do nothing."""
+    """Either `ids` or `consumer`. `after`: only the consumer's keys after this id. `dry_run`: say
+    what would be done, and change nothing."""
 
     act: Literal["revoke", "disable", "enable", "rotate"]
     ids: Annotated[list[Annotated[str, Field(pattern=_ID)]], Field(max_length=500)] = Field(
@@ -44,7 +44,8 @@ class BulkBody(Input):
 
 
 class BulkResult(BaseModel):
-    """What became of one key. `key`: its new secret, shown this once; empty: it has none."""
+    """The outcome for one key. `key`: its new secret, which is shown only here; empty if there is
+    none."""
 
     id: str
     consumer: str
@@ -54,8 +55,8 @@ class BulkResult(BaseModel):
 
 
 class BulkShape(BaseModel):
-    """`next`: what to give as `after` for the rest of a consumer's keys; null: that was all.
-    `replicated`: whether a replica has the revocations; null where none is attached."""
+    """`next`: give it as `after` for the rest of a consumer's keys; null if there are no more.
+    `replicated`: whether a replica has the revocations; null if none is attached."""
 
     results: list[BulkResult]
     next: str | None
@@ -93,15 +94,15 @@ async def bulk(backend: Backend, call: Call) -> Answer:
 
 
 async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[str], str | None]:
-    """The ids that this request is about, and what the next one begins behind."""
+    """Return the ids that this request is about, and the `after` of the next request."""
     most = MOST[act]
     if bool(asked.ids) == bool(asked.consumer):
-        raise UsageError("Name the keys, or one consumer for all of its keys, and not both.", "ids")
+        raise UsageError("Give either key ids or a consumer, for all of its keys.", "ids")
     if asked.ids:
         ids = list(dict.fromkeys(asked.ids))
         if len(ids) > most:
-            told = f"At most {most} keys go into one request to {act}."
-            raise ApiError(422, "invalid", told, [{"field": "ids", "message": told}])
+            message = f"One request can {act} at most {most} keys."
+            raise ApiError(422, "invalid", message, [{"field": "ids", "message": message}])
         return ids, None
     theirs = [key.id for key in await all_of(keys, asked.consumer, act) if key.id > asked.after]
     return theirs[:most], theirs[most - 1] if len(theirs) > most else None
@@ -110,8 +111,8 @@ async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[st
 async def _claimed(
     keys: AuditedKeys, call: Call, asked: BulkBody, ids: list[str], following: str | None
 ) -> tuple[list[str], str | None]:
-    """Those that this idempotency key was first about, and what followed them: a repeat reaches no
-    key made since, and leaves out none that was there."""
+    """Return the ids, and the next `after`, of the first request with this idempotency key, so that
+    a repeat acts on the same keys, and on none that was made since."""
     marker = call.header(b"idempotency-key")
     if not marker:
         return ids, following

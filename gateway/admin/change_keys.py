@@ -1,4 +1,4 @@
-"""`/admin/v1/keys`: changing them, as `gateway keys create`, `rotate`, `revoke` and the rest do."""
+"""`/admin/v1/keys`: changing keys, as `gateway keys create`, `rotate`, `revoke` etc. do."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -45,12 +45,12 @@ from gateway.services.keys.issue import Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
 WRITE = ("keys",)
-# Weak ones never match (RFC 9110 section 13.1.1).
+# Weak ETags never match in If-Match (RFC 9110 section 13.1.1).
 _TAG = re.compile(r'(?<!W/)"([0-9a-f]{40})"')
 
 
 class IssuedShape(BaseModel):
-    """`key` is shown this once."""
+    """`key` is shown only here."""
 
     id: str
     key: str = Field(repr=False)
@@ -135,11 +135,11 @@ async def revoke(backend: Backend, call: Call) -> Answer:
 
 
 async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
-    """MissingError where there is no such key; StoreError where it may live on."""
+    """Revoke a key. MissingError if there is none; StoreError if it may still be active."""
     await one(keys, key_id)
     change = (await lifecycle.revoke(keys, [key_id])).changes[0]
     if change.refused:
-        # Of a key that is there nothing but Redis stands in the way.
+        # The key exists, so only Redis can have refused.
         await one(keys, key_id)
         raise StoreError(change.note)
     return change
@@ -176,7 +176,7 @@ def _plan_or_default(plan: str | None, plans: Mapping[str, PlanLimits]) -> str:
 async def _fields(keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyFields:
     expires_at: int | None = None
     if asked.expires is not None:
-        # 0 says never: None would leave it as it is.
+        # 0 stands for "never"; None would leave the expiry unchanged.
         expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
     return KeyFields(
         consumer=asked.consumer,
@@ -190,16 +190,17 @@ async def _fields(keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyField
 
 
 async def _check_powers_of(keys: AuditedKeys, call: Call) -> None:
-    """Of the key that is acted on, as it is."""
+    """Check the powers of the existing key that is acted on."""
     _check_powers(call, (await one(keys, call.parts["id"])).scopes.split())
 
 
 def _check_powers(call: Call, items: Iterable[str]) -> None:
-    """Whoever may make keys must not make, or take over, one with power over the gateway."""
+    """Raise ApiError 403 unless the caller may make or take over a key with these scopes: the power
+    to make keys must not lead to power over the gateway."""
     powers = _powers(items)
     if powers and not call.caller.may(()):
-        told = f"Keys with {powers[0]} are made and changed with gateway/admin alone."
-        raise scope_denied(told, ADMIN)
+        message = f"Only a key with gateway/admin can make or change keys with {powers[0]}."
+        raise scope_denied(message, ADMIN)
 
 
 def may_take_over(call: Call, scopes: Iterable[str]) -> bool:
@@ -212,11 +213,11 @@ def _powers(items: Iterable[str]) -> list[str]:
 
 
 def _expected(call: Call) -> str:
-    """The revisions that If-Match names; empty: any will do."""
+    """Return the revisions that If-Match names; empty if any will do."""
     wanted = call.header(b"if-match").strip()
     if wanted in ("", "*"):
         return ""
-    # What names none can match none.
+    # A header that names no valid revision must match none.
     return " ".join(_TAG.findall(wanted)) or "none"
 
 

@@ -1,4 +1,4 @@
-"""Fields of bodies that are checked as their text is, all of them before anything is done."""
+"""Types of fields in request bodies. All fields are checked before anything is done."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FieldContext:
-    """What decides on a field besides its text: the plans in force, and Redis' clock."""
+    """What fields are checked against: the plans in force, and Redis' clock."""
 
     plans: Mapping[str, PlanLimits] = field(default_factory=lambda: MappingProxyType({}))
     now: int = 0
@@ -32,7 +32,7 @@ def context_of(info: ValidationInfo) -> FieldContext:
 
 
 def _checked(check: Callable[[T], object]) -> AfterValidator:
-    """What `check` says of a value is the field's error, word for word."""
+    """A validator that runs `check` on the value."""
 
     def validate(value: T) -> T:
         check_field(lambda: check(value))
@@ -42,7 +42,7 @@ def _checked(check: Callable[[T], object]) -> AfterValidator:
 
 
 def check_field(check: Callable[[], object]) -> None:
-    """What `check` raises is the field's error, word for word."""
+    """Turn what `check` raises into the field's error, word for word."""
     try:
         check()
     except (UsageError, ValueError) as problem:
@@ -50,8 +50,8 @@ def check_field(check: Callable[[], object]) -> None:
 
 
 def field_error(problem: Exception) -> PydanticCustomError:
-    """Without a name in braces: what is told may hold some of its own."""
-    return PydanticCustomError("invalid", "{told}", {"told": str(problem)})
+    """Pass the message as data, because it may contain braces."""
+    return PydanticCustomError("invalid", "{message}", {"message": str(problem)})
 
 
 def _expiry(text: str, info: ValidationInfo) -> str:
@@ -73,7 +73,7 @@ def _scope(text: str) -> None:
 
 def _key_id(text: str) -> None:
     if text and not is_id(text):
-        raise ValueError("The id of a key is the 12 letters and digits behind agk_live_.")
+        raise ValueError("The id of a key is the 12 letters and digits after agk_live_.")
 
 
 def _type(text: str) -> None:
@@ -82,7 +82,7 @@ def _type(text: str) -> None:
 
 
 def _joined(value: Any) -> Any:
-    """A list of words as the text that says the same."""
+    """Join a list of words with commas; return other values unchanged."""
     is_list = isinstance(value, list) and all(isinstance(word, str) for word in value)
     return ",".join(value) if is_list else value
 

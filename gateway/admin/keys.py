@@ -1,4 +1,4 @@
-"""`/admin/v1/keys`: looking at them, as `gateway keys list` and `show` do."""
+"""`/admin/v1/keys`: reading keys, as `gateway keys list` and `show` do."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -25,7 +25,7 @@ class KeyPage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ShownKey(KeyView):
-    """With when each of its secrets was last used."""
+    """A key with the times at which its secrets were last used."""
 
     last_used_at: int | None
     previous_last_used_at: int | None

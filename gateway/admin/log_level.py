@@ -1,4 +1,4 @@
-"""`/admin/v1/log-level`: how much the workers log, while they run."""
+"""`/admin/v1/log-level`: change how much the running workers log."""
 
 from typing import Annotated, Literal
 
@@ -9,21 +9,21 @@ from gateway.admin.routing import Answer, Call, Input, Route
 from gateway.admin.times import seconds
 
 Level = Literal["debug", "info", "warning", "error"]
-# What was turned up to look at something is forgotten when it was found.
+# A level raised to look into a problem is easily forgotten afterwards.
 LONGEST = 30 * 86_400.0
 
 
 class LevelShape(BaseModel):
-    """`level`: in force in the worker that answers; the others follow within a few seconds. `own`:
-    what it was started with."""
+    """`level`: the level of the worker that answers; the others follow within a few seconds. `own`:
+    the level it was started with."""
 
     level: str
     own: str
 
 
 class LevelBody(Input):
-    """`level` null: what each worker was started with. `span`: such as `15m`, after which it is
-    that again by itself; null: until it is told something else."""
+    """`level`: null for the level that each worker was started with. `span`: how long it holds,
+    such as `15m`; null: until the next change."""
 
     level: Level | None
     span: Annotated[str, Field(max_length=20)] | None = None

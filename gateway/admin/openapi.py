@@ -1,4 +1,4 @@
-"""OpenAPI 3.1, made of the routes themselves."""
+"""The OpenAPI 3.1 description, generated from the routes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""`/admin/v1/policies`: what is in force, what is wrong with the files, what would happen."""
+"""`/admin/v1/policies`: show, reload, check, compare and explain policies."""
 
 import asyncio
 
@@ -24,8 +24,8 @@ class ProblemShape(BaseModel):
 
 
 class PoliciesShape(BaseModel):
-    """`places`: where each thing is written. `problems`: of the last set that was refused, while
-    the one before stays in force."""
+    """`places`: where each entry is written. `problems`: of the last set of files, if it was
+    refused and the previous one is still in force."""
 
     revision: str
     agents: list[str]
@@ -38,8 +38,8 @@ class PoliciesShape(BaseModel):
 
 
 class ReloadShape(BaseModel):
-    """`taken`: whether what was read is in force in this worker now; every worker looks at the
-    files by itself, five times a second. Where it is not, these are members of the refusal, 409."""
+    """`taken`: whether the files are now in force in this worker; every worker checks the files
+    itself, five times a second. If not, these are members of the 409 answer."""
 
     taken: bool
     revision: str
@@ -52,7 +52,7 @@ class CheckShape(BaseModel):
 
 
 class StepShape(BaseModel):
-    """`found`: `template` with `facts` at its places, for whoever words it in another language."""
+    """`found` is `template` filled with `facts`, which are given for translations."""
 
     looked_at: str
     found: str
@@ -61,9 +61,8 @@ class StepShape(BaseModel):
 
 
 class ExplainShape(BaseModel):
-    """`code` empty: it would go to `upstream`, or, where that is empty, be answered by the gateway
-    itself. `shadow`: the code with which a rule with `enforce:
-    false` would refuse it; empty: none would."""
+    """`code`: empty if the request would go to `upstream` or, if that is empty too, be answered by
+    the gateway itself. `shadow`: the code with which a rule with `enforce: false` would refuse."""
 
     steps: list[StepShape]
     code: str
@@ -74,8 +73,8 @@ class ExplainShape(BaseModel):
 
 
 class DiffShape(BaseModel):
-    """From what is in force to what the files say. `revision` and `diff` null: the files cannot be
-    used, for `problems`."""
+    """From the policies in force to the files. `revision` and `diff` are null if the files cannot
+    be used because of `problems`."""
 
     revision: str | None
     problems: list[ProblemShape]
@@ -130,7 +129,7 @@ async def show(backend: Backend, _: Call) -> Answer:
 async def reload(backend: Backend, call: Call) -> Answer:
     told = await read_now(backend, call)
     if not told.taken:
-        # Whoever looks at the status alone must not believe that it was done.
+        # A client that looks only at the status must not take it for success.
         detail = f"The files cannot be used: revision {told.revision} stays in force."
         raise ApiError(409, "refused", detail, facts=told.model_dump())
     return Answer(told)
@@ -149,7 +148,7 @@ async def read_now(backend: Backend, call: Call) -> ReloadShape:
 async def check(_: Backend, call: Call) -> Answer:
     asked: CheckBody = call.body
     files = {"text.yaml": asked.text.encode("utf-8", "replace")}
-    # Half a megabyte of YAML takes long, and callers of agents are on this event loop.
+    # In a thread: half a megabyte of YAML would hold up the event loop, which serves callers.
     loaded = await asyncio.to_thread(read_policies, files)
     shape = CheckShape(problems=_problems(loaded.problems), warnings=_problems(loaded.warnings))
     return Answer(shape)

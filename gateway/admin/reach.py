@@ -1,4 +1,4 @@
-"""`…/reach` and `…/contain`: what keys and credentials may reach, what they did, and their end."""
+"""`…/reach` and `…/contain`: what a key or credential may reach and has reached; ending it."""
 
 from typing import Annotated
 
@@ -22,12 +22,12 @@ from gateway.services.telemetry.usage import reached
 
 
 class ReachShape(BaseModel):
-    """`may`: what its scopes open under the policies in force; `hindrance`: why none of it is let
-    through at this moment, empty: it is. `reached`: agents that it asked for, with what was
-    counted. `credentials`: those that its calls used, by the audit.
+    """`may`: what its scopes open under the policies in force. `hindrance`: why all of it is
+    refused at this moment; empty if it is not. `reached`: the agents that it called, with counts.
+    `credentials`: those that its calls used, by the audit.
 
-    `whole`: nothing of these days is left out; else an export of the audit has what it keeps.
-    `problem`: what could not be looked at.
+    `whole`: whether all audit records of these days were looked at; if not, an export has them.
+    `problem`: what could not be read.
     """
 
     id: str
@@ -41,8 +41,8 @@ class ReachShape(BaseModel):
 
 
 class CredentialReach(BaseModel):
-    """`places`: services, models and tools whose calls may be sent it. `uses`: whose calls were, or
-    who pulled it. `whole` and `problem`: as of a key's reach."""
+    """`places`: services, models and tools whose calls may carry it. `uses`: the keys whose calls
+    did, or that pulled it. `whole` and `problem`: as in ReachShape."""
 
     credential: UsedCredential
     places: tuple[str, ...]
@@ -55,12 +55,12 @@ class DaysQuery(Input):
     days: Annotated[int, Field(ge=1, le=35)] = 7
 
     def since(self, now: float) -> float:
-        """Today counts as one of them."""
+        """The start of the first of these days; today is the last."""
         return now - (self.days - 1) * DAY
 
 
 class ContainBody(Input):
-    """New values of these fields, one at least; the old ones end at once."""
+    """New values of at least one field; the old values end at once."""
 
     fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
 
@@ -70,7 +70,7 @@ async def of_key(backend: Backend, call: Call) -> Answer:
 
 
 async def contain_key(backend: Backend, call: Call) -> Answer:
-    """Revoked first: what it reached is looked at once it can reach no more."""
+    """Revoke first, so that nothing is reached after what is reported."""
     keys = keys_of(backend, call)
     change = await revoked(keys, call.parts["id"])
     if change.outcome == "deleted":
@@ -121,8 +121,8 @@ async def _may(backend: Backend, call: Call) -> tuple[str, tuple[Reachable, ...]
 
 
 async def _counted(backend: Backend, key_id: str, since: float) -> tuple[dict[str, Counts], str]:
-    """By agent; and what keeps it from being told: a key that was just revoked stays so, whatever
-    cannot be told of it."""
+    """Return the counts by agent, and the problem if they cannot be read: that must not fail a
+    request which has already revoked the key."""
     try:
         found = await reached(backend.usage, key_id, since, backend.clock())
     except StoreError as problem:

@@ -1,4 +1,4 @@
-"""Everything that the admin API answers."""
+"""All routes of the admin API."""
 
 from gateway.admin import (
     audit,
@@ -30,8 +30,8 @@ ROUTES: tuple[Route, ...] = (
 
 
 def powers_at(method: str, path: str) -> tuple[str, ...]:
-    """Any of which is enough for a request there: names of `gateway/…` scopes. Denied where nothing
-    is there, or not for this method."""
+    """Return the `gateway/…` scopes any of which is enough for this request; Denied if there is no
+    such route or method."""
     try:
         route, _ = find_route(ROUTES, method, path)
     except ApiError as problem:

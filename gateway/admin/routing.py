@@ -1,5 +1,5 @@
-"""What the admin API answers: routes as data, from which requests are dispatched and OpenAPI is
-written, so that neither can say what the other does not."""
+"""The routes of the admin API as data: requests are dispatched and OpenAPI is generated from them,
+so that the two cannot differ."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class Input(BaseModel):
-    """JSON that comes in: nothing unknown, nothing converted in silence."""
+    """A query or body that comes in: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -47,8 +47,8 @@ class NoQuery(Input):
 
 
 class ApiError(GatewayError):
-    """An answer of RFC 9457. `errors`: each bad field with what is wrong with it. `allow`: the
-    methods that there are instead. `facts`: further members of the answer."""
+    """An RFC 9457 answer. `errors`: each bad field and what is wrong with it. `allow`: the methods
+    that are allowed instead. `facts`: further members of the answer."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class ApiError(GatewayError):
 
 
 async def _nobody() -> None:
-    """Who is not known by a key has nothing that lasts."""
+    """The default of `Caller.still`: cannot be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key a request came with. `still`: who that is when it is asked again, None where it
-    would not be let in any more; for answers that take long."""
+    """The holder of the key of a request. `still`: checks the key again for answers that take long;
+    None if it would no longer be let in."""
 
     key_id: str
     consumer: str
@@ -93,8 +93,8 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, read and checked. `parts`: of the path, `id` in it is a key's; `headers` by
-    lower-case name."""
+    """One checked request. `parts`: the parameters of the path, of which `id` is a key's.
+    `headers`: by lower-case name."""
 
     caller: Caller
     parts: Mapping[str, str]
@@ -105,7 +105,7 @@ class Call:
     def __post_init__(self) -> None:
         key_id = self.parts.get("id")
         if key_id is not None and not is_id(key_id):
-            # It may be a whole key, which no store is to be asked for.
+            # It may be a whole key, which must not be sent to Redis as a name.
             raise no_key(key_id)
 
     def header(self, name: bytes) -> str:
@@ -114,8 +114,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered. `data`: a dataclass or a model, as JSON. `pieces`: in its place, a body
-    of the type `media` that comes piece by piece."""
+    """The answer of a handler: `data`, a dataclass or model that is sent as JSON, or `pieces`, a
+    streamed body of the type `media`."""
 
     data: Any = field(default=None, repr=False)
     status: int = 200
@@ -126,8 +126,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`powers`: any of `gateway/<power>` is enough, as is `gateway/admin`. `media`: the type of the
-    answer."""
+    """`powers`: any scope `gateway/<power>` is enough, as is `gateway/admin`. `answer`: the type of
+    the data. `media`: the content type."""
 
     method: str
     path: str
@@ -152,7 +152,7 @@ class Route:
 
 
 def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The route, and the parts of its path; ApiError 404 or 405 where there is none."""
+    """Return the route and the parameters of its path; ApiError 404 or 405 if there is none."""
     allowed = []
     for route in routes:
         match = route.pattern.fullmatch(path)
@@ -169,17 +169,17 @@ def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, 
 def no_method(allowed: Iterable[str]) -> ApiError:
     names = sorted(set(allowed))
     others = ["HEAD"] if "GET" in names else []
-    told = f"Use {' or '.join(names)} here."
-    return ApiError(405, "method_not_allowed", told, allow=(*names, *others))
+    message = f"Use {' or '.join(names)} here."
+    return ApiError(405, "method_not_allowed", message, allow=(*names, *others))
 
 
-def scope_denied(told: str, power: str) -> ApiError:
-    """`power`: the least of those that are enough."""
-    return ApiError(403, "scope_denied", told, facts={"required_scope": f"gateway/{power}"})
+def scope_denied(message: str, power: str) -> ApiError:
+    """`power`: the weakest one that is enough."""
+    return ApiError(403, "scope_denied", message, facts={"required_scope": f"gateway/{power}"})
 
 
 def api_error(problem: GatewayError) -> ApiError:
-    """The answer to a request whose handler raised `problem`."""
+    """Return the answer to a request whose handler raised `problem`."""
     if isinstance(problem, UsageError):
         return bad_field(problem.about or "request", str(problem))
     for kind, status, code in _FAILURES:
@@ -189,9 +189,9 @@ def api_error(problem: GatewayError) -> ApiError:
 
 
 def bad_field(name: str, message: str) -> ApiError:
-    """The answer to a request in which one thing is not as it has to be."""
-    told = f"{name}: {message.rstrip('.')}."
-    return ApiError(422, "invalid", told, [{"field": name, "message": message}])
+    """Return the answer to a request with one invalid field."""
+    detail = f"{name}: {message.rstrip('.')}."
+    return ApiError(422, "invalid", detail, [{"field": name, "message": message}])
 
 
 Checked = TypeVar("Checked", bound=Input)
@@ -200,7 +200,7 @@ Checked = TypeVar("Checked", bound=Input)
 def checked(
     shape: type[Checked], data: Any, context: FieldContext | None = None, *, strict: bool = False
 ) -> Checked:
-    """ApiError 422 names every field that is not as it has to be."""
+    """Validate `data` as a `shape`; ApiError 422 names every invalid field."""
     try:
         return shape.model_validate(data, strict=strict, context=context)
     except ValidationError as problem:
@@ -208,11 +208,11 @@ def checked(
             {"field": ".".join(map(str, one["loc"])) or "body", "message": one["msg"]}
             for one in problem.errors(include_url=False, include_input=False)
         ]
-        told = f"Not as they have to be: {', '.join(one['field'] for one in errors)}."
-        raise ApiError(422, "invalid", told, errors) from None
+        detail = f"Invalid: {', '.join(one['field'] for one in errors)}."
+        raise ApiError(422, "invalid", detail, errors) from None
 
 
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """What writes and describes answers of this type."""
+    """The serializer of answers of this type."""
     return TypeAdapter(kind)

@@ -1,4 +1,4 @@
-"""`/admin/v1/usage`, `/workers` and `/health`: what happened, and how it goes."""
+"""`/admin/v1/usage`, `/workers` and `/health`."""
 
 from typing import Annotated, Literal
 
@@ -32,7 +32,7 @@ class TotalsShape(BaseModel):
 
 
 class LatencyShape(BaseModel):
-    """In milliseconds: `whole` of all that was asked for, `points` of each bucket."""
+    """In milliseconds: `whole` over all buckets, `points` of each."""
 
     whole: Latency
     points: list[Latency]
@@ -43,7 +43,7 @@ class WorkersShape(BaseModel):
 
 
 class HealthShape(BaseModel):
-    """`missing`: what keeps this worker from serving, a word each."""
+    """`missing`: what keeps this worker from serving, one word each."""
 
     ready: bool
     missing: list[str]
@@ -53,7 +53,7 @@ class HealthShape(BaseModel):
 
 
 class SpanQuery(Input):
-    """The `last` buckets of time, of the width `step`."""
+    """The `last` buckets of time, each one `step` wide."""
 
     step: Literal["minute", "hour", "day"] = "hour"
     last: Annotated[int, Field(ge=1, le=MOST_BUCKETS)] = 24
@@ -72,7 +72,7 @@ class UsageQuery(TotalsQuery):
 
 
 class KeyUsageQuery(SpanQuery):
-    """Kept are the minutes of an hour, the hours of three days, and 35 days."""
+    """Minutes are kept for one hour, hours for three days, days for 35 days."""
 
     step: Literal["minute", "hour", "day"] = "day"
     last: Annotated[int, Field(ge=1, le=72)] = 30
@@ -81,7 +81,7 @@ class KeyUsageQuery(SpanQuery):
 async def usage_series(backend: Backend, call: Call) -> Answer:
     asked: UsageQuery = call.query
     if (asked.by == "all") is bool(asked.name):
-        raise bad_field("name", "name which agent, consumer or code; of 'all' there is none")
+        raise bad_field("name", "give the agent, consumer or code; with 'all', leave it out")
     name = asked.name or EVERYTHING
     points = await series(backend.usage, By(asked.by), name, *asked.until(backend.clock()))
     return Answer(SeriesShape(points=points))
@@ -104,7 +104,7 @@ async def usage_of_key(backend: Backend, call: Call) -> Answer:
     asked: KeyUsageQuery = call.query
     key_id = call.parts["id"]
     points = await key_series(backend.usage, key_id, *asked.until(backend.clock()))
-    # What a key that was deleted used is told for as long as it is kept.
+    # The usage of a deleted key is still answered for as long as it is kept.
     if not any(point.counts.requests for point in points):
         record, _ = await keys_of(backend, call).revised(key_id)
         if record is None:

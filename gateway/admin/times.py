@@ -1,4 +1,4 @@
-"""Times as people write them: `24h`, `30d`, `2027-01-31`. ApiError names the field with another."""
+"""Parsing times such as `24h` or `2027-01-31`; ApiError names the field of an invalid one."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def seconds(field: str, text: str) -> float:
-    """A span; `0` is none."""
+    """Return the seconds of a span such as `24h`; `0` is none."""
     return _parsed(field, span, text)
 
 
 def expiry_second(field: str, text: str | None, now: int) -> int | None:
-    """The Unix second that `text` names; None where there is none, or it says `never`."""
+    """Return the Unix second that `text` names; None if `text` is None or `never`."""
     return None if text is None else _parsed(field, partial(expiry.parse, now=now), text)
 
 
 def since_second(field: str, text: str, now: int) -> int:
-    """The Unix second from which on something is wanted; 0 where there is none."""
+    """Return the Unix second that `text` names as a start; 0 if it is empty."""
     return _parsed(field, partial(expiry.parse_since, now=now), text) if text else 0
 
 

@@ -1,4 +1,4 @@
-"""`/admin/v1/tools`: how each server of tools runs and is used, and which users it can serve."""
+"""`/admin/v1/tools`: how each tool server runs and is used, and which users it can serve."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ _WORKING = frozenset({State.OK, State.EXPIRING})
 
 
 class ToolShape(BaseModel):
-    """A server of tools. `upstream`: where it is; of a program: its command line.
+    """A tool server. `upstream`: its URL, or the command line of a program.
 
-    `isolation`: how its programs are kept apart; empty: it is no program, or none was started yet.
-    `running`: programs in the worker that answers. `scopes`: what keys need; `:*` where the server
-    alone knows its tools. `credentials` are shared, `of_users` each user's own. `reflected`:
-    answers that a credential was taken out of.
+    `isolation`: how its programs are isolated; empty if it is no program, or none was started yet.
+    `running`: its programs in the worker that answers. `scopes`: what keys need; `:*` if only the
+    server knows its tools. `credentials` are shared, `of_users` are each user's own. `reflected`:
+    answers from which a credential was removed.
     """
 
     name: str
@@ -43,8 +43,8 @@ class ToolShape(BaseModel):
 
 
 class ToolList(BaseModel):
-    """`counts` and `reflected` are of the days asked about. `whole`: no audit record of them was
-    left out; `problem`: why they could not be read."""
+    """`counts` and `reflected` are of the requested days. `whole`: whether all audit records of
+    these days were looked at. `problem`: why they could not be read."""
 
     tools: list[ToolShape]
     whole: bool
@@ -52,9 +52,9 @@ class ToolList(BaseModel):
 
 
 class ToolUser(BaseModel):
-    """`has`: credentials that calls can be made with; `broken`: those that are there and do not
-    work, with their state; `lacks`: those that are not there. `link_seconds`: for how long a link
-    of this user is open; null: none is."""
+    """`has`: the user's working credentials. `broken`: those that do not work, with their state.
+    `lacks`: those that are missing. `link_seconds`: how long a link of this user stays open; null
+    if there is none."""
 
     user: str
     has: list[str]
@@ -64,7 +64,7 @@ class ToolUser(BaseModel):
 
 
 class ToolUsers(BaseModel):
-    """Users who have brought a credential, of whatever tool, or have a link."""
+    """Users who have a credential for any tool, or an open link."""
 
     users: list[ToolUser]
     next: str | None

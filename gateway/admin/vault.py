@@ -1,4 +1,4 @@
-"""`/admin/v1/credentials` and `/users`: values go in and never come out."""
+"""`/admin/v1/credentials` and `/users`. No answer ever holds a value."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -25,13 +25,13 @@ from gateway.services.credentials.vault import CredentialView
 
 @dataclass(frozen=True, slots=True)
 class UsedCredential(CredentialView):
-    """`used_by`: services, models and tools whose calls may be sent it."""
+    """`used_by`: services, models and tools whose calls may carry it."""
 
     used_by: tuple[str, ...] = ()
 
 
 class CredentialList(BaseModel):
-    """`age`: seconds since the vault last answered this worker; `last_error`: why it did not."""
+    """`age`: seconds since the vault last answered this worker. `last_error`: why it did not."""
 
     credentials: list[UsedCredential]
     age: float | None
@@ -43,8 +43,8 @@ class Removed(BaseModel):
 
 
 class LinkShape(BaseModel):
-    """`url`: what the user opens; it works once, for 15 minutes. `path`: behind another address of
-    the data listener."""
+    """`url`: works once, for 15 minutes. `path`: the same below another address of the data
+    listener."""
 
     url: str = Field(repr=False)
     path: str = Field(repr=False)
@@ -82,7 +82,7 @@ class SetBody(Input):
 
 
 class RotateBody(Input):
-    """New values of these fields, one at least: nobody is to think that nothing was a rotation."""
+    """New values of at least one field."""
 
     fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
     grace: Span = "0"

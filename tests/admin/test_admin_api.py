@@ -350,7 +350,7 @@ async def test_a_body_with_a_name_twice_is_refused(ask: Ask, admin: Key) -> None
     twice = b'{"consumer": "sales", "consumer": "hr", "scopes": ["agents/*"]}'
     answer = await ask(admin, "POST", "/keys", twice)
     assert answer.status == 400
-    assert "each name once" in answer.json["detail"]
+    assert "without repeated names" in answer.json["detail"]
     assert (await ask(admin, "POST", "/keys", b"[]")).status == 400
 
 
