@@ -509,7 +509,7 @@ async def test_the_page_of_the_audit_tells_of_acts_that_nobody_signed(
     await audit.close()
     page = (await get(world, "audit/verify", await sign_in(world, admin))).body.decode()
     assert "or are not signed" in page and "it is not signed" in page
-    assert "Acts on keys that nobody signed: 2<" in page
+    assert "Unsigned acts on keys: 2<" in page
 
 
 async def test_whoever_is_not_signed_in_sees_nothing_else(world: World, admin: Key) -> None:
@@ -672,7 +672,7 @@ async def test_what_came_of_reading_the_files_is_told_where_it_was_asked_for(
             assert answer.status == 200
             return answer.body.decode()
 
-        assert "they say what was in force already." in await read("version: 1\n")
+        assert "nothing has changed." in await read("version: 1\n")
         page = await read("version: 1\nplans: {p: {rate: 1}}\n")
         assert "just now: they cannot be used." in page and "a.yaml:2:19" in page
         page = (await get(world, "policies", cookie)).body.decode()

@@ -60,7 +60,7 @@ async def make_key(page: Page) -> None:
     await go(page, "Keys")
     await page.locator("summary", has_text="Make a key").click()
     await page.get_by_label("Consumer").first.fill("sales")
-    await page.get_by_label("Scopes, separated by blanks").fill("agents/*")
+    await page.get_by_label("Scopes, separated by spaces").fill("agents/*")
     await page.get_by_role("button", name="Make a key").click()
     await page.get_by_role("button", name="Copy").wait_for()
 
@@ -163,7 +163,7 @@ async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(
         await page.get_by_role("link", name="crm_key").click()
         await page.get_by_role("heading", name="crm_key").wait_for()
         assert await page.get_by_role("listitem").get_by_text("services/crm").count() == 1
-        await page.get_by_text("Contain: put a new value in").click()
+        await page.get_by_text("Contain: set a new value").click()
         await page.get_by_label("value").fill(f"{value}-2")
         await page.get_by_role("button", name="Yes, replace it without grace").click()
         await page.get_by_text("The new values are in force").wait_for()
@@ -179,7 +179,7 @@ async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(
             while crm.last.headers["x-token"] != [f"{value}-2"]:
                 assert (await world.call(other, "/services/crm/x")).status == 200
         await page.get_by_role("link", name=key.id).click()
-        await page.get_by_text("At this moment nothing of it: the key is revoked").wait_for()
+        await page.get_by_text("Nothing at present: the key is revoked").wait_for()
         assert await page.get_by_role("link", name="crm_key").count() == 1
 
 
@@ -192,7 +192,7 @@ async def test_all_keys_of_a_department_are_rotated_at_once(page: Page, world: W
     await page.get_by_label(olds[1].id).uncheck()
     await page.get_by_label("With the chosen keys").select_option("rotate")
     await page.get_by_label("Grace of the old secret").fill("0")
-    await page.get_by_role("button", name="Show what it would do").click()
+    await page.get_by_role("button", name="Preview").click()
     await page.get_by_text("Nothing has been done yet").wait_for()
     assert [(await world.call(old)).status for old in olds] == [200, 200, 200]
     await page.get_by_role("button", name="Yes, do this: rotate, 2").click()
@@ -205,7 +205,7 @@ async def test_all_keys_of_a_department_are_rotated_at_once(page: Page, world: W
     await page.get_by_role("button", name="Find").click()
     await page.get_by_label("All keys of shop").check()
     await page.get_by_label("With the chosen keys").select_option("revoke")
-    await page.get_by_role("button", name="Show what it would do").click()
+    await page.get_by_role("button", name="Preview").click()
     await page.get_by_role("button", name="Yes, do this: revoke, 3").click()
     await page.get_by_text("Done:").wait_for()
     assert [(await world.call(key)).code for key in (olds[1], *shown)] == ["key_revoked"] * 3
@@ -216,7 +216,7 @@ async def test_a_link_made_here_opens_the_connect_page(page: Page, world: World)
         put(world, SERVICE.format(url=crm.url))
         await go(page, "Users")
         await page.get_by_label("User", exact=True).fill("ann")
-        await page.get_by_label("Credentials that the user is asked for").fill("crm")
+        await page.get_by_label("Credentials to ask the user for").fill("crm")
         await page.get_by_role("button", name="Make a link for a user").click()
         url = await page.locator("#link").inner_text()
         assert url.startswith(f"{world.url}/connect/")
@@ -307,7 +307,7 @@ async def test_the_audit_is_followed_paused_verified_and_exported(page: Page, wo
     lines = Path(await (await started.value).path()).read_text().splitlines()
     assert [json.loads(line)["consumer"] for line in lines] == ["watched"] * 3
     await page.get_by_role("button", name="Verify").click()
-    await page.get_by_text("Nothing was changed.").wait_for()
+    await page.get_by_text("The records are intact.").wait_for()
     name = f"{world.store.prefix}audit"
     entry, fields = (await world.client.xrange(name))[0]
     edited = fields["record"].replace("watched", "nobody!")
@@ -364,7 +364,7 @@ async def test_what_strangers_write_is_shown_and_does_nothing(page: Page, world:
         assert await page.locator("img, b").count() == 0
     await go(page, "Keys")
     await page.get_by_label(key.id).check()
-    await page.get_by_role("button", name="Show what it would do").click()
+    await page.get_by_role("button", name="Preview").click()
     await page.get_by_text(NASTY).first.wait_for()
     assert await page.locator("img, b, script:not([src])").count() == 0
     await go(page, "Audit")
@@ -458,7 +458,7 @@ async def test_it_can_be_used_by_everybody(page: Page, world: World, tmp_path: P
             assert (await link.bounding_box() or {"height": 99})["height"] < 30
         await page.get_by_label(key.id).check()
         await page.get_by_label("With the chosen keys").select_option("rotate")
-        await page.get_by_role("button", name="Show what it would do").click()
+        await page.get_by_role("button", name="Preview").click()
         await check(page, shots, "keys-bulk")
         await page.get_by_role("button", name="Yes, do this").click()
         await check(page, shots, "keys-bulk-done")
@@ -482,7 +482,7 @@ async def test_the_overview_is_live_while_somebody_looks(page: Page, world: Worl
         await world.call(key)
     await page.get_by_role("cell", name="<b>sales</b>").wait_for(timeout=30_000)
     assert int(await page.locator(".figure").first.inner_text()) >= 3
-    times = page.get_by_role("row", name="To the first byte").get_by_role("cell")
+    times = page.get_by_role("row", name="Total").get_by_role("cell")
     assert [bool(TOOK.fullmatch(one)) for one in await times.all_inner_texts()] == [True] * 3
     assert [await page.locator(f"figure path.line{one}").count() for one in (1, 2)] == [1, 1]
     assert await page.evaluate("window.shifted") < 0.01
@@ -512,12 +512,12 @@ async def test_what_is_wrong_shows_by_itself_and_a_session_that_ends_leads_out(
         await shown.wait_for()
 
     await page.route("**/console/", lambda route: route.fulfill(status=503, body="<p>no</p>"))
-    await comes(page.get_by_text("No answer: these are the last figures"))
+    await comes(page.get_by_text("No answer: these are the last known figures"))
     assert await page.locator("body.stale").count() == 1
     await page.unroute("**/console/")
     await comes(page.locator("body:not(.stale)"))
     world.gateways[0].draining = True
-    await comes(page.get_by_text("This worker does not serve: it lacks draining"))
+    await comes(page.get_by_text("This worker is not ready. Missing: draining"))
     world.gateways[0].draining = False
     await comes(well)
     await world.client.hset(world.record(admin), "status", "revoked")

@@ -1,4 +1,4 @@
-"""The pages of the audit: records by what they say, as they come, as a file, and verified."""
+"""The audit pages: search, follow, export and verify records."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from gateway.admin.routing import Answer, Caller, checked
 from gateway.domain.audit.record import END
 from gateway.services.audit.verify import Verdict
 
-# Of the year 9999, after which there are no dates.
+# The end of the year 9999, after which Python has no dates.
 _LAST_SECOND = 253_402_300_800
 
 
@@ -31,7 +31,7 @@ async def _records(backend: Backend, caller: Caller, sent: Params, verdict: Verd
     return Page(
         "audit",
         {
-            # That a writer has closed its chain is nothing that anybody did.
+            # The record that only closes a writer's chain is left out: nobody did anything.
             "records": [
                 _record(one) for one in told.records if asked.event or one.get("event") != END
             ],
@@ -57,19 +57,19 @@ async def export(backend: Backend, caller: Caller, _: Params, sent: Params) -> A
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown of it: whoever may write to the stream may have written anything."""
+    """What is shown of a record, which may hold anything: others may write to the stream too."""
     used = record.get("credentials")
     uses = used if isinstance(used, list) else []
     named = [_version(one) for one in uses if isinstance(one, dict)]
-    told = ("event", "consumer", "actor", "key_id", "agent", "tool", "user", "code", "decision")
-    texts = {name: str(record.get(name, "")) for name in told}
+    names = ("event", "consumer", "actor", "key_id", "agent", "tool", "user", "code", "decision")
+    texts = {name: str(record.get(name, "")) for name in names}
     ts = record.get("ts")
     when = ts if isinstance(ts, int | float) and 0 <= ts < _LAST_SECOND else None
     return {**texts, "ts": when, "credentials": " ".join(named), "count": record.get("count", 1)}
 
 
 def _version(used: Mapping[str, Any]) -> str:
-    """0: of no version in particular."""
+    """The name and version of a credential; version 0 stands for no particular one."""
     number = used.get("version")
     return f"{used.get('name')}@{number}" if number else str(used.get("name"))
 

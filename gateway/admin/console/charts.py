@@ -1,4 +1,4 @@
-"""Charts as numbers for the pages' SVG: 600 units wide and 80 high, time to the right."""
+"""Charts as coordinates for SVG, 600 units wide and 80 high; time runs to the right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ _WIDTH, _HEIGHT = 600, 80
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`at`: where its bucket of time begins, in Unix seconds."""
+    """`at`: the start of its bucket of time, in Unix seconds."""
 
     at: int
     value: int
@@ -20,7 +20,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """`most`: the value of the tallest, which is as high as the chart."""
+    """`most`: the value of the tallest bar, which is as high as the chart."""
 
     most: int
     bars: tuple[Bar, ...]
@@ -28,8 +28,8 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Lines that stay level over each bucket of time: `paths` as SVG reads them. `starts`: where
-    the buckets begin, in Unix seconds. `most`: the highest value; None: there is none."""
+    """Step lines, one SVG path each. `starts`: the starts of the buckets of time, in Unix seconds.
+    `most`: the highest value, or None if there is no value."""
 
     most: float | None
     starts: tuple[int, ...]
@@ -37,7 +37,7 @@ class Steps:
 
 
 def bars(points: Sequence[tuple[int, int]]) -> Bars:
-    """A bar for each (start, value)."""
+    """Return a bar for each (start, value)."""
     most = max(value for _, value in points)
     width = _width(points)
     return Bars(
@@ -57,7 +57,7 @@ def bars(points: Sequence[tuple[int, int]]) -> Bars:
 
 
 def steps(starts: Sequence[int], *lines: Sequence[float | None]) -> Steps:
-    """A line for each of `lines`, with a gap where there is no value."""
+    """Return a path for each of `lines`, with a gap where a value is None."""
     most = max((value for line in lines for value in line if value is not None), default=None)
     return Steps(most, tuple(starts), tuple(_path(line, most or 1.0) for line in lines))
 

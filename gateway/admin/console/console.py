@@ -1,4 +1,4 @@
-"""`/console/`: the admin API's own handlers, shown as pages; no act is done in another way here."""
+"""`/console/`: pages on top of the admin API's handlers; every act goes through these."""
 
 import re
 from collections import defaultdict
@@ -27,15 +27,15 @@ MOST_ITEMS = 200
 LANGUAGE = "gateway_console_lang"
 UNKNOWN = "This key cannot sign in."
 POWERLESS = (
-    "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Have one "
-    "added to it, or sign in with another key."
+    "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Add the "
+    "scope to the key, or sign in with another key."
 )
 _ENDED = "You were signed out, or your key has ended. Sign in again."
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """One request of a browser. `token`: of its session."""
+    """One request of a browser. `token`: its session cookie. `here`: its entry in the menu."""
 
     request: AdminRequest
     lang: str
@@ -50,7 +50,7 @@ class Console:
         self._sessions = Sessions(backend)
 
     async def __call__(self, request: AdminRequest) -> Reply | Streamed | None:
-        """None: it is for somebody else."""
+        """Answer a request to the console; None if its path is not the console's."""
         if request.path == "/console":
             return _see_other(HOME)
         if not request.path.startswith(HOME):
@@ -75,7 +75,7 @@ class Console:
             return await self._dispatch(visit, rest)
         except GatewayError as problem:
             if isinstance(problem, Denied) and problem.close:
-                # The connection has to end: whoever holds it sees to that.
+                # The connection has to be closed, which the listener does.
                 raise
             return _message(visit, refusal_of(problem))
 
@@ -98,7 +98,7 @@ class Console:
         if visit.session is None:
             return _login(visit, _ENDED)
         if not is_csrf(visit.session, form.pop("csrf", "")):
-            raise ApiError(403, "forged", "This form was not made for this session: load it again.")
+            raise ApiError(403, "forged", "This form is of another session: load the page again.")
         if rest == "logout":
             await self._sessions.end(visit.token)
             return _see_other(HOME, _cookie(COOKIE, "", visit.request, seconds=0))
@@ -110,7 +110,7 @@ class Console:
     async def _again(
         self, visit: _Visit, rest: str, form: Mapping[str, str], refusal: Refusal
     ) -> Reply | Streamed:
-        """The page that the form is on, with what was written in it but for secrets."""
+        """Show the page of the form again, with everything that was entered except secrets."""
         place = page_of(rest)
         if refusal.status not in (409, 412, 422) or place is None:
             return _message(visit, refusal)
@@ -119,7 +119,7 @@ class Console:
         return _reply(visit, shown, refusal.status, refusal=refusal, sent=kept)
 
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
-        """The session has a new token, whatever the browser came with."""
+        """Sign in. The session gets a new token, so that nobody can fix it in advance."""
         back = form.get("back", "")
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
@@ -142,7 +142,7 @@ class Console:
             return _see_other(HOME + menu[0][0])
         page_of_form = page_of(rest)
         if not written and page_of_form not in (None, rest) and takes_forms(rest):
-            # Its address stays in the browser: whoever comes back to it looks for the page.
+            # The browser shows this address after a form; loading it again should show the page.
             return _see_other(f"{HOME}{page_of_form}")
         return _reply(visit, await self._shown(visit, rest, sent, written=written))
 
@@ -153,12 +153,12 @@ class Console:
         session = visit.session
         if session is None or not session.caller.may(view.powers):
             needed = ", ".join(f"gateway/{power}" for power in (*view.powers, "admin"))
-            raise ApiError(403, "scope_denied", f"It needs one of {needed}.")
+            raise ApiError(403, "scope_denied", f"This needs one of {needed}.")
         return await view.show(self._backend, session.caller, parts, sent)
 
 
 def _back(request: AdminRequest) -> str:
-    """Where the page that is answered with can be had again."""
+    """The address at which the answered page can be loaded again."""
     rest = request.path.removeprefix(HOME)
     if request.method == "POST":
         return HOME + (page_of(rest) or "")
@@ -190,7 +190,7 @@ def _page(
     refusal: Refusal | None = None,
     sent: Mapping[str, str] = MappingProxyType({}),
 ) -> Reply:
-    """`sent`: what was written in the form that is refused."""
+    """`sent`: what was entered in the form that is refused."""
     values = dict(shown.values)
     if "more" in values:
         values["more"] = urlencode(filled(values["more"]))
@@ -201,7 +201,7 @@ def _page(
         "here": visit.here,
         "back": _back(visit.request),
         "refusal": refusal,
-        # What was not written is empty.
+        # Fields that were not sent are empty.
         "sent": defaultdict(str, sent),
     }
     body = render(shown.template, visit.lang, **(around | values))
@@ -209,7 +209,7 @@ def _page(
 
 
 def _login(visit: _Visit, problem: str, status: int = 401, back: str = "") -> Reply:
-    """`back`: where signing in leads to; left out, what was asked for now."""
+    """`back`: the page to go to after signing in; by default, the one requested now."""
     nobody = replace(visit, token="", session=None)
     values = {"problem": problem, "back": masked(back or _back(visit.request))}
     return _page(nobody, Page("login", values), status if problem else 200)
@@ -228,12 +228,12 @@ def _language(form: Mapping[str, str]) -> Reply:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """Whether a form's field may hold what no page shows."""
+    """Whether a form field may hold a secret."""
     return name.startswith(FIELD) or contains_key(value)
 
 
 def _first(place: str) -> str:
-    """Of a page's path below /console/."""
+    """The first part of a page's path below /console/."""
     return re.split(r"[/?]", place.removeprefix(HOME), maxsplit=1)[0]
 
 
@@ -267,7 +267,7 @@ def _cookie(name: str, value: str, request: AdminRequest, *, seconds: int) -> st
 def _check_origin(request: AdminRequest) -> None:
     origin = _header(request, b"origin")
     if origin and origin.partition("://")[2] != request.authority:
-        raise ApiError(403, "forged", "A form of another site is not taken.")
+        raise ApiError(403, "forged", "Forms of other sites are refused.")
 
 
 def _header(request: AdminRequest, name: bytes) -> str:
@@ -282,5 +282,5 @@ def _pairs(text: bytes) -> dict[str, str]:
     try:
         found = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_ITEMS)
     except ValueError:
-        raise ApiError(400, "bad_request", "This is not what the page sends.") from None
+        raise ApiError(400, "bad_request", "This is not a form of the console.") from None
     return dict(found)

@@ -1,4 +1,4 @@
-"""The pages of credentials and of users who have some of their own."""
+"""The pages of credentials, and of users with credentials of their own."""
 
 from itertools import chain
 from typing import Any
@@ -9,7 +9,7 @@ from gateway.admin.console.view import FIELD, Page, Params, Redirect, View, call
 from gateway.admin.routing import Caller, checked
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 
-# Of fields whose names are up to whoever keeps them, in one form: `named.0` names `field.named.0`.
+# For types whose fields have free names: `named.0` holds the name of the field `field.named.0`.
 NAMED = 4
 _NAMED = "named."
 
@@ -23,7 +23,7 @@ async def list_credentials(backend: Backend, caller: Caller, _: Params, sent: Pa
         {
             "credentials": told.credentials,
             "last_error": told.last_error,
-            # Answer of what is there now: whatever a link to this page may claim.
+            # Looked up, because anybody could make a link that claims a change.
             "changed": next((one for one in told.credentials if one.name == changed), None),
             "gone": changed if _is_id(changed) else "",
             "types": list(TYPES),
@@ -44,7 +44,7 @@ def _is_id(text: str) -> bool:
 
 
 def _fields(kind: CredentialType) -> list[tuple[str, bool]]:
-    """Those that a form can name, and whether each has to be there."""
+    """Return the fields of a form for this type, and whether each is required."""
     needed = kind.required or (() if kind.one_of or not kind.main else (kind.main,))
     others = dict.fromkeys((*chain.from_iterable(kind.one_of), *kind.optional))
     return [*((name, True) for name in needed), *((name, False) for name in others)]
@@ -80,7 +80,7 @@ async def keep_credential(backend: Backend, caller: Caller, _: Params, sent: Par
         given["expires"] = sent["expires"]
     parts = {"name": sent.get("name", "")}
     await vault.put(backend, call_of(caller, parts, body=checked(vault.SetBody, given)))
-    return _told_of(parts)
+    return _to_list(parts)
 
 
 def _given(sent: Params) -> dict[str, str]:
@@ -100,11 +100,11 @@ async def act_on_credential(
         given = {"fields": items_of(sent, FIELD), "grace": sent.get("grace") or "0"}
         body = checked(vault.RotateBody, given)
         await vault.rotate(backend, call_of(caller, parts, body=body))
-    return _told_of(parts)
+    return _to_list(parts)
 
 
-def _told_of(parts: Params) -> Redirect:
-    """The list, with what has become of this one."""
+def _to_list(parts: Params) -> Redirect:
+    """Go to the list, which reports the change of this credential."""
     return Redirect(f"credentials?changed={CredentialId(parts['name'], parts.get('user', ''))}")
 
 

@@ -1,4 +1,4 @@
-"""The steps of an explanation in Chinese."""
+"""The steps of an explanation, in Chinese."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

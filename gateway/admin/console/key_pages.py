@@ -1,4 +1,4 @@
-"""The pages of keys: the list, one key, and acts on many."""
+"""The pages of keys: the list, one key, acts on several."""
 
 import re
 from typing import Any
@@ -17,12 +17,12 @@ from gateway.domain.keys.expiry import NEVER
 from gateway.domain.keys.views import KeyView, State
 from gateway.services.keys.bulk import Act
 
-# Of a checkbox: the rest of its name is the id of a key.
+# The name of a checkbox begins so; the rest is the id of a key.
 CHOSEN = "chosen."
 MARKER_LENGTH = 24
 MEANWHILE = (
-    "The key was changed meanwhile, and is shown as it is now. Listed is what it has where your "
-    "form says otherwise: put in what is to stay, then save it again."
+    "The key was changed meanwhile and is shown as it is now. The values below differ from your "
+    "form: correct the form, then save it again."
 )
 _FILTERS = ("consumer", "scope", "state", "expiring_within")
 
@@ -30,7 +30,7 @@ _FILTERS = ("consumer", "scope", "state", "expiring_within")
 async def list_keys(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page | Redirect:
     if key_id := sent.get("id", "").strip():
         if re.fullmatch(_ID, key_id) is None:
-            raise UsageError("The id of a key is the 12 letters and digits behind agk_live_.")
+            raise UsageError("The id of a key is the 12 letters and digits after agk_live_.")
         return Redirect(f"keys/{key_id}")
     return await _keys(backend, caller, sent, None)
 
@@ -46,7 +46,7 @@ async def _keys(backend: Backend, caller: Caller, sent: Params, issued: Any) -> 
             "next": told.next,
             "more": filters | {"after": told.next},
             "asked": filters,
-            # Acts that are refused lead back to the same keys.
+            # After a refused act, the same keys are shown again.
             "query": urlencode(filled(filters | {"after": asked.after})),
             "soon": backend.clock() + WARN_SECONDS,
             "marker": draw(MARKER_LENGTH),
@@ -63,12 +63,12 @@ async def make_key(backend: Backend, caller: Caller, _: Params, sent: Params) ->
     written = ("consumer", "limits", "expires", "label")
     given = filled({name: sent.get(name) for name in written})
     if "plan" in sent:
-        # None is a choice too.
+        # The empty choice means no plan; without a choice, the default plan would apply.
         given["plan"] = sent["plan"]
     given |= {name: sent.get(name, "").split() for name in ("scopes", "users")}
     given["canary"] = "canary" in sent
     body = checked(change_keys.CreateBody, given, await backend.field_context())
-    # A form that is sent twice makes one key.
+    # The marker keeps a form that is sent twice from making two keys.
     call = call_of(caller, body=body, marker=sent.get("marker", ""))
     issued = (await change_keys.create(backend, call)).data
     return await _keys(backend, caller, {}, issued)
@@ -92,7 +92,7 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
             "plans": sorted(plans),
             "bars": bars([(point.at, point.counts.requests) for point in usage.points]),
             "reach": told,
-            # What was refused was asked for, and not reached.
+            # A refused request has not reached the agent.
             "reached": [
                 (name, one.requests - one.denied)
                 for name, one in told.reached.items()
@@ -107,7 +107,7 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
 
 
 def _form_of(key: KeyView) -> dict[str, str]:
-    """What the form to change a key is filled with."""
+    """The values that fill the form for changing a key."""
     return {
         "consumer": key.consumer,
         "scopes": " ".join(key.scopes),
@@ -121,11 +121,11 @@ def _form_of(key: KeyView) -> dict[str, str]:
 
 async def change_key(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     async def differing() -> list[tuple[str, str]]:
-        """Names of fields that the form says otherwise, and what the key has there."""
+        """Return the fields in which the form differs from the key, with the key's values."""
         form = _form_of((await keys.show(backend, call_of(caller, parts))).data)
         return [(name, had) for name, had in form.items() if sent.get(name, had) != had]
 
-    # What stays as it is need not be right: it may have ended, or its plan be gone.
+    # Unchanged fields are not validated: the key may have expired, or its plan may be gone.
     given: dict[str, Any] = {name: sent[name] for name, _ in await differing()}
     if not given:
         return await _key(backend, caller, parts, "unchanged")
@@ -159,7 +159,7 @@ async def act_on_key(backend: Backend, caller: Caller, parts: Params, sent: Para
 
 
 async def act_on_many(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
-    """First what it would do, then, where that is confirmed, what came of it."""
+    """Show what the act would do, or, once that is confirmed, do it and show the outcome."""
     confirmed = "confirmed" in sent
     chosen = sorted(items_of(sent, CHOSEN))
     given: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Where the console's pages and forms are, below /console/."""
+"""The console's pages and forms by their paths below /console/."""
 
 from collections.abc import Mapping
 
@@ -26,14 +26,14 @@ def find(rest: str, *, written: bool) -> tuple[View, Mapping[str, str]]:
 
 
 def menu_of(caller: Caller) -> tuple[tuple[str, str], ...]:
-    """The pages that this key may look at."""
+    """Return the menu entries that this key may open."""
     return tuple(
         (path, name) for path, name in MENU if caller.may(find(path, written=False)[0].powers)
     )
 
 
 def page_of(rest: str) -> str | None:
-    """Where what a form was sent to can be looked at; None: nowhere."""
+    """Return the path of the page that a form at `rest` belongs to, or None."""
     pages = [view for view in VIEWS if not view.writes]
     for place in (rest, rest.rpartition("/")[0]):
         if any(page.match(place) is not None for page in pages):

@@ -1,4 +1,4 @@
-"""What the console says where something was not done: the API's own refusals, for people."""
+"""The API's refusals as the console shows them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from gateway.domain.errors import Denied, GatewayError, UsageError
 TITLES = MappingProxyType(
     {
         "not_found": "There is nothing here",
-        "invalid": "Something is not as it has to be",
-        "refused": "This cannot be done as things are",
+        "invalid": "Something is not valid",
+        "refused": "This cannot be done at present",
         "changed": "Somebody else changed this meanwhile",
         "scope_denied": "Your key may not do this",
-        "forged": "This form was not taken",
+        "forged": "This form was refused",
         "busy": "Wait a moment, then try again",
         "store_unavailable": "Redis does not answer",
     }
@@ -23,7 +23,7 @@ TITLES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`errors`: each bad field with what is wrong with it."""
+    """`errors`: each bad field and what is wrong with it."""
 
     status: int
     code: str
@@ -36,7 +36,7 @@ class Refusal:
 
     @property
     def is_of_fields(self) -> bool:
-        """Whether `errors` say all that `detail` does."""
+        """Whether `detail` adds nothing to `errors`."""
         return self.code == "invalid" and bool(self.errors)
 
 
@@ -45,5 +45,5 @@ def refusal_of(problem: GatewayError) -> Refusal:
         return Refusal(problem.denial.status, problem.denial.name, str(problem))
     if isinstance(problem, UsageError):
         return Refusal(422, "invalid", str(problem))
-    told = problem if isinstance(problem, ApiError) else api_error(problem)
-    return Refusal(told.status, told.code, str(told), told.errors)
+    error = problem if isinstance(problem, ApiError) else api_error(problem)
+    return Refusal(error.status, error.code, str(error), error.errors)

@@ -1,4 +1,4 @@
-"""The commonest refusals in Chinese. What is not here is shown as the API says it."""
+"""The commonest refusals in Chinese; others are shown in English, as the API words them."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from gateway.domain.errors import DENIALS, Code
 from gateway.services.keys import issue, lifecycle
 from gateway.services.keys.find import NO_KEY
 
-# By what they are in English; in braces is what differs.
+# By the English sentence, with placeholders in braces.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
         NO_KEY: "没有密钥 {id}：请在密钥列表中查找。",
         "There is no credential '{name}'.": "没有凭据 {name}。",
         "The policies have no tools '{name}'.": "策略中没有工具 {name}。",
-        "It needs one of {scopes}.": "需要以下范围之一：{scopes}。",
+        "This needs one of {scopes}.": "需要以下范围之一：{scopes}。",
         "Your key may not look at tools: use the users' page.": (
             "您的密钥无权查看工具：请使用用户页面。"
         ),
@@ -64,7 +64,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
 
 
 def in_chinese(text: str) -> str:
-    """Empty where it is not known."""
+    """Translate a refusal; empty if it is not known."""
     for pattern, chinese in _patterns():
         if found := pattern.fullmatch(text):
             return chinese.format(**found.groupdict())
@@ -77,7 +77,7 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def _pattern(english: str) -> re.Pattern[str]:
-    """What differs stands for the same wherever it is named again."""
+    """Turn a sentence with placeholders into a pattern; a repeated placeholder is the same text."""
     literal, *rest = re.split(r"\{(\w+)\}", english)
     made, seen = re.escape(literal), set[str]()
     for name, literal in zip(rest[::2], rest[1::2], strict=True):

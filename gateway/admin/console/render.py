@@ -1,4 +1,4 @@
-"""The console's pages as bytes."""
+"""Rendering the console's pages."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ STATIC: Mapping[str, tuple[str, bytes]] = {
         ("audit.js", "text/javascript; charset=utf-8"),
     )
 }
-# With no-referrer a browser's own forms would say that they come from nowhere.
+# With no-referrer, browsers would send forms with "Origin: null".
 HEADERS = page_headers("style", "script", "connect", "img", referrer="same-origin")
 
 
@@ -32,7 +32,7 @@ def render(name: str, lang: str, **values: Any) -> bytes:
         return _WORDS.get(text, text) if lang == "zh" else text
 
     def told(sentence: str) -> str:
-        """What the API says, where that is known in the language of the page; else empty."""
+        """Translate a sentence of the API; empty if the page is English or it is not known."""
         return (_WORDS.get(sentence) or in_chinese(sentence)) if lang == "zh" else ""
 
     template = _PAGES.get_template(f"{name}.html")
@@ -41,8 +41,8 @@ def render(name: str, lang: str, **values: Any) -> bytes:
 
 
 def utc(second: float | None) -> str:
-    """An instant as machines write it; the page's script shows it in the reader's zone. Behind all
-    calendars: the second as it is."""
+    """Format an instant for the page's script, which shows it in the reader's time zone. Beyond
+    the calendar: the number itself."""
     if second is None:
         return ""
     try:
@@ -52,13 +52,13 @@ def utc(second: float | None) -> str:
 
 
 def took(milliseconds: float) -> str:
-    """A time that was taken, to three digits, in a unit that suits it."""
+    """Format a duration with three digits, in ms or s."""
     if milliseconds >= 999.5:
         return f"{milliseconds / 1000:.3g} s"
     return f"{milliseconds:.3g} ms"
 
 
-# They may be seen as they are typed.
+# Fields that are no secrets, and are shown while they are typed.
 _PAGES.globals["PUBLIC_PARTS"] = frozenset(part for kind in TYPES.values() for part in kind.public)
 _PAGES.filters["utc"] = utc
 _PAGES.filters["took"] = took

@@ -1,5 +1,5 @@
-"""Who is signed in: a random token in the browser, its digest in Redis, and the key's record, which
-is looked at with every request."""
+"""Sessions of the console: a random token in the browser, its digest in Redis, and the key's
+record, which is checked at every request."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ COOKIE = "gateway_console"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`csrf`: what a form of this session holds, and no form of another site can."""
+    """`csrf`: a token in every form of this session, which other sites cannot know."""
 
     caller: Caller
     csrf: str = field(repr=False)
@@ -32,7 +32,7 @@ class Sessions:
         self._backend = backend
 
     async def begin(self, identity: Identity) -> str:
-        """The token of a new session, which lives as long as the secret that was proven."""
+        """Begin a session and return its token. It ends with the secret that was proven."""
         token = draw(TOKEN_LENGTH)
         about = f"{identity.key_id} {digest(identity.proven)}"
         words = ("SET", self._name(token), about, "EX", SESSION_SECONDS)
@@ -40,7 +40,7 @@ class Sessions:
         return token
 
     async def get(self, token: str) -> Session | None:
-        """None: it has ended, or its key has."""
+        """Return the session, or None if it or its key has ended."""
         if not is_token(token):
             return None
         found = await command(self._backend.client, "GET", self._name(token))

@@ -1,4 +1,4 @@
-"""The pages of tools: all servers, and the users of one."""
+"""The pages of tools: all servers, and one with its users."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ async def show_tool(backend: Backend, caller: Caller, parts: Params, sent: Param
 
 async def make_link(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
     if not caller.may(tools.READ):
-        # The page that answers tells of the tool; the page of users makes the same link.
+        # The answering page shows the tool; the users' page can make the same link.
         raise ApiError(403, "scope_denied", "Your key may not look at tools: use the users' page.")
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     user = {"user": sent.get("user", "")}

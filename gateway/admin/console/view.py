@@ -1,4 +1,4 @@
-"""What a page of the console is made of."""
+"""What the pages of the console are made of."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +10,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.routing import Answer, Call, Caller
 
 Params = Mapping[str, str]
-# Of a form's field: a part of a secret, by the rest of its name.
+# The name of a form field with a part of a credential begins so; the rest is the part's name.
 FIELD = "field."
 _NONE: Params = MappingProxyType({})
 
@@ -61,20 +61,20 @@ def call_of(
     marker: str = "",
     revision: str = "",
 ) -> Call:
-    """What the API's handlers take. `marker`: makes a repeat of the same act harmless. `revision`:
-    an ETag, without which the act is not done."""
+    """Make a call for a handler of the API. `marker`: the idempotency key. `revision`: the ETag
+    that the record must still have."""
     guards = {b"idempotency-key": marker.encode(), b"if-match": revision.encode()}
     headers = {name: value for name, value in guards.items() if value}
     return Call(caller, parts, headers, query, body)
 
 
 def filled(sent: Mapping[str, Any]) -> dict[str, Any]:
-    """What was written in a form: of a field that is empty the API is told nothing."""
+    """Leave out empty fields, which the API must not see as values."""
     return {name: value for name, value in sent.items() if value}
 
 
 def items_of(sent: Params, prefix: str) -> dict[str, str]:
-    """Of a form's fields those that begin so, by the rest of their names; empty ones are left
-    out."""
+    """Return the fields whose names begin with `prefix`, by the rest of their names, without empty
+    ones."""
     found = {n.removeprefix(prefix): v for n, v in sent.items() if n.startswith(prefix)}
     return filled(found)

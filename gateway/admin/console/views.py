@@ -1,5 +1,4 @@
-"""The pages of what happens and what is in force; and all pages there are. A page is a View and a
-template beside it."""
+"""The overview, the policies page, and the list of all pages: each is a View and a template."""
 
 from gateway.admin import policies, sight
 from gateway.admin.backend import Backend
@@ -8,7 +7,7 @@ from gateway.admin.console.charts import bars, steps
 from gateway.admin.console.view import Page, Params, View, call_of, filled
 from gateway.admin.routing import Caller, checked
 
-# In each list; the page keeps room for so many, so that nothing moves as they come.
+# In each ranking. The page reserves room for as many, so that nothing moves when it updates.
 MOST_RANKED = 6
 _FIGURES = (
     ("Requests", "requests"),
@@ -55,12 +54,15 @@ async def overview(backend: Backend, caller: Caller, _: Params, __: Params) -> P
 
 
 def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str]]:
-    """What an operator has to look at now, worst first: what it is, and what is known of it."""
+    """What an operator has to look at now, the worst first."""
     refused = backend.live.problems
     found = [
-        ("This worker does not serve: it lacks", ", ".join(health.missing)),
+        ("This worker is not ready. Missing:", ", ".join(health.missing)),
         ("Last error of the vault", health.credentials_error),
-        ("Policy files were refused, the set before stays in force", refused and str(refused[0])),
+        (
+            "The policy files were refused; the previous policies stay in force",
+            refused and str(refused[0]),
+        ),
     ]
     return [{"what": what, "detail": str(detail)} for what, detail in found if detail]
 
@@ -70,7 +72,7 @@ async def show_policies(backend: Backend, caller: Caller, _: Params, sent: Param
 
 
 async def _policies(backend: Backend, caller: Caller, sent: Params, read: str) -> Page:
-    """`read`: what came of reading the files now; empty: they were not."""
+    """`read`: the outcome of reading the files again; empty if they were not read."""
     asked = {name: sent.get(name, "") for name in policies.ExplainBody.model_fields}
     explained = None
     if asked["url"]:

@@ -1,4 +1,4 @@
-"""The console's texts in Chinese, by what they are in English."""
+"""The console's texts in Chinese, by their English text."""
 
 from types import MappingProxyType
 
@@ -16,28 +16,28 @@ CHINESE = MappingProxyType(
         "Key": "密钥",
         "Skip to content": "跳到正文",
         "Main menu": "主菜单",
-        "Sign in with a key that has gateway/admin, gateway/read or another power.": (
+        "Sign in with a key that has gateway/admin, gateway/read or another gateway scope.": (
             "请使用具有 gateway/admin、gateway/read 或其他权限的密钥登录。"
         ),
         "This key cannot sign in.": "此密钥无法登录。",
-        "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Have one "
-        "added to it, or sign in with another key.": (
+        "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Add "
+        "the scope to the key, or sign in with another key.": (
             "此密钥有效，但无权打开任何页面：它缺少 gateway/read 之类的范围。请为其添加范围，或使用其他密钥登录。"
         ),
         "You were signed out, or your key has ended. Sign in again.": "您已退出，或密钥已失效，请重新登录。",
         "Make the first one on the gateway's machine:": "请在网关所在机器上创建第一个密钥：",
         "There is nothing at this address.": "此地址没有内容。",
         "There is nothing here": "此处没有内容",
-        "Something is not as it has to be": "有内容不符合要求",
-        "This cannot be done as things are": "当前状态下无法执行",
+        "Something is not valid": "有内容不符合要求",
+        "This cannot be done at present": "当前状态下无法执行",
         "Somebody else changed this meanwhile": "期间已被他人更改",
         "Your key may not do this": "您的密钥无权执行此操作",
-        "This form was not taken": "未接受此表单",
+        "This form was refused": "未接受此表单",
         "Wait a moment, then try again": "请稍候再试",
         "Redis does not answer": "Redis 没有应答",
         "This was refused": "已被拒绝",
-        "This form was not made for this session: load it again.": "此表单不属于当前会话：请重新加载页面。",
-        "A form of another site is not taken.": "不接受其他网站的表单。",
+        "This form is of another session: load the page again.": "此表单不属于当前会话：请重新加载页面。",
+        "Forms of other sites are refused.": "不接受其他网站的表单。",
         "active": "有效",
         "expired": "已过期",
         "expiring": "即将到期",
@@ -50,25 +50,23 @@ CHINESE = MappingProxyType(
         "12 letters and digits": "12 位字母和数字",
         "Expires within": "到期时限",
         "days": "天内",
-        "The secret before": "之前的密钥",
+        "Previous secret": "上一个密钥值",
         "Revoked": "吊销时间",
         "Since": "自",
         "Tool": "工具",
         "Table, may scroll sideways": "表格，可横向滚动",
         "Model": "模型",
         "Choose at least one key first.": "请先选择至少一个密钥。",
-        "The id of a key is the 12 letters and digits behind agk_live_.": (
+        "The id of a key is the 12 letters and digits after agk_live_.": (
             "密钥 ID 是 agk_live_ 之后的 12 位字母和数字。"
         ),
-        "If this page is loaded again, the key gets another secret.": (
-            "若重新加载此页面，密钥会换成另一个值。"
-        ),
-        "A new secret makes this key active again.": "新的密钥值会使此密钥重新有效。",
+        "If this page is loaded again, the key gets another secret.": "若重新加载此页面，密钥会换成另一个值。",
+        "Rotating makes this key active again.": "轮换会使此密钥重新有效。",
         "Choose": "选择",
-        "if it has one": "如果有",
+        "optional": "可选",
         "Yes, remove it": "确定移除",
-        "Really? Its values are gone for good, and calls that need it are refused.": (
-            "确定吗？其值将永久删除，需要它的调用会被拒绝。"
+        "Its values cannot be restored, and calls that need it will be refused.": (
+            "其值将永久删除，需要它的调用会被拒绝。"
         ),
         "Back": "返回",
         "Requests": "请求",
@@ -76,15 +74,15 @@ CHINESE = MappingProxyType(
         "Failed": "失败",
         "Tokens": "Token 数",
         "last 24 hours": "最近 24 小时",
-        "by hour": "按小时",
-        "by day": "按天",
-        "at most": "最高",
-        "Time to the first byte": "首字节时间",
-        "half took at most": "半数不超过",
-        "95 of 100": "百分之 95",
-        "99 of 100": "百分之 99",
-        "To the first byte": "至首字节",
-        "of it, to be let in": "其中准入",
+        "Requests by hour": "每小时请求数",
+        "Requests by day": "每日请求数",
+        "Time to first byte by hour": "每小时首字节时间",
+        "Maximum": "最高",
+        "Median": "中位数",
+        "95th percentile": "第 95 百分位",
+        "99th percentile": "第 99 百分位",
+        "Total": "合计",
+        "Of which admission": "其中准入",
         "Refusals by reason": "按原因统计的拒绝",
         "Top consumers": "主要使用方",
         "Top agents and models": "主要智能体与模型",
@@ -106,17 +104,15 @@ CHINESE = MappingProxyType(
         "never": "永不",
         "Last four": "末四位",
         "Next page": "下一页",
-        "No key matches. Make one above, or look for another consumer.": (
-            "没有匹配的密钥。请在上方创建，或查找其他使用方。"
-        ),
+        "No key matches. Change the search, or make a key above.": "没有匹配的密钥。请更改查找条件，或在上方创建。",
         "Make a key": "创建密钥",
-        "Scopes, separated by blanks": "范围，以空格分隔",
+        "Scopes, separated by spaces": "范围，以空格分隔",
         "Label": "标签",
         "such as 30d": "例如 30d",
-        "A decoy: its use is refused and told": "诱饵：使用会被拒绝并报告",
+        "Decoy: its use is refused and reported": "诱饵：使用会被拒绝并报告",
         "Copy": "复制",
         "Copied": "已复制",
-        "This is shown once. Keep it where it belongs.": "仅显示一次，请妥善保存。",
+        "This is shown only once. Store it now.": "仅显示一次，请立即妥善保存。",
         "Revoke": "吊销",
         "Disable": "停用",
         "Enable": "启用",
@@ -124,8 +120,8 @@ CHINESE = MappingProxyType(
         "Grace of the old secret": "旧密钥的宽限期",
         "Change": "修改",
         "changed": "已修改",
-        "The key was changed meanwhile, and is shown as it is now. Listed is what it has where "
-        "your form says otherwise: put in what is to stay, then save it again.": (
+        "The key was changed meanwhile and is shown as it is now. The values below differ from "
+        "your form: correct the form, then save it again.": (
             "密钥期间已被他人更改，页面显示其当前内容。下面列出与您的表单不同的当前值：请填入要保留的内容，然后重新保存。"
         ),
         "Contain: revoke, and see what it reached": "遏制：吊销并查看其访问范围",
@@ -133,15 +129,12 @@ CHINESE = MappingProxyType(
         "Yes, revoke it for good": "确定，永久吊销",
         "Users it may act for": "可代表的用户",
         "Limits": "限额",
-        "Made": "创建",
+        "Created": "创建",
         "by": "由",
-        "Usage": "用量",
-        "Problems of the files: the policies before them stay in force": (
-            "策略文件有问题：仍使用之前的策略"
-        ),
+        "Problems in the files: the previous policies stay in force": "策略文件有问题：仍使用之前的策略",
         "Name": "名称",
         "Value": "值",
-        "Where it is written": "位置",
+        "Defined at": "定义位置",
         "Explain": "解释",
         "What would happen to a request, and why": "一个请求会怎样，为什么",
         "Method": "方法",
@@ -149,33 +142,27 @@ CHINESE = MappingProxyType(
         "User": "用户",
         "It would go to": "会转发到",
         "The gateway itself would answer it": "由网关自己应答",
-        "A rule that is tried out would refuse it": "试行中的规则会拒绝它",
+        "A rule that is not enforced would refuse it": "未强制执行的规则会拒绝它",
         "It would be refused": "会被拒绝",
-        "Read the files now": "立即重新读取",
+        "Reload the files": "重新加载文件",
         "The files were read just now and are in force.": "刚刚读取了文件，现已生效。",
-        "The files were read just now: they say what was in force already.": (
-            "刚刚读取了文件：内容与已生效的策略相同。"
-        ),
+        "The files were read just now: nothing has changed.": "刚刚读取了文件：内容与已生效的策略相同。",
         "The files were read just now: they cannot be used.": "刚刚读取了文件：无法使用。",
         "Type": "类型",
         "Version": "版本",
         "Used by": "使用者",
-        "Keep a credential": "保存凭据",
+        "Add a credential": "添加凭据",
         "Save": "保存",
         "Remove": "移除",
         "Values are never shown again, not even here.": "值不会再次显示，本页也不例外。",
         "Last error of the vault": "保险库最近的错误",
-        "Nobody has brought credentials yet: make a link for somebody.": (
-            "还没有用户绑定凭据：请为用户创建链接。"
-        ),
+        "No user has credentials yet: make a link for one.": "还没有用户绑定凭据：请为用户创建链接。",
         "Make a link for a user": "为用户创建链接",
-        "Credentials that the user is asked for": "需要用户提供的凭据",
+        "Credentials to ask the user for": "需要用户提供的凭据",
         "Link open for": "链接剩余",
         "min": "分钟",
         "Try again": "重试",
-        "Send this to that user alone; it works once, for 15 minutes:": (
-            "仅发送给该用户；15 分钟内有效且只能使用一次："
-        ),
+        "Send this to that user only. It works once, for 15 minutes:": "仅发送给该用户；15 分钟内有效且只能使用一次：",
         "Event": "事件",
         "Decision": "结果",
         "allowed": "允许",
@@ -188,99 +175,88 @@ CHINESE = MappingProxyType(
         "Follow live": "实时跟踪",
         "Pause": "暂停",
         "Live: new records come first.": "实时：新记录显示在最前。",
-        "Paused. What happens meanwhile is shown when you go on.": "已暂停。继续后会显示期间的记录。",
-        "Cut off: trying again.": "连接中断：正在重试。",
+        "Paused. New records are shown when you continue.": "已暂停。继续后会显示期间的记录。",
+        "Disconnected. Trying again.": "连接中断：正在重试。",
         "The live view has ended. Load the page again.": "实时视图已结束，请重新加载页面。",
         "Verify": "校验",
         "Export as JSON lines": "导出为 JSON 行",
-        "Nothing was changed.": "记录未被更改。",
-        "Records as they were written": "与写入时一致的记录",
+        "The records are intact.": "记录完整无改动。",
+        "Verified records": "已校验的记录",
         "chains": "链",
-        "without an end yet": "尚未结束",
-        "Records were changed, dropped or made up, or are not signed.": (
-            "有记录被更改、删除、伪造，或没有签名。"
-        ),
-        "Acts on keys that nobody signed": "未签名的密钥操作",
+        "still open": "尚未结束",
+        "Records were changed, dropped or made up, or are not signed.": "有记录被更改、删除、伪造，或没有签名。",
+        "Unsigned acts on keys": "未签名的密钥操作",
         "The first": "第一条",
-        "Only a part was looked at: 'gateway audit verify' looks at all.": (
+        "Only some of the records were checked: 'gateway audit verify' checks all.": (
             "只检查了一部分：gateway audit verify 会检查全部。"
         ),
-        "There is no master key: this finds mistakes, but nobody who knows how to forge.": (
-            "没有主密钥：只能发现错误，无法发现懂得伪造的人。"
+        "There is no master key: this finds accidental damage, but no deliberate forgery.": (
+            "没有主密钥：只能发现意外损坏，无法发现蓄意伪造。"
         ),
-        "A chain that was cut at its end is found against an anchor alone: 'gateway audit anchor'.": (
-            "末尾被截断的链只能通过锚点发现：gateway audit anchor。"
-        ),
-        "No record matches among the 10,000 that were looked at: go on with 'Older'.": (
+        "Records missing at the end of a chain are found only with an anchor: see 'gateway audit "
+        "anchor'.": ("末尾被截断的链只能通过锚点发现：gateway audit anchor。"),
+        "None of the 10,000 records searched matches: continue with 'Older'.": (
             "查看的 10,000 条记录中没有匹配项：点击“更早”继续查找。"
         ),
         "No record matches.": "没有匹配的记录。",
         "Count": "数量",
         "Credential": "凭据",
-        "Live, every 5 seconds": "实时，每 5 秒更新",
-        "No answer: these are the last figures": "没有应答：显示的是最后的数据",
-        "All is well: ready, policies as written, vault in reach.": (
-            "一切正常：已就绪，策略与文件一致，保险库可达。"
-        ),
-        "This worker does not serve: it lacks": "此工作进程未提供服务，缺少：",
-        "Policy files were refused, the set before stays in force": (
-            "策略文件被拒绝，仍使用之前的策略"
-        ),
+        "Updated every 5 seconds": "每 5 秒更新",
+        "No answer: these are the last known figures": "没有应答：显示的是最后的数据",
+        "All is well: ready, policies up to date, vault reachable.": "一切正常：已就绪，策略与文件一致，保险库可达。",
+        "This worker is not ready. Missing:": "此工作进程未就绪，缺少：",
+        "The policy files were refused; the previous policies stay in force": "策略文件被拒绝，仍使用之前的策略",
         "Tools": "工具",
         "Transport": "传输方式",
         "Isolation": "隔离",
-        "Of each user": "每个用户的",
+        "Credentials per user": "每用户凭据",
         "Running": "运行中",
         "Calls": "调用",
         "Reflected": "回显",
-        "Calls are those of the last 7 days; running: programs in the worker that answered; "
-        "reflected: answers that a credential was taken out of.": (
+        "Calls: in the last 7 days. Running: programs in the worker that answered. Reflected: "
+        "answers from which a credential was removed.": (
             "调用为最近 7 天；运行中为应答的工作进程内的程序；回显为从中移除了凭据的应答。"
         ),
         "The policies have no tools.": "策略中没有工具。",
-        "none was needed yet": "尚未需要",
+        "none started yet": "尚未启动",
         "Shared credentials": "共享凭据",
         "none": "无",
         "Has": "已有",
-        "Lacks": "缺少",
+        "Missing": "缺少",
         "connected": "已连接",
         "not connected": "未连接",
         "Make a link": "创建链接",
         "Where": "位置",
         "Last": "最近",
         "Credentials that its calls used in the last 7 days": "最近 7 天其调用使用的凭据",
-        "pulled: whoever held the key has the value": "已拉取：持有密钥者已获得其值",
-        "There may be more: at most 20,000 records are looked at, and 500 rows shown. 'gateway audit "
-        "export --since 7d' has all that the audit keeps.": (
+        "pulled: the holder of the key has the value": "已拉取：持有密钥者已获得其值",
+        "There may be more: only 20,000 records are searched and 500 rows shown. 'gateway audit "
+        "export --since 7d' exports all that the audit keeps.": (
             "可能还有更多：最多查看 20,000 条记录，显示 500 行。gateway audit export --since 7d 会导出审计保留的全部记录。"
         ),
         "What this key may reach": "此密钥可访问的对象",
-        "At this moment nothing of it:": "目前均无法访问：",
+        "Nothing at present:": "目前均无法访问：",
         "What it may do": "可执行的操作",
         "Routes": "路由",
-        "Credentials put in": "注入的凭据",
+        "Injected credentials": "注入的凭据",
         "everything": "全部",
-        "Nothing: its scopes open no place of the policies in force.": (
-            "无：其范围在生效的策略中不对应任何位置。"
-        ),
-        "Really? It cannot be undone, and its open streams are cut within two seconds.": (
-            "确定吗？此操作无法撤销，其打开的流将在两秒内切断。"
-        ),
+        "Nothing: its scopes match nothing in the policies in force.": "无：其范围在生效的策略中不对应任何位置。",
+        "This cannot be undone. Open streams are cut within two seconds.": "此操作无法撤销。其打开的流将在两秒内切断。",
         "All keys of this page": "本页所有密钥",
         "With the chosen keys": "对所选密钥",
         "All keys of": "所有密钥，属于",
-        "Show what it would do": "先显示将执行的操作",
+        "Preview": "预览",
         "revoke": "吊销",
         "disable": "停用",
         "enable": "启用",
         "rotate": "轮换",
         "Several keys": "多个密钥",
-        "No replica has acknowledged this: if the primary is lost now, it may be undone. Do it "
-        "again once replication is well.": (
+        "No replica has acknowledged this: if the primary is lost now, it may be undone. Repeat "
+        "it once replication works.": (
             "没有副本确认此操作：若主节点此时丢失，可能会被撤销。请在复制恢复后重做。"
         ),
         "Done:": "已完成：",
-        "Nothing has been done yet. This is what would be:": "尚未执行任何操作，将会是：",
+        "Nothing has been done yet. This would happen:": "尚未执行任何操作，将会是：",
         "Outcome": "结果",
         "would revoke": "将吊销",
         "would disable": "将停用",
@@ -293,36 +269,32 @@ CHINESE = MappingProxyType(
         "unchanged": "未改变",
         "deleted": "已删除",
         "version": "版本",
-        "Workers, and agents that pull, take it with their next look.": (
-            "工作进程和拉取凭据的智能体会在下次查看时更新。"
-        ),
+        "Workers and agents use it from their next poll on.": "工作进程和智能体将从下次轮询起使用它。",
         "refused": "已拒绝",
-        "No key is left that this is about.": "没有需要处理的密钥。",
+        "There are no keys left to act on.": "没有需要处理的密钥。",
         "Yes, do this": "确定执行",
         "There are more keys of this consumer.": "该使用方还有更多密钥。",
         "Show the next ones": "显示后续密钥",
-        "The new values are in force, and the old ones have ended: workers and agents that pull "
-        "take the change with their next look. End them at the provider too.": (
-            "新值已生效，旧值已结束：工作进程和拉取凭据的智能体会在下次查看时更新。请同时在提供方作废旧值。"
+        "The new values are in force and the old ones have ended; workers and agents switch at "
+        "their next poll. Revoke the old values at the provider too.": (
+            "新值已生效，旧值已失效；工作进程和智能体将在下次轮询时切换。请同时在提供方作废旧值。"
         ),
-        "Versions": "版本",
-        "The one before it": "上一版本",
+        "Details": "详情",
+        "Previous version": "上一版本",
         "works until": "有效至",
         "has ended": "已结束",
         "Last used": "最近使用",
         "last used": "最近使用",
         "not yet": "尚未",
         "Rotated": "轮换时间",
-        "Where it may be sent, by the policies": "按策略可能发送到的位置",
-        "Nowhere: no service, model or tool names it. Keys with gateway/credentials may pull it.": (
+        "Where the policies allow it to be sent": "按策略可能发送到的位置",
+        "Nowhere: no service, model or tool uses it. Keys with gateway/credentials may pull it.": (
             "无：没有服务、模型或工具引用它。具有 gateway/credentials 的密钥可以拉取它。"
         ),
         "Keys whose calls used it in the last 7 days": "最近 7 天其调用使用过它的密钥",
-        "Revoke the chosen keys: show what it would do": "吊销所选密钥：先显示将执行的操作",
-        "Contain: remove it, the user brings another one through a link": (
-            "遏制：移除它，用户可通过链接重新提供"
-        ),
-        "Contain: put a new value in, the old one ends at once": "遏制：设置新值，旧值立即失效",
+        "Revoke the chosen keys: preview": "吊销所选密钥：预览",
+        "Contain: remove it; the user enters a new one through a link": "遏制：移除它，用户可通过链接重新提供",
+        "Contain: set a new value; the old one ends at once": "遏制：设置新值，旧值立即失效",
         "Yes, replace it without grace": "确定，立即替换",
     }
 )

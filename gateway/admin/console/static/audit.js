@@ -1,5 +1,5 @@
-// Records as they come, above those that the page was loaded with. Strangers write some of what is
-// in them, so it is set as text and never as markup.
+// Shows new audit records above those that the page was loaded with. They may hold strangers' input,
+// so it is set as text and never as markup. The cells are those of audit.html.
 const MOST_ROWS = 500, REST = 2000, TRIES = 3;
 const button = document.querySelector("button[data-follows]");
 const status = document.getElementById("live");
@@ -75,7 +75,7 @@ function follow() {
     show(JSON.parse(event.data));
   };
   made.onerror = () => {
-    // A browser would ask for the same place again, and show what is shown already.
+    // The browser itself would reconnect with the first URL and show the same records again.
     made.close();
     failures += 1;
     if (failures >= TRIES) {

@@ -1,27 +1,30 @@
-// What a page cannot say without a script: the reader's own time, and a copy at one press.
-const page = document.documentElement.lang.slice(0, 2);
-const locale = navigator.languages.find((one) => one.startsWith(page)) ?? document.documentElement.lang;
+// Local times, copy buttons, "choose all", and the state of a page that htmx keeps up to date.
+const { lang } = document.documentElement;
+const locale = navigator.languages.find((one) => one.startsWith(lang.slice(0, 2))) ?? lang;
+
 function localise(where = document) {
   for (const time of where.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.valueOf())) {
       time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
       time.textContent = at.toLocaleString(locale, {
-        // In the audit it matters what came first.
+        // With seconds in the audit, where the order matters.
         dateStyle: "medium", timeStyle: time.closest("#records") ? "medium" : "short",
       });
     }
   }
 }
 localise();
+
 for (const button of document.querySelectorAll("button[data-copies]")) {
-  // Browsers have no clipboard where the console is had without TLS from another machine.
+  // Browsers offer no clipboard to pages loaded without TLS from another machine.
   button.hidden = !navigator.clipboard;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
     button.textContent = button.dataset.copied;
   });
 }
+
 for (const all of document.querySelectorAll("input[data-chooses]")) {
   all.hidden = false;
   all.addEventListener("change", () => {
@@ -30,8 +33,9 @@ for (const all of document.querySelectorAll("input[data-chooses]")) {
     }
   });
 }
-// A page that is kept up to date by htmx: nothing is asked for where nobody looks, what fails leaves
-// the figures as they are and says so, and a session that has ended leads to where one begins.
+
+// The live page asks for nothing while its tab is hidden. After a failure it keeps its figures and
+// says so. When the session has ended, it reloads, which shows the login page.
 const stale = (is) => document.body.classList.toggle("stale", is);
 document.addEventListener("htmx:before:request", (event) => {
   if (document.hidden) event.preventDefault();
