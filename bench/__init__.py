@@ -1,1 +1,1 @@
-"""What a request costs, beside what it costs elsewhere: `make bench`."""
+"""The cost of a request, compared with other proxies: `make bench`."""

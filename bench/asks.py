@@ -1,9 +1,9 @@
-"""Load that wrk cannot make: at a rate that is held, or each key of many once.
+"""Load that wrk cannot make: at a constant rate, or with each of many keys once.
 
-A program: a job on stdin as JSON, the result on stdout. Sockets are plain and the timing is that of
-select(2), some tens of microseconds. A paced request is due at a time that was drawn beforehand, as
-of many callers who know nothing of each other, and its latency counts from then: where an answer is
-late, those that had to wait for a connection are late too, and are counted so.
+A program that reads a job on stdin as JSON and writes the result to stdout. It uses plain sockets;
+its timing is that of select(2), accurate to some tens of microseconds. A paced request is due at a
+time drawn beforehand, as if from many independent callers, and its latency counts from then: if an
+answer is late, requests that had to wait for a connection count as late too.
 """
 
 import gc
@@ -26,7 +26,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked for. `rate`: requests a second, 0: each as soon as a connection is free.
+    """What to request. `rate`: requests a second; 0: each as soon as a connection is free.
     `settle`: seconds at the start that do not count."""
 
     port: int
@@ -39,11 +39,11 @@ class Job:
 
 
 class AnswerError(Exception):
-    """Not the answer that was asked for."""
+    """An answer other than a 200, or none."""
 
 
 class Call:
-    """One connection, and the request that is under way on it."""
+    """One connection and its current request."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=GIVE_UP_SECONDS)
@@ -60,7 +60,8 @@ class Call:
         self.socket.sendall(request)
 
     def is_answered(self) -> bool:
-        """Take what has come; whether the answer is whole. AnswerError for all but a 200."""
+        """Read what has arrived; return whether the answer is complete. AnswerError unless it is a
+        200."""
         data = self.socket.recv(65536)
         if not data:
             raise AnswerError("the connection was closed")
@@ -79,7 +80,7 @@ class Call:
 
 
 class Load:
-    """Requests that are due, on connections that are free."""
+    """Sends requests that are due on connections that are free."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -94,7 +95,7 @@ class Load:
         self.taken: list[float] = []
 
     def run(self) -> float:
-        """Ask everything, once; the seconds that it took."""
+        """Send all requests; return the seconds that it took."""
         try:
             while self._coming is not None or self._waiting or self._busy:
                 self._arrive()
@@ -116,7 +117,7 @@ class Load:
             due = self._waiting.popleft()
             call = self._idle.pop()
             self._busy.add(call)
-            # Without a pace, a request is due once there is a connection for it.
+            # Without a rate, a request is due as soon as a connection is free.
             call.ask(next(self._requests), due if self._job.rate else perf_counter())
             self.sent += 1
 
@@ -144,7 +145,7 @@ def _requests(job: Job) -> Iterator[bytes]:
 
 
 def _times(job: Job) -> Iterator[float]:
-    """When each request but the first is due, in seconds from the start."""
+    """Yield when each request after the first is due, in seconds from the start."""
     if not job.rate:
         yield from repeat(0.0, len(job.keys) - 1)
         return

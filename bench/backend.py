@@ -1,8 +1,8 @@
-"""The agent that every peer stands in front of. Lean, so that it is never what is measured.
+"""The agent behind every peer. Lean, so that it is never the bottleneck.
 
-GET /1k: 1 KB at once. GET /big: 1 MB. GET /sse: 200 events, 5 ms apart. POST /completions: the
-body is read and dropped, then the same events. POST anything else: then 1 KB. GET /events: how
-many events were sent so far. GET /head: the head of this very request.
+GET /1k: 1 KB at once. GET /big: 1 MB. GET /sse: 200 events, 5 ms apart. POST /completions: reads
+and drops the body, then sends the same events. Any other POST: drops the body, then sends 1 KB.
+GET /events: the number of events sent so far. GET /head: the head of the request itself.
 Only the last part of a path counts. Bodies must have a length.
 """
 
@@ -40,13 +40,13 @@ _STREAM_HEAD = (
 
 
 class Sent:
-    """What the whole backend has sent."""
+    """What the backend has sent on all connections."""
 
     events = 0
 
 
 class Backend(asyncio.Protocol):
-    """One connection: requests in order, one at a time."""
+    """One connection, which carries one request at a time."""
 
     def __init__(self, sent: Sent) -> None:
         self._sent = sent

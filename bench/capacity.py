@@ -1,4 +1,4 @@
-"""`make capacity`: what one Redis node carries: admissions a second, bytes a key.
+"""`make capacity`: what one Redis node can carry: admissions a second, bytes a key.
 
 CAPACITY_KEYS=1000000 CAPACITY_SECONDS=3
 """
@@ -29,7 +29,7 @@ from gateway.store.connections.connect import open_lines
 from gateway.store.connections.multiplex import pack
 from gateway.store.embedded.engine import Engine, find_engine
 
-# As many as the calls that a busy worker writes in one turn of its loop, and as many workers.
+# As many calls as a busy worker writes in one turn of its loop; a connection for each worker.
 TOGETHER, CONNECTIONS = 12, 8
 SAMPLE = 20_000
 CHUNK = 5_000
@@ -38,7 +38,7 @@ FIELDS = ("label", "plan", "users", "expires_at")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`limits`: of every key that is asked for. `belief`: whether the record is as believed."""
+    """`limits`: of every key. `belief`: whether the worker knows the record already."""
 
     name: str
     limits: str
@@ -57,7 +57,7 @@ CASES = (
 
 
 class Server:
-    """A store of its own, on a core of its own, persisting as deploy/redis/redis.conf says."""
+    """A Redis on its own core, with the persistence of deploy/redis/redis.conf."""
 
     def __init__(self, engine: Engine, folder: Path, cores: machine.Cores) -> None:
         self.socket = folder / "s"
@@ -99,7 +99,7 @@ def key_id(number: int) -> str:
 
 
 def record(number: int, limits: str) -> KeyRecord:
-    """As `gateway keys create` makes them, byte for byte as long; the hash is of nothing."""
+    """Return a record as long as those of `gateway keys create`; its hash is made up."""
     digest = sha256(str(number).encode()).hexdigest()
     phc = f"$argon2id$v=19$m=19456,t=2,p=1${digest[:22]}${digest[:43]}"
     tag = f"{digest[:8]}:{digest[:16]}:{digest}"
@@ -126,7 +126,7 @@ def fields(one: KeyRecord) -> Iterator[str]:
 
 
 def send(server: Server, commands: Iterator[bytes]) -> None:
-    """All of them, in pieces, and wait for every answer."""
+    """Send all commands in chunks and wait for every answer."""
     with socket.socket(socket.AF_UNIX) as wire:
         wire.connect(str(server.socket))
         batch: list[bytes] = []
@@ -167,8 +167,8 @@ async def admission(server: Server) -> AsyncIterator[Admission]:
 
 
 def packer(made: Admission, case: Case, touch: str = "") -> Callable[[int], bytes]:
-    """The very command that the gateway sends for a key of this case. `touch`: as it does once a
-    minute."""
+    """Return a function that packs the command that the gateway sends for a key of this case.
+    `touch`: also record the last use, as the gateway does once a minute."""
 
     def command(number: int) -> bytes:
         one = record(number, case.limits)
@@ -184,7 +184,7 @@ def packer(made: Admission, case: Case, touch: str = "") -> Callable[[int], byte
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Admissions a second; microseconds of the node's CPU, bytes written to disk for each."""
+    """Admissions a second; for each, microseconds of the node's CPU and bytes written to disk."""
 
     a_second: float
     cpu_us: float
@@ -192,7 +192,7 @@ class Rate:
 
 
 async def load(server: Server, commands: Sequence[bytes], seconds: float) -> Rate:
-    """Many connections, each with a handful of calls at a time, as workers have."""
+    """Send commands over many connections, several at a time on each, as workers do."""
     ends, done = time.monotonic() + seconds, 0
 
     async def one(number: int) -> None:
@@ -237,7 +237,7 @@ async def rates(server: Server, seconds: float) -> None:
 
 
 async def memory(server: Server, count: int) -> None:
-    """Records alone, then with all counters of a key with a rate and two quotas in use."""
+    """Measure the memory of records, then of keys with all counters of their limits in use."""
     before, began = server.info("used_memory"), time.monotonic()
     fill(server, 0, count, "")
     took, records = time.monotonic() - began, server.info("used_memory")
@@ -256,7 +256,7 @@ async def memory(server: Server, count: int) -> None:
 
 
 def rewrite(server: Server) -> None:
-    """What is left of the append-only file once it holds nothing twice."""
+    """Measure the size of the append-only file after a rewrite."""
     began = time.monotonic()
     server.client.execute_command("BGREWRITEAOF")
     while server.info("aof_rewrite_scheduled") or server.info("aof_rewrite_in_progress"):

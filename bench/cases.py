@@ -1,4 +1,4 @@
-"""What the peers are asked, and which of them."""
+"""The cases that are measured, and which peers take part in each."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ from bench.peers import PEERS
 from bench.site import CONFIGS, Running, Site
 
 COLD_KEYS = 1000
-# Of twenty: six are refused, the one half for what the key is, the other for what it may not do.
+# Of twenty requests six are refused: half for their key, half for a missing scope.
 ADMITTED, REFUSED = 14, 3
-# A message of MCP. Asked of an agent it is a body like any other.
+# An MCP message. To an agent it is a body like any other.
 CALL = CONFIGS / "call.json"
-# A conversation of 10 KB, answered with a stream.
+# A conversation of 10 KB, which is answered with a stream.
 CHAT = CONFIGS / "chat.json"
 _STREAMS = ("gateway", "passthrough", "nginx", "nginx-lua", "caddy")
 _FULL = tuple(name for name, peer in PEERS.items() if peer.full)
@@ -50,12 +50,12 @@ PEERS_OF = {
 
 
 def takes_part(case: Case, peer: str) -> bool:
-    """Whether it can do what is asked, and is of interest there."""
+    """Whether `peer` can do this, and is worth comparing."""
     return peer in PEERS_OF.get(case.name, (peer,))
 
 
 def with_requests(site: Site, case: Case, peer: Running) -> Case:
-    """A case of mixed requests, with the file of them for this peer."""
+    """Give the case with mixed requests its file of requests for this peer."""
     if case.name != "deny":
         return case
     path = site.folder / f"deny-{peer.name}.txt"
@@ -71,7 +71,7 @@ def with_requests(site: Site, case: Case, peer: Running) -> Case:
 
 
 def at_half_speed(case: Case, passthrough: Running | None, key: str, wanted: float) -> Case:
-    """The paced case, at `wanted` requests a second or half of what the passthrough manages."""
+    """Set the rate of the paced case: `wanted`, or half of what the passthrough manages."""
     rate = wanted
     if not rate and passthrough is not None:
         rate = load.run(CASES[0], passthrough, key, 2).per_second / 2

@@ -1,4 +1,4 @@
-"""Before anything is measured: whoever claims to check keys does, so that nobody wins by not."""
+"""Checks before the measurement: a peer that claims to check keys really does."""
 
 import http.client
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ REFUSED = {401, 403}
 
 
 class CheatError(Exception):
-    """A peer that answers what it should refuse, or refuses what it should answer."""
+    """A peer answers what it should refuse, or refuses what it should answer."""
 
 
 def check(site: Site, peers: Iterable[Running]) -> None:
-    """CheatError with the first peer that is not what it is said to be."""
+    """Raise CheatError for the first peer that decides wrongly."""
     for peer in peers:
         kind = PEERS[peer.name]
         _expect(peer, "a right key", "/1k", site.key, {200})
@@ -52,7 +52,7 @@ def _check_decisions(site: Site, peer: Running) -> None:
 
 
 def _expect(peer: Running, what: str, path: str, key: str | None, wanted: set[int]) -> bytes:
-    """The body of the answer, whose status has to be one of `wanted`."""
+    """Return the body of the answer; CheatError unless its status is one of `wanted`."""
     connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=10)
     base = "/" + "/".join(peer.base.split("/")[3:])
     headers = {"Authorization": f"Bearer {key}"} if key else {}

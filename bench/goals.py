@@ -1,4 +1,4 @@
-"""What the gateway is to reach, against the figures of one run."""
+"""The performance goals, checked against the figures of one run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ _WORDS = {"cpu_us": "CPU a request", "p99_ms": "p99"}
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The gateway's `figure` in a case, as a share of a peer's there, or in the case `beside`."""
+    """The most that the gateway's `figure` may be in a case, relative to the peer's in the same
+    case, or to that in the case `beside`."""
 
     case: str
     title: str
@@ -21,7 +22,7 @@ class Goal:
     beside: str = ""
 
     def __str__(self) -> str:
-        # Of a share of 1, what is asked for is less.
+        # A limit of 1 means strictly less.
         asked = f"at most {self.most:g} x" if self.most != 1 else "less than"
         return f"{self.title}: {_WORDS[self.figure]} {asked} {self.beside or self.peer}"
 
@@ -45,7 +46,7 @@ GOALS = (
 
 
 def verdicts(results: Results, goals: Sequence[Goal] = GOALS) -> list[str]:
-    """A line for each goal that this run can tell of: reached or not; and which it cannot."""
+    """Return a line for each goal that was measured, and the number of those that were not."""
     lines, untold = [f"{'goal':<58}{'ratio':>6}"], 0
     for goal in goals:
         ratio = results.ratio(goal.figure, goal.case, GATEWAY, goal.peer, goal.beside)

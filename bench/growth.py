@@ -1,4 +1,4 @@
-"""`make bench-growth`: what a request costs as keys, agents, limits and workers become more.
+"""`make bench-growth`: the cost of a request with more and more keys, agents, limits and workers.
 
 BENCH_SECONDS=2 BENCH_ROUNDS=3 BENCH_SERIES=keys,agents,limits,workers
 """
@@ -22,15 +22,15 @@ SECONDS, ROUNDS = 2, 3
 WARM_UP_SECONDS = 1
 _HEAD = f"{'':<10}{'how many':>9}{FIGURES}{'MB':>7}"
 
-# No two quotas are for the same window, so that seven bind a key's every request, seven more its
-# requests to one agent, and the rest those to another.
+# A window can have one quota, so a plan can have seven limits for all requests of a key and seven
+# more for those to one agent; the rest are for another agent.
 _ALL_QUOTAS = ("s", "m", "h", "d", "month")
 _MANY = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A gateway, and what it is asked for."""
+    """One row of the table: a gateway and its case."""
 
     title: str
     gateway: Running
@@ -60,7 +60,7 @@ def _measured(site: Site, name: str, seconds: int, rounds: int) -> list[str]:
     results = Results(_rounds(site, rows, seconds, rounds))
     lines = []
     for row in rows:
-        # Each row stands where in the other table a peer does, so that it has a ratio to the first.
+        # A row takes the place of a peer in the results; its ratio is that to the first row.
         ratio = results.ratio("cpu_us", name, row.title, rows[0].title)
         told = figures(results.of(name, row.title), ratio)
         memory = machine.resident_bytes(row.gateway.pid) >> 20
@@ -76,7 +76,7 @@ def _rounds(site: Site, rows: Sequence[Row], seconds: int, rounds: int) -> Itera
 
 
 def _by_keys(site: Site) -> Iterator[Row]:
-    """Each key is asked with as often as any other, in no order, and has been before."""
+    """Keys are drawn at random; each was used once before."""
     for count in KEYS:
         gateway = start_gateway(site)
         keys = make_keys(site, count)
@@ -118,7 +118,7 @@ SERIES: dict[str, Callable[[Site], Iterator[Row]]] = {
 
 
 def _plan(count: int) -> str:
-    """A plan of so many limits, as many as possible of them on the agent that is asked."""
+    """Return a plan with `count` limits, as many as possible for the agent that is called."""
     own, bench, other = min(count, 7), max(0, min(count - 7, 7)), max(0, count - 14)
     items = [_limits(own)]
     agents = [f"{n}: {{{_limits(c)}}}" for n, c in (("bench", bench), ("other", other)) if c]
@@ -128,7 +128,7 @@ def _plan(count: int) -> str:
 
 
 def _limits(count: int) -> str:
-    """One to seven limits that are never reached: a rate, then quotas, then a concurrency."""
+    """Return one to seven limits that are never reached: a rate, quotas, then a concurrency."""
     items = ["rate: 1000000/s"]
     quotas = [f"{_MANY}/{window}" for window in _ALL_QUOTAS[::-1][: count - 1]]
     if quotas:
@@ -139,7 +139,7 @@ def _limits(count: int) -> str:
 
 
 def _policies(site: Site, name: str, agents: Iterable[str], plans: str = "") -> str:
-    """A directory of the bench's policies with more agents and plans; its name."""
+    """Make a directory of the bench's policies with more agents and plans; return its name."""
     lines = [f"  {agent}: {{upstream: http://127.0.0.1:{site.backend}}}\n" for agent in agents]
     text = POLICIES.format(backend=site.backend).replace("agents:\n", "agents:\n" + "".join(lines))
     folder = site.folder / name

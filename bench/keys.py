@@ -1,7 +1,7 @@
-"""Keys in bulk, written as `gateway keys create` writes them, and the policies they are under.
+"""Keys in bulk, written as `gateway keys create` writes them, and the policies for them.
 
-Their hashes are argon2id of the least cost: what a hash costs is not measured here, since beside
-each stands a tag that proves the key.
+Their hashes are argon2id at its lowest cost. This does not affect the results: every record has a
+tag that proves the key, so no hash is ever computed.
 """
 
 import secrets
@@ -51,7 +51,8 @@ plans:
   spent:
     quota: 1/month
 """
-# The same for nginx and Lua, as the admission script takes them. A rate: microseconds, burst.
+# The same plans for nginx-lua, as the admission script takes them: a rate is its interval in
+# microseconds and its burst.
 PLANS = {
     "bench": (("rate", "1.0", "1000000"), ("d", "1000000000", ""), ("month", "1000000000", "")),
     "spent": (("month", "1", ""),),
@@ -67,7 +68,7 @@ def connect(site: Site) -> Redis:
 def make_keys(
     site: Site, count: int, *, plan: str = "bench", scopes: str = SCOPE, **fields: str
 ) -> list[str]:
-    """So many new keys in the store, in plaintext."""
+    """Write `count` new keys to the store and return them in plaintext."""
     peppers = Peppers((b64decode(site.pepper.read_text()),))
     made = []
     with connect(site) as store:
@@ -83,7 +84,7 @@ def make_keys(
 
 
 def new_key(key_id: str = "") -> grammar.Key:
-    """A key that is well-formed and in no store. `key_id`: with the id of another."""
+    """Return a well-formed key that is in no store. `key_id`: reuse the id of another key."""
     return grammar.compose("live", key_id or _draw(grammar.ID_LENGTH), _draw(grammar.SECRET_LENGTH))
 
 
@@ -110,7 +111,7 @@ def _record(key: grammar.Key, peppers: Peppers) -> dict[str, str]:
 
 
 def _draw(length: int) -> str:
-    # As random as a real one; a call for each character would take longer than all else.
+    # As random as a real key; one call for each character would dominate the run time.
     number = secrets.randbits(8 * length)
     digits = []
     for _ in range(length):

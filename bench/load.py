@@ -1,4 +1,4 @@
-"""Load on one address: by wrk, or where wrk cannot make it by `asks.py`; and what came of it."""
+"""Load on one address, by wrk or, for what wrk cannot do, by `asks.py`."""
 
 import json
 import shutil
@@ -13,23 +13,23 @@ from bench.site import Running
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 HINT = "wrk is missing: apt-get install wrk, or brew install wrk"
-# How far a share of refusals that were drawn at random may be off.
+# How far the share of refusals may deviate, because requests are drawn at random.
 TOLERANCE = 0.05
 SETTLE_SECONDS = 0.5
 
 
 class LoadError(Exception):
-    """A run that shows nothing: the wrong answers, or none."""
+    """A run with wrong answers, or without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked for. `body`: bytes sent with it; `text`: a file that is sent in their place.
-    `streams`: see `bench/backend.py`.
+    """What is requested. `body`: the number of bytes sent; `text`: a file that is sent instead.
+    `streams`: the answer is a stream of `bench/backend.py`.
 
-    `mixed`: a file of requests to draw from, see `wrk.lua`; `refused`: the share of them that has
-    to be refused. `rate`: requests a second, held whatever comes back. `base`: what stands before
-    `path`, where that is not the peer's own.
+    `mixed`: a file of requests to draw from, see `wrk.lua`; `refused`: the share of them that must
+    be refused. `rate`: requests a second, kept regardless of the answers. `base`: the path before
+    `path`, if it is not the peer's own.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run came to. `per_second` and `p99_ms` as seen from outside."""
+    """The result of one run, as the client sees it."""
 
     requests: int
     per_second: float
@@ -60,14 +60,14 @@ def has_wrk() -> bool:
 
 
 def run(case: Case, peer: Running, key: str, seconds: float) -> Load:
-    """LoadError if a single answer was not what was asked for."""
+    """Run a case against a peer; LoadError if a single answer was wrong."""
     if case.rate:
         return _paced(case, peer, key, seconds)
     return _by_wrk(case, peer, key, seconds)
 
 
 def each_once(peer: Running, keys: Sequence[str], path: str = "/1k") -> Load:
-    """Each key once, as fast as 32 connections take it."""
+    """Use each key once, as fast as 32 connections allow."""
     told = _ask(Job(peer.port, peer.path + path, list(keys)))
     return Load(len(keys), len(keys) / told["seconds"], told["p99_ms"])
 
@@ -75,7 +75,7 @@ def each_once(peer: Running, keys: Sequence[str], path: str = "/1k") -> Load:
 def _paced(case: Case, peer: Running, key: str, seconds: float) -> Load:
     path = peer.path + case.path
     told = _ask(Job(peer.port, path, [key], case.connections, case.rate, seconds, SETTLE_SECONDS))
-    # All that was due is sent in the end: who falls behind shows it in the latencies.
+    # Every due request is sent in the end; a slow peer shows in the latencies.
     return Load(int(told["sent"]), told["sent"] / told["seconds"], told["p99_ms"])
 
 

@@ -1,4 +1,4 @@
-"""What the bench asks of the machine: cores, time spent by a process, a line that describes it."""
+"""The machine: its cores, the CPU time and memory of a process, a description."""
 
 import os
 import platform
@@ -13,7 +13,8 @@ PACKAGES = ("aiohttp", "uvloop", "hiredis", "redis")
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """`measured`: for the process under test; `others`: for all else. None: no core to spare."""
+    """`measured`: for the process under test; `others`: for everything else. None: not enough
+    cores."""
 
     measured: frozenset[int] | None
     others: frozenset[int] | None
@@ -27,18 +28,18 @@ def cores() -> Cores:
 
 
 def pin(wanted: frozenset[int] | None) -> None:
-    """Bind this process, and all that it starts from now on, to these cores."""
+    """Bind this process, and all processes that it starts from now on, to these cores."""
     if wanted is not None:
         os.sched_setaffinity(0, wanted)
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all its descendants, ended ones included."""
+    """The user and system time of a process and its descendants, including those that ended."""
     return sum(one.seconds for one in _family(pid))
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process and all its descendants; what they share counts for each."""
+    """The memory of a process and its descendants; shared pages count for each."""
     return sum(one.pages for one in _family(pid)) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -56,7 +57,7 @@ def _family(pid: int) -> Iterator[_Process]:
             text = stat.read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        # The name in parentheses may hold anything; what follows it is fixed.
+        # The name in parentheses may contain anything; the fields after it are fixed.
         fields = text.rpartition(")")[2].split()
         number = int(stat.parent.name)
         children.setdefault(int(fields[1]), []).append(number)
@@ -72,7 +73,7 @@ def _family(pid: int) -> Iterator[_Process]:
 
 
 def _by_scheduler(process: Path) -> float:
-    """The time of a process's present threads, in far smaller steps than its ticks."""
+    """The CPU time of a process's current threads, with a much finer resolution than its ticks."""
     nanoseconds = 0
     for thread in process.glob("task/*/schedstat"):
         try:
@@ -84,7 +85,7 @@ def _by_scheduler(process: Path) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stolen:
-    """Time that the machine's host gave to others, and time in all, since the start."""
+    """CPU time that the host gave to other machines, and the total, since the start."""
 
     ticks: int
     total: int
@@ -96,13 +97,13 @@ def stolen() -> Stolen:
 
 
 def stolen_since(before: Stolen) -> float:
-    """The share of all processor time that the host gave to others meanwhile."""
+    """The share of the CPU time since `before` that the host gave to other machines."""
     now = stolen()
     return (now.ticks - before.ticks) / max(1, now.total - before.total)
 
 
 def describe(engine: str) -> list[str]:
-    """Lines about this machine, for whoever reads the figures elsewhere."""
+    """Describe this machine, for readers of the figures."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""`make memory`: the gateway's memory while large bodies pass through it, sampled from /proc.
+"""`make memory`: the gateway's memory while large bodies pass through, sampled from /proc.
 
 BENCH_MEGABYTES=1024
 """
@@ -21,7 +21,7 @@ MEGABYTE = 2**20
 PIECE = b"x" * 65536
 SAMPLE_SECONDS = 0.02
 UNREAD = 50
-# What one request may add while its body passes: a read on each side and what waits to be sent.
+# The most that one request may add: a read buffer on each side, and what waits to be sent.
 BOUND = 2 * MEGABYTE
 
 Reader = asyncio.StreamReader
@@ -30,14 +30,14 @@ Writer = asyncio.StreamWriter
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The gateway under test, and how many bytes a body has."""
+    """The gateway under test, and the size of a body in bytes."""
 
     gateway: Running
     key: str
     size: int
 
     async def ask(self, line: str, *headers: str) -> tuple[Reader, Writer]:
-        """A connection on which a request was begun."""
+        """Open a connection and begin a request on it."""
         host, port = self.gateway.base.split("/")[2].split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=len(PIECE))
         lines = (line, "Host: x", f"Authorization: Bearer {self.key}", *headers, "", "")
@@ -46,7 +46,7 @@ class Scene:
 
 
 async def agent(reader: Reader, writer: Writer) -> None:
-    """GET /N: N bytes. POST: a chunked body is read, then how much it was."""
+    """GET /N answers N bytes. POST reads a chunked body and answers its length."""
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -70,7 +70,7 @@ async def send(writer: Writer, size: int, *, chunked: bool) -> None:
 
 
 async def drop_chunks(reader: Reader) -> int:
-    """Read a chunked body to its end; how long it was."""
+    """Read a chunked body to its end and return its length."""
     total = 0
     while size := int(await reader.readuntil(b"\r\n"), 16):
         left = size + 2
@@ -101,11 +101,11 @@ async def up(scene: Scene) -> None:
 
 
 async def unread(scene: Scene) -> None:
-    """Many large answers that nobody reads for a while."""
+    """Request many large answers and do not read them for a while."""
     line = f"GET /agents/bench/{scene.size} HTTP/1.1"
     opened = [await scene.ask(line) for _ in range(UNREAD)]
     for _, writer in opened:
-        # Not even the client's own buffer takes them.
+        # So that even the client's own buffer does not take them.
         writer.transport.pause_reading()  # type: ignore[attr-defined]
     await asyncio.sleep(5)
     for _, writer in opened:
@@ -118,7 +118,7 @@ def resident(pid: int) -> int:
 
 
 async def peak(pid: int, running: Awaitable[None]) -> int:
-    """The most memory that the process held while this ran."""
+    """Return the most memory that the process had while `running` ran."""
     most = 0
     task = asyncio.ensure_future(running)
     while not task.done():
@@ -128,7 +128,7 @@ async def peak(pid: int, running: Awaitable[None]) -> int:
     return most
 
 
-# With the number of requests at once.
+# Each with its number of simultaneous requests.
 CASES: dict[str, tuple[Callable[[Scene], Awaitable[None]], int]] = {
     "one answer": (down, 1),
     "one chunked body": (up, 1),
@@ -137,7 +137,7 @@ CASES: dict[str, tuple[Callable[[Scene], Awaitable[None]], int]] = {
 
 
 async def measure(scene: Scene) -> bool:
-    """Print a line a case; whether memory stayed flat in all of them."""
+    """Print a line for each case; return whether memory stayed within the bound in all."""
     pid, flat = scene.gateway.pid, True
     await down(Scene(scene.gateway, scene.key, len(PIECE)))
     print(f"{'RSS in MB':36} before  most  after")

@@ -1,8 +1,8 @@
-"""The yardstick: a reverse proxy of aiohttp's own server and client, which checks nothing.
+"""The yardstick: a reverse proxy made of aiohttp's server and client, which checks nothing.
 
-A good one, so that beating it means something: uvloop, no router, no access log, kept-alive
-connections without a bound, no cookies, no redirects, nothing decompressed, no time limit, small
-answers in one write, all else streamed.
+It is well tuned, so that beating it means something: uvloop, no router, no access log, unlimited
+kept-alive connections, no cookies, no redirects, no decompression, no time limit; small answers are
+one write, everything else is streamed.
 """
 
 import argparse

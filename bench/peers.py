@@ -1,6 +1,6 @@
-"""What is measured: each peer stands in front of the same backend and is asked the same things.
+"""The peers: each stands in front of the same backend and gets the same requests.
 
-A new one is a function that starts it, and a line in `PEERS`.
+A new peer is a function that starts it, and a line in `PEERS`.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _LUA_HINT = "apt-get install nginx-light libnginx-mod-http-lua lua-nginx-redis"
 
 
 def make_key(site: Site) -> str:
-    """Policies, and a key whose limits are checked and charged and never reached."""
+    """Make policies, and a key whose limits are checked and charged but never reached."""
     policies = site.folder / "policies"
     policies.mkdir()
     (policies / "bench.yaml").write_text(POLICIES.format(backend=site.backend))
@@ -34,7 +34,7 @@ def make_key(site: Site) -> str:
 
 
 def _set_credential(site: Site) -> None:
-    """What the gateway puts into calls to the service `bench`."""
+    """Set the credential that the gateway injects into calls to the service `bench`."""
     command = [*GATEWAY, "credentials", "set", "bench", "--type", "api_key"]
     where = ["--state-dir", str(site.state)]
     value = token_urlsafe(32).encode()
@@ -93,7 +93,7 @@ def start_caddy(site: Site) -> Running:
     caddy = program("caddy", "apt-get install caddy")
     port = free_port()
     config = site.config("Caddyfile", port)
-    # It keeps its last configuration, key and all, in its user's home.
+    # Otherwise it would store its configuration, which holds the key, in the user's home.
     home = [f"{name}={site.folder}/caddy" for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")]
     command = ["env", *home, caddy, "run", "--adapter", "caddyfile", "--config", str(config)]
     return _started(site, "caddy", port, command)
@@ -109,7 +109,7 @@ def start_traefik(site: Site) -> Running:
         *("--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"),
     ]
     running = _started(site, "traefik", port, command)
-    # It listens before it has read its routes; without a key they refuse.
+    # It listens before its routes are loaded; once they are, a request without a key is 403.
     site.await_status("traefik", f"{running.base}/1k", 403)
     return running
 
@@ -127,8 +127,8 @@ def start_envoy(site: Site) -> Running:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`start` it. `static`: it has one key in its configuration; `full`: it decides on keys in
-    Redis as the gateway does."""
+    """`static`: it has one key in its configuration. `full`: it decides on keys in Redis as the
+    gateway does."""
 
     start: Callable[[Site], Running]
     static: bool = False
@@ -154,12 +154,13 @@ def _started(site: Site, name: str, port: int, command: list[str]) -> Running:
 
 
 def _nginx_user() -> str:
-    """Started by root, its worker must still reach the store, which is for its owner alone."""
+    """If started by root, nginx's worker must stay root to reach the store, which only its owner
+    can."""
     return "user root;" if os.geteuid() == 0 else ""
 
 
 def _lua_settings(site: Site) -> str:
-    """What check.lua knows: the store, the pepper, the gateway's script, the plans."""
+    """The settings of check.lua: the store, the pepper, the gateway's script, the plans."""
     script = files("gateway.store").joinpath("admit.lua").read_text()
     plans = "".join(f"  {name} = {{{_lua_items(limits)}}},\n" for name, limits in PLANS.items())
     return (

@@ -1,6 +1,6 @@
-"""Where a request's time goes: py-spy on the gateway while wrk asks for 1 KB answers.
+"""Profile a request: py-spy on the gateway while wrk requests 1 KB answers.
 
-python -m bench.profile            the functions that take most, of their own and with callees
+python -m bench.profile            the functions that take most time, alone and with callees
 python -m bench.profile OUT.svg    a flame graph
 """
 
@@ -58,7 +58,7 @@ def _profile(site: Site, target: Path | None) -> None:
 
 
 def _report(stacks: Iterable[str]) -> list[str]:
-    """Percent of the samples in the event loop's thread."""
+    """Return the shares of the samples in the event loop's thread."""
     own: Counter[str] = Counter()
     with_callees: Counter[str] = Counter()
     total = 0

@@ -1,4 +1,4 @@
-"""`make bench`: CPU time a request, in front of the same backend, in interleaved rounds.
+"""`make bench`: the CPU time a request of every peer, in interleaved rounds.
 
 BENCH_SECONDS=3 BENCH_ROUNDS=3 BENCH_CASES=1k,sse BENCH_PEERS=gateway,passthrough BENCH_RATE=1000
 BENCH_JSON=FILE
@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be measured, for how long and how often."""
+    """What to measure, for how long and how often."""
 
     cases: list[Case]
     peers: list[str]
@@ -57,7 +57,8 @@ def main() -> None:
 
 
 def on_this_machine(work: Callable[[Site], None]) -> None:
-    """Do `work` where there is a store; whatever it starts ends with it. Exits where it cannot."""
+    """Do `work` with a running store; everything it starts ends with it. Exit with a message if
+    this machine cannot."""
     if sys.platform != "linux":
         sys.exit("The bench needs Linux: it reads CPU time from /proc.")
     if not load.has_wrk():
@@ -71,13 +72,13 @@ def on_this_machine(work: Callable[[Site], None]) -> None:
 
 
 def with_site(cores: machine.Cores, work: Callable[[Site], None]) -> None:
-    """Do `work` where there is a store; whatever it starts ends with it."""
+    """Do `work` with a running store; everything it starts ends with it."""
     with TemporaryDirectory(prefix="bench-") as folder:
         asyncio.run(_with_store(Path(folder), cores, work))
 
 
 async def _with_store(folder: Path, cores: machine.Cores, work: Callable[[Site], None]) -> None:
-    # Started here and not by the gateway, so that it is on another core.
+    # Started here and not by the gateway, so that it runs on another core.
     async with embedded(folder / "state"):
         with ExitStack() as stack:
             site = Site(folder, folder / "state", cores, stack)
@@ -138,7 +139,7 @@ def _measure(
     for number in range(plan.rounds):
         for case in cases:
             taking_part = [peer for peer in peers if takes_part(case, peer.name)]
-            # Back and forth, so that a machine that grows slower favours nobody.
+            # In alternating order, so that a machine that becomes slower favours no peer.
             for peer in taking_part if number % 2 == 0 else taking_part[::-1]:
                 if case.name == "cold":
                     yield _cold(site, number, peer.name, case, keys)
@@ -150,19 +151,19 @@ def _measure(
 
 
 def one(site: Site, number: int, peer: Running, case: Case, seconds: int) -> Round:
-    """One round: the case for so many seconds, and what it cost."""
+    """Run one round of a case and return its cost."""
     events, spent = _events(site), machine.cpu_seconds(peer.pid)
     done = load.run(case, peer, site.key, seconds)
     spent, events = machine.cpu_seconds(peer.pid) - spent, _events(site) - events
     per_second, cost = done.per_second, spent / max(1, done.requests)
     if case.streams:
-        # wrk counts only streams that ended; those that it cut cost as much an event.
+        # wrk counts only streams that ended, so the cost is that of the events sent.
         per_second, cost = events / EVENTS / seconds, spent / events * EVENTS
     return Round(number, case.name, peer.name, cost * 1e6, per_second, done.p99_ms)
 
 
 def _cold(site: Site, number: int, name: str, case: Case, keys: Sequence[str]) -> Round:
-    """A process that has just begun, and each key for the first time."""
+    """Use each key for the first time on a process that has just started."""
     with site.shorter() as place:
         peer = PEERS[name].start(place)
         spent = machine.cpu_seconds(peer.pid)
@@ -182,7 +183,7 @@ def number(variable: str, otherwise: int) -> int:
 
 
 def chosen(variable: str, known: Sequence[Item], name: Callable[[Item], str]) -> list[Item]:
-    """The items that an environment variable names, separated by commas; all without it."""
+    """Return the items that an environment variable names, separated by commas; by default all."""
     wanted = [word for word in os.environ.get(variable, "").split(",") if word]
     strange = set(wanted) - {name(item) for item in known}
     if strange:

@@ -1,4 +1,4 @@
-"""How long it takes to search an answer of a tool for secrets: `python -m bench.scrub`."""
+"""The time to search a tool's answer for secrets: `python -m bench.scrub`."""
 
 import random
 import string
@@ -23,7 +23,7 @@ def twenty_secrets(draw: random.Random) -> Known:
 
 
 def answer_of(draw: random.Random, line: int) -> bytes:
-    """A megabyte in lines of so many characters."""
+    """Return an answer of one megabyte, in lines of `line` characters."""
     text = "".join(draw.choices(_LETTERS + "    ", k=MEGABYTE))
     lines = "\n".join(text[at : at + line] for at in range(0, MEGABYTE, line))
     return orjson.dumps(
@@ -32,7 +32,7 @@ def answer_of(draw: random.Random, line: int) -> bytes:
 
 
 def best_ms(answer: bytes, found: Known, rounds: int = 7) -> float:
-    """From the bytes of an answer to those that may be shown."""
+    """The best time, in milliseconds, from an answer's bytes to those that may be shown."""
     took = []
     for _ in range(rounds):
         began = time.perf_counter()

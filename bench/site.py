@@ -1,4 +1,4 @@
-"""Where the peers run: processes on their cores, the ports and files that they get."""
+"""Where the peers run: their processes, cores, ports and files."""
 
 import shutil
 import socket
@@ -19,17 +19,17 @@ from bench.machine import Cores, pin
 
 CONFIGS = Path(__file__).with_name("configs")
 START_SECONDS = 20.0
-# Programs that came with a package of this environment, or that Debian keeps from users' PATH.
+# Programs of this environment's packages, and those in directories outside a user's PATH on Debian.
 _PLACES = (str(Path(sys.executable).parent), "/usr/sbin", "/usr/local/sbin")
 
 
 class MissingError(Exception):
-    """A peer that cannot be had here; `str()` says what to install."""
+    """A peer is not installed; `str()` says what to install."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A peer that answers: its process and what stands before a case's path."""
+    """A running peer: its process, and the URL before a case's path."""
 
     name: str
     pid: int
@@ -50,8 +50,8 @@ class Running:
 
 @dataclass(slots=True)
 class Site:
-    """Where the peers run. `state`: the directory of the store that runs already. `key`: the key
-    that everybody is asked with."""
+    """Where the peers run. `state`: the directory of the running store. `key`: the key of all
+    requests."""
 
     folder: Path
     state: Path
@@ -61,7 +61,7 @@ class Site:
     key: str = field(default="", repr=False)
 
     def spawn(self, name: str, command: Sequence[str], *, measured: bool = True) -> int:
-        """Start a process on the core it belongs to; it ends with the stack. Its pid."""
+        """Start a process on its core and return its pid; it ends with the stack."""
         log = self.stack.enter_context((self.folder / f"{name}.log").open("ab"))
         pin(self.cores.measured if measured else self.cores.others)
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -84,7 +84,7 @@ class Site:
             time.sleep(0.05)
 
     def config(self, template: str, port: int, **values: str) -> Path:
-        """A file of `configs/` with every @name@ in it filled in."""
+        """Make a file from a template in `configs/`, with every @name@ filled in."""
         text = (CONFIGS / template).read_text()
         values |= {"folder": str(self.folder), "port": str(port), "backend": str(self.backend)}
         for name, value in {**values, "key": self.key, "configs": str(CONFIGS)}.items():
@@ -97,7 +97,7 @@ class Site:
 
     @property
     def pepper(self) -> Path:
-        """The file of the pepper that all tags are made with."""
+        """The file with the pepper of all tags."""
         path = self.folder / "pepper"
         if not path.exists():
             path.touch(mode=0o600)
@@ -106,13 +106,13 @@ class Site:
 
     @contextmanager
     def shorter(self) -> Iterator["Site"]:
-        """The same place, but what is started in it ends with this context."""
+        """The same site, except that processes started in it end with this context."""
         with ExitStack() as stack:
             yield replace(self, stack=stack)
 
 
 def program(name: str, hint: str) -> str:
-    """Where this program is; MissingError with `hint` where it is not."""
+    """Return the path of a program; MissingError with `hint` if there is none."""
     found = shutil.which(name) or shutil.which(name, path=":".join(_PLACES))
     if found is None:
         raise MissingError(hint)

@@ -24,7 +24,7 @@ class Round:
 
 
 class Results:
-    """The rounds of one run, and what they say."""
+    """The rounds of one run."""
 
     def __init__(self, rounds: Iterable[Round]) -> None:
         self._rounds: dict[tuple[str, str], list[Round]] = {}
@@ -41,9 +41,9 @@ class Results:
     def ratio(
         self, figure: str, case: str, peer: str, other: str, beside: str = ""
     ) -> float | None:
-        """The median of the rounds' own ratios: both sides of one stood close in time.
+        """Return the median of the ratios of single rounds, whose two sides ran close in time.
 
-        `beside`: the other's case, where it is another one.
+        `beside`: the other peer's case, if it is a different one.
         """
         others = {one.number: getattr(one, figure) for one in self.of(beside or case, other)}
         found = [
@@ -68,12 +68,12 @@ def render(cases: Sequence[Case], peers: Sequence[str], results: Results) -> lis
 
 
 def figures(rounds: Sequence[Round], ratio: float | None) -> str:
-    """The columns of FIGURES."""
+    """Format the columns of FIGURES."""
     cpu = median(one.cpu_us for one in rounds)
     spread = max(abs(one.cpu_us - cpu) for one in rounds) / cpu * 100
     told = "" if ratio is None else f"{ratio:.2f}"
     per_second = median(one.per_second for one in rounds)
-    # Of streams that a short run cut there is none.
+    # Streams that a short run cut have no p99.
     p99 = median(one.p99_ms for one in rounds)
     late = f"{p99:,.1f}" if p99 else ""
     return f"{cpu:>9,.1f}{spread:>6.0f}{told:>7}{per_second:>10,.0f}{late:>9}"

@@ -1,6 +1,7 @@
--- Arguments: method, bytes of body, or in its place a file that is sent as it is, and where more than one request is sent, a file of them, one a
--- line: path, key. They are drawn at random. The last line printed is the result, as JSON.
--- Without that file there is no `request` function: wrk then runs no Lua while it measures.
+-- Arguments: the method; the number of bytes of the body, or a file that is sent instead; and, for
+-- mixed requests, a file with one request a line (path, key), from which they are drawn at random.
+-- The last line printed is the result, as JSON.
+-- Without that file there is no `request` function, so wrk runs no Lua while it measures.
 
 local function drawn_from(file)
   local requests = {}

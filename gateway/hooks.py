@@ -1,4 +1,4 @@
-"""Own code around the calls of tools: what it is given, and what it may say.
+"""Hooks: an operator's own code before and after the calls of tools.
 
     from gateway.hooks import Answer, Call, Refused
 
@@ -10,7 +10,7 @@
         ...
 
 In a policy: `hooks: {before: ["company.hooks:only_in_europe"], after: [...]}`. No hook sees a
-credential: what is injected goes in after the last `before`, and is gone before the first `after`.
+credential: credentials are injected after the last `before` and removed before the first `after`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,12 +19,12 @@ from typing import Any
 
 
 class Refused(Exception):
-    """The call, or its answer, is not allowed; the caller is told the sentence."""
+    """Refuses the call or its answer; the caller is told the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of `tool` at `server`, as the caller sent it. `user` empty: it acts for nobody."""
+    """A call of `tool` at `server`, as the caller sent it. `user`: empty if it acts for no user."""
 
     server: str
     tool: str
@@ -37,14 +37,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the tool said: the `result` of MCP's tools/call, or a JSON-RPC `error`; one of them is
+    """The tool's answer: the `result` of MCP's tools/call, or a JSON-RPC `error`; the other is
     None."""
 
     result: Mapping[str, Any] | None = field(default=None, repr=False)
     error: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
-# Returns other arguments to call the tool with, or None to leave them as they are.
+# Returns new arguments for the call, or None to leave them unchanged.
 Before = Callable[[Call], Awaitable[Mapping[str, Any] | None]]
-# Returns another answer, or None to leave it as it is.
+# Returns a new answer, or None to leave it unchanged.
 After = Callable[[Call, Answer], Awaitable[Answer | None]]

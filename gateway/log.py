@@ -1,7 +1,7 @@
-"""What this process has to tell: events with fields, written as `cli/logs.py` says.
+"""The log of this process: events with fields, formatted as `cli/logs.py` configures.
 
-structlog is imported at the first of them: with all that it imports it takes a seventh of the time
-of a command, and few commands have anything to tell.
+structlog is imported at the first event: importing it takes a seventh of the time of a command, and
+few commands log anything.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Log:
-    """`event`: a word or two, joined by `_`. No field holds what a caller sent, nor a secret."""
+    """`event`: a short name such as `key_revoked`. No field holds a secret or a caller's input."""
 
     def debug(self, event: str, **fields: object) -> None:
         _logger().debug(event, **fields)
@@ -29,7 +29,7 @@ def _logger() -> Any:
 
     if structlog.is_configured():
         return structlog.get_logger()
-    # Of a command: what it has on stdout is for whoever reads that.
+    # Commands log to stderr, because their stdout is data.
     return structlog.wrap_logger(structlog.WriteLogger(sys.stderr))
 
 

@@ -4,16 +4,16 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
-# As curl and browsers have it: who is alive has mostly answered by then.
+# As in curl and browsers: most hosts that are alive have answered by then.
 HEAD_START = 0.25
 
 
 async def reach(addresses: Sequence[str], port: int, seconds: float) -> socket.socket:
-    """A socket connected to the first of `addresses` that answers; the last failure, an OSError,
-    where none does. The next one is tried as soon as those before have failed or had their start,
-    all within half of `seconds`.
+    """Return a socket connected to the first of `addresses` that answers; raise the last OSError if
+    none does. The next address is tried when those before it have failed or had their head start;
+    all are tried within half of `seconds`.
 
-    What is spoken on it comes after: a handshake that takes its time is no dead address.
+    A TLS handshake is not part of the race: a slow one does not mean that the address is dead.
     """
     if len(addresses) == 1:
         return await _connected(addresses[0], port)
@@ -42,7 +42,7 @@ async def reach(addresses: Sequence[str], port: int, seconds: float) -> socket.s
 
 async def _connected(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # asyncio turns off Nagle's algorithm where it is told that this is TCP.
+    # asyncio disables Nagle's algorithm only if the protocol is given as TCP.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setblocking(False)
     try:

@@ -1,4 +1,4 @@
-"""Listeners: accept, drain, stop."""
+"""Listeners, and the signals that stop them."""
 
 import asyncio
 import math
@@ -25,35 +25,35 @@ from gateway.tasks import Tasks
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
 BACKLOG_SECONDS = 0.5
-# Of the event loop, until what was accepted is a connection.
+# Turns of the event loop until an accepted socket has become a connection.
 ACCEPT_TURNS = 3
-# A caller with an open connection may be about to use it: closed at once, its request is lost.
+# A caller may be sending a request on an idle connection, which closing it at once would lose.
 LAST_REQUEST_SECONDS = 0.5
-# Process groups and `timeout` deliver one wish to stop twice.
+# One request to stop may arrive twice: by a process group, or from `timeout`.
 ONE_WISH_SECONDS = 1.0
-# For whatever ends as Python has it, once all is to end at once.
+# For Python's own shutdown, after a second signal.
 AT_ONCE_SECONDS = 2.0
 
 EndsBy = Callable[[float], object]
 
 
 class Certificate:
-    """What a TLS listener shows. `renew` takes what is on disk, from the next handshake on."""
+    """The certificate of a TLS listener. `renew` loads it from disk again, for new handshakes."""
 
     def __init__(self, files: ServerTls) -> None:
-        """OperationError where the files cannot be used."""
+        """OperationError if the files cannot be used."""
         self._files = files
         self._stamps = stamps(files.cert, files.key)
         self.context = server_context(files.cert, files.key)
 
     def renew(self) -> None:
-        """Nothing where the files are as they were; a bad pair leaves the good one in use."""
+        """Load the files if they have changed; an invalid pair leaves the previous one in use."""
         now = stamps(self._files.cert, self._files.key)
         if now == self._stamps:
             return
         try:
-            # A new one: a context keeps a certificate for each kind of key, and loaded into the one
-            # in use an RSA certificate would stand behind the ECDSA one before it.
+            # In a new context: a context keeps one certificate for each type of key, so a new RSA
+            # certificate would be ranked behind the old ECDSA one.
             self.context = server_context(self._files.cert, self._files.key)
         except OperationError as problem:
             log.warning("certificate_refused", reason=str(problem))
@@ -62,16 +62,16 @@ class Certificate:
         self._stamps = now
 
     async def watch(self) -> None:
-        """Never ends by itself."""
+        """Renew forever."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             self.renew()
 
 
 class Listener:
-    """One address and the `connections` accepted on it that are open.
+    """One address to listen on, and its open `connections`.
 
-    `sockets`: bound already, by somebody who keeps them; empty: it makes its own.
+    `sockets`: already bound by the supervisor, which keeps them; empty: bind own ones.
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class Listener:
 
     @property
     def address(self) -> Address:
-        """Where it listens: with port 0, the port that was given."""
+        """The address it listens on; for port 0, with the port that the system chose."""
         if not self._acceptors or not self._acceptors[0].sockets:
             return self._address
         return Address(self._address.host, address_of(self._acceptors[0].sockets).port)
 
     async def start(self) -> None:
-        """AddressTakenError, or another OperationError if the address is not ours."""
+        """Begin to accept; AddressTakenError or another OperationError if it cannot listen."""
         if not PARSERS_COMPILED:
             raise OperationError(
-                "aiohttp came without its compiled parsers, which keep malformed requests out: "
+                "aiohttp is installed without its compiled parsers, which refuse bad requests: "
                 "install its wheel for this platform, and do not set AIOHTTP_NO_EXTENSIONS."
             )
         shared, most = bool(self._given), self._limits.max_connections
@@ -123,24 +123,24 @@ class Listener:
     def _tls(self) -> dict[str, Any]:
         if self._certificate is None:
             return {}
-        # A handshake counts as a part of the head: whoever is slow in it holds a connection.
+        # A slow handshake holds a connection just as a slow request head does.
         return {"ssl": self._certificate.context, "ssl_handshake_timeout": self._limits.head}
 
     def announce_end(self) -> None:
-        """Each connection, of those that are accepted from now on too, may carry one more request,
-        and is told to close by its answer: so a load balancer that asks `/readyz` on it learns
-        what goes on."""
+        """Let every connection, including new ones, carry one more request, whose answer says
+        `Connection: close`: so a load balancer that asks `/readyz` on one learns of the end."""
         self._draining = True
         for connection in self.connections:
             connection.take_one_more()
 
     async def drain(self, seconds: float) -> int:
-        """Accept no more, finish what runs for at most `seconds`; how many answers were cut."""
+        """Accept no more connections and wait at most `seconds` for running requests; return how
+        many answers were cut."""
         self.announce_end()
         await _take_backlog(self._acceptors, min(seconds, BACKLOG_SECONDS))
         for acceptor in self._acceptors:
             acceptor.close()
-        # Those that were accepted just before are only now among the connections.
+        # Sockets accepted just before have become connections only now.
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)
         for connection in self.connections:
@@ -164,7 +164,7 @@ class Listener:
         return connection
 
     async def _finish(self, seconds: float) -> None:
-        """Wait until nothing runs, and a moment for what is about to, but never longer."""
+        """Wait until no request runs, and a moment for requests on their way, at most `seconds`."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
         rests = loop.time() + min(seconds, LAST_REQUEST_SECONDS)
@@ -178,7 +178,7 @@ class Listener:
 
 
 async def _take_backlog(acceptors: list[Acceptor], seconds: float) -> None:
-    """Accept what the kernel has accepted already: closing the socket would reset it."""
+    """Accept what waits in the kernel's backlog: closing the socket would reset it."""
     waiting = select.poll()
     for listening in (one for acceptor in acceptors for one in acceptor.sockets):
         waiting.register(listening.fileno(), select.POLLIN)
@@ -189,15 +189,15 @@ async def _take_backlog(acceptors: list[Acceptor], seconds: float) -> None:
 
 
 def end_by(seconds: float) -> None:
-    """Be over then, whatever is left: a thread that a disk holds up, or one of an own hook, cannot
-    be told to stop, and Python waits for each."""
+    """End the process after `seconds`, whatever still runs: Python waits for every thread, and one
+    that a disk or a hook holds up cannot be stopped."""
     timer = threading.Timer(seconds, _end_unfinished)
     timer.daemon = True
     try:
         timer.start()
     except RuntimeError:
-        # The system has no thread to spare, and what runs has to drain all the same: the kernel
-        # ends it then, without a word.
+        # The system has no thread left, and the drain must go on: let the kernel end the process,
+        # without a log line.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -214,9 +214,12 @@ def stop_signals(
     delay: float = 0.0,
     announce_end: Callable[[], None] = lambda: None,
 ) -> asyncio.Event:
-    """An event set by SIGTERM or SIGINT, and where there is a `delay` by its end or a second one;
-    a later one ends at once. SIGHUP calls `reload`; `ends_by` is told within how many seconds all
-    has to be over, `announce_end` that a delay begins."""
+    """Return an event that SIGTERM or SIGINT sets: at once, or after `delay`, which a second signal
+    cuts short. A further signal ends the process. SIGHUP calls `reload`.
+
+    `announce_end` is called when a delay begins, `ends_by` with the seconds until the process has
+    to be over.
+    """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     wished = -math.inf
@@ -235,7 +238,7 @@ def stop_signals(
         elif first or not stopped.is_set():
             stopped.set()
         else:
-            # Whoever asks again does not want to wait for the drain.
+            # A further signal means: do not wait for the drain.
             ends_by(AT_ONCE_SECONDS)
             raise SystemExit(1)
 

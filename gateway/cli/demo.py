@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 _DEFAULT = click.core.ParameterSource.DEFAULT
 AGENTS = ("echo", "chat")
-# Where the demo's policies have them.
+# The ports that the demo's policies name.
 AGENT_PORTS = (9101, 9102)
 DRAIN_SECONDS = 2.0
-# In an installed gateway; a clone has them in policies/.
+# Only in an installed gateway; a clone of the repository has them in policies/.
 OWN_POLICIES = Path(__file__).parents[1] / "demo" / "policies"
 NEXT_PORT = 9090
 
 _TEXT = """
-The gateway listens on http://{address}, in front of two agents. Your key, for 24 hours:
+The gateway listens on http://{address}, in front of two agents. Your key for the next 24 hours:
 
 export KEY={key}
 
@@ -54,17 +54,17 @@ curl -sN http://{address}/agents/chat/v1/chat/completions -H "Authorization: Bea
 -H 'Content-Type: application/json' -d '{{"model": "demo", "stream": true, \
 "messages": [{{"role": "user", "content": "hello"}}]}}'
 
-Revoke the key, with redis-cli or without it; the next call is refused (401 key_revoked):
+Revoke the key, with redis-cli or without; the next call is refused with 401 key_revoked:
 
 {redis_cli} {revoke}
 {gateway} redis -- {revoke}
 
-Look after it at http://{admin}/console/ or over HTTP, with a key that may do everything:
+Open the console at http://{admin}/console/ or use the admin API, with a key for everything:
 
 export ADMIN_KEY={admin_key}
 curl -sS http://{admin}/admin/v1/keys -H "Authorization: Bearer $ADMIN_KEY"
 
-Ctrl-C ends it. Keys and revocations are kept in {kept_in}.
+Ctrl-C ends the demo. Keys and revocations are kept in {kept_in}.
 """
 
 
@@ -109,7 +109,8 @@ def demo(listen: Address, store: StoreSettings, policies: Path) -> None:
 
 
 def at_or_elsewhere(listen: Address, port: int) -> Address:
-    """Where pages say that it is; elsewhere where that is taken, or any port will do."""
+    """Return the address with `port`, which the docs name, or with any port if it is taken. If
+    `listen` has port 0, so has the result."""
     if not listen.port:
         return listen
     with socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET) as probe:
@@ -122,12 +123,12 @@ def at_or_elsewhere(listen: Address, port: int) -> Address:
 
 
 def _policies(given: Path) -> Path:
-    """Those of the demo itself, where an installed gateway is tried out in some directory."""
+    """Return the demo's own policies if the gateway is tried in a directory without any."""
     is_named = click.get_current_context().get_parameter_source("policies") != _DEFAULT
     if is_named or given.is_dir() or not OWN_POLICIES.is_dir():
         return given
-    told = f"There is no {given}/ here, so the demo's own policies are in force: {OWN_POLICIES}."
-    click.echo(told, err=True)
+    reason = f"There is no {given}/ here, so the demo's own policies are used: {OWN_POLICIES}."
+    click.echo(reason, err=True)
     return OWN_POLICIES
 
 
@@ -152,7 +153,7 @@ async def _run(settings: Settings) -> None:
 
 
 def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
-    """The demo's agents may listen on other ports than the policies say."""
+    """Replace the ports of the demo's agents by those on which they really listen."""
     agents = dict(policies.agents)
     for name, port in ports.items():
         if name in agents:
@@ -162,7 +163,7 @@ def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
 
 
 async def _make_keys(settings: Settings, policies: Policies) -> "tuple[Key, Key]":
-    """For the two agents, and for the admin API."""
+    """Make a key for the two agents and a key for the admin API."""
     from gateway.crypto.draw import draw
     from gateway.crypto.tags import Peppers
     from gateway.domain.keys.fields import KeyFields
@@ -207,7 +208,7 @@ def _explain(
 
 
 def _surroundings(store: StoreSettings, *, embedded: bool) -> str:
-    """What another terminal lacks to find the same store, to be put before the command."""
+    """The environment variable with which a command in another terminal finds the same store."""
     url = store.url or ""
     if not embedded:
         return f"GATEWAY_REDIS_URL={shlex.quote(url)} " if store.url_is_public else ""
@@ -217,7 +218,7 @@ def _surroundings(store: StoreSettings, *, embedded: bool) -> str:
 
 
 def _own_command() -> str:
-    """How this program was called, as it can be called again from the same directory."""
+    """How this program can be called again from the same directory."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m gateway"

@@ -1,4 +1,4 @@
-"""The demo's agents by themselves: `python -m gateway.demo 0.0.0.0:9101 0.0.0.0:9102`."""
+"""The demo's agents without a gateway: `python -m gateway.demo 0.0.0.0:9101 0.0.0.0:9102`."""
 
 import asyncio
 import signal
@@ -9,7 +9,8 @@ from gateway.domain.settings import Address, parse_address
 
 
 async def main(*addresses: Address) -> None:
-    """Until SIGTERM: without a handler the first process of a container would not notice it."""
+    """Serve until SIGTERM. The handler is needed in a container, whose first process ignores
+    signals without one."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

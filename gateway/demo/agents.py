@@ -9,7 +9,7 @@ from gateway.demo import chat, echo
 from gateway.domain.settings import Address
 
 ANY_PORT = Address("127.0.0.1", 0)
-# A stream that still runs must not hold up the end of the demo.
+# A running stream must not hold up the end of the demo.
 SHUTDOWN_SECONDS = 0.5
 
 
@@ -17,7 +17,7 @@ SHUTDOWN_SECONDS = 0.5
 async def demo_agents(
     for_echo: Address = ANY_PORT, for_chat: Address = ANY_PORT
 ) -> AsyncIterator[Mapping[str, int]]:
-    """The ports on which the agents `echo` and `chat` listen until the context ends."""
+    """Run the agents `echo` and `chat`, and yield their ports."""
     async with AsyncExitStack() as stack:
         yield {
             "echo": await stack.enter_async_context(_listening(echo.agent(), for_echo)),

@@ -1,4 +1,4 @@
-"""An agent that talks in the OpenAI chat completions dialect, without a model behind it."""
+"""An agent that speaks OpenAI's chat completions API, without a model behind it."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-# Slow enough to be seen as a stream by whoever looks at it.
+# Slow enough for people to see that it is a stream.
 PAUSE_SECONDS = 0.05
 MODEL = "demo"
 MAX_BODY = 2**20
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request for a completion asks for. `words` make up the answer."""
+    """A parsed request. `words`: the words of the answer."""
 
     model: str
     stream: bool
@@ -30,7 +30,7 @@ class Asked:
 
     @property
     def usage(self) -> Json:
-        """A word counts as a token here."""
+        """The token counts; here a word is a token."""
         answered = len(self.words)
         return {
             "prompt_tokens": self.prompt_words,
@@ -79,7 +79,7 @@ def _refusal(message: str) -> web.Response:
 
 
 def read_request(body: Any) -> Asked:
-    """ValueError says what is wrong with `body`."""
+    """Parse the body; ValueError says what is wrong with it."""
     if not isinstance(body, dict):
         raise ValueError("The body must be a JSON object.")
     messages = body.get("messages")
@@ -100,14 +100,14 @@ def read_request(body: Any) -> Asked:
 
 
 def completion(asked: Asked) -> Json:
-    """The whole answer at once."""
+    """Return the complete answer."""
     message = {"role": "assistant", "content": " ".join(asked.words), "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return {**_envelope(asked, "chat.completion"), "choices": [choice], "usage": asked.usage}
 
 
 def chunks(asked: Asked) -> Iterator[Json]:
-    """The answer in the pieces of a stream, word by word."""
+    """Yield the chunks of a streamed answer, one word each."""
     envelope = _envelope(asked, "chat.completion.chunk")
     if asked.usage_wanted:
         envelope["usage"] = None
@@ -133,7 +133,7 @@ def _piece(delta: Json, finish_reason: str | None = None) -> Json:
 
 
 def _text(content: Any) -> str:
-    """A message's text, whether it is a string or a list of parts."""
+    """Return a message's text, whether its content is a string or a list of parts."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []

@@ -1,4 +1,4 @@
-"""An agent that answers with what it received: so one sees what the gateway let through."""
+"""An agent that answers with the request it received, to show what the gateway let through."""
 
 from aiohttp import StreamReader, web
 
@@ -33,7 +33,7 @@ async def _echo(request: web.Request) -> web.Response:
 
 
 async def _read(content: StreamReader) -> tuple[bytes, int]:
-    """The beginning of a body, and how long all of it was: memory is bounded, uploads are not."""
+    """Return the beginning of a body and its total length; only the beginning is kept in memory."""
     begun, length = b"", 0
     async for piece in content.iter_any():
         length += len(piece)
@@ -42,7 +42,7 @@ async def _read(content: StreamReader) -> tuple[bytes, int]:
 
 
 def _headers(request: web.Request) -> dict[str, str]:
-    """By name; the values of a name that was sent twice are joined, as RFC 9110 5.3 reads them."""
+    """Return the headers; values of a repeated name are joined with commas (RFC 9110 5.3)."""
     found: dict[str, str] = {}
     for name, value in request.headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value

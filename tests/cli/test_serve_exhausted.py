@@ -65,7 +65,7 @@ async def test_without_the_threads_that_it_needs_a_gateway_says_so_and_does_not_
     )
     assert code == 1
     assert said.count("\n") == 1
-    assert "no more threads: raise the bound" in said
+    assert "no more threads: raise the limit" in said
 
 
 async def test_that_fewer_are_let_in_than_were_asked_for_is_told_unless_it_is_a_handful(
