@@ -1,11 +1,9 @@
 """Options of `serve` that limit what a caller's connection may cost."""
 
 from collections.abc import Callable
-from dataclasses import fields
-from functools import partial, wraps
-from typing import Any
+from functools import partial
 
-from gateway.cli.options import add_options, read_as, read_duration, setting
+from gateway.cli.options import grouped, read_as, read_duration, setting
 from gateway.domain.settings import ListenerLimits
 from gateway.domain.units import count, size
 
@@ -24,7 +22,9 @@ _time = partial(setting, metavar="DURATION", callback=read_duration)
 _size = partial(setting, metavar="SIZE", callback=read_as(_one_or_more(size)))
 _count = partial(setting, metavar="N", callback=read_as(_one_or_more(count)))
 
-_OPTIONS = (
+listener_options = grouped(
+    ListenerLimits,
+    "limits",
     _time(
         "--head-timeout",
         "head",
@@ -66,14 +66,3 @@ _OPTIONS = (
         "or else the new one is closed.",
     ),
 )
-
-
-def listener_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add these options; the command receives `limits: ListenerLimits`."""
-
-    @wraps(command)
-    def with_limits(*args: Any, **given: Any) -> Any:
-        limits = ListenerLimits(**{one.name: given.pop(one.name) for one in fields(ListenerLimits)})
-        return command(*args, limits=limits, **given)
-
-    return add_options(with_limits, *_OPTIONS)

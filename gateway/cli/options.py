@@ -5,7 +5,7 @@ import os
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,20 @@ def add_options(command: Callable[..., Any], *options: Decorator) -> Callable[..
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def grouped(kind: Any, parameter: str, *options: Decorator) -> Decorator:
+    """Add options whose values the command receives as one dataclass `kind`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_group(*args: Any, **given: Any) -> Any:
+            group = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
+            return command(*args, **{parameter: group}, **given)
+
+        return add_options(with_group, *options)
+
+    return decorate
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

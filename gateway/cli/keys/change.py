@@ -37,30 +37,27 @@ from gateway.services.keys.lifecycle import KeyChange
 @selection_options
 @json_option
 @store_options
-def revoke(store: StoreSettings, as_json: bool, **named: Any) -> None:
+def revoke(store: StoreSettings, as_json: bool, selection: Selection) -> None:
     """Close keys for good, from the next request on."""
-
-    _change(store, Selection(**named), Act.REVOKE, as_json=as_json)
+    _change(store, selection, Act.REVOKE, as_json=as_json)
 
 
 @command("gateway keys disable --consumer sales --dry-run")
 @selection_options
 @json_option
 @store_options
-def disable(store: StoreSettings, as_json: bool, **named: Any) -> None:
+def disable(store: StoreSettings, as_json: bool, selection: Selection) -> None:
     """Suspend keys, until 'enable'."""
-
-    _change(store, Selection(**named), Act.DISABLE, as_json=as_json)
+    _change(store, selection, Act.DISABLE, as_json=as_json)
 
 
 @command("gateway keys enable 4xT9mQ2LrB7c")
 @selection_options
 @json_option
 @store_options
-def enable(store: StoreSettings, as_json: bool, **named: Any) -> None:
+def enable(store: StoreSettings, as_json: bool, selection: Selection) -> None:
     """Undo 'disable'. A revoked key stays revoked: 'rotate' gives it a new secret."""
-
-    _change(store, Selection(**named), Act.ENABLE, as_json=as_json)
+    _change(store, selection, Act.ENABLE, as_json=as_json)
 
 
 def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bool) -> None:

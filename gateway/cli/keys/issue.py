@@ -153,13 +153,12 @@ def rotate(
     idempotency_key: str,
     out: Path | None,
     grace: float,
-    **named: Any,
+    selection: Selection,
 ) -> None:
     """Give keys a new secret; id, scopes and limits stay the same.
 
     A revoked key becomes active again, without grace. A disabled key stays disabled.
     """
-    selection = Selection(**named)
     if out is None and not (selection.is_single or selection.dry_run):
         raise UsageError(
             "Several keys are not printed: add --out FILE to write them to a new file."

@@ -1,13 +1,11 @@
 """Which keys a command acts on: those named, or all of a consumer's."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
 from gateway.cli.keys.options import KEY_ID, confirm
-from gateway.cli.options import add_options
+from gateway.cli.options import grouped
 from gateway.domain.errors import UsageError
 from gateway.domain.units import counted
 from gateway.services.keys.audited import AuditedKeys
@@ -33,15 +31,14 @@ class Selection:
         return len(set(self.ids)) == 1
 
 
-def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `ID…`, `--consumer`, `--dry-run` and `--yes`: the fields of a Selection."""
-    return add_options(
-        command,
-        click.option("--yes", is_flag=True, help="Do not ask before acting on a consumer's keys."),
-        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
-        click.option("--consumer", metavar="NAME", help="All keys of this consumer."),
-        click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID),
-    )
+selection_options = grouped(
+    Selection,
+    "selection",
+    click.option("--yes", is_flag=True, help="Do not ask before acting on a consumer's keys."),
+    click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    click.option("--consumer", metavar="NAME", help="All keys of this consumer."),
+    click.argument("ids", metavar="[ID]...", nargs=-1, type=KEY_ID),
+)
 
 
 async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]:
