@@ -10,15 +10,14 @@ import click
 from gateway.cli.command import command
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
+from gateway.cli.policies.in_use import ask_keys
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.cli.vault_options import existing_store
-from gateway.domain.errors import OperationError, StoreError
+from gateway.domain.errors import OperationError
 from gateway.domain.policies.diff import KeyChange, Structure
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.policies.diff import Group, KeysChanged, PolicyDiff, diff
-from gateway.store.connections.connect import open_store
-from gateway.store.key_reader import KeyReader
 
 NOTHING = Path("-")
 # The most items in a cell of the table; --json has all.
@@ -49,7 +48,7 @@ def diff_policies(
     Both are directories, or '-' for no policies at all. Every active key is checked if Redis can be
     reached. A removed route, a scope that is now required or a stricter limit is a loss.
     """
-    told = asyncio.run(_ask(existing_store(store), _read(old), _read(new)))
+    told = _compare(existing_store(store), _read(old), _read(new))
     if as_json:
         print_json(asdict(told))
     else:
@@ -67,16 +66,13 @@ def _read(directory: Path) -> Policies:
     return Policies() if directory == NOTHING else loaded_policies(directory)
 
 
-async def _ask(store: StoreSettings | None, old: Policies, new: Policies) -> PolicyDiff:
+def _compare(store: StoreSettings | None, old: Policies, new: Policies) -> PolicyDiff:
+    """Compare with the active keys or, if they cannot be read, by the files alone."""
     if store is None:
         note("The active keys were not checked: give --redis. This is what the files say.")
-        return await diff(old, new, None)
-    try:
-        async with open_store(store) as client:
-            return await diff(old, new, KeyReader(client, store.prefix))
-    except (StoreError, OperationError) as problem:
-        note(f"The active keys were not checked: {problem} This is what the files say.")
-        return await diff(old, new, None)
+    elif told := ask_keys(store, lambda keys: diff(old, new, keys)):
+        return told
+    return asyncio.run(diff(old, new, None))
 
 
 def _print(told: PolicyDiff) -> None:

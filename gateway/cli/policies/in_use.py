@@ -1,7 +1,9 @@
 """Checks of policies against the vault and the active keys, if these can be reached."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from gateway.cli.acting import check_vault
 from gateway.cli.output import note
@@ -13,6 +15,8 @@ from gateway.protocol.policy.read import Loaded
 from gateway.services.policies.orphans import Orphans, orphans
 from gateway.store.connections.connect import open_store
 from gateway.store.key_reader import KeyReader
+
+T = TypeVar("T")
 
 
 def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded | None:
@@ -36,15 +40,18 @@ def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded | No
 
 def orphaned(store: StoreSettings | None, policies: Policies) -> Orphans | None:
     """Return the active keys that would lose their plan or agent; None if they cannot be read."""
-    if store is None:
-        return None
+    return ask_keys(store, lambda keys: orphans(keys, policies)) if store else None
+
+
+def ask_keys(store: StoreSettings, work: Callable[[KeyReader], Awaitable[T]]) -> T | None:
+    """Run `work` on the key records; None, with a note, if they cannot be read."""
+
+    async def run() -> T:
+        async with open_store(store) as client:
+            return await work(KeyReader(client, store.prefix))
+
     try:
-        return asyncio.run(_ask(store, policies))
+        return asyncio.run(run())
     except (StoreError, OperationError) as problem:
         note(f"The active keys were not checked: {problem}")
         return None
-
-
-async def _ask(store: StoreSettings, policies: Policies) -> Orphans:
-    async with open_store(store) as client:
-        return await orphans(KeyReader(client, store.prefix), policies)
