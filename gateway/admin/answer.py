@@ -60,14 +60,9 @@ class AdminApi:
             return _problem_reply(problem, request.request_id)
 
     async def _answer(self, request: AdminRequest) -> Reply | Streamed:
-        described = request.path == OPENAPI_PATH
-        if described and request.method not in ("GET", "HEAD"):
-            raise no_method(["GET"])
-        if described and self._keyless:
-            return self._description()
+        if request.path == OPENAPI_PATH:
+            return await self._description(request)
         caller = await _caller(request)
-        if described:
-            return self._description()
         route, parts = find_route(ROUTES, request.method, request.path)
         body = b""
         if route.body is not None:
@@ -79,7 +74,11 @@ class AdminApi:
         except (UsageError, OperationError, StoreError) as problem:
             raise api_error(problem) from None
 
-    def _description(self) -> Reply:
+    async def _description(self, request: AdminRequest) -> Reply:
+        if request.method not in ("GET", "HEAD"):
+            raise no_method(["GET"])
+        if not self._keyless:
+            await _caller(request)
         kind: tuple[Any, ...] = ("Content-Type", "application/json")
         return Reply(200, (kind, ("Cache-Control", "no-store")), self._openapi)
 

@@ -13,10 +13,10 @@ from gateway.admin.change_keys import WRITE, may_take_over
 from gateway.admin.fields import Span
 from gateway.admin.keys import keys_of
 from gateway.admin.routing import Answer, ApiError, Call, Input, Route
-from gateway.admin.times import seconds
 from gateway.crypto.draw import draw
 from gateway.domain.errors import GatewayError, OperationError, UsageError
 from gateway.domain.keys.views import KeyView, view
+from gateway.domain.units import span
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of, change, rotations
 from gateway.services.keys.issue import REFUSALS, Issuer
@@ -73,7 +73,7 @@ class _Done:
 async def bulk(backend: Backend, call: Call) -> Answer:
     asked: BulkBody = call.body
     act, keys = Act(asked.act), keys_of(backend, call)
-    grace = seconds("grace", asked.grace)
+    grace = span(asked.grace)
     ids, following = await _chosen(keys, asked, act)
     if not asked.dry_run:
         ids, following = await _claimed(keys, call, asked, ids, following)

@@ -30,7 +30,7 @@ from gateway.admin.routing import (
     Route,
     scope_denied,
 )
-from gateway.admin.times import expiry_second, seconds
+from gateway.admin.times import expiry_second
 from gateway.crypto.draw import draw
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.fields import KeyFields, check_limits
@@ -38,6 +38,7 @@ from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.policies.plans import DEFAULT_PLAN
 from gateway.domain.policies.plans import Plan as PlanLimits
+from gateway.domain.units import span
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import one
@@ -162,9 +163,8 @@ async def rotate(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     issuer = Issuer(keys, backend.peppers, draw)
-    grace = seconds("grace", asked.grace)
     marker = call.header(b"idempotency-key")
-    issued = await issuer.rotate(call.parts["id"], grace, marker)
+    issued = await issuer.rotate(call.parts["id"], span(asked.grace), marker)
     return Answer(IssuedShape(**issued.told()))
 
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.fields import OneScope, Span
 from gateway.admin.routing import Answer, Call, Input, Route
-from gateway.admin.times import seconds
 from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView, State, view
+from gateway.domain.units import span
 from gateway.log import log
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import KeyFilter, no_key, page
@@ -43,9 +43,7 @@ class ListQuery(Input):
 async def list_keys(backend: Backend, call: Call) -> Answer:
     asked: ListQuery = call.query
     scope = None if asked.scope is None else scopes.parse(asked.scope)
-    within = None
-    if asked.expiring_within is not None:
-        within = seconds("expiring_within", asked.expiring_within)
+    within = None if asked.expiring_within is None else span(asked.expiring_within)
     wanted = KeyFilter(asked.consumer, asked.state, scope, within)
     found = await page(keys_of(backend, call), wanted, limit=asked.limit, after=asked.after)
     return Answer(KeyPage(keys=found.keys, next=found.next))

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import Span
 from gateway.admin.routing import Answer, Call, Input, Route
-from gateway.admin.times import seconds
+from gateway.domain.units import span
 
 Level = Literal["debug", "info", "warning", "error"]
 # A level raised to look into a problem is easily forgotten afterwards.
@@ -26,7 +27,7 @@ class LevelBody(Input):
     such as `15m`; null: until the next change."""
 
     level: Level | None
-    span: Annotated[str, Field(max_length=20)] | None = None
+    span: Annotated[Span, Field(max_length=20)] | None = None
 
 
 def _shape(backend: Backend) -> Answer:
@@ -39,13 +40,12 @@ async def show(backend: Backend, _: Call) -> Answer:
 
 async def change(backend: Backend, call: Call) -> Answer:
     asked: LevelBody = call.body
-    span = None if asked.span is None else seconds("span", asked.span)
     await backend.acts(call.caller.actor).record(f"log_level.{asked.level or 'forget'}")
     if asked.level is None:
         await backend.log_level.forget()
     else:
-        whole = None if span is None else int(min(max(span, 1.0), LONGEST))
-        await backend.log_level.tell(asked.level, whole)
+        seconds = None if asked.span is None else int(min(max(span(asked.span), 1.0), LONGEST))
+        await backend.log_level.tell(asked.level, seconds)
     return _shape(backend)
 
 

@@ -1,4 +1,4 @@
-"""Parsing times such as `24h` or `2027-01-31`; ApiError names the field of an invalid one."""
+"""Parsing points in time such as `2027-01-31`; ApiError names the field of an invalid one."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,14 +6,8 @@ from typing import TypeVar
 
 from gateway.admin.routing import bad_field
 from gateway.domain.keys import expiry
-from gateway.domain.units import span
 
 T = TypeVar("T")
-
-
-def seconds(field: str, text: str) -> float:
-    """Return the seconds of a span such as `24h`; `0` is none."""
-    return _parsed(field, span, text)
 
 
 def expiry_second(field: str, text: str | None, now: int) -> int | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from gateway.admin.backend import Backend
 from gateway.admin.fields import CredentialType, Expiry, Span, Wanted, field_error
 from gateway.admin.routing import Answer, Call, Input, Route, bad_field
-from gateway.admin.times import expiry_second, seconds
+from gateway.admin.times import expiry_second
 from gateway.domain.credentials import (
     Credential,
     CredentialId,
@@ -18,6 +18,7 @@ from gateway.domain.credentials import (
 from gateway.domain.errors import UsageError
 from gateway.domain.keys.reach import places_of
 from gateway.domain.links import check_user, read_wanted
+from gateway.domain.units import span
 from gateway.services.credentials.links import by_user
 from gateway.services.credentials.usable import check_usable
 from gateway.services.credentials.vault import CredentialView
@@ -147,7 +148,7 @@ async def rotate(backend: Backend, call: Call) -> Answer:
     view = await vault.rotate(
         name_of(call),
         asked.fields,
-        int(seconds("grace", asked.grace)),
+        int(span(asked.grace)),
         expires_at=expiry_second("expires", asked.expires, await vault.now()),
         keep_expiry=asked.expires is None,
     )
