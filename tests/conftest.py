@@ -21,8 +21,9 @@ from gateway.store.keys import KeyStore
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: for a third of the time tests wait for something."""
-    return (os.cpu_count() or 1) + 1
+    """Twice as many as there are cores: for most of the time, tests wait for something. With three
+    on two cores, 38 % of the processor time was left over."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_configure() -> None:
