@@ -228,7 +228,7 @@ _ROWS = (
     _row(
         502,
         Code.UPSTREAM_AUTH_FAILED,
-        "The service refused the credential that the gateway put into the call. Ask the "
+        "The upstream refused the credential that the gateway put into the call. Ask the "
         "gateway's operator to look at it.",
     ),
     _row(504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time.", retry=True),

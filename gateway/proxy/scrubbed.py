@@ -57,7 +57,7 @@ def check_refused(injection: Injection, head: AnswerHead) -> None:
     values = injection.values
     refusals = _REFUSALS if values.signing is None else _SIGNED_REFUSALS
     if values.uses and head.status in refusals:
-        raise RefusedCredentialError("The service refused the credential.")
+        raise RefusedCredentialError("The upstream refused the credential.")
 
 
 def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:

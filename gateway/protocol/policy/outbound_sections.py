@@ -116,7 +116,7 @@ class ModelSection(Section):
     fallback: list[Name] = Field(
         default=[],
         description="Models to ask, in this order, where this one cannot answer, or its credential "
-        "cannot be had.",
+        "cannot be had. The caller's key needs no scope for them.",
     )
     timeouts: TimeoutsSection = Field(default_factory=TimeoutsSection)
     max_body: Size | None = Field(default=None, description="Left out, and at most: 32 MiB.")
