@@ -32,7 +32,8 @@ class InjectSection(Section):
     headers: dict[InjectedHeader, HeaderText] = Field(default={}, description="Header lines.")
     query: dict[FieldName, TemplateText] = Field(default={}, description="Query parameters.")
     body: dict[FieldName, TemplateText] = Field(
-        default={}, description="Fields of the body: a JSON object, or a multipart form."
+        default={},
+        description="Fields of the body: a JSON object, or a form (multipart or URL-encoded).",
     )
     credential: WholeCredential | None = Field(
         default=None,
