@@ -69,8 +69,11 @@ def _programs(policies: Policies) -> list[ToolServer]:
 def _is_open(path: Path) -> bool:
     """Whether the file `path` can be read by everybody."""
     try:
+        # Before `resolve`, which raises RuntimeError at a link to itself.
+        if not path.is_file():
+            return False
         path = path.resolve()
-        readable = path.is_file() and path.stat().st_mode & stat.S_IROTH
-        return bool(readable) and all(p.stat().st_mode & stat.S_IXOTH for p in path.parents)
+        readable = bool(path.stat().st_mode & stat.S_IROTH)
+        return readable and all(p.stat().st_mode & stat.S_IXOTH for p in path.parents)
     except OSError:
         return False

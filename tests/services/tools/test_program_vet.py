@@ -70,6 +70,14 @@ async def test_where_user_ids_cannot_be_kept_programs_are_refused_before_they_ru
     assert "cannot be kept" in str(told[0]) and launcher.isolation is None
 
 
+async def test_a_key_file_that_became_a_link_to_itself_is_open_to_nobody(tmp_path: Path) -> None:
+    loop = tmp_path / "key"
+    loop.symlink_to(loop)
+    found, launcher = vet(ChildSettings(Isolation.UID, state_dir=tmp_path, hidden=(loop,)))
+    launcher.isolation = Isolation.UID
+    assert await found.problems(policies()) == ()
+
+
 def test_commands_without_the_extra_are_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gateway.services.tools.command_server", None)
     (problem,) = unusable_commands(policies())
