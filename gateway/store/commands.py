@@ -34,8 +34,8 @@ async def command(client: Redis, *words: str | bytes | int, **options: bool) -> 
 
 
 async def ask_all(client: Redis, commands: Iterable[Sequence[str | bytes]]) -> list[Any]:
-    """Return the replies to all commands in one round trip, as bytes; a command that failed has its
-    error in place of a reply. The second word of each command is the name that it reads."""
+    """Return the replies to all commands, as bytes, in one round trip for each node; a command that
+    failed has its error in place of a reply. The second word of each is the name that it reads."""
     pipeline = client.pipeline(transaction=False)
     for words in commands:
         pipeline.execute_command(*words, **{NEVER_DECODE: True})

@@ -97,8 +97,8 @@ class Agent(_Callee):
     """One agent behind the gateway.
 
     `routes` None: every path, with the action `invoke`. `max_body` in bytes, None: no limit.
-    `allowed_oddities`: members of PATH_ODDITIES that this agent accepts. `cors` None: the agent
-    itself handles CORS.
+    `allowed_oddities`: members of PATH_ODDITIES that this agent accepts. `cors` None: a
+    preflight needs a key like any request, and the agent's own CORS headers pass.
     """
 
     kind = "agents"

@@ -180,7 +180,8 @@ class Injector:
         return self._credentials.is_decoy(name)
 
     async def look_again(self) -> None:
-        """Ask the vault for changes since its last poll, at most once a second."""
+        """Ask the vault for changes since its last poll; at most once a second, because callers
+        decide how often this is called."""
         async with self._looking:
             if time.monotonic() - self._looked_at >= SHORTEST_LOOK:
                 await self._credentials.check()
