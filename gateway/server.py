@@ -20,7 +20,7 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.room import Connections
 from gateway.proxy.sockets import address_of, bound, cannot_listen
 from gateway.proxy.tunnel import LAST_WORDS_SECONDS
-from gateway.tasks import Tasks
+from gateway.tasks import Tasks, end
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
@@ -152,6 +152,8 @@ class Listener:
             await asyncio.wait(told, timeout=LAST_WORDS_SECONDS)
         for connection in list(self.connections):
             connection.close()
+        # What they use is closed next: a connection to Redis that is opened later stays open.
+        await end(*self.connections.tasks)
         return len(running)
 
     def _accept(self) -> ClientConnection:

@@ -58,10 +58,11 @@ def unheard(done: "asyncio.Future[Any]") -> None:
 class Tasks(set["asyncio.Task[Any]"]):
     """Running tasks, kept here so that they are not garbage-collected before they end."""
 
-    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+    def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
         self.add(task)
         task.add_done_callback(self.discard)
+        return task
 
     async def finish(self, seconds: float) -> None:
         """Wait up to `seconds` for all tasks to end, then cancel the rest."""

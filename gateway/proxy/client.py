@@ -85,7 +85,7 @@ class ClientConnection(Caller):
             return
         self._register.add(self)
         self.deadline.set(self.limits.head)
-        self._task = self._loop.create_task(self._run())
+        self._task = self._register.tasks.begin(self._run())
         self._task.add_done_callback(self._on_done)
 
     def give_way(self) -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from gateway.tasks import Tasks
+
 if TYPE_CHECKING:
     # It holds the room that it is in.
     from gateway.proxy.client import ClientConnection
@@ -17,8 +19,11 @@ LEAST_CROWD = 64
 
 
 class Connections(set["ClientConnection"]):
+    """The open connections. `tasks`: what runs for them, and for callers who have left."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.tasks = Tasks()
         self._looks_again_at = float("-inf")
 
     def make_room(self) -> bool:
