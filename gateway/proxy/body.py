@@ -34,6 +34,27 @@ class BodyWrapper:
         self._inner.set_exception(error)
 
 
+class HoldingWrapper(BodyWrapper):
+    """A wrapper that holds received bytes back until it has worked through them.
+
+    Until it has `_ended` the answer can be cut, though all its bytes may have been received.
+    """
+
+    _ended = False
+    _cut: BaseException | None = None
+
+    def is_eof(self) -> bool:
+        return self._ended
+
+    def at_eof(self) -> bool:
+        return self._ended
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """End the body now, whatever is held back."""
+        self._cut = error
+        super().set_exception(error)
+
+
 class WholeBody:
     """A body that has been received whole."""
 

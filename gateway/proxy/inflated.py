@@ -7,7 +7,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.http.request import values_of
-from gateway.proxy.body import Body, BodyWrapper
+from gateway.proxy.body import Body, HoldingWrapper
 from gateway.proxy.upstream.connection import CutError
 
 _CODING = b"content-encoding"
@@ -35,26 +35,12 @@ def inflated(head: AnswerHead, body: Body) -> Body:
     return InflatedBody(body, undo)
 
 
-class InflatedBody(BodyWrapper):
+class InflatedBody(HoldingWrapper):
     """The uncompressed content of a body, in pieces of bounded size."""
 
     def __init__(self, inner: Body, undo: Inflater) -> None:
         self._inner = inner
         self._undo = undo
-        self._ended = False
-        self._cut: BaseException | None = None
-
-    def is_eof(self) -> bool:
-        """False while anything is unread: a few received bytes may stand for many."""
-        return self._ended
-
-    def at_eof(self) -> bool:
-        return self._ended
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """End the body now, whatever has been received and was not read yet."""
-        self._cut = error
-        super().set_exception(error)
 
     def read_nowait(self) -> bytes:
         self._undo.feed(self._inner.read_nowait())

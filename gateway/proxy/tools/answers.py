@@ -10,7 +10,7 @@ from gateway.protocol import strict_json
 from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
-from gateway.proxy.body import Body, BodyWrapper
+from gateway.proxy.body import Body, HoldingWrapper
 from gateway.proxy.large import Holding
 from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.tools.task_ids import seal_tasks
@@ -99,7 +99,7 @@ async def as_event(
     return Event(data, rest).encode()
 
 
-class EventsBody(BodyWrapper):
+class EventsBody(HoldingWrapper):
     """An event stream whose events have been looked at."""
 
     def __init__(self, inner: Body, task: ToolTask, sessions: ToolSessions) -> None:
@@ -109,20 +109,6 @@ class EventsBody(BodyWrapper):
         self._reader = EventReader(LONGEST)
         self._held = 0
         self._events: Iterator[Event] = iter(())
-        self._ended = False
-        self._cut: BaseException | None = None
-
-    def is_eof(self) -> bool:
-        """False while anything was not looked at yet, so that the stream can still be cut."""
-        return self._ended
-
-    def at_eof(self) -> bool:
-        return self._ended
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """End the stream now, whatever has been received and was not looked at yet."""
-        self._cut = error
-        super().set_exception(error)
 
     def read_nowait(self) -> bytes:
         """Return nothing: looking at an event takes waiting."""
