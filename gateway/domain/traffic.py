@@ -33,19 +33,19 @@ class Handled(NamedTuple):
 
     at: float
     request_id: str
-    method: str = ""
-    path: str = ""
-    agent: str = ""
-    key_id: str = ""
-    consumer: str = ""
-    status: int = 0
-    code: str = ""
-    cut: bool = False
-    received: int = 0
-    sent: int = 0
-    admission: float | None = None
-    first_byte: float | None = None
-    total: float = 0.0
+    method: str
+    path: str
+    agent: str
+    key_id: str
+    consumer: str
+    status: int
+    code: str
+    cut: bool
+    received: int
+    sent: int
+    admission: float | None
+    first_byte: float | None
+    total: float
     decoy: str = ""
     tool: str = ""
     user: str = ""
@@ -58,4 +58,20 @@ class Handled(NamedTuple):
 def unreadable(request_id: str, denied: Denied, *, sent: int, at: float) -> Handled:
     """Return the record of bytes that were no readable request: only how they were refused."""
     row = denied.denial
-    return Handled(at, request_id, status=row.status, code=row.name, sent=sent)
+    return Handled(
+        at=at,
+        request_id=request_id,
+        method="",
+        path="",
+        agent="",
+        key_id="",
+        consumer="",
+        status=row.status,
+        code=row.name,
+        cut=False,
+        received=0,
+        sent=sent,
+        admission=None,
+        first_byte=None,
+        total=0.0,
+    )

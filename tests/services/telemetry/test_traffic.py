@@ -19,7 +19,23 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def handled(
     agent: str = "echo", status: int = 200, code: str = "", admission: float | None = None
 ) -> Handled:
-    return Handled(0.0, "r", agent=agent, status=status, code=code, admission=admission)
+    return Handled(
+        at=0.0,
+        request_id="r",
+        method="GET",
+        path="/",
+        agent=agent,
+        key_id="",
+        consumer="",
+        status=status,
+        code=code,
+        cut=False,
+        received=0,
+        sent=0,
+        admission=admission,
+        first_byte=None,
+        total=0.0,
+    )
 
 
 def samples(text: bytes) -> Samples:
