@@ -143,7 +143,11 @@ _ROWS = (
         "Pages of this origin may not call these tools. Ask the gateway's operator to add "
         "it to their 'origins'.",
     ),
-    _row(403, Code.HOOK_REFUSED, "A rule of the gateway's operator does not allow this call."),
+    _row(
+        403,
+        Code.HOOK_REFUSED,
+        "A rule of the gateway's operator does not allow this call. Ask them about it.",
+    ),
     _row(
         404,
         Code.NOT_FOUND,
@@ -156,14 +160,24 @@ _ROWS = (
         "What is stored of this key makes no sense, so it is refused. Ask its issuer to "
         "look at 'gateway keys show', and at the gateway's log, which says why.",
     ),
-    _row(400, Code.BAD_REQUEST, "This request is malformed or ambiguous."),
+    _row(
+        400,
+        Code.BAD_REQUEST,
+        "This request is malformed or ambiguous. Check its headers, its path and its body.",
+    ),
     _row(
         405,
         Code.METHOD_NOT_ALLOWED,
         "This address exists, but not for this method. Use one from the Allow header.",
     ),
     _row(408, Code.REQUEST_TIMEOUT, "The request arrived too slowly. Send it again.", retry=True),
-    _row(413, Code.BODY_TOO_LARGE, "The body is larger than is accepted here.", name="too_large"),
+    _row(
+        413,
+        Code.BODY_TOO_LARGE,
+        "The body is larger than is accepted here. Send less, or ask the gateway's operator for "
+        "more.",
+        name="too_large",
+    ),
     _row(
         414, Code.URL_TOO_LONG, "The URL is too long. Send the data in the body.", name="too_large"
     ),
@@ -222,7 +236,8 @@ _ROWS = (
     _row(
         502,
         Code.UPSTREAM_PROTOCOL,
-        "The agent answered something that is not valid HTTP.",
+        "The agent answered something that is not valid HTTP. Try again, and tell its operator if "
+        "it stays so.",
         retry=True,
     ),
     _row(
@@ -231,7 +246,9 @@ _ROWS = (
         "The upstream refused the credential that the gateway put into the call. Ask the "
         "gateway's operator to look at it.",
     ),
-    _row(504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time.", retry=True),
+    _row(
+        504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time. Try again later.", retry=True
+    ),
     _row(
         500,
         Code.INTERNAL,
