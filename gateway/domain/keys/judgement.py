@@ -9,6 +9,7 @@ from gateway.domain.keys import limits as limits_grammar
 from gateway.domain.keys.limits import NO_LIMITS, Concurrency, Limits, Quota, Rate, Tokens
 from gateway.domain.keys.record import ACTIVE, CANARY, REVOKED, KeyRecord, unix_time, words
 from gateway.domain.policies.plans import Plan
+from gateway.domain.units import counted
 
 ANY_USER = "*"
 _LAST: Mapping[type, int] = {Tokens: 1, Concurrency: 2}
@@ -50,8 +51,8 @@ class NamedLimit:
         """The allowance in words, for a caller who is refused."""
         if isinstance(self.limit, Rate | Concurrency):
             return str(self.limit)
-        what = "tokens" if isinstance(self.limit, Tokens) else "requests"
-        said = f"{self.limit.count} {what} each {self.limit.window.label}"
+        what = "token" if isinstance(self.limit, Tokens) else "request"
+        said = f"{counted(self.limit.count, what)} each {self.limit.window.label}"
         return f"{said} at this agent" if self.counter.startswith("agent:") else said
 
 

@@ -211,3 +211,7 @@ def test_a_limit_says_of_what_it_allows_how_much() -> None:
         "4 at a time",
         "1 at a time",
     ]
+
+
+def test_one_request_is_said_to_be_one() -> None:
+    assert NamedLimit("", "", Quota(1, Window.DAY)).most == "1 request each day"
