@@ -20,7 +20,7 @@ from gateway.proxy.room import Connections
 from gateway.proxy.stream import READ_BUFFER
 
 # Time for the caller to read the answer: a close with unread input resets the connection.
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 2.0
 # Without its C extension aiohttp falls back, silently, to Python parsers that accept requests
 # which the C parsers refuse.
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
