@@ -3,7 +3,7 @@
 import asyncio
 import os
 import pwd
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -63,11 +63,11 @@ def with_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T
 
 
 def check_vault(
-    store: StoreSettings | None, work: Callable[[Vault], Awaitable[list[T]]]
-) -> list[T]:
-    """Run `work` on the vault without making one; an empty list if there is no store or vault."""
+    store: StoreSettings | None, work: Callable[[Vault], Awaitable[Sequence[T]]]
+) -> Sequence[T]:
+    """Run `work` on the vault without making one; return nothing if there is no store or vault."""
     if not may_ask_vault(store):
-        return []
+        return ()
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
     place = store or read_store_settings(url, None)
     return _run(place, VaultSettings(url and check_url(url), known_master_keys(place)), work)

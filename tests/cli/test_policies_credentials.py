@@ -15,7 +15,7 @@ from gateway.services.credentials.current import LiveCredentials
 from gateway.store.embedded.process import answers
 from tests.cli.commands import MASTER, OTHER_MASTER, PEPPER, VaultCommands
 from tests.cli.serving import PATIENCE, refused, serving
-from tests.services.vaults import Vault
+from tests.services.vaults import Vault, problem_of
 
 GOOD = "version: 1\nagents:\n  a:\n    upstream: http://127.0.0.1:9\n    routes:\n"
 MENTIONS = GOOD + '      - {path: "/x/${credentials.crm}"}\n'
@@ -126,7 +126,7 @@ async def test_the_check_says_of_a_credential_what_a_gateway_would(
     )
     credentials = LiveCredentials(vault.sync(), lambda: 0.0)
     await credentials.check()
-    live = [credentials.problem_of(Reference(name), SENT_WHOLE) for name in names]
+    live = [problem_of(credentials, Reference(name), SENT_WHOLE) for name in names]
     code, said = await check(folder, store)
     assert live == [
         "",

@@ -18,7 +18,7 @@ from tests.flows.audit import records
 from tests.flows.services import Backend, backend, keep, put, seen, service
 from tests.flows.tools import call
 from tests.flows.world import World, new_world
-from tests.services.vaults import MASTER, Vault
+from tests.services.vaults import MASTER, Vault, problem_of
 
 TOKEN = {"headers": {"X-Token": "${credentials.crm.value}"}}
 
@@ -468,7 +468,7 @@ async def test_a_policy_cannot_mean_a_whole_credential_of_another_type(
     world: World, vault: Vault
 ) -> None:
     credentials = world.gateways[0].base.credentials
-    assert credentials.problem_of(Reference("crm"), SENT_WHOLE) == ""
+    assert problem_of(credentials, Reference("crm"), SENT_WHOLE) == ""
     await keep(world, vault, "keys", "ak_sk", access_key_id="i", access_key_secret="s")
     problem = "a credential of type ak_sk cannot be sent as a whole"
-    assert credentials.problem_of(Reference("keys"), SENT_WHOLE) == problem
+    assert problem_of(credentials, Reference("keys"), SENT_WHOLE) == problem

@@ -9,12 +9,25 @@ from gateway.client.sync import Report, Sync
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.credentials import Credential, Version, parse_id
+from gateway.domain.policies.problems import Place
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.snapshot import Mention, Policies
 from gateway.services.audit.writing import Audit
+from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.source import VaultSource
 from gateway.store.audit import AuditStore
 from gateway.store.vault import VaultStore
 
 MASTER = b"m" * 32
+
+
+def problem_of(
+    credentials: LiveCredentials, reference: Reference, types: tuple[str, ...] = ()
+) -> str:
+    """Return what is wrong with policies that mention `reference`; empty if nothing is."""
+    mention = Mention(Place("policies/a.yaml", 1, 1), reference, types)
+    problems = credentials.problems(Policies(mentions=(mention,)))
+    return "".join(problem.message for problem in problems)
 
 
 class Vault:

@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 from gateway.client.sync import Report, Sync, UnavailableError
 from gateway.domain.credentials import TYPES, Credential, CredentialId
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.references import Reference, missing, mistake
+from gateway.domain.policies.mentions import unmet
+from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.references import Reference
+from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 
 
@@ -108,20 +111,13 @@ class LiveCredentials:
             raise denied
         return found
 
-    def problem_of(self, reference: Reference, types: tuple[str, ...] = ()) -> str:
-        """Return why a policy cannot use this reference; empty if it can, or if that is unknown.
-
-        A user's own credential is known only when the user comes. A broken credential exists: it
-        must not block policies that need others, so only calls that need it are refused. `types`:
-        the reference means the whole credential, which must be of one of these types.
-        """
-        if reference.of_user or not self.ready:
-            return ""
-        name = CredentialId(reference.name)
-        known = self.known.get(name)
-        if known is None:
-            return "" if name in self.broken else missing(reference)
-        return mistake(reference, known.type, tuple(known.current.fields), types)
+    def problems(self, policies: Policies) -> tuple[Problem, ...]:
+        """Return the mentions of credentials that `policies` cannot use, as far as is known now."""
+        if not self.ready:
+            return ()
+        broken = dict.fromkeys(map(str, self.broken))
+        known = {str(c.id): (c.type, tuple(c.current.fields)) for c in self.known.values()}
+        return unmet(policies.mentions, broken | known)
 
 
 def tell_log(report: Report) -> None:

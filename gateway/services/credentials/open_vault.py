@@ -77,21 +77,15 @@ async def _kept(
 async def missing_credentials(
     credentials: LiveCredentials, policies: Policies
 ) -> tuple[Problem, ...]:
-    """Return every reference in `policies` to a credential that does not exist, as far as the vault
-    can tell now."""
+    """Like `LiveCredentials.problems`; before a problem is returned, the vault is asked again."""
     if not policies.mentions:
         return ()
-    found = _unmeant(credentials, policies)
+    found = credentials.problems(policies)
     if found:
         # It may have been created a moment ago, for these very policies.
         await credentials.check()
-        found = _unmeant(credentials, policies)
+        found = credentials.problems(policies)
     return found
-
-
-def _unmeant(credentials: LiveCredentials, policies: Policies) -> tuple[Problem, ...]:
-    told = ((m.place, credentials.problem_of(m.reference, m.types)) for m in policies.mentions)
-    return tuple(Problem(place, message) for place, message in told if message)
 
 
 @asynccontextmanager

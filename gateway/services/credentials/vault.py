@@ -18,8 +18,8 @@ from gateway.domain.credentials import (
     Version,
 )
 from gateway.domain.errors import MissingError, OperationError, UsageError
+from gateway.domain.policies.mentions import unmet
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.references import missing, mistake
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.credentials.usable import check_usable
 from gateway.store.vault import VaultStore
@@ -156,24 +156,16 @@ class Vault:
         there = (name for name in ids if name in records)
         return [self._view(name, records[name], now) async for name in in_turns(there, IN_ONE_TURN)]
 
-    async def problems(self, policies: Policies) -> list[Problem]:
-        """Return every reference in `policies` to a credential that does not exist. Credentials
-        that cannot be decrypted here are assumed to be good."""
+    async def problems(self, policies: Policies) -> tuple[Problem, ...]:
+        """Return the mentions of credentials that `policies` cannot use. Credentials that cannot be
+        decrypted here are assumed to be good."""
         if not policies.mentions:
-            return []
-        known = {view.name: view for view in await self.all()}
-        found = []
-        for mention in policies.mentions:
-            reference = mention.reference
-            view = known.get(reference.name)
-            if reference.of_user or (view is not None and view.state is State.BROKEN):
-                continue
-            message = missing(reference)
-            if view is not None:
-                message = mistake(reference, view.type, view.fields, mention.types)
-            if message:
-                found.append(Problem(mention.place, message))
-        return sorted(set(found))
+            return ()
+        known = {
+            view.name: None if view.state is State.BROKEN else (view.type, view.fields)
+            for view in await self.all()
+        }
+        return unmet(policies.mentions, known)
 
     async def type_of(self, name: CredentialId) -> str:
         """Return the type; OperationError if there is none, or it cannot be decrypted."""

@@ -7,7 +7,7 @@ from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, parse
 from gateway.services.credentials.current import LiveCredentials, id_of
-from tests.services.vaults import Vault
+from tests.services.vaults import Vault, problem_of
 
 
 async def test_a_policy_is_told_what_its_references_cannot_mean(
@@ -23,7 +23,7 @@ async def test_a_policy_is_told_what_its_references_cannot_mean(
     credentials = LiveCredentials(sync, lambda: vault.wall)
 
     def problem(text: str) -> str:
-        return credentials.problem_of(parse(text).references[0])
+        return problem_of(credentials, parse(text).references[0])
 
     assert problem("${credentials.aa}") == problem("${credentials.crm.password}") == ""
     assert problem("${user.anything.at_all}") == ""
@@ -41,7 +41,7 @@ async def test_a_policy_names_no_credential_that_is_for_pulling(client: Redis) -
     await sync.check()
     credentials = LiveCredentials(sync, lambda: vault.wall)
     for field in ("", "url", "nope"):
-        told = credentials.problem_of(Reference("db", field))
+        told = problem_of(credentials, Reference("db", field))
         assert told == (
             "the credential 'db' of type database is pulled by agents, and put into no call"
         )
@@ -57,7 +57,7 @@ async def test_a_broken_credential_stands_against_no_policy(client: Redis) -> No
     await sync.check()
     credentials = LiveCredentials(sync, lambda: vault.wall)
     assert [str(name) for name in credentials.broken] == ["bb"]
-    assert credentials.problem_of(parse("${credentials.bb}").references[0]) == ""
+    assert problem_of(credentials, parse("${credentials.bb}").references[0]) == ""
 
 
 async def test_a_decoy_is_found_by_nobody_and_whoever_asks_for_it_is_told_of(
@@ -82,7 +82,7 @@ async def test_a_decoy_is_found_by_nobody_and_whoever_asks_for_it_is_told_of(
     ]
     assert [one.decoy for one in denials] == ["bait", ""]
     reference = parse("${credentials.bait}").references[0]
-    assert credentials.problem_of(reference).startswith("there is no credential 'bait': ")
+    assert problem_of(credentials, reference).startswith("there is no credential 'bait': ")
 
 
 async def test_what_becomes_a_decoy_is_gone_with_the_next_check(client: Redis) -> None:
