@@ -13,7 +13,6 @@ from gateway.admin.routes import powers_at
 from gateway.app.data_plane import DataPlane
 from gateway.app.foundation import Foundation
 from gateway.crypto.audit_key import audit_keys
-from gateway.crypto.envelope import MasterKeys
 from gateway.crypto.tags import Peppers
 from gateway.protocol.http.reply import Reply, Streamed
 from gateway.proxy.admin_door import AdminDoor
@@ -71,7 +70,6 @@ def _backend(
 ) -> Backend:
     prefix = base.settings.store.prefix
     audit_store, retention = AuditStore(client, prefix), base.settings.audit.retention
-    masters = MasterKeys(base.settings.vault.master_keys)
 
     async def draining() -> bool:
         return "draining" in await readiness()
@@ -85,7 +83,7 @@ def _backend(
         audit=base.audit,
         audit_store=audit_store,
         audit_readers=AuditReaders(audit_store, draining),
-        audit_verifier=AuditVerifier(audit_store, audit_keys(masters), retention),
+        audit_verifier=AuditVerifier(audit_store, audit_keys(base.envelope.keys), retention),
         look_back=LookBack(audit_store, retention),
         credentials=base.credentials,
         vault_for=base.vault_for,

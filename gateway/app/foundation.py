@@ -9,6 +9,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import Argon2Pool
+from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
@@ -17,11 +18,12 @@ from gateway.log import log
 from gateway.services.admission.admit import Clocks, Gatekeeper
 from gateway.services.admission.authenticate import Authenticator, Slot
 from gateway.services.admission.leases import Leases
+from gateway.services.audit.acts import Acts
 from gateway.services.audit.open_audit import open_audit
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
-from gateway.services.credentials.open_vault import live_credentials, users_vault
+from gateway.services.credentials.open_vault import live_credentials, open_vault
 from gateway.services.credentials.vault import Vault
 from gateway.services.telemetry.log_level import LogLevel
 from gateway.services.telemetry.loop_lag import watch_loop
@@ -33,6 +35,7 @@ from gateway.store.connections.connect import examine, open_lines, open_store
 from gateway.store.keys import KeyStore
 from gateway.store.links import LinkStore
 from gateway.store.log_level import LogLevelStore
+from gateway.store.vault import VaultStore
 from gateway.store.workers import WorkerStore
 from gateway.tasks import in_background
 from gateway.workers.handover import Handover
@@ -41,8 +44,7 @@ from gateway.workers.worker import Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foundation:
-    """`policies` returns those in force. `vault_for`: returns the vault for an actor. `worker`: the
-    line to a supervisor, if there is one."""
+    """`policies` returns those in force. `worker`: the line to a supervisor, if there is one."""
 
     settings: Settings
     policies: Callable[[], Policies]
@@ -54,11 +56,16 @@ class Foundation:
     admission: Admission
     usage: UsageBook
     audit: Audit
-    vault_for: Callable[[str], Vault]
+    vault: VaultStore
+    envelope: Envelope
     links: Links
     workers: WorkerStore
     log_level: LogLevel
     worker: Worker | None
+
+    def vault_for(self, actor: str) -> Vault:
+        """Return the vault for `user:ann` or `key:4xT9mQ2LrB7c`, named in its audit records."""
+        return Vault(self.vault, self.envelope, Acts(self.audit, actor).on_credential)
 
 
 @asynccontextmanager
@@ -73,13 +80,17 @@ async def open_foundation(
         prefix = settings.store.prefix
         keys = KeyStore(client, prefix)
         traffic = Traffic(Shared(Path(given.shared), given.seat) if given else None)
-        credentials = await stack.enter_async_context(live_credentials(settings, client, traffic))
+        vault = await stack.enter_async_context(open_vault(settings, client))
+        envelope = Envelope(MasterKeys(settings.vault.master_keys))
+        credentials = await stack.enter_async_context(
+            live_credentials(vault, envelope, settings.vault.poll, traffic)
+        )
         admission = Admission(open_lines(settings.store, PREPARE), prefix)
         stack.push_async_callback(admission.close)
         pulse = Pulse(traffic, admission.ping)
         gatekeeper = _gatekeeper(settings, keys, admission, traffic, pulse, stack)
         usage = await stack.enter_async_context(open_usage(settings.store))
-        audit = await stack.enter_async_context(open_audit(settings, client))
+        audit = await stack.enter_async_context(open_audit(settings, client, envelope.keys))
         pulse.show(traffic.audit_lag, lambda: audit.lag)
         pulse.show(traffic.policies_revision, lambda: _as_number(policies().revision))
         in_background(pulse.beat(), stack)
@@ -97,7 +108,8 @@ async def open_foundation(
             admission=admission,
             usage=usage,
             audit=audit,
-            vault_for=await stack.enter_async_context(users_vault(settings, client, audit)),
+            vault=vault,
+            envelope=envelope,
             links=Links(LinkStore(client, prefix)),
             workers=WorkerStore(client, prefix),
             log_level=log_level,

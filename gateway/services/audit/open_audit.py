@@ -37,9 +37,11 @@ async def _sync_on(file: AuditFile) -> None:
 
 
 @asynccontextmanager
-async def open_audit(settings: Settings, client: Redis) -> AsyncIterator[Audit]:
+async def open_audit(
+    settings: Settings, client: Redis, masters: MasterKeys
+) -> AsyncIterator[Audit]:
     """Yield the writer; what waits when it closes is written first."""
-    keys = audit_keys(MasterKeys(settings.vault.master_keys))
+    keys = audit_keys(masters)
     wanted, retention = settings.audit.file, settings.audit.retention
     file = AuditFile(wanted, _say_trouble) if wanted is not None else None
     prefix = settings.store.prefix

@@ -1,21 +1,18 @@
 """The credentials of a gateway process, from its vault, for its lifetime."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
 from gateway.client.sync import Report, Sync
-from gateway.crypto.envelope import Envelope, MasterKeys
+from gateway.crypto.envelope import Envelope
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings
-from gateway.services.audit.acts import Acts
-from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials, tell_log
 from gateway.services.credentials.source import VaultSource, WrongMasterKeyError
-from gateway.services.credentials.vault import Vault
 from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
@@ -29,37 +26,31 @@ _NO_KEY = (
 
 
 @asynccontextmanager
+async def open_vault(settings: Settings, client: Redis) -> AsyncIterator[VaultStore]:
+    """Yield the vault's records, which are in `client`'s Redis or in one of their own."""
+    if settings.vault.url is None:
+        yield VaultStore(client, settings.store.prefix)
+        return
+    async with open_store(settings.vault.place(settings.store)) as own:
+        yield VaultStore(own, settings.store.prefix)
+
+
+@asynccontextmanager
 async def live_credentials(
-    settings: Settings, client: Redis, traffic: Traffic
+    vault: VaultStore, envelope: Envelope, poll: float, traffic: Traffic
 ) -> AsyncIterator[LiveCredentials]:
     """Fetch the credentials once, if the vault answers, and keep them up to date until the context
-    ends. The vault is in `client`'s Redis, or in one of its own.
+    ends.
 
     If the vault answers and holds credentials: UsageError without a master key, OperationError if
     none of the master keys is the right one.
     """
-    if settings.vault.url is None:
-        async with _kept(client, settings, traffic) as credentials:
-            yield credentials
-        return
-    async with (
-        open_store(settings.vault.place(settings.store)) as own,
-        _kept(own, settings, traffic) as credentials,
-    ):
-        yield credentials
-
-
-@asynccontextmanager
-async def _kept(
-    client: Redis, settings: Settings, traffic: Traffic
-) -> AsyncIterator[LiveCredentials]:
-    envelope = Envelope(MasterKeys(settings.vault.master_keys))
-    source = VaultSource(VaultStore(client, settings.store.prefix), envelope)
+    source = VaultSource(vault, envelope)
     held: list[Report] = []
-    sync = Sync(source, settings.vault.poll, held.append)
+    sync = Sync(source, poll, held.append)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
         # Said once, as the reason why the process ends.
-        if not settings.vault.master_keys:
+        if not envelope.keys.ids:
             raise UsageError(_NO_KEY)
         raise OperationError(str(sync.problem))
     for report in held:
@@ -86,22 +77,3 @@ async def missing_credentials(
         await credentials.check()
         found = credentials.problems(policies)
     return found
-
-
-@asynccontextmanager
-async def users_vault(
-    settings: Settings, client: Redis, audit: Audit
-) -> AsyncIterator[Callable[[str], Vault]]:
-    """Yield a function that returns the vault for an actor, `user:ann` or `key:4xT9mQ2LrB7c`, who
-    is named in its audit records."""
-    async with AsyncExitStack() as stack:
-        if settings.vault.url is not None:
-            own = open_store(settings.vault.place(settings.store))
-            client = await stack.enter_async_context(own)
-        store = VaultStore(client, settings.store.prefix)
-        envelope = Envelope(MasterKeys(settings.vault.master_keys))
-
-        def vault_for(actor: str) -> Vault:
-            return Vault(store, envelope, Acts(audit, actor).on_credential)
-
-        yield vault_for
