@@ -1,44 +1,34 @@
 """The whole life of a serving process: policies, store, listeners, signals, drain."""
 
 import asyncio
-import gc
 import os
-import resource
-import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gateway.app.gateway import Gateway, open_gateway
+from gateway.app.system import spare_the_collector, start_threads, take_files
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
-from gateway.domain.settings import ListenerLimits, Settings, StoreSettings
+from gateway.domain.settings import Settings, StoreSettings
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
 from gateway.server import AT_ONCE_SECONDS, EndsBy, stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
-from gateway.services.diagnosis.machine import connections_for, files_found
 from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
-from gateway.services.policies.in_force import Keeping
+from gateway.services.policies.last_good import LastGoodPolicies
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.services.policies.reading import Reading
 from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import resolved
-from gateway.tasks import in_background, take_threads, threads
+from gateway.tasks import in_background
 from gateway.workers.handover import Handover
 
-# Open files to ask for if the system sets no limit.
-MOST_FILES = 2**20
-# The share of the wished-for connections that needs no warning: 20,000 files are a usual limit,
-# which falls 50 short for 10,000 connections.
-ENOUGH = 0.9
-# Half of them look up names. Idle threads cost next to nothing.
-LOOKUP_THREADS = 32
 # In addition to the drain, for everything else to end; the embedded store may take ten of them.
 END_SECONDS = 15.0
 
@@ -57,12 +47,12 @@ async def run_gateway(
     open, with the place of the store. `given`: from the supervisor of several workers. `ends_by` is
     called when the process starts to stop, with the seconds within which it must have ended.
     """
-    _spare_the_collector()
-    settings = replace(settings, limits=_take_files(settings.limits))
-    await _take_threads()
-    keeping = Keeping(Path(given.shared)) if given is not None else None
+    spare_the_collector()
+    settings = replace(settings, limits=take_files(settings.limits))
+    await start_threads()
+    last_good = LastGoodPolicies(Path(given.shared)) if given is not None else None
     try:
-        live = await _load(settings, adapt, keeping)
+        live = await _load(settings, adapt, last_good)
     except asyncio.CancelledError:
         # Ctrl-C must end the process even if a disk does not answer.
         ends_by(AT_ONCE_SECONDS)
@@ -70,35 +60,57 @@ async def run_gateway(
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
-        settings = replace(settings, store=store)
-        opened = open_gateway(settings, live, given)
+        opened = open_gateway(replace(settings, store=store), live, given)
         gateway = await stack.enter_async_context(opened)
         await _vet(live, gateway, lenient=given is not None and given.successor)
-        stopped = stop_signals(
-            lambda: live.reload("SIGHUP"),
-            ends_by,
-            # A worker has no delay: its supervisor has waited already, or the other workers go on
-            # serving.
-            delay=settings.shutdown_delay if gateway.base.worker is None else 0.0,
-            announce_end=gateway.announce_end,
-        )
-        live.after_swap = OrphanWatch(gateway.base.keys, stack)
-        live.tried = partial(_tried, gateway.base.traffic, keeping)
-        live.reading.unread = gateway.base.traffic.policies_unread.set
-        in_background(live.watch(), stack)
-        if keeping is not None:
-            in_background(keeping.keep_on(), stack)
+        stopped = _stop_signals(gateway, live, settings, ends_by)
+        _watch(live, gateway, last_good, stack)
         _beat(gateway, stack)
-        if gateway.base.worker is None:
-            log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
-        else:
-            gateway.base.worker.listen(gateway.announce_end, stopped.set)
-            gateway.base.worker.ready()
+        _say_ready(gateway, stopped)
         if on_ready is not None:
             await on_ready(gateway, store)
         await stopped.wait()
         ends_by(settings.drain + END_SECONDS)
         await _drain(gateway, settings.drain)
+
+
+def _stop_signals(
+    gateway: Gateway, live: LivePolicies, settings: Settings, ends_by: EndsBy
+) -> asyncio.Event:
+    # A worker has no delay: its supervisor has waited already, or the other workers go on serving.
+    delay = settings.shutdown_delay if gateway.base.worker is None else 0.0
+    reload = partial(live.reload, "SIGHUP")
+    return stop_signals(reload, ends_by, delay=delay, announce_end=gateway.announce_end)
+
+
+def _watch(
+    live: LivePolicies, gateway: Gateway, last_good: LastGoodPolicies | None, stack: AsyncExitStack
+) -> None:
+    """Reload changed policies until the stack is closed, and report each set."""
+    live.after_swap = OrphanWatch(gateway.base.keys, stack)
+    live.tried = partial(_tried, gateway.base.traffic, last_good)
+    live.reading.unread = gateway.base.traffic.policies_unread.set
+    in_background(live.watch(), stack)
+    if last_good is not None:
+        in_background(last_good.retry(), stack)
+
+
+def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
+    """Send heartbeats until the stack is closed."""
+    listen = str(gateway.data.address)
+    heartbeat = Heartbeat(gateway.base.workers, listen, lambda: gateway.base.policies().revision)
+    stack.push_async_callback(heartbeat.end)
+    in_background(heartbeat.beat(), stack)
+
+
+def _say_ready(gateway: Gateway, stopped: asyncio.Event) -> None:
+    """Tell the supervisor, or the log if there is none."""
+    worker = gateway.base.worker
+    if worker is None:
+        log.info("listening", data=str(gateway.data.address), admin=str(gateway.admin.address))
+    else:
+        worker.listen(gateway.announce_end, stopped.set)
+        worker.ready()
 
 
 async def _drain(gateway: Gateway, seconds: float) -> None:
@@ -108,43 +120,29 @@ async def _drain(gateway: Gateway, seconds: float) -> None:
     log.info("stopped", connections_cut=cut, **who)
 
 
-def _spare_the_collector() -> None:
-    """Run the garbage collector less often. Requests leave no cycles behind, and connections none
-    that hold a body. A collection after every 700 objects took 4 % of a request, and a full one
-    over all that is remembered of keys stops the process for milliseconds."""
-    gc.set_threshold(20_000, 20, 50)
+async def _load(
+    settings: Settings, adapt: Adapt, last_good: LastGoodPolicies | None
+) -> LivePolicies:
+    """Load the policies; OperationError if they cannot be used.
 
-
-def _take_files(limits: ListenerLimits) -> ListenerLimits:
-    """Raise the limit of open files to what the system allows. Shells and containers start with
-    1,024, for programs that use select(): enough for a few hundred calls.
-
-    Return the limits with no more connections than the files allow: when the last file is taken,
-    nobody can connect any more, although idle connections could give way.
+    One of several workers begins with those in force. It looks at other files in the directory once
+    it serves, like the other workers.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        # Not every system accepts the limit that it reports.
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    fitting = connections_for(files, limits.max_connections)
-    if fitting < ENOUGH * limits.max_connections:
-        log.warning("files_few", reason=files_found(files, limits.max_connections).sentence)
-    return replace(limits, max_connections=fitting)
-
-
-async def _take_threads() -> None:
-    """Start all threads now; OperationError if there are too few: without them nothing that touches
-    a file works."""
-    take_threads()
-    # The event loop starts its own lookup threads at the first lookup, and ends the process if it
-    # cannot. These are started and given back just before, so nothing else can take them in
-    # between.
-    threads(LOOKUP_THREADS, "lookups").shutdown()
-    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-    await asyncio.get_running_loop().getnameinfo(("127.0.0.1", 0), numeric)
+    reading = Reading(settings.policies)
+    listing = await reading(list_directory, settings.policies)
+    loaded = await reading(read_directory, settings.policies)
+    in_force = await asyncio.to_thread(last_good.load) if last_good is not None else None
+    if in_force is not None and (
+        loaded.policies is None or loaded.policies.revision != in_force.revision
+    ):
+        return LivePolicies(settings.policies, UNSEEN, in_force, adapt)
+    if loaded.policies is None:
+        raise _unusable(loaded.problems)
+    for warning in loaded.warnings:
+        log.warning("policy_warning", place=str(warning.place), message=warning.message)
+    if in_force is None and last_good is not None:
+        last_good.save(loaded.files)
+    return LivePolicies(settings.policies, listing, loaded.policies, adapt)
 
 
 async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
@@ -167,46 +165,16 @@ async def _vet(live: LivePolicies, gateway: Gateway, *, lenient: bool) -> None:
     else:
         problems = (*missing, *problems)
     if problems:
-        raise OperationError(
-            "The policies cannot be used:\n" + "\n".join(str(problem) for problem in problems)
-        )
+        raise _unusable(problems)
     live.vet = vet
 
 
-def _tried(traffic: Traffic, keeping: Keeping | None, loaded: Loaded) -> None:
+def _unusable(problems: Iterable[Problem]) -> OperationError:
+    return OperationError("\n".join(("The policies cannot be used:", *map(str, problems))))
+
+
+def _tried(traffic: Traffic, last_good: LastGoodPolicies | None, loaded: Loaded) -> None:
     taken = loaded.policies is not None
     traffic.policies_tried(taken=taken)
-    if taken and keeping is not None:
-        keeping.take(loaded.files)
-
-
-async def _load(settings: Settings, adapt: Adapt, keeping: Keeping | None) -> LivePolicies:
-    """Load the policies; OperationError if they cannot be used.
-
-    One of several workers begins with those in force. It looks at other files in the directory once
-    it serves, like the other workers.
-    """
-    reading = Reading(settings.policies)
-    listing = await reading(list_directory, settings.policies)
-    loaded = await reading(read_directory, settings.policies)
-    in_force = await asyncio.to_thread(keeping.kept) if keeping is not None else None
-    if in_force is not None and (
-        loaded.policies is None or loaded.policies.revision != in_force.revision
-    ):
-        return LivePolicies(settings.policies, UNSEEN, in_force, adapt)
-    if loaded.policies is None:
-        problems = "\n".join(str(problem) for problem in loaded.problems)
-        raise OperationError(f"The policies cannot be used:\n{problems}")
-    for warning in loaded.warnings:
-        log.warning("policy_warning", place=str(warning.place), message=warning.message)
-    if in_force is None and keeping is not None:
-        keeping.take(loaded.files)
-    return LivePolicies(settings.policies, listing, loaded.policies, adapt)
-
-
-def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
-    """Send heartbeats until the stack is closed."""
-    listen = str(gateway.data.address)
-    heartbeat = Heartbeat(gateway.base.workers, listen, lambda: gateway.base.policies().revision)
-    stack.push_async_callback(heartbeat.end)
-    in_background(heartbeat.beat(), stack)
+    if taken and last_good is not None:
+        last_good.save(loaded.files)

@@ -12,7 +12,7 @@ import click
 import pytest
 from redis.asyncio import Redis
 
-from gateway.app.run import MOST_FILES
+from gateway.app.system import MOST_FILES
 from gateway.cli.serve import serve
 from gateway.domain.settings import StoreSettings
 from gateway.domain.workers import crowding, most_workers
