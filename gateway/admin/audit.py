@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.routing import Answer, Call, Input, Route, checked
 from gateway.admin.times import since_second
-from gateway.domain.audit.wanted import FILTERS, Wanted, wanted_by
+from gateway.domain.audit.filters import FILTERS, Filters, filters_of
 from gateway.services.audit.readers import Standing, search
 from gateway.services.audit.verify import Verdict
 
@@ -39,8 +39,8 @@ class AuditFilter(Input):
     decision: Literal["", "allowed", "denied", "shadow"] = ""
 
     @property
-    def wanted(self) -> Wanted:
-        return wanted_by(self.model_dump(include=set(FILTERS)))
+    def filters(self) -> Filters:
+        return filters_of(self.model_dump(include=set(FILTERS)))
 
 
 class AuditQuery(AuditFilter):
@@ -68,7 +68,7 @@ class VerifyQuery(Input):
 
 async def records(backend: Backend, call: Call) -> Answer:
     asked: AuditQuery = call.query
-    found = await search(backend.audit_store, asked.wanted, asked.before, asked.limit)
+    found = await search(backend.audit_store, asked.filters, asked.before, asked.limit)
     return Answer(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
 
 
@@ -77,14 +77,14 @@ async def tail(backend: Backend, call: Call) -> Answer:
     # A browser sends it when it reconnects.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
     after = seen or asked.after
-    events = await backend.audit_readers.follow(asked.wanted, after, _standing(call))
+    events = await backend.audit_readers.follow(asked.filters, after, _standing(call))
     return Answer(pieces=events, media=EVENTS)
 
 
 async def export(backend: Backend, call: Call) -> Answer:
     asked: ExportQuery = call.query
     since = since_second("since", asked.since, int(backend.clock()))
-    lines = await backend.audit_readers.export(asked.wanted, since, _standing(call))
+    lines = await backend.audit_readers.export(asked.filters, since, _standing(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
     return Answer(pieces=lines, media=LINES, headers=(named,))
 

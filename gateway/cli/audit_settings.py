@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.cli.options import parsed, seconds_of
-from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Retention, Sync
+from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Fsync, Retention
 from gateway.domain.errors import UsageError
 from gateway.domain.units import count, size
 
@@ -44,7 +44,7 @@ def _read_file() -> AuditFileSettings | None:
         path,
         longest,
         _read("GATEWAY_AUDIT_FILE_KEEP", 10, count),
-        _read("GATEWAY_AUDIT_FILE_SYNC", Sync.ALWAYS, _sync),
+        _read("GATEWAY_AUDIT_FILE_SYNC", Fsync.ALWAYS, _sync),
     )
 
 
@@ -58,8 +58,8 @@ def _read(name: str, default: T, parse: Callable[[str], T]) -> T:
     return parsed(name, parse, text) if text else default
 
 
-def _sync(text: str) -> Sync:
+def _sync(text: str) -> Fsync:
     try:
-        return Sync(text)
+        return Fsync(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not one of {', '.join(Sync)}") from None
+        raise ValueError(f"{text!r} is not one of {', '.join(Fsync)}") from None

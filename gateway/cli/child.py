@@ -31,7 +31,7 @@ RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Bindings:
     """Which credential goes into which variable or file. `replace`: overwrite files that exist."""
 
     variables: Mapping[str, Reference]
@@ -54,13 +54,13 @@ class Child:
     def __init__(
         self,
         command: Sequence[str],
-        wanted: Wanted,
+        bindings: Bindings,
         on_change: str,
         drain: float,
         say: Callable[[str], None],
     ) -> None:
         self._command = command
-        self._wanted = wanted
+        self._bindings = bindings
         self._on_change = on_change
         self._drain = drain
         self._say = say
@@ -130,7 +130,7 @@ class Child:
 
     async def _start(self) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in OURS}
-        given = {name: self._given[r] for name, r in self._wanted.variables.items()}
+        given = {name: self._given[r] for name, r in self._bindings.variables.items()}
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, env={**kept, **given}
@@ -148,7 +148,7 @@ class Child:
         """Read the newest values; return whether one has changed. A credential that has become
         unavailable keeps its last value."""
         before = dict(self._given)
-        for reference in (*self._wanted.variables.values(), *self._wanted.files.values()):
+        for reference in (*self._bindings.variables.values(), *self._bindings.files.values()):
             try:
                 value = self._value(credentials, reference)
             except UnavailableError as problem:
@@ -162,14 +162,14 @@ class Child:
     def _value(self, credentials: Credentials, reference: Reference) -> str:
         secret = credentials[reference.name]
         value = secret.field(reference.field) if reference.field else secret.reveal()
-        if "\0" in value and reference in self._wanted.variables.values():
+        if "\0" in value and reference in self._bindings.variables.values():
             raise UnavailableError("A value with a NUL in it cannot be put into a variable.")
         return value
 
     def _write_files(self) -> None:
-        for path, reference in self._wanted.files.items():
+        for path, reference in self._bindings.files.items():
             try:
-                if not (self._wanted.replace or path in self._written):
+                if not (self._bindings.replace or path in self._written):
                     # Exclusively: of two simultaneous runs, one gets the file.
                     path.touch(OWNER_ONLY, exist_ok=False)
                     self._written.add(path)

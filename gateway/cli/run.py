@@ -18,7 +18,7 @@ from gateway.domain.policies.references import Reference, parse
 from gateway.domain.settings import LISTEN
 
 if TYPE_CHECKING:
-    from gateway.cli.child import Wanted
+    from gateway.cli.child import Bindings
     from gateway.client import Credentials
 
 RETRY_SECONDS = 0.5
@@ -102,15 +102,15 @@ def run(
     The exit code is the program's. Signals are passed on to it.
     """
     keep_private()
-    wanted = _wanted(variables, files, replace=replace)
-    if on_change == "SIGHUP" and not wanted.files:
+    bindings = _bindings(variables, files, replace=replace)
+    if on_change == "SIGHUP" and not bindings.files:
         note("Variables of a running program cannot be changed: use SIGHUP together with --file.")
-    sys.exit(asyncio.run(_run(command, wanted, on_change, drain, url, poll, wait)))
+    sys.exit(asyncio.run(_run(command, bindings, on_change, drain, url, poll, wait)))
 
 
 async def _run(
     command: tuple[str, ...],
-    wanted: "Wanted",
+    bindings: "Bindings",
     on_change: str,
     drain: float,
     url: str,
@@ -125,11 +125,11 @@ async def _run(
     library = logging.getLogger("gateway.client")
     library.addHandler(logging.NullHandler())
     library.propagate = False
-    child = Child(command, wanted, on_change, drain, note)
+    child = Child(command, bindings, on_change, drain, note)
     ends = time.monotonic() + wait
     try:
         async with Credentials(
-            url, _key(), wanted.names, poll=poll, wait=wait, on_change=child.changed
+            url, _key(), bindings.names, poll=poll, wait=wait, on_change=child.changed
         ) as credentials:
             await _all_there(credentials, ends)
             library.addHandler(_Notes())
@@ -163,8 +163,8 @@ async def _all_there(credentials: "Credentials", ends: float) -> None:
             return
 
 
-def _wanted(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool) -> "Wanted":
-    from gateway.cli.child import Wanted
+def _bindings(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool) -> "Bindings":
+    from gateway.cli.child import Bindings
 
     if not variables and not files:
         raise UsageError("Name what the program is to get: --env VAR=NAME or --file NAME=PATH.")
@@ -184,7 +184,7 @@ def _wanted(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool
         if Path(path) in by_file:
             raise UsageError(f"--file names {path} twice: a file holds one credential.")
         by_file[Path(path)] = _reference("--file", reference)
-    return Wanted(by_variable, by_file, replace)
+    return Bindings(by_variable, by_file, replace)
 
 
 def _reference(option: str, text: str) -> Reference:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
-from gateway.domain.audit.settings import AuditFileSettings, Sync
+from gateway.domain.audit.settings import AuditFileSettings, Fsync
 from gateway.domain.errors import StoreError
 
 OWNER_ONLY = 0o600
@@ -58,7 +58,7 @@ class AuditFile:
             raise StoreError(f"{self._path} cannot be written: {problem.strerror}.") from None
 
     def sync(self) -> None:
-        """Sync to the disk what was written since the last call."""
+        """Fsync to the disk what was written since the last call."""
         with self._lock:
             unsynced, self._unsynced = self._unsynced, {}
         for descriptor in unsynced.values():
@@ -78,7 +78,7 @@ class AuditFile:
             return os.open(self._path, flags)
         except FileNotFoundError:
             made = os.open(self._path, flags | os.O_CREAT, OWNER_ONLY)
-        if self._sync is not Sync.NEVER:
+        if self._sync is not Fsync.NEVER:
             # A file whose directory entry is not on the disk is lost in a power failure.
             self._bring_directory_to_disk(made)
         return made
@@ -130,9 +130,9 @@ class AuditFile:
         return False
 
     def _bring_to_disk(self, descriptor: int) -> None:
-        if self._sync is Sync.ALWAYS:
+        if self._sync is Fsync.ALWAYS:
             _to_disk(descriptor)
-        elif self._sync is Sync.SECOND:
+        elif self._sync is Fsync.SECOND:
             inode = os.fstat(descriptor).st_ino
             with self._lock:
                 if inode not in self._unsynced:

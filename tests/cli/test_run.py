@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.child import ONE_WISH_SECONDS, Child, Wanted
+from gateway.cli.child import ONE_WISH_SECONDS, Bindings, Child
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.policies.references import parse
 from tests.cli.serving import environment
@@ -393,7 +393,7 @@ async def test_a_signal_that_comes_while_the_program_starts_reaches_it(
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
     (reference,) = parse("${credentials.crm}").references
-    child = Child(("sleep", "60"), Wanted({"TOKEN": reference}, {}), "restart", 5.0, print)
+    child = Child(("sleep", "60"), Bindings({"TOKEN": reference}, {}), "restart", 5.0, print)
     async with pulling.credentials() as credentials, asyncio.timeout(PATIENCE):
         assert await child.run(credentials) == 128 + signal.SIGTERM
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.chains import Chains
-from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Sync
+from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Fsync
 from gateway.domain.credentials import Version, parse_id
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
@@ -209,7 +209,7 @@ async def test_the_file_of_a_gateway_is_on_the_disk_within_a_second_and_rotated(
     synced: set[int] = set()
     monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.fstat(fd).st_ino))
     path = tmp_path / "audit.jsonl"
-    file = AuditFileSettings(path, 4000, 0, Sync.SECOND)
+    file = AuditFileSettings(path, 4000, 0, Fsync.SECOND)
     async with new_world(store, client, audit=AuditSettings(file)) as world:
         world.serve(world.agent())
         key = await world.issue("agents/other")

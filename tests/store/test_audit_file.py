@@ -15,7 +15,7 @@ import pytest
 from gateway.crypto.audit_key import sealed_with
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import AuditEvent, Chain
-from gateway.domain.audit.settings import AuditFileSettings, Sync
+from gateway.domain.audit.settings import AuditFileSettings, Fsync
 from gateway.domain.errors import StoreError
 from gateway.store import audit_file
 from gateway.store.audit_file import AuditFile, is_whole, read_lines, rotated
@@ -94,7 +94,7 @@ def test_several_processes_rotate_one_file_and_every_chain_is_whole(path: Path) 
     code = (
         "import sys; from pathlib import Path\n"
         "from tests.store.test_audit_file import *\n"
-        "file = AuditFile(AuditFileSettings(Path(sys.argv[1]), 20_000, 0, Sync.NEVER))\n"
+        "file = AuditFile(AuditFileSettings(Path(sys.argv[1]), 20_000, 0, Fsync.NEVER))\n"
         "writer = Writer(sys.argv[2], file)\n"
         "for _ in range(300): writer.write(3)\n"
     )
@@ -182,9 +182,9 @@ def test_what_cannot_be_rotated_is_written_on_and_told_once(
     assert len(path.read_text().splitlines()) == 10
 
 
-@pytest.mark.parametrize("sync", list(Sync))
+@pytest.mark.parametrize("sync", list(Fsync))
 def test_a_record_is_on_the_disk_when_it_was_promised_to_be(
-    path: Path, sync: Sync, monkeypatch: pytest.MonkeyPatch
+    path: Path, sync: Fsync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
@@ -196,18 +196,18 @@ def test_a_record_is_on_the_disk_when_it_was_promised_to_be(
     assert len(inodes) > 1
     # Where a file is made, its directory has to know of it too.
     directory = path.parent.stat().st_ino
-    assert synced.count(directory) == (0 if sync is Sync.NEVER else len(inodes))
+    assert synced.count(directory) == (0 if sync is Fsync.NEVER else len(inodes))
     synced[:] = [one for one in synced if one != directory]
-    if sync is Sync.ALWAYS:
+    if sync is Fsync.ALWAYS:
         assert len(synced) == 8 and set(synced) == set(inodes)
     else:
         assert synced == []
     file.sync()
     file.sync()
-    if sync is Sync.SECOND:
+    if sync is Fsync.SECOND:
         # Those that were rotated away meanwhile too.
         assert sorted(synced) == sorted(inodes)
-    elif sync is Sync.NEVER:
+    elif sync is Fsync.NEVER:
         assert synced == []
     assert all(json.loads(line) for _, line in read_lines(path))
 

@@ -22,8 +22,8 @@ from gateway.cli.options import (
     store_options,
 )
 from gateway.cli.output import moment, note, printable
+from gateway.domain.audit.filters import DECISIONS, FILTERS, Filters, filters_of, matching
 from gateway.domain.audit.record import END, read
-from gateway.domain.audit.wanted import DECISIONS, FILTERS, Wanted, matching, wanted_by
 from gateway.domain.errors import UnreachableError, UsageError
 from gateway.domain.keys.expiry import parse_since
 from gateway.domain.settings import StoreSettings
@@ -52,12 +52,12 @@ _FILTERS = (
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the filters; the command receives them as `wanted: Wanted`."""
+    """Add the filters; the command receives them as `filters: Filters`."""
 
     @wraps(command)
     def filled(*args: Any, **options: Any) -> Any:
         given = {name: options.pop(name) or "" for name in FILTERS}
-        return command(*args, wanted=wanted_by(given), **options)
+        return command(*args, filters=filters_of(given), **options)
 
     return add_options(filled, *_FILTERS)
 
@@ -77,10 +77,10 @@ def tail(
     file: Path | None,
     count: int,
     follow: bool,
-    wanted: Wanted,
+    filters: Filters,
 ) -> None:
     """Show the latest records."""
-    display = Display(wanted, as_json)
+    display = Display(filters, as_json)
     if file is None:
         asyncio.run(show_tail(store, count, display, follow=follow))
     elif follow:
@@ -100,26 +100,26 @@ def tail(
 @filter_options
 @json_already_option
 @store_options
-def export(store: StoreSettings, since: int, wanted: Wanted) -> None:
+def export(store: StoreSettings, since: int, filters: Filters) -> None:
     """Write records to stdout, one JSON object a line.
 
     'verify --file' can check the output; it needs --partial if the oldest records are missing. An
     export with filters cannot be verified, because records are missing in between.
     """
-    asyncio.run(show_all(store, since, wanted))
+    asyncio.run(show_all(store, since, filters))
 
 
 @dataclass(frozen=True, slots=True)
 class Display:
     """Which records are shown, and how."""
 
-    wanted: Wanted
+    filters: Filters
     as_json: bool
 
     def has(self, record: str) -> bool:
-        if self.wanted and matching(record, self.wanted) is None:
+        if self.filters and matching(record, self.filters) is None:
             return False
-        return self.as_json or "event" in self.wanted or not _is_end(record)
+        return self.as_json or "event" in self.filters or not _is_end(record)
 
     def show(self, records: Iterable[str]) -> None:
         for record in records:
@@ -131,13 +131,13 @@ class Display:
             return
         if are_none:
             note("There are no records yet: acts, uses of credentials and refusals make them.")
-        elif self.wanted and count:
+        elif self.filters and count:
             note("No record matches.")
 
 
-async def show_all(store: StoreSettings, since: int, wanted: Wanted) -> None:
+async def show_all(store: StoreSettings, since: int, filters: Filters) -> None:
     """Print the records written from the Unix second `since` on."""
-    display = Display(wanted, as_json=True)
+    display = Display(filters, as_json=True)
     async with open_store(store) as client:
         # The id of a stream entry begins with the millisecond of its creation.
         async for _, record in AuditStore(client, store.prefix).read(f"{since}000-0"):

@@ -14,7 +14,7 @@ from gateway.cli.policies.in_use import ask_keys
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.cli.vault_options import existing_store
 from gateway.domain.errors import OperationError
-from gateway.domain.policies.diff import KeyChange, Structure
+from gateway.domain.policies.diff import KeyDiff, Structure
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.policies.diff import Group, KeysChanged, PolicyDiff, diff
@@ -79,7 +79,7 @@ def _print(told: PolicyDiff) -> None:
     _print_structure(told.structure)
     keys = told.keys or KeysChanged(0, ())
     strangers = Group("(without a key)", "", told.strangers, 0, ())
-    groups = [group for group in (strangers, *keys.groups) if group.change != KeyChange()]
+    groups = [group for group in (strangers, *keys.groups) if group.change != KeyDiff()]
     if groups:
         click.echo()
         print_table(_COLUMNS, map(_row, groups))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Sync(StrEnum):
+class Fsync(StrEnum):
     """When a record must be on the disk: before it counts as written, within a second, or whenever
     the system writes it. With all but the first, a power failure can lose records of acts that were
     done."""
@@ -24,7 +24,7 @@ class AuditFileSettings:
     path: Path
     size: int = 0
     keep: int = 10
-    sync: Sync = Sync.ALWAYS
+    sync: Fsync = Fsync.ALWAYS
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class LimitChange:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyChange:
+class KeyDiff:
     """What changes for one key. `refused`: why none of its requests would be let in any more, which
     makes the rest irrelevant. `accepted`: why none was let in until now."""
 
@@ -59,7 +59,7 @@ class KeyChange:
         return bool(self.refused or self.lost) or any(limit.stricter for limit in self.limits)
 
 
-UNCHANGED = KeyChange()
+UNCHANGED = KeyDiff()
 
 
 class Comparison:
@@ -70,23 +70,23 @@ class Comparison:
         self._before, self._after = before, after
         self._ways = changed_ways(before, after)
 
-    def strangers(self) -> KeyChange:
+    def strangers(self) -> KeyDiff:
         """Return what changes for callers without a key."""
         return self._reach(None)
 
-    def of(self, record: KeyRecord) -> KeyChange:
+    def of(self, record: KeyRecord) -> KeyDiff:
         """Return what changes for a living key. It depends on its scopes, plan and limits only."""
         was, now = refused_by(record, self._before.plans), refused_by(record, self._after.plans)
         if was and now:
             return UNCHANGED
         if was or now:
-            return KeyChange(refused=now, accepted=was)
+            return KeyDiff(refused=now, accepted=was)
         grants = parse_all(record.scopes)
         reach = self._reach(grants)
         limits = tuple(_limit_changes(record, grants, self._before, self._after))
-        return KeyChange(lost=reach.lost, gained=reach.gained, limits=limits)
+        return KeyDiff(lost=reach.lost, gained=reach.gained, limits=limits)
 
-    def _reach(self, grants: Grants | None) -> KeyChange:
+    def _reach(self, grants: Grants | None) -> KeyDiff:
         lost, gained = [], []
         for way in self._ways:
             was, now = is_open(way.before, grants), is_open(way.after, grants)
@@ -94,7 +94,7 @@ class Comparison:
                 lost.append(way)
             elif now and not was:
                 gained.append(way)
-        return KeyChange(lost=tuple(_told(lost)), gained=tuple(_told(gained)))
+        return KeyDiff(lost=tuple(_told(lost)), gained=tuple(_told(gained)))
 
 
 def _told(ways: Iterable[Way]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
-from gateway.domain.audit.settings import Sync
+from gateway.domain.audit.settings import Fsync
 from gateway.domain.settings import Settings
 from gateway.log import log
 from gateway.services.audit.writing import Audit
@@ -50,7 +50,7 @@ async def open_audit(
     line = AuditLine(own, prefix, retention) if own is not None else None
     audit = Audit(line or AuditStore(client, prefix, retention), keys, file, on_failure=_say)
     syncing = None
-    if file is not None and wanted is not None and wanted.sync is Sync.SECOND:
+    if file is not None and wanted is not None and wanted.sync is Fsync.SECOND:
         syncing = background(_sync_on(file))
     try:
         yield audit

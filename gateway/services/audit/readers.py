@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway.domain.audit.wanted import Record, Wanted, matching
+from gateway.domain.audit.filters import Filters, Record, matching
 from gateway.domain.errors import OperationError, StoreError
 from gateway.store.audit import AuditStore
 from gateway.store.commands import BATCH
@@ -33,7 +33,7 @@ class Found:
     newest: str
 
 
-async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> Found:
+async def search(store: AuditStore, filters: Filters, before: str, limit: int) -> Found:
     """Return at most `limit` records that pass the filters, among the next MOST_LOOKED_AT."""
     found: list[Record] = []
     looked_at, last, newest = 0, before, ""
@@ -41,7 +41,7 @@ async def search(store: AuditStore, wanted: Wanted, before: str, limit: int) -> 
         if looked_at == MOST_LOOKED_AT or len(found) == limit:
             return Found(tuple(found), last, newest)
         looked_at, last, newest = looked_at + 1, entry, newest or entry
-        record = matching(text, wanted)
+        record = matching(text, filters)
         if record is not None:
             found.append(record)
     return Found(tuple(found), None, newest)
@@ -57,23 +57,23 @@ class AuditReaders:
         self._loop = asyncio.get_running_loop()
 
     async def follow(
-        self, wanted: Wanted, after: str, standing: Standing
+        self, filters: Filters, after: str, standing: Standing
     ) -> AsyncGenerator[bytes, None]:
         """Return server-sent events of what is written after the entry `after` (empty: from now
         on), until `standing` is lost or the process ends. OperationError if there are too many
         readers, StoreError if the stream cannot be read."""
         start = after or await self._newest()
         self._check_room()
-        return self._followed(wanted, start, standing)
+        return self._followed(filters, start, standing)
 
     async def export(
-        self, wanted: Wanted, since: int, standing: Standing
+        self, filters: Filters, since: int, standing: Standing
     ) -> AsyncGenerator[bytes, None]:
         """Return lines of what was written from the Unix second `since` until now; cut off if
         `standing` is lost. Errors as for `follow`."""
         until = await self._newest()
         self._check_room()
-        return self._exported(wanted, f"{since}000-0", until, standing)
+        return self._exported(filters, f"{since}000-0", until, standing)
 
     async def _newest(self) -> str:
         return await self._store.newest() or "0-0"
@@ -83,7 +83,7 @@ class AuditReaders:
             raise OperationError(f"{MOST_READERS} read the audit here already: wait for an end.")
 
     async def _followed(
-        self, wanted: Wanted, last: str, standing: Standing
+        self, filters: Filters, last: str, standing: Standing
     ) -> AsyncGenerator[bytes, None]:
         self._check_room()
         self._open += 1
@@ -94,7 +94,7 @@ class AuditReaders:
             while True:
                 async for entry, text in self._store.read(f"({last}"):
                     last = entry
-                    if matching(text, wanted) is not None:
+                    if matching(text, filters) is not None:
                         spoken = self._loop.time()
                         yield b"id: %b\ndata: %b\n\n" % (entry.encode(), _one_line(text))
                     if self._loop.time() - checked >= CHECK_SECONDS:
@@ -112,7 +112,7 @@ class AuditReaders:
             self._open -= 1
 
     async def _exported(
-        self, wanted: Wanted, start: str, until: str, standing: Standing
+        self, filters: Filters, start: str, until: str, standing: Standing
     ) -> AsyncGenerator[bytes, None]:
         self._check_room()
         self._open += 1
@@ -122,7 +122,7 @@ class AuditReaders:
             async for entry, text in self._store.read(start):
                 if _place(entry) > _place(until):
                     break
-                if matching(text, wanted) is not None:
+                if matching(text, filters) is not None:
                     lines.append(_one_line(text) + b"\n")
                 if len(lines) == BATCH:
                     yield b"".join(lines)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from gateway.domain.keys.record import KeyRecord, well_formed
-from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyChange, Structure
+from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyDiff, Structure
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.keys.find import living
 from gateway.store.key_reader import KeyReader
@@ -25,7 +25,7 @@ class Group:
 
     consumer: str
     plan: str
-    change: KeyChange
+    change: KeyDiff
     count: int
     ids: tuple[str, ...]
 
@@ -44,7 +44,7 @@ class PolicyDiff:
 
     loses: bool
     structure: Structure
-    strangers: KeyChange
+    strangers: KeyDiff
     keys: KeysChanged | None
 
 
@@ -62,8 +62,8 @@ async def diff(before: Policies, after: Policies, keys: KeyReader | None) -> Pol
 
 async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> KeysChanged:
     """Group the keys by what changes for them; keys that are alike are judged once."""
-    known: OrderedDict[Kind, KeyChange] = OrderedDict()
-    groups: dict[tuple[str, str, KeyChange], Group] = {}
+    known: OrderedDict[Kind, KeyDiff] = OrderedDict()
+    groups: dict[tuple[str, str, KeyDiff], Group] = {}
     looked_at = 0
     async for record in records:
         looked_at += 1
@@ -79,9 +79,7 @@ async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> Ke
     return KeysChanged(looked_at, tuple(ordered))
 
 
-def _add(
-    groups: dict[tuple[str, str, KeyChange], Group], record: KeyRecord, change: KeyChange
-) -> None:
+def _add(groups: dict[tuple[str, str, KeyDiff], Group], record: KeyRecord, change: KeyDiff) -> None:
     consumer, plan = well_formed(record.consumer), well_formed(record.plan)
     before = groups.get((consumer, plan, change), Group(consumer, plan, change, 0, ()))
     ids = before.ids if len(before.ids) == NAMED else (*before.ids, record.id)

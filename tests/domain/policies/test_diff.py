@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Grants, parse_all
-from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyChange
+from gateway.domain.policies.diff import UNCHANGED, Comparison, KeyDiff
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.request import read_head
 from gateway.protocol.policy.read import read_policies
@@ -36,7 +36,7 @@ def key(scopes: str = "*", plan: str = "", limits: str = "") -> KeyRecord:
     return KeyRecord("4xT9mQ2LrB7c", status="active", scopes=scopes, plan=plan, limits=limits)
 
 
-def change(before: str, after: str, record: KeyRecord | None = None) -> KeyChange:
+def change(before: str, after: str, record: KeyRecord | None = None) -> KeyDiff:
     return Comparison(policies(before), policies(after)).of(record or key())
 
 
@@ -201,7 +201,7 @@ def test_what_a_key_sets_itself_is_not_changed_by_its_plan() -> None:
 
 def test_a_key_whose_plan_is_gone_would_be_refused_and_one_whose_plan_is_new_is_let_in() -> None:
     found = change(AGENT % "" + PLAN % "rate: 1/s", "", key("*", "p"))
-    assert found == KeyChange(refused="plan p is gone")
+    assert found == KeyDiff(refused="plan p is gone")
     assert found.loses
     back = change("", PLAN % "rate: 1/s", key("*", "p"))
     assert (back.accepted, back.loses) == ("plan p is gone", False)

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 
 from gateway.domain.keys.record import KeyRecord
-from gateway.domain.policies.diff import Comparison, KeyChange
+from gateway.domain.policies.diff import Comparison, KeyDiff
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.policies.diff import tally
 
-LOST = KeyChange(refused="plan gold is gone")
+LOST = KeyDiff(refused="plan gold is gone")
 
 
 class Counting(Comparison):
@@ -15,9 +15,9 @@ class Counting(Comparison):
 
     asked = 0
 
-    def of(self, record: KeyRecord) -> KeyChange:
+    def of(self, record: KeyRecord) -> KeyDiff:
         self.asked += 1
-        return LOST if record.plan == "gold" else KeyChange()
+        return LOST if record.plan == "gold" else KeyDiff()
 
 
 async def many(count: int) -> AsyncIterator[KeyRecord]:

@@ -20,24 +20,24 @@ DECISIONS = ("allowed", "denied", "shadow")
 _ANY = ".*"
 
 Record = dict[str, Any]
-Wanted = Mapping[str, str]
+Filters = Mapping[str, str]
 
 
-def wanted_by(given: Mapping[str, str]) -> Wanted:
+def filters_of(given: Mapping[str, str]) -> Filters:
     """Return the filters by record field, without the empty ones."""
     return {FILTERS[name]: value for name, value in given.items() if value}
 
 
-def matching(text: str, wanted: Wanted) -> Record | None:
+def matching(text: str, filters: Filters) -> Record | None:
     """Return the record in `text` if it passes all filters, else None."""
     record = read(text)
     if record is None:
         return None
-    return record if all(_says(record, *one) for one in wanted.items()) else None
+    return record if all(_passes(record, *one) for one in filters.items()) else None
 
 
-def _says(record: Record, name: str, wanted: str) -> bool:
-    told = record.get(name)
-    if name == "event" and wanted.endswith(_ANY):
-        return isinstance(told, str) and told.startswith(wanted.removesuffix("*"))
-    return bool(told == wanted)
+def _passes(record: Record, field: str, value: str) -> bool:
+    found = record.get(field)
+    if field == "event" and value.endswith(_ANY):
+        return isinstance(found, str) and found.startswith(value.removesuffix("*"))
+    return bool(found == value)
