@@ -6,9 +6,9 @@ from gateway.admin import (
     change_keys,
     keys,
     log_level,
+    monitoring,
     policies,
     reach,
-    sight,
     tools,
     vault,
 )
@@ -24,7 +24,7 @@ ROUTES: tuple[Route, ...] = (
     *tools.ROUTES,
     *policies.ROUTES,
     *audit.ROUTES,
-    *sight.ROUTES,
+    *monitoring.ROUTES,
     *log_level.ROUTES,
 )
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.children import keeper
+from gateway.children.covers import covers, needed
 from gateway.children.sandbox import beside, find_bubblewrap, is_visible, wrapped
 from gateway.children.uids import Uids
-from gateway.children.ways import covers, needed
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
 

@@ -8,10 +8,10 @@ import click
 
 from gateway.cli.acting import check_signed, with_acts, with_vault
 from gateway.cli.command import command, group
+from gateway.cli.gateway_url import local_gateway_url
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
-from gateway.cli.own_place import own_place
 from gateway.domain.links import check_user, read_wanted
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
@@ -48,7 +48,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     """
     check_user(user)
     wanted = read_wanted(credentials)
-    url = url or asyncio.run(own_place(store))
+    url = url or asyncio.run(local_gateway_url(store))
     url = web_url("--url", url)
     check_signed(store)
 

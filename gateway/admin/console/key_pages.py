@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from gateway.admin import bulk, change_keys, keys, reach, sight
+from gateway.admin import bulk, change_keys, keys, monitoring, reach
 from gateway.admin.backend import Backend
 from gateway.admin.console.charts import bars
 from gateway.admin.console.render import utc
@@ -79,7 +79,9 @@ async def show_key(backend: Backend, caller: Caller, parts: Params, _: Params) -
 
 
 async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Page:
-    usage = (await sight.usage_of_key(backend, call_of(caller, parts, sight.KeyUsageQuery()))).data
+    usage = (
+        await monitoring.usage_of_key(backend, call_of(caller, parts, monitoring.KeyUsageQuery()))
+    ).data
     told = (await reach.of_key(backend, call_of(caller, parts, reach.DaysQuery()))).data
     shown = await keys.show(backend, call_of(caller, parts))
     plans = {*backend.policies().plans, shown.data.plan or ""} - {""}

@@ -1,6 +1,6 @@
 """The overview, the policies page, and the list of all pages: each is a View and a template."""
 
-from gateway.admin import policies, sight
+from gateway.admin import monitoring, policies
 from gateway.admin.backend import Backend
 from gateway.admin.console import audit_pages, credential_pages, key_pages, tool_pages
 from gateway.admin.console.charts import bars, steps
@@ -19,19 +19,19 @@ _FIGURES = (
 
 async def overview(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     async def top(by: str, what: str) -> list[tuple[str, int]]:
-        asked = checked(sight.TotalsQuery, {"by": by, "last": 24})
-        told = (await sight.usage_totals(backend, call_of(caller, query=asked))).data
+        asked = checked(monitoring.TotalsQuery, {"by": by, "last": 24})
+        told = (await monitoring.usage_totals(backend, call_of(caller, query=asked))).data
         counted = [(name, getattr(one, what)) for name, one in told.names.items()]
         most_first = sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])
         return most_first[:MOST_RANKED]
 
-    asked = sight.UsageQuery(last=24)
-    points = (await sight.usage_series(backend, call_of(caller, query=asked))).data.points
-    latency = (await sight.usage_latency(backend, call_of(caller, query=asked))).data
+    asked = monitoring.UsageQuery(last=24)
+    points = (await monitoring.usage_series(backend, call_of(caller, query=asked))).data.points
+    latency = (await monitoring.usage_latency(backend, call_of(caller, query=asked))).data
     figures = [
         (title, sum(getattr(point.counts, what) for point in points)) for title, what in _FIGURES
     ]
-    health = (await sight.health(backend, call_of(caller))).data
+    health = (await monitoring.health(backend, call_of(caller))).data
     return Page(
         "overview",
         {
@@ -48,12 +48,12 @@ async def overview(backend: Backend, caller: Caller, _: Params, __: Params) -> P
             "consumers": await top("consumer", "requests"),
             "agents": await top("agent", "requests"),
             "health": health,
-            "workers": (await sight.workers(backend, call_of(caller))).data.workers,
+            "workers": (await monitoring.workers(backend, call_of(caller))).data.workers,
         },
     )
 
 
-def _problems(backend: Backend, health: sight.HealthShape) -> list[dict[str, str]]:
+def _problems(backend: Backend, health: monitoring.HealthShape) -> list[dict[str, str]]:
     """What an operator has to look at now, the worst first."""
     refused = backend.live.problems
     found = [
@@ -98,7 +98,7 @@ async def reload_policies(backend: Backend, caller: Caller, _: Params, __: Param
 
 
 VIEWS = (
-    View("", sight.READ, overview),
+    View("", monitoring.READ, overview),
     *key_pages.VIEWS,
     View("policies", ("read",), show_policies),
     View("policies", ("read",), show_policies, writes=True),

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import click
 
+from gateway.cli.gateway_url import local_gateway_url
 from gateway.cli.output import moment, note, print_json, printable
-from gateway.cli.own_place import own_place
 from gateway.domain.errors import OperationError
 from gateway.domain.keys.record import CANARY
 from gateway.domain.keys.scopes import Scope, parse_all
@@ -54,7 +54,7 @@ def explain_created(issued: Issued, store: StoreSettings, policies: Policies | N
         return
     agent = "agents/NAME" if "*" in agents[0] else agents[0]
     method, path = _open_to(issued, agent.removeprefix("agents/"), policies)
-    url = os.environ.get("GATEWAY_URL") or asyncio.run(own_place(store))
+    url = os.environ.get("GATEWAY_URL") or asyncio.run(local_gateway_url(store))
     note("Put it into a shell variable with 'read -rs KEY', then call with:")
     # Quoted, because it is pasted into a shell.
     place = shlex.quote(f"{url.rstrip('/')}/{agent}{path}")

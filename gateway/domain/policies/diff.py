@@ -8,9 +8,9 @@ from gateway.domain.keys.judgement import enforced_limits, refused_by
 from gateway.domain.keys.limits import NO_LIMITS, Limits
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import SOME, Grants, Scope, parse_all
+from gateway.domain.policies.permissions import OTHER, Permission, changed_permissions, is_open
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Policies
-from gateway.domain.policies.ways import OTHER, Way, changed_ways, is_open
 
 NONE = "none"
 _SECTIONS = ("agents", "services", "models", "tools", "plans")
@@ -68,7 +68,7 @@ class Comparison:
     def __init__(self, before: Policies, after: Policies) -> None:
         self.structure = _structure(before, after)
         self._before, self._after = before, after
-        self._ways = changed_ways(before, after)
+        self._permissions = changed_permissions(before, after)
 
     def strangers(self) -> KeyDiff:
         """Return what changes for callers without a key."""
@@ -88,24 +88,24 @@ class Comparison:
 
     def _reach(self, grants: Grants | None) -> KeyDiff:
         lost, gained = [], []
-        for way in self._ways:
-            was, now = is_open(way.before, grants), is_open(way.after, grants)
+        for one in self._permissions:
+            was, now = is_open(one.before, grants), is_open(one.after, grants)
             if was and not now:
-                lost.append(way)
+                lost.append(one)
             elif now and not was:
-                gained.append(way)
+                gained.append(one)
         return KeyDiff(lost=tuple(_told(lost)), gained=tuple(_told(gained)))
 
 
-def _told(ways: Iterable[Way]) -> Iterator[str]:
-    """Yield the ways by name, with the methods of one path combined. A part of a line is left out
-    where the line itself is listed."""
-    ways = list(ways)
-    said = {(way.place, way.what, way.method) for way in ways if not way.within}
-    together: dict[tuple[str, str], dict[str, Way]] = {}
-    for way in ways:
-        if not any((way.place, line, way.method) in said for line in way.within):
-            together.setdefault((way.place, way.what), {})[way.method] = way
+def _told(permissions: Iterable[Permission]) -> Iterator[str]:
+    """Yield the permissions by name, with the methods of one path combined. A part of a line is
+    left out where the line itself is listed."""
+    permissions = list(permissions)
+    listed = {(one.place, one.what, one.method) for one in permissions if not one.within}
+    together: dict[tuple[str, str], dict[str, Permission]] = {}
+    for one in permissions:
+        if not any((one.place, line, one.method) in listed for line in one.within):
+            together.setdefault((one.place, one.what), {})[one.method] = one
     for (place, what), methods in together.items():
         one = next(iter(methods.values()))
         spelled = ",".join(sorted(methods, key=lambda method: (method == OTHER, method)))

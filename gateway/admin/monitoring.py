@@ -1,4 +1,4 @@
-"""`/admin/v1/usage`, `/workers` and `/health`."""
+"""`/admin/v1/usage`, `/workers` and `/health`: how the gateway does."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Where the path patterns of two routes meet: paths that both would match."""
+"""Where the path patterns of two routes overlap: paths that both match."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from gateway.domain.policies.routes import MANY, ONE
 _State = tuple[int, int]
 
 
-def meetings(
+def overlaps(
     one: Sequence[bytes], other: Sequence[bytes], longest: int
 ) -> Iterator[tuple[bytes, ...]]:
     """Yield paths of up to `longest` segments that both patterns match whatever the case, shortest

@@ -5,7 +5,7 @@ from itertools import islice, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.policies.meetings import meetings
+from gateway.domain.policies.overlaps import overlaps
 from gateway.domain.policies.routes import matches
 
 PATTERNS = st.lists(st.sampled_from([b"a", b"b", b"*", b"**"]), max_size=4)
@@ -17,7 +17,7 @@ PATHS = [path for n in range(6) for path in product((b"a", b"b", b"c"), repeat=n
 def test_a_path_is_both_patterns_where_it_is_a_meeting(
     one: list[bytes], other: list[bytes]
 ) -> None:
-    found = list(meetings(one, other, 5))
+    found = list(overlaps(one, other, 5))
     assert len(set(found)) == len(found)
     assert [len(path) for path in found] == sorted(len(path) for path in found)
     for path in found:
@@ -28,8 +28,8 @@ def test_a_path_is_both_patterns_where_it_is_a_meeting(
 
 
 def test_literals_are_spelled_as_the_first_has_them() -> None:
-    assert list(meetings((b"A", b"*"), (b"a", b"B"), 5)) == [(b"A", b"B")]
-    assert list(meetings((b"a",), (b"b",), 5)) == []
+    assert list(overlaps((b"A", b"*"), (b"a", b"B"), 5)) == [(b"A", b"B")]
+    assert list(overlaps((b"a",), (b"b",), 5)) == []
 
 
 def test_many_wildcards_cost_no_more_than_what_is_asked_for() -> None:
@@ -38,7 +38,7 @@ def test_many_wildcards_cost_no_more_than_what_is_asked_for() -> None:
         for letter in (b"a", b"b")
     )
     # Their last segments differ, which no beginning shows.
-    assert not list(meetings(one, other, 200))
-    assert len(list(islice(meetings((*one, b"**"), (*other, b"**"), 200), 50))) == 50
+    assert not list(overlaps(one, other, 200))
+    assert len(list(islice(overlaps((*one, b"**"), (*other, b"**"), 200), 50))) == 50
     stars = (b"**",) * 500
-    assert list(meetings(stars, stars, 501)) == [(b"*",) * 500, (b"*",) * 501]
+    assert list(overlaps(stars, stars, 501)) == [(b"*",) * 500, (b"*",) * 501]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.children.covers import covers, needed
 from gateway.children.process import Launcher
-from gateway.children.ways import covers, needed
 from gateway.domain.children import ChildSettings, Isolation, Program
 from tests.children.programs import needs
 

@@ -1,4 +1,4 @@
-"""Where callers and users reach the gateway, if no URL was given."""
+"""The URL at which callers and users reach the gateway, if none was given."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from gateway.store.connections.connect import open_store
 from gateway.store.workers import WorkerStore
 
 
-async def own_place(store: StoreSettings) -> str:
+async def local_gateway_url(store: StoreSettings) -> str:
     """Return the URL at which a gateway on this machine listens, or else the default one."""
     address = parse_address(LISTEN)
     # The key was made already, even if this login may not look for workers.

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from itertools import combinations, islice
 
 from gateway.domain.keys.scopes import DEFAULT_ACTION, SOME, Grants, Scope
-from gateway.domain.policies.meetings import meetings
+from gateway.domain.policies.overlaps import overlaps
 from gateway.domain.policies.routes import MANY, Route, RoutePath, Tried, decide, fold
 from gateway.domain.policies.snapshot import Agent, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
@@ -17,12 +17,12 @@ from gateway.domain.policies.tools import Transport
 OTHER = "any other"
 # Paths tried for two lines, however many `**` they hold; and for all lines of an agent, except that
 # each pair gets at least one.
-MOST_MEETINGS = 200
+MOST_OVERLAPS = 200
 MOST_TRIED = 10_000
 
 
 class Open(Enum):
-    """To whom a way is open, if no scope decides."""
+    """Who has a permission, if no scope decides."""
 
     NOBODY = auto()
     ANYONE = auto()
@@ -33,7 +33,7 @@ Need = Scope | Open
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Permission:
     """One thing that callers may do at `place`, such as `agents/support`, with what it needed
     `before` and needs `after`.
 
@@ -57,13 +57,13 @@ def is_open(need: Need, grants: Grants | None) -> bool:
     return grants is not None and grants.allow(need)
 
 
-def changed_ways(before: Policies, after: Policies) -> tuple[Way, ...]:
-    """Return every way whose need has changed, each once."""
-    ways = dict.fromkeys(_ways(before, after))
-    return tuple(way for way in ways if way.before != way.after)
+def changed_permissions(before: Policies, after: Policies) -> tuple[Permission, ...]:
+    """Return every permission whose need has changed, each once."""
+    permissions = dict.fromkeys(_permissions(before, after))
+    return tuple(one for one in permissions if one.before != one.after)
 
 
-def _ways(before: Policies, after: Policies) -> Iterator[Way]:
+def _permissions(before: Policies, after: Policies) -> Iterator[Permission]:
     for name in _names(before.agents, after.agents):
         yield from _of_agent(before.agents.get(name), after.agents.get(name))
     for kind, old, new in (
@@ -72,7 +72,7 @@ def _ways(before: Policies, after: Policies) -> Iterator[Way]:
     ):
         for name in _names(old, new):
             scope = Scope(kind, name, DEFAULT_ACTION)
-            yield _way(f"{kind}/{name}", "", scope, name in old, name in new)
+            yield _permission(f"{kind}/{name}", "", scope, name in old, name in new)
     for name in _names(before.tools, after.tools):
         yield from _of_tools(name, before.tools.get(name), after.tools.get(name))
 
@@ -81,12 +81,12 @@ def _names(before: Mapping[str, object], after: Mapping[str, object]) -> list[st
     return sorted(before.keys() | after.keys())
 
 
-def _way(place: str, what: str, need: Need, was: bool, now: bool) -> Way:
-    """Return a way that either set may lack, and that needs the same in both."""
-    return Way(place, what, need if was else Open.NOBODY, need if now else Open.NOBODY)
+def _permission(place: str, what: str, need: Need, was: bool, now: bool) -> Permission:
+    """Return a permission that either set may lack, and that needs the same in both."""
+    return Permission(place, what, need if was else Open.NOBODY, need if now else Open.NOBODY)
 
 
-def _of_agent(old: Agent | None, new: Agent | None) -> Iterator[Way]:
+def _of_agent(old: Agent | None, new: Agent | None) -> Iterator[Permission]:
     if old and new:
         yield from _of_routes(old, new)
         yield from _of_hosts(old, new)
@@ -94,10 +94,10 @@ def _of_agent(old: Agent | None, new: Agent | None) -> Iterator[Way]:
         yield from _of_agent_alone(one, old, new)
 
 
-def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterator[Way]:
-    """Yield the ways of an agent that only one set has: by action, because it may have any number
-    of routes. If a route is not enforced, actions do not tell who is let in, so each route is
-    tried."""
+def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterator[Permission]:
+    """Yield the permissions of an agent that only one set has: by action, because it may have any
+    number of routes. If a route is not enforced, actions do not tell who is let in, so each route
+    is tried."""
     if not all(route.enforced for route in one.routes or ()):
         nothing = replace(one, routes=())
         yield from _of_routes(old or nothing, new or nothing)
@@ -105,7 +105,7 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
     was, now = old is not None, new is not None
     for route in one.routes or ():
         if route.public:
-            yield _way(f"agents/{one.name}", str(route), Open.ANYONE, was, now)
+            yield _permission(f"agents/{one.name}", str(route), Open.ANYONE, was, now)
     actions = (
         {DEFAULT_ACTION}
         if one.routes is None
@@ -113,7 +113,7 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
     )
     for action in sorted(actions):
         scope = Scope("agents", one.name, action)
-        yield _way(str(scope), "", scope, was, now)
+        yield _permission(str(scope), "", scope, was, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ class _Pattern:
         return tuple(self.raw.split(b"/")[1 : len(self.segments) + 1])
 
 
-def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
-    """Try every path where two lines of either set meet, one of which was moved. That is enough:
+def _of_routes(old: Agent, new: Agent) -> Iterator[Permission]:
+    """Try every path where two lines of either set overlap, one of which was moved. That is enough:
     for any request, the line that took it before and the line that takes it now both match such a
     path, and no earlier line does."""
     if old.routes == new.routes:
@@ -145,19 +145,19 @@ def _of_routes(old: Agent, new: Agent) -> Iterator[Way]:
     pairs = [pair for pair in combinations(patterns, 2) if not moved.keys().isdisjoint(pair)]
     pairs = [*zip(patterns, patterns, strict=True), *pairs]
     longest = max(len(pattern.segments) for pattern in patterns) + 1
-    most = max(1, min(MOST_MEETINGS, MOST_TRIED // len(pairs)))
+    most = max(1, min(MOST_OVERLAPS, MOST_TRIED // len(pairs)))
     known: dict[bytes, tuple[Agent, Agent]] = {}
     for one, other in pairs:
         within = (one.what, other.what) if one.segments != other.segments else ()
         methods = [m for m in one.methods or (*named, OTHER) if m in (other.methods or (m,))]
-        for path in _meetings(one, other, longest, most) if methods else ():
+        for path in _overlaps(one, other, longest, most) if methods else ():
             if path.raw not in known:
                 known[path.raw] = _having(old, path), _having(new, path)
             before, after = known[path.raw]
             what = path.raw.decode() if within else one.what
             for method in methods:
                 needs = _at_route(before, path, method), _at_route(after, path, method)
-                yield Way(f"agents/{new.name}", what, *needs, method, len(named) + 1, within)
+                yield Permission(f"agents/{new.name}", what, *needs, method, len(named) + 1, within)
 
 
 def _moved(old: Sequence[Route], new: Sequence[Route]) -> Iterator[Route]:
@@ -184,7 +184,7 @@ def _pattern(route: Route, methods: tuple[str, ...]) -> _Pattern:
     return _Pattern(route.raw.decode(), route.raw, route.segments, taken)
 
 
-def _meetings(one: _Pattern, other: _Pattern, longest: int, most: int) -> Iterator[RoutePath]:
+def _overlaps(one: _Pattern, other: _Pattern, longest: int, most: int) -> Iterator[RoutePath]:
     if one.segments == other.segments and MANY not in one.segments:
         yield RoutePath(one.raw, one.segments)
     spelled = [(one.segments, other.segments)]
@@ -192,7 +192,7 @@ def _meetings(one: _Pattern, other: _Pattern, longest: int, most: int) -> Iterat
         # A public route matches no spelling but its own.
         spelled += ((one.spelled, other.spelled), (other.spelled, one.spelled))
     for first, second in spelled:
-        for segments in islice(meetings(first, second, longest), most):
+        for segments in islice(overlaps(first, second, longest), most):
             raw = b"/" + b"/".join(segments)
             yield RoutePath(raw, fold(raw))
 
@@ -216,19 +216,21 @@ _EVERY_PATH = (
 )
 
 
-def _of_hosts(old: Agent, new: Agent) -> Iterator[Way]:
+def _of_hosts(old: Agent, new: Agent) -> Iterator[Permission]:
     scope = Scope("agents", new.name, SOME)
     for host in sorted({*old.hosts, *new.hosts}):
-        yield _way(f"agents/{new.name}", f"as {host}", scope, host in old.hosts, host in new.hosts)
+        yield _permission(
+            f"agents/{new.name}", f"as {host}", scope, host in old.hosts, host in new.hosts
+        )
 
 
-def _of_tools(name: str, old: ToolServer | None, new: ToolServer | None) -> Iterator[Way]:
-    """Yield a way for each tool of a server whose tools are commands. Other servers' tools are not
-    known, only that the server exists."""
+def _of_tools(name: str, old: ToolServer | None, new: ToolServer | None) -> Iterator[Permission]:
+    """Yield a permission for each tool of a server whose tools are commands. Other servers' tools
+    are not known, only that the server exists."""
     named = {tool.name for server in (old, new) if server for tool in server.tools.tools}
     for action in sorted(named) or (SOME,):
         scope = Scope("tools", name, action)
-        yield _way(str(scope), "", scope, _has_tool(old, action), _has_tool(new, action))
+        yield _permission(str(scope), "", scope, _has_tool(old, action), _has_tool(new, action))
 
 
 def _has_tool(server: ToolServer | None, name: str) -> bool:
