@@ -20,7 +20,7 @@ T = TypeVar("T")
 def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
     """Run `work` as a task. If it fails, the log says so, because nobody awaits it."""
     task = asyncio.create_task(work)
-    task.add_done_callback(_say_why)
+    task.add_done_callback(_log_failure)
     return task
 
 
@@ -29,7 +29,7 @@ def in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> N
     stack.push_async_callback(end, background(work))
 
 
-def _say_why(task: "asyncio.Task[None]") -> None:
+def _log_failure(task: "asyncio.Task[None]") -> None:
     problem = None if task.cancelled() else task.exception()
     if problem is not None:
         # Without the message of the exception, which may contain a secret.

@@ -26,7 +26,7 @@ EDGES = {
 # is told of a change; a token that could not be fetched, which whoever waits for it is told; what
 # is left of an answer whose caller has left; policy files at which the reader itself fails.
 GOES_ON = {
-    ("gateway/services/credentials/tokens.py", "_keep"),
+    ("gateway/services/credentials/tokens.py", "_renew"),
     ("gateway/proxy/forward.py", "_acquire"),
     ("gateway/admin/answer.py", "_caller"),
     ("gateway/admin/answer.py", "still"),

@@ -41,7 +41,7 @@ from gateway.domain.policies.plans import Plan as PlanLimits
 from gateway.domain.units import span
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.find import one
+from gateway.services.keys.find import find_key
 from gateway.services.keys.issue import Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
@@ -110,7 +110,7 @@ async def create(backend: Backend, call: Call) -> Answer:
         call.header(b"idempotency-key"),
         canary=asked.canary,
     )
-    return Answer(IssuedShape(**issued.told()), 201)
+    return Answer(IssuedShape(**issued.for_owner()), 201)
 
 
 async def update(backend: Backend, call: Call) -> Answer:
@@ -137,18 +137,18 @@ async def revoke(backend: Backend, call: Call) -> Answer:
 
 async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
     """Revoke a key. MissingError if there is none; StoreError if it may still be active."""
-    await one(keys, key_id)
+    await find_key(keys, key_id)
     change = (await lifecycle.revoke(keys, [key_id])).changes[0]
     if change.refused:
         # The key exists, so only Redis can have refused.
-        await one(keys, key_id)
+        await find_key(keys, key_id)
         raise StoreError(change.note)
     return change
 
 
 async def disable(backend: Backend, call: Call) -> Answer:
     keys = keys_of(backend, call)
-    await one(keys, call.parts["id"])
+    await find_key(keys, call.parts["id"])
     return _changed(await lifecycle.set_status(keys, call.parts["id"], DISABLED))
 
 
@@ -165,7 +165,7 @@ async def rotate(backend: Backend, call: Call) -> Answer:
     issuer = Issuer(keys, backend.peppers, draw)
     marker = call.header(b"idempotency-key")
     issued = await issuer.rotate(call.parts["id"], span(asked.grace), marker)
-    return Answer(IssuedShape(**issued.told()))
+    return Answer(IssuedShape(**issued.for_owner()))
 
 
 def _plan_or_default(plan: str | None, plans: Mapping[str, PlanLimits]) -> str:
@@ -191,7 +191,7 @@ async def _fields(keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyField
 
 async def _check_powers_of(keys: AuditedKeys, call: Call) -> None:
     """Check the powers of the existing key that is acted on."""
-    _check_powers(call, (await one(keys, call.parts["id"])).scopes.split())
+    _check_powers(call, (await find_key(keys, call.parts["id"])).scopes.split())
 
 
 def _check_powers(call: Call, items: Iterable[str]) -> None:

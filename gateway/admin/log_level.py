@@ -42,10 +42,10 @@ async def change(backend: Backend, call: Call) -> Answer:
     asked: LevelBody = call.body
     await backend.acts(call.caller.actor).record(f"log_level.{asked.level or 'forget'}")
     if asked.level is None:
-        await backend.log_level.forget()
+        await backend.log_level.reset()
     else:
         seconds = None if asked.span is None else int(min(max(span(asked.span), 1.0), LONGEST))
-        await backend.log_level.tell(asked.level, seconds)
+        await backend.log_level.set(asked.level, seconds)
     return _shape(backend)
 
 

@@ -17,7 +17,7 @@ from gateway.domain.keys.views import State, view
 from gateway.domain.units import DAY
 from gateway.domain.usage import Counts
 from gateway.services.credentials.uses import Use, Uses
-from gateway.services.keys.find import one
+from gateway.services.keys.find import find_key
 from gateway.services.telemetry.usage import reached
 
 
@@ -112,7 +112,7 @@ async def _of_key(
 
 async def _may(backend: Backend, call: Call) -> tuple[str, tuple[Reachable, ...]]:
     keys, policies = keys_of(backend, call), backend.policies()
-    record = await one(keys, call.parts["id"])
+    record = await find_key(keys, call.parts["id"])
     key = view(record, await keys.now())
     hindrance = "" if key.state is State.ACTIVE else f"the key is {key.state}"
     if not hindrance and record.plan and record.plan not in policies.plans:

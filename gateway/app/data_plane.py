@@ -81,7 +81,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
             services=services,
             programs=ToolPrograms(programs, forwarder),
             sessions=sessions,
-            tell=Reflections(queue, base.traffic).tell,
+            tell=Reflections(queue, base.traffic).report,
             large=large,
             uploads=uploads,
         )

@@ -37,7 +37,7 @@ def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     _close_others(control.fileno())
-    order = json.loads(_line(control))
+    order = json.loads(_read_order(control))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # The order, with the child's secrets, is in this process' memory too.
@@ -48,12 +48,12 @@ def main() -> int:
         os.mkdir(folder, 0o700)  # noqa: PTH102 (pathlib costs a third of the start)
         if order["uid"] is not None:
             os.chown(folder, order["uid"], order["uid"])
-        return _keep(control, order)
+        return _run_child(control, order)
     except OSError as problem:
-        _tell(control, problem.strerror or "it failed")
+        _report(control, problem.strerror or "it failed")
         return NOT_STARTED
     finally:
-        _end_all()
+        _kill_descendants()
         _remove(folder)
 
 
@@ -66,7 +66,7 @@ def _close_others(kept: int) -> None:
                 os.close(descriptor)
 
 
-def _line(control: socket.socket) -> bytes:
+def _read_order(control: socket.socket) -> bytes:
     pieces = bytearray()
     while not pieces.endswith(b"\n"):
         piece = control.recv(65536)
@@ -76,25 +76,25 @@ def _line(control: socket.socket) -> bytes:
     return bytes(pieces)
 
 
-def _tell(control: socket.socket, reason: str) -> None:
+def _report(control: socket.socket, reason: str) -> None:
     with suppress(OSError):
         control.sendall(f"{reason}\n".encode())
 
 
-def _keep(control: socket.socket, order: dict[str, Any]) -> int:
+def _run_child(control: socket.socket, order: dict[str, Any]) -> int:
     """Start the child and return its exit code; raise OSError if it cannot be started."""
     asleep, wake = os.pipe()
     os.set_blocking(wake, False)
-    signal.signal(signal.SIGCHLD, _noted)
+    signal.signal(signal.SIGCHLD, _do_nothing)
     signal.set_wakeup_fd(wake)
     child = _start(order)
     # The pipes belong to the child: while they are open here too, their end is not seen.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(nothing, descriptor)
-    _tell(control, "")
+    _report(control, "")
     try:
-        return _attend(child, control, asleep)
+        return _wait_for_exit(child, control, asleep)
     finally:
         if sys.platform != "linux":
             # Elsewhere orphans do not become children of the keeper: those that left the process
@@ -103,7 +103,7 @@ def _keep(control: socket.socket, order: dict[str, Any]) -> int:
                 os.killpg(child, signal.SIGKILL)
 
 
-def _attend(child: int, control: socket.socket, asleep: int) -> int:
+def _wait_for_exit(child: int, control: socket.socket, asleep: int) -> int:
     while True:
         readable, _, _ = select.select([control.fileno(), asleep], [], [])
         if asleep in readable:
@@ -112,13 +112,13 @@ def _attend(child: int, control: socket.socket, asleep: int) -> int:
             if code is not None:
                 return code
         if control.fileno() in readable:
-            if not _heard(control):
+            if not _received(control):
                 return 128 + signal.SIGKILL
             with suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGTERM)
 
 
-def _heard(control: socket.socket) -> bytes:
+def _received(control: socket.socket) -> bytes:
     try:
         return control.recv(1)
     except OSError:
@@ -139,13 +139,13 @@ def _reap(child: int) -> int | None:
 def _start(order: dict[str, Any]) -> int:
     """Return the process id of the child once its program runs; raise OSError if that fails."""
     argv: list[str] = order["argv"]
-    held = _Held(argv) if order["held"] else None
+    held = _BlockedSandbox(argv) if order["held"] else None
     parent = os.getpid()
     failed, fails = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            _become(order, parent)
+            _prepare_child(order, parent)
             os.execve(argv[0], argv, order["env"])  # noqa: S606 (there is to be no shell)
         except (OSError, ValueError) as problem:
             os.write(fails, str(getattr(problem, "errno", errno.EINVAL)).encode())
@@ -157,20 +157,20 @@ def _start(order: dict[str, Any]) -> int:
     if reason:
         raise OSError(int(reason), os.strerror(int(reason)))
     if held is not None:
-        held.let_go(order["processes"])
+        held.release(order["processes"])
     return child
 
 
-def _become(order: dict[str, Any], parent: int) -> None:
+def _prepare_child(order: dict[str, Any], parent: int) -> None:
     """Prepare this process, which was forked, for the child's program."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     if order["covers"]:
-        _lead(order["covers"])
+        _mount_covers(order["covers"])
     os.umask(0o077)
     for name, most in order["limits"]:
-        _limit(getattr(resource, name), most)
+        _set_limit(getattr(resource, name), most)
     uid = order["uid"]
     if uid is not None:
         os.setgroups([])
@@ -184,7 +184,7 @@ def _become(order: dict[str, Any], parent: int) -> None:
     os.chdir(order["folder"])
 
 
-def _lead(covers: list[dict[str, Any]]) -> None:
+def _mount_covers(covers: list[dict[str, Any]]) -> None:
     """In a mount namespace of the child's own, put other directories in place of those that are
     closed to its user: open, and with nothing in them but what it needs. Without the permission to
     make a namespace nothing is changed."""
@@ -197,7 +197,7 @@ def _lead(covers: list[dict[str, Any]]) -> None:
         _mount("none", cover["folder"], "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
         for place, descriptor in held.items():
             source = f"/proc/self/fd/{descriptor}"
-            _make(place, is_folder=os.path.isdir(source))  # noqa: PTH112
+            _make_mount_point(place, is_folder=os.path.isdir(source))  # noqa: PTH112
             _mount(source, place, "", _MS_BIND | _MS_REC)
             os.close(descriptor)
         for path, target in cover["links"]:
@@ -211,7 +211,7 @@ def _lead(covers: list[dict[str, Any]]) -> None:
                 _mount(os.devnull, path, "", _MS_BIND)
 
 
-def _make(place: str, *, is_folder: bool) -> None:
+def _make_mount_point(place: str, *, is_folder: bool) -> None:
     os.makedirs(place if is_folder else os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
     if not is_folder:
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -224,13 +224,13 @@ def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -
         raise OSError(ctypes.get_errno(), "a way to it cannot be made")
 
 
-def _limit(number: int, most: int) -> None:
+def _set_limit(number: int, most: int) -> None:
     _, hard = resource.getrlimit(number)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(number, (most, most))
 
 
-class _Held:
+class _BlockedSandbox:
     """A sandbox that waits before it runs its program, so that its number of processes can be
     limited.
 
@@ -239,38 +239,38 @@ class _Held:
     """
 
     def __init__(self, argv: list[str]) -> None:
-        self._told, tells = os.pipe()
-        waits, self._lets_go = os.pipe()
-        self._theirs = (tells, waits)
-        for descriptor in self._theirs:
+        self._info, info = os.pipe()
+        block, self._unblock = os.pipe()
+        self._inherited = (info, block)
+        for descriptor in self._inherited:
             os.set_inheritable(descriptor, True)
-        argv[1:1] = ["--info-fd", str(tells), "--block-fd", str(waits)]
+        argv[1:1] = ["--info-fd", str(info), "--block-fd", str(block)]
 
-    def let_go(self, processes: int) -> None:
+    def release(self, processes: int) -> None:
         """Limit the sandbox and let it run; raise OSError if it does not come up."""
-        for descriptor in self._theirs:
+        for descriptor in self._inherited:
             os.close(descriptor)
-        told = b""
-        while piece := os.read(self._told, 4096):
-            told += piece
-        os.close(self._told)
+        info = b""
+        while piece := os.read(self._info, 4096):
+            info += piece
+        os.close(self._info)
         try:
-            first = json.loads(told)["child-pid"]
+            first = json.loads(info)["child-pid"]
         except ValueError:
             raise OSError(0, "the sandbox did not come up") from None
         resource.prlimit(first, resource.RLIMIT_NPROC, (processes, processes))
-        os.write(self._lets_go, b"1")
-        os.close(self._lets_go)
+        os.write(self._unblock, b"1")
+        os.close(self._unblock)
 
 
-def _end_all() -> None:
+def _kill_descendants() -> None:
     """Kill all descendants of this process, orphans too: those become its children.
 
     Zombies are not reaped until nothing lives any more: they count against the limit of processes,
     so that a fork bomb runs out of it.
     """
     deadline = time.monotonic() + PATIENCE
-    while _has_children() and (living := _living()) and time.monotonic() < deadline:
+    while _has_children() and (living := _living_descendants()) and time.monotonic() < deadline:
         for pid in living:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -288,7 +288,7 @@ def _has_children() -> bool:
     return False
 
 
-def _living() -> list[int]:
+def _living_descendants() -> list[int]:
     """Return all descendants of this process that are no zombies."""
     below: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir("/proc") if sys.platform == "linux" else ():  # noqa: PTH208
@@ -326,7 +326,7 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _noted(number: int, frame: FrameType | None) -> None:
+def _do_nothing(number: int, frame: FrameType | None) -> None:
     """Do nothing: the byte that Python writes to the wake-up descriptor is enough."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.children import keeper
 from gateway.children.covers import covers, needed
-from gateway.children.sandbox import beside, find_bubblewrap, is_visible, wrapped
+from gateway.children.sandbox import find_bubblewrap, is_visible, with_rotated, wrapped
 from gateway.children.uids import Uids
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
@@ -145,7 +145,7 @@ class Launcher:
         }
 
     def _covers(self, places: tuple[str, ...]) -> list[dict[str, Any]]:
-        hidden = [str(one) for path in self._hidden for one in beside(path.resolve())]
+        hidden = [str(one) for path in self._hidden for one in with_rotated(path.resolve())]
         return [
             {
                 "folder": cover.folder,

@@ -55,12 +55,12 @@ def wrapped(
     for place in readable:
         command += ["--ro-bind", place, place]
     for one in hidden:
-        for covered in beside(one.resolve()):
+        for covered in with_rotated(one.resolve()):
             command += _covered(covered, readable)
     return [*command, "--bind", folder, folder, "--chdir", folder, "--", *argv]
 
 
-def beside(path: Path) -> tuple[Path, ...]:
+def with_rotated(path: Path) -> tuple[Path, ...]:
     """Return `path` and its rotated files, which are hidden too."""
     return path, *sorted(path.parent.glob(f"{path.name}.*"))
 

@@ -110,11 +110,11 @@ def _acts(
     stack.push_async_callback(audit.close)
     acts = Acts(audit, f"operator:{operator()}")
 
-    def tell(failed: type[BaseException] | None, *_: object) -> None:
+    def warn_if_unsigned(failed: type[BaseException] | None, *_: object) -> None:
         if acts.done > 0 and not master_keys and failed is None:
             note(UNSIGNED)
 
-    stack.push(tell)
+    stack.push(warn_if_unsigned)
     return acts
 
 

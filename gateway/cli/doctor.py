@@ -55,7 +55,7 @@ def doctor(store: StoreSettings, policies: Path, as_json: bool, no_upstreams: bo
     configure("auto", "error")
     # Opening the store makes its files private, so their modes are checked before.
     state = tuple(state_found(store.state_dir)) if store.url is None else ()
-    found = asyncio.run(_look(store))
+    found = asyncio.run(_diagnosed(store))
     usable = existing_store(store) if found.answered else None
     more = (
         *_vault(store, usable),
@@ -122,7 +122,7 @@ async def _reach(policies: Policies) -> list[Finding]:
     return await upstreams_found(policies, UpstreamProbe())
 
 
-async def _look(store: StoreSettings) -> Diagnosis:
+async def _diagnosed(store: StoreSettings) -> Diagnosis:
     async with open_store(store) as client:
         return await diagnose(client, store.prefix)
 

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from gateway import __version__
 from gateway.cli.options import taking_all
-from gateway.cli.privacy import keep_no_tls_keys
+from gateway.cli.privacy import disable_tls_key_log
 from gateway.cli.streams import prepare_standard_streams
 from gateway.domain.errors import GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
@@ -80,7 +80,7 @@ def root() -> None:
 
 def run() -> NoReturn:
     """Run the command line. Exit 0: done, 1: refused or failed, 2: wrong usage."""
-    keep_no_tls_keys()
+    disable_tls_key_log()
     prepare_standard_streams()
     try:
         root.main(prog_name="gateway", standalone_mode=False)

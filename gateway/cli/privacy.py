@@ -16,7 +16,7 @@ def keep_private() -> None:
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def keep_no_tls_keys() -> None:
+def disable_tls_key_log() -> None:
     """Keep Python from writing TLS session keys to the file that SSLKEYLOGFILE names: with them,
     all traffic can be decrypted. Must be called before anything makes a TLS context."""
     os.environ.pop("SSLKEYLOGFILE", None)

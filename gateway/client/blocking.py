@@ -64,7 +64,7 @@ class SyncCredentials:
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        running = self._thread.submit(asyncio.run, self._keep())
+        running = self._thread.submit(asyncio.run, self._hold_open())
         running.add_done_callback(lambda _: self._entered.set())
         try:
             self._entered.wait()
@@ -131,13 +131,13 @@ class SyncCredentials:
                 # A daemon, because the child may end without leaving the context that its parent
                 # entered.
                 self._follower = threading.Thread(
-                    target=asyncio.run, args=(self._keep_on(),), daemon=True
+                    target=asyncio.run, args=(self._follow_anew(),), daemon=True
                 )
                 self._follower.start()
                 self._entered.wait(PATIENCE_SECONDS)
             self._process = os.getpid()
 
-    async def _keep_on(self) -> None:
+    async def _follow_anew(self) -> None:
         """Keep up to date after a fork. What was known before it serves until news comes."""
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         failures = 0
@@ -163,7 +163,7 @@ class SyncCredentials:
         newest = self._open(wait=math.inf, on_change=tell)
         return newest
 
-    async def _keep(self) -> None:
+    async def _hold_open(self) -> None:
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         if self._left:
             return

@@ -66,7 +66,7 @@ class Credentials:
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()
         )
         source = PullSource(self._session, self._url, self._key, self._names)
-        self._sync = Sync(source, min(self._poll, LONGEST_POLL), self._tell)
+        self._sync = Sync(source, min(self._poll, LONGEST_POLL), self._log_report)
         try:
             await self._sync.first(self._wait)
         except BaseException:
@@ -141,7 +141,7 @@ class Credentials:
             raise RuntimeError("Credentials are there inside of 'async with' only.")
         return self._sync
 
-    def _tell(self, report: Report) -> None:
+    def _log_report(self, report: Report) -> None:
         if report.error:
             log.warning("Credentials could not be checked: %s", report.error)
         for reason in report.broken.values():

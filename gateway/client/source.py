@@ -69,14 +69,14 @@ async def _changes(answer: aiohttp.ClientResponse, since: int) -> Changes:
     if answer.status != 200:
         raise _refusal(answer.status, body)
     try:
-        return _told(json.loads(body), age)
+        return _parse(json.loads(body), age)
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
         raise SourceError(
             "The gateway gave no credentials (what answers at its URL answers as no gateway does)."
         ) from None
 
 
-def _told(told: Any, age: float) -> Changes:
+def _parse(told: Any, age: float) -> Changes:
     revision = _int(told["revision"])
     changed: list[Credential] = []
     broken: dict[CredentialId, str] = {

@@ -75,20 +75,20 @@ class Report:
 
 
 class Sync:
-    """`poll`: seconds between two checks, give or take a fifth. `tell` gets the reports."""
+    """`poll`: seconds between two checks, give or take a fifth. `on_report` gets the reports."""
 
     def __init__(
         self,
         source: Source,
         poll: float,
-        tell: Callable[[Report], None] = lambda _: None,
+        on_report: Callable[[Report], None] = lambda _: None,
         *,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._source = source
         self._poll = max(SHORTEST_POLL, poll)
-        self.tell = tell
+        self.on_report = on_report
         self._clock = clock
         self._draw = draw
         self._known: dict[CredentialId, Credential] = {}
@@ -231,7 +231,7 @@ class Sync:
             self._failures += 1
             first, self.problem = self.last_error != str(problem), problem
             if first:
-                self.tell(Report(error=self.last_error))
+                self.on_report(Report(error=self.last_error))
             return False
         # A fetch that was held back was true when it ended; the source says how old it was then.
         at = self._clock() if self._source.waits else began
@@ -239,7 +239,7 @@ class Sync:
         recovered = bool(self._failures) and self.ready
         self._failures, self.problem = 0, None
         if recovered or report.changed or report.removed or report.broken:
-            self.tell(replace(report, recovered=recovered))
+            self.on_report(replace(report, recovered=recovered))
         return True
 
     def _apply(self, changes: Changes, at: float) -> Report:

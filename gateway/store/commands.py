@@ -79,7 +79,7 @@ def value_or_none(answer: Any) -> Any:
         return None
 
 
-def value_or_told(name: str, answer: Any) -> Any:
+def value_or_logged(name: str, answer: Any) -> Any:
     """Like `value_or_none`, but log it: `gateway doctor` does not look at these names."""
     value = value_or_none(answer)
     if value is None:

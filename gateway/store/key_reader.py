@@ -19,8 +19,8 @@ from gateway.store.commands import (
     in_batches,
     number_or_none,
     redis_now,
+    value_or_logged,
     value_or_none,
-    value_or_told,
 )
 from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
@@ -69,7 +69,7 @@ class KeyReader:
 
     async def last_used(self, key_id: str) -> LastUsed:
         (answer,) = await self._ask_of([key_id], "HMGET", "current", "previous", kind="used")
-        values = value_or_told(self._named("used", key_id), answer) or ()
+        values = value_or_logged(self._named("used", key_id), answer) or ()
         return LastUsed(*map(number_or_none, values))
 
     async def used_since(self, ids: Iterable[str], second: int) -> set[str]:
@@ -79,7 +79,7 @@ class KeyReader:
         for batch in in_batches(ids):
             answers = await self._ask_of(batch, "HMGET", "current", "previous", kind="used")
             for key_id, answer in zip(batch, answers, strict=True):
-                values = value_or_told(self._named("used", key_id), answer)
+                values = value_or_logged(self._named("used", key_id), answer)
                 if values is None or any((number_or_none(v) or 0) > second for v in values):
                     used.add(key_id)
         return used

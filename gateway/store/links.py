@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from gateway.domain.links import LINK_SECONDS, Link, Wanted
-from gateway.store.commands import as_answer, ask_all, command, run, value_or_told
+from gateway.store.commands import as_answer, ask_all, command, run, value_or_logged
 from gateway.store.connections.scan import scan
 
 
@@ -52,7 +52,7 @@ class LinkStore:
             for name, answer, ttl in zip(names, links, ttls, strict=True):
                 # A strange value that somebody stored by hand must neither hide the other links nor
                 # keep them open.
-                values = value_or_told(name.decode(errors="replace"), answer)
+                values = value_or_logged(name.decode(errors="replace"), answer)
                 link, seconds = values and _link(values), as_answer(ttl)
                 if link is not None and seconds > 0:
                     found[name] = link, seconds

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from gateway.domain.errors import StoreError
 from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
-from gateway.store.commands import as_answer, ask_all, number_or_none, source, value_or_told
+from gateway.store.commands import as_answer, ask_all, number_or_none, source, value_or_logged
 from gateway.store.connections.line import ReplyError, pack
 from gateway.tasks import in_turns
 
@@ -112,7 +112,7 @@ class UsageStore:
         if whole:
             found = list(map(as_answer, answers))
         else:
-            found = [value_or_told(*one) or {} for one in zip(names, answers, strict=True)]
+            found = [value_or_logged(*one) or {} for one in zip(names, answers, strict=True)]
         return [_named(answer) async for answer in in_turns(found, IN_ONE_TURN)]
 
 

@@ -28,31 +28,31 @@ class Worker:
             self._left += random.randint(0, int(max_requests * JITTER))  # noqa: S311
 
     def ready(self) -> None:
-        self._say(READY)
+        self._send(READY)
 
     def count(self, batch: Sequence[Handled]) -> None:
         """Count requests; when none are left, ask the supervisor for a successor."""
         before = self._left
         self._left -= len(batch)
         if before > 0 >= self._left:
-            self._say(SPENT)
+            self._send(SPENT)
 
     def listen(self, end_announced: Callable[[], None], alone: Callable[[], None]) -> None:
         """Call `end_announced` when the supervisor sends its only message, and `alone` when it is
         gone, however it ended."""
         loop = asyncio.get_running_loop()
 
-        def hear() -> None:
-            if self._heard():
+        def on_readable() -> None:
+            if self._receive():
                 end_announced()
             else:
                 loop.remove_reader(self._line)
                 self._alone = True
                 alone()
 
-        loop.add_reader(self._line, hear)
+        loop.add_reader(self._line, on_readable)
 
-    def _heard(self) -> bytes:
+    def _receive(self) -> bytes:
         """Return the message; empty if the supervisor is gone."""
         with suppress(OSError):
             return self._line.recv(len(END_ANNOUNCED))
@@ -65,7 +65,7 @@ class Worker:
             # Otherwise the supervisor does it.
             shutil.rmtree(self._shared, ignore_errors=True)
 
-    def _say(self, word: bytes) -> None:
+    def _send(self, word: bytes) -> None:
         # The reader notices if the supervisor is gone.
         with suppress(OSError):
             self._line.send(word)

@@ -28,7 +28,7 @@ def print_issued(issued: Issued, *, as_json: bool) -> None:
     """Print the key on stdout; OperationError if stdout is full or closed."""
     try:
         if as_json:
-            print_json(issued.told())
+            print_json(issued.for_owner())
         else:
             click.echo(issued.key.text)
     except OSError as problem:
@@ -120,7 +120,7 @@ class KeyFile:
         return self
 
     def add(self, issued: Issued) -> None:
-        line = json.dumps(issued.told()).encode() + b"\n"
+        line = json.dumps(issued.for_owner()).encode() + b"\n"
         try:
             while line:
                 line = line[os.write(self._file, line) :]

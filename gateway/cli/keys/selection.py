@@ -10,7 +10,7 @@ from gateway.domain.errors import UsageError
 from gateway.domain.units import counted
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of
-from gateway.services.keys.find import one
+from gateway.services.keys.find import find_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]
     is asked first."""
     if selection.consumer is None:
         ids = list(dict.fromkeys(selection.ids))
-        return [(await one(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
+        return [(await find_key(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
     ids = [key.id for key in await all_of(keys, selection.consumer, act)]
     if ids and not selection.dry_run:
         asked = f"{act.capitalize()} {counted(len(ids), 'key')} of {selection.consumer}?"

@@ -15,7 +15,7 @@ from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.find import KeyFilter, Page, one, page
+from gateway.services.keys.find import KeyFilter, Page, find_key, page
 
 MOST_A_PAGE = 10_000
 
@@ -81,7 +81,7 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
     plans = plans_of(policies_here(policies))
 
     async def work(keys: AuditedKeys) -> dict[str, Any]:
-        record = await one(keys, key_id)
+        record = await find_key(keys, key_id)
         key = view(record, await keys.now())
         if not as_json and (removed := await keys.removed_at(key_id)) is not None:
             keep = f"gateway redis -- PERSIST '{keys.name(key_id)}'"

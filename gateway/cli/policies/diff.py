@@ -10,7 +10,7 @@ import click
 from gateway.cli.command import command
 from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
-from gateway.cli.policies.in_use import ask_keys
+from gateway.cli.policies.in_use import with_key_reader
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.cli.vault_options import existing_store
 from gateway.domain.errors import OperationError
@@ -70,7 +70,7 @@ def _compare(store: StoreSettings | None, old: Policies, new: Policies) -> Polic
     """Compare with the active keys or, if they cannot be read, by the files alone."""
     if store is None:
         note("The active keys were not checked: give --redis. This is what the files say.")
-    elif told := ask_keys(store, lambda keys: diff(old, new, keys)):
+    elif told := with_key_reader(store, lambda keys: diff(old, new, keys)):
         return told
     return asyncio.run(diff(old, new, None))
 

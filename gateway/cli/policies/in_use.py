@@ -40,10 +40,10 @@ def with_credentials(store: StoreSettings | None, loaded: Loaded) -> Loaded | No
 
 def orphaned(store: StoreSettings | None, policies: Policies) -> Orphans | None:
     """Return the active keys that would lose their plan or agent; None if they cannot be read."""
-    return ask_keys(store, lambda keys: orphans(keys, policies)) if store else None
+    return with_key_reader(store, lambda keys: orphans(keys, policies)) if store else None
 
 
-def ask_keys(store: StoreSettings, work: Callable[[KeyReader], Awaitable[T]]) -> T | None:
+def with_key_reader(store: StoreSettings, work: Callable[[KeyReader], Awaitable[T]]) -> T | None:
     """Run `work` on the key records; None, with a note, if they cannot be read."""
 
     async def run() -> T:

@@ -206,7 +206,7 @@ def _is_plain(text: str, record: Mapping[str, Any]) -> bool:
     the first value, while the hash is made of the last one."""
     repeated = False
 
-    def look(pairs: list[tuple[str, Any]]) -> None:
+    def note_repeated(pairs: list[tuple[str, Any]]) -> None:
         nonlocal repeated
         repeated = repeated or len({name for name, _ in pairs}) < len(pairs)
 
@@ -214,7 +214,7 @@ def _is_plain(text: str, record: Mapping[str, Any]) -> bool:
         # Text as the gateway wrote it needs no second look; reformatting by another program does no
         # harm.
         if orjson.dumps(record).decode() != text:
-            json.loads(text, object_pairs_hook=look)
+            json.loads(text, object_pairs_hook=note_repeated)
     except (TypeError, RecursionError):
         # Numbers and nesting that no record of ours has.
         return False

@@ -72,7 +72,7 @@ class Chain:
         """Return the next record as JSON. TypeError or ValueError if `event` cannot be encoded: the
         chain is then unchanged."""
         e = event
-        begin, middle, end = _said_again(
+        begin, middle, end = _encoded(
             (e.actor, e.agent, self.name, e.code, e.consumer, e.count, e.credentials),
             (e.decision, e.event, e.key_id, self._signer, e.status, e.tool, e.user),
         )
@@ -84,7 +84,7 @@ class Chain:
 
 
 @lru_cache(maxsize=1024)
-def _said_again(
+def _encoded(
     first: tuple[str, str, str, str, str, int, tuple[Named, ...]],
     then: tuple[str, str, str, str, int, str, str],
 ) -> tuple[bytes, bytes, bytes]:

@@ -157,13 +157,15 @@ def scope_of(server: str, rpc: Rpc | None) -> Scope:
         return Scope("tools", server, SOME)
     if rpc.method == "tools/call":
         return Scope("tools", server, rpc.tool)
-    if rpc.method in _OPEN or (rpc.method == "subscriptions/listen" and _hears_of_tools(rpc)):
+    if rpc.method in _OPEN or (
+        rpc.method == "subscriptions/listen" and _subscribes_to_tools_only(rpc)
+    ):
         return Scope("tools", server, SOME)
     # Prompts, resources and future methods are no tools: they need the scope for the whole server.
     return Scope("tools", server, ANY)
 
 
-def _hears_of_tools(rpc: Rpc) -> bool:
+def _subscribes_to_tools_only(rpc: Rpc) -> bool:
     """Whether the only subscription is to changes of the list of tools."""
     wanted = rpc.params.get("notifications")
     return isinstance(wanted, dict) and wanted.keys() <= _TOOLS_CHANGED

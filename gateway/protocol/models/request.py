@@ -104,7 +104,7 @@ def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
     name = members.get("model") if boundary is None else field(body, boundary, "model")
     if not isinstance(name, str) or not is_name(name):
         raise refused(_NO_MODEL)
-    return Prompt(name, members, _beside(members))
+    return Prompt(name, members, _other_models(members))
 
 
 def sent_as_read(headers: Iterable[Header]) -> list[Header]:
@@ -117,9 +117,9 @@ def sent_as_read(headers: Iterable[Header]) -> list[Header]:
     return [*others, (b"Content-Type", b"application/json")]
 
 
-def _beside(members: Mapping[str, Any]) -> tuple[str, ...]:
+def _other_models(members: Mapping[str, Any]) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for name in _named_beside(members):
+    for name in _names_of_others(members):
         if name is None:
             continue
         if not isinstance(name, str) or not is_name(name) or len(found) == MOST_BESIDE:
@@ -128,7 +128,7 @@ def _beside(members: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _named_beside(members: Mapping[str, Any]) -> Iterator[object]:
+def _names_of_others(members: Mapping[str, Any]) -> Iterator[object]:
     """Yield the models that may answer in place of `model`, at Anthropic and at routers, and those
     that the provider's own tools ask."""
     for name, value in members.items():
@@ -140,12 +140,12 @@ def _named_beside(members: Mapping[str, Any]) -> Iterator[object]:
             continue
         elif kind == "models" or kind.endswith("fallbacks"):
             for one in value if isinstance(value, list) else (value,):
-                yield from _in_place(one) if isinstance(one, dict) else (one,)
+                yield from _fallbacks_in(one) if isinstance(one, dict) else (one,)
         elif kind.endswith("fallback_dict") and isinstance(value, dict):
             yield from value.values()
 
 
-def _in_place(entry: Mapping[str, Any]) -> Iterator[object]:
+def _fallbacks_in(entry: Mapping[str, Any]) -> Iterator[object]:
     """Yield the models that an entry of fallbacks names: `{"model": "b"}`, perhaps with settings
     such as `stop`, or LiteLLM's `{"a": ["b"]}`, which means "b" where "a" fails; LiteLLM reads the
     first member alone."""

@@ -20,12 +20,12 @@ def mentions(trees: Iterable[Tree]) -> tuple[tuple[Mention, ...], list[Problem]]
             place = tree.place(path)
             types = SENT_WHOLE if path[-2:] == ("inject", "credential") else ()
             template, wrong = read(text)
-            found += [Mention(place, one, types) for one in _meant(path, template.references)]
+            found += [Mention(place, one, types) for one in _expanded(path, template.references)]
             problems += [Problem(place, sentence) for sentence in wrong]
     return tuple(found), problems
 
 
-def _meant(path: Path, references: Iterable[Reference]) -> Iterator[Reference]:
+def _expanded(path: Path, references: Iterable[Reference]) -> Iterator[Reference]:
     """Yield the references that these stand for: a signing credential stands for its fields, since
     its type has no main value."""
     for reference in references:

@@ -66,7 +66,7 @@ class DenialAudit:
         for handled in batch:
             if handled.decoy:
                 self._on_canary()
-                events.append(_decoyed(handled))
+                events.append(_decoy_event(handled))
             elif handled.code and (event := self._event(handled)) is not None:
                 events.append(event)
             if handled.shadow:
@@ -82,7 +82,7 @@ class DenialAudit:
             self._fold((_DENIED, "", handled.code), handled)[0].count += 1
             return None
         if handled.code not in _LIMITS:
-            return _told(_DENIED, handled)
+            return _denial_event(_DENIED, handled)
         return self._first(_DENIED, handled)
 
     def _first(self, event: str, handled: Handled) -> AuditEvent | None:
@@ -91,7 +91,7 @@ class DenialAudit:
         if known:
             folded.count += 1
             return None
-        return _told(event, handled)
+        return _denial_event(event, handled)
 
     def _fold(self, fold: Fold, handled: Handled) -> tuple[_Folded, bool]:
         """Return the fold that counts it, and whether it existed before."""
@@ -115,7 +115,7 @@ class DenialAudit:
         for fold in folds:
             folded = self._folds.pop(fold)
             if folded.count:
-                events.append(_summed(fold, folded))
+                events.append(_folded_event(fold, folded))
         if events:
             self._queue.put(events)
 
@@ -123,7 +123,7 @@ class DenialAudit:
         self._end_folds(list(self._folds))
 
 
-def _told(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:
+def _denial_event(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:
     return AuditEvent(
         event,
         request_id=handled.request_id,
@@ -145,13 +145,13 @@ def _decision(event: str) -> str:
     return SHADOW if event == _SHADOWED else DENIED
 
 
-def _decoyed(handled: Handled) -> AuditEvent:
+def _decoy_event(handled: Handled) -> AuditEvent:
     if handled.decoy.startswith("key:"):
-        return _told("canary.key", handled)
-    return _told("canary.credential", handled, (Named(handled.decoy, 0),))
+        return _denial_event("canary.key", handled)
+    return _denial_event("canary.credential", handled, (Named(handled.decoy, 0),))
 
 
-def _summed(fold: Fold, folded: _Folded) -> AuditEvent:
+def _folded_event(fold: Fold, folded: _Folded) -> AuditEvent:
     event, key_id, code = fold
     first = folded.first
     return AuditEvent(

@@ -21,15 +21,15 @@ from gateway.tasks import background, end
 SYNC_SECONDS = 1.0
 
 
-def _say(reason: str, records: int) -> None:
+def _log_failure(reason: str, records: int) -> None:
     log.warning("audit_unavailable", reason=reason, records=records)
 
 
-def _say_trouble(reason: str) -> None:
+def _log_trouble(reason: str) -> None:
     log.error("audit_file", reason=reason)
 
 
-async def _sync_on(file: AuditFile) -> None:
+async def _sync_repeatedly(file: AuditFile) -> None:
     """Never ends by itself."""
     while True:
         await asyncio.sleep(SYNC_SECONDS)
@@ -43,15 +43,17 @@ async def open_audit(
     """Yield the writer; what waits when it closes is written first."""
     keys = audit_keys(masters)
     wanted, retention = settings.audit.file, settings.audit.retention
-    file = AuditFile(wanted, _say_trouble) if wanted is not None else None
+    file = AuditFile(wanted, _log_trouble) if wanted is not None else None
     prefix = settings.store.prefix
     own = open_line(settings.store)
     # In a cluster the stream may move to another node, which the redis-py client follows.
     line = AuditLine(own, prefix, retention) if own is not None else None
-    audit = Audit(line or AuditStore(client, prefix, retention), keys, file, on_failure=_say)
+    audit = Audit(
+        line or AuditStore(client, prefix, retention), keys, file, on_failure=_log_failure
+    )
     syncing = None
     if file is not None and wanted is not None and wanted.sync is Fsync.SECOND:
-        syncing = background(_sync_on(file))
+        syncing = background(_sync_repeatedly(file))
     try:
         yield audit
     finally:

@@ -120,7 +120,7 @@ class LiveCredentials:
         return unmet(policies.mentions, broken | known)
 
 
-def tell_log(report: Report) -> None:
+def log_report(report: Report) -> None:
     """Log what a sync reports: names and reasons, never values."""
     if report.error:
         log.warning("credentials_unchecked", reason=report.error)

@@ -24,8 +24,14 @@ from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secrets
 from gateway.services.audit.writing import Audit
 from gateway.services.credentials.current import LiveCredentials, id_of, unavailable
-from gateway.services.credentials.lately import REMEMBERED_SECONDS, Hidden, Lately
-from gateway.services.credentials.looked_for import Changes, Found, is_token, looked_for, versions
+from gateway.services.credentials.looked_for import (
+    ChangedSecrets,
+    Found,
+    is_token,
+    secrets_to_hide,
+    versions,
+)
+from gateway.services.credentials.recent_secrets import REMEMBERED_SECONDS, Hidden, RecentSecrets
 from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
@@ -111,7 +117,7 @@ class Injector:
         self._tokens = tokens
         self._kept: dict[Place, _Kept] = {}
         # Entries live as long as a cached result, or a stream that was opened with one.
-        self._lately: WeakValueDictionary[Place, Lately] = WeakValueDictionary()
+        self._recent: WeakValueDictionary[Place, RecentSecrets] = WeakValueDictionary()
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
 
@@ -141,7 +147,7 @@ class Injector:
         # got from another.
         others = service.inject.references
         shared = not any(reference.of_user for reference in (*references, *others))
-        changes = Changes(self._credentials, ids, generation)
+        changes = ChangedSecrets(self._credentials, ids, generation)
         hidden = self._hidden((service.place, None if shared else user), found, older, changes)
         injected = _injected(inject, found, older, hidden)
         if not references:
@@ -156,12 +162,12 @@ class Injector:
         self._kept[place] = _Kept(inject, generation, until, injected)
         return injected
 
-    def _hidden(self, place: Place, newest: Found, older: Found, changes: Changes) -> Hidden:
-        pairs, lately = looked_for(newest, older), self._lately.get(place)
-        if lately is None:
-            lately = self._lately[place] = Lately(self._remembered)
-        lately.put_in(pairs)
-        return Hidden(pairs, lately, changes)
+    def _hidden(self, place: Place, newest: Found, older: Found, changes: ChangedSecrets) -> Hidden:
+        pairs, recent = secrets_to_hide(newest, older), self._recent.get(place)
+        if recent is None:
+            recent = self._recent[place] = RecentSecrets(self._remembered)
+        recent.set_current(pairs)
+        return Hidden(pairs, recent, changes)
 
     async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
         """Return the first of these credentials that does not exist, even after another look at the
@@ -231,7 +237,7 @@ def _values(inject: Inject, found: Found) -> Values:
     headers.append(_PLAIN)
     return Values(
         tuple(headers),
-        names_of(headers).union(*_beside(inject)),
+        names_of(headers).union(*_removed_headers(inject)),
         _pairs(inject.query, found),
         _pairs(inject.body, found),
         signing,
@@ -246,7 +252,7 @@ def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
     return tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found))
 
 
-def _beside(inject: Inject) -> Iterator[frozenset[bytes]]:
+def _removed_headers(inject: Inject) -> Iterator[frozenset[bytes]]:
     """Yield names of further headers of the caller that are removed."""
     if inject.references:
         yield _COOKIE

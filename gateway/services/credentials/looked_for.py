@@ -28,7 +28,7 @@ def versions(known: Mapping[Reference, Credential], now: float) -> tuple[Found, 
     return newest, older
 
 
-def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
+def secrets_to_hide(newest: Found, older: Found) -> tuple[Secret, ...]:
     """Return every value that is injected or signs."""
     found: dict[str, str] = {}
     for values in (newest, older):
@@ -46,7 +46,7 @@ def looked_for(newest: Found, older: Found) -> tuple[Secret, ...]:
     return tuple((name, value) for value, name in found.items())
 
 
-class Changes:
+class ChangedSecrets:
     """Returns the secrets of the credentials `ids`, whenever any credential in memory has changed
     since `generation`."""
 
@@ -65,7 +65,7 @@ class Changes:
         known = self._credentials.known
         there = {reference: known[name] for reference, name in self._ids.items() if name in known}
         kept = {r: credential for r, credential in there.items() if not is_token(r, credential)}
-        return looked_for(*versions(kept, self._credentials.now()))
+        return secrets_to_hide(*versions(kept, self._credentials.now()))
 
 
 def is_token(reference: Reference, credential: Credential) -> bool:

@@ -11,7 +11,7 @@ from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings
-from gateway.services.credentials.current import LiveCredentials, tell_log
+from gateway.services.credentials.current import LiveCredentials, log_report
 from gateway.services.credentials.source import VaultSource, WrongMasterKeyError
 from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
@@ -54,8 +54,8 @@ async def live_credentials(
             raise UsageError(_NO_KEY)
         raise OperationError(str(sync.problem))
     for report in held:
-        tell_log(report)
-    sync.tell = tell_log
+        log_report(report)
+    sync.on_report = log_report
     credentials = LiveCredentials(sync, source.now)
     watch = CredentialWatch(credentials, traffic)
     running = background(sync.run()), background(watch.watch())

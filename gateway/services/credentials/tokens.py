@@ -55,7 +55,7 @@ class _Failure:
 
 
 # A credential's name, and the number of the version that its token is fetched with.
-_Of = tuple[CredentialId, int]
+_Key = tuple[CredentialId, int]
 
 
 class Tokens:
@@ -68,9 +68,9 @@ class Tokens:
         self._session = session
         self._audit = audit
         self._clock = clock
-        self._tokens: dict[_Of, _Token] = {}
-        self._fetches: dict[_Of, tuple[Version, asyncio.Task[None]]] = {}
-        self._failed: dict[_Of, _Failure] = {}
+        self._tokens: dict[_Key, _Token] = {}
+        self._fetches: dict[_Key, tuple[Version, asyncio.Task[None]]] = {}
+        self._failed: dict[_Key, _Failure] = {}
         # When a token of this credential was last dropped because it was refused.
         self._refused_at: dict[CredentialId, float] = {}
 
@@ -80,10 +80,10 @@ class Tokens:
         reason."""
         code = Code.CREDENTIAL_UNAVAILABLE
         for version in versions:
-            token = self._living(name, version)
+            token = self._valid(name, version)
             if token is None:
                 await self._fetched(name, version)
-                token = self._living(name, version)
+                token = self._valid(name, version)
             elif self._clock() >= token.renew_at:
                 self._fetch(name, version)
             if token is not None:
@@ -109,7 +109,7 @@ class Tokens:
     async def close(self) -> None:
         await end(*(task for _, task in self._fetches.values()))
 
-    def _living(self, name: CredentialId, version: Version) -> _Token | None:
+    def _valid(self, name: CredentialId, version: Version) -> _Token | None:
         token = self._tokens.get((name, version.number))
         if token is None or token.version is not version or self._clock() >= token.ends_at:
             return None
@@ -130,18 +130,18 @@ class Tokens:
         failure = self._failed.get(key)
         if failure is not None and failure.version is version and self._clock() < failure.until:
             return None
-        task = asyncio.create_task(self._keep(name, version))
+        task = asyncio.create_task(self._renew(name, version))
         self._fetches[key] = (version, task)
         return task
 
-    async def _keep(self, name: CredentialId, version: Version) -> None:
+    async def _renew(self, name: CredentialId, version: Version) -> None:
         key = (name, version.number)
         try:
             used = (Named(str(name), version.number),)
             await self._audit.record(
                 AuditEvent("credential.token", user=name.owner, credentials=used)
             )
-            text, seconds = await self._ask(version.fields)
+            text, seconds = await self._request(version.fields)
         except (TokenError, Denied) as problem:
             log.warning("token_unavailable", credential=str(name), reason=str(problem))
             code = problem.code if isinstance(problem, Denied) else Code.CREDENTIAL_UNAVAILABLE
@@ -156,12 +156,12 @@ class Tokens:
             if self._fetches.get(key, (None, None))[0] is version:
                 del self._fetches[key]
 
-    def _drop_older(self, key: _Of) -> None:
+    def _drop_older(self, key: _Key) -> None:
         for kept in (self._tokens, self._failed):
             for of in [of for of in kept if of[0] == key[0] and of[1] < key[1]]:
                 del kept[of]
 
-    async def _ask(self, fields: Mapping[str, str]) -> tuple[str, float]:
+    async def _request(self, fields: Mapping[str, str]) -> tuple[str, float]:
         url = fields["token_url"]
         if not is_token_url(url):
             raise TokenError("The credential's token_url is no https URL that may be called.")

@@ -42,13 +42,13 @@ class CredentialWatch:
             state = state_of(one, now)
             states[State.BROKEN if one.id in live.broken else state] += 1
             if state in SAID_AGAIN:
-                self._say(one, state)
+                self._warn(one, state)
         states[State.BROKEN] += len(live.broken.keys() - live.known.keys())
         for state in State:
             self._traffic.credentials.labels(state.value).set(states[state])
         self._traffic.credentials_age.set(live.age)
 
-    def _say(self, credential: Credential, state: State) -> None:
+    def _warn(self, credential: Credential, state: State) -> None:
         """Log that a credential will expire, or has expired and is used all the same."""
         name, now = (credential.id, state), self._clock()
         if now - self._said.get(name, float("-inf")) < SAID_AGAIN[state]:

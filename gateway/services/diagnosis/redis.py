@@ -12,16 +12,21 @@ CLOCK_SECONDS = 2.0
 FULL_SHARE = 0.9
 
 # The level, and the sentence.
-_Said = tuple[Level, str]
+_Judgement = tuple[Level, str]
 
 
 def redis_found(nodes: list[StoreHealth]) -> Iterator[Finding]:
     for node in nodes:
-        for level, sentence in (_is(node), *_keeps(node), *_is_near(node), *_is_guarded(node)):
+        for level, sentence in (
+            _summary(node),
+            *_durability(node),
+            *_latency(node),
+            *_access(node),
+        ):
             yield Finding("redis", level, f"{node.node}: {sentence}" if node.node else sentence)
 
 
-def _is(redis: StoreHealth) -> _Said:
+def _summary(redis: StoreHealth) -> _Judgement:
     kept = "append-only file" if redis.append_only else "no append-only file"
     return Level.OK, (
         f"{redis.server} answers: {redis.latency * 1000:.1f} ms a round trip, {kept}, "
@@ -29,7 +34,7 @@ def _is(redis: StoreHealth) -> _Said:
     )
 
 
-def _keeps(redis: StoreHealth) -> Iterator[_Said]:
+def _durability(redis: StoreHealth) -> Iterator[_Judgement]:
     for warning in redis.warnings:
         yield Level.WRONG, warning
     if redis.is_replica:
@@ -43,7 +48,7 @@ def _keeps(redis: StoreHealth) -> Iterator[_Said]:
         yield Level.WARN, sentence
 
 
-def _is_near(redis: StoreHealth) -> Iterator[_Said]:
+def _latency(redis: StoreHealth) -> Iterator[_Judgement]:
     if redis.latency > SLOW_SECONDS:
         sentence = (
             f"A round trip to Redis takes {redis.latency * 1000:.0f} ms, and every request waits "
@@ -59,7 +64,7 @@ def _is_near(redis: StoreHealth) -> Iterator[_Said]:
         yield Level.WRONG, sentence
 
 
-def _is_guarded(redis: StoreHealth) -> Iterator[_Said]:
+def _access(redis: StoreHealth) -> Iterator[_Judgement]:
     if redis.user == EVERYBODY and redis.over_network:
         sentence = (
             "The gateway is Redis' user 'default', which may do everything: give it one of its "

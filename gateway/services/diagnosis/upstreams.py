@@ -43,7 +43,7 @@ async def upstreams_found(policies: Policies, reach: Reach) -> list[Finding]:
         task.cancel()
         if result is not None:
             missed[upstream] = result
-    return list(_told(users, missed))
+    return list(_findings(users, missed))
 
 
 def _users(policies: Policies) -> dict[Upstream, list[str]]:
@@ -55,7 +55,9 @@ def _users(policies: Policies) -> dict[Upstream, list[str]]:
     return users
 
 
-def _told(users: dict[Upstream, list[str]], missed: dict[Upstream, Unreached]) -> Iterator[Finding]:
+def _findings(
+    users: dict[Upstream, list[str]], missed: dict[Upstream, Unreached]
+) -> Iterator[Finding]:
     if reached := len(users) - len(missed):
         yield Finding("upstream", Level.OK, f"{counted(reached, 'upstream')} can be reached.")
     for upstream, problem in missed.items():

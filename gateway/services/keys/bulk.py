@@ -20,7 +20,7 @@ class Act(StrEnum):
     ENABLE = "enable"
     ROTATE = "rotate"
 
-    def takes(self, key: KeyView) -> bool:
+    def accepts(self, key: KeyView) -> bool:
         """Whether the act applies to this one of a consumer's keys.
 
         A revoked key is changed only if it is named: an act on a whole department must not bring
@@ -47,7 +47,7 @@ async def all_of(keys: Keys, consumer: str, act: Act) -> list[KeyView]:
         near = nearest(consumer, consumers)
         hint = f" Did you mean {near!r}?" if near else " See 'gateway keys list'."
         raise OperationError(f"No key belongs to {consumer!r}.{hint}")
-    return [key for key in theirs if act.takes(key)]
+    return [key for key in theirs if act.accepts(key)]
 
 
 async def change(keys: Keys, act: Act, ids: Sequence[str]) -> Revocation:

@@ -32,7 +32,7 @@ class KeyFilter:
     expiring_within: float | None = None
     unused_for: float | None = None
 
-    def takes(self, record: KeyRecord, key: KeyView, now: int) -> bool:
+    def accepts(self, record: KeyRecord, key: KeyView, now: int) -> bool:
         return (
             (self.consumer is None or key.consumer == self.consumer)
             and (self.state is None or self._has_state(key))
@@ -69,7 +69,7 @@ async def page(keys: KeyReader, wanted: KeyFilter, *, limit: int, after: str = "
     found: list[KeyView] = []
     async for record in _candidates(keys, wanted, ids[bisect_right(ids, after) :], now):
         key = view(record, now)
-        if wanted.takes(record, key, now):
+        if wanted.accepts(record, key, now):
             found.append(key)
         if len(found) > limit:
             return Page(tuple(found[:limit]), found[limit - 1].id)
@@ -82,7 +82,7 @@ async def scan_records(
     """Yield every record that passes the filter, in the order of ids."""
     now = await keys.now()
     async for record in _candidates(keys, wanted, await keys.ids(), now):
-        if wanted.takes(record, view(record, now), now):
+        if wanted.accepts(record, view(record, now), now):
             yield record
 
 
@@ -126,7 +126,7 @@ async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], se
     return [key for key in views if key.consumer == consumer], consumers
 
 
-async def one(keys: KeyReader, key_id: str) -> KeyRecord:
+async def find_key(keys: KeyReader, key_id: str) -> KeyRecord:
     """Return the record of this id; MissingError if there is none."""
     record = await keys.get(key_id)
     if record is None:

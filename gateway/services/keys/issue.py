@@ -27,7 +27,7 @@ from gateway.domain.keys.record import (
 )
 from gateway.domain.units import DAY
 from gateway.services.keys.audited import Keys
-from gateway.services.keys.find import NO_KEY, one
+from gateway.services.keys.find import NO_KEY, find_key
 from gateway.store.keys import NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * DAY
@@ -60,7 +60,7 @@ class Issued:
     repeated: bool
     revived: bool = False
 
-    def told(self) -> dict[str, Any]:
+    def for_owner(self) -> dict[str, Any]:
         """Return what its owner is told, this once; `plan` and `expires_at` are None if not set."""
         record = self.record
         return {
@@ -119,7 +119,7 @@ class Issuer:
         """
         if grace > LONGEST_GRACE:
             raise UsageError("A grace is at most 365d: the old secret has to end.")
-        before = await one(self._keys, key_id)
+        before = await find_key(self._keys, key_id)
         key, secret = await self._new_secret(
             _env(before), key_id, _marker(idempotency_key), _digest("rotate")
         )

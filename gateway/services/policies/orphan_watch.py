@@ -20,16 +20,16 @@ class OrphanWatch:
         stack.callback(self._stop)
 
     def __call__(self, before: Policies, after: Policies) -> None:
-        if _keeps(before, after):
+        if _drops_nothing(before, after):
             return
         self._stop()
-        self._looking = asyncio.create_task(self._look(after))
+        self._looking = asyncio.create_task(self._warn(after))
 
     def _stop(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
 
-    async def _look(self, policies: Policies) -> None:
+    async def _warn(self, policies: Policies) -> None:
         try:
             for sentence in (await orphans(self._keys, policies)).sentences:
                 log.warning("keys_orphaned", reason=sentence)
@@ -37,7 +37,7 @@ class OrphanWatch:
             log.warning("keys_not_looked_at", reason=str(problem))
 
 
-def _keeps(before: Policies, after: Policies) -> bool:
+def _drops_nothing(before: Policies, after: Policies) -> bool:
     """Whether all that keys may need is still there; their own `burst` needs their plan's rate."""
     return (
         before.plans.keys() <= after.plans.keys()

@@ -34,10 +34,10 @@ async def orphans(keys: KeyReader, policies: Policies) -> Orphans:
             refused[reason] += 1
         for agent in _agents_of(record) - policies.agents.keys():
             reach[f"agent {agent} is gone"] += 1
-    return Orphans(_told(refused, "would be refused"), _told(reach, "could not reach it"))
+    return Orphans(_sentences(refused, "would be refused"), _sentences(reach, "could not reach it"))
 
 
-def _told(counts: Counter[str], end: str) -> tuple[str, ...]:
+def _sentences(counts: Counter[str], end: str) -> tuple[str, ...]:
     return tuple(f"{what}: {counted(n, 'key')} {end}" for what, n in sorted(counts.items()))
 
 

@@ -31,21 +31,21 @@ class Reading:
         reading = loop.run_in_executor(None, work, *given)
         # On the read and not on the wait for it: the caller may have left while the thread still
         # hangs.
-        waited_long = loop.call_later(SILENT_SECONDS, self._say_nothing_comes)
+        waited_long = loop.call_later(SILENT_SECONDS, self._report_silence)
         reading.add_done_callback(partial(self._over, waited_long))
         return await asyncio.shield(reading)
 
-    def _say_nothing_comes(self) -> None:
+    def _report_silence(self) -> None:
         log.error("policies_unread", directory=str(self._directory), seconds=SILENT_SECONDS)
-        self._told(silent=True)
+        self._set_silent(silent=True)
 
     def _over(self, waited_long: asyncio.TimerHandle, _: "asyncio.Future[Found]") -> None:
         self._turn.release()
         waited_long.cancel()
         if self.silent:
             log.info("policies_read_again")
-            self._told(silent=False)
+            self._set_silent(silent=False)
 
-    def _told(self, *, silent: bool) -> None:
+    def _set_silent(self, *, silent: bool) -> None:
         self.silent = silent
         self.unread(silent)

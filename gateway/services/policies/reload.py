@@ -52,7 +52,7 @@ class LivePolicies:
         self._adapt = adapt
         self._settling = Settling(listing, is_written)
         # A set that was refused for reasons outside of the files, and when to check it again.
-        self._held_up: tuple[Loaded, float] | None = None
+        self._blocked: tuple[Loaded, float] | None = None
         # Held from reading to accepting, so that a set that waits for its vet never replaces a
         # newer one.
         self._turn = asyncio.Lock()
@@ -76,7 +76,7 @@ class LivePolicies:
             listing = await self.reading(list_directory, self._directory)
             # This opens files, which may hang as well.
             if not await self.reading(self._settling.due, listing, loop.time()):
-                await self._ask_again(listing, loop.time())
+                await self._retry_blocked(listing, loop.time())
                 continue
             async with self._turn:
                 loaded = await self.reading(read_listing, self._directory, listing)
@@ -104,20 +104,20 @@ class LivePolicies:
         """Vet a set and accept or refuse it. `again`: known problems are not logged again. `took`:
         the seconds it took to read it."""
         loaded = await self._vetted(read)
-        held_up = loaded.policies is None and (read.policies is not None or read.passing)
+        blocked = loaded.policies is None and (read.policies is not None or read.passing)
         again_at = asyncio.get_running_loop().time() + max(AGAIN_SECONDS, took / SHARE)
-        self._held_up = (read, again_at) if held_up else None
-        if not (again and held_up and loaded.problems == self._refused):
-            self._take(loaded, reason)
+        self._blocked = (read, again_at) if blocked else None
+        if not (again and blocked and loaded.problems == self._refused):
+            self._apply(loaded, reason)
         return loaded
 
-    async def _ask_again(self, listing: Listing, now: float) -> None:
+    async def _retry_blocked(self, listing: Listing, now: float) -> None:
         """Check a blocked set again: a missing credential may have been set, or a file become
         readable, without any change of the files."""
         async with self._turn:
-            if self._held_up is None or now < self._held_up[1]:
+            if self._blocked is None or now < self._blocked[1]:
                 return
-            (read, _), took = self._held_up, 0.0
+            (read, _), took = self._blocked, 0.0
             if read.passing and self._settling.has_tried(listing):
                 loop = asyncio.get_running_loop()
                 begun = loop.time()
@@ -131,7 +131,7 @@ class LivePolicies:
         problems = await self.vet(loaded.policies)
         return replace(loaded, policies=None, problems=problems) if problems else loaded
 
-    def _take(self, loaded: Loaded, reason: str) -> None:
+    def _apply(self, loaded: Loaded, reason: str) -> None:
         self._refused = loaded.problems
         self.tried(loaded)
         for warning in loaded.warnings:

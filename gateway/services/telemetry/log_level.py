@@ -52,12 +52,12 @@ class LogLevel:
             log_from(wanted)
             self.current = wanted
 
-    async def tell(self, level: str, seconds: int | None) -> None:
+    async def set(self, level: str, seconds: int | None) -> None:
         """Set the level of all workers for this many seconds; None: until it is changed."""
         await self._store.put(level, seconds)
         await self.look()
 
-    async def forget(self) -> None:
+    async def reset(self) -> None:
         """Let each worker log again as it was started."""
         await self._store.remove()
         await self.look()

@@ -65,11 +65,11 @@ class CommandTools:
         owner = program_owner(order.server, order.user, order.key_id)
         named = tuple(item for item in order.tool.argv if not any(placeholders([item])))
         program = Program(tuple(argv), owner, order.env, terms.limits, terms.readable, named)
-        await self._places.take()
+        await self._places.acquire()
         try:
             return await self._run(order, program)
         finally:
-            self._places.give_back()
+            self._places.release()
 
     async def _run(self, order: Order, program: Program) -> Outcome:
         try:

@@ -20,7 +20,7 @@ class ToolPlaces:
         self._free.set()
         self.make_room: MakeRoom = _nothing
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Take a place; Denied(busy) if every place is taken by a program in use."""
         while self._taken >= self._most:
             if not await self.make_room():
@@ -31,7 +31,7 @@ class ToolPlaces:
         self._taken += 1
         self._free.clear()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         self._taken -= 1
         if not self._taken:
             self._free.set()

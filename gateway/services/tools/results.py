@@ -30,7 +30,7 @@ class Reflections:
         self._queue = queue
         self._reflected = traffic.reflected
 
-    def tell(self, event: AuditEvent) -> None:
+    def report(self, event: AuditEvent) -> None:
         self._reflected.labels(event.agent).inc()
         names = [use.name for use in event.credentials]
         log.warning("credential_reflected", agent=event.agent, tool=event.tool, credentials=names)

@@ -53,7 +53,7 @@ class ToolStderr:
         if self._scrubber is not None:
             self._take(self._scrubber.end())
         if self._line:
-            self._tell([self._line])
+            self._log([self._line])
         self._budget.end()
 
     async def _next(self, stream: asyncio.StreamReader) -> bytes:
@@ -74,9 +74,9 @@ class ToolStderr:
         if len(self._line) > LONGEST_LINE:
             lines.append(self._line)
             self._line = b""
-        self._tell(lines)
+        self._log(lines)
 
-    def _tell(self, lines: list[bytes]) -> None:
+    def _log(self, lines: list[bytes]) -> None:
         for line in lines[: self._budget.allow(len(lines))]:
             text = line.decode(errors="replace").strip()
             if text:

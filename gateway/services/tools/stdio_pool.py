@@ -131,11 +131,11 @@ class StdioPool:
             wanted.tools.command,
             longest_line=max(2**22, 2 * terms.output),
         )
-        await self._places.take()
+        await self._places.acquire()
         try:
             child = await self._launcher.start(program)
         except BaseException as problem:
-            self._places.give_back()
+            self._places.release()
             if not isinstance(problem, OperationError):
                 raise
             self._count_crash(held)
@@ -167,7 +167,7 @@ class StdioPool:
         async def gone() -> None:
             await server.ended()
             self._running.discard(server)
-            self._places.give_back()
+            self._places.release()
 
         self._running.add(server)
         self._beside.begin(gone())

@@ -223,9 +223,9 @@ class StdioServer:
             except asyncio.LimitOverrunError:
                 log.warning("tool_line_too_long", tool=self.name)
                 return
-            self._take(line)
+            self._dispatch(line)
 
-    def _take(self, line: bytes) -> None:
+    def _dispatch(self, line: bytes) -> None:
         message = parsed(line)
         if message is None:
             if line.strip() and self._no_json.allow(1):

@@ -85,7 +85,7 @@ class ClusterClient(RedisCluster):
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
         return _Transaction(self) if transaction else _Batch(self)
 
-    def look_anew(self) -> None:
+    def refresh_topology(self) -> None:
         """Refresh the topology before the next command."""
         self._initialize = True
 
@@ -94,7 +94,7 @@ class ClusterClient(RedisCluster):
         try:
             return self.nodes_manager.get_node_from_slot(self.keyslot(name))
         except (RedisClusterException, KeyError):
-            self.look_anew()
+            self.refresh_topology()
             raise RedisError("no node of the cluster is known to hold this name") from None
 
     async def send(self, node: ClusterNode, commands: list[PipelineCommand]) -> None:
@@ -105,7 +105,7 @@ class ClusterClient(RedisCluster):
             for command in commands:
                 command.result = problem
         if any(isinstance(command.result, (*_LOST, OSError)) for command in commands):
-            self.look_anew()
+            self.refresh_topology()
 
     def connection_to(self, host: str, port: int) -> Connection:
         """Return a new connection, not yet connected."""
@@ -189,7 +189,7 @@ class _Transaction:
             if not isinstance(refused, MovedError):
                 raise refused
             # Refused while it was queued, so nothing ran.
-            self._cluster.look_anew()
+            self._cluster.refresh_topology()
         raise refused or RedisError("the cluster does not settle")
 
     async def _run(self) -> list[Any]:

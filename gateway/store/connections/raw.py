@@ -23,7 +23,7 @@ async def ask(settings: StoreSettings, words: list[bytes]) -> Any:
         connection = connect()
         try:
             await connection.connect()
-            return await _say(connection, *words)
+            return await _send(connection, *words)
         finally:
             await connection.disconnect()
 
@@ -33,14 +33,14 @@ async def _ask_cluster(cluster: ClusterClient, words: list[bytes]) -> Any:
     try:
         for _ in range(MOST_REDIRECTIONS):
             try:
-                return await _say(connection, *words)
+                return await _send(connection, *words)
             except AskError as elsewhere:
                 await connection.disconnect()
                 host = elsewhere.host or connection.host
                 connection = cluster.connection_to(host, elsewhere.port)
                 await connection.connect()
                 if not isinstance(elsewhere, MovedError):
-                    await _say(connection, b"ASKING")
+                    await _send(connection, b"ASKING")
     finally:
         await connection.disconnect()
     raise RedisError("the nodes of the cluster send it to and fro")
@@ -59,6 +59,6 @@ async def _first_reachable(cluster: ClusterClient) -> Connection:
     raise lost or RedisError("no node is named")
 
 
-async def _say(connection: Connection, *words: bytes) -> Any:
+async def _send(connection: Connection, *words: bytes) -> Any:
     await connection.send_command(*words)
     return await connection.read_response(disable_decoding=True)

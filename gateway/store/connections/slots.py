@@ -47,7 +47,7 @@ class ClusterLines:
         self._stale = asyncio.Event()
         self._stale.set()
         self._tasks = Tasks()
-        self._looking = background(self._keep_looking())
+        self._refreshing = background(self._refresh_topology())
 
     def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
         owner = self._owners[slot_of(key_id)]
@@ -80,7 +80,7 @@ class ClusterLines:
             raise StoreError("No node of the cluster is reachable.")
 
     async def close(self) -> None:
-        await end(self._looking)
+        await end(self._refreshing)
         # Let the last posted commands go out, such as leases that are given back.
         await self._tasks.finish(self._timeout)
         nodes, self._nodes, self._owners = self._nodes, {}, [None] * SLOTS
@@ -152,7 +152,7 @@ class ClusterLines:
             except ReplyError as error:
                 await self.repeat(error, command, key_id)
 
-    async def _keep_looking(self) -> None:
+    async def _refresh_topology(self) -> None:
         """Refresh the topology whenever a node is lost or redirects a call."""
         told = False
         pause = LOOK_PAUSE
@@ -163,7 +163,7 @@ class ClusterLines:
             self._stale.clear()
             try:
                 await self._cluster.nodes_manager.initialize()
-                self._take_over()
+                self._apply_topology()
                 told = False
             except (RedisClusterException, RedisError, OSError) as problem:
                 self._stale.set()
@@ -173,7 +173,7 @@ class ClusterLines:
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
 
-    def _take_over(self) -> None:
+    def _apply_topology(self) -> None:
         slots = self._cluster.nodes_manager.slots_cache
         owners: list[Multiplexer | None] = [None] * SLOTS
         named: dict[str, Multiplexer] = {}

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gateway.domain.errors import OperationError
 from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView
-from gateway.services.keys.find import KeyFilter, of_consumer, one, page, scan_records
+from gateway.services.keys.find import KeyFilter, find_key, of_consumer, page, scan_records
 from gateway.store.keys import KeyStore
 from tests.phc import PHC
 
@@ -155,7 +155,7 @@ async def test_a_hand_made_deletion_shows_at_once(zoo: int, keys: KeyStore, clie
     listed = (await page(keys, KeyFilter(), limit=100)).keys
     assert "live00000000" not in [key.id for key in listed]
     with pytest.raises(OperationError, match="no key live00000000"):
-        await one(keys, "live00000000")
+        await find_key(keys, "live00000000")
 
 
 async def test_a_consumers_keys_are_found_without_reading_the_others_records(

@@ -17,7 +17,7 @@ MOST_BEFORE = 8
 Pairs = tuple[Secret, ...]
 
 
-class Lately:
+class RecentSecrets:
     """The secrets of one place and user. `secrets`: the current and the recent ones, replaced by a
     new object on each change. A set is forgotten `seconds` after it was last injected."""
 
@@ -28,7 +28,7 @@ class Lately:
         self._before: dict[Pairs, float] = {}
         self._waits = False
 
-    def put_in(self, pairs: Pairs) -> None:
+    def set_current(self, pairs: Pairs) -> None:
         """Set the current secrets."""
         if pairs == self._newest:
             return
@@ -61,8 +61,8 @@ class Lately:
         self._changed()
 
 
-def _forget(lately: "weakref.ref[Lately]") -> None:
-    found = lately()
+def _forget(recent: "weakref.ref[RecentSecrets]") -> None:
+    found = recent()
     if found is not None:
         found.forget()
 
@@ -72,11 +72,13 @@ class Hidden:
     injected at the same place before and after, also by other workers. `changed` returns the
     credentials' current secrets, or None if they have not changed since it was last called."""
 
-    def __init__(self, own: Pairs, lately: Lately, changed: Callable[[], Pairs | None]) -> None:
+    def __init__(
+        self, own: Pairs, recent: RecentSecrets, changed: Callable[[], Pairs | None]
+    ) -> None:
         self.own = own
-        self._lately = lately
+        self._recent = recent
         self._changed = changed
-        # A weak reference, so that what is forgotten in `Lately` does not stay here.
+        # A weak reference, so that what is forgotten in `RecentSecrets` does not stay here.
         self._looked_at: weakref.ref[Secrets] | None = None
         self._with_own: Secrets | None = None
 
@@ -84,8 +86,8 @@ class Hidden:
     def secrets(self) -> Secrets:
         """The secrets to look for; a new object after each change."""
         if (changed := self._changed()) is not None:
-            self._lately.put_in(changed)
-        known = self._lately.secrets
+            self._recent.set_current(changed)
+        known = self._recent.secrets
         if self._looked_at is None or self._looked_at() is not known:
             self._looked_at = weakref.ref(known)
             both = known.and_also(self.own)
