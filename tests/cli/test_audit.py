@@ -83,6 +83,18 @@ def test_verify_names_the_first_bad_record(vault: VaultCommands, redis: Any) -> 
     assert entries[3][0] in said and "Traceback" not in said
 
 
+def test_verify_says_where_there_was_nothing_to_verify(vault: VaultCommands) -> None:
+    file = vault.folder / "audit.jsonl"
+    file.write_text("")
+    for place in ((), ("--file", str(file))):
+        ended = vault.gateway("audit", "verify", *place)
+        assert ended.code == 0 and "There are no records yet" in ended.said
+    file.write_text("nonsense\n")
+    assert "no records" not in vault.gateway("audit", "verify", "--file", str(file)).said
+    vault.set("aa", "v")
+    assert "no records" not in vault.gateway("audit", "verify").said
+
+
 def test_a_record_that_somebody_made_up_does_not_hide_the_others(
     vault: VaultCommands, redis: Any
 ) -> None:

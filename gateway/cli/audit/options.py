@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+NO_RECORDS = "There are no records yet: acts, uses of credentials and refusals make them."
+
 file_option = click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.audit.options import file_option
+from gateway.cli.audit.options import NO_RECORDS, file_option
 from gateway.cli.command import command
 from gateway.cli.options import (
     add_options,
@@ -130,7 +130,7 @@ class Display:
         if self.as_json:
             return
         if are_none:
-            note("There are no records yet: acts, uses of credentials and refusals make them.")
+            note(NO_RECORDS)
         elif self.filters and count:
             note("No record matches.")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.audit.options import file_option
+from gateway.cli.audit.options import NO_RECORDS, file_option
 from gateway.cli.audit_settings import read_audit
 from gateway.cli.command import command
 from gateway.cli.options import json_already_option, json_option, store_options
@@ -196,6 +196,8 @@ async def _gone_before(store: StoreSettings, file: Path | None) -> float:
 
 def _notes(verdict: Verdict, file: Path | None) -> Iterator[str]:
     """Yield the sentences that explain and qualify a verdict."""
+    if verdict.bad is None and not (verdict.records or verdict.torn):
+        yield NO_RECORDS
     if verdict.unsigned:
         yield (
             f"{verdict.unsigned} records of acts on keys are not signed. Set the master key "
