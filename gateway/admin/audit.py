@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
-from gateway.admin.routing import Answer, Call, Input, Route, checked
+from gateway.admin.routing import Answer, Call, Input, Routes, checked
 from gateway.admin.times import since_second
 from gateway.domain.audit.filters import FILTERS, Filters, filters_of
 from gateway.services.audit.readers import Standing, search
@@ -14,6 +14,7 @@ from gateway.services.audit.verify import Verdict
 POWERS = ("audit",)
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 MOST_VERIFIED = 200_000
+ROUTES = Routes()
 _ENTRY = r"^(\d{1,15}-\d{1,15})?$"
 
 
@@ -66,13 +67,19 @@ class VerifyQuery(Input):
     limit: Annotated[int, Field(ge=1, le=MOST_VERIFIED)] = MOST_VERIFIED
 
 
+@ROUTES.add("GET", "/audit", POWERS, AuditShape, query=AuditQuery)
 async def records(backend: Backend, call: Call) -> Answer:
+    """Audit records."""
     asked: AuditQuery = call.query
     found = await search(backend.audit_store, asked.filters, asked.before, asked.limit)
     return Answer(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
 
 
+@ROUTES.add(
+    "GET", "/audit/tail", POWERS, str, query=TailQuery, headers=("Last-Event-ID",), media=EVENTS
+)
 async def tail(backend: Backend, call: Call) -> Answer:
+    """Audit records as they come, as server-sent events, until the key is closed."""
     asked: TailQuery = call.query
     # A browser sends it when it reconnects.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
@@ -81,7 +88,9 @@ async def tail(backend: Backend, call: Call) -> Answer:
     return Answer(pieces=events, media=EVENTS)
 
 
+@ROUTES.add("GET", "/audit/export", POWERS, str, query=ExportQuery, media=LINES)
 async def export(backend: Backend, call: Call) -> Answer:
+    """Audit records as a file, oldest first, a JSON object a line."""
     asked: ExportQuery = call.query
     since = since_second("since", asked.since, int(backend.clock()))
     lines = await backend.audit_readers.export(asked.filters, since, _standing(call))
@@ -89,7 +98,9 @@ async def export(backend: Backend, call: Call) -> Answer:
     return Answer(pieces=lines, media=LINES, headers=(named,))
 
 
+@ROUTES.add("GET", "/audit/verify", POWERS, Verdict, query=VerifyQuery)
 async def verify(backend: Backend, call: Call) -> Answer:
+    """Whether the records are as they were written, and which is the first that is not."""
     asked: VerifyQuery = call.query
     since = since_second("since", asked.since, int(backend.clock()))
     return Answer(await backend.audit_verifier.verify(since, asked.limit))
@@ -103,38 +114,3 @@ def _standing(call: Call) -> Standing:
         return now is not None and now.may(POWERS)
 
     return holds
-
-
-ROUTES: tuple[Route, ...] = (
-    Route("GET", "/audit", "Audit records", POWERS, records, AuditShape, query=AuditQuery),
-    Route(
-        "GET",
-        "/audit/tail",
-        "Audit records as they come, as server-sent events, until the key is closed",
-        POWERS,
-        tail,
-        str,
-        query=TailQuery,
-        headers=("Last-Event-ID",),
-        media=EVENTS,
-    ),
-    Route(
-        "GET",
-        "/audit/export",
-        "Audit records as a file, oldest first, a JSON object a line",
-        POWERS,
-        export,
-        str,
-        query=ExportQuery,
-        media=LINES,
-    ),
-    Route(
-        "GET",
-        "/audit/verify",
-        "Whether the records are as they were written, and which is the first that is not",
-        POWERS,
-        verify,
-        Verdict,
-        query=VerifyQuery,
-    ),
-)

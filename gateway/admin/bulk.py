@@ -12,7 +12,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.change_keys import WRITE, may_take_over
 from gateway.admin.fields import Span
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import Answer, ApiError, Call, Input, Route
+from gateway.admin.routing import Answer, ApiError, Call, Input, Routes
 from gateway.crypto.draw import draw
 from gateway.domain.errors import GatewayError, OperationError, UsageError
 from gateway.domain.keys.views import KeyView, view
@@ -22,6 +22,7 @@ from gateway.services.keys.bulk import Act, all_of, change, rotations
 from gateway.services.keys.issue import REFUSALS, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
+ROUTES = Routes()
 # Fewer rotations, because each new secret needs an argon2 run of about 50 ms.
 MOST: Mapping[Act, int] = MappingProxyType(dict.fromkeys(Act, 500) | {Act.ROTATE: 50})
 _ID = r"^[0-9A-Za-z]{12}$"
@@ -70,7 +71,9 @@ class _Done:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+@ROUTES.add("POST", "/keys/bulk", WRITE, BulkShape, BulkBody, headers=("Idempotency-Key",))
 async def bulk(backend: Backend, call: Call) -> Answer:
+    """Revoke, disable, enable or rotate several keys."""
     asked: BulkBody = call.body
     act, keys = Act(asked.act), keys_of(backend, call)
     grace = span(asked.grace)
@@ -153,17 +156,3 @@ def _result(key_id: str, key: KeyView | None, done: _Done, refused: str) -> Bulk
         note=told.note,
         key=done.secrets.get(key_id, ""),
     )
-
-
-ROUTES: tuple[Route, ...] = (
-    Route(
-        "POST",
-        "/keys/bulk",
-        "Revoke, disable, enable or rotate several keys",
-        WRITE,
-        bulk,
-        BulkShape,
-        BulkBody,
-        headers=("Idempotency-Key",),
-    ),
-)

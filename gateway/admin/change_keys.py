@@ -27,7 +27,7 @@ from gateway.admin.routing import (
     ApiError,
     Call,
     Input,
-    Route,
+    Routes,
     scope_denied,
 )
 from gateway.admin.times import expiry_second
@@ -46,6 +46,7 @@ from gateway.services.keys.issue import Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
 WRITE = ("keys",)
+ROUTES = Routes()
 # Weak ETags never match in If-Match (RFC 9110 section 13.1.1).
 _TAG = re.compile(r'(?<!W/)"([0-9a-f]{40})"')
 
@@ -96,7 +97,11 @@ class RotateBody(Input):
     grace: Span = "0"
 
 
+@ROUTES.add(
+    "POST", "/keys", WRITE, IssuedShape, CreateBody, status=201, headers=("Idempotency-Key",)
+)
 async def create(backend: Backend, call: Call) -> Answer:
+    """Make a key."""
     asked: CreateBody = call.body
     keys = keys_of(backend, call)
     _check_powers(call, asked.scopes)
@@ -113,7 +118,9 @@ async def create(backend: Backend, call: Call) -> Answer:
     return Answer(IssuedShape(**issued.for_owner()), 201)
 
 
+@ROUTES.add("PATCH", "/keys/{id}", WRITE, KeyView, UpdateBody, headers=("If-Match",))
 async def update(backend: Backend, call: Call) -> Answer:
+    """Change what is given."""
     keys = keys_of(backend, call)
     asked: UpdateBody = call.body
     await _check_powers_of(keys, call)
@@ -125,13 +132,17 @@ async def update(backend: Backend, call: Call) -> Answer:
     return Answer(view(changed, await keys.now()), headers=(("ETag", f'"{revision}"'),))
 
 
+@ROUTES.add("DELETE", "/keys/{id}", WRITE, KeyChange, headers=("If-Match",))
 async def delete(backend: Backend, call: Call) -> Answer:
+    """Remove a key."""
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     return _changed(await lifecycle.delete(keys, call.parts["id"], _expected(call)))
 
 
+@ROUTES.add("POST", "/keys/{id}/revoke", WRITE, KeyChange)
 async def revoke(backend: Backend, call: Call) -> Answer:
+    """Close a key for good."""
     return Answer(await revoked(keys_of(backend, call), call.parts["id"]))
 
 
@@ -146,19 +157,27 @@ async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
     return change
 
 
+@ROUTES.add("POST", "/keys/{id}/disable", WRITE, KeyChange)
 async def disable(backend: Backend, call: Call) -> Answer:
+    """Suspend a key."""
     keys = keys_of(backend, call)
     await find_key(keys, call.parts["id"])
     return _changed(await lifecycle.set_status(keys, call.parts["id"], DISABLED))
 
 
+@ROUTES.add("POST", "/keys/{id}/enable", WRITE, KeyChange)
 async def enable(backend: Backend, call: Call) -> Answer:
+    """Undo disable."""
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     return _changed(await lifecycle.set_status(keys, call.parts["id"], ACTIVE))
 
 
+@ROUTES.add(
+    "POST", "/keys/{id}/rotate", WRITE, IssuedShape, RotateBody, headers=("Idempotency-Key",)
+)
 async def rotate(backend: Backend, call: Call) -> Answer:
+    """Give a key a new secret."""
     asked: RotateBody = call.body
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
@@ -225,42 +244,3 @@ def _changed(change: KeyChange) -> Answer:
     if change.refused:
         raise ApiError(409, "refused", change.note)
     return Answer(change)
-
-
-ROUTES: tuple[Route, ...] = (
-    Route(
-        "POST",
-        "/keys",
-        "Make a key",
-        WRITE,
-        create,
-        IssuedShape,
-        CreateBody,
-        status=201,
-        headers=("Idempotency-Key",),
-    ),
-    Route(
-        "PATCH",
-        "/keys/{id}",
-        "Change what is given",
-        WRITE,
-        update,
-        KeyView,
-        UpdateBody,
-        headers=("If-Match",),
-    ),
-    Route("DELETE", "/keys/{id}", "Remove a key", WRITE, delete, KeyChange, headers=("If-Match",)),
-    Route("POST", "/keys/{id}/revoke", "Close a key for good", WRITE, revoke, KeyChange),
-    Route("POST", "/keys/{id}/disable", "Suspend a key", WRITE, disable, KeyChange),
-    Route("POST", "/keys/{id}/enable", "Undo disable", WRITE, enable, KeyChange),
-    Route(
-        "POST",
-        "/keys/{id}/rotate",
-        "Give a key a new secret",
-        WRITE,
-        rotate,
-        IssuedShape,
-        RotateBody,
-        headers=("Idempotency-Key",),
-    ),
-)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import OneScope, Span
-from gateway.admin.routing import Answer, Call, Input, Route
+from gateway.admin.routing import Answer, Call, Input, Routes
 from gateway.domain.keys import scopes
 from gateway.domain.keys.views import KeyView, State, view
 from gateway.domain.units import span
@@ -16,6 +16,7 @@ from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.find import KeyFilter, no_key, page
 
 READ = ("read", "keys")
+ROUTES = Routes()
 
 
 class KeyPage(BaseModel):
@@ -40,7 +41,9 @@ class ListQuery(Input):
     after: str = ""
 
 
+@ROUTES.add("GET", "/keys", READ, KeyPage, query=ListQuery)
 async def list_keys(backend: Backend, call: Call) -> Answer:
+    """List keys."""
     asked: ListQuery = call.query
     scope = None if asked.scope is None else scopes.parse(asked.scope)
     within = None if asked.expiring_within is None else span(asked.expiring_within)
@@ -49,7 +52,9 @@ async def list_keys(backend: Backend, call: Call) -> Answer:
     return Answer(KeyPage(keys=found.keys, next=found.next))
 
 
+@ROUTES.add("GET", "/keys/{id}", READ, ShownKey)
 async def show(backend: Backend, call: Call) -> Answer:
+    """Show a key."""
     keys = keys_of(backend, call)
     record, revision = await keys.revised(call.parts["id"])
     if record is None:
@@ -65,9 +70,3 @@ def keys_of(backend: Backend, call: Call) -> AuditedKeys:
         log.error("revocation_not_audited", key_id=key_id, actor=call.caller.actor)
 
     return backend.keys(call.caller.actor, unrecorded)
-
-
-ROUTES: tuple[Route, ...] = (
-    Route("GET", "/keys", "List keys", READ, list_keys, KeyPage, query=ListQuery),
-    Route("GET", "/keys/{id}", "Show a key", READ, show, ShownKey),
-)

@@ -6,12 +6,13 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import Span
-from gateway.admin.routing import Answer, Call, Input, Route
+from gateway.admin.routing import Answer, Call, Input, Routes
 from gateway.domain.units import span
 
 Level = Literal["debug", "info", "warning", "error"]
 # A level raised to look into a problem is easily forgotten afterwards.
 LONGEST = 30 * 86_400.0
+ROUTES = Routes()
 
 
 class LevelShape(BaseModel):
@@ -34,11 +35,15 @@ def _shape(backend: Backend) -> Answer:
     return Answer(LevelShape(level=backend.log_level.current, own=backend.log_level.own))
 
 
+@ROUTES.add("GET", "/log-level", ("read",), LevelShape)
 async def show(backend: Backend, _: Call) -> Answer:
+    """How much is logged."""
     return _shape(backend)
 
 
+@ROUTES.add("PUT", "/log-level", (), LevelShape, LevelBody)
 async def change(backend: Backend, call: Call) -> Answer:
+    """Log more or less."""
     asked: LevelBody = call.body
     await backend.acts(call.caller.actor).record(f"log_level.{asked.level or 'forget'}")
     if asked.level is None:
@@ -47,9 +52,3 @@ async def change(backend: Backend, call: Call) -> Answer:
         seconds = None if asked.span is None else int(min(max(span(asked.span), 1.0), LONGEST))
         await backend.log_level.set(asked.level, seconds)
     return _shape(backend)
-
-
-ROUTES: tuple[Route, ...] = (
-    Route("GET", "/log-level", "How much is logged", ("read",), show, LevelShape),
-    Route("PUT", "/log-level", "Log more or less", (), change, LevelShape, LevelBody),
-)

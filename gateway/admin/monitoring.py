@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.keys import keys_of
-from gateway.admin.routing import Answer, Call, Input, Route, bad_field
+from gateway.admin.routing import Answer, Call, Input, Routes, bad_field
 from gateway.domain.usage import By, Counts, Step
 from gateway.domain.workers import WorkerRecord
 from gateway.services.keys.find import no_key
@@ -20,6 +20,8 @@ from gateway.services.telemetry.usage import (
     totals,
 )
 
+READ = ("read",)
+ROUTES = Routes()
 MOST_BUCKETS = 400
 
 
@@ -78,7 +80,9 @@ class KeyUsageQuery(SpanQuery):
     last: Annotated[int, Field(ge=1, le=72)] = 30
 
 
+@ROUTES.add("GET", "/usage", READ, SeriesShape, query=UsageQuery)
 async def usage_series(backend: Backend, call: Call) -> Answer:
+    """What was used, in buckets of time."""
     asked: UsageQuery = call.query
     if (asked.by == "all") is bool(asked.name):
         raise bad_field("name", "give the agent, consumer or code; with 'all', leave it out")
@@ -87,20 +91,26 @@ async def usage_series(backend: Backend, call: Call) -> Answer:
     return Answer(SeriesShape(points=points))
 
 
+@ROUTES.add("GET", "/usage/totals", READ, TotalsShape, query=TotalsQuery)
 async def usage_totals(backend: Backend, call: Call) -> Answer:
+    """What was used, by name."""
     asked: TotalsQuery = call.query
     found = await totals(backend.usage, By(asked.by), *asked.until(backend.clock()))
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
     return Answer(TotalsShape(names={name or "all": counts for name, counts in most_first}))
 
 
+@ROUTES.add("GET", "/usage/latency", READ, LatencyShape, query=SpanQuery)
 async def usage_latency(backend: Backend, call: Call) -> Answer:
+    """How long requests took, in buckets of time."""
     asked: SpanQuery = call.query
     whole, points = await latencies(backend.usage, *asked.until(backend.clock()))
     return Answer(LatencyShape(whole=whole, points=points))
 
 
+@ROUTES.add("GET", "/keys/{id}/usage", ("read", "keys"), SeriesShape, query=KeyUsageQuery)
 async def usage_of_key(backend: Backend, call: Call) -> Answer:
+    """What a key used, in buckets of time."""
     asked: KeyUsageQuery = call.query
     key_id = call.parts["id"]
     points = await key_series(backend.usage, key_id, *asked.until(backend.clock()))
@@ -112,11 +122,15 @@ async def usage_of_key(backend: Backend, call: Call) -> Answer:
     return Answer(SeriesShape(points=points))
 
 
+@ROUTES.add("GET", "/workers", READ, WorkersShape)
 async def workers(backend: Backend, _: Call) -> Answer:
+    """The processes that serve."""
     return Answer(WorkersShape(workers=await backend.workers.all()))
 
 
+@ROUTES.add("GET", "/health", READ, HealthShape)
 async def health(backend: Backend, _: Call) -> Answer:
+    """How this worker does."""
     missing = await backend.ready()
     age = backend.credentials.age
     return Answer(
@@ -128,46 +142,3 @@ async def health(backend: Backend, _: Call) -> Answer:
             credentials_error=backend.credentials.last_error,
         )
     )
-
-
-READ = ("read",)
-ROUTES: tuple[Route, ...] = (
-    Route(
-        "GET",
-        "/usage",
-        "What was used, in buckets of time",
-        READ,
-        usage_series,
-        SeriesShape,
-        query=UsageQuery,
-    ),
-    Route(
-        "GET",
-        "/usage/totals",
-        "What was used, by name",
-        READ,
-        usage_totals,
-        TotalsShape,
-        query=TotalsQuery,
-    ),
-    Route(
-        "GET",
-        "/usage/latency",
-        "How long requests took, in buckets of time",
-        READ,
-        usage_latency,
-        LatencyShape,
-        query=SpanQuery,
-    ),
-    Route(
-        "GET",
-        "/keys/{id}/usage",
-        "What a key used, in buckets of time",
-        ("read", "keys"),
-        usage_of_key,
-        SeriesShape,
-        query=KeyUsageQuery,
-    ),
-    Route("GET", "/workers", "The processes that serve", READ, workers, WorkersShape),
-    Route("GET", "/health", "How this worker does", READ, health, HealthShape),
-)

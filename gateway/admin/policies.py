@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import KeyId
-from gateway.admin.routing import Answer, ApiError, Call, Input, Route
+from gateway.admin.routing import Answer, ApiError, Call, Input, Routes
 from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.read import read_policies
 from gateway.services.admission.explain import Question
@@ -14,6 +14,9 @@ from gateway.services.admission.steps import Step
 from gateway.services.policies.diff import PolicyDiff
 from gateway.services.policies.diff import diff as compare
 from gateway.store.key_reader import KeyReader
+
+READ = ("read",)
+ROUTES = Routes()
 
 
 class ProblemShape(BaseModel):
@@ -110,7 +113,9 @@ def _steps(found: tuple[Step, ...]) -> list[StepShape]:
     ]
 
 
+@ROUTES.add("GET", "/policies", READ, PoliciesShape)
 async def show(backend: Backend, _: Call) -> Answer:
+    """What is in force."""
     policies = backend.policies()
     return Answer(
         PoliciesShape(
@@ -126,7 +131,9 @@ async def show(backend: Backend, _: Call) -> Answer:
     )
 
 
+@ROUTES.add("POST", "/policies/reload", (), ReloadShape)
 async def reload(backend: Backend, call: Call) -> Answer:
+    """Read the files now."""
     told = await read_now(backend, call)
     if not told.taken:
         # A client that looks only at the status must not take it for success.
@@ -145,7 +152,9 @@ async def read_now(backend: Backend, call: Call) -> ReloadShape:
     )
 
 
+@ROUTES.add("POST", "/policies/check", READ, CheckShape, CheckBody)
 async def check(_: Backend, call: Call) -> Answer:
+    """Check a text."""
     asked: CheckBody = call.body
     files = {"text.yaml": asked.text.encode("utf-8", "replace")}
     # In a thread: half a megabyte of YAML would hold up the event loop, which serves callers.
@@ -154,7 +163,9 @@ async def check(_: Backend, call: Call) -> Answer:
     return Answer(shape)
 
 
+@ROUTES.add("POST", "/policies/diff", READ, DiffShape)
 async def diff(backend: Backend, _: Call) -> Answer:
+    """Who would gain and lose by a reload."""
     loaded = await backend.live.candidate()
     if loaded.policies is None:
         return Answer(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
@@ -163,7 +174,9 @@ async def diff(backend: Backend, _: Call) -> Answer:
     return Answer(DiffShape(revision=loaded.policies.revision, problems=[], diff=found))
 
 
+@ROUTES.add("POST", "/policies/explain", READ, ExplainShape, ExplainBody)
 async def explain(backend: Backend, call: Call) -> Answer:
+    """What would happen to a request, and why."""
     asked: ExplainBody = call.body
     question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool, asked.model)
     told = await backend.explainer().explain(question)
@@ -178,27 +191,3 @@ async def explain(backend: Backend, call: Call) -> Answer:
             shadow=told.shadow,
         )
     )
-
-
-ROUTES: tuple[Route, ...] = (
-    Route("GET", "/policies", "What is in force", ("read",), show, PoliciesShape),
-    Route("POST", "/policies/reload", "Read the files now", (), reload, ReloadShape),
-    Route("POST", "/policies/check", "Check a text", ("read",), check, CheckShape, CheckBody),
-    Route(
-        "POST",
-        "/policies/diff",
-        "Who would gain and lose by a reload",
-        ("read",),
-        diff,
-        DiffShape,
-    ),
-    Route(
-        "POST",
-        "/policies/explain",
-        "What would happen to a request, and why",
-        ("read",),
-        explain,
-        ExplainShape,
-        ExplainBody,
-    ),
-)

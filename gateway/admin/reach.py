@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.change_keys import revoked
 from gateway.admin.keys import READ, keys_of
-from gateway.admin.routing import Answer, Call, Input, Route
+from gateway.admin.routing import Answer, Call, Input, Routes
 from gateway.admin.vault import READ as READ_VAULT
 from gateway.admin.vault import UsedCredential, name_of, shape_of
 from gateway.domain.errors import StoreError
@@ -19,6 +19,9 @@ from gateway.domain.usage import Counts
 from gateway.services.credentials.uses import Use, Uses
 from gateway.services.keys.find import find_key
 from gateway.services.telemetry.usage import reached
+
+_CREDENTIAL, _OF_USER = "/credentials/{name}", "/users/{user}/credentials/{name}"
+ROUTES = Routes()
 
 
 class ReachShape(BaseModel):
@@ -65,12 +68,16 @@ class ContainBody(Input):
     fields: Annotated[dict[str, str], Field(min_length=1)] = Field(repr=False)
 
 
+@ROUTES.add("GET", "/keys/{id}/reach", READ, ReachShape, query=DaysQuery)
 async def of_key(backend: Backend, call: Call) -> Answer:
+    """What a key may reach, and what it reached."""
     return Answer(await _of_key(backend, call))
 
 
+@ROUTES.add("POST", "/keys/{id}/contain", ("keys",), ReachShape, query=DaysQuery)
 async def contain_key(backend: Backend, call: Call) -> Answer:
-    """Revoke first, so that nothing is reached after what is reported."""
+    """Revoke a key and tell what it reached."""
+    # Revoke first, so that nothing is reached after what is reported.
     keys = keys_of(backend, call)
     change = await revoked(keys, call.parts["id"])
     if change.outcome == "deleted":
@@ -78,12 +85,31 @@ async def contain_key(backend: Backend, call: Call) -> Answer:
     return Answer(await _of_key(backend, call, change.outcome))
 
 
+@ROUTES.add(
+    "GET",
+    f"{_OF_USER}/reach",
+    READ_VAULT,
+    CredentialReach,
+    query=DaysQuery,
+    summary="Where a user's own credential may go, and who used it",
+)
+@ROUTES.add("GET", f"{_CREDENTIAL}/reach", READ_VAULT, CredentialReach, query=DaysQuery)
 async def of_credential(backend: Backend, call: Call) -> Answer:
+    """Where a credential may go, and who used it."""
     found = await backend.vault_for(call.caller.actor).show(name_of(call))
     return Answer(await _of_credential(backend, call, shape_of(backend, found)))
 
 
+@ROUTES.add(
+    "POST",
+    f"{_CREDENTIAL}/contain",
+    ("credentials-write",),
+    CredentialReach,
+    ContainBody,
+    query=DaysQuery,
+)
 async def contain_credential(backend: Backend, call: Call) -> Answer:
+    """Replace values without grace and tell who used the old ones."""
     asked: ContainBody = call.body
     vault = backend.vault_for(call.caller.actor)
     changed = await vault.rotate(name_of(call), asked.fields, 0)
@@ -147,55 +173,3 @@ async def _of_credential(
 
 def _said(problem: str, used: Uses) -> str:
     return " ".join(dict.fromkeys(filter(None, (problem, used.problem))))
-
-
-_CREDENTIAL, _OF_USER = "/credentials/{name}", "/users/{user}/credentials/{name}"
-_TOLD = "Where a credential may go, and who used it"
-ROUTES: tuple[Route, ...] = (
-    Route(
-        "GET",
-        "/keys/{id}/reach",
-        "What a key may reach, and what it reached",
-        READ,
-        of_key,
-        ReachShape,
-        query=DaysQuery,
-    ),
-    Route(
-        "POST",
-        "/keys/{id}/contain",
-        "Revoke a key and tell what it reached",
-        ("keys",),
-        contain_key,
-        ReachShape,
-        query=DaysQuery,
-    ),
-    Route(
-        "GET",
-        f"{_CREDENTIAL}/reach",
-        _TOLD,
-        READ_VAULT,
-        of_credential,
-        CredentialReach,
-        query=DaysQuery,
-    ),
-    Route(
-        "GET",
-        f"{_OF_USER}/reach",
-        f"{_TOLD}: a user's own",
-        READ_VAULT,
-        of_credential,
-        CredentialReach,
-        query=DaysQuery,
-    ),
-    Route(
-        "POST",
-        f"{_CREDENTIAL}/contain",
-        "Replace values without grace and tell who used the old ones",
-        ("credentials-write",),
-        contain_credential,
-        CredentialReach,
-        ContainBody,
-        query=DaysQuery,
-    ),
-)

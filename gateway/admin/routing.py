@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from inspect import getdoc
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -124,6 +125,9 @@ class Answer:
     media: str = JSON
 
 
+Handler = Callable[[Backend, Call], Awaitable[Answer]]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """`powers`: any scope `gateway/<power>` is enough, as is `gateway/admin`. `answer`: the type of
@@ -133,7 +137,7 @@ class Route:
     path: str
     summary: str
     powers: tuple[str, ...]
-    handler: Callable[[Backend, Call], Awaitable[Answer]]
+    handler: Handler
     answer: type
     body: type[Input] | None = None
     query: type[Input] = NoQuery
@@ -149,6 +153,35 @@ class Route:
     @property
     def parameters(self) -> list[str]:
         return _PARAMETER.findall(self.path)
+
+
+class Routes(list[Route]):
+    """The routes of one module, in the order of its handlers."""
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        powers: tuple[str, ...],
+        answer: type,
+        body: type[Input] | None = None,
+        *,
+        query: type[Input] = NoQuery,
+        status: int = 200,
+        headers: tuple[str, ...] = (),
+        media: str = JSON,
+        summary: str = "",
+    ) -> Callable[[Handler], Handler]:
+        """Send requests to the decorated handler. The arguments are those of `Route`; the summary
+        is the handler's docstring, if none is given."""
+
+        def added(handler: Handler) -> Handler:
+            about = summary or (getdoc(handler) or "").rstrip(".")
+            given = method, path, about, powers, handler, answer, body
+            self.append(Route(*given, query, status, headers, media))
+            return handler
+
+        return added
 
 
 def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, Mapping[str, str]]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
 from gateway.admin.reach import DaysQuery
-from gateway.admin.routing import Answer, Call, Input, Route
+from gateway.admin.routing import Answer, Call, Input, Routes
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.domain.errors import MissingError
 from gateway.domain.policies.snapshot import ToolServer
@@ -18,6 +18,7 @@ from gateway.services.credentials.vault import State
 from gateway.services.telemetry.usage import totals
 
 READ = ("read",)
+ROUTES = Routes()
 _WORKING = frozenset({State.OK, State.EXPIRING})
 
 
@@ -75,7 +76,9 @@ class UsersQuery(Input):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
+@ROUTES.add("GET", "/tools", READ, ToolList, query=DaysQuery)
 async def list_tools(backend: Backend, call: Call) -> Answer:
+    """Servers of tools, and how they are used."""
     asked: DaysQuery = call.query
     now = backend.clock()
     since = asked.since(now)
@@ -95,7 +98,9 @@ async def list_tools(backend: Backend, call: Call) -> Answer:
     return Answer(ToolList(tools=shapes, whole=reflected.whole, problem=reflected.problem))
 
 
+@ROUTES.add("GET", "/tools/{name}/users", READ, ToolUsers, query=UsersQuery)
 async def list_users(backend: Backend, call: Call) -> Answer:
+    """Which users have what a tool needs of them."""
     asked: UsersQuery = call.query
     wanted = _needed(_server(backend, call.parts["name"]), of_user=True)
     vault = backend.vault_for(call.caller.actor)
@@ -159,25 +164,3 @@ def _server(backend: Backend, name: str) -> ToolServer:
     if server is None:
         raise MissingError(f"The policies have no tools {name!r}.")
     return server
-
-
-ROUTES: tuple[Route, ...] = (
-    Route(
-        "GET",
-        "/tools",
-        "Servers of tools, and how they are used",
-        READ,
-        list_tools,
-        ToolList,
-        query=DaysQuery,
-    ),
-    Route(
-        "GET",
-        "/tools/{name}/users",
-        "Which users have what a tool needs of them",
-        READ,
-        list_users,
-        ToolUsers,
-        query=UsersQuery,
-    ),
-)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import CredentialType, Expiry, Span, Wanted, field_error
-from gateway.admin.routing import Answer, Call, Input, Route, bad_field
+from gateway.admin.routing import Answer, Call, Input, Routes, bad_field
 from gateway.admin.times import expiry_second
 from gateway.domain.credentials import (
     Credential,
@@ -22,6 +22,9 @@ from gateway.domain.units import span
 from gateway.services.credentials.links import by_user
 from gateway.services.credentials.usable import check_usable
 from gateway.services.credentials.vault import CredentialView
+
+READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
+ROUTES = Routes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,9 @@ def shape_of(backend: Backend, view: CredentialView) -> UsedCredential:
     return UsedCredential(**asdict(view), used_by=used_by)
 
 
+@ROUTES.add("GET", "/credentials", READ, CredentialList)
 async def list_credentials(backend: Backend, call: Call) -> Answer:
+    """List credentials."""
     views = await backend.vault_for(call.caller.actor).all()
     age = backend.credentials.age
     return Answer(
@@ -123,12 +128,16 @@ async def list_credentials(backend: Backend, call: Call) -> Answer:
     )
 
 
+@ROUTES.add("GET", "/credentials/{name}", READ, UsedCredential)
 async def show(backend: Backend, call: Call) -> Answer:
+    """Show a credential."""
     view = await backend.vault_for(call.caller.actor).show(name_of(call))
     return Answer(shape_of(backend, view))
 
 
+@ROUTES.add("PUT", "/credentials/{name}", WRITE, UsedCredential, SetBody)
 async def put(backend: Backend, call: Call) -> Answer:
+    """Keep a credential."""
     asked: SetBody = call.body
     vault = backend.vault_for(call.caller.actor)
     made = Credential(
@@ -142,7 +151,9 @@ async def put(backend: Backend, call: Call) -> Answer:
     return Answer(shape_of(backend, await vault.set(made)))
 
 
+@ROUTES.add("POST", "/credentials/{name}/rotate", WRITE, UsedCredential, RotateBody)
 async def rotate(backend: Backend, call: Call) -> Answer:
+    """Replace values."""
     asked: RotateBody = call.body
     vault = backend.vault_for(call.caller.actor)
     view = await vault.rotate(
@@ -155,13 +166,24 @@ async def rotate(backend: Backend, call: Call) -> Answer:
     return Answer(shape_of(backend, view))
 
 
+@ROUTES.add(
+    "DELETE",
+    "/users/{user}/credentials/{name}",
+    WRITE,
+    Removed,
+    summary="Remove a user's credential",
+)
+@ROUTES.add("DELETE", "/credentials/{name}", WRITE, Removed)
 async def delete(backend: Backend, call: Call) -> Answer:
+    """Remove a credential."""
     name = name_of(call)
     await backend.vault_for(call.caller.actor).delete(name)
     return Answer(Removed(removed=[str(name)]))
 
 
+@ROUTES.add("POST", "/users/{user}/links", WRITE, LinkShape, LinkBody, status=201)
 async def link(backend: Backend, call: Call) -> Answer:
+    """Make a one-time link for a user."""
     asked: LinkBody = call.body
     user = check_user(call.parts["user"])
     try:
@@ -179,7 +201,9 @@ async def link(backend: Backend, call: Call) -> Answer:
     return Answer(shape, 201)
 
 
+@ROUTES.add("GET", "/users", READ, UserList)
 async def list_users(backend: Backend, call: Call) -> Answer:
+    """Who has credentials of their own."""
     waiting = await backend.links.waiting()
     brought = by_user(await backend.vault_for(call.caller.actor).names(), waiting)
     users = [
@@ -187,40 +211,3 @@ async def list_users(backend: Backend, call: Call) -> Answer:
         for user, names in brought.items()
     ]
     return Answer(UserList(users=users))
-
-
-READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
-ROUTES: tuple[Route, ...] = (
-    Route("GET", "/credentials", "List credentials", READ, list_credentials, CredentialList),
-    Route("GET", "/credentials/{name}", "Show a credential", READ, show, UsedCredential),
-    Route("PUT", "/credentials/{name}", "Keep a credential", WRITE, put, UsedCredential, SetBody),
-    Route(
-        "POST",
-        "/credentials/{name}/rotate",
-        "Replace values",
-        WRITE,
-        rotate,
-        UsedCredential,
-        RotateBody,
-    ),
-    Route("DELETE", "/credentials/{name}", "Remove a credential", WRITE, delete, Removed),
-    Route("GET", "/users", "Who has credentials of their own", READ, list_users, UserList),
-    Route(
-        "POST",
-        "/users/{user}/links",
-        "Make a one-time link for a user",
-        WRITE,
-        link,
-        LinkShape,
-        LinkBody,
-        status=201,
-    ),
-    Route(
-        "DELETE",
-        "/users/{user}/credentials/{name}",
-        "Remove a user's credential",
-        WRITE,
-        delete,
-        Removed,
-    ),
-)
