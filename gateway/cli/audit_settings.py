@@ -1,16 +1,11 @@
 """Where audit records are written and how long they are kept, as the environment says."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from gateway.cli.options import parsed, seconds_of
+from gateway.cli.options import from_environment
 from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Fsync, Retention
 from gateway.domain.errors import UsageError
-from gateway.domain.units import count, size
-
-T = TypeVar("T")
+from gateway.domain.units import count, duration, size
 
 # A smaller file would be rotated at nearly every write.
 SMALLEST_FILE = 64 * 1024
@@ -19,10 +14,10 @@ SMALLEST_FILE = 64 * 1024
 def read_audit() -> AuditSettings:
     """Read the audit settings; UsageError names a variable with an invalid value."""
     kept = Retention()
-    records = _read("GATEWAY_AUDIT_RECORDS", kept.records, count)
+    records = from_environment("GATEWAY_AUDIT_RECORDS", kept.records, count)
     if records < 1:
         raise UsageError("GATEWAY_AUDIT_RECORDS must be at least 1.")
-    age = seconds_of("GATEWAY_AUDIT_AGE", kept.seconds)
+    age = from_environment("GATEWAY_AUDIT_AGE", kept.seconds, duration)
     return AuditSettings(_read_file(), Retention(records, age))
 
 
@@ -37,25 +32,19 @@ def _read_file() -> AuditFileSettings | None:
     path = _path()
     if path is None:
         return None
-    longest = _read("GATEWAY_AUDIT_FILE_SIZE", 0, size)
+    longest = from_environment("GATEWAY_AUDIT_FILE_SIZE", 0, size)
     if 0 < longest < SMALLEST_FILE:
         raise UsageError("GATEWAY_AUDIT_FILE_SIZE must be 0 (never rotate) or at least 64KiB.")
     return AuditFileSettings(
         path,
         longest,
-        _read("GATEWAY_AUDIT_FILE_KEEP", 10, count),
-        _read("GATEWAY_AUDIT_FILE_SYNC", Fsync.ALWAYS, _sync),
+        from_environment("GATEWAY_AUDIT_FILE_KEEP", 10, count),
+        from_environment("GATEWAY_AUDIT_FILE_SYNC", Fsync.ALWAYS, _sync),
     )
 
 
 def _path() -> Path | None:
-    text = os.environ.get("GATEWAY_AUDIT_FILE")
-    return Path(text) if text else None
-
-
-def _read(name: str, default: T, parse: Callable[[str], T]) -> T:
-    text = os.environ.get(name)
-    return parsed(name, parse, text) if text else default
+    return from_environment("GATEWAY_AUDIT_FILE", None, Path)
 
 
 def _sync(text: str) -> Fsync:

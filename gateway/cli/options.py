@@ -111,7 +111,7 @@ def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSetting
     prefix = os.environ.get("GATEWAY_REDIS_PREFIX") or "gw:"
     if not _PREFIX.fullmatch(prefix):
         raise UsageError("GATEWAY_REDIS_PREFIX may hold letters, digits and the characters : . _ -")
-    timeout = seconds_of("GATEWAY_REDIS_TIMEOUT", 1.0)
+    timeout = from_environment("GATEWAY_REDIS_TIMEOUT", 1.0, duration)
     if not timeout:
         raise UsageError("GATEWAY_REDIS_TIMEOUT must be longer than 0, such as 500ms.")
     return StoreSettings(
@@ -224,10 +224,10 @@ def default_state_dir(start: Path) -> Path:
     return start / ".gateway"
 
 
-def seconds_of(name: str, default: float) -> float:
-    """The duration that an environment variable holds, or `default`."""
+def from_environment(name: str, default: T, parse: Callable[[str], T]) -> T:
+    """Return the value of an environment variable; `default` if it is unset or empty."""
     text = os.environ.get(name)
-    return parsed(name, duration, text) if text else default
+    return parsed(name, parse, text) if text else default
 
 
 def parsed(source: str, parse: Callable[[str], T], text: str) -> T:

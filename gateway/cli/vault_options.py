@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterable
 
-from gateway.cli.options import parse_keys, read_keys, seconds_of
+from gateway.cli.options import from_environment, parse_keys, read_keys
 from gateway.cli.output import note
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
+from gateway.domain.units import duration
 from gateway.store.connections.connect import check_url
 from gateway.store.connections.urls import read_url
 from gateway.store.embedded.server import has_store
@@ -25,7 +26,7 @@ def read_vault(
     Master keys come from GATEWAY_MASTER_KEY_FILE or GATEWAY_MASTER_KEY. Without these, one is made
     in the state directory, except for a gateway in production, which then has none.
     """
-    poll = seconds_of("GATEWAY_CREDENTIAL_POLL", 15.0)
+    poll = from_environment("GATEWAY_CREDENTIAL_POLL", 15.0, duration)
     if poll < SHORTEST_POLL:
         raise UsageError(f"GATEWAY_CREDENTIAL_POLL is at least {SHORTEST_POLL} s.")
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None

@@ -34,7 +34,7 @@ def test_every_setting_that_is_read_is_told_and_no_other() -> None:
 
 def test_the_times_that_are_told_are_those_in_the_code() -> None:
     source = "".join(path.read_text() for path in (SOURCE / "cli").rglob("*.py"))
-    read = dict(re.findall(r'seconds_of\("(\w+)", ([\d.]+)\)', source))
+    read = dict(re.findall(r'from_environment\("(\w+)", ([\d.]+), duration\)', source))
     assert len(read) >= 2
     told = {one.name: one.default for one in VARIABLES}
     for name, default in read.items():

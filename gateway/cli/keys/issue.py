@@ -1,6 +1,6 @@
 """`gateway keys create` and `rotate`: the commands that print a key, once."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,12 +169,13 @@ def rotate(
         ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
             return [KeyChange(key_id, "would rotate") for key_id in ids]
-        rotation = _Rotation(keys, Issuer(keys, peppers, draw), grace, idempotency_key)
+        issuer = Issuer(keys, peppers, draw)
         if out is not None:
-            return await rotation.into_file(out, ids)
-        said = await rotation.to_stdout(ids[0], as_json=as_json)
+            return await _into_file(out, keys, rotations(issuer, ids, grace, idempotency_key))
+        issued = await issuer.rotate(ids[0], grace, idempotency_key)
+        print_issued(issued, as_json=as_json)
         if not (quiet or as_json):
-            note(said)
+            note(explain_rotated(issued, await keys.now()))
         return []
 
     changes = with_keys(store, work)
@@ -182,33 +183,16 @@ def rotate(
         print_changes(changes, as_json=as_json)
 
 
-class _Rotation:
-    """One run of `rotate`, with what is the same for all of its keys."""
-
-    def __init__(
-        self, keys: AuditedKeys, issuer: Issuer, grace: float, idempotency_key: str
-    ) -> None:
-        self._keys = keys
-        self._issuer = issuer
-        self._grace = grace
-        self._idempotency_key = idempotency_key
-
-    async def to_stdout(self, key_id: str, *, as_json: bool) -> str:
-        issued = await self._issuer.rotate(key_id, self._grace, self._idempotency_key)
-        print_issued(issued, as_json=as_json)
-        return await self._said(issued)
-
-    async def into_file(self, path: Path, ids: Sequence[str]) -> list[KeyChange]:
-        changes = []
-        with KeyFile(path) as file:
-            rotated = rotations(self._issuer, ids, self._grace, self._idempotency_key)
-            async for key_id, issued in rotated:
-                if isinstance(issued, GatewayError):
-                    changes.append(KeyChange(key_id, "refused", str(issued)))
-                    continue
-                file.add(issued)
-                changes.append(KeyChange(key_id, "rotated", await self._said(issued)))
-        return changes
-
-    async def _said(self, issued: Issued) -> str:
-        return explain_rotated(issued, await self._keys.now())
+async def _into_file(
+    path: Path, keys: AuditedKeys, rotated: AsyncIterator[tuple[str, Issued | GatewayError]]
+) -> list[KeyChange]:
+    """Write the new keys to a new file; return what happened to each."""
+    changes = []
+    with KeyFile(path) as file:
+        async for key_id, issued in rotated:
+            if isinstance(issued, GatewayError):
+                changes.append(KeyChange(key_id, "refused", str(issued)))
+                continue
+            file.add(issued)
+            changes.append(KeyChange(key_id, "rotated", explain_rotated(issued, await keys.now())))
+    return changes
