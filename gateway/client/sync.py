@@ -163,7 +163,9 @@ class Sync:
                 if not self._is_fresh(credential, known.max_stale, asked):
                     await self._check(0.0)
             if not self._is_fresh(credential, known.max_stale, asked):
-                self._refuse_stale(credential)
+                raise UnavailableError(
+                    f"Credential '{credential}' is too stale: {self._reason(credential)}"
+                )
 
     def _is_fresh(self, credential: CredentialId, most: int, asked: float) -> bool:
         """Whether it is fresh enough. `most` 0: only a check since it was `asked` for counts."""
@@ -288,11 +290,6 @@ class Sync:
         if credential in self._broken:
             return self._broken[credential][1]
         return self.last_error or "it could not be checked."
-
-    def _refuse_stale(self, credential: CredentialId) -> None:
-        raise UnavailableError(
-            f"Credential '{credential}' is too stale: {self._reason(credential)}"
-        )
 
 
 def _is_older(one: Credential, before: Credential) -> bool:

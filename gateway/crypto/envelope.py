@@ -8,7 +8,7 @@ covers the rest: type, expiry, staleness, and the grace period of the previous v
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_bytes
@@ -26,11 +26,6 @@ _DATA_KEY = 32
 _MARK = "agent-credential-gateway"
 # The fields of a credential that the record holds under the same names, beside type and versions.
 _SETTINGS = ("created_at", "created_by", "rotated_at", "expires_at", "max_stale")
-
-WRONG_KEY = (
-    "None of the given master keys opens the vault: its credentials were encrypted with {needed}, "
-    "given {given}. Set GATEWAY_MASTER_KEY_FILE to the right one."
-)
 
 
 class BrokenCredentialError(OperationError):
@@ -78,21 +73,25 @@ class MasterKeys:
     def find(self, key_id: str) -> AESGCM | None:
         return self._by_id.get(key_id)
 
+    def mismatch(self, needed: Iterable[str]) -> str:
+        """Return the sentence about a vault that was encrypted with the keys of these ids."""
+        return (
+            "None of the given master keys opens the vault: its credentials were encrypted with "
+            f"{', '.join(sorted(needed))}, given {', '.join(self.ids) or 'none'}. Set "
+            "GATEWAY_MASTER_KEY_FILE to the right one."
+        )
+
 
 class Envelope:
     """Encrypts and decrypts whole credentials. `draw`: returns random bytes."""
 
     def __init__(self, keys: MasterKeys, draw: Callable[[int], bytes] = token_bytes) -> None:
-        self._keys = keys
+        self.keys = keys
         self._draw = draw
-
-    @property
-    def keys(self) -> MasterKeys:
-        return self._keys
 
     def seal(self, credential: Credential) -> bytes:
         """Return the record of `credential` under new data keys; OperationError without a key."""
-        if not self._keys.ids:
+        if not self.keys.ids:
             raise OperationError("There is no master key: set GATEWAY_MASTER_KEY_FILE.")
         data_key = self._draw(_DATA_KEY)
         versions = [self._seal_version(credential.id, credential.current, data_key)]
@@ -134,7 +133,7 @@ class Envelope:
 
     def _seal_version(self, owner: CredentialId, version: Version, key: bytes) -> dict[str, Any]:
         cipher = AESGCM(key)
-        master, wrapping = self._keys.current
+        master, wrapping = self.keys.current
         number = version.number
         return {
             "version": number,
@@ -152,7 +151,7 @@ class Envelope:
     ) -> tuple[Version, bytes]:
         """Return the version, and the data key of its values."""
         number = version["version"]
-        wrapping = self._keys.find(version["master"])
+        wrapping = self.keys.find(version["master"])
         if wrapping is None:
             raise UnknownMasterKeyError(credential, version["master"])
         what = "the data key"

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 from gateway.client.sync import Changes, SourceError
 from gateway.crypto.envelope import (
-    WRONG_KEY,
     BrokenCredentialError,
     Envelope,
     UnknownMasterKeyError,
 )
-from gateway.domain.credentials import Credential, CredentialId
+from gateway.domain.credentials import Credential
 from gateway.domain.errors import StoreError
 from gateway.store.vault import VaultStore, Written
 
@@ -55,22 +54,17 @@ class VaultSource:
             if name not in records:
                 continue
             try:
-                opened.append(replace(self._open(name, records[name]), revision=revision))
+                credential = self._envelope.open(name, records[name])
+                opened.append(replace(credential, revision=revision))
             except UnknownMasterKeyError as problem:
                 unknown.add(problem.master)
                 broken[name] = str(problem)
             except BrokenCredentialError as problem:
                 broken[name] = str(problem)
         if unknown and not opened and (whole or not since):
-            given = ", ".join(self._envelope.keys.ids) or "none"
-            raise WrongMasterKeyError(
-                WRONG_KEY.format(needed=", ".join(sorted(unknown)), given=given)
-            )
+            raise WrongMasterKeyError(self._envelope.keys.mismatch(unknown))
         removed = tuple((n, r) for n, r in written.ids if n not in records and n not in broken)
         return Changes(written.revision, tuple(opened), removed, broken, whole)
-
-    def _open(self, name: CredentialId, record: bytes) -> Credential:
-        return self._envelope.open(name, record)
 
     async def _written(self, since: int) -> tuple[Written, bool]:
         """Return what was written since; everything, if the vault has gone back since then."""

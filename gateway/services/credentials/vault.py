@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.crypto.envelope import (
-    WRONG_KEY,
     BrokenCredentialError,
     Envelope,
     latest_version,
@@ -235,8 +234,7 @@ class Vault:
         records = await self._store.read((await self._written())[-SAMPLE:])
         needed = frozenset[str]().union(*map(master_ids, records.values()))
         if needed and not needed & set(self._envelope.keys.ids):
-            given = ", ".join(self._envelope.keys.ids) or "none"
-            raise OperationError(WRONG_KEY.format(needed=", ".join(sorted(needed)), given=given))
+            raise OperationError(self._envelope.keys.mismatch(needed))
 
     def _view(self, name: CredentialId, record: bytes, now: int) -> CredentialView:
         try:

@@ -157,7 +157,7 @@ async def series(
 ) -> list[Point]:
     """Return the counts of `name` (EVERYTHING for `By.ALL`) in each bucket, in order."""
     starts = step.starts(since, until)
-    found = await store.read([bucket_of(by, step, start) for start in starts])
+    found = await _read(store, by, step, starts)
     return [
         Point(start, names.get(name, Counts())) for start, names in zip(starts, found, strict=True)
     ]
@@ -167,8 +167,7 @@ async def totals(
     store: UsageStore, by: By, step: Step, since: float, until: float
 ) -> dict[str, Counts]:
     """Return the total counts of the period by name."""
-    starts = step.starts(since, until)
-    return await _summed(await store.read([bucket_of(by, step, start) for start in starts]))
+    return await _summed(await _read(store, by, step, step.starts(since, until)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +184,7 @@ async def latencies(
 ) -> tuple[Latency, list[Latency]]:
     """Return the latencies of the whole period, and of each of its buckets, in order."""
     starts = step.starts(since, until)
-    found = [
-        await store.read([bucket_of(by, step, start) for start in starts])
-        for by in (By.ADMISSION, By.FIRST_BYTE)
-    ]
+    found = [await _read(store, by, step, starts) for by in (By.ADMISSION, By.FIRST_BYTE)]
     whole = [_quantiles(await _summed(buckets)) for buckets in found]
     points = [
         Latency(start, _quantiles(admission), _quantiles(first_byte))
@@ -221,6 +217,12 @@ async def key_series(
             counts.add(one)
         points.append(Point(start, counts))
     return points
+
+
+async def _read(
+    store: UsageStore, by: By, step: Step, starts: Iterable[int]
+) -> list[dict[str, Counts]]:
+    return await store.read([bucket_of(by, step, start) for start in starts])
 
 
 async def _summed(found: Iterable[dict[str, Counts]]) -> dict[str, Counts]:

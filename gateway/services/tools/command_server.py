@@ -131,9 +131,8 @@ def _connection(request: Mapping[str, Any], version: str, *, stateless: bool) ->
 
 def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     """Return why `arguments` do not fit `schema`; empty if they do."""
-    kind = jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
     # Nothing is fetched, whatever a schema refers to.
-    validator = kind(dict(schema), registry=Registry())
+    validator = _validator_for(schema)(dict(schema), registry=Registry())
     try:
         problem = best_match(islice(validator.iter_errors(dict(arguments)), MOST_MISTAKES))
     except Unresolvable as unresolvable:
@@ -146,14 +145,17 @@ def schema_mistake(schema: Mapping[str, Any]) -> str:
     if schema.get("type") != "object":
         return "'input' describes an object: write 'type: object'"
     try:
-        kind = jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
-        kind.check_schema(dict(schema))
+        _validator_for(schema).check_schema(dict(schema))
     except SchemaError as problem:
         return f"'input' is no JSON Schema: {problem.json_path}: {problem.message[:LONGEST_REASON]}"
     except (AttributeError, TypeError, ValueError):
         # The package assumes that this is a URI.
         return "'input' is no JSON Schema: $['$schema'] is no URI"
     return ""
+
+
+def _validator_for(schema: Mapping[str, Any]) -> Any:
+    return jsonschema.validators.validator_for(dict(schema), jsonschema.Draft202012Validator)
 
 
 @dataclass
