@@ -147,9 +147,9 @@ class Listener:
             connection.take_one_more()
         await self._finish(seconds)
         running = [connection for connection in self.connections if connection.busy]
-        told = [connection.ended for connection in running if connection.leave()]
-        if told:
-            await asyncio.wait(told, timeout=LAST_WORDS_SECONDS)
+        leaving = [connection.ended for connection in running if connection.leave()]
+        if leaving:
+            await asyncio.wait(leaving, timeout=LAST_WORDS_SECONDS)
         for connection in list(self.connections):
             connection.close()
         # What they use is closed next: a connection to Redis that is opened later stays open.

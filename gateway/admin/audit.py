@@ -70,8 +70,8 @@ class VerifyQuery(Input):
 @ROUTES.add("GET", "/audit", POWERS, AuditShape, query=AuditQuery)
 async def records(backend: Backend, call: Call) -> Answer:
     """Audit records."""
-    asked: AuditQuery = call.query
-    found = await search(backend.audit_store, asked.filters, asked.before, asked.limit)
+    query: AuditQuery = call.query
+    found = await search(backend.audit_store, query.filters, query.before, query.limit)
     return Answer(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
 
 
@@ -80,20 +80,20 @@ async def records(backend: Backend, call: Call) -> Answer:
 )
 async def tail(backend: Backend, call: Call) -> Answer:
     """Audit records as they come, as server-sent events, until the key is closed."""
-    asked: TailQuery = call.query
+    query: TailQuery = call.query
     # A browser sends it when it reconnects.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
-    after = seen or asked.after
-    events = await backend.audit_readers.follow(asked.filters, after, _standing(call))
+    after = seen or query.after
+    events = await backend.audit_readers.follow(query.filters, after, _standing(call))
     return Answer(pieces=events, media=EVENTS)
 
 
 @ROUTES.add("GET", "/audit/export", POWERS, str, query=ExportQuery, media=LINES)
 async def export(backend: Backend, call: Call) -> Answer:
     """Audit records as a file, oldest first, a JSON object a line."""
-    asked: ExportQuery = call.query
-    since = since_second("since", asked.since, int(backend.clock()))
-    lines = await backend.audit_readers.export(asked.filters, since, _standing(call))
+    query: ExportQuery = call.query
+    since = since_second("since", query.since, int(backend.clock()))
+    lines = await backend.audit_readers.export(query.filters, since, _standing(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
     return Answer(pieces=lines, media=LINES, headers=(named,))
 
@@ -101,9 +101,9 @@ async def export(backend: Backend, call: Call) -> Answer:
 @ROUTES.add("GET", "/audit/verify", POWERS, Verdict, query=VerifyQuery)
 async def verify(backend: Backend, call: Call) -> Answer:
     """Whether the records are as they were written, and which is the first that is not."""
-    asked: VerifyQuery = call.query
-    since = since_second("since", asked.since, int(backend.clock()))
-    return Answer(await backend.audit_verifier.verify(since, asked.limit))
+    query: VerifyQuery = call.query
+    since = since_second("since", query.since, int(backend.clock()))
+    return Answer(await backend.audit_verifier.verify(since, query.limit))
 
 
 def _standing(call: Call) -> Standing:

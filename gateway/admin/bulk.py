@@ -74,17 +74,17 @@ class _Done:
 @ROUTES.add("POST", "/keys/bulk", WRITE, BulkShape, BulkBody, headers=("Idempotency-Key",))
 async def bulk(backend: Backend, call: Call) -> Answer:
     """Revoke, disable, enable or rotate several keys."""
-    asked: BulkBody = call.body
-    act, keys = Act(asked.act), keys_of(backend, call)
-    grace = span(asked.grace)
-    ids, following = await _chosen(keys, asked, act)
-    if not asked.dry_run:
-        ids, following = await _claimed(keys, call, asked, ids, following)
+    body: BulkBody = call.body
+    act, keys = Act(body.act), keys_of(backend, call)
+    grace = span(body.grace)
+    ids, following = await _chosen(keys, body, act)
+    if not body.dry_run:
+        ids, following = await _claimed(keys, call, body, ids, following)
     now = await keys.now()
     known = {record.id: view(record, now) async for record in keys.read(ids)}
     refused = {key_id: _refusal(call, act, known.get(key_id), key_id) for key_id in ids}
     able = [key_id for key_id in ids if not refused[key_id]]
-    if asked.dry_run:
+    if body.dry_run:
         done = _Done({key_id: KeyChange(key_id, f"would {act}") for key_id in able})
     elif act is Act.ROTATE:
         issuer = Issuer(keys, backend.peppers, draw)
@@ -96,30 +96,30 @@ async def bulk(backend: Backend, call: Call) -> Answer:
     return Answer(BulkShape(results=results, next=following, replicated=done.replicated))
 
 
-async def _chosen(keys: AuditedKeys, asked: BulkBody, act: Act) -> tuple[list[str], str | None]:
+async def _chosen(keys: AuditedKeys, body: BulkBody, act: Act) -> tuple[list[str], str | None]:
     """Return the ids that this request is about, and the `after` of the next request."""
     most = MOST[act]
-    if bool(asked.ids) == bool(asked.consumer):
+    if bool(body.ids) == bool(body.consumer):
         raise UsageError("Give either key ids or a consumer, for all of its keys.", "ids")
-    if asked.ids:
-        ids = list(dict.fromkeys(asked.ids))
+    if body.ids:
+        ids = list(dict.fromkeys(body.ids))
         if len(ids) > most:
             message = f"One request can {act} at most {most} keys."
             raise ApiError(422, "invalid", message, [{"field": "ids", "message": message}])
         return ids, None
-    theirs = [key.id for key in await all_of(keys, asked.consumer, act) if key.id > asked.after]
+    theirs = [key.id for key in await all_of(keys, body.consumer, act) if key.id > body.after]
     return theirs[:most], theirs[most - 1] if len(theirs) > most else None
 
 
 async def _claimed(
-    keys: AuditedKeys, call: Call, asked: BulkBody, ids: list[str], following: str | None
+    keys: AuditedKeys, call: Call, body: BulkBody, ids: list[str], following: str | None
 ) -> tuple[list[str], str | None]:
     """Return the ids, and the next `after`, of the first request with this idempotency key, so that
     a repeat acts on the same keys, and on none that was made since."""
     marker = call.header(b"idempotency-key")
     if not marker:
         return ids, following
-    digest = sha256(asked.model_dump_json().encode()).hexdigest()[:32]
+    digest = sha256(body.model_dump_json().encode()).hexdigest()[:32]
     name = sha256(marker.encode()).hexdigest()[:32]
     about = " ".join((digest, following or _NOTHING, *ids))
     first, then, *theirs = (await keys.claim(name, about, "bulk")).split(" ")
@@ -148,11 +148,11 @@ async def _rotated(issuer: Issuer, ids: list[str], grace: float, marker: str) ->
 
 
 def _result(key_id: str, key: KeyView | None, done: _Done, refused: str) -> BulkResult:
-    told = done.changes.get(key_id) or KeyChange(key_id, "refused", refused)
+    changed = done.changes.get(key_id) or KeyChange(key_id, "refused", refused)
     return BulkResult(
         id=key_id,
         consumer=key.consumer if key else "",
-        outcome=told.outcome,
-        note=told.note,
+        outcome=changed.outcome,
+        note=changed.note,
         key=done.secrets.get(key_id, ""),
     )

@@ -102,18 +102,18 @@ class RotateBody(Input):
 )
 async def create(backend: Backend, call: Call) -> Answer:
     """Make a key."""
-    asked: CreateBody = call.body
+    body: CreateBody = call.body
     keys = keys_of(backend, call)
-    _check_powers(call, asked.scopes)
-    fields = await _fields(keys, asked)
-    plan = _plan_or_default(asked.plan, backend.policies().plans)
+    _check_powers(call, body.scopes)
+    fields = await _fields(keys, body)
+    plan = _plan_or_default(body.plan, backend.policies().plans)
     issuer = Issuer(keys, backend.peppers, draw)
     issued = await issuer.create(
         replace(fields, plan=plan),
-        asked.env,
+        body.env,
         call.caller.actor,
         call.header(b"idempotency-key"),
-        canary=asked.canary,
+        canary=body.canary,
     )
     return Answer(IssuedShape(**issued.for_owner()), 201)
 
@@ -122,10 +122,10 @@ async def create(backend: Backend, call: Call) -> Answer:
 async def update(backend: Backend, call: Call) -> Answer:
     """Change what is given."""
     keys = keys_of(backend, call)
-    asked: UpdateBody = call.body
+    body: UpdateBody = call.body
     await _check_powers_of(keys, call)
-    _check_powers(call, asked.scopes or ())
-    fields = await _fields(keys, asked)
+    _check_powers(call, body.scopes or ())
+    fields = await _fields(keys, body)
     changed, revision = await lifecycle.update(
         keys, call.parts["id"], fields, _expected(call), plans=backend.policies().plans
     )
@@ -178,12 +178,12 @@ async def enable(backend: Backend, call: Call) -> Answer:
 )
 async def rotate(backend: Backend, call: Call) -> Answer:
     """Give a key a new secret."""
-    asked: RotateBody = call.body
+    body: RotateBody = call.body
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     issuer = Issuer(keys, backend.peppers, draw)
     marker = call.header(b"idempotency-key")
-    issued = await issuer.rotate(call.parts["id"], span(asked.grace), marker)
+    issued = await issuer.rotate(call.parts["id"], span(body.grace), marker)
     return Answer(IssuedShape(**issued.for_owner()))
 
 
@@ -192,18 +192,18 @@ def _plan_or_default(plan: str | None, plans: Mapping[str, PlanLimits]) -> str:
     return default if plan is None else plan
 
 
-async def _fields(keys: AuditedKeys, asked: CreateBody | UpdateBody) -> KeyFields:
+async def _fields(keys: AuditedKeys, body: CreateBody | UpdateBody) -> KeyFields:
     expires_at: int | None = None
-    if asked.expires is not None:
+    if body.expires is not None:
         # 0 stands for "never"; None would leave the expiry unchanged.
-        expires_at = expiry_second("expires", asked.expires, await keys.now()) or 0
+        expires_at = expiry_second("expires", body.expires, await keys.now()) or 0
     return KeyFields(
-        consumer=asked.consumer,
-        scopes=None if asked.scopes is None else tuple(asked.scopes),
-        plan=asked.plan,
-        limits=asked.limits,
-        users=None if asked.users is None else tuple(asked.users),
-        label=asked.label,
+        consumer=body.consumer,
+        scopes=None if body.scopes is None else tuple(body.scopes),
+        plan=body.plan,
+        limits=body.limits,
+        users=None if body.users is None else tuple(body.users),
+        label=body.label,
         expires_at=expires_at,
     )
 

@@ -44,11 +44,11 @@ class ListQuery(Input):
 @ROUTES.add("GET", "/keys", READ, KeyPage, query=ListQuery)
 async def list_keys(backend: Backend, call: Call) -> Answer:
     """List keys."""
-    asked: ListQuery = call.query
-    scope = None if asked.scope is None else scopes.parse(asked.scope)
-    within = None if asked.expiring_within is None else span(asked.expiring_within)
-    wanted = KeyFilter(asked.consumer, asked.state, scope, within)
-    found = await page(keys_of(backend, call), wanted, limit=asked.limit, after=asked.after)
+    query: ListQuery = call.query
+    scope = None if query.scope is None else scopes.parse(query.scope)
+    within = None if query.expiring_within is None else span(query.expiring_within)
+    wanted = KeyFilter(query.consumer, query.state, scope, within)
+    found = await page(keys_of(backend, call), wanted, limit=query.limit, after=query.after)
     return Answer(KeyPage(keys=found.keys, next=found.next))
 
 

@@ -44,11 +44,11 @@ async def show(backend: Backend, _: Call) -> Answer:
 @ROUTES.add("PUT", "/log-level", (), LevelShape, LevelBody)
 async def change(backend: Backend, call: Call) -> Answer:
     """Log more or less."""
-    asked: LevelBody = call.body
-    await backend.acts(call.caller.actor).record(f"log_level.{asked.level or 'forget'}")
-    if asked.level is None:
+    body: LevelBody = call.body
+    await backend.acts(call.caller.actor).record(f"log_level.{body.level or 'forget'}")
+    if body.level is None:
         await backend.log_level.reset()
     else:
-        seconds = None if asked.span is None else int(min(max(span(asked.span), 1.0), LONGEST))
-        await backend.log_level.set(asked.level, seconds)
+        seconds = None if body.span is None else int(min(max(span(body.span), 1.0), LONGEST))
+        await backend.log_level.set(body.level, seconds)
     return _shape(backend)

@@ -83,19 +83,19 @@ class KeyUsageQuery(SpanQuery):
 @ROUTES.add("GET", "/usage", READ, SeriesShape, query=UsageQuery)
 async def usage_series(backend: Backend, call: Call) -> Answer:
     """What was used, in buckets of time."""
-    asked: UsageQuery = call.query
-    if (asked.by == "all") is bool(asked.name):
+    query: UsageQuery = call.query
+    if (query.by == "all") is bool(query.name):
         raise bad_field("name", "give the agent, consumer or code; with 'all', leave it out")
-    name = asked.name or EVERYTHING
-    points = await series(backend.usage, By(asked.by), name, *asked.until(backend.clock()))
+    name = query.name or EVERYTHING
+    points = await series(backend.usage, By(query.by), name, *query.until(backend.clock()))
     return Answer(SeriesShape(points=points))
 
 
 @ROUTES.add("GET", "/usage/totals", READ, TotalsShape, query=TotalsQuery)
 async def usage_totals(backend: Backend, call: Call) -> Answer:
     """What was used, by name."""
-    asked: TotalsQuery = call.query
-    found = await totals(backend.usage, By(asked.by), *asked.until(backend.clock()))
+    query: TotalsQuery = call.query
+    found = await totals(backend.usage, By(query.by), *query.until(backend.clock()))
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
     return Answer(TotalsShape(names={name or "all": counts for name, counts in most_first}))
 
@@ -103,17 +103,17 @@ async def usage_totals(backend: Backend, call: Call) -> Answer:
 @ROUTES.add("GET", "/usage/latency", READ, LatencyShape, query=SpanQuery)
 async def usage_latency(backend: Backend, call: Call) -> Answer:
     """How long requests took, in buckets of time."""
-    asked: SpanQuery = call.query
-    whole, points = await latencies(backend.usage, *asked.until(backend.clock()))
+    query: SpanQuery = call.query
+    whole, points = await latencies(backend.usage, *query.until(backend.clock()))
     return Answer(LatencyShape(whole=whole, points=points))
 
 
 @ROUTES.add("GET", "/keys/{id}/usage", ("read", "keys"), SeriesShape, query=KeyUsageQuery)
 async def usage_of_key(backend: Backend, call: Call) -> Answer:
     """What a key used, in buckets of time."""
-    asked: KeyUsageQuery = call.query
+    query: KeyUsageQuery = call.query
     key_id = call.parts["id"]
-    points = await key_series(backend.usage, key_id, *asked.until(backend.clock()))
+    points = await key_series(backend.usage, key_id, *query.until(backend.clock()))
     # The usage of a deleted key is still answered for as long as it is kept.
     if not any(point.counts.requests for point in points):
         record, _ = await keys_of(backend, call).revised(key_id)

@@ -56,7 +56,7 @@ def openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
 def _operation(route: Route, references: Mapping[type, Any]) -> dict[str, Any]:
     powers = " or ".join(f"`gateway/{power}`" for power in (*route.powers, "admin"))
     answer = {route.media: {"schema": references[route.answer]}}
-    told = {"description": "Done", "content": answer}
+    success = {"description": "Done", "content": answer}
     problem = {
         "description": "Refused, or failed",
         "content": {"application/problem+json": {"schema": {"$ref": _SCHEMAS + "Problem"}}},
@@ -66,7 +66,7 @@ def _operation(route: Route, references: Mapping[type, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "description": f"For keys with {powers}.",
         "parameters": [*_parameters(route)],
-        "responses": {str(route.status): told, "default": problem},
+        "responses": {str(route.status): success, "default": problem},
     }
     if route.body is not None:
         content = {"application/json": {"schema": references[route.body]}}

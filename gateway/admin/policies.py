@@ -134,12 +134,12 @@ async def show(backend: Backend, _: Call) -> Answer:
 @ROUTES.add("POST", "/policies/reload", (), ReloadShape)
 async def reload(backend: Backend, call: Call) -> Answer:
     """Read the files now."""
-    told = await read_now(backend, call)
-    if not told.taken:
+    outcome = await read_now(backend, call)
+    if not outcome.taken:
         # A client that looks only at the status must not take it for success.
-        detail = f"The files cannot be used: revision {told.revision} stays in force."
-        raise ApiError(409, "refused", detail, facts=told.model_dump())
-    return Answer(told)
+        detail = f"The files cannot be used: revision {outcome.revision} stays in force."
+        raise ApiError(409, "refused", detail, facts=outcome.model_dump())
+    return Answer(outcome)
 
 
 async def read_now(backend: Backend, call: Call) -> ReloadShape:
@@ -155,8 +155,8 @@ async def read_now(backend: Backend, call: Call) -> ReloadShape:
 @ROUTES.add("POST", "/policies/check", READ, CheckShape, CheckBody)
 async def check(_: Backend, call: Call) -> Answer:
     """Check a text."""
-    asked: CheckBody = call.body
-    files = {"text.yaml": asked.text.encode("utf-8", "replace")}
+    body: CheckBody = call.body
+    files = {"text.yaml": body.text.encode("utf-8", "replace")}
     # In a thread: half a megabyte of YAML would hold up the event loop, which serves callers.
     loaded = await asyncio.to_thread(read_policies, files)
     shape = CheckShape(problems=_problems(loaded.problems), warnings=_problems(loaded.warnings))
@@ -177,17 +177,17 @@ async def diff(backend: Backend, _: Call) -> Answer:
 @ROUTES.add("POST", "/policies/explain", READ, ExplainShape, ExplainBody)
 async def explain(backend: Backend, call: Call) -> Answer:
     """What would happen to a request, and why."""
-    asked: ExplainBody = call.body
-    question = Question(asked.method, asked.url, asked.key_id, asked.user, asked.tool, asked.model)
-    told = await backend.explainer().explain(question)
-    denied = told.denied
+    body: ExplainBody = call.body
+    question = Question(body.method, body.url, body.key_id, body.user, body.tool, body.model)
+    explanation = await backend.explainer().explain(question)
+    denied = explanation.denied
     return Answer(
         ExplainShape(
-            steps=_steps(told.steps),
+            steps=_steps(explanation.steps),
             code=denied.denial.name if denied else "",
             status=denied.denial.status if denied else None,
             message=str(denied) if denied else "",
-            upstream=told.upstream,
-            shadow=told.shadow,
+            upstream=explanation.upstream,
+            shadow=explanation.shadow,
         )
     )

@@ -110,17 +110,17 @@ async def of_credential(backend: Backend, call: Call) -> Answer:
 )
 async def contain_credential(backend: Backend, call: Call) -> Answer:
     """Replace values without grace and tell who used the old ones."""
-    asked: ContainBody = call.body
+    body: ContainBody = call.body
     vault = backend.vault_for(call.caller.actor)
-    changed = await vault.rotate(name_of(call), asked.fields, 0)
+    changed = await vault.rotate(name_of(call), body.fields, 0)
     return Answer(await _of_credential(backend, call, shape_of(backend, changed)))
 
 
 async def _of_key(
     backend: Backend, call: Call, outcome: str = "looked at", *, gone: bool = False
 ) -> ReachShape:
-    asked: DaysQuery = call.query
-    key_id, since = call.parts["id"], asked.since(backend.clock())
+    query: DaysQuery = call.query
+    key_id, since = call.parts["id"], query.since(backend.clock())
     counted, problem = await _counted(backend, key_id, since)
     used = await backend.look_back.uses(since, key_id=key_id)
     hindrance, may = ("the key is deleted", ()) if gone else await _may(backend, call)
@@ -159,8 +159,8 @@ async def _counted(backend: Backend, key_id: str, since: float) -> tuple[dict[st
 async def _of_credential(
     backend: Backend, call: Call, credential: UsedCredential
 ) -> CredentialReach:
-    asked: DaysQuery = call.query
-    since = asked.since(backend.clock())
+    query: DaysQuery = call.query
+    since = query.since(backend.clock())
     used = await backend.look_back.uses(since, credential=credential.name)
     return CredentialReach(
         credential=credential,

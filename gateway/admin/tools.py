@@ -79,9 +79,9 @@ class UsersQuery(Input):
 @ROUTES.add("GET", "/tools", READ, ToolList, query=DaysQuery)
 async def list_tools(backend: Backend, call: Call) -> Answer:
     """Servers of tools, and how they are used."""
-    asked: DaysQuery = call.query
+    query: DaysQuery = call.query
     now = backend.clock()
-    since = asked.since(now)
+    since = query.since(now)
     counted = await totals(backend.usage, By.AGENT, Step.DAY, since, now)
     reflected = await backend.look_back.reflections(since)
     running = backend.programs.servers.running()
@@ -101,18 +101,18 @@ async def list_tools(backend: Backend, call: Call) -> Answer:
 @ROUTES.add("GET", "/tools/{name}/users", READ, ToolUsers, query=UsersQuery)
 async def list_users(backend: Backend, call: Call) -> Answer:
     """Which users have what a tool needs of them."""
-    asked: UsersQuery = call.query
+    query: UsersQuery = call.query
     wanted = _needed(_server(backend, call.parts["name"]), of_user=True)
     vault = backend.vault_for(call.caller.actor)
     waiting = await backend.links.waiting()
     brought = await vault.names()
     users = sorted({one.owner for one in brought if one.owner} | waiting.keys())
-    first = bisect_right(users, asked.after)
-    page = users[first : first + asked.limit]
+    first = bisect_right(users, query.after)
+    page = users[first : first + query.limit]
     theirs = [one for one in brought if one.owner in page and one.name in wanted]
     states = {parse_id(view.name): view.state for view in await vault.views(theirs)}
     rows = [_user(user, wanted, states, waiting.get(user)) for user in page]
-    more = first + asked.limit < len(users)
+    more = first + query.limit < len(users)
     return Answer(ToolUsers(users=rows, next=page[-1] if more else None))
 
 

@@ -138,14 +138,14 @@ async def show(backend: Backend, call: Call) -> Answer:
 @ROUTES.add("PUT", "/credentials/{name}", WRITE, UsedCredential, SetBody)
 async def put(backend: Backend, call: Call) -> Answer:
     """Keep a credential."""
-    asked: SetBody = call.body
+    body: SetBody = call.body
     vault = backend.vault_for(call.caller.actor)
     made = Credential(
         name_of(call),
-        asked.type,
-        Version(1, asked.fields),
-        expires_at=expiry_second("expires", asked.expires, await vault.now()),
-        max_stale=asked.max_stale,
+        body.type,
+        Version(1, body.fields),
+        expires_at=expiry_second("expires", body.expires, await vault.now()),
+        max_stale=body.max_stale,
         created_by=call.caller.actor,
     )
     return Answer(shape_of(backend, await vault.set(made)))
@@ -154,14 +154,14 @@ async def put(backend: Backend, call: Call) -> Answer:
 @ROUTES.add("POST", "/credentials/{name}/rotate", WRITE, UsedCredential, RotateBody)
 async def rotate(backend: Backend, call: Call) -> Answer:
     """Replace values."""
-    asked: RotateBody = call.body
+    body: RotateBody = call.body
     vault = backend.vault_for(call.caller.actor)
     view = await vault.rotate(
         name_of(call),
-        asked.fields,
-        int(span(asked.grace)),
-        expires_at=expiry_second("expires", asked.expires, await vault.now()),
-        keep_expiry=asked.expires is None,
+        body.fields,
+        int(span(body.grace)),
+        expires_at=expiry_second("expires", body.expires, await vault.now()),
+        keep_expiry=body.expires is None,
     )
     return Answer(shape_of(backend, view))
 
@@ -184,10 +184,10 @@ async def delete(backend: Backend, call: Call) -> Answer:
 @ROUTES.add("POST", "/users/{user}/links", WRITE, LinkShape, LinkBody, status=201)
 async def link(backend: Backend, call: Call) -> Answer:
     """Make a one-time link for a user."""
-    asked: LinkBody = call.body
+    body: LinkBody = call.body
     user = check_user(call.parts["user"])
     try:
-        wanted = read_wanted(asked.credentials)
+        wanted = read_wanted(body.credentials)
     except UsageError as problem:
         raise bad_field("credentials", str(problem)) from None
     made = await backend.links.make(user, wanted, backend.acts(call.caller.actor))

@@ -207,14 +207,14 @@ async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subproce
 async def _handed_over(control: socket.socket, order: dict[str, Any]) -> str:
     """Send the keeper its order; return why the child could not be started, empty if it runs."""
     loop = asyncio.get_running_loop()
-    told = b""
+    line = b""
     try:
         await loop.sock_sendall(control, json.dumps(order).encode() + b"\n")
-        while not told.endswith(b"\n"):
+        while not line.endswith(b"\n"):
             piece = await loop.sock_recv(control, 256)
             if not piece:
                 return "its keeper has ended"
-            told += piece
+            line += piece
     except ConnectionError:
         return "its keeper has ended"
-    return told.decode().strip()
+    return line.decode().strip()

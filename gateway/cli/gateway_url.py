@@ -18,16 +18,16 @@ async def local_gateway_url(store: StoreSettings) -> str:
     with suppress(GatewayError):
         async with open_store(store) as client:
             workers = await WorkerStore(client, store.prefix).all()
-        told = (one.listen for one in workers if one.host == platform.node())
-        address = next(filter(None, map(_own, told)), address)
+        addresses = (one.listen for one in workers if one.host == platform.node())
+        address = next(filter(None, map(_own, addresses)), address)
     return data_url(address, tls=bool(os.environ.get("GATEWAY_TLS_CERT")))
 
 
-def _own(told: str) -> Address | None:
+def _own(listen: str) -> Address | None:
     """Return the address, or None if it is not one of this machine: somebody who can write to Redis
     must not be able to decide where keys and users' credentials are sent."""
     with suppress(OSError, ValueError):
-        address = parse_address(told)
+        address = parse_address(listen)
         for family, kind, _, _, place in getaddrinfo(address.host, 0, type=SOCK_DGRAM):
             with suppress(OSError), socket(family, kind) as probe:
                 probe.bind(place)

@@ -24,14 +24,14 @@ def note(sentence: str) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table as wide as the terminal, without the columns that are empty in every row."""
-    lines = [[printable(cell) for cell in row] for row in rows]
-    if not lines:
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if not cells:
         return
-    shown = [i for i in range(len(columns)) if any(line[i] for line in lines)]
-    table = [[line[i] for i in shown] for line in (columns, *lines)]
-    header, *told = lay_out(table, _width())
+    shown = [i for i in range(len(columns)) if any(row[i] for row in cells)]
+    table = [[row[i] for i in shown] for row in (columns, *cells)]
+    header, *lines = lay_out(table, _width())
     click.echo(click.style(header, bold=True) if in_colour(sys.stdout) else header)
-    for line in told:
+    for line in lines:
         click.echo(line)
 
 

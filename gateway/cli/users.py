@@ -59,8 +59,8 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     address = made.url(url)
     if as_json:
         names = [one.name for one in made.wanted]
-        told = {"url": address, "user": user, "credentials": names, "expires_at": made.expires_at}
-        print_json(told)
+        facts = {"url": address, "user": user, "credentials": names, "expires_at": made.expires_at}
+        print_json(facts)
         return
     click.echo(address)
     note(f"For {user}, once, until {moment(made.expires_at)}.")

@@ -37,14 +37,14 @@ class PullSource:
         self._asked = False
 
     async def fetch(self, since: int, wait: float) -> Changes:
-        asked = {"names": self._names}
+        parameters = {"names": self._names}
         if self._asked:
-            asked |= {"since": str(since), "wait": f"{wait:.1f}"}
+            parameters |= {"since": str(since), "wait": f"{wait:.1f}"}
         timeout = aiohttp.ClientTimeout(total=wait + ANSWER_SECONDS, connect=ANSWER_SECONDS)
         try:
             async with self._session.get(
                 self._url,
-                params=asked,
+                params=parameters,
                 headers={"Authorization": f"Bearer {self._key}"},
                 timeout=timeout,
                 # The key is for this host and for no other.
@@ -76,20 +76,20 @@ async def _changes(answer: aiohttp.ClientResponse, since: int) -> Changes:
         ) from None
 
 
-def _parse(told: Any, age: float) -> Changes:
-    revision = _int(told["revision"])
+def _parse(answer: Any, age: float) -> Changes:
+    revision = _int(answer["revision"])
     changed: list[Credential] = []
     broken: dict[CredentialId, str] = {
         CredentialId(str(name)): f"The gateway cannot vouch for credential '{name}' now."
-        for name in told.get("unavailable", [])
+        for name in answer.get("unavailable", [])
     }
-    for one in told["credentials"]:
+    for one in answer["credentials"]:
         name = parse_id(one["name"])
         try:
             changed.append(_credential(name, one))
         except (LookupError, TypeError, AttributeError, ValueError):
             broken[name] = f"The gateway told something of credential '{name}' that makes no sense."
-    removed = tuple((parse_id(name), revision) for name in told["removed"])
+    removed = tuple((parse_id(name), revision) for name in answer["removed"])
     return Changes(revision, tuple(changed), removed, MappingProxyType(broken), age=age)
 
 
@@ -106,34 +106,34 @@ def _reason(problem: Exception) -> str:
 def _refusal(status: int, body: bytes) -> SourceError:
     try:
         error = json.loads(body)["error"]
-        said = f"{error['code']}: {error['message']}"
+        detail = f"{error['code']}: {error['message']}"
     except (ValueError, KeyError, TypeError, RecursionError):
-        said = f"status {status}, and no reason that could be read."
+        detail = f"status {status}, and no reason that could be read."
     kind = RefusedError if status in _FINAL else SourceError
-    return kind(f"The gateway gave no credentials ({said})")
+    return kind(f"The gateway gave no credentials ({detail})")
 
 
-def _credential(name: CredentialId, told: dict[str, Any]) -> Credential:
-    previous = told.get("previous")
-    if told["type"] not in TYPES:
+def _credential(name: CredentialId, shape: dict[str, Any]) -> Credential:
+    previous = shape.get("previous")
+    if shape["type"] not in TYPES:
         raise ValueError("a type of a later version")
     return Credential(
         name,
-        told["type"],
-        _version(told),
+        shape["type"],
+        _version(shape),
         _version(previous) if previous else None,
-        _int_or_none(told.get("expires_at")),
-        _int_or_none(told.get("max_stale")),
-        created_at=_int(told.get("created_at", 0)),
-        revision=_int(told.get("revision", 0)),
+        _int_or_none(shape.get("expires_at")),
+        _int_or_none(shape.get("max_stale")),
+        created_at=_int(shape.get("created_at", 0)),
+        revision=_int(shape.get("revision", 0)),
     )
 
 
-def _version(told: dict[str, Any]) -> Version:
-    fields = told["fields"]
+def _version(shape: dict[str, Any]) -> Version:
+    fields = shape["fields"]
     if not all(isinstance(v, str) for v in fields.values()):
         raise ValueError("a value that is no text")
-    return Version(_int(told["version"]), MappingProxyType(dict(fields)), told.get("until"))
+    return Version(_int(shape["version"]), MappingProxyType(dict(fields)), shape.get("until"))
 
 
 def _int(value: Any) -> int:

@@ -152,24 +152,24 @@ class Sync:
     async def freshen(self, credentials: Iterable[CredentialId]) -> None:
         """Check at once if one of these is staler than it may be; UnavailableError if that fails.
         If nothing has to be fresh, this costs only a lookup."""
-        asked = self._clock()
+        asked_at = self._clock()
         for credential in credentials:
             known = self._known.get(credential)
             if known is None or known.max_stale is None:
                 continue
-            if self._is_fresh(credential, known.max_stale, asked):
+            if self._is_fresh(credential, known.max_stale, asked_at):
                 continue
             async with self._lock:
-                if not self._is_fresh(credential, known.max_stale, asked):
+                if not self._is_fresh(credential, known.max_stale, asked_at):
                     await self._check(0.0)
-            if not self._is_fresh(credential, known.max_stale, asked):
+            if not self._is_fresh(credential, known.max_stale, asked_at):
                 raise UnavailableError(
                     f"Credential '{credential}' is too stale: {self._reason(credential)}"
                 )
 
-    def _is_fresh(self, credential: CredentialId, most: int, asked: float) -> bool:
+    def _is_fresh(self, credential: CredentialId, most: int, asked_at: float) -> bool:
         """Whether it is fresh enough. `most` 0: only a check since it was `asked` for counts."""
-        return self.age(credential) <= (most or self._clock() - asked)
+        return self.age(credential) <= (most or self._clock() - asked_at)
 
     async def check(self, wait: float = 0.0) -> bool:
         """Ask the source once; return whether it answered."""
@@ -216,8 +216,8 @@ class Sync:
         that must be fresh are checked at each use, except by agents that pull, which hand them out
         by themselves."""
         least = FRESH_SECONDS if self._source.waits else self._poll * 3
-        told = (one.max_stale for one in self._known.values() if one.max_stale is not None)
-        wishes = ((most or least) / 3 for most in told)
+        limits = (one.max_stale for one in self._known.values() if one.max_stale is not None)
+        wishes = ((most or least) / 3 for most in limits)
         return min(self._poll, max(SHORTEST_PAUSE, min(wishes, default=self._poll)))
 
     @property
@@ -248,8 +248,8 @@ class Sync:
         broken = dict(changes.broken)
         removed = dict(changes.removed)
         if changes.whole:
-            told = {one.id for one in changes.changed} | broken.keys()
-            removed |= dict.fromkeys(self._known.keys() - told - removed.keys(), changes.revision)
+            listed = {one.id for one in changes.changed} | broken.keys()
+            removed |= dict.fromkeys(self._known.keys() - listed - removed.keys(), changes.revision)
         changed = []
         for one in changes.changed:
             before = self._known.get(one.id)
@@ -265,19 +265,19 @@ class Sync:
             self._known.pop(name, None)
             self._broken.pop(name, None)
             self._gone[name] = revision
-        untold = {}
+        news = {}
         for name, reason in broken.items():
             since, before_that = self._broken.get(name, (at, ""))
             self._broken[name] = (since, reason)
             if reason != before_that:
-                untold[name] = reason
+                news[name] = reason
         self._checked_at, self.revision = at, changes.revision
         if changes.changed or removed or broken:
             self.generation += 1
         if changes.changed or removed:
             waiting, self._changed = self._changed, asyncio.Event()
             waiting.set()
-        return Report(changed=tuple(changed), removed=tuple(removed), broken=untold)
+        return Report(changed=tuple(changed), removed=tuple(removed), broken=news)
 
     def _why_not(self, credential: CredentialId) -> str:
         if credential in self._broken:

@@ -50,9 +50,9 @@ def tail(count: int) -> str:
 def read(lines: Iterable[bytes]) -> Iterator[Line]:
     """Yield each record; raise KeyFileError, at the latest at the end, if the file is not whole."""
     count = -1
-    told: int | None = None
+    stated: int | None = None
     for number, text in enumerate(lines, 1):
-        if told is not None:
+        if stated is not None:
             raise KeyFileError(f"line {number} comes after the last one")
         if len(text) > LONGEST_LINE:
             raise KeyFileError(f"line {number} is longer than {LONGEST_LINE} bytes")
@@ -60,15 +60,15 @@ def read(lines: Iterable[bytes]) -> Iterator[Line]:
         if count < 0:
             _check_head(value)
         elif value.keys() == {_COUNT}:
-            told = count
+            stated = count
             if value[_COUNT] != count:
                 raise KeyFileError(f"it holds {count} records, and its last line says otherwise")
         else:
             yield Line(number, _copy(value))
-        count += told is None
+        count += stated is None
     if count < 0:
         raise KeyFileError("it is empty")
-    if told is None:
+    if stated is None:
         raise KeyFileError("its last line, which says how many records it holds, is missing")
 
 

@@ -35,8 +35,8 @@ class Pulling:
 
 def read_pull(head: RequestHead) -> Pulling:
     """Return what `head` asks for; raise Denied(bad_request) if that makes no sense."""
-    asked = _parameters(head.target.query)
-    names = tuple(dict.fromkeys(name for name in asked.get("names", "").split(",") if name))
+    parameters = _parameters(head.target.query)
+    names = tuple(dict.fromkeys(name for name in parameters.get("names", "").split(",") if name))
     if not names:
         raise refused("Say which credentials: /v1/credentials?names=openai_key,crm")
     if len(names) > MOST_NAMES:
@@ -44,7 +44,9 @@ def read_pull(head: RequestHead) -> Pulling:
     shared = tuple(name for name in names if not name.startswith("user/"))
     if not all(is_credential_name(name) for name in shared):
         raise refused("A credential's name is 2 to 63 of the characters a-z 0-9 _.")
-    return Pulling(shared, _since(asked, head), _wait(asked, head), len(shared) != len(names))
+    return Pulling(
+        shared, _since(parameters, head), _wait(parameters, head), len(shared) != len(names)
+    )
 
 
 def _parameters(query: bytes) -> dict[str, str]:
@@ -57,8 +59,8 @@ def _parameters(query: bytes) -> dict[str, str]:
     return found
 
 
-def _since(asked: dict[str, str], head: RequestHead) -> int | None:
-    text = asked.get("since", "")
+def _since(parameters: dict[str, str], head: RequestHead) -> int | None:
+    text = parameters.get("since", "")
     if text:
         if not _NUMBER.fullmatch(text):
             raise refused("'since' is the revision of an earlier answer.")
@@ -75,8 +77,8 @@ def _newest(tags: bytes) -> int | None:
     return max(revisions, default=None)
 
 
-def _wait(asked: dict[str, str], head: RequestHead) -> float:
-    text = asked.get("wait", "")
+def _wait(parameters: dict[str, str], head: RequestHead) -> float:
+    text = parameters.get("wait", "")
     if text:
         if not _SECONDS.fullmatch(text):
             raise refused("'wait' is a number of seconds.")

@@ -90,8 +90,8 @@ async def _health(address: str, node: Redis, clock: Callable[[], float]) -> Stor
 
 
 async def _cluster_warnings(node: Redis) -> list[str]:
-    said = await node.execute_command("CLUSTER INFO")
-    if said["cluster_state"] == "ok":
+    cluster = await node.execute_command("CLUSTER INFO")
+    if cluster["cluster_state"] == "ok":
         return []
     return [
         "For this node the cluster is not whole: 'redis-cli --cluster check' says what is gone."

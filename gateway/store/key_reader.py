@@ -188,5 +188,5 @@ def revision_of(values: Sequence[bytes | None]) -> str:
     the record. `scripts/change.lua` computes the same of the live record."""
     held = dict(zip(field_names(), values, strict=True))
     parts = (held[name] for name in REVISED)
-    told = b",".join(b"-" if part is None else b"%d:%s" % (len(part), part) for part in parts)
-    return sha1(told, usedforsecurity=False).hexdigest()
+    encoded = b",".join(b"-" if part is None else b"%d:%s" % (len(part), part) for part in parts)
+    return sha1(encoded, usedforsecurity=False).hexdigest()

@@ -99,7 +99,7 @@ class KeyStore(KeyReader):
         pairs = [part for pair in fields.items() for part in pair]
         return await self._change(key_id, expected, pairs)
 
-    async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
+    async def put(self, copy: KeyCopy, *, overwrite: bool, dry_run: bool) -> PutVerdict:
         """Write a record as it was on another gateway. `taken`: another record is here and stays,
         unless `overwrite`. `revoked`: the import would revive a revoked key. `strange`: the name
         holds something other than a record."""
@@ -107,7 +107,7 @@ class KeyStore(KeyReader):
         ends = "" if copy.removed_at is None else f"{copy.removed_at:d}"
         pairs = [part for name in field_names() for part in (name, getattr(record, name))]
         names = self.name(record.id), self._named("used", record.id)
-        arguments = [f"{overwrite:d}", f"{only_tell:d}", ends, " ".join(ALWAYS_WRITTEN), *pairs]
+        arguments = [f"{overwrite:d}", f"{dry_run:d}", ends, " ".join(ALWAYS_WRITTEN), *pairs]
         verdict: bytes = await run(self._client, "put", names, arguments)
         return cast(PutVerdict, verdict.decode())
 

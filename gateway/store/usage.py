@@ -65,10 +65,10 @@ class UsageWriter:
         outcomes = await asyncio.gather(
             *(self._add(bucket, names, number) for bucket, names in counted.items())
         )
-        told = list(zip(counted, outcomes, strict=True))
+        results = list(zip(counted, outcomes, strict=True))
         return NotAdded(
-            tuple(bucket for bucket, outcome in told if outcome is _Outcome.UNSURE),
-            tuple(bucket for bucket, outcome in told if outcome is _Outcome.LOST),
+            tuple(bucket for bucket, outcome in results if outcome is _Outcome.UNSURE),
+            tuple(bucket for bucket, outcome in results if outcome is _Outcome.LOST),
         )
 
     async def _add(self, bucket: Bucket, names: Mapping[str, Counts], number: int) -> _Outcome:

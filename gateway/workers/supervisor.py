@@ -44,8 +44,8 @@ async def supervise(settings: Settings, workers: int) -> int:
         first = crew.start()
         if (code := await supervisor.until_first(first)) is not None:
             return code
-        told = {"data": str(address_of(data)), "admin": str(address_of(admin))}
-        log.info("listening", **told, workers=workers)
+        addresses = {"data": str(address_of(data)), "admin": str(address_of(admin))}
+        log.info("listening", **addresses, workers=workers)
         await supervisor.keep(first)
         sockets.close()
         log.info("draining", seconds=settings.drain)

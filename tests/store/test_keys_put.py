@@ -23,9 +23,9 @@ async def put(
     removed_at: int | None = None,
     *,
     overwrite: bool = True,
-    only_tell: bool = False,
+    dry_run: bool = False,
 ) -> str:
-    return await keys.put(KeyCopy(record, removed_at), overwrite=overwrite, only_tell=only_tell)
+    return await keys.put(KeyCopy(record, removed_at), overwrite=overwrite, dry_run=dry_run)
 
 
 async def test_a_record_is_here_as_it_was_there(keys: KeyStore, client: Redis) -> None:
@@ -41,14 +41,14 @@ async def test_what_is_here_stays_unless_it_is_to_be_replaced(keys: KeyStore) ->
     await put(keys)
     other = replace(RECORD, hash="hash-2", previous_hash="", consumer="finance")
     assert await put(keys, other, overwrite=False) == "taken"
-    assert await put(keys, other, only_tell=True) == "replaced"
+    assert await put(keys, other, dry_run=True) == "replaced"
     assert await present(keys) == RECORD
     assert await put(keys, other) == "replaced"
     assert await present(keys) == other
 
 
 async def test_nothing_is_made_where_it_is_only_told(keys: KeyStore) -> None:
-    assert await put(keys, only_tell=True) == "made"
+    assert await put(keys, dry_run=True) == "made"
     assert await keys.get(ID) is None
 
 

@@ -20,27 +20,27 @@ async def show(backend: Backend, caller: Caller, _: Params, sent: Params) -> Pag
 
 
 async def verify(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
-    told = await audit.verify(backend, call_of(caller, query=audit.VerifyQuery()))
-    return await _records(backend, caller, {}, told.data)
+    verdict = (await audit.verify(backend, call_of(caller, query=audit.VerifyQuery()))).data
+    return await _records(backend, caller, {}, verdict)
 
 
 async def _records(backend: Backend, caller: Caller, sent: Params, verdict: Verdict | None) -> Page:
     asked = checked(audit.AuditQuery, filled(sent))
-    told = (await audit.records(backend, call_of(caller, query=asked))).data
+    found = (await audit.records(backend, call_of(caller, query=asked))).data
     filters = asked.model_dump(exclude={"before", "limit"})
     return Page(
         "audit",
         {
             # The record that only closes a writer's chain is left out: nobody did anything.
             "records": [
-                _record(one) for one in told.records if asked.event or one.get("event") != END
+                _record(one) for one in found.records if asked.event or one.get("event") != END
             ],
-            "next": told.next,
-            "more": filters | {"before": told.next},
+            "next": found.next,
+            "more": filters | {"before": found.next},
             "asked": filters,
             "query": urlencode(filled(filters)),
             "live": not asked.before,
-            "newest": told.newest,
+            "newest": found.newest,
             "verdict": verdict,
         },
     )

@@ -15,16 +15,16 @@ _NAMED = "named."
 
 
 async def list_credentials(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
-    told = (await vault.list_credentials(backend, call_of(caller))).data
+    listed = (await vault.list_credentials(backend, call_of(caller))).data
     kind = TYPES.get(sent.get("type", ""), TYPES["api_key"])
     changed = sent.get("changed", "")
     return Page(
         "credentials",
         {
-            "credentials": told.credentials,
-            "last_error": told.last_error,
+            "credentials": listed.credentials,
+            "last_error": listed.last_error,
             # Looked up, because anybody could make a link that claims a change.
-            "changed": next((one for one in told.credentials if one.name == changed), None),
+            "changed": next((one for one in listed.credentials if one.name == changed), None),
             "gone": changed if _is_id(changed) else "",
             "types": list(TYPES),
             "kind": kind.name,
@@ -61,12 +61,12 @@ async def contain_credential(backend: Backend, caller: Caller, parts: Params, se
     return _credential(caller, (await reach.contain_credential(backend, call)).data, contained=True)
 
 
-def _credential(caller: Caller, told: reach.CredentialReach, *, contained: bool) -> Page:
+def _credential(caller: Caller, shape: reach.CredentialReach, *, contained: bool) -> Page:
     return Page(
         "credential",
         {
-            "one": told.credential,
-            "told": told,
+            "one": shape.credential,
+            "reach": shape,
             "may_write": caller.may(vault.WRITE),
             "may_revoke": caller.may(change_keys.WRITE),
             "contained": contained,
@@ -121,8 +121,8 @@ async def make_link(backend: Backend, caller: Caller, _: Params, sent: Params) -
 
 
 async def _users(backend: Backend, caller: Caller, link: Any) -> Page:
-    told = (await vault.list_users(backend, call_of(caller))).data
-    values = {"users": told.users, "link": link, "may_write": caller.may(vault.WRITE)}
+    listed = (await vault.list_users(backend, call_of(caller))).data
+    values = {"users": listed.users, "link": link, "may_write": caller.may(vault.WRITE)}
     return Page("users", values)
 
 

@@ -38,13 +38,13 @@ async def list_keys(backend: Backend, caller: Caller, _: Params, sent: Params) -
 async def _keys(backend: Backend, caller: Caller, sent: Params, issued: Any) -> Page:
     asked = checked(keys.ListQuery, filled(sent))
     filters = {name: getattr(asked, name) or "" for name in _FILTERS}
-    told = (await keys.list_keys(backend, call_of(caller, query=asked))).data
+    listed = (await keys.list_keys(backend, call_of(caller, query=asked))).data
     return Page(
         "keys",
         {
-            "keys": told.keys,
-            "next": told.next,
-            "more": filters | {"after": told.next},
+            "keys": listed.keys,
+            "next": listed.next,
+            "more": filters | {"after": listed.next},
             "asked": filters,
             # After a refused act, the same keys are shown again.
             "query": urlencode(filled(filters | {"after": asked.after})),
@@ -82,7 +82,7 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
     usage = (
         await monitoring.usage_of_key(backend, call_of(caller, parts, monitoring.KeyUsageQuery()))
     ).data
-    told = (await reach.of_key(backend, call_of(caller, parts, reach.DaysQuery()))).data
+    uses = (await reach.of_key(backend, call_of(caller, parts, reach.DaysQuery()))).data
     shown = await keys.show(backend, call_of(caller, parts))
     plans = {*backend.policies().plans, shown.data.plan or ""} - {""}
     return Page(
@@ -93,11 +93,11 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
             "form": _form_of(shown.data),
             "plans": sorted(plans),
             "bars": bars([(point.at, point.counts.requests) for point in usage.points]),
-            "reach": told,
+            "reach": uses,
             # A refused request has not reached the agent.
             "reached": [
                 (name, one.requests - one.denied)
-                for name, one in told.reached.items()
+                for name, one in uses.reached.items()
                 if one.requests > one.denied
             ],
             "may_write": caller.may(change_keys.WRITE),
@@ -156,8 +156,8 @@ async def act_on_key(backend: Backend, caller: Caller, parts: Params, sent: Para
         "enable": change_keys.enable,
         "contain": reach.contain_key,
     }[act]
-    told = (await handler(backend, call_of(caller, parts, reach.DaysQuery()))).data
-    return await _key(backend, caller, parts, told.outcome)
+    change = (await handler(backend, call_of(caller, parts, reach.DaysQuery()))).data
+    return await _key(backend, caller, parts, change.outcome)
 
 
 async def act_on_many(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
@@ -176,11 +176,12 @@ async def act_on_many(backend: Backend, caller: Caller, _: Params, sent: Params)
     else:
         raise UsageError("Choose at least one key first.")
     body = checked(bulk.BulkBody, given)
-    told = await bulk.bulk(backend, call_of(caller, body=body, marker=sent.get("marker", "")))
+    call = call_of(caller, body=body, marker=sent.get("marker", ""))
+    changes = (await bulk.bulk(backend, call)).data
     values = {
-        "told": told.data,
+        "changes": changes,
         "asked": body,
-        "able": [one for one in told.data.results if one.outcome != "refused"],
+        "able": [one for one in changes.results if one.outcome != "refused"],
         "confirmed": confirmed,
         "marker": draw(MARKER_LENGTH),
     }

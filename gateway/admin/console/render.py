@@ -31,13 +31,15 @@ def render(name: str, lang: str, **values: Any) -> bytes:
     def translated(text: str) -> str:
         return _WORDS.get(text, text) if lang == "zh" else text
 
-    def told(sentence: str) -> str:
+    def translated_refusal(sentence: str) -> str:
         """Translate a sentence of the API; empty if the page is English or it is not known."""
         return (_WORDS.get(sentence) or in_chinese(sentence)) if lang == "zh" else ""
 
     template = _PAGES.get_template(f"{name}.html")
     code = "zh-Hans" if lang == "zh" else "en"
-    return template.render(_=translated, told_here=told, lang=code, **values).encode()
+    return template.render(
+        _=translated, translate_refusal=translated_refusal, lang=code, **values
+    ).encode()
 
 
 def utc(second: float | None) -> str:

@@ -10,8 +10,8 @@ from gateway.admin.routing import ApiError, Caller, checked
 
 
 async def list_tools(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
-    told = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
-    return Page("tools", {"told": told})
+    servers = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
+    return Page("tools", {"servers": servers})
 
 
 async def show_tool(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
@@ -29,8 +29,8 @@ async def make_link(backend: Backend, caller: Caller, parts: Params, sent: Param
 
 
 async def _tool(backend: Backend, caller: Caller, parts: Params, sent: Params, link: Any) -> Page:
-    every = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
-    one = next((tool for tool in every.tools if tool.name == parts["name"]), None)
+    servers = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
+    one = next((tool for tool in servers.tools if tool.name == parts["name"]), None)
     if one is None:
         raise ApiError(404, "not_found", f"The policies have no tools {parts['name']!r}.")
     asked = checked(tools.UsersQuery, filled(sent))
@@ -39,7 +39,7 @@ async def _tool(backend: Backend, caller: Caller, parts: Params, sent: Params, l
         "tool",
         {
             "one": one,
-            "told": every,
+            "servers": servers,
             "users": users.users,
             "next": users.next,
             "more": {"after": users.next},

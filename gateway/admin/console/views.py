@@ -20,8 +20,8 @@ _FIGURES = (
 async def overview(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     async def top(by: str, what: str) -> list[tuple[str, int]]:
         asked = checked(monitoring.TotalsQuery, {"by": by, "last": 24})
-        told = (await monitoring.usage_totals(backend, call_of(caller, query=asked))).data
-        counted = [(name, getattr(one, what)) for name, one in told.names.items()]
+        found = (await monitoring.usage_totals(backend, call_of(caller, query=asked))).data
+        counted = [(name, getattr(one, what)) for name, one in found.names.items()]
         most_first = sorted((pair for pair in counted if pair[1]), key=lambda pair: -pair[1])
         return most_first[:MOST_RANKED]
 
@@ -92,9 +92,9 @@ async def _policies(backend: Backend, caller: Caller, sent: Params, read: str) -
 
 async def reload_policies(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
     before = backend.policies().revision
-    told = await policies.read_now(backend, call_of(caller))
-    read = "unchanged" if told.revision == before else "taken"
-    return await _policies(backend, caller, {}, read if told.taken else "refused")
+    outcome = await policies.read_now(backend, call_of(caller))
+    read = "unchanged" if outcome.revision == before else "taken"
+    return await _policies(backend, caller, {}, read if outcome.taken else "refused")
 
 
 VIEWS = (

@@ -216,8 +216,8 @@ def _line(text: str) -> str:
     try:
         record = json.loads(text)
         when, event = moment(int(record["ts"])), str(record["event"])
-        told = [f"{name}={_word(value)}" for name, value in _facts(record).items() if value]
-        return f"{when}  {event:<{EVENT_WIDTH}}  {' '.join(told)}".rstrip()
+        facts = [f"{name}={_word(value)}" for name, value in _facts(record).items() if value]
+        return f"{when}  {event:<{EVENT_WIDTH}}  {' '.join(facts)}".rstrip()
     except (ValueError, KeyError, TypeError, OverflowError):
         return "not an audit record"
 

@@ -46,11 +46,11 @@ def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
     own = (one for one in policies.mentions if not one.reference.of_user)
     places = sorted({one.place for one in own if one.reference.name == name.name})
     if places:
-        told = ", ".join(map(str, places[:MOST_PLACES]))
+        where = ", ".join(map(str, places[:MOST_PLACES]))
         more = len(places) - MOST_PLACES
         also = f" and {more} more" if more > 0 else ""
         note(
-            f"Policies name '{name}' at {told}{also}: without it, calls that need it are refused, "
+            f"Policies name '{name}' at {where}{also}: without it, calls that need it are refused, "
             "and so is the next reload."
         )
 

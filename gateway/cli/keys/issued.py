@@ -103,8 +103,8 @@ def new_file(path: Path, otherwise: str = "") -> int:
     except FileExistsError:
         raise OperationError(f"{path} exists and is not overwritten: name a new file.") from None
     except OSError as problem:
-        told = f"{path} cannot be made: {problem.strerror}. {otherwise}"
-        raise OperationError(told.rstrip()) from None
+        sentence = f"{path} cannot be made: {problem.strerror}. {otherwise}"
+        raise OperationError(sentence.rstrip()) from None
 
 
 class KeyFile:

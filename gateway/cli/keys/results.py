@@ -16,8 +16,8 @@ def print_changes(changes: Sequence[KeyChange], *, as_json: bool) -> None:
         print_table(("ID", "OUTCOME"), [(c.id, c.outcome) for c in changes])
     else:
         note("There are no keys to act on.")
-    told = [c.note for c in changes if c.note and (c.refused or not as_json)]
-    for sentence in dict.fromkeys(told):
+    notes = [c.note for c in changes if c.note and (c.refused or not as_json)]
+    for sentence in dict.fromkeys(notes):
         note(sentence)
     if any(change.refused for change in changes):
         sys.exit(1)

@@ -49,6 +49,6 @@ async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]
         return [(await find_key(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
     ids = [key.id for key in await all_of(keys, selection.consumer, act)]
     if ids and not selection.dry_run:
-        asked = f"{act.capitalize()} {counted(len(ids), 'key')} of {selection.consumer}?"
-        confirm(asked, yes=selection.yes)
+        question = f"{act.capitalize()} {counted(len(ids), 'key')} of {selection.consumer}?"
+        confirm(question, yes=selection.yes)
     return ids

@@ -48,17 +48,17 @@ def diff_policies(
     Both are directories, or '-' for no policies at all. Every active key is checked if Redis can be
     reached. A removed route, a scope that is now required or a stricter limit is a loss.
     """
-    told = _compare(existing_store(store), _read(old), _read(new))
+    changes = _compare(existing_store(store), _read(old), _read(new))
     if as_json:
-        print_json(asdict(told))
+        print_json(asdict(changes))
     else:
-        _print(told)
+        _print(changes)
     if not fail_on_loss:
         return
     # A script deploys the files on exit 0, which must not happen because Redis was away.
-    if told.keys is None and not told.structure.is_same:
+    if changes.keys is None and not changes.structure.is_same:
         raise OperationError("The keys could not be checked, and --fail-on-loss requires it.")
-    if told.loses:
+    if changes.loses:
         raise SystemExit(1)
 
 
@@ -70,22 +70,22 @@ def _compare(store: StoreSettings | None, old: Policies, new: Policies) -> Polic
     """Compare with the active keys or, if they cannot be read, by the files alone."""
     if store is None:
         note("The active keys were not checked: give --redis. This is what the files say.")
-    elif told := with_key_reader(store, lambda keys: diff(old, new, keys)):
-        return told
+    elif changes := with_key_reader(store, lambda keys: diff(old, new, keys)):
+        return changes
     return asyncio.run(diff(old, new, None))
 
 
-def _print(told: PolicyDiff) -> None:
-    _print_structure(told.structure)
-    keys = told.keys or KeysChanged(0, ())
-    strangers = Group("(without a key)", "", told.strangers, 0, ())
+def _print(changes: PolicyDiff) -> None:
+    _print_structure(changes.structure)
+    keys = changes.keys or KeysChanged(0, ())
+    strangers = Group("(without a key)", "", changes.strangers, 0, ())
     groups = [group for group in (strangers, *keys.groups) if group.change != KeyDiff()]
     if groups:
         click.echo()
         print_table(_COLUMNS, map(_row, groups))
         click.echo()
-    if told.keys is not None:
-        click.echo(_summary(told.keys))
+    if changes.keys is not None:
+        click.echo(_summary(changes.keys))
 
 
 def _print_structure(structure: Structure) -> None:

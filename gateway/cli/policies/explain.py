@@ -52,12 +52,12 @@ def explain(
     if asked["tool"] or asked["model"]:
         asked["method"] = "POST"
     question = Question(key_id=key_id or "", **asked)
-    told = asyncio.run(ask(store, loaded_policies(policies), question))
+    explanation = asyncio.run(ask(store, loaded_policies(policies), question))
     if as_json:
-        print_json(_shape(told))
+        print_json(_shape(explanation))
         return
-    print_facts((step.about, step.text) for step in told.steps)
-    click.echo(printable(_verdict(told)))
+    print_facts((step.about, step.text) for step in explanation.steps)
+    click.echo(printable(_verdict(explanation)))
 
 
 async def ask(settings: StoreSettings, policies: Policies, question: Question) -> Explanation:
@@ -74,27 +74,29 @@ async def ask(settings: StoreSettings, policies: Policies, question: Question) -
             await admission.close()
 
 
-def _verdict(told: Explanation) -> str:
-    if told.denied is None:
+def _verdict(explanation: Explanation) -> str:
+    if explanation.denied is None:
         shadow = (
-            f" (a rule with enforce: false would refuse it: {told.shadow})" if told.shadow else ""
+            f" (a rule with enforce: false would refuse it: {explanation.shadow})"
+            if explanation.shadow
+            else ""
         )
-        if not told.upstream:
+        if not explanation.upstream:
             return f"Answered by the gateway itself{shadow}"
-        return f"Forwarded to {told.upstream}{shadow}"
-    row = told.denied.denial
-    return f"Refused: {row.status} {row.name}. {told.denied}"
+        return f"Forwarded to {explanation.upstream}{shadow}"
+    row = explanation.denied.denial
+    return f"Refused: {row.status} {row.name}. {explanation.denied}"
 
 
-def _shape(told: Explanation) -> dict[str, object]:
-    denied = told.denied
+def _shape(explanation: Explanation) -> dict[str, object]:
+    denied = explanation.denied
     return {
         "decision": "deny" if denied else "allow",
         "status": denied.denial.status if denied else None,
         "code": denied.denial.name if denied else None,
         "message": str(denied) if denied else None,
         **(dict(denied.fields) if denied else {}),
-        "upstream": told.upstream or None,
-        "shadow": told.shadow or None,
-        "steps": [{"step": step.about, "found": step.text} for step in told.steps],
+        "upstream": explanation.upstream or None,
+        "shadow": explanation.shadow or None,
+        "steps": [{"step": step.about, "found": step.text} for step in explanation.steps],
     }

@@ -105,11 +105,11 @@ class Chains:
         for end in self._anchor.values():
             chain = self._chains.get(end.chain)
             if chain is not None and chain.seq < end.seq:
-                told = f"it ends with number {chain.seq}, and the anchor has number {end.seq}"
-                return (f"chain {end.chain}", told), passed
+                problem = f"it ends with number {chain.seq}, and the anchor has number {end.seq}"
+                return (f"chain {end.chain}", problem), passed
             if chain is None and not self._may_be_gone(end.ts):
-                told = f"it is missing, and the anchor has {end.seq} records of it"
-                return (f"chain {end.chain}", told), passed
+                problem = f"it is missing, and the anchor has {end.seq} records of it"
+                return (f"chain {end.chain}", problem), passed
             passed += 1
         return None, passed
 

@@ -52,8 +52,8 @@ class NamedLimit:
         if isinstance(self.limit, Rate | Concurrency):
             return str(self.limit)
         what = "token" if isinstance(self.limit, Tokens) else "request"
-        said = f"{counted(self.limit.count, what)} each {self.limit.window.label}"
-        return f"{said} at this agent" if self.counter.startswith("agent:") else said
+        text = f"{counted(self.limit.count, what)} each {self.limit.window.label}"
+        return f"{text} at this agent" if self.counter.startswith("agent:") else text
 
 
 def dead(record: KeyRecord, now: float) -> Code | None:

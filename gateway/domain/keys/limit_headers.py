@@ -48,8 +48,8 @@ class LimitFields:
         # Report the limit with the smallest share left.
         shares = [*map(truediv, states[::2], self.quantities)]
         at = shares.index(min(shares))
-        told = self.quantities[at], states[2 * at], states[2 * at + 1]
-        return self._template % (states + told)
+        tightest = self.quantities[at], states[2 * at], states[2 * at + 1]
+        return self._template % (states + tightest)
 
     def _write(self, now: float) -> None:
         today = datetime.fromtimestamp(now, UTC)
@@ -63,12 +63,12 @@ class LimitFields:
 @lru_cache(maxsize=1024)
 def limit_fields(limits: tuple[NamedLimit, ...]) -> LimitFields:
     """Return the fields for rates and quotas; token and concurrency limits have none."""
-    told = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
+    shown = [named for named in limits if not isinstance(named.limit, (Tokens, Concurrency))]
     return LimitFields(
-        quantities=tuple(quantity(named) for named in told),
-        policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in told),
-        state=", ".join(f'"{n.label}";r=%d;t=%d' for n in told),
-        months=sum(_width(named) == "%d" for named in told),
+        quantities=tuple(quantity(named) for named in shown),
+        policy=", ".join(f'"{n.label}";q={quantity(n)};w={_width(n)}' for n in shown),
+        state=", ".join(f'"{n.label}";r=%d;t=%d' for n in shown),
+        months=sum(_width(named) == "%d" for named in shown),
     )
 
 

@@ -62,24 +62,24 @@ def view(record: KeyRecord, now: int) -> KeyView:
     """Return the view of `record`. All text is masked, because an operator who writes by hand may
     have pasted a key anywhere."""
     problem = _problem(record)
-    told = replace(record, **{name: masked(getattr(record, name)) for name in field_names()})
+    shown = replace(record, **{name: masked(getattr(record, name)) for name in field_names()})
     return KeyView(
         id=record.id,
-        consumer=told.consumer,
-        label=told.label,
-        scopes=words(told.scopes),
-        plan=told.plan or None,
-        limits=told.limits,
-        users=words(told.users),
-        env=told.env,
-        last4=told.last4,
-        status=told.status,
+        consumer=shown.consumer,
+        label=shown.label,
+        scopes=words(shown.scopes),
+        plan=shown.plan or None,
+        limits=shown.limits,
+        users=words(shown.users),
+        env=shown.env,
+        last4=shown.last4,
+        status=shown.status,
         state=_state(record, problem, now),
         problem=masked(problem),
         expires_at=unix_time(record.expires_at),
         grace_until=_grace_until(record, now),
         created_at=unix_time(record.created_at),
-        created_by=told.created_by,
+        created_by=shown.created_by,
         rotated_at=unix_time(record.rotated_at),
         revoked_at=unix_time(record.revoked_at),
     )

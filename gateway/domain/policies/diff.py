@@ -94,10 +94,10 @@ class Comparison:
                 lost.append(one)
             elif now and not was:
                 gained.append(one)
-        return KeyDiff(lost=tuple(_told(lost)), gained=tuple(_told(gained)))
+        return KeyDiff(lost=tuple(_combined(lost)), gained=tuple(_combined(gained)))
 
 
-def _told(permissions: Iterable[Permission]) -> Iterator[str]:
+def _combined(permissions: Iterable[Permission]) -> Iterator[str]:
     """Yield the permissions by name, with the methods of one path combined. A part of a line is
     left out where the line itself is listed."""
     permissions = list(permissions)

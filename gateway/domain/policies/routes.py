@@ -36,8 +36,8 @@ class Route:
 
     def __str__(self) -> str:
         methods = ",".join(sorted(self.methods)) or "any"
-        told = f"{methods} {self.raw.decode()} {'(public)' if self.public else self.action}"
-        return told if self.enforced else f"{told} (shadow)"
+        line = f"{methods} {self.raw.decode()} {'(public)' if self.public else self.action}"
+        return line if self.enforced else f"{line} (shadow)"
 
     def matches_path(self, path: RoutePath) -> bool:
         # A public route lets strangers in, so it matches no spelling but its own.

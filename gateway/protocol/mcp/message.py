@@ -77,8 +77,8 @@ def read_fields(headers: Iterable[Header]) -> Fields:
         if name is None:
             continue
         if name in found:
-            said = f"The header {header.lower().decode('ascii')!r} is there twice."
-            raise RpcDenied(Code.BAD_REQUEST, said, rpc_code=HEADER_MISMATCH)
+            reason = f"The header {header.lower().decode('ascii')!r} is there twice."
+            raise RpcDenied(Code.BAD_REQUEST, reason, rpc_code=HEADER_MISMATCH)
         found[name] = value.decode("latin-1").strip()
     return Fields(**found)
 
@@ -130,12 +130,12 @@ def check_fields(fields: Fields, rpc: Rpc) -> None:
     decided on."""
     version = fields.version
     meta = rpc.params.get("_meta")
-    said = meta.get(_META_VERSION) if isinstance(meta, dict) else None
-    if said is not None and said != version:
+    in_body = meta.get(_META_VERSION) if isinstance(meta, dict) else None
+    if in_body is not None and in_body != version:
         raise _mismatch("MCP-Protocol-Version", rpc)
     # Callers of older revisions need not send these headers, but if they do they have to be right.
     needed = version == STATELESS and rpc.is_request
-    if needed and said is None:
+    if needed and in_body is None:
         raise _mismatch("MCP-Protocol-Version", rpc)
     if (fields.method or needed) and fields.method != rpc.method:
         raise _mismatch("Mcp-Method", rpc)
@@ -230,11 +230,11 @@ def _mismatch(header: str, rpc: Rpc) -> RpcDenied:
 
 def no_session(rpc_id: RequestId) -> RpcDenied:
     """Return the refusal of a session that is not the caller's."""
-    said = "There is no such session: begin a new one with 'initialize'."
-    return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)
+    reason = "There is no such session: begin a new one with 'initialize'."
+    return RpcDenied(Code.NOT_FOUND, reason, rpc_id=rpc_id)
 
 
 def no_event(rpc_id: RequestId) -> RpcDenied:
     """Return the refusal of an event that was not in a stream of the caller's."""
-    said = "There is no such event: make the call again, or listen without 'Last-Event-ID'."
-    return RpcDenied(Code.NOT_FOUND, said, rpc_id=rpc_id)
+    reason = "There is no such event: make the call again, or listen without 'Last-Event-ID'."
+    return RpcDenied(Code.NOT_FOUND, reason, rpc_id=rpc_id)

@@ -117,8 +117,8 @@ def _called(params: dict[str, Any], request_id: RequestId) -> str:
         raise _refused("A call names its tool.", INVALID_PARAMS, rpc_id=request_id)
     if len(name) > LONGEST_NAME or not name.isprintable():
         # The name is written to the audit.
-        told = f"The name of a tool is at most {LONGEST_NAME} printable characters."
-        raise _refused(told, INVALID_PARAMS, rpc_id=request_id)
+        reason = f"The name of a tool is at most {LONGEST_NAME} printable characters."
+        raise _refused(reason, INVALID_PARAMS, rpc_id=request_id)
     if not isinstance(params.get("arguments", {}), dict):
         raise _refused("The arguments of a call are an object.", INVALID_PARAMS, rpc_id=request_id)
     return name
@@ -135,9 +135,9 @@ def _check_spelling(
         raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
 
 
-def response(rpc_id: RequestId, **said: Any) -> dict[str, Any]:
+def response(rpc_id: RequestId, **members: Any) -> dict[str, Any]:
     """Return the response to the request of this id, with a `result` or an `error`."""
-    return {"jsonrpc": "2.0", "id": rpc_id, **said}
+    return {"jsonrpc": "2.0", "id": rpc_id, **members}
 
 
 def refusal(denied: Denied, request_id: str, rpc_id: RequestId) -> Reply:

@@ -22,7 +22,7 @@ class _UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Routed:
     """A message of the server. `to`: the request that it belongs to, by the id it was sent under;
     None: none. `for_all`: it belongs to no request, so every listener gets it. `is_last`: it is the
     response. `reply`: what to send to the server."""
@@ -38,7 +38,7 @@ class RpcIds:
     """The requests that are under way on one connection."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, _UnderWay] = {}
+        self._under_way: dict[int, _UnderWay] = {}
         self._last = 0
 
     def sent_as(self, request: Message) -> tuple[int, Message]:
@@ -50,54 +50,54 @@ class RpcIds:
         if isinstance(params, dict) and isinstance(meta, dict) and "progressToken" in meta:
             token = meta["progressToken"]
             changed["params"] = {**params, "_meta": {**meta, "progressToken": own}}
-        self._asked[own] = _UnderWay(request["id"], token)
+        self._under_way[own] = _UnderWay(request["id"], token)
         return own, changed
 
     def forget(self, own: int) -> None:
         """Drop whatever the server still says about this request."""
-        self._asked.pop(own, None)
+        self._under_way.pop(own, None)
 
-    def sort(self, message: Message) -> Said:
+    def route(self, message: Message) -> Routed:
         """Return whom a message of the server is for, with the caller's ids in it."""
         if "method" not in message:
             return self._response(message)
         if "id" in message:
             named = isinstance(message["id"], str | int)
-            return Said(reply=_declined(message)) if named else Said()
+            return Routed(reply=_declined(message)) if named else Routed()
         params = message.get("params")
         if not isinstance(params, dict):
-            return Said(message, for_all=True)
+            return Routed(message, for_all=True)
         if message["method"] == _PROGRESS:
             return self._progress(message, params)
         if message["method"] == CANCELLED:
-            return Said()
+            return Routed()
         meta = params.get("_meta")
         if isinstance(meta, dict) and _SUBSCRIPTION in meta:
-            asked = self._of(meta[_SUBSCRIPTION])
-            if asked is None:
-                return Said()
-            changed = {**params, "_meta": {**meta, _SUBSCRIPTION: asked.id}}
-            return Said({**message, "params": changed}, to=_key(meta[_SUBSCRIPTION]))
-        return Said(message, for_all=True)
+            request = self._of(meta[_SUBSCRIPTION])
+            if request is None:
+                return Routed()
+            changed = {**params, "_meta": {**meta, _SUBSCRIPTION: request.id}}
+            return Routed({**message, "params": changed}, to=_key(meta[_SUBSCRIPTION]))
+        return Routed(message, for_all=True)
 
-    def _response(self, message: Message) -> Said:
+    def _response(self, message: Message) -> Routed:
         own = message.get("id")
-        asked = self._of(own)
-        if asked is None or ("result" in message) == ("error" in message):
-            return Said()
-        return Said({**message, "id": asked.id}, to=_key(own), is_last=True)
+        request = self._of(own)
+        if request is None or ("result" in message) == ("error" in message):
+            return Routed()
+        return Routed({**message, "id": request.id}, to=_key(own), is_last=True)
 
-    def _progress(self, message: Message, params: Mapping[str, Any]) -> Said:
+    def _progress(self, message: Message, params: Mapping[str, Any]) -> Routed:
         token = params.get("progressToken")
-        asked = self._of(token)
-        if asked is None or asked.progress_token is None:
-            return Said()
-        changed = {**params, "progressToken": asked.progress_token}
-        return Said({**message, "params": changed}, to=_key(token))
+        request = self._of(token)
+        if request is None or request.progress_token is None:
+            return Routed()
+        changed = {**params, "progressToken": request.progress_token}
+        return Routed({**message, "params": changed}, to=_key(token))
 
     def _of(self, own: Any) -> _UnderWay | None:
         key = _key(own)
-        return None if key is None else self._asked.get(key)
+        return None if key is None else self._under_way.get(key)
 
 
 def _key(own: Any) -> int | None:

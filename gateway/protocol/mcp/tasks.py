@@ -41,8 +41,8 @@ def named_in(rpc: Rpc) -> Iterator[Place]:
     wanted = own.get(_WANTED)
     for one in (*related, *_objects((own, wanted))):
         if look_alike(one.keys() - {_ID, _IDS}, _SPELLED) or one.keys() & {"taskid", "taskids"}:
-            said = "A name in the message looks like another one's."
-            raise RpcDenied(Code.BAD_REQUEST, said, rpc_id=rpc.id)
+            reason = "A name in the message looks like another one's."
+            raise RpcDenied(Code.BAD_REQUEST, reason, rpc_id=rpc.id)
     yield from ((one, _ID) for one in (*related, own) if _ID in one)
     yield from _listed(wanted)
 

@@ -34,11 +34,11 @@ _EMBEDDINGS = b"/embeddings"
 _ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
 _END = re.compile(b"|".join(_ENDS))
 _USAGE = b'"usage"'
-_TOLD = range(MOST_TOKENS + 1)
+_PLAUSIBLE = range(MOST_TOKENS + 1)
 # A provider that is asked to report at the end sends `"usage": null` in every event before.
-_TELLS = re.compile(rb'"usage"(?!\s*:\s*null)')
+_USAGE_REPORT = re.compile(rb'"usage"(?!\s*:\s*null)')
 # Within a JSON string the quotes would be escaped, so this matches no content.
-_UNTOLD = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
 _DATA = b"data:"
 _DATA_LINES = (b"\n" + _DATA, b"\r" + _DATA)
 
@@ -95,7 +95,7 @@ class WholeMeter:
 
     def used(self) -> TokensUsed:
         found = _in_whole(bytes(self._held)) if self._whole else _in_tail(bytes(self._held))
-        return told(found) if found else self._guess.used()
+        return tokens_used(found) if found else self._guess.used()
 
 
 class StreamMeter:
@@ -110,7 +110,7 @@ class StreamMeter:
         self._passed = b""
         self._usage: dict[str, int] = {}
         # Events since the usage was last reported.
-        self._untold = 0
+        self._since_report = 0
         self._ended = False
 
     def feed(self, piece: bytes) -> bytes:
@@ -134,7 +134,7 @@ class StreamMeter:
     def used(self) -> TokensUsed:
         if not self._usage:
             return self._guess.used()
-        found, more = told(self._usage), self._untold
+        found, more = tokens_used(self._usage), self._since_report
         if self._ended or not more:
             return found
         # Anthropic's first event reports the prompt, and of the answer only that it has begun.
@@ -142,26 +142,28 @@ class StreamMeter:
 
     def _look(self, events: bytes) -> bytes:
         """Return the part of the events that is shown."""
-        shown = self._without_telling(events)
-        return _UNTOLD.sub(b"", shown) if self._hide and _USAGE in shown else shown
+        shown = self._without_reports(events)
+        return _NO_USAGE.sub(b"", shown) if self._hide and _USAGE in shown else shown
 
-    def _without_telling(self, events: bytes) -> bytes:
+    def _without_reports(self, events: bytes) -> bytes:
         """Return the events without those that only report the usage, if those are hidden."""
-        if not self._passed and _TELLS.search(events) is None:
+        if not self._passed and _USAGE_REPORT.search(events) is None:
             self._count(events)
             return events
         ends = [0, *(found.end() for found in _END.finditer(events)), len(events)]
         each = (events[begin:end] for begin, end in pairwise(ends))
-        return b"".join(_blank(one) if self._tells(one) and self._hide else one for one in each)
+        return b"".join(
+            _blank(one) if self._only_reports(one) and self._hide else one for one in each
+        )
 
-    def _tells(self, event: bytes) -> bool:
+    def _only_reports(self, event: bytes) -> bool:
         """Count an event and keep the usage it reports; return whether it does nothing else."""
         self._count(event)
         passed, self._passed = self._passed, b""
         if passed:
             self._keep(_in_tail(passed + event))
             return False
-        if _TELLS.search(event) is None:
+        if _USAGE_REPORT.search(event) is None:
             return False
         lines = (line for line in event.splitlines() if line.startswith(_DATA))
         data = _loaded(b"\n".join(line[5:] for line in lines))
@@ -172,11 +174,11 @@ class StreamMeter:
     def _count(self, events: bytes) -> None:
         more = events.startswith(_DATA) + sum(map(events.count, _DATA_LINES))
         self._guess.events += more
-        self._untold += more
+        self._since_report += more
 
     def _keep(self, found: dict[str, int]) -> None:
         if found:
-            self._untold = 0
+            self._since_report = 0
         self._usage.update(found)
 
 
@@ -216,7 +218,7 @@ class _Guess:
         return TokensUsed(prompt, completion, prompt + completion, estimated=True)
 
 
-def told(usage: dict[str, int]) -> TokensUsed:
+def tokens_used(usage: dict[str, int]) -> TokensUsed:
     """Return the tokens that a provider's `usage` reports."""
 
     def number(*names: str) -> int:
@@ -256,7 +258,7 @@ def _usage_in(data: dict[str, Any]) -> dict[str, int]:
 def _numbers(usage: Any) -> dict[str, int]:
     """Return the members that are plausible numbers of tokens; others count as not reported."""
     found = usage.items() if isinstance(usage, dict) else ()
-    return {name: value for name, value in found if type(value) is int and value in _TOLD}
+    return {name: value for name, value in found if type(value) is int and value in _PLAUSIBLE}
 
 
 def _loaded(text: bytes) -> dict[str, Any]:

@@ -27,9 +27,9 @@ _SENTENCES = {
 
 def problems_of(error: ValidationError, tree: Tree) -> list[Problem]:
     """Return the mistakes that pydantic found in the data of `tree`, one for each place."""
-    told = {problem.place for problem in tree.problems}
+    reported = {problem.place for problem in tree.problems}
     found = [_problem(detail, tree) for detail in error.errors(include_url=False)]
-    return [problem for problem in found if problem.place not in told]
+    return [problem for problem in found if problem.place not in reported]
 
 
 def _problem(detail: ErrorDetails, tree: Tree) -> Problem:

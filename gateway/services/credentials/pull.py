@@ -55,9 +55,9 @@ def pull(credentials: LiveCredentials, ids: tuple[CredentialId, ...], since: int
         "removed": removed,
         "unavailable": unavailable,
     }
-    told = tuple((str(one.id), one.current.number) for one in found)
+    versions = tuple((str(one.id), one.current.number) for one in found)
     news = since is None or bool(found or removed)
-    return Pulled(news, not unavailable, revision, math.ceil(credentials.age), told, body)
+    return Pulled(news, not unavailable, revision, math.ceil(credentials.age), versions, body)
 
 
 def _shape(credential: Credential, now: float) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gateway.tasks import end
 ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 256 * 1024
 # RFC 6749 section 5.1: the lifetime may be left out; then a token is renewed this often.
-UNTOLD_SECONDS = 300.0
+DEFAULT_SECONDS = 300.0
 # A token is renewed when a fifth of its life is left, at most a minute, and is used meanwhile.
 EARLY_PART = 0.2
 EARLIEST_SECONDS = 60.0
@@ -158,8 +158,8 @@ class Tokens:
 
     def _drop_older(self, key: _Key) -> None:
         for kept in (self._tokens, self._failed):
-            for of in [of for of in kept if of[0] == key[0] and of[1] < key[1]]:
-                del kept[of]
+            for older in [one for one in kept if one[0] == key[0] and one[1] < key[1]]:
+                del kept[older]
 
     async def _request(self, fields: Mapping[str, str]) -> tuple[str, float]:
         url = fields["token_url"]
@@ -169,15 +169,15 @@ class Tokens:
         if fields.get("scopes"):
             form["scope"] = fields["scopes"]
         who = (fields["client_id"], fields["client_secret"])
-        status, told = await self._post(url, form, _basic(*who))
+        status, body = await self._post(url, form, _basic(*who))
         if status in (400, 401):
             # RFC 6749 section 2.3.1: some servers accept the client's name and secret only in the
             # body.
             more = {"client_id": who[0], "client_secret": who[1]}
-            status, told = await self._post(url, form | more, {})
+            status, body = await self._post(url, form | more, {})
         if status != 200:
             raise TokenError(f"The token's URL answers {status}.")
-        return _read(told)
+        return _read(body)
 
     async def _post(
         self, url: str, form: Mapping[str, str], headers: Mapping[str, str]
@@ -208,9 +208,9 @@ def _basic(name: str, secret: str) -> dict[str, str]:
 
 def _read(body: bytes) -> tuple[str, float]:
     try:
-        told: Any = json.loads(body)
-        text, kind = told["access_token"], told.get("token_type", "Bearer")
-        seconds = float(told.get("expires_in", UNTOLD_SECONDS))
+        answer: Any = json.loads(body)
+        text, kind = answer["access_token"], answer.get("token_type", "Bearer")
+        seconds = float(answer.get("expires_in", DEFAULT_SECONDS))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise TokenError("The token's URL answers something that is no token.") from None
     if not isinstance(text, str) or not text or str(kind).lower() != "bearer" or not seconds > 0:

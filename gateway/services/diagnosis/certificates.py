@@ -35,18 +35,22 @@ def _found(cert: str, key: str, what: str, now: float) -> Iterator[Finding]:
     try:
         begins, ends = validity(cert, key)
     except OperationError as problem:
-        told = f"{what} cannot be used: {problem}. Give a certificate and its key in PEM."
-        yield Finding("tls", Level.WRONG, told)
+        sentence = f"{what} cannot be used: {problem}. Give a certificate and its key in PEM."
+        yield Finding("tls", Level.WRONG, sentence)
         return
     days = int(abs(ends - now) // DAY)
     if now >= ends:
-        told = f"{what}, {cert}, expired {days} days ago: renew it; it is taken without a restart."
-        yield Finding("tls", Level.WRONG, told)
+        sentence = (
+            f"{what}, {cert}, expired {days} days ago: renew it; it is taken without a restart."
+        )
+        yield Finding("tls", Level.WRONG, sentence)
     elif now < begins:
-        told = f"{what}, {cert}, is not valid yet: look at the clocks, or at who made it."
-        yield Finding("tls", Level.WRONG, told)
+        sentence = f"{what}, {cert}, is not valid yet: look at the clocks, or at who made it."
+        yield Finding("tls", Level.WRONG, sentence)
     elif days < SOON_DAYS:
-        told = f"{what}, {cert}, expires in {days} days: renew it; it is taken without a restart."
-        yield Finding("tls", Level.WARN, told)
+        sentence = (
+            f"{what}, {cert}, expires in {days} days: renew it; it is taken without a restart."
+        )
+        yield Finding("tls", Level.WARN, sentence)
     else:
         yield Finding("tls", Level.OK, f"{what}, {cert}, is good for {days} days.")

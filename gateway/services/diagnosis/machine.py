@@ -20,8 +20,8 @@ def files_found(most: int, max_connections: int) -> Finding:
     """`most`: how many files a process may have open."""
     needed = 2 * max_connections + OTHER_FILES
     if most == _UNLIMITED or most >= needed:
-        told = f"{most if most >= 0 else 'Any number of'} files may be open at once."
-        return Finding("machine", Level.OK, told)
+        sentence = f"{most if most >= 0 else 'Any number of'} files may be open at once."
+        return Finding("machine", Level.OK, sentence)
     return Finding(
         "machine",
         Level.WARN,
@@ -43,8 +43,8 @@ def processes_found(workers: int, cores: int) -> Finding:
 def memory_found(*, private: bool) -> Finding:
     """`private`: whether disabling core dumps, as 'serve' does, works here."""
     if private:
-        told = "A process that holds secrets leaves no dump of its memory."
-        return Finding("machine", Level.OK, told)
+        sentence = "A process that holds secrets leaves no dump of its memory."
+        return Finding("machine", Level.OK, sentence)
     return Finding(
         "machine",
         Level.WRONG,

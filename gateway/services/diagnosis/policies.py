@@ -20,12 +20,12 @@ def policies_found(directory: Path, loaded: Loaded, orphans: Orphans) -> Iterato
         return
     sentence = f"{directory} can be used: {contents(found)}, revision {found.revision}."
     yield Finding("policies", Level.OK, sentence)
-    for told in orphans.refused:
+    for orphaned in orphans.refused:
         advice = "bring the plan back, or 'gateway keys update' their plan or limits."
-        yield Finding("policies", Level.WRONG, f"{told}: {advice}")
-    for told in orphans.cut_off:
+        yield Finding("policies", Level.WRONG, f"{orphaned}: {advice}")
+    for orphaned in orphans.cut_off:
         advice = "take the scope from them, or bring it back."
-        yield Finding("policies", Level.WARN, f"{told}: {advice}")
+        yield Finding("policies", Level.WARN, f"{orphaned}: {advice}")
 
 
 def contents(policies: Policies) -> str:

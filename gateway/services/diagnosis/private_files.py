@@ -21,11 +21,13 @@ def private_file(path: Path, what: str) -> Finding:
         )
     advice = f"chmod 600 {path}"
     if status.st_uid not in (os.geteuid(), _ROOT):
-        told = f"{what}, {path}, belongs to another user, who can replace it: chown it."
-        return Finding("secrets", Level.WRONG, told)
+        sentence = f"{what}, {path}, belongs to another user, who can replace it: chown it."
+        return Finding("secrets", Level.WRONG, sentence)
     if status.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-        told = f"{what}, {path}, is open to other users: {advice}, and change it if they are many."
-        return Finding("secrets", Level.WRONG, told)
+        sentence = (
+            f"{what}, {path}, is open to other users: {advice}, and change it if they are many."
+        )
+        return Finding("secrets", Level.WRONG, sentence)
     if status.st_mode & stat.S_IRGRP:
         # systemd and Kubernetes hand out secrets like this, mostly for a group of one program.
         return Finding("secrets", Level.WARN, f"{what}, {path}, is open to its group: {advice}.")
@@ -38,11 +40,13 @@ def state_found(folder: Path) -> Iterator[Finding]:
         return
     status = folder.stat()
     if status.st_uid != os.geteuid():
-        told = f"{folder} belongs to another user: run this as the one who serves."
-        yield Finding("state", Level.WRONG, told)
+        sentence = f"{folder} belongs to another user: run this as the one who serves."
+        yield Finding("state", Level.WRONG, sentence)
     elif stat.S_IMODE(status.st_mode) & ~PRIVATE:
-        told = f"{folder} was open to other users, and the store's socket is in it: chmod 700 it."
-        yield Finding("state", Level.WRONG, told)
+        sentence = (
+            f"{folder} was open to other users, and the store's socket is in it: chmod 700 it."
+        )
+        yield Finding("state", Level.WRONG, sentence)
     else:
         yield Finding("state", Level.OK, f"{folder} is for its owner alone.")
     for name in (PEPPER, MASTER_KEY):

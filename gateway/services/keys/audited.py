@@ -26,7 +26,7 @@ from gateway.store.keys import (
 _DONE = frozenset({"made", "replaced", "done", "already", "same", "deleted"})
 _EVENTS = MappingProxyType({REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"})
 
-Said = TypeVar("Said", bound=str | tuple[str, KeyRecord])
+Result = TypeVar("Result", bound=str | tuple[str, KeyRecord])
 
 
 class AuditedKeys(KeyReader):
@@ -79,15 +79,16 @@ class AuditedKeys(KeyReader):
         work = partial(self._store.update, key_id, fields, expected)
         return await self._act("key.update", key_id, await self._consumer(key_id), work)
 
-    async def put(self, copy: KeyCopy, *, overwrite: bool, only_tell: bool) -> PutVerdict:
-        work = partial(self._store.put, copy, overwrite=overwrite, only_tell=only_tell)
-        if only_tell:
+    async def put(self, copy: KeyCopy, *, overwrite: bool, dry_run: bool) -> PutVerdict:
+        work = partial(self._store.put, copy, overwrite=overwrite, dry_run=dry_run)
+        if dry_run:
             return await work()
         return await self._act("key.import", copy.record.id, copy.record.told_consumer, work)
 
     async def copies(self, records: Sequence[KeyRecord]) -> list[KeyCopy]:
-        told = (self._record("key.export", one.id, one.told_consumer) for one in records)
-        await asyncio.gather(*told)
+        await asyncio.gather(
+            *(self._record("key.export", one.id, one.told_consumer) for one in records)
+        )
         return await self._store.copies(records)
 
     async def delete(self, key_id: str, expected: str = "") -> ChangeVerdict:
@@ -100,12 +101,13 @@ class AuditedKeys(KeyReader):
         return KeyStore(self._client, self._prefix)
 
     async def _act(
-        self, event: str, key_id: str, consumer: str, work: Callable[[], Awaitable[Said]]
-    ) -> Said:
+        self, event: str, key_id: str, consumer: str, work: Callable[[], Awaitable[Result]]
+    ) -> Result:
         await self._record(event, key_id, consumer)
-        said = await work()
-        await self._settle(event, key_id, consumer, said if isinstance(said, str) else said[0])
-        return said
+        result = await work()
+        verdict = result if isinstance(result, str) else result[0]
+        await self._settle(event, key_id, consumer, verdict)
+        return result
 
     async def _consumer(self, key_id: str) -> str:
         """Return the key's consumer, or '' if it cannot be read: no act waits for it."""

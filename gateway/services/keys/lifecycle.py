@@ -69,9 +69,9 @@ async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
         case "done":
             return KeyChange(key_id, _VERBS[status], await _enabled_yet(keys, key_id, status))
         case "already":
-            said = f"Key {key_id} was {status} already."
             yet = await _enabled_yet(keys, key_id, status)
-            return KeyChange(key_id, "unchanged", f"{said} {yet}".rstrip())
+            note = f"Key {key_id} was {status} already. {yet}"
+            return KeyChange(key_id, "unchanged", note.rstrip())
         case "deleted":
             return KeyChange(
                 key_id,

@@ -101,7 +101,7 @@ async def put_all(
     for copy in wanted:
         key_id = copy.record.id
         try:
-            verdict = await keys.put(copy, overwrite=overwrite, only_tell=dry_run)
+            verdict = await keys.put(copy, overwrite=overwrite, dry_run=dry_run)
         except StoreError as problem:
             changes.append(KeyChange(key_id, "refused", f"Key {key_id}: {problem}"))
             continue
@@ -119,15 +119,15 @@ def remarks(
         any(tag and not peppers.is_known(tag) for tag in (c.record.tag, c.record.previous_tag))
         for c in wanted
     )
-    said = []
+    found = []
     if foreign:
-        said.append(
+        found.append(
             f"Tags of {foreign} of these keys are of a pepper that is not known here: they work, "
             "and cost each process one argon2 run. GATEWAY_PEPPER may hold it behind your own."
         )
     if plans is not None:
         lost = sorted({c.record.plan for c in wanted if c.record.plan} - set(plans))
-        said += [
+        found += [
             f"No policy here has the plan {p!r}: its keys are refused until it has." for p in lost
         ]
-    return said
+    return found

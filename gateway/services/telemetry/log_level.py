@@ -42,8 +42,8 @@ class LogLevel:
 
     async def look(self) -> None:
         """Apply the level set for all workers; a word that is no level counts as none."""
-        told = await self._store.get()
-        wanted = told if told in LOG_LEVELS else self.own
+        stored = await self._store.get()
+        wanted = stored if stored in LOG_LEVELS else self.own
         if wanted != self.current:
             # Logged as a warning at the more verbose of both levels: readers have to know why the
             # log grew or went silent.

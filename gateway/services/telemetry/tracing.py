@@ -182,7 +182,7 @@ def _place(agent: str) -> str:
 
 
 def _attributes(handled: Handled, place: str) -> dict[str, str | int]:
-    told: dict[str, str | int] = {
+    attributes: dict[str, str | int] = {
         "http.request.method": handled.method,
         "http.route": place,
         "http.response.status_code": handled.status or "",
@@ -195,7 +195,7 @@ def _attributes(handled: Handled, place: str) -> dict[str, str | int]:
         "gateway.bytes_received": handled.received,
         "gateway.bytes_sent": handled.sent,
     }
-    return {name: value for name, value in told.items() if value != ""}
+    return {name: value for name, value in attributes.items() if value != ""}
 
 
 def _nanoseconds(seconds: float) -> int:

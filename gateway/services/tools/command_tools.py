@@ -120,8 +120,8 @@ def _outcome(
     seen = stderr.seen if search is None else stderr.seen | search.seen
     if code == 0:
         return Outcome(shown.decode(errors="replace"), failed=False, seen=seen)
-    told = [f"The command ended with exit code {code}."]
+    parts = [f"The command ended with exit code {code}."]
     for name, text in (("stderr", stderr.tail), ("stdout", shown)):
         if text.strip():
-            told.append(f"{name}:\n{text[-LONGEST_TAIL:].decode(errors='replace').strip()}")
-    return Outcome("\n\n".join(told), failed=True, seen=seen)
+            parts.append(f"{name}:\n{text[-LONGEST_TAIL:].decode(errors='replace').strip()}")
+    return Outcome("\n\n".join(parts), failed=True, seen=seen)

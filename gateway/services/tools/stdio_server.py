@@ -37,7 +37,7 @@ LINES_IN_A_ROW = 64
 class _Letter:
     """What a caller is told: a message, whether it is the last one, or why there is none."""
 
-    said: Message | Denied = field(repr=False)
+    content: Message | Denied = field(repr=False)
     is_last: bool
     size: int
 
@@ -141,9 +141,9 @@ class StdioServer:
                 async with asyncio.timeout(patience):
                     letter = await inbox.take()
                 last, patience = letter.is_last, timeouts.idle
-                if isinstance(letter.said, Denied):
-                    raise letter.said
-                yield letter.said
+                if isinstance(letter.content, Denied):
+                    raise letter.content
+                yield letter.content
         except TimeoutError:
             raise Denied(Code.UPSTREAM_TIMEOUT, "The tool did not answer in time.") from None
         finally:
@@ -206,8 +206,8 @@ class StdioServer:
             for inbox in self._inboxes.values():
                 inbox.put(_Letter(_gone(), is_last=True, size=0))
             self._no_json.end()
-            told = log.warning if crashed else log.info
-            told("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
+            report = log.warning if crashed else log.info
+            report("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
 
     async def _read(self) -> None:
         for number in count(1):
@@ -232,17 +232,17 @@ class StdioServer:
                 # Its content is not logged: it may be part of an answer.
                 log.warning("tool_said_no_json", tool=self.name, bytes=len(line))
             return
-        said = self._ids.sort(message)
-        if said.reply is not None:
-            self._reply(said.reply)
+        routed = self._ids.route(message)
+        if routed.reply is not None:
+            self._reply(routed.reply)
             return
-        told: Message | Denied = said.message
+        content: Message | Denied = routed.message
         if self._is_too_large(line):
-            told = Denied(Code.UPSTREAM_PROTOCOL, "The tool's answer is longer than it may be.")
-        letter = _Letter(told, said.is_last or isinstance(told, Denied), len(line))
-        if said.to is not None:
-            self._inboxes[said.to].put(letter)
-        elif said.for_all and told is said.message:
+            content = Denied(Code.UPSTREAM_PROTOCOL, "The tool's answer is longer than it may be.")
+        letter = _Letter(content, routed.is_last or isinstance(content, Denied), len(line))
+        if routed.to is not None:
+            self._inboxes[routed.to].put(letter)
+        elif routed.for_all and content is routed.message:
             for inbox in self._inboxes.values():
                 inbox.put(letter)
 

@@ -36,14 +36,14 @@ async def _holdings(nodes: dict[str, Redis]) -> tuple[bytes, ...]:
     """Return what each cluster node says of its own slots; a moving slot stands in brackets."""
     if "" in nodes:
         return ()
-    said = []
+    fields = []
     for node in nodes.values():
         text = await node.execute_command("CLUSTER", "NODES", **{NEVER_DECODE: True})
         line = next(line for line in text.splitlines() if b"myself" in line)
         # The line's name, epoch and slots, without the time of its last ping.
         words = line.split(b" ")
-        said.append(b" ".join((words[0], words[6], *words[8:])))
-    return tuple(said)
+        fields.append(b" ".join((words[0], words[6], *words[8:])))
+    return tuple(fields)
 
 
 async def _scan(node: Redis, pattern: str) -> AsyncIterator[list[bytes]]:

@@ -36,19 +36,19 @@ class Sentinels(Sentinel):
     """Asks all sentinels at once: more than half have to answer, or all that are reachable."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
-        asked = [asyncio.create_task(self._ask(one, service_name)) for one in self.sentinels]
+        tasks = [asyncio.create_task(self._ask(one, service_name)) for one in self.sentinels]
         states: list[dict[str, Any]] = []
         try:
-            for answer in asyncio.as_completed(asked):
+            for answer in asyncio.as_completed(tasks):
                 state = await answer
                 if state is not None:
                     states.append(state)
-                if len(states) * 2 > len(asked):
+                if len(states) * 2 > len(tasks):
                     break
         finally:
-            for task in asked:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         return self._newest(states, service_name)
 
     def _newest(self, states: list[dict[str, Any]], name: str) -> tuple[str, int]:
@@ -83,8 +83,8 @@ class MasterConnection(SentinelManagedConnection, NamedConnection):
     async def connect_to(self, address: tuple[str, int]) -> None:
         await super().connect_to(address)  # type: ignore[no-untyped-call]
         await self.send_command("INFO", "replication")
-        said = await self.read_response(disable_decoding=True)
-        if b"role:master" not in said:
+        replication = await self.read_response(disable_decoding=True)
+        if b"role:master" not in replication:
             await self.disconnect()
             raise RedisConnectionError("the sentinels lead to a replica")
 

@@ -154,7 +154,7 @@ class ClusterLines:
 
     async def _refresh_topology(self) -> None:
         """Refresh the topology whenever a node is lost or redirects a call."""
-        told = False
+        reported = False
         pause = LOOK_PAUSE
         while True:
             if not self._stale.is_set():
@@ -164,12 +164,12 @@ class ClusterLines:
             try:
                 await self._cluster.nodes_manager.initialize()
                 self._apply_topology()
-                told = False
+                reported = False
             except (RedisClusterException, RedisError, OSError) as problem:
                 self._stale.set()
-                if not told:
+                if not reported:
                     log.warning("store_topology_unknown", reason=reason_of(problem))
-                told = True
+                reported = True
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
 

@@ -55,12 +55,12 @@ def bundled() -> str | None:
 def examine_binary(path: Path) -> Engine | None:
     """Return the name and version that the binary reports; None if it does not run here."""
     try:
-        said = subprocess.run(
+        result = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    match = _VERSION.search(said.stdout)
+    match = _VERSION.search(result.stdout)
     if match is None:
         return None
     major, minor, patch = map(int, match.groups()[1:])

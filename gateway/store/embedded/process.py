@@ -56,8 +56,8 @@ async def start(engine: Engine, data: Path, path: Path, lock: int) -> subprocess
         await stop(server)
         if not isinstance(problem, TimeoutError):
             raise
-        said = " ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
-        raise OperationError(f"The embedded store ({engine}) did not start: {said}") from None
+        last_lines = " ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+        raise OperationError(f"The embedded store ({engine}) did not start: {last_lines}") from None
     return server
 
 

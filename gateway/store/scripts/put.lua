@@ -1,9 +1,9 @@
--- KEYS: record, used. ARGV: '1' to replace what is there, '1' to only tell, the second in which Redis
+-- KEYS: record, used. ARGV: '1' to replace what is there, '1' for a dry run, the second in which Redis
 -- is to remove it ('': never), the fields that are written even when empty, with spaces between, then
 -- pairs of field and value, all of them.
 -- Returns the verdict: made, same, replaced, taken, revoked, ended, strange.
 local record, used = KEYS[1], KEYS[2]
-local overwrite, only_tell, ends = ARGV[1] == '1', ARGV[2] == '1', ARGV[3]
+local overwrite, dry_run, ends = ARGV[1] == '1', ARGV[2] == '1', ARGV[3]
 local always = {}
 for name in string.gmatch(ARGV[4], '%S+') do always[name] = true end
 
@@ -41,7 +41,7 @@ if kind == 'hash' then
   if old.status == 'revoked' and new.status ~= 'revoked' then return 'revoked' end
   verdict = 'replaced'
 end
-if only_tell then return verdict end
+if dry_run then return verdict end
 
 local set, drop = {}, {}
 for name, value in pairs(new) do

@@ -23,7 +23,7 @@ def test_two_callers_with_the_same_id_get_their_own_answers() -> None:
     one, first = ids.sent_as(call(1))
     two, second = ids.sent_as(call(1))
     assert one != two and first["id"] == one and second["id"] == two
-    answer = ids.sort({"jsonrpc": "2.0", "id": two, "result": {"n": 2}})
+    answer = ids.route({"jsonrpc": "2.0", "id": two, "result": {"n": 2}})
     assert (answer.to, answer.is_last) == (two, True)
     assert answer.message == {"jsonrpc": "2.0", "id": 1, "result": {"n": 2}}
 
@@ -34,7 +34,7 @@ def test_an_id_comes_back_as_it_was_given(request_id: object) -> None:
     own, _ = ids.sent_as(call(request_id))
     error = {"code": -1, "message": "no"}
     # Some servers give numbers back as text.
-    answer = ids.sort({"jsonrpc": "2.0", "id": str(own), "error": error})
+    answer = ids.route({"jsonrpc": "2.0", "id": str(own), "error": error})
     assert answer.message["id"] == request_id and answer.to == own
 
 
@@ -43,19 +43,19 @@ def test_progress_goes_to_whoever_asked_for_it_under_its_own_token() -> None:
     own, sent = ids.sent_as(call(1, token="mine"))
     other, _ = ids.sent_as(call(1))
     assert sent["params"]["_meta"] == {"progressToken": own, "other": 1}
-    told = ids.sort(said("notifications/progress", progressToken=own, progress=5))
+    told = ids.route(said("notifications/progress", progressToken=own, progress=5))
     assert told.to == own and not told.is_last
     assert told.message["params"] == {"progressToken": "mine", "progress": 5}
-    assert ids.sort(said("notifications/progress", progressToken=other, progress=5)).to is None
+    assert ids.route(said("notifications/progress", progressToken=other, progress=5)).to is None
 
 
 def test_what_a_subscription_hears_is_its_own() -> None:
     ids = RpcIds()
     key = "io.modelcontextprotocol/subscriptionId"
     own, _ = ids.sent_as({"jsonrpc": "2.0", "id": "s", "method": "subscriptions/listen"})
-    told = ids.sort(said("notifications/tools/list_changed", _meta={key: own}))
+    told = ids.route(said("notifications/tools/list_changed", _meta={key: own}))
     assert told.to == own and told.message["params"]["_meta"] == {key: "s"}
-    nobody = ids.sort(said("notifications/tools/list_changed", _meta={key: 99}))
+    nobody = ids.route(said("notifications/tools/list_changed", _meta={key: 99}))
     assert nobody.to is None and not nobody.for_all
 
 
@@ -81,7 +81,7 @@ def test_what_a_subscription_hears_is_its_own() -> None:
 def test_what_was_not_asked_for_is_nobodys(message: dict[str, Any]) -> None:
     ids = RpcIds()
     ids.sent_as(call(7))
-    found = ids.sort(message)
+    found = ids.route(message)
     assert (found.to, found.for_all, found.reply) == (None, False, None)
 
 
@@ -89,22 +89,22 @@ def test_what_is_forgotten_is_nobodys() -> None:
     ids = RpcIds()
     own, _ = ids.sent_as(call(7))
     ids.forget(own)
-    assert ids.sort({"id": own, "result": {}}).to is None
+    assert ids.route({"id": own, "result": {}}).to is None
     again, _ = ids.sent_as(call(8))
-    assert ids.sort({"id": own, "result": {}}).to is None, "it comes late, and is not the next's"
-    assert ids.sort({"id": again, "result": {}}).to == again
+    assert ids.route({"id": own, "result": {}}).to is None, "it comes late, and is not the next's"
+    assert ids.route({"id": again, "result": {}}).to == again
     assert cancelled(own, "why")["params"] == {"requestId": own, "reason": "why"}
 
 
 def test_a_server_that_asks_is_told_that_nobody_answers() -> None:
     ids = RpcIds()
-    ping = ids.sort({"jsonrpc": "2.0", "id": "p", "method": "ping"})
+    ping = ids.route({"jsonrpc": "2.0", "id": "p", "method": "ping"})
     assert ping.reply == {"jsonrpc": "2.0", "id": "p", "result": {}}
-    asked = ids.sort({"jsonrpc": "2.0", "id": 3, "method": "sampling/createMessage"})
+    asked = ids.route({"jsonrpc": "2.0", "id": 3, "method": "sampling/createMessage"})
     assert asked.reply is not None and asked.reply["error"]["code"] == -32601
 
 
 def test_what_belongs_to_no_request_is_for_all() -> None:
     ids = RpcIds()
-    assert ids.sort(said("notifications/message", data="x")).for_all
-    assert ids.sort({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}).for_all
+    assert ids.route(said("notifications/message", data="x")).for_all
+    assert ids.route({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}).for_all

@@ -63,7 +63,7 @@ async def place(client: Redis) -> Place:
 
 async def imports(keys: KeyStore) -> object:
     copy = KeyCopy(replace(await present(keys), label="imported"))
-    return await keys.put(copy, overwrite=True, only_tell=False)
+    return await keys.put(copy, overwrite=True, dry_run=False)
 
 
 async def exports(keys: KeyStore) -> object:
@@ -148,5 +148,5 @@ async def test_what_was_so_already_is_no_refusal(place: Place) -> None:
 
 async def test_what_is_only_tried_is_on_no_record(place: Place) -> None:
     copy = KeyCopy(await present(place.plain))
-    assert await place.keys.put(copy, overwrite=True, only_tell=True) == "same"
+    assert await place.keys.put(copy, overwrite=True, dry_run=True) == "same"
     assert place.sink.seen == []

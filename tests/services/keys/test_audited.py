@@ -72,7 +72,7 @@ async def test_an_act_that_cannot_be_recorded_is_not_done(
         "rotate": lambda to: to.rotate(ID, secret(2), 0),
         "set_status": lambda to: to.set_status(ID, "disabled"),
         "update": lambda to: to.update(ID, {"label": "x"}),
-        "put": lambda to: to.put(KeyCopy(record), overwrite=True, only_tell=False),
+        "put": lambda to: to.put(KeyCopy(record), overwrite=True, dry_run=False),
         "copies": lambda to: to.copies([record]),
         "delete": lambda to: to.delete(ID),
     }
