@@ -253,8 +253,11 @@ class Sync:
         changed = []
         for one in changes.changed:
             before = self._known.get(one.id)
-            if before is not None and _is_older(one, before):
-                broken[one.id] = _went_back(before, one)
+            if before is not None and one.is_older_than(before):
+                broken[one.id] = (
+                    f"Credential '{one.id}' went back from version {before.current.number} to "
+                    f"{one.current.number}: the older record is refused."
+                )
                 continue
             self._known[one.id] = one
             self._gone.pop(one.id, None)
@@ -290,17 +293,3 @@ class Sync:
         if credential in self._broken:
             return self._broken[credential][1]
         return self.last_error or "it could not be checked."
-
-
-def _is_older(one: Credential, before: Credential) -> bool:
-    """Whether `one` is an older version. A credential that was created anew after its record was
-    lost starts from the first number again."""
-    anew = one.created_at > before.created_at
-    return one.current.number < before.current.number and not anew
-
-
-def _went_back(before: Credential, now: Credential) -> str:
-    return (
-        f"Credential '{now.id}' went back from version {before.current.number} to "
-        f"{now.current.number}: the older record is refused."
-    )

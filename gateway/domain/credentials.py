@@ -199,3 +199,9 @@ class Credential:
         if previous is None or previous.until is None or now >= previous.until:
             return None
         return previous
+
+    def is_older_than(self, known: "Credential") -> bool:
+        """A credential that was created anew after its record was lost starts from the first
+        version number again, and is not older."""
+        anew = self.created_at > known.created_at
+        return self.current.number < known.current.number and not anew

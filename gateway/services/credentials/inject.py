@@ -4,26 +4,22 @@ ones."""
 import asyncio
 import math
 import time
-from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 import aiohttp
 
-from gateway.crypto.signing import OURS
 from gateway.domain.audit.record import Named
-from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, fits_header
-from gateway.domain.policies.references import Reference
-from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject, Sign, Templates
+from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
+from gateway.domain.policies.services import Inject, Sign
 from gateway.domain.policies.snapshot import Outbound
-from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secrets
 from gateway.services.audit.writing import Audit
-from gateway.services.credentials.current import LiveCredentials, id_of, unavailable
+from gateway.services.credentials.current import LiveCredentials, id_of
 from gateway.services.credentials.looked_for import (
     ChangedSecrets,
     Found,
@@ -32,18 +28,19 @@ from gateway.services.credentials.looked_for import (
     versions,
 )
 from gateway.services.credentials.recent_secrets import REMEMBERED_SECONDS, Hidden, RecentSecrets
+from gateway.services.credentials.rendered import (
+    header,
+    pairs,
+    removed_headers,
+    signing_fields,
+    whole_credential,
+)
 from gateway.services.credentials.tokens import Tokens
 
 MOST_KEPT = 1024
 SHORTEST_LOOK = 1.0
 # A compressed answer could not be searched for secrets.
 _PLAIN = (b"Accept-Encoding", b"identity")
-# Many servers trust a session cookie before a credential, and it may be another user's.
-_COOKIE = frozenset({b"cookie"})
-# Two parts of an echo could hold half a secret each.
-_PARTS = frozenset({b"range", b"if-range"})
-# A body that a field is put into was parsed uncompressed.
-_CODING = frozenset({b"content-encoding"})
 
 Pairs = tuple[tuple[str, str], ...]
 # A service, and the user whose credentials are injected.
@@ -229,86 +226,24 @@ def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> In
 def _values(inject: Inject, found: Found) -> Values:
     signing = None
     if inject.sign is not None:
-        signing = inject.sign, _signing(*found[inject.sign.credential])
-    named = [*_pairs(inject.headers, found)]
+        signing = inject.sign, signing_fields(*found[inject.sign.credential])
+    named = [*pairs(inject.headers, found)]
     if inject.whole is not None:
-        named += _as_its_type_says(*found[inject.whole])
-    headers = [(name.encode("ascii"), _header(name, text)) for name, text in named]
+        named += whole_credential(*found[inject.whole])
+    headers = [(name.encode("ascii"), header(name, text)) for name, text in named]
     headers.append(_PLAIN)
     return Values(
         tuple(headers),
-        names_of(headers).union(*_removed_headers(inject)),
-        _pairs(inject.query, found),
-        _pairs(inject.body, found),
+        names_of(headers).union(*removed_headers(inject)),
+        pairs(inject.query, found),
+        pairs(inject.body, found),
         signing,
         _uses(found.values()),
         _uses(found[one] for one in replace(inject, arguments=()).references),
-        _pairs(inject.arguments, found),
-        _pairs(inject.env, found),
+        pairs(inject.arguments, found),
+        pairs(inject.env, found),
     )
 
 
 def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
     return tuple(dict.fromkeys(Named(str(c.id), v.number) for c, v in found))
-
-
-def _removed_headers(inject: Inject) -> Iterator[frozenset[bytes]]:
-    """Yield names of further headers of the caller that are removed."""
-    if inject.references:
-        yield _COOKIE
-    if inject.puts_in:
-        yield _PARTS
-    if inject.body:
-        yield _CODING
-    if inject.sign is not None:
-        yield OURS[inject.sign.scheme]
-
-
-def _signing(credential: Credential, version: Version) -> Mapping[str, str]:
-    """Return the fields that sign, which a credential with free fields may lack."""
-    fields = version.fields
-    if not fields.keys() >= set(SIGNING_FIELDS):
-        raise unavailable(f"Credential '{credential.id}' has not what signs: it is no ak_sk.")
-    for name in ("access_key_id", "security_token"):
-        _header(name, fields.get(name, ""))
-    return fields
-
-
-def _as_its_type_says(credential: Credential, version: Version) -> list[tuple[str, str]]:
-    fields = version.fields
-    if credential.type not in SENT_WHOLE:
-        raise unavailable(f"Credential '{credential.id}' cannot be sent as a whole.")
-    if credential.type == "headers":
-        if any(is_between(name) for name in fields):
-            raise unavailable(f"Credential '{credential.id}' has a header that is not its to set.")
-        return list(fields.items())
-    if credential.type == "basic":
-        pair = f"{fields['username']}:{fields['password']}".encode()
-        return [("Authorization", f"Basic {b64encode(pair).decode()}")]
-    return [("Authorization", f"Bearer {fields[credential.main]}")]
-
-
-def _pairs(templates: Templates, found: Found) -> Pairs:
-    def value(reference: Reference) -> str:
-        return _value(reference, *found[reference])
-
-    return tuple((name, template.render(value)) for name, template in templates)
-
-
-def _value(reference: Reference, credential: Credential, version: Version) -> str:
-    if TYPES[credential.type].pull_only:
-        # A user's own credential is not known before the user comes.
-        raise unavailable(
-            f"Credential '{credential.id}' is pulled by agents, and put into no call."
-        )
-    value = version.fields.get(reference.field or credential.main)
-    if value is None:
-        raise unavailable(f"Credential '{credential.id}' has no value for {reference}.")
-    return value
-
-
-def _header(name: str, text: str) -> bytes:
-    """Encode a header value; one that would end the line is sent to nobody."""
-    if not fits_header(text):
-        raise unavailable(f"What is meant for the header {name!r} cannot be sent in one.")
-    return text.strip(" \t").encode("latin-1")
