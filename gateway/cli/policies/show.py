@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,8 +18,15 @@ from gateway.cli.options import (
 from gateway.cli.output import print_json, print_table
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.policies.cors import Cors
+from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, Service, ToolServer
 from gateway.protocol.policy.models import json_schema
+
+Row = tuple[str, ...]
+
+_AGENT_COLUMNS = ("AGENT", "UPSTREAM", "HOSTS", "ROUTES", "WRITTEN AT")
+_TOOLS_COLUMNS = ("TOOLS", "TRANSPORT", "REACHED AT", "CREDENTIALS", "WRITTEN AT")
+_PLAN_COLUMNS = ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT")
 
 
 @command("gateway policy show --json")
@@ -31,41 +38,11 @@ def show(policies: Path, as_json: bool) -> None:
     if as_json:
         print_json(_whole(found))
         return
-    print_table(
-        ("AGENT", "UPSTREAM", "HOSTS", "ROUTES", "WRITTEN AT"),
-        [
-            (
-                a.name,
-                " ".join(map(str, a.upstreams)),
-                " ".join(a.hosts),
-                _routes(a),
-                _origin(found, "agents", a.name),
-            )
-            for a in found.agents.values()
-        ],
-    )
-    click.echo()
-    for title, outbound in (("SERVICE", found.services), ("MODEL", found.models)):
-        if outbound:
-            rows = [_outbound(found, one) for one in outbound.values()]
-            print_table((title, "UPSTREAM", "CREDENTIALS", "WRITTEN AT"), rows)
+    tables = [(columns, list(rows)) for columns, rows in _tables(found)]
+    for number, (columns, rows) in enumerate(table for table in tables if table[1]):
+        if number:
             click.echo()
-    if found.tools:
-        rows = [_tools_row(found, one) for one in found.tools.values()]
-        print_table(("TOOLS", "TRANSPORT", "REACHED AT", "CREDENTIALS", "WRITTEN AT"), rows)
-        click.echo()
-    print_table(
-        ("PLAN", "LIMITS", "AT SINGLE AGENTS", "WRITTEN AT"),
-        [
-            (
-                plan.name,
-                (str(plan.limits) or "none") + ("" if plan.enforced else " (not enforced)"),
-                "; ".join(f"{name}: {own}" for name, own in plan.agents.items()),
-                _origin(found, "plans", plan.name),
-            )
-            for plan in found.plans.values()
-        ],
-    )
+        print_table(columns, rows)
 
 
 @command("gateway policy schema > policies/schema.json")
@@ -128,7 +105,28 @@ def _cors(cors: Cors | None) -> dict[str, object] | None:
     }
 
 
-def _outbound(found: Policies, one: Service | Model) -> tuple[str, ...]:
+def _tables(found: Policies) -> Iterator[tuple[Row, Iterable[Row]]]:
+    """Yield the columns and the rows of each table."""
+    yield _AGENT_COLUMNS, (_agent_row(found, agent) for agent in found.agents.values())
+    for title, outbound in (("SERVICE", found.services), ("MODEL", found.models)):
+        columns = (title, "UPSTREAM", "CREDENTIALS", "WRITTEN AT")
+        yield columns, (_outbound_row(found, one) for one in outbound.values())
+    yield _TOOLS_COLUMNS, (_tools_row(found, one) for one in found.tools.values())
+    yield _PLAN_COLUMNS, (_plan_row(found, plan) for plan in found.plans.values())
+
+
+def _agent_row(found: Policies, agent: Agent) -> Row:
+    upstreams, hosts = " ".join(map(str, agent.upstreams)), " ".join(agent.hosts)
+    return agent.name, upstreams, hosts, _routes(agent), _origin(found, "agents", agent.name)
+
+
+def _plan_row(found: Policies, plan: Plan) -> Row:
+    limits = (str(plan.limits) or "none") + ("" if plan.enforced else " (not enforced)")
+    own = "; ".join(f"{name}: {there}" for name, there in plan.agents.items())
+    return plan.name, limits, own, _origin(found, "plans", plan.name)
+
+
+def _outbound_row(found: Policies, one: Service | Model) -> Row:
     upstreams = " ".join(map(str, one.upstreams))
     return one.name, upstreams, " ".join(_needed(one)), _origin(found, one.kind, one.name)
 
@@ -155,7 +153,7 @@ def _model(found: Policies, model: Model) -> dict[str, object]:
     }
 
 
-def _tools_row(found: Policies, one: ToolServer) -> tuple[str, ...]:
+def _tools_row(found: Policies, one: ToolServer) -> Row:
     needed, origin = " ".join(_needed(one)), _origin(found, "tools", one.name)
     return one.name, one.tools.transport.value, _reached(one), needed, origin
 

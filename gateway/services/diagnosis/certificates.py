@@ -14,7 +14,7 @@ SOON_DAYS = 30
 
 
 def listener_found(cert: str, key: str, now: float) -> Iterator[Finding]:
-    yield from _found(cert, key, "The listener's certificate", now)
+    yield Finding("tls", *_judged(cert, key, "The listener's certificate", now))
     yield private_file(Path(key), "The listener's key")
 
 
@@ -27,30 +27,27 @@ def upstreams_certificates_found(policies: Policies, now: float) -> Iterator[Fin
         if upstream.tls.cert
     }
     for (cert, key), what in pairs.items():
-        yield from _found(cert, key, what, now)
+        yield Finding("tls", *_judged(cert, key, what, now))
         yield private_file(Path(key), f"{what}: its key")
 
 
-def _found(cert: str, key: str, what: str, now: float) -> Iterator[Finding]:
+def _judged(cert: str, key: str, what: str, now: float) -> tuple[Level, str]:
     try:
         begins, ends = validity(cert, key)
     except OperationError as problem:
-        sentence = f"{what} cannot be used: {problem}. Give a certificate and its key in PEM."
-        yield Finding("tls", Level.WRONG, sentence)
-        return
+        return (
+            Level.WRONG,
+            f"{what} cannot be used: {problem}. Give a certificate and its key in PEM.",
+        )
     days = int(abs(ends - now) // DAY)
+    advice = "renew it; it is taken without a restart."
     if now >= ends:
-        sentence = (
-            f"{what}, {cert}, expired {days} days ago: renew it; it is taken without a restart."
+        return Level.WRONG, f"{what}, {cert}, expired {days} days ago: {advice}"
+    if now < begins:
+        return (
+            Level.WRONG,
+            f"{what}, {cert}, is not valid yet: look at the clocks, or at who made it.",
         )
-        yield Finding("tls", Level.WRONG, sentence)
-    elif now < begins:
-        sentence = f"{what}, {cert}, is not valid yet: look at the clocks, or at who made it."
-        yield Finding("tls", Level.WRONG, sentence)
-    elif days < SOON_DAYS:
-        sentence = (
-            f"{what}, {cert}, expires in {days} days: renew it; it is taken without a restart."
-        )
-        yield Finding("tls", Level.WARN, sentence)
-    else:
-        yield Finding("tls", Level.OK, f"{what}, {cert}, is good for {days} days.")
+    if days < SOON_DAYS:
+        return Level.WARN, f"{what}, {cert}, expires in {days} days: {advice}"
+    return Level.OK, f"{what}, {cert}, is good for {days} days."
