@@ -29,8 +29,8 @@ BACKLOG_SECONDS = 0.5
 ACCEPT_TURNS = 3
 # A caller may be sending a request on an idle connection, which closing it at once would lose.
 LAST_REQUEST_SECONDS = 0.5
-# One request to stop may arrive twice: by a process group, or from `timeout`.
-ONE_WISH_SECONDS = 1.0
+# One request to stop may arrive twice within this time: by a process group, or from `timeout`.
+REPEAT_SECONDS = 1.0
 # For Python's own shutdown, after a second signal.
 AT_ONCE_SECONDS = 2.0
 
@@ -224,15 +224,15 @@ def stop_signals(
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    wished = -math.inf
+    signalled_at = -math.inf
     reloads = Tasks()
 
     def stop() -> None:
-        nonlocal wished
-        first = wished == -math.inf
-        if loop.time() - wished < ONE_WISH_SECONDS:
+        nonlocal signalled_at
+        first = signalled_at == -math.inf
+        if loop.time() - signalled_at < REPEAT_SECONDS:
             return
-        wished = loop.time()
+        signalled_at = loop.time()
         if first and delay:
             log.info("shutdown_delayed", seconds=delay)
             announce_end()

@@ -18,7 +18,7 @@ from gateway.log import log
 from gateway.protocol.policy.read import Loaded
 from gateway.server import AT_ONCE_SECONDS, EndsBy, stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
-from gateway.services.policies.directory import UNSEEN, list_directory, read_directory
+from gateway.services.policies.directory import NEVER_LISTED, list_directory, read_directory
 from gateway.services.policies.last_good import LastGoodPolicies
 from gateway.services.policies.orphan_watch import OrphanWatch
 from gateway.services.policies.reading import Reading
@@ -135,7 +135,7 @@ async def _load(
     if in_force is not None and (
         loaded.policies is None or loaded.policies.revision != in_force.revision
     ):
-        return LivePolicies(settings.policies, UNSEEN, in_force, adapt)
+        return LivePolicies(settings.policies, NEVER_LISTED, in_force, adapt)
     if loaded.policies is None:
         raise _unusable(loaded.problems)
     for warning in loaded.warnings:

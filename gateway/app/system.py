@@ -16,7 +16,7 @@ from gateway.tasks import take_threads, threads
 MOST_FILES = 2**20
 # The share of the wished-for connections that needs no warning: 20,000 files are a usual limit,
 # which falls 50 short for 10,000 connections.
-ENOUGH = 0.9
+TOLERATED_SHARE = 0.9
 # Half of them look up names. Idle threads cost next to nothing.
 LOOKUP_THREADS = 32
 
@@ -43,7 +43,7 @@ def take_files(limits: ListenerLimits) -> ListenerLimits:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     fitting = connections_for(files, limits.max_connections)
-    if fitting < ENOUGH * limits.max_connections:
+    if fitting < TOLERATED_SHARE * limits.max_connections:
         log.warning("files_few", reason=files_found(files, limits.max_connections).sentence)
     return replace(limits, max_connections=fitting)
 

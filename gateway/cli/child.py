@@ -17,8 +17,8 @@ from gateway.domain.policies.references import Reference
 # Signals that are passed on to the program.
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 ENDING = (signal.SIGTERM, signal.SIGINT)
-# One request to stop may arrive twice: by a process group, or from `timeout`.
-ONE_WISH_SECONDS = 1.0
+# One request to stop may arrive twice within this time: by a process group, or from `timeout`.
+REPEAT_SECONDS = 1.0
 # Kept from the program: with these it could read everything that the key may, or the whole vault.
 OURS = (
     *("GATEWAY_KEY", "GATEWAY_KEY_FILE"),
@@ -73,7 +73,7 @@ class Child:
         self._stopping: signal.Signals | None = None
         # True while no program runs that a signal could be sent to.
         self._starting = True
-        self._wished = math.inf
+        self._signalled_at = math.inf
 
     def changed(self, name: str) -> None:
         """A credential may have another value now."""
@@ -198,7 +198,7 @@ class Child:
 
     def _forward(self, number: signal.Signals) -> None:
         loop = asyncio.get_running_loop()
-        if number in ENDING and loop.time() - self._wished > ONE_WISH_SECONDS:
+        if number in ENDING and loop.time() - self._signalled_at > REPEAT_SECONDS:
             # A second request to stop means: do not wait for the drain.
             self._kill("the program is killed")
             return
@@ -210,8 +210,8 @@ class Child:
             return
         if self._process is not None:
             _send(self._process, number)
-        if number in ENDING and self._wished == math.inf:
-            self._wished = loop.time()
+        if number in ENDING and self._signalled_at == math.inf:
+            self._signalled_at = loop.time()
             loop.call_later(self._drain, self._kill_late)
 
     def _kill(self, why: str) -> None:

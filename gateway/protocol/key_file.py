@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.domain.keys.copies import KeyCopy
-from gateway.domain.keys.expiry import LAST
+from gateway.domain.keys.expiry import LATEST_EXPIRY
 from gateway.domain.keys.record import field_names, from_fields
 from gateway.protocol import strict_json
 
@@ -99,6 +99,8 @@ def _copy(value: dict[str, Any]) -> KeyCopy | str:
         named = f" ({unknown})" if _NAME.fullmatch(unknown) else ""
         return f"There is a field that no record has{named}."
     removed_at = value.get("removed_at")
-    if removed_at is not None and not (type(removed_at) is int and 0 <= removed_at <= LAST):
+    if removed_at is not None and not (
+        type(removed_at) is int and 0 <= removed_at <= LATEST_EXPIRY
+    ):
         return "removed_at is neither null nor a Unix time in seconds."
     return KeyCopy(from_fields(texts.pop("id"), texts), removed_at)

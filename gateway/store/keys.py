@@ -18,7 +18,7 @@ from gateway.store.key_reader import REVISED, KeyReader, escaped
 IDEMPOTENCY_SECONDS = 600
 COUNTERS = ("rate", "quota", "lease", "used")
 # The reply of EXPIRETIME for a name that does not exist.
-GONE = -2
+NO_SUCH_NAME = -2
 
 SecretVerdict = Literal[
     "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret"
@@ -118,7 +118,7 @@ class KeyStore(KeyReader):
         found = []
         for record, end in zip(records, ends, strict=True):
             second = as_answer(end)
-            if second != GONE:
+            if second != NO_SUCH_NAME:
                 found.append(KeyCopy(record, second if second >= 0 else None))
         return found
 

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlencode
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admin.console.console import POWERLESS, UNKNOWN
+from gateway.admin.console.console import POWERLESS, UNKNOWN_KEY
 from gateway.admin.console.explain_words import EXPLAINED
-from gateway.admin.console.key_pages import MEANWHILE
+from gateway.admin.console.key_pages import CHANGED_MEANWHILE
 from gateway.admin.console.places import MENU
 from gateway.admin.console.refusal import TITLES, Refusal
 from gateway.admin.console.refusal_words import REFUSED, in_chinese
@@ -26,7 +26,7 @@ from gateway.admin.console.words import CHINESE
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.record import AuditEvent
-from gateway.domain.keys.expiry import LAST
+from gateway.domain.keys.expiry import LATEST_EXPIRY
 from gateway.domain.keys.key import Key, checksum, parse
 from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
@@ -191,9 +191,9 @@ async def test_a_key_is_told_what_it_lacks_once_it_is_proven_and_not_before(
 
     key = await world.issue("agents/*")
     assert await problem(key.text) == (403, POWERLESS)
-    assert await problem(wrong(key)) == (401, UNKNOWN)
+    assert await problem(wrong(key)) == (401, UNKNOWN_KEY)
     await world.client.hset(world.record(key), "status", "revoked")
-    assert await problem(key.text) == (401, UNKNOWN)
+    assert await problem(key.text) == (401, UNKNOWN_KEY)
 
 
 async def test_a_form_of_another_site_does_nothing(world: World, admin: Key) -> None:
@@ -302,11 +302,11 @@ async def test_a_key_is_changed_in_what_differs_from_what_it_has(world: World, a
 async def test_a_key_that_ends_behind_all_calendars_is_shown_and_changed(
     world: World, admin: Key
 ) -> None:
-    key = await world.issue("agents/echo", expires_at=LAST)
+    key = await world.issue("agents/echo", expires_at=LATEST_EXPIRY)
     cookie = await sign_in(world, admin)
-    assert str(LAST) in (await get(world, "keys", cookie)).body.decode()
+    assert str(LATEST_EXPIRY) in (await get(world, "keys", cookie)).body.decode()
     form = change_form(await get(world, f"keys/{key.id}", cookie))
-    assert form["expires"] == str(LAST)
+    assert form["expires"] == str(LATEST_EXPIRY)
     form["label"] = "for the shop"
     assert (await post(world, f"keys/{key.id}/change", urlencode(form), cookie)).status == 200
 
@@ -561,7 +561,7 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
     }
     states = {*State, *CredentialState}
     titles = {*TITLES.values(), Refusal(418, "teapot", "").title}
-    told = {MEANWHILE, POWERLESS, UNKNOWN, "changed"}
+    told = {CHANGED_MEANWHILE, POWERLESS, UNKNOWN_KEY, "changed"}
     made = {name for _, name in MENU} | acts | outcomes | states | titles | told
     assert sorted((found | made) - CHINESE.keys()) == []
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.child import ONE_WISH_SECONDS, Bindings, Child
+from gateway.cli.child import REPEAT_SECONDS, Bindings, Child
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.policies.references import parse
 from tests.cli.serving import environment
@@ -175,7 +175,7 @@ async def test_whoever_asks_again_does_not_wait_for_a_program_that_will_not_end(
         run.process.terminate()
         await asyncio.sleep(0.2)
         run.process.terminate()
-        await asyncio.sleep(ONE_WISH_SECONDS)
+        await asyncio.sleep(REPEAT_SECONDS)
         assert run.process.returncode is None, "what comes twice at once is one wish"
         run.process.send_signal(signal.SIGINT)
         assert (await run.ends())[0] == 128 + signal.SIGKILL

@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.app import LOOKUP_THREADS
 from gateway.app.run import END_SECONDS
 from gateway.domain.settings import StoreSettings
-from gateway.server import ONE_WISH_SECONDS
+from gateway.server import REPEAT_SECONDS
 from tests.cli.commands import PEPPER, Commands
 from tests.cli.serving import PATIENCE, REPOSITORY, Connection, Served, serving, start
 from tests.flows.world import listening
@@ -142,7 +142,7 @@ async def test_while_load_balancers_look_elsewhere_whoever_comes_is_served(
             assert (answer.status, answer.headers["Connection"]) == (200, "close")
             assert await connection.ended()
         # Before that it might be the echo of the first.
-        await asyncio.sleep(ONE_WISH_SECONDS)
+        await asyncio.sleep(REPEAT_SECONDS)
         gateway.stop()
         assert await gateway.ends() == 0
         assert gateway.events[-1]["event"] == "stopped"
@@ -238,7 +238,7 @@ async def test_whoever_asks_again_does_not_wait_for_the_drain(
         gateway.stop(signal.SIGINT)
         await gateway.event("draining")
         # Before that it might be the echo of the first.
-        await asyncio.sleep(ONE_WISH_SECONDS)
+        await asyncio.sleep(REPEAT_SECONDS)
         gateway.stop(signal.SIGINT)
         assert await gateway.ends() == 1
 
@@ -326,7 +326,7 @@ async def test_a_thread_that_never_ends_keeps_no_gateway_from_its_end(
     async with serving("--drain", "0s", folder=tmp_path, settings=settings) as gateway:
         gateway.stop()
         if signals == 2:
-            await asyncio.sleep(ONE_WISH_SECONDS + 0.2)
+            await asyncio.sleep(REPEAT_SECONDS + 0.2)
             gateway.stop()
         async with asyncio.timeout(END_SECONDS if signals == 2 else PATIENCE):
             assert await gateway.ends() == 1

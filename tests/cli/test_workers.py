@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.server import ONE_WISH_SECONDS
+from gateway.server import REPEAT_SECONDS
 from gateway.store.workers import TTL_SECONDS
 from tests.cli.commands import MASTER, VaultCommands
 from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue
@@ -310,7 +310,7 @@ async def test_while_load_balancers_look_elsewhere_no_worker_is_ready_and_each_s
                 assert (await made.served.get("/readyz")).status == 503
                 assert (await made.served.get("/agents/a/quick", key.text)).status == 200
         # Before that it might be the echo of the first.
-        await asyncio.sleep(ONE_WISH_SECONDS)
+        await asyncio.sleep(REPEAT_SECONDS)
         made.served.stop()
         assert await made.served.ends() == 0
 
@@ -353,7 +353,7 @@ async def test_a_second_signal_ends_all_at_once(
         made.served.stop(signal.SIGINT)
         await made.served.event("draining")
         # Before that it might be the echo of the first.
-        await asyncio.sleep(ONE_WISH_SECONDS)
+        await asyncio.sleep(REPEAT_SECONDS)
         made.served.stop(signal.SIGINT)
         assert await made.served.ends() == 1
         assert not any(alive(pid) for pid in made.pids)

@@ -25,7 +25,7 @@ HOME = "/console/"
 LONGEST_FORM = 256 * 1024
 MOST_ITEMS = 200
 LANGUAGE = "gateway_console_lang"
-UNKNOWN = "This key cannot sign in."
+UNKNOWN_KEY = "This key cannot sign in."
 POWERLESS = (
     "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Add the "
     "scope to the key, or sign in with another key."
@@ -123,7 +123,7 @@ class Console:
         back = form.get("back", "")
         identity = await visit.request.recognise(form.get("key", "").strip())
         if identity is None:
-            return _login(visit, UNKNOWN, 401, back)
+            return _login(visit, UNKNOWN_KEY, 401, back)
         menu = menu_of(Caller(identity.key_id, identity.consumer, identity.grants))
         if not menu:
             return replace(_login(visit, POWERLESS, 403, back), denied="scope_denied")

@@ -10,7 +10,7 @@ from gateway.admin.routing import Caller, checked
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 
 # For types whose fields have free names: `named.0` holds the name of the field `field.named.0`.
-NAMED = 4
+FREE_FIELDS = 4
 _NAMED = "named."
 
 
@@ -29,7 +29,7 @@ async def list_credentials(backend: Backend, caller: Caller, _: Params, sent: Pa
             "types": list(TYPES),
             "kind": kind.name,
             "fields": _fields(kind),
-            "named": range(NAMED if kind.free else 0),
+            "named": range(FREE_FIELDS if kind.free else 0),
             "may_write": caller.may(vault.WRITE),
         },
     )

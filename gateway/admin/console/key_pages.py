@@ -20,7 +20,7 @@ from gateway.services.keys.bulk import Act
 # The name of a checkbox begins so; the rest is the id of a key.
 CHOSEN = "chosen."
 MARKER_LENGTH = 24
-MEANWHILE = (
+CHANGED_MEANWHILE = (
     "The key was changed meanwhile and is shown as it is now. The values below differ from your "
     "form: correct the form, then save it again."
 )
@@ -140,7 +140,7 @@ async def change_key(backend: Backend, caller: Caller, parts: Params, sent: Para
         await change_keys.update(backend, call_of(caller, parts, body=body, revision=revision))
     except ChangedError:
         has = [{"field": name, "message": had or "-"} for name, had in await differing()]
-        raise ApiError(412, "changed", MEANWHILE, has) from None
+        raise ApiError(412, "changed", CHANGED_MEANWHILE, has) from None
     return await _key(backend, caller, parts, "changed")
 
 

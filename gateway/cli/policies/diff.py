@@ -21,7 +21,7 @@ from gateway.services.policies.diff import Group, KeysChanged, PolicyDiff, diff
 
 NOTHING = Path("-")
 # The most items in a cell of the table; --json has all.
-SHOWN = 6
+MOST_SHOWN = 6
 _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
 
 
@@ -118,8 +118,8 @@ def _row(group: Group) -> tuple[str, ...]:
 
 def _some(items: Iterable[str]) -> str:
     every = list(items)
-    more = [f"and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
-    return "; ".join((*every[:SHOWN], *more))
+    more = [f"and {len(every) - MOST_SHOWN} more"] if len(every) > MOST_SHOWN else []
+    return "; ".join((*every[:MOST_SHOWN], *more))
 
 
 def _summary(keys: KeysChanged) -> str:

@@ -7,7 +7,7 @@ from gateway.domain.keys.record import unix_time
 from gateway.domain.units import duration
 
 NEVER = "never"
-LAST = 10**12 - 1
+LATEST_EXPIRY = 10**12 - 1
 
 
 def parse(text: str, now: int) -> int | None:
@@ -20,7 +20,7 @@ def parse(text: str, now: int) -> int | None:
     second = _second(text, now)
     if second <= now:
         raise ValueError(f"{text!r} is in the past: give a time to come, such as 30d")
-    if second > LAST:
+    if second > LATEST_EXPIRY:
         raise ValueError(f"{text!r} is too far away: leave it out for what never expires")
     return second
 

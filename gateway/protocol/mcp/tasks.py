@@ -17,12 +17,12 @@ Place = tuple[Any, Any]
 _ID, _IDS, _WANTED = "taskId", "taskIds", "notifications"
 _SPELLED = frozenset({"taskid", "taskids", _WANTED})
 # Notifications about a task of the side that sends them begin with this.
-_TOLD = "notifications/tasks"
+_TASK_NOTIFICATIONS = "notifications/tasks"
 # Members that describe a task, without the outcome of its call.
-_STANDING = frozenset({_ID, "status", "statusMessage", "createdAt", "lastUpdatedAt", "_meta"})
-_STANDING |= {"ttl", "ttlMs", "pollInterval", "pollIntervalMs"}
+_STATUS_MEMBERS = frozenset({_ID, "status", "statusMessage", "createdAt", "lastUpdatedAt", "_meta"})
+_STATUS_MEMBERS |= {"ttl", "ttlMs", "pollInterval", "pollIntervalMs"}
 # The notification that tells a caller which tasks it subscribed to.
-_HEARD = "notifications/subscriptions/acknowledged"
+_ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _RELATED = "io.modelcontextprotocol/related-task"
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
@@ -37,7 +37,7 @@ def named_in(rpc: Rpc) -> Iterator[Place]:
     """Yield where a caller's message names tasks of the server; raise RpcDenied if some readers
     would find one that others do not."""
     related = list(_related(rpc.params, rpc.message.get("result")))
-    own = {} if rpc.method.startswith(_TOLD) else rpc.params
+    own = {} if rpc.method.startswith(_TASK_NOTIFICATIONS) else rpc.params
     wanted = own.get(_WANTED)
     for one in (*related, *_objects((own, wanted))):
         if look_alike(one.keys() - {_ID, _IDS}, _SPELLED) or one.keys() & {"taskid", "taskids"}:
@@ -54,10 +54,10 @@ def told_in(message: Message) -> Iterator[Place]:
     if isinstance(result, dict):
         listed = result.get("tasks")
         found += _objects((result.get("task"), *(listed if isinstance(listed, list) else ())))
-    if isinstance(method, str) and method.startswith(_TOLD):
+    if isinstance(method, str) and method.startswith(_TASK_NOTIFICATIONS):
         found += _objects((params,))
     yield from ((one, _ID) for one in found if isinstance(one.get(_ID), str))
-    if method == _HEARD and isinstance(params, dict):
+    if method == _ACKNOWLEDGED and isinstance(params, dict):
         yield from _listed(params.get(_WANTED))
 
 
@@ -74,9 +74,13 @@ def may_be_told(params: Mapping[str, Any]) -> bool:
 def without_outcome(message: Message) -> Message:
     """Return the message, if it is a notification about a task, without the outcome of its call."""
     method, params = message.get("method"), message.get("params")
-    if not (isinstance(method, str) and method.startswith(_TOLD) and isinstance(params, dict)):
+    if not (
+        isinstance(method, str)
+        and method.startswith(_TASK_NOTIFICATIONS)
+        and isinstance(params, dict)
+    ):
         return message
-    return {**message, "params": {name: params[name] for name in params if name in _STANDING}}
+    return {**message, "params": {name: params[name] for name in params if name in _STATUS_MEMBERS}}
 
 
 def no_task(rpc: Rpc) -> RpcDenied:

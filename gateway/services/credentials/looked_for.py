@@ -11,8 +11,8 @@ from gateway.services.credentials.current import LiveCredentials
 
 # Fields that accompany a credential that signs or is sent whole, and prove nothing. Short ones are
 # names and numbers that occur in many texts, so they are not looked for.
-COME_ALONG = frozenset({"account_id", "username"})
-SHORTEST_ALONG = 16
+IDENTIFIERS = frozenset({"account_id", "username"})
+SHORTEST_IDENTIFIER = 16
 
 Found = Mapping[Reference, tuple[Credential, Version]]
 
@@ -88,9 +88,9 @@ def _used(name: str, credential: Credential, version: Version) -> Mapping[str, s
 
 
 def _whole(credential: Credential, version: Version) -> Mapping[str, str]:
-    along = COME_ALONG.intersection(TYPES[credential.type].public)
+    identifiers = IDENTIFIERS.intersection(TYPES[credential.type].public)
     return {
         part: value
         for part, value in version.fields.items()
-        if part not in along or len(value) >= SHORTEST_ALONG
+        if part not in identifiers or len(value) >= SHORTEST_IDENTIFIER
     }

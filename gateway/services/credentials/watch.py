@@ -13,7 +13,7 @@ from gateway.services.telemetry.traffic import Traffic
 
 LOOK_SECONDS = 2.0
 # A coming expiry is logged once a day, a past one once an hour.
-SAID_AGAIN = {State.EXPIRING: 86_400.0, State.EXPIRED: 3_600.0}
+WARN_INTERVALS = {State.EXPIRING: 86_400.0, State.EXPIRED: 3_600.0}
 
 
 class CredentialWatch:
@@ -26,7 +26,7 @@ class CredentialWatch:
         self._credentials = credentials
         self._traffic = traffic
         self._clock = clock
-        self._said: dict[tuple[CredentialId, State], float] = {}
+        self._warned_at: dict[tuple[CredentialId, State], float] = {}
 
     async def watch(self) -> None:
         """Look again and again. Never ends by itself."""
@@ -41,7 +41,7 @@ class CredentialWatch:
         for one in live.known.values():
             state = state_of(one, now)
             states[State.BROKEN if one.id in live.broken else state] += 1
-            if state in SAID_AGAIN:
+            if state in WARN_INTERVALS:
                 self._warn(one, state)
         states[State.BROKEN] += len(live.broken.keys() - live.known.keys())
         for state in State:
@@ -51,8 +51,8 @@ class CredentialWatch:
     def _warn(self, credential: Credential, state: State) -> None:
         """Log that a credential will expire, or has expired and is used all the same."""
         name, now = (credential.id, state), self._clock()
-        if now - self._said.get(name, float("-inf")) < SAID_AGAIN[state]:
+        if now - self._warned_at.get(name, float("-inf")) < WARN_INTERVALS[state]:
             return
-        self._said[name] = now
+        self._warned_at[name] = now
         event = f"credential_{state.value}"
         log.warning(event, name=str(credential.id), expires_at=credential.expires_at)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-NAMED = 5
+MOST_NAMED = 5
 
 
 class Level(StrEnum):
@@ -32,5 +32,5 @@ class Finding:
 
 def some(names: Collection[str]) -> str:
     """Return the first names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(islice(names, NAMED))}{more}"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(islice(names, MOST_NAMED))}{more}"

@@ -12,9 +12,9 @@ from gateway.services.keys.find import living
 from gateway.store.key_reader import KeyReader
 
 # There are many keys and mostly few kinds of them.
-REMEMBERED = 10_000
+MOST_REMEMBERED = 10_000
 # Ids named per group: `keys list` finds the rest.
-NAMED = 5
+MOST_IDS = 5
 
 Kind = tuple[str, str, str]
 
@@ -71,7 +71,7 @@ async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> Ke
         change = known.get(kind)
         if change is None:
             change = known[kind] = comparison.of(record)
-            if len(known) > REMEMBERED:
+            if len(known) > MOST_REMEMBERED:
                 known.popitem(last=False)
         if change != UNCHANGED:
             _add(groups, record, change)
@@ -82,5 +82,5 @@ async def tally(records: AsyncIterator[KeyRecord], comparison: Comparison) -> Ke
 def _add(groups: dict[tuple[str, str, KeyDiff], Group], record: KeyRecord, change: KeyDiff) -> None:
     consumer, plan = well_formed(record.consumer), well_formed(record.plan)
     before = groups.get((consumer, plan, change), Group(consumer, plan, change, 0, ()))
-    ids = before.ids if len(before.ids) == NAMED else (*before.ids, record.id)
+    ids = before.ids if len(before.ids) == MOST_IDS else (*before.ids, record.id)
     groups[consumer, plan, change] = Group(consumer, plan, change, before.count + 1, ids)

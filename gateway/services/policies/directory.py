@@ -34,7 +34,7 @@ class Stamp:
 # The stamp of each policy file; None if it cannot be read, such as a link to nothing.
 Listing = dict[str, Stamp | None]
 # A listing that no directory has, because no file has an empty name.
-UNSEEN: Listing = {"": None}
+NEVER_LISTED: Listing = {"": None}
 
 
 def list_directory(directory: Path) -> Listing:

@@ -35,11 +35,11 @@ from gateway.log import log
 
 SERVICE = "agent-credential-gateway"
 END_SECONDS = 5.0
-SAID_AGAIN = 60.0
+WARN_INTERVAL = 60.0
 SAMPLED, DROPPED = "01", "00"
 
 
-class _Given(RandomIdGenerator):
+class _GivenIds(RandomIdGenerator):
     """Returns the ids that the agent was told already; ids of other spans are random."""
 
     trace_id = span_id = 0
@@ -52,7 +52,7 @@ class _Given(RandomIdGenerator):
         return given or super().generate_span_id()
 
 
-class _Telling(SpanExporter):
+class _FailureLog(SpanExporter):
     """Logs once a minute if spans are not sent. The library's own messages would hold the endpoint,
     which may contain secrets."""
 
@@ -64,7 +64,7 @@ class _Telling(SpanExporter):
         result = self._exporter.export(spans)
         now = monotonic()
         if result is not SpanExportResult.SUCCESS and now >= self._quiet_until:
-            self._quiet_until = now + SAID_AGAIN
+            self._quiet_until = now + WARN_INTERVAL
             log.warning("traces_not_sent", spans=len(spans))
         return result
 
@@ -76,11 +76,11 @@ class Tracing:
     """Settings, including the sampler, are the library's own, from the environment (`OTEL_*`)."""
 
     def __init__(self, exporter: SpanExporter) -> None:
-        self._ids = _Given()
+        self._ids = _GivenIds()
         self._provider = TracerProvider(
             resource=_resource(), id_generator=self._ids, shutdown_on_exit=False
         )
-        self._provider.add_span_processor(BatchSpanProcessor(_Telling(exporter)))
+        self._provider.add_span_processor(BatchSpanProcessor(_FailureLog(exporter)))
         self._tracer = self._provider.get_tracer("gateway", __version__)
 
     def flags(self, trace_id: str) -> str:

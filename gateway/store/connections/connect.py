@@ -21,7 +21,7 @@ from gateway.store.connections.named import reaching
 from gateway.store.connections.sentinel import MasterLine, master_client, master_pool, sentinels_of
 from gateway.store.connections.slots import ClusterLines
 from gateway.store.connections.urls import Kind, read_url
-from gateway.store.embedded.engine import OLDEST
+from gateway.store.embedded.engine import OLDEST_VERSION
 from gateway.store.embedded.server import embedded
 
 
@@ -133,7 +133,7 @@ def judge(info: Mapping[str, Any], address: str) -> tuple[str, ...]:
     """Like `examine`, for one server by its INFO. `address`: its address in a cluster, else ''."""
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers < OLDEST:
+    if numbers < OLDEST_VERSION:
         raise OperationError(f"Redis {version} is too old: the gateway needs 7.0 or newer.")
     warnings = []
     if info.get("maxmemory_policy", "noeviction") != "noeviction":

