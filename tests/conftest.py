@@ -100,7 +100,7 @@ async def client(store: StoreSettings) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def keys(client: Redis) -> KeyStore:
-    return KeyStore(client)
+    return KeyStore(client, "gw:")
 
 
 @pytest.fixture

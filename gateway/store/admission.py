@@ -114,7 +114,7 @@ class Lines(Protocol):
 class Admission:
     """The hot path's access to Redis: one script, one round trip for each request."""
 
-    def __init__(self, lines: Lines, prefix: str = "gw:") -> None:
+    def __init__(self, lines: Lines, prefix: str) -> None:
         self._prefix = prefix
         self._lines = lines
         # Looked up once here, and not for each request.

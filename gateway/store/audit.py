@@ -38,9 +38,7 @@ class Trimming:
 class AuditStore:
     """Every method raises StoreError if Redis cannot answer. `retention` None: no trimming."""
 
-    def __init__(
-        self, client: Redis, prefix: str = "gw:", retention: Retention | None = None
-    ) -> None:
+    def __init__(self, client: Redis, prefix: str, retention: Retention | None = None) -> None:
         self._client = client
         self._name = f"{prefix}audit"
         self._trimming = Trimming(retention) if retention is not None else None

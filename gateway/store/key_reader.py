@@ -46,7 +46,7 @@ class KeyReader:
     """Reads `gw:key:{<id>}`. Every method raises StoreError if Redis cannot answer, or if the name
     holds something other than a record."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
 

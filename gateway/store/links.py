@@ -13,7 +13,7 @@ from gateway.store.connections.scan import scan
 class LinkStore:
     """Every method raises StoreError if Redis cannot answer."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
 

@@ -9,7 +9,7 @@ from gateway.store.connections.failures import translated
 class LogLevelStore:
     """Every method raises StoreError if Redis cannot answer."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
         self._name = f"{prefix}log-level"
 

@@ -55,7 +55,7 @@ class _Outcome(Enum):
 class UsageWriter:
     """Adds the counts of one process. `worker`: a name that no other process ever has."""
 
-    def __init__(self, lines: Lines, worker: str, prefix: str = "gw:") -> None:
+    def __init__(self, lines: Lines, worker: str, prefix: str) -> None:
         self._lines = lines
         self._worker = worker
         self._prefix = prefix
@@ -97,7 +97,7 @@ class UsageWriter:
 class UsageStore:
     """Reads the counts of all processes. StoreError if Redis cannot answer."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
 

@@ -31,7 +31,7 @@ class Written:
 class VaultStore:
     """Every method raises StoreError if Redis cannot answer."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
         self._base = f"{prefix}cred:{{vault}}:"
 

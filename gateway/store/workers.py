@@ -17,7 +17,7 @@ FIELDS = tuple(field.name for field in fields(WorkerRecord))
 class WorkerStore:
     """Every method raises StoreError if Redis cannot answer."""
 
-    def __init__(self, client: Redis, prefix: str = "gw:") -> None:
+    def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
 

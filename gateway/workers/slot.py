@@ -18,7 +18,7 @@ RETRY_SECONDS = 10.0
 class Slot:
     """Filled by one worker after another."""
 
-    def __init__(self, crew: Crew, first: WorkerProcess | None = None) -> None:
+    def __init__(self, crew: Crew, first: WorkerProcess | None) -> None:
         self._crew = crew
         self._worker = first
         self._changing = asyncio.Lock()

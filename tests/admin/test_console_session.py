@@ -444,7 +444,7 @@ async def test_a_look_back_that_saw_not_all_says_so_and_how_to_go_on(
     world: World, admin: Key, monkeypatch: pytest.MonkeyPatch, most: int, told: bool
 ) -> None:
     monkeypatch.setattr(uses, "MOST_LOOKED_AT", most)
-    audit = Audit(AuditStore(world.client), audit_keys(MasterKeys(())))
+    audit = Audit(AuditStore(world.client, "gw:"), audit_keys(MasterKeys(())))
     await audit.record(AuditEvent("key.update", key_id=admin.id))
     page = await get(world, f"keys/{admin.id}", await sign_in(world, admin))
     assert ("gateway audit export --since 7d" in unescape(page.body.decode())) == told

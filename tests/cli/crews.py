@@ -68,7 +68,7 @@ async def slow_agent() -> AsyncIterator[SlowAgent]:
 
 async def issue(client: Redis, **fields: str) -> Key:
     """A new key, as the command line would make it."""
-    issuer = Issuer(KeyStore(client), Peppers((PEPPER,)), draw)
+    issuer = Issuer(KeyStore(client, "gw:"), Peppers((PEPPER,)), draw)
     wanted = KeyFields(scopes=("agents/*",), consumer="sales", **fields)
     return (await issuer.create(wanted, "live", "test")).key
 

@@ -40,7 +40,7 @@ async def asked(store: StoreSettings, folder: Path, *arguments: str) -> Ended:
 
 
 async def test_where_all_is_well_it_says_so_and_ends_with_0(own: OwnStore, tmp_path: Path) -> None:
-    await WorkerStore(own.client).write(WORKER)
+    await WorkerStore(own.client, "gw:").write(WORKER)
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "a.yaml").write_text("version: 1\nplans: {p: {}}\n")
     ended = await asked(own.settings, tmp_path)
@@ -56,7 +56,7 @@ async def test_where_all_is_well_it_says_so_and_ends_with_0(own: OwnStore, tmp_p
 async def test_for_machines_it_tells_the_same_and_each_worker(
     own: OwnStore, tmp_path: Path
 ) -> None:
-    await WorkerStore(own.client).write(WORKER)
+    await WorkerStore(own.client, "gw:").write(WORKER)
     await own.client.config_set("maxmemory-policy", "allkeys-lru")
     await own.client.hset("gw:key:{typingerrors}", "status", "revoked")
     ended = await asked(own.settings, tmp_path, "--json")
@@ -132,7 +132,7 @@ async def test_a_replica_is_wrong(own: OwnStore) -> None:
 
 
 async def test_workers_that_differ_are_wrong(own: OwnStore) -> None:
-    workers = WorkerStore(own.client)
+    workers = WorkerStore(own.client, "gw:")
     await workers.write(WORKER)
     await workers.write(replace(WORKER, pid=101))
     assert await wrong(own.client) == []
@@ -148,7 +148,7 @@ async def test_workers_that_differ_are_wrong(own: OwnStore) -> None:
 
 
 async def test_a_heartbeat_ends_by_itself_and_goes_with_a_clean_end(own: OwnStore) -> None:
-    workers = WorkerStore(own.client)
+    workers = WorkerStore(own.client, "gw:")
     await workers.write(WORKER)
     (name,) = [name async for name in own.client.scan_iter("gw:worker:*")]
     assert name == "gw:worker:host-1:100"

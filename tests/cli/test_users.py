@@ -49,7 +49,7 @@ def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
 async def test_a_link_leads_to_where_the_gateway_of_this_machine_listens(
     vault: Users, client: Redis, listen: str, leads_to: str
 ) -> None:
-    workers = WorkerStore(client)
+    workers = WorkerStore(client, "gw:")
     await workers.write(WorkerRecord(platform.node(), 1, "", 0, "", listen))
     await workers.write(WorkerRecord("another", 1, "", 0, "", "127.0.0.1:1"))
     made = vault.users("link", "alice", "--credentials", "github").out

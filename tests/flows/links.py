@@ -21,7 +21,7 @@ services:
 
 async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
     links = Links(LinkStore(world.client, world.store.prefix))
-    audit = Audit(AuditStore(world.client), audit_keys(MasterKeys((MASTER,))))
+    audit = Audit(AuditStore(world.client, "gw:"), audit_keys(MasterKeys((MASTER,))))
     made = await links.make(user, read_wanted(wanted), Acts(audit, "operator:test"))
     await audit.close()
     return f"/connect/{made.token}"

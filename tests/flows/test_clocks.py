@@ -39,7 +39,7 @@ async def test_what_may_have_been_dropped_for_its_age_is_told_by_the_clock_that_
     wrong: float, client: Redis
 ) -> None:
     """By another one, records that somebody took away would pass, or those dropped not."""
-    store = AuditStore(client)
+    store = AuditStore(client, "gw:")
     seconds, _ = await client.time()
     told = await store.gone_before(Retention(records=1000, seconds=600))
     assert 0 <= told - (seconds - 600) < 60

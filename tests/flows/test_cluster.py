@@ -48,7 +48,7 @@ class Fleet:
     async def mark(self, key: Key, status: str) -> None:
         """As one command does it, that knows nothing of the cluster before."""
         async with open_store(self.store.operator) as client:
-            assert await KeyStore(client).set_status(key.id, status) == "done"
+            assert await KeyStore(client, "gw:").set_status(key.id, status) == "done"
 
     async def charged(self, key: Key) -> int:
         async with open_store(self.store.operator) as client:

@@ -54,7 +54,7 @@ async def operator(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 async def test_keys_are_made_listed_changed_and_deleted(operator: Operator, tmp_path: Path) -> None:
     async with open_store(operator.commands.store) as client:
-        keys = KeyStore(client)
+        keys = KeyStore(client, "gw:")
         made = [operator.commands.create() for _ in range(2)]
         for number in range(COUNT - 2):
             fields = {"consumer": "sales", "scopes": "agents/*", "plan": "gone", "env": "live"}
@@ -101,7 +101,7 @@ async def test_keys_are_exported_and_imported_again(operator: Operator, tmp_path
 
 async def test_doctor_sees_each_node_and_every_worker(operator: Operator) -> None:
     async with open_store(operator.gateway) as client:
-        workers = WorkerStore(client)
+        workers = WorkerStore(client, "gw:")
         for pid in range(5):
             record = WorkerRecord("host", pid, "1", 1_790_000_000, "rev", "127.0.0.1:8080")
             await workers.write(record)

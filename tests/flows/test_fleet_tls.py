@@ -77,8 +77,8 @@ async def test_every_connection_is_encrypted_and_checked(encrypted: Encrypted, k
     relays = await start()
     settings = StoreSettings(url=encrypted.url, state_dir=encrypted.folder)
     async with open_store(settings) as client:
-        assert await KeyStore(client).ids() == []
-    admission = Admission(open_lines(settings, PREPARE))
+        assert await KeyStore(client, "gw:").ids() == []
+    admission = Admission(open_lines(settings, PREPARE), "gw:")
     try:
         assert isinstance(await admission.run(ID, admission.pack_read(ID)), Stale)
     finally:
@@ -88,4 +88,4 @@ async def test_every_connection_is_encrypted_and_checked(encrypted: Encrypted, k
     trustme.CA().cert_pem.write_to_path(str(encrypted.ca))
     async with open_store(settings) as client:
         with pytest.raises(StoreError):
-            await KeyStore(client).ids()
+            await KeyStore(client, "gw:").ids()

@@ -103,12 +103,12 @@ async def test_all_workers_follow_a_new_master_and_hear_of_what_is_changed_there
         assert set(told) <= {200, 503}
         assert asyncio.get_running_loop().time() - began < RECOVERY
     async with open_store(fleet.operator) as client, asyncio.timeout(RECOVERY):
-        assert await revoked(KeyStore(client), fleet.key_id) == "done"
+        assert await revoked(KeyStore(client, "gw:"), fleet.key_id) == "done"
     assert set(await fleet.statuses(50)) == {401}
 
 
 async def test_every_worker_is_heard_of(fleet: Fleet) -> None:
     async with open_store(fleet.operator) as client, asyncio.timeout(RECOVERY):
-        workers = WorkerStore(client)
+        workers = WorkerStore(client, "gw:")
         while {worker.pid for worker in await workers.all()} != set(fleet.crew.pids):
             await asyncio.sleep(0.1)

@@ -74,7 +74,7 @@ async def freeze(master: Node) -> None:
 
 async def revoke(fleet: Fleet) -> None:
     async with open_store(fleet.store.settings) as client:
-        assert await KeyStore(client).set_status(fleet.scene.limited.id, "revoked") == "done"
+        assert await KeyStore(client, "gw:").set_status(fleet.scene.limited.id, "revoked") == "done"
 
 
 async def test_a_killed_master_is_replaced_without_anybodys_help(fleet: Fleet) -> None:

@@ -128,7 +128,7 @@ async def test_connections_that_the_store_has_closed_fail_no_act_of_an_operator(
         relayed(store),
         open_store(store.settings) as client,
     ):
-        keys = KeyStore(client)
+        keys = KeyStore(client, "gw:")
         # Several are in the pool.
         await asyncio.gather(*(keys.now() for _ in range(5)))
         await thrown_out(store.client)

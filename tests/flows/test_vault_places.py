@@ -56,7 +56,7 @@ async def test_on_a_cluster_as_on_one_redis(tmp_path: Path) -> None:
         verified = await asyncio.to_thread(commands.gateway, "audit", "verify", "--json")
         assert verified.json["ok"] and verified.json["records"] > 8
         async with open_store(store.root) as client:
-            vault = VaultStore(client)
+            vault = VaultStore(client, "gw:")
             one = Credential(CredentialId("crm"), "api_key", Version(9, {"value": "v"}))
             sealed = Envelope(MasterKeys((MASTER,))).seal(one)
             assert not await vault.put(one.id, sealed, b"something else")

@@ -32,7 +32,7 @@ async def test_a_slow_store_makes_no_look_rarer() -> None:
     ):
         name = f"gw:key:{{{KEY_ID}}}"
         await store.client.hset(name, mapping={"hash": PHC, "status": "active"})
-        inflight = Inflight(KeyStore(client), time.monotonic, 60.0, lambda _: True)
+        inflight = Inflight(KeyStore(client, "gw:"), time.monotonic, 60.0, lambda _: True)
         cut = asyncio.Queue[Code]()
         relay.delay = DELAY
         with inflight.stream(Standing(KEY_ID, PHC, None, None), cut.put_nowait):
@@ -56,7 +56,7 @@ async def test_a_slow_store_makes_no_look_rarer() -> None:
 async def test_a_stream_that_cannot_be_ended_keeps_no_other_from_its_end(
     store: StoreSettings, client: Redis
 ) -> None:
-    inflight = Inflight(KeyStore(client), time.monotonic, 60.0, lambda _: True)
+    inflight = Inflight(KeyStore(client, "gw:"), time.monotonic, 60.0, lambda _: True)
     cut = asyncio.Queue[Code]()
 
     def broken(code: Code) -> None:

@@ -35,7 +35,7 @@ class Vault:
 
     def __init__(self, client: Redis, *keys: bytes) -> None:
         self.client = client
-        self.store = VaultStore(client)
+        self.store = VaultStore(client, "gw:")
         self.envelope = Envelope(MasterKeys(keys or (MASTER,)))
         self.opened: list[str] = []
         self.now = 1000.0
@@ -57,7 +57,7 @@ class Vault:
 
     def audit(self) -> Audit:
         """Of a gateway at this vault."""
-        return Audit(AuditStore(self.client), audit_keys(self.envelope.keys))
+        return Audit(AuditStore(self.client, "gw:"), audit_keys(self.envelope.keys))
 
     async def delete(self, name: str, number: int = 1) -> None:
         found = parse_id(name)

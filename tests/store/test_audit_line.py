@@ -41,7 +41,7 @@ async def line(store: StoreSettings) -> AsyncIterator[AuditLine]:
 async def first_bad(client: Redis) -> tuple[str, int]:
     """What is wrong with the stream, and how many records were looked at."""
     chains = Chains(KEYS.by_id, signed=True, gone_before=-math.inf)
-    async for _, record in AuditStore(client).read():
+    async for _, record in AuditStore(client, "gw:").read():
         problem = chains.problem(record)
         if problem:
             return problem, chains.records
@@ -67,7 +67,7 @@ async def test_of_several_all_are_written_or_none(line: AuditLine, client: Redis
             await line.append(records)
     await client.delete("gw:audit")
     await line.append([b"d"])
-    assert [r async for _, r in AuditStore(client).read()] == ["d"]
+    assert [r async for _, r in AuditStore(client, "gw:").read()] == ["d"]
 
 
 @pytest.mark.parametrize("by_line", [True, False])
@@ -76,14 +76,14 @@ async def test_the_stream_keeps_so_many_and_none_that_are_too_old(
 ) -> None:
     """Ages are by Redis' own clock, and a block is dropped once all of it is too old."""
     retention = Retention(300, 3600.0)
-    sink = await lined(store, retention) if by_line else AuditStore(client, retention=retention)
+    sink = await lined(store, retention) if by_line else AuditStore(client, "gw:", retention)
     audit = Audit(sink, KEYS)
     now = int((await client.time())[0])
     for at in range(200):
         await client.xadd("gw:audit", {"record": "old"}, id=f"{(now - 7200) * 1000 + at}-0")
     for at in range(4):
         await asyncio.gather(*(audit.record(AuditEvent("x")) for _ in range(25)))
-        kept = [r async for _, r in AuditStore(client).read()]
+        kept = [r async for _, r in AuditStore(client, "gw:").read()]
         # A stream's blocks hold a hundred entries; the first write does not know the time yet.
         assert kept.count("old") == (200 if at == 0 else 0)
     for _ in range(8):
@@ -126,7 +126,7 @@ async def test_what_was_acknowledged_is_there_however_the_store_ends() -> None:
                     await write()
         problem, _ = await first_bad(store.client)
         assert problem == ""
-        kept = [r async for _, r in AuditStore(store.client).read()]
+        kept = [r async for _, r in AuditStore(store.client, "gw:").read()]
         recorded = "".join(kept)
         assert refused and acknowledged
         assert all(f'"request_id":"{name}"' in recorded for name in acknowledged)

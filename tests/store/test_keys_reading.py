@@ -37,7 +37,7 @@ async def test_a_name_that_holds_no_record_is_an_error_and_no_crash(
 @settings(max_examples=50)
 @given(values=st.dictionaries(st.sampled_from(field_names()) | st.text(), st.binary(), min_size=1))
 async def test_any_bytes_in_a_record_can_be_read(client: Redis, values: dict[str, bytes]) -> None:
-    keys = KeyStore(client)
+    keys = KeyStore(client, "gw:")
     await client.delete(NAME)
     await client.hset(NAME, mapping={k.encode(errors="replace"): v for k, v in values.items()})
     record = await keys.get(ID)
@@ -90,7 +90,7 @@ async def test_no_replica_attached_is_told_apart_from_one_that_does_not_answer(
 @pytest.fixture
 async def unreachable() -> AsyncIterator[KeyStore]:
     gone: Redis = Redis(unix_socket_path="/nonexistent/socket", retry=Retry(NoBackoff(), 0))
-    yield KeyStore(gone)
+    yield KeyStore(gone, "gw:")
     await gone.aclose()
 
 

@@ -14,7 +14,7 @@ LINK = Link("ann", (Wanted("github"),))
 
 @pytest.fixture
 async def links(client: Redis) -> LinkStore:
-    made = LinkStore(client)
+    made = LinkStore(client, "gw:")
     await made.add("digest", LINK, "operator:bob")
     return made
 

@@ -26,8 +26,8 @@ async def test_a_number_without_end_hides_no_other(client: Redis) -> None:
     await client.hset(f"gw:usage:{{all}}:{bucket.place}", mapping={"|requests": ENDLESS})
     await client.hset(f"gw:usage:{{all}}:{bucket.place}", mapping={"|denied": "2"})
     await client.hset("gw:worker:here:1", mapping={"host": "here", "pid": ENDLESS})
-    keys = KeyReader(client)
+    keys = KeyReader(client, "gw:")
     assert await keys.last_used(KEY) == LastUsed(None, 7)
     assert await keys.used_since([KEY], 6) == {KEY}
-    assert await UsageStore(client).read([bucket]) == [{"": Counts(denied=2)}]
-    assert [(one.host, one.pid) for one in await WorkerStore(client).all()] == [("here", 0)]
+    assert await UsageStore(client, "gw:").read([bucket]) == [{"": Counts(denied=2)}]
+    assert [(one.host, one.pid) for one in await WorkerStore(client, "gw:").all()] == [("here", 0)]

@@ -16,7 +16,7 @@ A, B, MINE = CredentialId("aa"), CredentialId("bb"), CredentialId("aa", "u.1@x")
 
 @pytest.fixture
 def vault(client: Redis) -> VaultStore:
-    return VaultStore(client)
+    return VaultStore(client, "gw:")
 
 
 async def ids_since(vault: VaultStore, revision: int) -> set[CredentialId]:

@@ -21,7 +21,7 @@ class RecentSecrets:
     """The secrets of one place and user. `secrets`: the current and the recent ones, replaced by a
     new object on each change. A set is forgotten `seconds` after it was last injected."""
 
-    def __init__(self, seconds: float = REMEMBERED_SECONDS) -> None:
+    def __init__(self, seconds: float) -> None:
         self.secrets = Secrets()
         self._seconds = seconds
         self._newest: Pairs = ()

@@ -76,9 +76,7 @@ async def page(keys: KeyReader, wanted: KeyFilter, *, limit: int, after: str = "
     return Page(tuple(found), None)
 
 
-async def scan_records(
-    keys: KeyReader, wanted: KeyFilter = KeyFilter()
-) -> AsyncIterator[KeyRecord]:
+async def scan_records(keys: KeyReader, wanted: KeyFilter) -> AsyncIterator[KeyRecord]:
     """Yield every record that passes the filter, in the order of ids."""
     now = await keys.now()
     async for record in _candidates(keys, wanted, await keys.ids(), now):

@@ -34,7 +34,7 @@ class ClusterLines:
     """`cluster` belongs to this object from now on. `prepare`, `timeout`: as in Multiplexer."""
 
     def __init__(
-        self, cluster: ClusterClient, *, timeout: float, prepare: tuple[bytes, ...] = ()
+        self, cluster: ClusterClient, *, timeout: float, prepare: tuple[bytes, ...]
     ) -> None:
         self._cluster = cluster
         self._timeout = timeout

@@ -96,7 +96,7 @@ async def of_stream(client: Redis, lines: Sequence[str], records: int = 100) -> 
     for line in lines:
         at = f"{json.loads(line)['ts'] * 1000:.0f}-0"
         await client.xadd("gw:audit", {FIELD: line}, id=at)
-    return AuditVerifier(AuditStore(client), AuditKeys("signer", KEYS), Retention(records))
+    return AuditVerifier(AuditStore(client, "gw:"), AuditKeys("signer", KEYS), Retention(records))
 
 
 async def test_whoever_begins_in_the_midst_misses_nothing_of_what_came_before(

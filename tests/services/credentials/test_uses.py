@@ -32,7 +32,7 @@ def used(event: str = "credential.use") -> str:
 async def test_what_the_stream_may_have_dropped_is_not_taken_for_nothing(
     client: Redis, retention: Retention, whole: bool
 ) -> None:
-    store = AuditStore(client)
+    store = AuditStore(client, "gw:")
     await store.append([used(), used("credential.reflected"), used("tool.result")])
     back = LookBack(store, retention)
     since = time.time() - 7 * DAY
@@ -46,7 +46,7 @@ async def test_what_the_stream_may_have_dropped_is_not_taken_for_nothing(
 async def test_a_look_ends_where_the_time_asked_about_begins(client: Redis) -> None:
     """Then it does not matter what was dropped before."""
     await client.xadd("gw:audit", {"record": used()}, id="1000-1")
-    store = AuditStore(client)
+    store = AuditStore(client, "gw:")
     await store.append([used()])
     found = await LookBack(store, Retention(records=1)).uses(
         time.time() - DAY, credential="crm_key"
@@ -57,7 +57,7 @@ async def test_a_look_ends_where_the_time_asked_about_begins(client: Redis) -> N
 
 async def test_a_use_is_of_its_credential_and_its_key_alone(client: Redis) -> None:
     """Others that are named in the same record, or in the place of something else, are not told."""
-    store = AuditStore(client)
+    store = AuditStore(client, "gw:")
     named = [{"name": name, "version": 1} for name in ("crm_key", "crm_key2")]
     base = {"event": "credential.use", "agent": "tools/fc", "credentials": named}
     await store.append(

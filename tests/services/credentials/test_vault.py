@@ -24,7 +24,7 @@ async def nothing(event: str, name: CredentialId, version: int) -> None:
 
 
 def vault(client: Redis, master: bytes) -> Vault:
-    return Vault(VaultStore(client), Envelope(MasterKeys((master,))), nothing)
+    return Vault(VaultStore(client, "gw:"), Envelope(MasterKeys((master,))), nothing)
 
 
 def wanted(name: str) -> Credential:
@@ -74,7 +74,7 @@ async def test_others_have_their_turn_while_many_are_opened(
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count_turns())
-    looked = Vault(VaultStore(client), Counting(MasterKeys((b"m" * 32,))), nothing)
+    looked = Vault(VaultStore(client, "gw:"), Counting(MasterKeys((b"m" * 32,))), nothing)
     assert len(await looked.all()) == 300
     await asyncio.sleep(0)
     counting.cancel()

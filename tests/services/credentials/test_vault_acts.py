@@ -23,7 +23,7 @@ class Place:
     """`seen`: each act with what was in the vault when it was recorded."""
 
     def __init__(self, client: Redis) -> None:
-        self.store = VaultStore(client)
+        self.store = VaultStore(client, "gw:")
         self.broken = False
         self.seen: list[tuple[str, CredentialId, int, bytes | None]] = []
         self.envelope = Envelope(MasterKeys((NEW, OLD)))

@@ -46,7 +46,7 @@ class Place:
         self.client = client
         self.sink = Sink(client)
         self.untold: list[str] = []
-        self.plain = KeyStore(client)
+        self.plain = KeyStore(client, "gw:")
         self.acts = Acts(Audit(self.sink, KEYS), "operator:ann")
         self.keys = AuditedKeys(client, "gw:", self.acts, self.untold.append)
 

@@ -91,7 +91,7 @@ async def reader(client: Redis, store: StoreSettings) -> AsyncIterator[KeyReader
     await client.acl_setuser("reader", enabled=True, reset=True, nopass=True, keys="*")
     await client.execute_command("ACL", "SETUSER", "reader", "+@all", "-@write", "-@scripting")
     one: Redis = Redis.from_url(store.url, username="reader", password="", decode_responses=True)
-    yield KeyReader(one)
+    yield KeyReader(one, "gw:")
     await one.aclose()
     await client.acl_deluser("reader")
 

@@ -33,7 +33,7 @@ async def keys(client: Redis) -> KeyStore:
 
 
 async def with_two_keys(client: Redis) -> KeyStore:
-    keys = KeyStore(client)
+    keys = KeyStore(client, "gw:")
     for key_id in (ID, OTHER_ID):
         await keys.create(key_id, NewSecret("h", "t", "0001"), {"consumer": "sales"})
     return keys

@@ -18,13 +18,13 @@ DAY = Step.DAY.start(NOW)
 
 @pytest.fixture
 async def book(store: StoreSettings) -> AsyncIterator[UsageBook]:
-    writer = UsageWriter(open_lines(store), "worker")
+    writer = UsageWriter(open_lines(store), "worker", "gw:")
     yield UsageBook(writer, lambda: NOW)
     await writer.close()
 
 
 async def tokens(client: Redis) -> int:
-    (point,) = await series(UsageStore(client), By.ALL, EVERYTHING, Step.DAY, NOW, NOW)
+    (point,) = await series(UsageStore(client, "gw:"), By.ALL, EVERYTHING, Step.DAY, NOW, NOW)
     return point.counts.tokens
 
 
@@ -48,7 +48,7 @@ async def test_a_bucket_that_holds_something_else_hides_no_other(
     before = Step.DAY.start(DAY - 1)
     await client.set(f"gw:usage:{{all}}:day:{before}", "no hash")
     with capture_logs() as logs:
-        points = await series(UsageStore(client), By.ALL, EVERYTHING, Step.DAY, before, NOW)
+        points = await series(UsageStore(client, "gw:"), By.ALL, EVERYTHING, Step.DAY, before, NOW)
     assert [point.counts.tokens for point in points] == [0, 1]
     assert [one["name"] for one in logs] == [f"gw:usage:{{all}}:day:{before}"]
 
@@ -71,7 +71,7 @@ async def test_what_one_worker_tells_twice_is_counted_once_and_kept_for_a_time(
 ) -> None:
     """Where an answer was lost nobody knows whether it was counted."""
     counted = {bucket: {EVERYTHING: Counts(tokens=3)} for bucket in buckets(By.ALL, NOW)}
-    workers = [UsageWriter(open_lines(store), name) for name in ("one", "other")]
+    workers = [UsageWriter(open_lines(store), name, "gw:") for name in ("one", "other")]
     for worker, number in ((0, 1), (0, 1), (1, 1), (1, 1), (0, 2)):
         await workers[worker].add(counted, number)
     assert await tokens(client) == 9

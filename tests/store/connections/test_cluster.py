@@ -42,7 +42,7 @@ async def root(cluster: ClusterStore) -> AsyncIterator[Redis]:
 async def test_a_transaction_is_all_or_nothing_and_follows_its_slot(
     cluster: ClusterStore, root: Redis
 ) -> None:
-    audit = AuditStore(root)
+    audit = AuditStore(root, "gw:")
     await audit.append(["one", "two"])
     slot = await run(cluster.nodes[0], "CLUSTER", "KEYSLOT", "gw:audit")
     owner = await cluster.holder(slot)
@@ -83,7 +83,7 @@ async def own_server() -> AsyncIterator[int]:
 
 
 async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redis) -> None:
-    vault = VaultStore(root)
+    vault = VaultStore(root, "gw:")
     crm, erp = parse_id("crm"), parse_id("erp")
     assert crm is not None and erp is not None
     assert await vault.put(crm, b"sealed", None)
@@ -100,7 +100,7 @@ async def test_the_vault_works_in_its_one_slot(cluster: ClusterStore, root: Redi
 
 
 async def test_counts_follow_their_slot(cluster: ClusterStore, root: Redis) -> None:
-    writer = UsageWriter(open_lines(cluster.settings), "worker")
+    writer = UsageWriter(open_lines(cluster.settings), "worker", "gw:")
     bucket = bucket_of(By.ALL, Step.DAY, 1_800_000_000)
     try:
         assert await writer.add({bucket: {"": Counts(requests=1)}}, 1) == NotAdded((), ())
@@ -110,13 +110,13 @@ async def test_counts_follow_their_slot(cluster: ClusterStore, root: Redis) -> N
         assert await writer.add({bucket: {"": Counts(requests=1)}}, 2) == NotAdded((), ())
     finally:
         await writer.close()
-    assert await UsageStore(root).read([bucket]) == [{"": Counts(requests=2)}]
+    assert await UsageStore(root, "gw:").read([bucket]) == [{"": Counts(requests=2)}]
 
 
 async def test_names_that_move_while_they_are_looked_for_are_all_found(
     cluster: ClusterStore, root: Redis
 ) -> None:
-    keys = KeyStore(root)
+    keys = KeyStore(root, "gw:")
     source, target = cluster.nodes[2], cluster.nodes[0]
     await root.hset(f"gw:key:{{{ID}}}", "hash", "x")
     ids = {ID}
@@ -144,7 +144,7 @@ async def test_names_that_move_while_they_are_looked_for_are_all_found(
 async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_error(
     cluster: ClusterStore, root: Redis
 ) -> None:
-    keys = KeyStore(root)
+    keys = KeyStore(root, "gw:")
     for _ in range(3):
         assert await keys.get(ID) is None
         for node in cluster.nodes:
