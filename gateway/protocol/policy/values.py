@@ -1,8 +1,7 @@
 """The values of policy files: how each is written, checked, and described to editors."""
 
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -19,6 +18,7 @@ from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
 from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.header_names import is_between
 from gateway.protocol.http.methods import METHODS
+from gateway.protocol.policy.annotations import matching, one_of, written
 
 NAME_PATTERN = f"^{scopes.NAME}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
@@ -31,48 +31,6 @@ _LONGEST_LABEL = 63
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # The message does not repeat what was written: a mistyped URL may hold a password.
 _NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
-
-
-def _text(parse: Callable[[str], Any], value: Any) -> Any:
-    if isinstance(value, str):
-        return parse(value)
-    if isinstance(value, (dict, list)):
-        raise ValueError("this must be text")
-    # Most often a unit is missing, which `parse` reports.
-    parse(str(value))
-    raise ValueError("this must be text: put it in quotes")
-
-
-def _written(parse: Callable[[str], Any], pattern: str, *examples: str) -> Any:
-    """Return the annotations of a value that `parse` reads from text; its ValueError is shown."""
-    schema: dict[str, Any] = {"type": "string", "examples": list(examples)}
-    if pattern:
-        schema["pattern"] = pattern
-    return (BeforeValidator(partial(_text, parse)), WithJsonSchema(schema))
-
-
-def _matching(pattern: str, mistake: str) -> Callable[[str], str]:
-    """Return a parser of texts that match `pattern`; of others its ValueError says `mistake`."""
-    compiled = re.compile(pattern, re.ASCII)
-
-    def parse(text: str) -> str:
-        if not compiled.fullmatch(text):
-            raise ValueError(mistake)
-        return text
-
-    return parse
-
-
-def _one_of(known: Sequence[str], separator: str) -> Any:
-    """Return the annotations of a value that is one of `known`; `separator`: in the message."""
-
-    def parse(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"{text[:20]!r} is not one of {separator.join(known)}")
-        return text
-
-    schema = {"type": "string", "enum": list(known)}
-    return (BeforeValidator(partial(_text, parse)), WithJsonSchema(schema))
 
 
 def _one_or_more(value: Any) -> Any:
@@ -176,7 +134,7 @@ def _origin(text: str) -> bytes:
     return f"{scheme}://{authority.removesuffix(default)}".encode("ascii")
 
 
-_header = _matching(
+_header = matching(
     r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}",
     "this is not the name of a header: name each one, '*' does not cover Authorization",
 )
@@ -213,15 +171,15 @@ def _argument(text: str) -> str:
     return "".join(part for part in template.parts if isinstance(part, str))
 
 
-_env_name = _matching(
+_env_name = matching(
     r"[A-Za-z_][A-Za-z0-9_]{0,127}", "this is not the name of a variable: letters, digits and _"
 )
-_hook = _matching(
+_hook = matching(
     r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
     "own code is named as module:function, such as company.hooks:check",
 )
-_part_of_scope = _matching(r"[a-z0-9][a-z0-9-]{0,63}", "this is a name such as eu-central-1 or s3")
-_file = _matching(r"[^\0]+", "this is not the path of a file")
+_part_of_scope = matching(r"[a-z0-9][a-z0-9-]{0,63}", "this is a name such as eu-central-1 or s3")
+_file = matching(r"[^\0]+", "this is not the path of a file")
 
 
 def _whole_path(text: str) -> str:
@@ -245,47 +203,47 @@ def _count(value: Any) -> Any:
 
 
 Version = Annotated[Literal[1], BeforeValidator(_version)]
-Name = Annotated[str, *_written(_name, NAME_PATTERN, "support")]
-Duration = Annotated[float, *_written(_duration, _DURATION_PATTERN, "2s", "10m")]
-MaxAge = Annotated[float, *_written(units.duration, _DURATION_PATTERN, "10m", "0s")]
+Name = Annotated[str, *written(_name, NAME_PATTERN, "support")]
+Duration = Annotated[float, *written(_duration, _DURATION_PATTERN, "2s", "10m")]
+MaxAge = Annotated[float, *written(units.duration, _DURATION_PATTERN, "10m", "0s")]
 OriginText = Annotated[
-    bytes, *_written(_origin, r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/]+)$", "https://app.example.com")
+    bytes, *written(_origin, r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/]+)$", "https://app.example.com")
 ]
-HeaderName = Annotated[str, *_written(_header, "", "Content-Type")]
-InjectedHeader = Annotated[str, *_written(_injected_header, "", "Authorization")]
-HeaderText = Annotated[Template, *_written(_header_template, "", "Bearer ${credentials.crm}")]
-TemplateText = Annotated[Template, *_written(parse_template, "", "${credentials.crm}")]
+HeaderName = Annotated[str, *written(_header, "", "Content-Type")]
+InjectedHeader = Annotated[str, *written(_injected_header, "", "Authorization")]
+HeaderText = Annotated[Template, *written(_header_template, "", "Bearer ${credentials.crm}")]
+TemplateText = Annotated[Template, *written(parse_template, "", "${credentials.crm}")]
 WholeCredential = Annotated[
-    Reference, *_written(_whole_credential, r"^\$\{(credentials|user)\.", "${credentials.aws}")
+    Reference, *written(_whole_credential, r"^\$\{(credentials|user)\.", "${credentials.aws}")
 ]
-PartOfScope = Annotated[str, *_written(_part_of_scope, "^[a-z0-9][a-z0-9-]*$", "eu-central-1")]
-ArgumentText = Annotated[str, *_written(_argument, "", "--region", "{region}")]
-EnvName = Annotated[str, *_written(_env_name, "^[A-Za-z_][A-Za-z0-9_]*$", "GITHUB_TOKEN")]
-HookName = Annotated[str, *_written(_hook, "^[^:]+:[^:]+$", "company.hooks:check")]
+PartOfScope = Annotated[str, *written(_part_of_scope, "^[a-z0-9][a-z0-9-]*$", "eu-central-1")]
+ArgumentText = Annotated[str, *written(_argument, "", "--region", "{region}")]
+EnvName = Annotated[str, *written(_env_name, "^[A-Za-z_][A-Za-z0-9_]*$", "GITHUB_TOKEN")]
+HookName = Annotated[str, *written(_hook, "^[^:]+:[^:]+$", "company.hooks:check")]
 FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 Size = Annotated[
     int,
     BeforeValidator(_size),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["10MB", "512KiB", 1000]}),
 ]
-UpstreamUrl = Annotated[Upstream, *_written(_upstream, URL_PATTERN, "http://127.0.0.1:9101")]
+UpstreamUrl = Annotated[Upstream, *written(_upstream, URL_PATTERN, "http://127.0.0.1:9101")]
 ProxyUrl = Annotated[
-    tuple[str, int], *_written(_proxy, "^[Hh][Tt][Tt][Pp]://", "http://proxy.example.com:3128")
+    tuple[str, int], *written(_proxy, "^[Hh][Tt][Tt][Pp]://", "http://proxy.example.com:3128")
 ]
-FilePath = Annotated[str, *_written(_file, "", "certs/agent-ca.pem")]
-WholePath = Annotated[str, *_written(_whole_path, "^/", "/srv/tools")]
-HostName = Annotated[str, *_written(_host, "", "support.example.com")]
-RoutePathText = Annotated[str, *_written(_route_path, "^/", "/chat", "/files/**")]
-Method = Annotated[str, *_one_of(sorted(METHODS), ", ")]
-NetworkText = Annotated[IPv4Network | IPv6Network, *_written(_network, "", "10.0.0.0/8")]
-Oddity = Annotated[str, *_one_of(PATH_ODDITIES, " ")]
-RateText = Annotated[limits.Rate, *_written(limits.parse_rate, f"{_AMOUNT_PATTERN}[smhd]$", "10/s")]
+FilePath = Annotated[str, *written(_file, "", "certs/agent-ca.pem")]
+WholePath = Annotated[str, *written(_whole_path, "^/", "/srv/tools")]
+HostName = Annotated[str, *written(_host, "", "support.example.com")]
+RoutePathText = Annotated[str, *written(_route_path, "^/", "/chat", "/files/**")]
+Method = Annotated[str, *one_of(sorted(METHODS), ", ")]
+NetworkText = Annotated[IPv4Network | IPv6Network, *written(_network, "", "10.0.0.0/8")]
+Oddity = Annotated[str, *one_of(PATH_ODDITIES, " ")]
+RateText = Annotated[limits.Rate, *written(limits.parse_rate, f"{_AMOUNT_PATTERN}[smhd]$", "10/s")]
 QuotaText = Annotated[
     limits.Quota,
-    *_written(limits.parse_quota, f"{_AMOUNT_PATTERN}([smhd]|month)$", "10000/d", "200000/month"),
+    *written(limits.parse_quota, f"{_AMOUNT_PATTERN}([smhd]|month)$", "10000/d", "200000/month"),
 ]
 TokensText = Annotated[
-    limits.Tokens, *_written(limits.parse_tokens, f"{_AMOUNT_PATTERN}([smhd]|month)$", "100000/d")
+    limits.Tokens, *written(limits.parse_tokens, f"{_AMOUNT_PATTERN}([smhd]|month)$", "100000/d")
 ]
 Count = Annotated[
     int,
