@@ -69,7 +69,7 @@ class VerifyQuery(Input):
 
 @ROUTES.add("GET", "/audit", POWERS, AuditShape, query=AuditQuery)
 async def records(backend: Backend, call: Call) -> Answer:
-    """Audit records."""
+    """List audit records."""
     query: AuditQuery = call.query
     found = await search(backend.audit_store, query.filters, query.before, query.limit)
     return Answer(AuditShape(records=list(found.records), next=found.next, newest=found.newest))
@@ -79,7 +79,7 @@ async def records(backend: Backend, call: Call) -> Answer:
     "GET", "/audit/tail", POWERS, str, query=TailQuery, headers=("Last-Event-ID",), media=EVENTS
 )
 async def tail(backend: Backend, call: Call) -> Answer:
-    """Audit records as they come, as server-sent events, until the key is closed."""
+    """Follow new audit records as server-sent events, until the key is closed."""
     query: TailQuery = call.query
     # A browser sends it when it reconnects.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
@@ -90,7 +90,7 @@ async def tail(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/audit/export", POWERS, str, query=ExportQuery, media=LINES)
 async def export(backend: Backend, call: Call) -> Answer:
-    """Audit records as a file, oldest first, a JSON object a line."""
+    """Export audit records, oldest first, one JSON object a line."""
     query: ExportQuery = call.query
     since = since_second("since", query.since, int(backend.clock()))
     lines = await backend.audit_readers.export(query.filters, since, _standing(call))
@@ -100,7 +100,7 @@ async def export(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/audit/verify", POWERS, Verdict, query=VerifyQuery)
 async def verify(backend: Backend, call: Call) -> Answer:
-    """Whether the records are as they were written, and which is the first that is not."""
+    """Verify the chains of audit records, and show the first record that was changed."""
     query: VerifyQuery = call.query
     since = since_second("since", query.since, int(backend.clock()))
     return Answer(await backend.audit_verifier.verify(since, query.limit))

@@ -1,4 +1,4 @@
-"""What the handlers of the admin API work with."""
+"""The dependencies of the admin API's handlers."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ class Backend:
         return self.live.current
 
     async def field_context(self) -> FieldContext:
-        """What fields of a body are checked against; StoreError if Redis does not answer."""
+        """Return what the fields of a body are checked against; StoreError if Redis does not
+        answer."""
         return FieldContext(self.policies().plans, await KeyReader(self.client, self.prefix).now())
 
     def acts(self, actor: str) -> Acts:

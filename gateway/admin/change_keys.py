@@ -101,7 +101,7 @@ class RotateBody(Input):
     "POST", "/keys", WRITE, IssuedShape, CreateBody, status=201, headers=("Idempotency-Key",)
 )
 async def create(backend: Backend, call: Call) -> Answer:
-    """Make a key."""
+    """Create a key."""
     body: CreateBody = call.body
     keys = keys_of(backend, call)
     _check_powers(call, body.scopes)
@@ -120,7 +120,7 @@ async def create(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("PATCH", "/keys/{id}", WRITE, KeyView, UpdateBody, headers=("If-Match",))
 async def update(backend: Backend, call: Call) -> Answer:
-    """Change what is given."""
+    """Change the given fields of a key."""
     keys = keys_of(backend, call)
     body: UpdateBody = call.body
     await _check_powers_of(keys, call)
@@ -134,7 +134,7 @@ async def update(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("DELETE", "/keys/{id}", WRITE, KeyChange, headers=("If-Match",))
 async def delete(backend: Backend, call: Call) -> Answer:
-    """Remove a key."""
+    """Delete a key and its record."""
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     return _changed(await lifecycle.delete(keys, call.parts["id"], _expected(call)))
@@ -142,7 +142,7 @@ async def delete(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("POST", "/keys/{id}/revoke", WRITE, KeyChange)
 async def revoke(backend: Backend, call: Call) -> Answer:
-    """Close a key for good."""
+    """Revoke a key."""
     return Answer(await revoked(keys_of(backend, call), call.parts["id"]))
 
 
@@ -159,7 +159,7 @@ async def revoked(keys: AuditedKeys, key_id: str) -> KeyChange:
 
 @ROUTES.add("POST", "/keys/{id}/disable", WRITE, KeyChange)
 async def disable(backend: Backend, call: Call) -> Answer:
-    """Suspend a key."""
+    """Disable a key until it is enabled again."""
     keys = keys_of(backend, call)
     await find_key(keys, call.parts["id"])
     return _changed(await lifecycle.set_status(keys, call.parts["id"], DISABLED))
@@ -167,7 +167,7 @@ async def disable(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("POST", "/keys/{id}/enable", WRITE, KeyChange)
 async def enable(backend: Backend, call: Call) -> Answer:
-    """Undo disable."""
+    """Enable a disabled key."""
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)
     return _changed(await lifecycle.set_status(keys, call.parts["id"], ACTIVE))
@@ -177,7 +177,7 @@ async def enable(backend: Backend, call: Call) -> Answer:
     "POST", "/keys/{id}/rotate", WRITE, IssuedShape, RotateBody, headers=("Idempotency-Key",)
 )
 async def rotate(backend: Backend, call: Call) -> Answer:
-    """Give a key a new secret."""
+    """Rotate a key: give it a new secret."""
     body: RotateBody = call.body
     keys = keys_of(backend, call)
     await _check_powers_of(keys, call)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FieldContext:
-    """What fields are checked against: the plans in force, and Redis' clock."""
+    """The plans in force and the time of Redis' clock, against which fields are checked."""
 
     plans: Mapping[str, PlanLimits] = field(default_factory=lambda: MappingProxyType({}))
     now: int = 0

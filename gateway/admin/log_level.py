@@ -37,13 +37,13 @@ def _shape(backend: Backend) -> Answer:
 
 @ROUTES.add("GET", "/log-level", ("read",), LevelShape)
 async def show(backend: Backend, _: Call) -> Answer:
-    """How much is logged."""
+    """Show the log level."""
     return _shape(backend)
 
 
 @ROUTES.add("PUT", "/log-level", (), LevelShape, LevelBody)
 async def change(backend: Backend, call: Call) -> Answer:
-    """Log more or less."""
+    """Change the log level."""
     body: LevelBody = call.body
     await backend.acts(call.caller.actor).record(f"log_level.{body.level or 'forget'}")
     if body.level is None:

@@ -82,7 +82,7 @@ class KeyUsageQuery(SpanQuery):
 
 @ROUTES.add("GET", "/usage", READ, SeriesShape, query=UsageQuery)
 async def usage_series(backend: Backend, call: Call) -> Answer:
-    """What was used, in buckets of time."""
+    """Show usage in buckets of time."""
     query: UsageQuery = call.query
     if (query.by == "all") is bool(query.name):
         raise bad_field("name", "give the agent, consumer or code; with 'all', leave it out")
@@ -93,7 +93,7 @@ async def usage_series(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/usage/totals", READ, TotalsShape, query=TotalsQuery)
 async def usage_totals(backend: Backend, call: Call) -> Answer:
-    """What was used, by name."""
+    """Show total usage by name."""
     query: TotalsQuery = call.query
     found = await totals(backend.usage, By(query.by), *query.until(backend.clock()))
     most_first = sorted(found.items(), key=lambda item: -item[1].requests)
@@ -102,7 +102,7 @@ async def usage_totals(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/usage/latency", READ, LatencyShape, query=SpanQuery)
 async def usage_latency(backend: Backend, call: Call) -> Answer:
-    """How long requests took, in buckets of time."""
+    """Show latencies in buckets of time."""
     query: SpanQuery = call.query
     whole, points = await latencies(backend.usage, *query.until(backend.clock()))
     return Answer(LatencyShape(whole=whole, points=points))
@@ -110,7 +110,7 @@ async def usage_latency(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/keys/{id}/usage", ("read", "keys"), SeriesShape, query=KeyUsageQuery)
 async def usage_of_key(backend: Backend, call: Call) -> Answer:
-    """What a key used, in buckets of time."""
+    """Show a key's usage in buckets of time."""
     query: KeyUsageQuery = call.query
     key_id = call.parts["id"]
     points = await key_series(backend.usage, key_id, *query.until(backend.clock()))
@@ -124,13 +124,13 @@ async def usage_of_key(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/workers", READ, WorkersShape)
 async def workers(backend: Backend, _: Call) -> Answer:
-    """The processes that serve."""
+    """List the worker processes."""
     return Answer(WorkersShape(workers=await backend.workers.all()))
 
 
 @ROUTES.add("GET", "/health", READ, HealthShape)
 async def health(backend: Backend, _: Call) -> Answer:
-    """How this worker does."""
+    """Show this worker's health."""
     missing = await backend.ready()
     age = backend.credentials.age
     return Answer(

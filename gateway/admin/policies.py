@@ -115,7 +115,7 @@ def _steps(found: tuple[Step, ...]) -> list[StepShape]:
 
 @ROUTES.add("GET", "/policies", READ, PoliciesShape)
 async def show(backend: Backend, _: Call) -> Answer:
-    """What is in force."""
+    """Show the policies in force."""
     policies = backend.policies()
     return Answer(
         PoliciesShape(
@@ -133,7 +133,7 @@ async def show(backend: Backend, _: Call) -> Answer:
 
 @ROUTES.add("POST", "/policies/reload", (), ReloadShape)
 async def reload(backend: Backend, call: Call) -> Answer:
-    """Read the files now."""
+    """Read the policy files now."""
     outcome = await read_now(backend, call)
     if not outcome.taken:
         # A client that looks only at the status must not take it for success.
@@ -154,7 +154,7 @@ async def read_now(backend: Backend, call: Call) -> ReloadShape:
 
 @ROUTES.add("POST", "/policies/check", READ, CheckShape, CheckBody)
 async def check(_: Backend, call: Call) -> Answer:
-    """Check a text."""
+    """Check the text of a policy file."""
     body: CheckBody = call.body
     files = {"text.yaml": body.text.encode("utf-8", "replace")}
     # In a thread: half a megabyte of YAML would hold up the event loop, which serves callers.
@@ -165,7 +165,7 @@ async def check(_: Backend, call: Call) -> Answer:
 
 @ROUTES.add("POST", "/policies/diff", READ, DiffShape)
 async def diff(backend: Backend, _: Call) -> Answer:
-    """Who would gain and lose by a reload."""
+    """Show which keys would gain or lose by a reload."""
     loaded = await backend.live.candidate()
     if loaded.policies is None:
         return Answer(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
@@ -176,7 +176,7 @@ async def diff(backend: Backend, _: Call) -> Answer:
 
 @ROUTES.add("POST", "/policies/explain", READ, ExplainShape, ExplainBody)
 async def explain(backend: Backend, call: Call) -> Answer:
-    """What would happen to a request, and why."""
+    """Explain what would happen to a request."""
     body: ExplainBody = call.body
     question = Question(body.method, body.url, body.key_id, body.user, body.tool, body.model)
     explanation = await backend.explainer().explain(question)

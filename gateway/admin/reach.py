@@ -70,13 +70,13 @@ class ContainBody(Input):
 
 @ROUTES.add("GET", "/keys/{id}/reach", READ, ReachShape, query=DaysQuery)
 async def of_key(backend: Backend, call: Call) -> Answer:
-    """What a key may reach, and what it reached."""
+    """Show what a key may reach, and what it reached."""
     return Answer(await _of_key(backend, call))
 
 
 @ROUTES.add("POST", "/keys/{id}/contain", ("keys",), ReachShape, query=DaysQuery)
 async def contain_key(backend: Backend, call: Call) -> Answer:
-    """Revoke a key and tell what it reached."""
+    """Revoke a key and show what it reached."""
     # Revoke first, so that nothing is reached after what is reported.
     keys = keys_of(backend, call)
     change = await revoked(keys, call.parts["id"])
@@ -91,11 +91,11 @@ async def contain_key(backend: Backend, call: Call) -> Answer:
     READ_VAULT,
     CredentialReach,
     query=DaysQuery,
-    summary="Where a user's own credential may go, and who used it",
+    summary="Show where a user's own credential may go, and who used it",
 )
 @ROUTES.add("GET", f"{_CREDENTIAL}/reach", READ_VAULT, CredentialReach, query=DaysQuery)
 async def of_credential(backend: Backend, call: Call) -> Answer:
-    """Where a credential may go, and who used it."""
+    """Show where a credential may go, and who used it."""
     found = await backend.vault_for(call.caller.actor).show(name_of(call))
     return Answer(await _of_credential(backend, call, shape_of(backend, found)))
 
@@ -109,7 +109,7 @@ async def of_credential(backend: Backend, call: Call) -> Answer:
     query=DaysQuery,
 )
 async def contain_credential(backend: Backend, call: Call) -> Answer:
-    """Replace values without grace and tell who used the old ones."""
+    """Rotate a credential without grace and show who used the old values."""
     body: ContainBody = call.body
     vault = backend.vault_for(call.caller.actor)
     changed = await vault.rotate(name_of(call), body.fields, 0)

@@ -78,7 +78,7 @@ class UsersQuery(Input):
 
 @ROUTES.add("GET", "/tools", READ, ToolList, query=DaysQuery)
 async def list_tools(backend: Backend, call: Call) -> Answer:
-    """Servers of tools, and how they are used."""
+    """List tool servers with their use."""
     query: DaysQuery = call.query
     now = backend.clock()
     since = query.since(now)
@@ -100,7 +100,7 @@ async def list_tools(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/tools/{name}/users", READ, ToolUsers, query=UsersQuery)
 async def list_users(backend: Backend, call: Call) -> Answer:
-    """Which users have what a tool needs of them."""
+    """List users with those of their credentials that a tool server needs."""
     query: UsersQuery = call.query
     wanted = _needed(_server(backend, call.parts["name"]), of_user=True)
     vault = backend.vault_for(call.caller.actor)

@@ -137,7 +137,7 @@ async def show(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("PUT", "/credentials/{name}", WRITE, UsedCredential, SetBody)
 async def put(backend: Backend, call: Call) -> Answer:
-    """Keep a credential."""
+    """Create or replace a credential."""
     body: SetBody = call.body
     vault = backend.vault_for(call.caller.actor)
     made = Credential(
@@ -153,7 +153,7 @@ async def put(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("POST", "/credentials/{name}/rotate", WRITE, UsedCredential, RotateBody)
 async def rotate(backend: Backend, call: Call) -> Answer:
-    """Replace values."""
+    """Rotate a credential: replace its values."""
     body: RotateBody = call.body
     vault = backend.vault_for(call.caller.actor)
     view = await vault.rotate(
@@ -171,11 +171,11 @@ async def rotate(backend: Backend, call: Call) -> Answer:
     "/users/{user}/credentials/{name}",
     WRITE,
     Removed,
-    summary="Remove a user's credential",
+    summary="Delete a user's credential",
 )
 @ROUTES.add("DELETE", "/credentials/{name}", WRITE, Removed)
 async def delete(backend: Backend, call: Call) -> Answer:
-    """Remove a credential."""
+    """Delete a credential."""
     name = name_of(call)
     await backend.vault_for(call.caller.actor).delete(name)
     return Answer(Removed(removed=[str(name)]))
@@ -203,7 +203,7 @@ async def link(backend: Backend, call: Call) -> Answer:
 
 @ROUTES.add("GET", "/users", READ, UserList)
 async def list_users(backend: Backend, call: Call) -> Answer:
-    """Who has credentials of their own."""
+    """List users with credentials of their own or an open link."""
     waiting = await backend.links.waiting()
     brought = by_user(await backend.vault_for(call.caller.actor).names(), waiting)
     users = [

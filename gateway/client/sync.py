@@ -222,7 +222,8 @@ class Sync:
 
     @property
     def _freshness(self) -> float:
-        """How old a check may be to vouch for what must be fresh; negative after a failure."""
+        """The greatest age of a check that vouches for a credential that must be fresh; negative
+        after a failure."""
         return -1.0 if self._failures else FRESH_SECONDS
 
     async def _check(self, wait: float) -> bool:

@@ -28,10 +28,10 @@ Match = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """What is looked for. `found` finds all `spelled` at once, the longer of two that begin at one
-    place; no spelling has a line end in it. `names`: the replacement of each. `longest`: the length
-    of the longest. `ends`: ends of objects, and empty lines, that no secret is expected to reach
-    across in a stream."""
+    """The secrets to look for. `found` finds all `spelled` at once, the longer of two that begin at
+    one place; no spelling has a line end in it. `names`: the replacement of each. `longest`: the
+    length of the longest. `ends`: ends of objects, and empty lines, that no secret is expected to
+    reach across in a stream."""
 
     found: BytesAhoCorasick = field(repr=False)
     spelled: Sequence[bytes] = field(repr=False)

@@ -152,7 +152,8 @@ def _lower_escapes(text: str) -> str:
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """What is the same whatever stands before and after it, and the secret alone with its end."""
+    """Yield the base64 of the secret alone, with and without padding, and the characters that are
+    the same whatever bytes stand before and after the secret."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield from (encode(raw), encode(raw).rstrip(b"="))
         for before in range(3):

@@ -57,7 +57,8 @@ async def export(backend: Backend, caller: Caller, _: Params, sent: Params) -> A
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is shown of a record, which may hold anything: others may write to the stream too."""
+    """Return the parts of a record that are shown. It may hold anything: others may write to the
+    stream too."""
     used = record.get("credentials")
     uses = used if isinstance(used, list) else []
     named = [_version(one) for one in uses if isinstance(one, dict)]

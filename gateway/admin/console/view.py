@@ -1,4 +1,4 @@
-"""What the pages of the console are made of."""
+"""Types and helpers that the pages of the console share."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping

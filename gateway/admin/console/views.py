@@ -54,7 +54,7 @@ async def overview(backend: Backend, caller: Caller, _: Params, __: Params) -> P
 
 
 def _problems(backend: Backend, health: monitoring.HealthShape) -> list[dict[str, str]]:
-    """What an operator has to look at now, the worst first."""
+    """Return the problems that an operator has to look at now, the worst first."""
     refused = backend.live.problems
     found = [
         ("This worker is not ready. Missing:", ", ".join(health.missing)),

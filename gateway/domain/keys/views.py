@@ -11,7 +11,7 @@ from gateway.domain.keys.record import KeyRecord, field_names, unix_time, words
 
 
 class State(StrEnum):
-    """What a request with the right secret would meet."""
+    """The state of a key, as a request with the right secret would meet it."""
 
     ACTIVE = "active"
     REVOKED = "revoked"

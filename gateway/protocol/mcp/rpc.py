@@ -58,8 +58,8 @@ class Rpc:
 
 @dataclass(slots=True)
 class Asked:
-    """What a request to a tool server asks for, once its body has been read. `rpc`: the message of
-    a POST, for as long as it is needed; `weight`: bytes of memory that it takes; `id`: its own.
+    """A request to a tool server, once its body has been read. `rpc`: the message of a POST, for as
+    long as it is needed; `weight`: bytes of memory that it takes; `id`: the id of the message.
     `version`: of MCP, empty before one was agreed on. `session`: as the server knows it,
     `last_event` likewise; empty: none."""
 

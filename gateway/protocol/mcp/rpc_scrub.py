@@ -30,9 +30,9 @@ class NoMessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is looked for. `plain`: in texts. `spelled`: in messages as `encode` writes them, where
-    `inside` finds out quickly whether there is any. `in_lines`: some of them hold an escaped line
-    end."""
+    """The secrets to look for. `plain`: their spellings in texts. `spelled`: their spellings in
+    messages as `encode` writes them; `inside` finds out quickly whether there is any. `in_lines`:
+    some spellings hold an escaped line end."""
 
     plain: Patterns
     spelled: tuple[bytes, ...] = field(repr=False)
@@ -66,7 +66,8 @@ def _for_large(spelled: tuple[bytes, ...]) -> BytesAhoCorasick:
 
 
 def _inside(spelled: bytes) -> bytes:
-    """Return how `encode` writes this within a string; what is no UTF-8 is in no message."""
+    """Return the spelling as `encode` writes it within a string. Messages are UTF-8, so bytes that
+    are none are in no message."""
     return orjson.dumps(spelled.decode("utf-8", "replace"))[1:-1]
 
 

@@ -69,8 +69,8 @@ class ModelPath:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is asked of a model. `members`: of the JSON object that it is; none where it is a
-    form. `beside`: further models that it names."""
+    """The body of a call to a model. `members`: of the JSON object; none if the body is a form.
+    `beside`: further models that it names."""
 
     model: str
     members: Mapping[str, Any]

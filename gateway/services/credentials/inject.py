@@ -1,5 +1,4 @@
-"""What is injected into a call to a service: the newest values of credentials, and previous
-ones."""
+"""Find the values that are injected into a call: the newest ones, and the previous ones."""
 
 import asyncio
 import math
@@ -77,7 +76,8 @@ class Injected:
 
     @property
     def secrets(self) -> Secrets:
-        """What must not come back now; a stream asks again."""
+        """The secrets that an answer must not hold. They change while a stream is open, so a stream
+        asks again."""
         return self.hidden.secrets
 
 
@@ -211,7 +211,8 @@ class Injector:
 
 
 def _may_be_kept(credential: Credential) -> bool:
-    """Not if it may have to be checked at each use, or is a fetched token."""
+    """Whether its values may be cached: it need not be checked at each use, and is no fetched
+    token."""
     return credential.max_stale is None and not TYPES[credential.type].fetched
 
 

@@ -42,7 +42,7 @@ class AuditedKeys(KeyReader):
         self._on_unrecorded = on_unrecorded
 
     async def claim(self, request: str, about: str, verb: str = "create") -> str:
-        """Not on record, because it changes no key."""
+        """Like `KeyStore.claim`. It is not on record, because it changes no key."""
         return await self._store.claim(request, about, verb)
 
     async def create(

@@ -63,5 +63,5 @@ class Spender:
         )
 
     async def close(self) -> None:
-        """Charge what is known first, as far as that is quick."""
+        """Finish the charges under way, if that takes no longer than CLOSE_SECONDS."""
         await self._charging.finish(CLOSE_SECONDS)

@@ -26,8 +26,8 @@ PROVEN_SECONDS = 60.0
 
 
 class Seat(NamedTuple):
-    """Whose a server is. `stateless`: it is spoken to in an MCP revision without a handshake; a
-    server takes its first request as the sign of which revision is spoken."""
+    """The owner of a running server: nobody else's calls go to it. `stateless`: it is spoken to in
+    an MCP revision without a handshake; a server derives the revision from its first request."""
 
     server: str
     key_id: str
