@@ -16,7 +16,7 @@ from gateway.domain.keys.scopes import parse_all
 from gateway.domain.keys.views import State, view
 from gateway.domain.units import DAY
 from gateway.domain.usage import Counts
-from gateway.services.credentials.uses import Use, Uses
+from gateway.services.credentials.uses import Use
 from gateway.services.keys.find import find_key
 from gateway.services.telemetry.usage import reached
 
@@ -123,7 +123,7 @@ async def _of_key(
     key_id, since = call.parts["id"], query.since(backend.clock())
     counted, problem = await _counted(backend, key_id, since)
     used = await backend.look_back.uses(since, key_id=key_id)
-    hindrance, may = ("the key is deleted", ()) if gone else await _may(backend, call)
+    hindrance, may = ("the key is deleted", ()) if gone else await _reachable(backend, call)
     return ReachShape(
         id=key_id,
         outcome=outcome,
@@ -132,11 +132,11 @@ async def _of_key(
         reached=counted,
         credentials=used.uses,
         whole=used.whole and not problem,
-        problem=_said(problem, used),
+        problem=_joined(problem, used.problem),
     )
 
 
-async def _may(backend: Backend, call: Call) -> tuple[str, tuple[Reachable, ...]]:
+async def _reachable(backend: Backend, call: Call) -> tuple[str, tuple[Reachable, ...]]:
     keys, policies = keys_of(backend, call), backend.policies()
     record = await find_key(keys, call.parts["id"])
     key = view(record, await keys.now())
@@ -171,5 +171,5 @@ async def _of_credential(
     )
 
 
-def _said(problem: str, used: Uses) -> str:
-    return " ".join(dict.fromkeys(filter(None, (problem, used.problem))))
+def _joined(*problems: str) -> str:
+    return " ".join(dict.fromkeys(filter(None, problems)))
