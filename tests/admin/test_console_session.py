@@ -159,6 +159,8 @@ async def test_what_a_key_may_not_do_its_session_may_not(world: World, admin: Ke
     page = await get(world, "keys", cookie)
     assert page.status == 200
     assert b"Make a key" not in page.body
+    none = (await get(world, "keys?consumer=nobody", cookie)).body
+    assert b"No key matches." in none and b"make a key" not in none
     refused = await post(world, "keys", f"csrf={csrf_of(page)}&consumer=x&scopes=agents/*", cookie)
     assert refused.status == 403
     assert (await get(world, "audit", cookie)).status == 403

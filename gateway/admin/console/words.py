@@ -105,6 +105,7 @@ CHINESE = MappingProxyType(
         "Last four": "末四位",
         "Next page": "下一页",
         "No key matches. Change the search, or make a key above.": "没有匹配的密钥。请更改查找条件，或在上方创建。",
+        "No key matches.": "没有匹配的密钥。",
         "Make a key": "创建密钥",
         "Scopes, separated by spaces": "范围，以空格分隔",
         "Label": "标签",
