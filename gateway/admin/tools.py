@@ -25,7 +25,7 @@ _WORKING = frozenset({State.OK, State.EXPIRING})
 class ToolShape(BaseModel):
     """A tool server. `upstream`: its URL, or the command line of a program.
 
-    `isolation`: how its programs are isolated; empty if it is no program, or none was started yet.
+    `isolation`: how its programs are isolated; empty if it is no program.
     `running`: its programs in the worker that answers. `scopes`: what keys need; `:*` if only the
     server knows its tools. `credentials` are shared, `of_users` are each user's own. `reflected`:
     answers from which a credential was removed.

@@ -219,7 +219,6 @@ CHINESE = MappingProxyType(
             "调用为最近 7 天；运行中为应答的工作进程内的程序；回显为从中移除了凭据的应答。"
         ),
         "The policies have no tools.": "策略中没有工具。",
-        "none started yet": "尚未启动",
         "Shared credentials": "共享凭据",
         "none": "无",
         "Has": "已有",
