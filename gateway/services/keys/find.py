@@ -22,7 +22,7 @@ class KeyFilter:
     """Which keys are wanted; an item that is None does not filter.
 
     `state`: what a request would meet, or the bare status of a record without a hash. `scope`: keys
-    that grant it. `expiring_within`: alive now, and expired this many seconds from now.
+    that grant it. `expiring_within`: not expired now, and expired this many seconds from now.
     `unused_for`: at least this many seconds old, and not used during them.
     """
 
