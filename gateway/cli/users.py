@@ -43,8 +43,8 @@ LINK_EXAMPLE = "gateway users link alice --credentials github,aliyun:ak_sk"
 def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_json: bool) -> None:
     """Make a one-time URL at which the user enters the values, good for 15 minutes.
 
-    Send it to that user only: whoever opens it first decides with which credentials this user's
-    tools are called.
+    Send it to that user only: whoever enters values there first decides with which credentials
+    this user's tools are called.
     """
     check_user(user)
     wanted = read_wanted(credentials)
