@@ -21,15 +21,15 @@ What a refused caller gets, on the data listener:
 ```
 
 To callers of tools it is a JSON-RPC error with the same object in `data`; the admin listener
-answers `application/problem+json`. A message of the moment may say more than the sentence here.
-Who does not hold the right secret gets `key_invalid`, whatever is wrong. Where a retry within a
-minute cannot end otherwise, the answer carries `x-should-retry: false`. Once an answer has begun, a
-failure cuts the connection: a cut answer never looks whole.
+answers `application/problem+json`. The message of a refusal may say more than the sentence here. A
+caller without the right secret gets `key_invalid`, whatever else is wrong with the key. If a retry
+within a minute cannot succeed, the answer carries `x-should-retry: false`. Once an answer has
+begun, a failure cuts the connection: a cut answer never looks whole.
 
 """
 METRICS = """\
 `/metrics` on the admin listener, for Prometheus: the sum over all workers, whichever answers. No
-label holds what a caller sent; `process_…` are about one process and there with a single worker.
+label holds what a caller sent. `process_…` describe one process; only a single worker has them.
 
 """
 POLICIES = """\
