@@ -47,16 +47,19 @@ def doctor(store: StoreSettings, policies: Path, as_json: bool, no_upstreams: bo
     """Check everything that a gateway depends on, and say how to fix what is wrong.
 
     Checked as this user and in this environment: Redis, workers, keys, credentials, policies and
-    their upstreams, files with secrets, certificates, limits of the system. Nothing is changed, and
-    no request is sent to an upstream. Exit 1 if something is wrong; warnings alone are exit 0.
+    their upstreams, files with secrets, certificates, limits of the system. Nothing is changed,
+    except that a state directory is closed to other users, and no request is sent to an upstream.
+    Exit 1 if something is wrong; warnings alone are exit 0.
     """
     keep_private()
     # The findings are the output; log lines would repeat them.
     configure("auto", "error")
     # Opening the store makes its files private, so their modes are checked before.
     state = tuple(state_found(store.state_dir)) if store.url is None else ()
-    found = asyncio.run(_diagnosed(store))
-    usable = existing_store(store) if found.answered else None
+    # Opening a store that does not exist would make it.
+    exists = existing_store(store) is not None
+    found = asyncio.run(_diagnosed(store)) if exists else _no_store(store)
+    usable = store if found.answered else None
     more = (
         *_vault(store, usable),
         *_policies(store, usable, policies, connect=not no_upstreams),
@@ -120,6 +123,14 @@ async def _reach(policies: Policies) -> list[Finding]:
     from gateway.app.upstream_probe import UpstreamProbe
 
     return await upstreams_found(policies, UpstreamProbe())
+
+
+def _no_store(store: StoreSettings) -> Diagnosis:
+    sentence = (
+        f"No Redis is named, and there is no private store in {store.state_dir}: give --redis or "
+        "GATEWAY_REDIS_URL as the gateway has it, or start one with 'gateway serve'."
+    )
+    return Diagnosis((Finding("redis", Level.WARN, sentence),), answered=False)
 
 
 async def _diagnosed(store: StoreSettings) -> Diagnosis:

@@ -101,11 +101,24 @@ async def test_a_redis_that_hangs_does_not_hang_the_doctor(own: OwnStore, tmp_pa
 async def test_without_a_redis_it_looks_at_the_embedded_store(
     store: StoreSettings, tmp_path: Path
 ) -> None:
+    embedded = replace(store, url=None)
     with TemporaryDirectory() as state:
-        embedded = replace(store, url=None)
+        listed = Commands(embedded, tmp_path).gateway
+        await asyncio.to_thread(listed, "keys", "list", "--state-dir", state)
         ended = await asked(embedded, tmp_path, "--state-dir", state)
     assert ended.code == 0
     assert "No worker has been heard of: start one with 'gateway serve'." in ended.out
+
+
+async def test_where_there_is_no_store_it_says_so_and_makes_none(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    ended = await asked(replace(store, url=None), tmp_path, "--state-dir", str(state))
+    assert ended.code == 0
+    assert ended.out.startswith("warn   redis     No Redis is named")
+    assert "GATEWAY_REDIS_URL" in ended.out
+    assert not state.exists()
 
 
 @pytest.mark.parametrize(
