@@ -88,7 +88,7 @@ def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bo
 @click.option("--consumer", metavar="NAME", help="The new consumer.")
 @click.option("--label", metavar="TEXT", help="A new label, free text; '' for none.")
 @click.option("--plan", metavar="NAME", help="The new plan; '' for none.")
-@click.option("--limits", metavar="TEXT", help="The key's own limits; '' for none.")
+@click.option("--limits", metavar="TEXT", help="All of the key's own limits; '' for none.")
 @click.option(
     "--users", metavar="U1,U2", help="All users it may act for; '' for none, '*' for any."
 )

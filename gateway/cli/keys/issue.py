@@ -70,13 +70,19 @@ idempotency_option = click.option(
     "--plan", metavar="NAME", help="The plan with its limits. Default: the plan 'default'."
 )
 @click.option(
-    "--limits", metavar="TEXT", help="Own limits instead of the plan's: 'rate=5/s quota=100/d'."
+    "--limits",
+    metavar="TEXT",
+    help="Own limits, such as 'rate=5/s quota=100/d', which replace the plan's item by item.",
 )
 @click.option("--users", metavar="U1,U2", help="The users it may act for; '*' for any.")
 @click.option("--expires", metavar="WHEN", help="When it expires: 30d, 2027-01-31 or Unix seconds.")
 @click.option("--label", metavar="TEXT", help="Free text, for people.")
 @click.option(
-    "--env", type=click.Choice(ENVS), default="live", show_default=True, help="A word in the key."
+    "--env",
+    type=click.Choice(ENVS),
+    default="live",
+    show_default=True,
+    help="A mark in the key itself, on which nothing depends.",
 )
 @click.option(
     "--canary",
