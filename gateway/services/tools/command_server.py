@@ -5,14 +5,17 @@ Imported only if a policy has such tools: the package is an extra, and takes a s
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any
 
 import anyio
 import jsonschema
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.protocols import Validator
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
@@ -33,7 +36,7 @@ from mcp.types import (
     Tool,
 )
 from mcp.types.version import LATEST_HANDSHAKE_VERSION
-from pydantic import ValidationError
+from pydantic import ValidationError as NoMessageError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -46,6 +49,8 @@ from gateway.services.tools.command_tools import Outcome
 LONGEST_REASON = 300
 # Each item of an array that does not fit is a mistake: the best one among the first is reported.
 MOST_MISTAKES = 64
+# A `$` that is an anchor, or (group 1) an escape or a class, in which `$` is none.
+_ANCHOR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 
 # Runs a tool with arguments that fit its schema.
 Run = Callable[[CommandTool, Mapping[str, Any]], Awaitable[Outcome]]
@@ -79,7 +84,7 @@ class CommandServer:
                 connection=connection,
                 lifespan_state=run,
             )
-        except (MCPError, ValidationError) as problem:
+        except (MCPError, NoMessageError) as problem:
             error = modern_error_data(problem)
             return response(request["id"], error=error.model_dump(mode="json", exclude_none=True))
         return response(request["id"], result=result)
@@ -131,13 +136,38 @@ def _connection(request: Mapping[str, Any], version: str, *, stateless: bool) ->
 
 def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     """Return why `arguments` do not fit `schema`; empty if they do."""
+    # With its `$schema`, a reference to the whole schema would be checked by the class that it names.
+    checked = {name: value for name, value in schema.items() if name != "$schema"}
     # Nothing is fetched, whatever a schema refers to.
-    validator = _validator_for(schema)(dict(schema), registry=Registry())
+    validator = _strict(_validator_for(schema))(checked, registry=Registry())
     try:
         problem = best_match(islice(validator.iter_errors(dict(arguments)), MOST_MISTAKES))
     except Unresolvable as unresolvable:
         return f"their schema refers to {unresolvable.ref!r}, which is not in it"
     return "" if problem is None else f"{problem.json_path}: {problem.message[:LONGEST_REASON]}"
+
+
+@cache
+def _strict(kind: type[Validator]) -> type[Validator]:
+    """Return `kind` with patterns as JSON Schema means them."""
+    strict: type[Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+        kind, {"pattern": _pattern}
+    )
+    return strict
+
+
+def _pattern(
+    _: Validator, pattern: str, value: object, __: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    r"""Yield a mistake if `value` does not match `pattern` as ECMAScript defines it.
+
+    In Python `$` also matches before a line break at the end, and `\d` matches any digit of
+    Unicode: `^[a-z]+$` would let a line break into a command line.
+    """
+    if isinstance(value, str):
+        ours = _ANCHOR.sub(lambda found: found[1] or r"\Z", pattern)
+        if re.search(ours, value, re.ASCII) is None:
+            yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
 def schema_mistake(schema: Mapping[str, Any]) -> str:

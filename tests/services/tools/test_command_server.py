@@ -38,6 +38,38 @@ def test_the_mistake_that_matters_most_is_told(arguments: dict[str, Any], told: 
     assert misfit(SCHEMA, arguments) == told
 
 
+@pytest.mark.parametrize(
+    ("pattern", "value", "fits"),
+    [
+        ("^[a-z]+$", "eu", True),
+        ("^[a-z]+$", "eu\n", False),
+        ("^(a$|b)", "a\n", False),
+        (r"^\d+$", "1", True),
+        (r"^\d+$", "\N{ARABIC-INDIC DIGIT THREE}", False),
+        (r"^\w+$", "\N{LATIN SMALL LETTER E WITH ACUTE}", False),
+        ("^[$]+$", "$$", True),
+        (r"^\$1$", "$1", True),
+        (r"^\\$", "\\", True),
+        (r"^\\$", "\\\n", False),
+        (r"^[\]$]$", "]", True),
+        ("^[]$]$", "$", True),
+    ],
+)
+def test_a_pattern_matches_as_in_json_schema(pattern: str, value: str, fits: bool) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
+    assert (misfit(schema, {"a": value}) == "") == fits
+
+
+def test_a_pattern_matches_so_wherever_a_schema_refers_to_it() -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"a": {"pattern": "^[a-z]+$"}, "again": {"$ref": "#"}},
+    }
+    assert misfit(schema, {"again": {"a": "eu"}}) == ""
+    assert "does not match" in misfit(schema, {"again": {"a": "eu\n"}})
+
+
 async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
     return Outcome("ran", failed=False)
 
