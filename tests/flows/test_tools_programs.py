@@ -301,6 +301,31 @@ async def test_a_caller_is_told_a_revision_that_is_served_here(
         assert answer.json["result"]["protocolVersion"] == told, wanted
 
 
+async def test_errors_of_the_stateless_revision_have_its_http_status(
+    world: World, key: Key
+) -> None:
+    await serve(world, transport="command", tools=commands("m"))
+    unknown_tool = {"name": "nope", "arguments": {}}
+    for method, params, name, status, told in (
+        ("x/y", {}, "", 404, -32601),
+        ("tools/call", unknown_tool, "nope", 400, -32602),
+    ):
+        answer = await send(world, key, modern(method, **params), headers=headed(method, name))
+        assert (answer.status, answer.json["error"]["code"]) == (status, told)
+        answer = await send(world, key, request(method, **params))
+        assert (answer.status, answer.json["error"]["code"]) == (200, told)
+
+
+async def test_a_program_of_an_older_revision_is_not_taken_for_one_of_the_stateless(
+    world: World, key: Key
+) -> None:
+    """A 404 with a JSON-RPC error would say that it speaks the stateless one."""
+    await serve_stdio(world)
+    for method, status in (("x/y", 404), ("server/discover", 200)):
+        answer = await send(world, key, modern(method), headers=headed(method))
+        assert (answer.status, answer.json["error"]["code"]) == (status, -32601)
+
+
 @pytest.mark.parametrize("transport", ["stdio", "command"])
 async def test_a_call_that_is_taken_back_ends(world: World, key: Key, transport: str) -> None:
     mark = os.urandom(8).hex()

@@ -24,6 +24,7 @@ HEADER_MISMATCH = -32020
 UNSUPPORTED_VERSION = -32022
 METHODS = ("GET", "POST", "DELETE")
 GREETING = "initialize"
+_DISCOVERY = "server/discover"
 
 _HANDSHAKES = tuple(version for version in VERSIONS if version != STATELESS)
 
@@ -43,8 +44,18 @@ _META_VERSION = "io.modelcontextprotocol/protocolVersion"
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 # Methods that tell a caller no more than that the server is there and which tools it may call.
-_OPEN = frozenset({GREETING, "ping", "server/discover", "tools/list", "logging/setLevel"})
+_OPEN = frozenset({GREETING, "ping", _DISCOVERY, "tools/list", "logging/setLevel"})
 _TOOLS_CHANGED = frozenset({"toolsListChanged"})
+# The HTTP status of an error in the stateless revision, by its code; 200 for other codes.
+_STATUS = {
+    -32700: 400,
+    -32600: 400,
+    -32601: 404,
+    -32602: 400,
+    HEADER_MISMATCH: 400,
+    -32021: 400,
+    UNSUPPORTED_VERSION: 400,
+}
 
 
 def server_name(path: bytes) -> bytes | None:
@@ -123,6 +134,19 @@ def check_greeting(response: Message) -> None:
             "The server speaks a revision of MCP that is not served here: it has to speak one of "
             f"{', '.join(_HANDSHAKES)}.",
         )
+
+
+def http_status(response: Message, method: str, version: str) -> int:
+    """Return the HTTP status for a program's response to `method`.
+
+    An answer to `server/discover` is always 200: a program that does not know the method speaks
+    older revisions, and callers take a 404 with a JSON-RPC error for a sign of the stateless one.
+    """
+    error = response.get("error")
+    if version != STATELESS or method == _DISCOVERY or not isinstance(error, dict):
+        return 200
+    code = error.get("code")
+    return _STATUS.get(code, 200) if isinstance(code, int) else 200
 
 
 def check_fields(fields: Fields, rpc: Rpc) -> None:

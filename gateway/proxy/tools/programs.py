@@ -7,6 +7,7 @@ from typing import Any
 from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.policies.tools import Transport
 from gateway.protocol.http.answer import AnswerHead
+from gateway.protocol.mcp import message as mcp
 from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -67,9 +68,10 @@ class ToolPrograms:
         if task.is_response(first):
             text = await task.shown(first)
             body.begin(text, whole=True)
-            return _head(JSON, len(text))
+            status = mcp.http_status(first, asked.method, task.asked.version)
+            return _head(JSON, len(text), status)
         body.begin(await as_event(first, task))
-        return _head(EVENTS, None)
+        return _head(EVENTS)
 
 
 class ProgramBody:
@@ -172,5 +174,5 @@ def _call(exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Inje
     )
 
 
-def _head(kind: bytes, length: int | None) -> AnswerHead:
-    return AnswerHead(200, [_NO_CACHE, (b"Content-Type", kind)], content_length=length)
+def _head(kind: bytes, length: int | None = None, status: int = 200) -> AnswerHead:
+    return AnswerHead(status, [_NO_CACHE, (b"Content-Type", kind)], content_length=length)
