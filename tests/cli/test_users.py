@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.crypto.draw import draw
+from gateway.domain.keys.key import compose
 from gateway.domain.settings import StoreSettings
 from gateway.domain.workers import WorkerRecord
 from gateway.store.workers import WorkerStore
@@ -74,6 +76,19 @@ def test_what_cannot_be_asked_for_is_refused(vault: Users, words: tuple[str, ...
     ended = vault.users(*words)
     assert ended.code == 2
     assert ended.is_one_sentence()
+
+
+def test_a_key_in_place_of_a_user_is_refused_and_kept_nowhere(vault: Users) -> None:
+    key = compose("live", draw(12), draw(32)).text
+    for words in (
+        ("users", "link", key, "--credentials", "github"),
+        ("users", "unlink", key, "--yes"),
+        ("credentials", "set", f"user/{key}/github", "--type", "bearer"),
+    ):
+        ended = vault.gateway(*words, value="a-value-of-nobody")
+        assert ended.code == 2
+        assert ended.is_one_sentence() and key not in ended.said
+    assert vault.gateway("audit", "tail").out == ""
 
 
 @pytest.mark.parametrize(

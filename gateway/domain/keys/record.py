@@ -88,7 +88,8 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def is_user_id(text: str) -> bool:
-    return _USER.fullmatch(text) is not None
+    """Whether `text` may name a user. A key is put there by mistake, and would be recorded."""
+    return _USER.fullmatch(text) is not None and masked(text) == text
 
 
 def well_formed(text: str) -> str:
