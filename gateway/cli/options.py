@@ -21,6 +21,7 @@ T = TypeVar("T")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
+_WEB_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
 def setting(flag: str, *name: str, **more: Any) -> Decorator:
@@ -195,9 +196,10 @@ read_address = read_as(parse_address)
 
 
 def web_url(source: str, url: str) -> str:
-    """Return `url`; UsageError names `source` if it is not an http or https URL."""
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{source} must begin with http:// or https://.")
+    """Return `url`; UsageError names `source` if it is no http or https URL, or one that no path
+    can be appended to."""
+    if _WEB_URL.fullmatch(url) is None:
+        raise UsageError(f"{source} is a URL such as https://gateway.example.com, without a query.")
     return url
 
 

@@ -69,6 +69,10 @@ async def test_a_link_leads_to_where_the_gateway_of_this_machine_listens(
         ("link", "alice", "--credentials", "trap:canary"),
         ("link", "alice", "--credentials", ","),
         ("link", "alice", "--credentials", "github", "--url", "ftp://x"),
+        ("link", "alice", "--credentials", "github", "--url", "https://"),
+        ("link", "alice", "--credentials", "github", "--url", "https://own/?a=b"),
+        ("link", "alice", "--credentials", "github", "--url", "https://own/#a"),
+        ("link", "alice", "--credentials", "github", "--url", "https://me:secret@own"),
         ("link", "alice"),
     ],
 )
