@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from gateway.admin.backend import Backend
 from gateway.admin.fields import FieldContext
 from gateway.domain.errors import (
+    AuditError,
     ChangedError,
     GatewayError,
     MissingError,
@@ -32,6 +33,7 @@ _FAILURES: tuple[tuple[type[GatewayError], int, str], ...] = (
     (MissingError, 404, "not_found"),
     (ChangedError, 412, "changed"),
     (OperationError, 409, "refused"),
+    (AuditError, 503, "audit_unavailable"),
     (StoreError, 503, "store_unavailable"),
 )
 _PARAMETER = re.compile(r"\{(\w+)\}")

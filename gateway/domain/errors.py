@@ -57,6 +57,10 @@ class StoreError(GatewayError):
     """Redis could not answer, or its answer made no sense."""
 
 
+class AuditError(StoreError):
+    """An act could not be recorded, so it was not done."""
+
+
 class UnreachableError(StoreError):
     """No answer came from Redis at all."""
 
@@ -227,7 +231,7 @@ _ROWS = (
     _row(
         503,
         Code.AUDIT_UNAVAILABLE,
-        "The use of a credential could not be recorded, so it is not used. Try again in a second.",
+        "This could not be recorded in the audit, so it was not done. Try again in a second.",
         retry=True,
     ),
     _row(

@@ -188,6 +188,16 @@ async def test_a_key_that_is_gone_while_its_answer_is_held_back_is_no_decoy(worl
     assert await metric(world, "gateway_canary_uses_total") == 0
 
 
+async def made_by_api(world: World) -> tuple[int, str]:
+    """Status and code of an attempt to make a key by the admin API."""
+    admin = await world.issue("gateway/admin")
+    url = f"http://{world.gateways[0].admin.address}/admin/v1/keys"
+    headers = {"Authorization": f"Bearer {admin.text}"}
+    asked = {"consumer": "sales", "scopes": ["agents/*"]}
+    async with world.session.post(url, json=asked, headers=headers) as answer:
+        return answer.status, (await answer.json(content_type=None)).get("code", "")
+
+
 async def test_a_file_that_cannot_be_written_stops_credentials_and_no_other_traffic(
     store: StoreSettings, client: Redis
 ) -> None:
@@ -198,6 +208,7 @@ async def test_a_file_that_cannot_be_written_stops_credentials_and_no_other_traf
         key = await world.issue("services/crm", "agents/*", users=("ann",))
         answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
         assert (answer.status, answer.code) == (503, "audit_unavailable")
+        assert await made_by_api(world) == (503, "audit_unavailable")
         world.serve(world.agent())
         assert (await world.call(key)).status == 200
         assert await records(world) == []

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent, Named
 from gateway.domain.credentials import CredentialId
-from gateway.domain.errors import Denied, StoreError
+from gateway.domain.errors import AuditError, Denied, StoreError
 from gateway.services.audit.writing import Audit
 
 # The id of the request that asked for the act; empty: a command did.
@@ -32,7 +32,7 @@ class Acts:
         decision: str = ALLOWED,
         code: str = "",
     ) -> None:
-        """Write the record; StoreError if it cannot be written: the act must not be done then."""
+        """Write the record; AuditError if it cannot be written: the act must not be done then."""
         act = AuditEvent(
             event,
             request_id=asked_by.get(),
@@ -47,7 +47,7 @@ class Acts:
         try:
             await self._audit.record(act)
         except Denied as denied:
-            raise StoreError(
+            raise AuditError(
                 "This was not done, because its audit record could not be written: "
                 f"{denied.__cause__}"
             ) from None
