@@ -325,8 +325,9 @@ async def test_what_a_server_does_not_read_is_not_piled_up(site: Site) -> None:
 
 
 async def test_a_line_without_end_ends_the_program(site: Site) -> None:
-    with pytest.raises(Denied, match="has ended"):
+    with pytest.raises(Denied, match="longer than it may be") as refused:
         await site.said("endless_line")
+    assert refused.value.code is Code.UPSTREAM_PROTOCOL
     await until(lambda: site.running == 0)
 
 

@@ -31,6 +31,7 @@ GRACE_SECONDS = 2.0
 EXIT_SECONDS = 0.5
 # How many lines that are already there are read before other work has its turn.
 LINES_IN_A_ROW = 64
+_LINE_TOO_LONG = "The tool's program was ended: it printed a line that is longer than it may be."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class StdioServer:
         self._stderr = ToolStderr(name, secrets)
         self._no_json = LineBudget("tool_said_no_json_cut", name)
         self._retired = False
+        # Told to calls that are under way when the program ends.
+        self._end = _gone()
         self._drained = asyncio.Event()
         self._drained.set()
         self._loop = asyncio.get_running_loop()
@@ -204,7 +207,7 @@ class StdioServer:
             code, _, _ = await asyncio.gather(ending, self._child.discard(), stderr)
             crashed = not self._retired
             for inbox in self._inboxes.values():
-                inbox.put(_Letter(_gone(), is_last=True, size=0))
+                inbox.put(_Letter(self._end, is_last=True, size=0))
             self._no_json.end()
             report = log.warning if crashed else log.info
             report("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
@@ -222,6 +225,7 @@ class StdioServer:
                 return
             except asyncio.LimitOverrunError:
                 log.warning("tool_line_too_long", tool=self.name)
+                self._end = Denied(Code.UPSTREAM_PROTOCOL, _LINE_TOO_LONG)
                 return
             self._dispatch(line)
 
