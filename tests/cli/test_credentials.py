@@ -128,6 +128,21 @@ def test_a_token_is_only_fetched_where_its_secret_may_go(
     assert code == 0 or (ended.is_one_sentence() and "token_url" in ended.said)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "told"),
+    [
+        ("basic", {"username": "a:b", "password": SECRET}, "'username' holds a colon"),
+        ("headers", {"X-Token": SECRET, "x-token": "t"}, "'X-Token' and 'x-token' are one header"),
+    ],
+)
+def test_fields_that_no_upstream_would_read_as_meant_are_refused(
+    kind: str, fields: dict[str, str], told: str, vault: VaultCommands
+) -> None:
+    ended = vault("set", "aa", "--type", kind, value=json.dumps(fields))
+    assert (ended.code, ended.is_one_sentence()) == (2, True)
+    assert told in ended.said and SECRET not in ended.said
+
+
 def test_numbers_and_booleans_become_the_text_that_json_has_for_them(
     vault: VaultCommands, redis: Any
 ) -> None:

@@ -1,6 +1,6 @@
 """Checks whether a credential can be used at all, while its author is there to correct it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from gateway.domain.credentials import check_fields
@@ -16,9 +16,20 @@ def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
         raise ValueError(
             "the field 'token_url' is no https URL that may be called (http: on this machine only)"
         )
-    between = [name for name in fields if is_between(name)] if type_name == "headers" else []
-    if between:
-        raise ValueError(f"the header {between[0]!r} is the gateway's to set, and no credential's")
+    if type_name == "basic" and ":" in fields["username"]:
+        # RFC 7617 section 2: the first colon ends the username.
+        raise ValueError("the field 'username' holds a colon, which HTTP Basic cannot carry there")
+    if type_name == "headers":
+        _check_headers(fields)
+
+
+def _check_headers(names: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        if is_between(name):
+            raise ValueError(f"the header {name!r} is the gateway's to set, and no credential's")
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            raise ValueError(f"the fields {other!r} and {name!r} are one header")
 
 
 def is_token_url(url: str) -> bool:
