@@ -135,7 +135,7 @@ def anchor(
         _write_whole(out, f"{text}\n")
     except OSError as problem:
         raise OperationError(f"{out} cannot be written: {problem.strerror}.") from None
-    note(f"{verdict.chains} chains are anchored in {out}.")
+    note(f"{out} anchors {counted(verdict.chains, 'chain')}.")
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -200,24 +200,24 @@ def _notes(verdict: Verdict, file: Path | None) -> Iterator[str]:
         yield NO_RECORDS
     if verdict.unsigned:
         yield (
-            f"{verdict.unsigned} records of acts on keys are not signed. Set the master key "
-            "wherever keys are changed, so that they are; if you know that these acts were made "
-            "without it, --allow-unsigned accepts them."
+            f"Not signed: {counted(verdict.unsigned, 'record')} of acts on keys. Set the master "
+            "key wherever keys are changed; if you know that these acts were made without it, "
+            "--allow-unsigned accepts them."
         )
     if verdict.late:
         yield (
-            f"{verdict.late} chains began earlier: their older records were dropped, or are in "
-            f"{'older files' if file else 'an export'}."
+            f"{counted(verdict.late, 'chain')} began earlier: older records were dropped, or are "
+            f"in {'older files' if file else 'an export'}."
         )
     if verdict.torn:
         yield (
-            f"{verdict.torn} records were cut short. If a full disk caused it, the acts they were "
-            "about did not happen."
+            f"Cut short: {counted(verdict.torn, 'record')}. If a full disk caused it, what was to "
+            "be recorded did not happen."
         )
     if verdict.passed:
         yield (
-            f"{verdict.passed} chains of the anchor cannot be compared: their records are older "
-            "than what is kept. Make a new anchor before the old records are dropped."
+            f"Not compared with the anchor: {counted(verdict.passed, 'chain')}, with records that "
+            "are older than what is kept. Make a new anchor before the old records are dropped."
         )
     if "missing" in (verdict.reason or ""):
         yield _MISSING_IN_FILE if file else _MISSING_IN_STREAM
