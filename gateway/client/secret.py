@@ -44,8 +44,8 @@ class Secret:
         credential = self._find()
         if not credential.main:
             raise UnavailableError(
-                f"Credential '{self._name}' of type {credential.type} has no main value: use "
-                f".field(…) with one of {', '.join(credential.current.fields)}."
+                f"Credential '{self._name}' of type {credential.type} has no main value: name one "
+                f"of its fields, {', '.join(credential.current.fields)}."
             )
         return self._value(credential, credential.main)
 
