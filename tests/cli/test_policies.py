@@ -394,6 +394,34 @@ def test_explain_of_a_tool_tells_the_scope_that_it_needs(commands: Commands) -> 
     assert refused.code == 2 and "/tools/NAME/mcp" in refused.said
 
 
+def test_explain_of_a_tool_asks_for_the_user_whose_credential_it_needs(commands: Commands) -> None:
+    servers = {
+        "fc": {
+            "transport": "http",
+            "upstream": "http://127.0.0.1:9200/mcp",
+            "inject": {"headers": {"Authorization": "Bearer ${user.github.value}"}},
+        },
+        "run": {
+            "transport": "command",
+            "tools": [{"name": "x", "input": {"type": "object"}, "argv": ["true"]}],
+            "inject": {"env": {"TOKEN": "${user.github.value}"}},
+        },
+    }
+    text = json.dumps({"version": 1, "tools": servers})
+    (commands.folder / "policies" / "a.yaml").write_text(text)
+    key = commands.create("--scope", "tools/*", "--users", "u1")
+    for server, words, needs in (
+        ("fc", ("--tool", "x"), True),
+        ("fc", ("--method", "POST"), True),
+        ("run", ("--tool", "x"), True),
+        ("run", ("--method", "POST"), False),
+    ):
+        asked = ("--key", key.id, "--url", f"/tools/{server}/mcp", *words)
+        told = explain(commands, *asked)
+        assert told["code"] == ("credential_unavailable" if needs else None), asked
+        assert explain(commands, *asked, "--user", "u1")["decision"] == "allow"
+
+
 def test_explain_of_a_model_tells_its_scope_and_where_it_goes(commands: Commands) -> None:
     (commands.folder / "policies" / "a.yaml").write_text(
         "version: 1\nmodels:\n"

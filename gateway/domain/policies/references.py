@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.domain.credentials import TYPES, is_credential_name, is_field_name
+from gateway.domain.credentials import TYPES, CredentialId, is_credential_name, is_field_name
+from gateway.domain.errors import Code, Denied
 
 OPEN = "${"
 _ESCAPED = "$${"
@@ -102,6 +103,19 @@ def _reference(written: str) -> Reference:
     if len(names) > 1 and not is_field_name(field):
         raise ValueError("a reference's field is 1 to 128 letters, digits and . _ -")
     return Reference(name, field, kind == "user")
+
+
+def id_of(reference: Reference, user: str | None) -> CredentialId:
+    """Return the id of the credential; Denied if it is the user's own and no user is named."""
+    if not reference.of_user:
+        return CredentialId(reference.name)
+    if not user:
+        raise Denied(
+            Code.CREDENTIAL_UNAVAILABLE,
+            f"This needs the credential {reference.name!r} of a user: name the user in X-User-Id.",
+            headers=(("x-should-retry", "false"),),
+        )
+    return CredentialId(reference.name, user)
 
 
 def missing(reference: Reference) -> str:

@@ -11,7 +11,9 @@ from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import view
 from gateway.domain.policies.absence import absence
-from gateway.domain.policies.snapshot import Policies, ToolServer
+from gateway.domain.policies.references import id_of
+from gateway.domain.policies.snapshot import Agent, Policies, ToolServer
+from gateway.domain.policies.tools import Transport
 from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.rpc import read
 from gateway.protocol.models.request import MODELS_PREFIX, read_path, read_prompt
@@ -114,6 +116,7 @@ class Explainer:
             shadow = await self._authorise(belief, head, located, steps)
         else:
             steps.append(Step(About.ROUTE, Found.PUBLIC))
+        _check_user(located, head, question)
         return _goes_to(located, head, question), shadow
 
     async def _enter(
@@ -196,6 +199,19 @@ class Explainer:
             named = door.limits[answer.position - 1]
             raise limited(named.denial, answer.retry_after, named.label, named.most)
         return shadow_code(door, answer.exceeded)
+
+
+def _check_user(located: Located, head: RequestHead, question: Question) -> None:
+    """Raise Denied(credential_unavailable) if the request needs a user's own credential and names
+    no user. Whether the user has entered it, only the vault can tell."""
+    callee = located.callee
+    if callee is None or isinstance(callee, Agent):
+        return
+    needed = inject = callee.inject
+    if isinstance(callee, ToolServer) and not question.tool:
+        needed = inject.beside_calls(runs=callee.tools.transport is not Transport.COMMAND)
+    for reference in inject.references if needed.references else ():
+        id_of(reference, head.user)
 
 
 def _goes_to(located: Located, head: RequestHead, question: Question) -> str:

@@ -136,19 +136,6 @@ def log_report(report: Report) -> None:
         log.error("credential_broken", reason=reason)
 
 
-def id_of(reference: Reference, user: str | None) -> CredentialId:
-    """Return the id of the credential; Denied if it is the user's own and no user is named."""
-    if not reference.of_user:
-        return CredentialId(reference.name)
-    if not user:
-        raise Denied(
-            Code.CREDENTIAL_UNAVAILABLE,
-            "This needs a credential of the user it is for: name the user in X-User-Id.",
-            headers=(("x-should-retry", "false"),),
-        )
-    return CredentialId(reference.name, user)
-
-
 def _is_decoy(credential: Credential) -> bool:
     return TYPES[credential.type].decoy
 

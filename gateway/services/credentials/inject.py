@@ -12,13 +12,14 @@ import aiohttp
 
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
+from gateway.domain.policies.references import id_of
 from gateway.domain.policies.services import Inject, Sign
 from gateway.domain.policies.snapshot import Outbound
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secrets
 from gateway.services.audit.writing import Audit
-from gateway.services.credentials.current import LiveCredentials, id_of
+from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.looked_for import (
     ChangedSecrets,
     Found,

@@ -5,8 +5,8 @@ from redis.asyncio import Redis
 
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
-from gateway.domain.policies.references import Reference, parse
-from gateway.services.credentials.current import LiveCredentials, id_of
+from gateway.domain.policies.references import Reference, id_of, parse
+from gateway.services.credentials.current import LiveCredentials
 from tests.services.vaults import Vault, problem_of
 
 
