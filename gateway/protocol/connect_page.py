@@ -38,7 +38,7 @@ _TEXTS = MappingProxyType(
             "fine": "This link works until 15 minutes after it was made, and in one browser only.",
             "ended": "This link has ended, or was used already. Ask for a new one.",
             "saved": "{name} is connected.",
-            "removed": "{name} was removed.",
+            "removed": "{name} was removed. Calls may use it for a short while yet.",
             "away": "It could not be saved just now. Try again in a moment.",
             "bad": "{name} was not saved: a field is empty or cannot be used.",
             "short": "{name} was not saved: a value has fewer than {shortest} characters, and "
@@ -60,7 +60,7 @@ _TEXTS = MappingProxyType(
             "fine": "此链接自创建起 15 分钟内有效，且仅限一个浏览器使用。",
             "ended": "此链接已失效或已被使用，请索取新的链接。",
             "saved": "{name} 已连接。",
-            "removed": "{name} 已移除。",
+            "removed": "{name} 已移除。短时间内仍可能有调用使用它。",
             "away": "暂时无法保存，请稍后再试。",
             "bad": "{name} 未保存：有字段为空或无法使用。",
             "short": "{name} 未保存：有值少于 {shortest} 个字符，无法防止它出现在返回结果中。",
