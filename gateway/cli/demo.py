@@ -38,8 +38,9 @@ AGENTS = ("echo", "chat")
 # The ports that the demo's policies name.
 AGENT_PORTS = (9101, 9102)
 DRAIN_SECONDS = 2.0
-# Only in an installed gateway; a clone of the repository has them in policies/.
-OWN_POLICIES = Path(__file__).parents[1] / "demo" / "policies"
+_PACKAGE = Path(__file__).parents[1]
+# The demo's own policies, in an installed gateway and in a clone of the repository.
+OWN_POLICIES = (_PACKAGE / "demo" / "policies", _PACKAGE.parent / "policies")
 NEXT_PORT = 9090
 
 _TEXT = """
@@ -125,11 +126,11 @@ def at_or_elsewhere(listen: Address, port: int) -> Address:
 def _policies(given: Path) -> Path:
     """Return the demo's own policies if the gateway is tried in a directory without any."""
     is_named = click.get_current_context().get_parameter_source("policies") != _DEFAULT
-    if is_named or given.is_dir() or not OWN_POLICIES.is_dir():
+    own = next((place for place in OWN_POLICIES if (place / "demo.yaml").is_file()), None)
+    if is_named or given.is_dir() or own is None:
         return given
-    reason = f"There is no {given}/ here, so the demo's own policies are used: {OWN_POLICIES}."
-    click.echo(reason, err=True)
-    return OWN_POLICIES
+    click.echo(f"There is no {given}/ here, so the demo's own policies are used: {own}.", err=True)
+    return own
 
 
 async def _run(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -125,6 +126,14 @@ async def test_openais_client_talks_to_the_chat_agent(folder: Path) -> None:
 
 async def test_a_public_route_needs_no_key(folder: Path) -> None:
     tool("curl")
+    async with demo(folder) as running:
+        answer = await running.paste(f"curl -s {running.url}/agents/echo/health")
+        assert json.loads(answer) == {"status": "ok"}
+
+
+async def test_where_there_are_no_policies_it_uses_its_own(folder: Path) -> None:
+    tool("curl")
+    shutil.rmtree(folder / "policies")
     async with demo(folder) as running:
         answer = await running.paste(f"curl -s {running.url}/agents/echo/health")
         assert json.loads(answer) == {"status": "ok"}
