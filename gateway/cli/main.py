@@ -98,7 +98,7 @@ def run() -> NoReturn:
         _exit(str(problem), 2)
     except UnreachableError as problem:
         reason = str(problem).removesuffix(".")
-        _exit(f"{reason}. Check --redis or GATEWAY_REDIS_URL, and that Redis runs.", 1)
+        _exit(f"{reason}. Check {_redis_settings()}, and that Redis runs.", 1)
     except GatewayError as problem:
         _exit(str(problem), 1)
     except BrokenPipeError:
@@ -109,6 +109,13 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         _exit("Stopped.", 130)
     _leave(0)
+
+
+def _redis_settings() -> str:
+    """Return the settings that say where Redis is."""
+    if os.environ.get("GATEWAY_VAULT_REDIS_URL"):
+        return "--redis, GATEWAY_REDIS_URL and GATEWAY_VAULT_REDIS_URL"
+    return "--redis or GATEWAY_REDIS_URL"
 
 
 def _exit(sentence: str, code: int) -> NoReturn:

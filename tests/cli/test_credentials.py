@@ -378,6 +378,16 @@ def test_the_vault_may_be_in_a_redis_of_its_own(
     assert not redis.exists("gw:audit"), "what happened is told where the keys are"
 
 
+def test_a_vault_that_is_away_is_one_sentence_that_names_its_own_setting(
+    vault: VaultCommands,
+) -> None:
+    away = {"GATEWAY_VAULT_REDIS_URL": f"unix://{vault.folder}/none"}
+    for arguments in (("list",), ("show", "aa"), ("rotate", "aa"), ("rewrap",)):
+        ended = vault(*arguments, value=SECRET, **away)
+        assert ended.code == 1 and ended.is_one_sentence()
+        assert "GATEWAY_VAULT_REDIS_URL" in ended.said
+
+
 class TestRewrap:
     def test_brings_everything_under_the_first_master_key(
         self, vault: VaultCommands, redis: Any
