@@ -14,8 +14,11 @@ from gateway.client import Credentials, UnavailableError
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.references import Reference
 
-# Signals that are passed on to the program.
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# Signals that are passed on to the program. Container images stop nginx by QUIT and httpd by WINCH.
+FORWARDED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGQUIT, signal.SIGWINCH),
+)
 ENDING = (signal.SIGTERM, signal.SIGINT)
 # One request to stop may arrive twice within this time: by a process group, or from `timeout`.
 REPEAT_SECONDS = 1.0

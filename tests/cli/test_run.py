@@ -148,6 +148,17 @@ async def test_a_program_that_will_not_end_is_killed_and_its_file_removed(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["HUP", "USR1", "USR2", "QUIT", "WINCH"])
+async def test_the_program_is_told_of_every_signal_that_images_stop_or_reload_programs_with(
+    name: str, pulling: Pulling, tmp_path: Path
+) -> None:
+    hears = f'trap "echo heard; exit 3" {name}; echo ready; for i in $(seq 99); do sleep 0.1; done'
+    async with running(pulling, tmp_path, "--env", "TOKEN=crm", "--", "sh", "-c", hears) as run:
+        await run.says("ready")
+        run.process.send_signal(signal.Signals[f"SIG{name}"])
+        assert await run.ends() == (3, "heard\n")
+
+
 async def test_a_program_that_goes_on_after_ctrl_c_is_given_the_next_rotation_too(
     pulling: Pulling, tmp_path: Path
 ) -> None:
