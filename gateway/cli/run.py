@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.command import command
-from gateway.cli.options import read_duration, read_secret, setting
+from gateway.cli.options import read_as, read_duration, read_secret, setting
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.references import Reference, parse
 from gateway.domain.settings import LISTEN
+from gateway.domain.units import span
 
 if TYPE_CHECKING:
     from gateway.cli.child import Bindings
     from gateway.client import Credentials
 
 RETRY_SECONDS = 0.5
+# After this long at the start, the command says what it waits for.
+QUIET_SECONDS = 3.0
 
 
 @command(
@@ -61,10 +64,10 @@ RETRY_SECONDS = 0.5
 @click.option(
     "--wait",
     default="60s",
-    callback=read_duration,
+    callback=read_as(span),
     show_default=True,
     metavar="TIME",
-    help="How long to retry at the start before exit 1.",
+    help="How long to retry at the start before exit 1; 0: not at all.",
 )
 @click.option(
     "--drain",
@@ -121,23 +124,41 @@ async def _run(
     from gateway.cli.child import Child
     from gateway.client import Credentials, SourceError
 
-    # Until the program runs, a failure is reported in one sentence and not in log lines.
-    library = logging.getLogger("gateway.client")
-    library.addHandler(logging.NullHandler())
-    library.propagate = False
+    library = _silent_library()
     child = Child(command, bindings, on_change, drain, note)
     ends = time.monotonic() + wait
     try:
-        async with Credentials(
+        credentials = Credentials(
             url, _key(), bindings.names, poll=poll, wait=wait, on_change=child.changed
-        ) as credentials:
+        )
+        waiting = _say_later(credentials, wait)
+        async with credentials:
             await _all_there(credentials, ends)
+            waiting.cancel()
             library.addHandler(_Notes())
             return await child.run(credentials)
     except SourceError as problem:
         raise OperationError(str(problem)) from None
     except ValueError as problem:
         raise UsageError(f"{problem}.") from None
+
+
+def _silent_library() -> logging.Logger:
+    """Return the library's logger. Until the program runs, a failure is reported in one sentence
+    and not in log lines."""
+    library = logging.getLogger("gateway.client")
+    library.addHandler(logging.NullHandler())
+    library.propagate = False
+    return library
+
+
+def _say_later(credentials: "Credentials", wait: float) -> asyncio.TimerHandle:
+    """Print what is waited for, unless the handle is cancelled within a few seconds."""
+
+    def say() -> None:
+        note(f"Waiting up to {wait:g} s. {_lacking(credentials)}")
+
+    return asyncio.get_running_loop().call_later(QUIET_SECONDS, say)
 
 
 class _Notes(logging.Handler):
@@ -151,16 +172,20 @@ class _Notes(logging.Handler):
 async def _all_there(credentials: "Credentials", ends: float) -> None:
     """Wait until every credential is available, or until `ends`; then the child reports which is
     not."""
+    while time.monotonic() < ends and _lacking(credentials):
+        await credentials.changed(min(RETRY_SECONDS, max(0.0, ends - time.monotonic())))
+
+
+def _lacking(credentials: "Credentials") -> str:
+    """Return why the first unavailable credential is so; empty if all are available."""
     from gateway.client import UnavailableError
 
-    while time.monotonic() < ends:
-        try:
-            for name in credentials:
-                credentials[name]
-        except UnavailableError:
-            await credentials.changed(min(RETRY_SECONDS, max(0.0, ends - time.monotonic())))
-        else:
-            return
+    try:
+        for name in credentials:
+            credentials[name]
+    except UnavailableError as problem:
+        return str(problem)
+    return ""
 
 
 def _bindings(variables: tuple[str, ...], files: tuple[str, ...], *, replace: bool) -> "Bindings":

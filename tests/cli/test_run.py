@@ -283,6 +283,30 @@ async def test_a_credential_that_comes_in_time_is_waited_for(
         await run.says("has crm-2")
 
 
+async def test_it_says_what_it_waits_for_and_for_how_long(pulling: Pulling, tmp_path: Path) -> None:
+    await pulling.vault.delete("openai_key", 1)
+    credentials = pulling.world.gateways[0].base.credentials
+    await until(lambda: CredentialId("openai_key") not in credentials.known)
+    arguments = ("--env", "A=openai_key", "--wait", "5s", "--", "echo", "ran")
+    for settings, reason in (
+        ({}, "There is no credential 'openai_key'."),
+        ({"GATEWAY_URL": "http://127.0.0.1:1"}, "The credentials were not fetched yet: "),
+    ):
+        async with running(pulling, tmp_path, *arguments, **settings) as run:
+            code, said = await run.ends()
+        assert code == 1 and said.startswith(f"gateway: Waiting up to 5 s. {reason}")
+        assert said.count("\n") == 2 and "ran" not in said
+
+
+async def test_without_a_wait_the_gateway_is_asked_once(pulling: Pulling, tmp_path: Path) -> None:
+    arguments = ("--env", "A=crm", "--wait", "0", "--", "sh", "-c", 'echo "has $A"')
+    async with running(pulling, tmp_path, *arguments) as run:
+        assert await run.ends() == (0, "has crm-1\n")
+    async with running(pulling, tmp_path, *arguments, GATEWAY_URL="http://127.0.0.1:1") as run:
+        code, said = await run.ends()
+    assert code == 1 and said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "code"),
     [
