@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, NoReturn, Protocol, Self, overload
 
 from gateway.client.secret import Secret
 from gateway.client.sync import UnavailableError
@@ -25,7 +25,20 @@ class Secrets(Protocol):
     def __getitem__(self, name: str) -> Secret: ...
 
 
-class Config(Mapping[str, Any]):
+class _ReadOnly:
+    """Cannot be changed, so a copy is the object itself. A pickle would hold the agent's key."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A config with credentials is not pickled: load its file again.")
+
+
+class Config(_ReadOnly, Mapping[str, Any]):
     """A mapping from the file. Text with references is resolved each time it is read, so it always
     holds the newest values; `repr` shows the references instead."""
 
@@ -46,7 +59,7 @@ class Config(Mapping[str, Any]):
         return f"Config({_written(self._data)!r})"
 
 
-class ConfigList(Sequence[Any]):
+class ConfigList(_ReadOnly, Sequence[Any]):
     """A list from the file, which behaves like `Config`."""
 
     def __init__(self, data: Sequence[Any], credentials: Secrets) -> None:

@@ -1,5 +1,7 @@
 """Config files of agents: references are resolved when they are used."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,20 @@ async def test_values_are_the_newest_at_the_time_of_use(pulling: Pulling, tmp_pa
         await until(lambda: bool(model["api_key"] == "openai_key-2"))
         assert "openai_key-2" not in repr(config) and "${credentials.openai_key}" in repr(config)
         assert [entry["name"] for entry in config["models"]] == ["gpt-4"]
+
+
+async def test_a_copy_holds_the_newest_values_too_and_a_pickle_is_refused(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    (tmp_path / "agent.yaml").write_text(YAML)
+    async with pulling.credentials() as credentials:
+        config = load_config(tmp_path / "agent.yaml", credentials)
+        for same in (copy.copy(config), copy.deepcopy(config), copy.deepcopy({"a": config})["a"]):
+            assert same["models"][0]["api_key"] == "openai_key-1"
+        assert copy.deepcopy(config["models"])[0]["name"] == "gpt-4"
+        for view in (config, config["models"]):
+            with pytest.raises(TypeError, match="load its file again"):
+                pickle.dumps(view)
 
 
 async def test_json_does_as_well(pulling: Pulling, tmp_path: Path) -> None:
