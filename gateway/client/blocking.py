@@ -50,7 +50,8 @@ class SyncCredentials:
         on_change: Callable[[str], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        names = tuple(names)
+        # Read once: an iterator could not be read again after a fork. A text is refused below.
+        names = names if isinstance(names, str) else tuple(names)
         self._open = partial(Credentials, url, key, names, poll=poll, ssl_context=ssl_context)
         self._credentials = self._open(wait=wait, on_change=on_change)
         self._on_change = on_change

@@ -42,6 +42,8 @@ class Credentials:
         on_change: Callable[[str], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        if isinstance(names, str):
+            raise ValueError(f"'names' is a list: write names=[{names!r}]")
         self._names = tuple(dict.fromkeys(names))
         bad = [name for name in self._names if not is_credential_name(name)]
         if bad or not self._names:

@@ -42,25 +42,22 @@ class Secret:
     def reveal(self) -> str:
         """Return the main value; UnavailableError if it cannot be had now, or there is none."""
         credential = self._find()
-        if not credential.main:
+        value = credential.current.fields.get(credential.main)
+        if value is None:
             raise UnavailableError(
                 f"Credential '{self._name}' of type {credential.type} has no main value: name one "
                 f"of its fields, {', '.join(credential.current.fields)}."
             )
-        return self._value(credential, credential.main)
+        return value
 
     def field(self, name: str) -> str:
         """Return a field, such as `access_key_id`; UnavailableError if there is no such field."""
-        return self._value(self._find(), name)
-
-    def _value(self, credential: Credential, name: str) -> str:
-        value = credential.current.fields.get(name)
-        if value is None:
+        fields = self._find().current.fields
+        if name not in fields:
             raise UnavailableError(
-                f"Credential '{self._name}' has no field {name!r}: there are "
-                f"{', '.join(credential.current.fields)}."
+                f"Credential '{self._name}' has no field {name!r}: there are {', '.join(fields)}."
             )
-        return value
+        return fields[name]
 
     def __repr__(self) -> str:
         return f"Secret({self._name!r}, {MASK})"

@@ -64,10 +64,21 @@ async def test_several_fields_are_asked_for_by_name(pulling: Pulling) -> None:
         secret = credentials["crm"]
         assert (secret.field("username"), secret.field("password")) == ("u", "p")
         assert sorted(secret.fields) == ["password", "username"] and secret.type == "basic"
-        with pytest.raises(UnavailableError, match="name one of its fields, "):
+        with pytest.raises(UnavailableError, match=r"no main value: .* fields, password, username"):
             secret.reveal()
         with pytest.raises(UnavailableError, match="no field 'nope'"):
             secret.field("nope")
+        fields = Version(3, {"login": "u", "token": "t"})
+        await pulling.vault.write("crm", 3, type="custom", current=fields)
+        await until(lambda: secret.type == "custom")
+        with pytest.raises(UnavailableError, match=r"no main value: .* fields, login, token"):
+            secret.reveal()
+
+
+def test_one_name_that_is_no_list_is_refused_with_the_list_that_was_meant() -> None:
+    for wants in (Credentials, SyncCredentials):
+        with pytest.raises(ValueError, match=r"names=\['openai_key'\]"):
+            wants("http://127.0.0.1:1", "key", names="openai_key")
 
 
 def _type(pulling: Pulling) -> str:
