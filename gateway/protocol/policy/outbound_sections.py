@@ -130,7 +130,7 @@ class ModelSection(Section):
         provider = self.provider or provider_of(self.name)
         if provider is None:
             raise ValueError(
-                f"whose model {self.name!r} is cannot be told by its name: add 'provider'"
+                f"the name {self.name!r} does not tell whose model this is: add 'provider'"
             )
         if provider == "compatible" and self.upstream is None:
             raise ValueError("a compatible provider needs an 'upstream'")

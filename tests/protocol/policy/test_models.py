@@ -43,7 +43,7 @@ CREDENTIAL = "credential: '${credentials.a_key}'"
     [
         (
             [f"{{name: llama, {CREDENTIAL}}}"],
-            "3:5: whose model 'llama' is cannot be told by its name: add 'provider'",
+            "3:5: the name 'llama' does not tell whose model this is: add 'provider'",
         ),
         (["{name: gpt-4}"], "3:5: 'credential' is missing"),
         (["{name: gpt-4, credential: sk-value}"], "3:5: 'credential' is a value as it stands"),
