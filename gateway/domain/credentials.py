@@ -142,6 +142,19 @@ def check_fields(type_name: str, fields: Mapping[str, str]) -> None:
             )
 
 
+def without_empty(type_name: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return `fields` without the optional ones that are empty: an empty text leaves one out."""
+    optional = TYPES[type_name].optional
+    return {name: value for name, value in fields.items() if value or name not in optional}
+
+
+def renewed(type_name: str, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields after a rotation: the new ones, and those of `old` that were not given. A
+    whole set of fields replaces another set, such as `url` that of a database's host and port."""
+    whole = any(new.keys() == set(one) for one in TYPES[type_name].one_of)
+    return without_empty(type_name, new if whole else {**old, **new})
+
+
 def _check_names(kind: CredentialType, fields: Mapping[str, str]) -> None:
     bad = next((name for name in fields if not is_field_name(name)), None)
     if bad is not None:

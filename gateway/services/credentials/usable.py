@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from gateway.domain.credentials import check_fields
+from gateway.domain.credentials import check_fields, without_empty
 from gateway.domain.policies.addresses import is_guarded, is_loopback
 from gateway.protocol.http.header_names import is_between
 
@@ -11,7 +11,7 @@ from gateway.protocol.http.header_names import is_between
 def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
     """Raise ValueError, without any value, if the fields do not fit the type, or if no call could
     be made with them."""
-    check_fields(type_name, fields)
+    check_fields(type_name, without_empty(type_name, fields))
     if type_name == "oauth2" and not is_token_url(fields["token_url"]):
         raise ValueError(
             "the field 'token_url' is no https URL that may be called (http: on this machine only)"

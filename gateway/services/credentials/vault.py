@@ -15,6 +15,8 @@ from gateway.domain.credentials import (
     Credential,
     CredentialId,
     Version,
+    renewed,
+    without_empty,
 )
 from gateway.domain.errors import MissingError, OperationError, UsageError
 from gateway.domain.policies.mentions import unmet
@@ -94,9 +96,8 @@ class Vault:
         now = await self._store.now()
         before = await self._store.get(wanted.id)
         number = await self._next_number(wanted.id, before)
-        made = replace(
-            wanted, current=Version(number, wanted.current.fields), previous=None, created_at=now
-        )
+        fields = without_empty(wanted.type, wanted.current.fields)
+        made = replace(wanted, current=Version(number, fields), previous=None, created_at=now)
         await self._record("credential.set", made.id, number)
         return await self._write(made, before, now)
 
@@ -114,7 +115,7 @@ class Vault:
         now = await self._store.now()
         before = await self._read(name)
         old = self._envelope.open(name, before)
-        current = Version(old.current.number + 1, {**old.current.fields, **fields})
+        current = Version(old.current.number + 1, renewed(old.type, old.current.fields, fields))
         made = replace(
             old,
             current=current,

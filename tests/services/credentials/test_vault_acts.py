@@ -93,6 +93,33 @@ async def test_a_rotation_changes_what_is_given_and_keeps_the_old_values_for_the
     assert (made.current.number, made.previous, made.expires_at) == (3, None, 2**41)
 
 
+KEYS = {"access_key_id": "a", "access_key_secret": "s"}
+PARTS = {"host": "h", "port": "1", "username": "u", "password": "p", "name": "n"}
+
+
+@pytest.mark.parametrize(
+    ("type_name", "old", "new", "then"),
+    [
+        ("ak_sk", {**KEYS, "security_token": "t"}, KEYS, {**KEYS, "security_token": "t"}),
+        ("ak_sk", {**KEYS, "security_token": "t"}, {"security_token": ""}, KEYS),
+        ("ak_sk", {**KEYS, "security_token": "", "account_id": ""}, KEYS, KEYS),
+        ("database", PARTS, {"url": "db://h"}, {"url": "db://h"}),
+        ("database", {"url": "db://h"}, PARTS, PARTS),
+        ("database", PARTS, {"password": "q"}, {**PARTS, "password": "q"}),
+    ],
+)
+async def test_optional_fields_go_when_they_are_empty_and_a_whole_set_replaces_another(
+    type_name: str,
+    old: dict[str, str],
+    new: dict[str, str],
+    then: dict[str, str],
+    place: Place,
+) -> None:
+    await place.vault.set(Credential(NAME, type_name, Version(1, old)))
+    await place.vault.rotate(NAME, new, 0)
+    assert (await place.opened()).current.fields == then
+
+
 async def test_what_is_set_is_all_that_is_there_and_counts_on_also_after_a_deletion(
     place: Place,
 ) -> None:
@@ -111,8 +138,9 @@ async def test_what_is_of_no_use_is_neither_written_nor_recorded(place: Place) -
     before = await place.store.get(NAME)
     with pytest.raises(UsageError):
         await place.vault.set(replace(CRM, current=Version(1, {"username": "u"})))
-    with pytest.raises(UsageError):
-        await place.vault.rotate(NAME, {"none": "x"}, 0)
+    for fields in ({"none": "x"}, {"password": ""}):
+        with pytest.raises(UsageError):
+            await place.vault.rotate(NAME, fields, 0)
     assert (place.seen, await place.store.get(NAME)) == ([], before)
 
 
