@@ -116,6 +116,7 @@ def test_every_type_takes_its_value_from_stdin(
         ("http://idp.example.com/token", 2),
         ("https://169.254.169.254/token", 2),
         ("https:///token", 2),
+        ("https://user:password@idp.example.com/token", 2),
         ("idp.example.com", 2),
     ],
 )
@@ -179,6 +180,7 @@ def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
         (("set", "aa", "--type", "custom"), '{"value": {"deep": "p"}}'),
         (("set", "aa", "--type", "headers"), '{"X-Token": "t", "Content-Length": "1"}'),
         (("set", "aa", "--type", "headers"), '{"host": "elsewhere"}'),
+        (("set", "aa", "--type", "headers"), '{"X-Token": "t", "x-token": "u"}'),
         (("rotate", "own_headers"), '{"Connection": "close"}'),
         (("set", "aa", "--type", "database"), '{"host": "h", "port": 5432,}'),
         (("set", "aa", "--type", "database"), '{"url": "a", "url": "b"}'),

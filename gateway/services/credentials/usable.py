@@ -12,9 +12,13 @@ def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
     """Raise ValueError, without any value, if the fields do not fit the type, or if no call could
     be made with them."""
     check_fields(type_name, without_empty(type_name, fields))
+    blank = next((name for name, value in fields.items() if value and not value.strip()), None)
+    if blank is not None:
+        raise ValueError(f"the field {blank!r} holds nothing but blanks")
     if type_name == "oauth2" and not is_token_url(fields["token_url"]):
         raise ValueError(
-            "the field 'token_url' is no https URL that may be called (http: on this machine only)"
+            "the field 'token_url' is no https URL that may be called (http: on this machine only; "
+            "never with a user or password in it)"
         )
     if type_name == "basic" and ":" in fields["username"]:
         # RFC 7617 section 2: the first colon ends the username.
@@ -33,11 +37,12 @@ def _check_headers(names: Iterable[str]) -> None:
 
 
 def is_token_url(url: str) -> bool:
-    """Whether a secret may be sent to this URL: over TLS, or to this machine."""
+    """Whether a secret may be sent to this URL: over TLS, or to this machine, and with no other
+    secret in the URL itself."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
         return False
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    return safe and bool(host) and not is_guarded(host)
+    return safe and bool(host) and "@" not in parts.netloc and not is_guarded(host)

@@ -112,6 +112,8 @@ class Vault:
     ) -> CredentialView:
         """Write new values for these fields, keep the others; the old live on for `grace`
         seconds."""
+        if not fields:
+            raise UsageError("A rotation needs a new value of at least one field.")
         now = await self._store.now()
         before = await self._read(name)
         old = self._envelope.open(name, before)

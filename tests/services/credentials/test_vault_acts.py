@@ -138,7 +138,7 @@ async def test_what_is_of_no_use_is_neither_written_nor_recorded(place: Place) -
     before = await place.store.get(NAME)
     with pytest.raises(UsageError):
         await place.vault.set(replace(CRM, current=Version(1, {"username": "u"})))
-    for fields in ({"none": "x"}, {"password": ""}):
+    for fields in ({"none": "x"}, {"password": ""}, {"password": " \t"}, {}):
         with pytest.raises(UsageError):
             await place.vault.rotate(NAME, fields, 0)
     assert (place.seen, await place.store.get(NAME)) == ([], before)
