@@ -224,8 +224,8 @@ _ROWS = (
     _row(
         503,
         Code.CREDENTIAL_UNAVAILABLE,
-        "A credential that this needs is missing or was not checked for too long. Ask "
-        "the gateway's operator to look at it with 'gateway credentials list'.",
+        "A credential that this needs is missing, was not checked for too long, or gave no token. "
+        "Ask the gateway's operator to look at 'gateway credentials list' and at the log.",
         retry=True,
     ),
     _row(
