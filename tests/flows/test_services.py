@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.domain.credentials import Version
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE
 from gateway.domain.settings import StoreSettings, VaultSettings
@@ -249,6 +250,24 @@ async def test_a_user_has_a_credential_of_his_own(
     assert answer.headers["x-should-retry"] == "false", "nobody will be named the next time"
     answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "carol"})
     assert answer.code == "user_denied"
+
+
+async def test_a_user_without_the_credential_is_told_which_one_it_is(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject={"headers": {"X-Token": "${user.github.token}"}}))
+    # A decoy, and one without the field, are refused in the same words as one that is not there.
+    decoy = Version(1, {"value": "bob-decoy-secret"})
+    await vault.write("user/bob/github", 1, type="canary", current=decoy)
+    await keep(world, vault, "user/carol/github", "custom", other="carol-secret")
+    users = ("alice", "bob", "carol")
+    key = await world.issue("services/crm", users=users)
+    for user in users:
+        answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": user})
+        assert (answer.status, answer.code) == (503, "credential_unavailable")
+        error = answer.json["error"]
+        assert error["credential"] == f"user/{user}/github"
+        assert f"the credential 'github' of user '{user}'" in error["message"]
 
 
 def picky(valid: str) -> Any:

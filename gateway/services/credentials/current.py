@@ -104,9 +104,9 @@ class LiveCredentials:
         try:
             found = self._sync.get(name)
         except UnavailableError as problem:
-            raise unavailable(problem) from None
+            raise unavailable(problem, name) from None
         if _is_decoy(found):
-            denied = unavailable(f"There is no credential '{name}'.")
+            denied = unavailable(f"There is no credential '{name}'.", name)
             denied.decoy = str(name)
             raise denied
         return found
@@ -140,7 +140,15 @@ def _is_decoy(credential: Credential) -> bool:
     return TYPES[credential.type].decoy
 
 
-def unavailable(reason: object) -> Denied:
-    """Log the reason and return the refusal, which does not tell it."""
+def unavailable(reason: object, name: CredentialId | None = None) -> Denied:
+    """Log the reason and return the refusal. It does not tell the reason, but which of the user's
+    own credentials is meant."""
     log.warning("credential_unavailable", reason=str(reason))
-    return Denied(Code.CREDENTIAL_UNAVAILABLE)
+    if name is None or not name.owner:
+        return Denied(Code.CREDENTIAL_UNAVAILABLE)
+    return Denied(
+        Code.CREDENTIAL_UNAVAILABLE,
+        f"This needs the credential '{name.name}' of user '{name.owner}', which is missing or "
+        "cannot be used: let the user enter it at a link of 'gateway users link'.",
+        fields={"credential": str(name)},
+    )
