@@ -24,7 +24,8 @@ EDGES = {
 # there is another one to ask; a reader of a stream whose key has died; one of several keys; a
 # record that nobody waits for; what 'explain' tells once it knows the key; an agent's own code that
 # is told of a change; a token that could not be fetched, which whoever waits for it is told; what
-# is left of an answer whose caller has left; policy files at which the reader itself fails.
+# is left of an answer whose caller has left; policy files at which the reader itself fails; what
+# fails in a thread, which whoever started the thread is told.
 GOES_ON = {
     ("gateway/services/credentials/tokens.py", "_renew"),
     ("gateway/proxy/forward.py", "_acquire"),
@@ -35,6 +36,7 @@ GOES_ON = {
     ("gateway/services/admission/own_places.py", "_of_operators"),
     ("gateway/services/admission/own_places.py", "_pull_of"),
     ("gateway/client/credentials.py", "_call_back"),
+    ("gateway/client/blocking.py", "_run"),
     ("gateway/proxy/inflight.py", "_end"),
     ("gateway/proxy/metered.py", "read_on"),
     ("gateway/services/policies/directory.py", "read_contents"),

@@ -6,7 +6,6 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -58,24 +57,28 @@ class SyncCredentials:
         self._longest_retry = max(LONGEST_RETRY, poll)
         self._process = os.getpid()
         self._follower: threading.Thread | None = None
-        self._thread = ThreadPoolExecutor(1, "gateway-credentials")
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
         self._entered = threading.Event()
         self._left = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        running = self._thread.submit(asyncio.run, self._hold_open())
-        running.add_done_callback(lambda _: self._entered.set())
+        self._process, self._left, self._entered = os.getpid(), False, threading.Event()
+        self._loop = self._task = self._failure = None
+        # A daemon, because a program may end without leaving the context.
+        self._thread = threading.Thread(target=self._run, name="gateway-credentials", daemon=True)
+        self._thread.start()
         try:
             self._entered.wait()
         except BaseException:
-            # If this is interrupted, `__exit__` is never called and the program could not end.
+            # If this is interrupted, `__exit__` is never called.
             self._leave()
             raise
-        if running.done():
-            self._thread.shutdown()
-            running.result()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
         return self
 
     def __exit__(
@@ -164,6 +167,17 @@ class SyncCredentials:
         newest = self._open(wait=math.inf, on_change=tell)
         return newest
 
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._hold_open())
+        except asyncio.CancelledError:
+            # `_leave` ends it so.
+            pass
+        except BaseException as problem:  # noqa: BLE001 (`__enter__` raises it)
+            self._failure = problem
+        finally:
+            self._entered.set()
+
     async def _hold_open(self) -> None:
         self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         if self._left:
@@ -178,4 +192,5 @@ class SyncCredentials:
             # A loop that has ended by itself needs no cancelling.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.shutdown()
+        if self._thread is not None:
+            self._thread.join()

@@ -140,7 +140,7 @@ class Credentials:
     @property
     def _live(self) -> Sync:
         if self._sync is None:
-            raise RuntimeError("Credentials are there inside of 'async with' only.")
+            raise RuntimeError("Credentials are there inside of their 'with' block only.")
         return self._sync
 
     def _log_report(self, report: Report) -> None:

@@ -22,7 +22,7 @@ from gateway.client import (
     UnavailableError,
 )
 from gateway.domain.credentials import Credential, CredentialId, Version
-from tests.client.agents import NAMES, Pulling, until
+from tests.client.agents import NAMES, PATIENCE, Pulling, until
 
 FORBIDDEN = ("redis", "argon2", "pydantic", "cryptography", "structlog", "uvloop", "click", "yaml")
 
@@ -213,6 +213,40 @@ async def test_programs_without_a_loop_have_the_same(pulling: Pulling) -> None:
     loop = asyncio.get_running_loop()
     before, after, shown = await asyncio.to_thread(work)
     assert (before, after) == ("crm-1", "crm-2") and pulling.key not in shown
+
+
+async def test_a_program_that_never_leaves_the_context_ends_all_the_same(pulling: Pulling) -> None:
+    code = (
+        "import gateway.client as c\n"
+        f"found = c.SyncCredentials({pulling.url!r}, {pulling.key!r}, ['crm']).__enter__()\n"
+        "print(found['crm'].reveal())\n"
+    )
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "dev", "-c", code),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await program.communicate() == (b"crm-1\n", b"")
+    finally:
+        if program.returncode is None:
+            program.kill()
+
+
+async def test_a_context_may_be_entered_again_also_after_it_failed(pulling: Pulling) -> None:
+    asked = SyncCredentials(pulling.url, pulling.key, ["openai_key"])
+
+    def work() -> str:
+        with asked as credentials:
+            return credentials["openai_key"].reveal()
+
+    for _ in range(2):
+        assert await asyncio.to_thread(work) == "openai_key-1"
+    refused = SyncCredentials(pulling.url, pulling.key, ["other"])
+    for _ in range(2):
+        with pytest.raises(RefusedError):
+            await asyncio.to_thread(refused.__enter__)
 
 
 async def test_what_fails_on_entry_fails_in_the_thread_that_entered(pulling: Pulling) -> None:
