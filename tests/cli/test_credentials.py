@@ -159,6 +159,15 @@ def test_numbers_and_booleans_become_the_text_that_json_has_for_them(
     }
 
 
+@pytest.mark.parametrize("text", ['{"host": "h",}', '{"a": "1", "a": "2"}', "{template}"])
+def test_text_that_only_looks_like_fields_is_kept_whole_and_that_is_said(
+    text: str, vault: VaultCommands
+) -> None:
+    made = vault("set", "aa", "--type", "custom", "--json", value=text)
+    assert made.json["fields"] == ["value"] and "kept whole, as 'value'" in made.said
+    assert vault("set", "aa", "--type", "custom", "--json", value='{"a": "1"}').said == ""
+
+
 def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
     (vault.folder / "value").write_text('{"username": "u", "password": "p"}\n')
     made = vault("set", "bb", "--type", "basic", "--json", "--from-file", "value")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.output import note
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 from gateway.domain.errors import UsageError
 from gateway.protocol import strict_json
@@ -102,7 +103,10 @@ def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
     if found is not None:
         return {name: _as_text(kind, value) for name, value in found.items()}
     # The URL of a database never begins with a brace: such text is JSON with a mistake in it.
-    if kind.main and (kind.free or not text.lstrip().startswith("{")):
+    looks_like_json = text.lstrip().startswith("{")
+    if kind.main and (kind.free or not looks_like_json):
+        if looks_like_json:
+            note(f"This is no JSON object with each name once: it is kept whole, as '{kind.main}'.")
         return {kind.main: text}
     names = kind.required or (kind.one_of[-1] if kind.one_of else ("X-Header",))
     spelled = ", ".join(f'"{name}": "…"' for name in names)
