@@ -7,7 +7,6 @@ from gateway.domain.credentials import TYPES, Credential, CredentialId
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.mentions import unmet
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.references import Reference
 from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 

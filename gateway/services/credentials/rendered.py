@@ -71,7 +71,9 @@ def _value(reference: Reference, credential: Credential, version: Version) -> st
         )
     value = version.fields.get(reference.field or credential.main)
     if value is None:
-        raise unavailable(f"Credential '{credential.id}' has no value for {reference}.")
+        raise unavailable(
+            f"Credential '{credential.id}' has no value for {reference}.", credential.id
+        )
     return value
 
 

@@ -136,7 +136,7 @@ def _connection(request: Mapping[str, Any], version: str, *, stateless: bool) ->
 
 def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     """Return why `arguments` do not fit `schema`; empty if they do."""
-    # With its `$schema`, a reference to the whole schema would be checked by the class that it names.
+    # With its `$schema`, a reference to the whole schema would be checked by the class it names.
     checked = {name: value for name, value in schema.items() if name != "$schema"}
     # Nothing is fetched, whatever a schema refers to.
     validator = _strict(_validator_for(schema))(checked, registry=Registry())
