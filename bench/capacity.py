@@ -38,11 +38,11 @@ FIELDS = ("label", "plan", "users", "expires_at")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`limits`: of every key. `belief`: whether the worker knows the record already."""
+    """`limits`: of every key. `cached`: whether the worker knows the record already."""
 
     name: str
     limits: str
-    belief: bool = True
+    cached: bool = True
 
 
 MANY = "rate=1000000/s burst=1000000 quota=9999999/d,99999999/month"
@@ -52,7 +52,7 @@ CASES = (
     Case("rate, 2 quotas", MANY),
     Case("the same and concurrency", f"{MANY} concurrency=9999"),
     Case("refused by its rate", "rate=1/d burst=1"),
-    Case("read only (a cold key)", "", belief=False),
+    Case("read only (a cold key)", "", cached=False),
 )
 
 
@@ -172,7 +172,7 @@ def packer(made: Admission, case: Case, touch: str = "") -> Callable[[int], byte
 
     def command(number: int) -> bytes:
         one = record(number, case.limits)
-        if not case.belief:
+        if not case.cached:
             return made.pack_read(one.id)
         limits = binding_limits(one, {}, None)
         packed = made.pack_charge(one, limits, valid_until=0, touch=touch)

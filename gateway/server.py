@@ -14,10 +14,10 @@ from gateway.crypto.tls import server_context, stamps
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import Address, ListenerLimits, ServerTls
 from gateway.log import log
-from gateway.proxy.accepting import Acceptor
+from gateway.proxy.acceptor import Acceptor
 from gateway.proxy.client import PARSERS_COMPILED, Callbacks, ClientConnection
+from gateway.proxy.connections import Connections
 from gateway.proxy.outbox import Outbox
-from gateway.proxy.room import Connections
 from gateway.proxy.sockets import address_of, bound, cannot_listen
 from gateway.proxy.tunnel import LAST_WORDS_SECONDS
 from gateway.tasks import Tasks, end
@@ -131,7 +131,7 @@ class Listener:
         `Connection: close`: so a load balancer that asks `/readyz` on one learns of the end."""
         self._draining = True
         for connection in self.connections:
-            connection.take_one_more()
+            connection.close_after_next()
 
     async def drain(self, seconds: float) -> int:
         """Accept no more connections and wait at most `seconds` for running requests; return how
@@ -144,10 +144,10 @@ class Listener:
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)
         for connection in self.connections:
-            connection.take_one_more()
+            connection.close_after_next()
         await self._finish(seconds)
         running = [connection for connection in self.connections if connection.busy]
-        leaving = [connection.ended for connection in running if connection.leave()]
+        leaving = [connection.ended for connection in running if connection.end_now()]
         if leaving:
             await asyncio.wait(leaving, timeout=LAST_WORDS_SECONDS)
         for connection in list(self.connections):
@@ -162,7 +162,7 @@ class Listener:
             loop, self._limits, self._callbacks, self.connections, self._outbox
         )
         if self._draining:
-            connection.take_one_more()
+            connection.close_after_next()
         return connection
 
     async def _finish(self, seconds: float) -> None:

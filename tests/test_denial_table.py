@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 # Where a refusal becomes what somebody sees: an answer, an exit code, an explanation.
 EDGES = {
     "gateway/proxy/handler.py",
-    "gateway/proxy/admin_door.py",
+    "gateway/proxy/admin_handler.py",
     "gateway/admin/console/console.py",
     "gateway/proxy/tools/answers.py",
-    "gateway/proxy/tools/under_way.py",
+    "gateway/proxy/tools/running_requests.py",
     "gateway/services/admission/explain.py",
     "gateway/app/upstream_probe.py",
 }

@@ -1,4 +1,4 @@
--- The gateway's admission in Lua, as good as nginx can have it: what is believed of a key is kept in
+-- The gateway's admission in Lua, as good as nginx can have it: what is cached of a key is kept in
 -- the worker and sent along with the gateway's own script, one round trip to Redis a request. Only
 -- what the bench needs of it: Authorization: Bearer, the current secret, one agent, limits of plans.
 local redis = require "nginx.redis"
@@ -14,10 +14,10 @@ unsigned char *SHA256(const unsigned char *data, size_t size, unsigned char *out
 ]]
 
 local DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-local BELIEVED, ATTEMPTS, TOUCH_SECONDS = 10, 4, 60
+local COMPARED, ATTEMPTS, TOUCH_SECONDS = 10, 4, 60
 local WIDTHS = {d = 86400, month = 30 * 86400}
 local NAMES = {rate = "rate", d = "day", month = "month"}
-local beliefs = assert(lrucache.new(65536))
+local cache = assert(lrucache.new(65536))
 local out = ffi.new "unsigned char[32]"
 
 local function hex(bytes)
@@ -108,11 +108,11 @@ local function grants(scopes, action)
   return (" " .. scopes .. " "):find(" * ", 1, true) ~= nil
 end
 
-local function packed(belief, limits, touch)
-  local tail = "{" .. belief.id .. "}"
+local function packed(cached, limits, touch)
+  local tail = "{" .. cached.id .. "}"
   local keys, args = {"gw:key:" .. tail, "gw:used:" .. tail}, {}
-  for i = 1, BELIEVED do args[i] = belief.fields[i] end
-  args[11], args[12] = belief.ends, touch
+  for i = 1, COMPARED do args[i] = cached.fields[i] end
+  args[11], args[12] = cached.ends, touch
   for _, limit in ipairs(limits) do
     local kind = limit[1] == "rate" and "rate" or "quota"
     keys[#keys + 1] = "gw:" .. kind .. ":" .. tail .. ":" .. NAMES[limit[1]]
@@ -134,7 +134,7 @@ local function policy_of(limits)
   return table.concat(items, ", "), most
 end
 
--- A belief of the record that was read, or a refusal.
+-- The cache entry of the record that was read, or a refusal.
 local function learn(token, id, answer)
   local fields = {}
   for i = 1, 12 do fields[i] = answer[3 + i] end
@@ -151,13 +151,13 @@ local function learn(token, id, answer)
   if not (ends and plan and fields[6] == "") then
     return refuse(403, "key_misconfigured", "The record of this key makes no sense.")
   end
-  local belief = {id = id, fields = fields, ends = ends, limits = plan, touched = 0, allowed = {}}
-  belief.check = packed(belief, {}, "")
-  belief.charge = packed(belief, plan, "")
-  belief.touch = packed(belief, plan, "current")
-  belief.policy, belief.most = policy_of(plan)
-  beliefs:set(token, belief)
-  return belief
+  local cached = {id = id, fields = fields, ends = ends, limits = plan, touched = 0, allowed = {}}
+  cached.check = packed(cached, {}, "")
+  cached.charge = packed(cached, plan, "")
+  cached.touch = packed(cached, plan, "current")
+  cached.policy, cached.most = policy_of(plan)
+  cache:set(token, cached)
+  return cached
 end
 
 local function action_of(path)
@@ -172,75 +172,75 @@ local function may_act_for(users, user)
 end
 
 -- What stands against a request before its limits: status, code, message; or nothing.
-local function denial(belief, action, user)
+local function denial(cached, action, user)
   if not action then return 404, "not_found", "There is no such route." end
-  local allowed = belief.allowed[action]
+  local allowed = cached.allowed[action]
   if allowed == nil then
-    allowed = grants(belief.fields[4], action)
-    belief.allowed[action] = allowed
+    allowed = grants(cached.fields[4], action)
+    cached.allowed[action] = allowed
   end
   if not allowed then return 403, "scope_denied", "This key may not do that." end
-  if user and not may_act_for(belief.fields[7], user) then
+  if user and not may_act_for(cached.fields[7], user) then
     return 403, "user_denied", "This key may not act for that user."
   end
 end
 
-local function tell(belief, answer)
-  local limits, first = belief.limits, #answer - 2 * #belief.limits
+local function tell(cached, answer)
+  local limits, first = cached.limits, #answer - 2 * #cached.limits
   if #limits == 0 then return end
   local items, tightest, least = {}, 1, math.huge
   for i = 1, #limits do
     local left = answer[first + 2 * i - 1]
     items[i] = '"' .. NAMES[limits[i][1]] .. '";r=' .. left .. ";t=" .. answer[first + 2 * i]
-    if left / belief.most[i] < least then tightest, least = i, left / belief.most[i] end
+    if left / cached.most[i] < least then tightest, least = i, left / cached.most[i] end
   end
   local var = ngx.var
-  var.limit_policy, var.limit_state = belief.policy, table.concat(items, ", ")
-  var.limit, var.limit_left = belief.most[tightest], answer[first + 2 * tightest - 1]
+  var.limit_policy, var.limit_state = cached.policy, table.concat(items, ", ")
+  var.limit, var.limit_left = cached.most[tightest], answer[first + 2 * tightest - 1]
   var.limit_reset = answer[first + 2 * tightest]
 end
 
-local function pass(belief, user)
+local function pass(cached, user)
   local var = ngx.var
-  var.key_id, var.consumer, var.scopes = belief.id, belief.fields[3], belief.fields[4]
+  var.key_id, var.consumer, var.scopes = cached.id, cached.fields[3], cached.fields[4]
   if user then var.user = user end
   var.span = var.request_id:sub(1, 16)
 end
 
-local function command(belief, denied)
-  if denied then return belief.check end
-  if ngx.now() - belief.touched < TOUCH_SECONDS then return belief.charge end
-  belief.touched = ngx.now()
-  return belief.touch
+local function command(cached, denied)
+  if denied then return cached.check end
+  if ngx.now() - cached.touched < TOUCH_SECONDS then return cached.charge end
+  cached.touched = ngx.now()
+  return cached.touch
 end
 
--- The answer to a belief, once it is the record's; a refusal otherwise.
+-- The answer under a cache entry, once it is the record's; a refusal otherwise.
 local function admit()
   local var = ngx.var
   local token = (var.http_authorization or ""):match "^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+)$"
   if not token then return refuse(401, "key_missing", "A key is needed.") end
   local action, user = action_of(var.uri:sub(#"/agents/bench" + 1)), var.http_x_user_id
-  local belief, id = beliefs:get(token), nil
+  local cached, id = cache:get(token), nil
   for _ = 1, ATTEMPTS do
     local answer
-    if belief then
-      local status, code, message = denial(belief, action, user)
-      answer = ask(command(belief, status))
+    if cached then
+      local status, code, message = denial(cached, action, user)
+      answer = ask(command(cached, status))
       if answer and answer[1] ~= 0 then
         if status then return refuse(status, code, message) end
-        tell(belief, answer)
-        if answer[1] == 1 then return pass(belief, user) end
+        tell(cached, answer)
+        if answer[1] == 1 then return pass(cached, user) end
         ngx.header["Retry-After"] = answer[2]
-        local kind = belief.limits[answer[3]][1] == "rate" and "rate_limited" or "quota_exhausted"
+        local kind = cached.limits[answer[3]][1] == "rate" and "rate_limited" or "quota_exhausted"
         return refuse(429, kind, "A limit of this key is reached.")
       end
     end
     id = id or key_id(token)
     if not id then return refuse(401, "key_invalid", "This key is not valid.") end
-    if not belief then answer = ask {settings.sha, 1, "gw:key:{" .. id .. "}"} end
+    if not cached then answer = ask {settings.sha, 1, "gw:key:{" .. id .. "}"} end
     if not answer then return refuse(503, "store_unavailable", "Keys cannot be checked now.") end
-    belief = learn(token, id, answer)
-    local status, code, message = denial(belief, action, user)
+    cached = learn(token, id, answer)
+    local status, code, message = denial(cached, action, user)
     if status then return refuse(status, code, message) end
   end
   return refuse(503, "store_unavailable", "The record changes faster than it can be read.")

@@ -15,7 +15,7 @@ from gateway.app.foundation import Foundation
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.tags import Peppers
 from gateway.protocol.http.reply import Reply, Streamed
-from gateway.proxy.admin_door import AdminDoor
+from gateway.proxy.admin_handler import AdminHandler
 from gateway.proxy.health import Readiness
 from gateway.services.admin_request import AdminRequest
 from gateway.services.audit.readers import AuditReaders
@@ -30,13 +30,13 @@ from gateway.store.workers import WorkerStore
 
 
 @asynccontextmanager
-async def open_admin_door(
+async def open_admin_handler(
     base: Foundation,
     plane: DataPlane,
     readiness: Readiness,
     live: Reloadable,
     url: Callable[[], str],
-) -> AsyncIterator[AdminDoor]:
+) -> AsyncIterator[AdminHandler]:
     """`live`: the source of the policies. `url` returns where users reach the data listener."""
     settings = base.settings
 
@@ -57,7 +57,7 @@ async def open_admin_door(
             return await api(request) or await console(request)
 
         denied = plane.denials.count
-        yield AdminDoor(metrics, base.gatekeeper, base.policies, answer, denied, keyless=keyless)
+        yield AdminHandler(metrics, base.gatekeeper, base.policies, answer, denied, keyless=keyless)
 
 
 def _backend(

@@ -15,7 +15,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
 from gateway.proxy.health import Readiness
 from gateway.proxy.inflight import Inflight
-from gateway.proxy.large import Large
+from gateway.proxy.large_bodies import LargeBodies
 from gateway.proxy.models import Models
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pull import Pull
@@ -70,7 +70,7 @@ async def open_data_plane(base: Foundation, readiness: Readiness) -> AsyncIterat
         forwarder = _forwarder(base, outbox, is_known, stack)
         injector = await stack.enter_async_context(open_injector(base.credentials, base.audit))
         programs = await stack.enter_async_context(open_programs(base.settings.children, is_known))
-        large = Large(base.settings.limits.max_held)
+        large = LargeBodies(base.settings.limits.max_held)
         stack.callback(large.close)
         uploads = Uploads(large, forwarder.inflight)
         services = Services(injector, base.audit, forwarder, large)

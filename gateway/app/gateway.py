@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.admin.backend import Reloadable
-from gateway.app.control_plane import open_admin_door
+from gateway.app.control_plane import open_admin_handler
 from gateway.app.data_plane import DataPlane, open_data_plane
 from gateway.app.foundation import Foundation, open_foundation
 from gateway.domain.errors import StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, data_url
-from gateway.proxy.admin_door import AdminDoor
+from gateway.proxy.admin_handler import AdminHandler
 from gateway.proxy.client import Callbacks
 from gateway.server import Certificate, Listener
 from gateway.services.tools.open_programs import Programs
@@ -66,8 +66,10 @@ async def open_gateway(
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(open_foundation(settings, policies, given))
         plane = await stack.enter_async_context(open_data_plane(base, readiness))
-        door = await stack.enter_async_context(open_admin_door(base, plane, readiness, live, url))
-        data, admin = _listeners(base, plane, door, stack)
+        admin_handler = await stack.enter_async_context(
+            open_admin_handler(base, plane, readiness, live, url)
+        )
+        data, admin = _listeners(base, plane, admin_handler, stack)
         gateway = Gateway(data, admin, base, plane.programs)
         for listener in (data, admin):
             await listener.start()
@@ -76,7 +78,7 @@ async def open_gateway(
 
 
 def _listeners(
-    base: Foundation, plane: DataPlane, door: AdminDoor, stack: AsyncExitStack
+    base: Foundation, plane: DataPlane, admin_handler: AdminHandler, stack: AsyncExitStack
 ) -> tuple[Listener, Listener]:
     """Return the listeners for callers and for operators; the latter has no TLS on loopback."""
     settings, worker, handler = base.settings, base.worker, plane.handler
@@ -93,7 +95,7 @@ def _listeners(
     admin = Listener(
         settings.admin_listen,
         settings.limits,
-        Callbacks(door.serve, door.refuse, handler.bug),
+        Callbacks(admin_handler.serve, admin_handler.refuse, handler.bug),
         plane.outbox,
         None if private else certificate,
         worker.admin if worker else (),

@@ -20,7 +20,7 @@ class GatewayError(Exception):
         return masked(super().__str__())
 
 
-def let_go(error: BaseException | None) -> None:
+def drop_traceback(error: BaseException | None) -> None:
     """Drop the tracebacks of `error` and its causes once it has been handled. The frames of a
     traceback can refer back to the error, and to request bodies held in memory, which would then
     live until the garbage collector runs."""

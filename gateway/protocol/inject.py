@@ -8,7 +8,13 @@ from urllib.parse import quote
 
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import MOST_PARTS, boundary_of, with_form_fields
-from gateway.protocol.http.request import LOOKS_LIKE_ANOTHER, Header, media_type, refused, values_of
+from gateway.protocol.http.request import (
+    LOOKS_LIKE_ANOTHER,
+    Header,
+    bad_request,
+    media_type,
+    values_of,
+)
 from gateway.protocol.http.target import parameter_names
 
 Pairs = Sequence[tuple[str, str]]
@@ -43,7 +49,7 @@ def check_look_alikes(headers: Sequence[Header], names: frozenset[bytes]) -> Non
     if names.isdisjoint(map(_other_name, map(_NAME_OF, headers))):
         return
     if any(_plain(name) in names and name.lower() not in names for name, _ in headers):
-        raise refused(LOOKS_LIKE_ANOTHER)
+        raise bad_request(LOOKS_LIKE_ANOTHER)
 
 
 @lru_cache(maxsize=1024)
@@ -67,7 +73,7 @@ def check_parameters(query: bytes, injected: Pairs) -> None:
         if names.isdisjoint(parameter_names(first)) and any(
             not names.isdisjoint(parameter_names(other)) for other in others
         ):
-            raise refused("A ';' stands where readers take it differently: write it as %3B.")
+            raise bad_request("A ';' stands where readers take it differently: write it as %3B.")
 
 
 def with_query(query: bytes, injected: Pairs) -> bytes:
@@ -93,15 +99,15 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     if kind == _URLENCODED and not values_of(headers, b"content-encoding"):
         return _in_urlencoded(body, injected)
     if kind not in _JSON and not kind.endswith(b"+json"):
-        raise refused(_NO_JSON)
+        raise bad_request(_NO_JSON)
     try:
         found: Any = strict_json.read(body)
     except strict_json.TooManyValuesError as problem:
-        raise refused(str(problem)) from None
+        raise bad_request(str(problem)) from None
     except ValueError:
-        raise refused(_NO_JSON) from None
+        raise bad_request(_NO_JSON) from None
     if not isinstance(found, dict):
-        raise refused(_NO_JSON)
+        raise bad_request(_NO_JSON)
     # Some readers ignore the case of names.
     names = {name.casefold() for name, _ in injected}
     kept = {name: value for name, value in found.items() if name.casefold() not in names}
@@ -111,6 +117,6 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
 def _in_urlencoded(body: bytes, injected: Pairs) -> bytes:
     """Return the form with `injected` in it; it is written as a query is."""
     if body.count(b"&") >= MOST_PARTS:
-        raise refused(_TOO_MANY)
+        raise bad_request(_TOO_MANY)
     check_parameters(b"?" + body, injected)
     return with_query(b"?" + body, injected)[1:]

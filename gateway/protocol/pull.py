@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from gateway.domain.credentials import is_credential_name
-from gateway.protocol.http.request import RequestHead, refused, values_of
+from gateway.protocol.http.request import RequestHead, bad_request, values_of
 
 CREDENTIALS_PATH = b"/v1/credentials"
 MOST_NAMES = 200
@@ -38,12 +38,12 @@ def read_pull(head: RequestHead) -> Pulling:
     parameters = _parameters(head.target.query)
     names = tuple(dict.fromkeys(name for name in parameters.get("names", "").split(",") if name))
     if not names:
-        raise refused("Say which credentials: /v1/credentials?names=openai_key,crm")
+        raise bad_request("Say which credentials: /v1/credentials?names=openai_key,crm")
     if len(names) > MOST_NAMES:
-        raise refused(f"At most {MOST_NAMES} names can be asked for at once.")
+        raise bad_request(f"At most {MOST_NAMES} names can be asked for at once.")
     shared = tuple(name for name in names if not name.startswith("user/"))
     if not all(is_credential_name(name) for name in shared):
-        raise refused("A credential's name is 2 to 63 of the characters a-z 0-9 _.")
+        raise bad_request("A credential's name is 2 to 63 of the characters a-z 0-9 _.")
     return Pulling(
         shared, _since(parameters, head), _wait(parameters, head), len(shared) != len(names)
     )
@@ -54,7 +54,7 @@ def _parameters(query: bytes) -> dict[str, str]:
     for item in query.removeprefix(b"?").decode("ascii").split("&"):
         name, _, value = item.partition("=")
         if name in found:
-            raise refused("A parameter is there twice.")
+            raise bad_request("A parameter is there twice.")
         found[name] = unquote(value, errors="replace")
     return found
 
@@ -63,7 +63,7 @@ def _since(parameters: dict[str, str], head: RequestHead) -> int | None:
     text = parameters.get("since", "")
     if text:
         if not _NUMBER.fullmatch(text):
-            raise refused("'since' is the revision of an earlier answer.")
+            raise bad_request("'since' is the revision of an earlier answer.")
         return int(text)
     return _newest(b", ".join(values_of(head.headers, b"if-none-match")).strip())
 
@@ -81,7 +81,7 @@ def _wait(parameters: dict[str, str], head: RequestHead) -> float:
     text = parameters.get("wait", "")
     if text:
         if not _SECONDS.fullmatch(text):
-            raise refused("'wait' is a number of seconds.")
+            raise bad_request("'wait' is a number of seconds.")
         return min(float(text), LONGEST_WAIT)
     preferred = _PREFERRED.search(b", ".join(values_of(head.headers, b"prefer")))
     return min(float(preferred[1]), LONGEST_WAIT) if preferred else 0.0

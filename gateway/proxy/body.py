@@ -34,7 +34,7 @@ class BodyWrapper:
         self._inner.set_exception(error)
 
 
-class HoldingWrapper(BodyWrapper):
+class BufferingWrapper(BodyWrapper):
     """A wrapper that holds received bytes back until it has worked through them.
 
     Until it has `_ended` the answer can be cut, though all its bytes may have been received.

@@ -39,7 +39,7 @@ class Caller(Stream, ABC):
         self.deadline.close()
         self.send_deadline.close()
 
-    async def until_taken(self) -> None:
+    async def drain_in_time(self) -> None:
         """Wait until the caller has read most of what was written. The connection is aborted after
         `send_idle` seconds."""
         self.send_deadline.set(self.limits.send_idle)

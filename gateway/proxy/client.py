@@ -12,11 +12,11 @@ from aiohttp.http_parser import HttpRequestParserPy
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import ListenerLimits
 from gateway.protocol.http.framing import Framing
-from gateway.protocol.http.mistaken import mistaken
+from gateway.protocol.http.wrong_protocol import wrong_protocol
 from gateway.proxy.caller import Caller
+from gateway.proxy.connections import Connections
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox
-from gateway.proxy.room import Connections
 from gateway.proxy.stream import READ_BUFFER
 
 # Time for the caller to read the answer: a close with unread input resets the connection.
@@ -26,9 +26,9 @@ LINGER_SECONDS = 2.0
 PARSERS_COMPILED = HttpRequestParser is not HttpRequestParserPy
 MAX_HEAD = 65_536
 # Pipelined bytes that are held without pausing reads: an empty line, or a few requests.
-LITTLE = 16_384
+PIPELINE_BUFFER = 16_384
 # Pipelined requests served before other connections get their turn: fewer slow a fast caller down.
-IN_A_ROW = 128
+REQUESTS_IN_A_ROW = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ClientConnection(Caller):
         self._waiter: asyncio.Future[None] | None = None
         self._arrived: tuple[RawRequestMessage, StreamReader] | None = None
         self._payload: StreamReader | None = None
-        self._held = b""
+        self._buffered = b""
         self._framing = Framing()
         self._lingering = False
         self.exchange: Exchange | None = None
@@ -110,7 +110,7 @@ class ClientConnection(Caller):
         if self._lingering:
             return
         if self._payload is not None and self._payload.is_eof():
-            self._hold(data)
+            self._buffer(data)
             return
         try:
             messages, upgraded, tail = self._requests.feed_data(data)
@@ -120,11 +120,11 @@ class ClientConnection(Caller):
         if messages:
             self._take(*messages[0], data)
         elif self._framing.in_chunks:
-            self._follow(data)
+            self._scan_chunks(data)
         elif self._payload is None and data:
-            self._head_in_part(data)
+            self._partial_head(data)
         if upgraded:
-            self._held += tail
+            self._buffered += tail
 
     def _take(self, message: RawRequestMessage, payload: StreamReader, data: bytes) -> None:
         """Handle a complete head. `data`: the last bytes of the head, and what follows it."""
@@ -137,9 +137,9 @@ class ClientConnection(Caller):
         self.deadline.clear()
         self._wake()
         if message.chunked:
-            self._follow(received, message)
+            self._scan_chunks(received, message)
 
-    def _follow(self, data: bytes, begin: RawRequestMessage | None = None) -> None:
+    def _scan_chunks(self, data: bytes, begin: RawRequestMessage | None = None) -> None:
         """Look for the end of a chunked body. If the end is not clean, the connection carries no
         further request."""
         try:
@@ -168,10 +168,10 @@ class ClientConnection(Caller):
                 break
             if self.writing_paused:
                 # A caller that pipelines and never reads would have all its answers held in memory.
-                await self.until_taken()
+                await self.drain_in_time()
             self._next_request()
             in_line = in_line + 1 if self.busy else 0
-            if in_line % IN_A_ROW == IN_A_ROW - 1:
+            if in_line % REQUESTS_IN_A_ROW == REQUESTS_IN_A_ROW - 1:
                 # One read can hold thousands of requests.
                 await asyncio.sleep(0)
         self._finish()
@@ -179,11 +179,11 @@ class ClientConnection(Caller):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered or received."""
-        under_way = self._arrived is not None or self.arriving or self.exchange is not None
-        return under_way and not self._all_said
+        under_way = self._arrived is not None or self.receiving_head or self.exchange is not None
+        return under_way and not self._all_sent
 
     @property
-    def _all_said(self) -> bool:
+    def _all_sent(self) -> bool:
         """Whether all was sent and only the caller's close_notify (TLS) is waited for."""
         transport = self.transport
         if transport is None or not transport.is_closing():
@@ -191,15 +191,15 @@ class ClientConnection(Caller):
         return transport.get_write_buffer_size() == 0
 
     @property
-    def arriving(self) -> bool:
+    def receiving_head(self) -> bool:
         """Whether part of a request's head has been received, and nothing else."""
         return self._framing.head_size > 0 and self._arrived is None and self.exchange is None
 
-    def take_one_more(self) -> None:
+    def close_after_next(self) -> None:
         """Close after the answer to the current request, or to the next one if none is running."""
         self.closing = True
 
-    def leave(self) -> bool:
+    def end_now(self) -> bool:
         """End the connection now. Return whether the caller is told why, which takes a moment."""
         if self.go_away is None:
             if self.exchange is not None and self.exchange.started:
@@ -214,7 +214,7 @@ class ClientConnection(Caller):
         self._requests.message_consumed()
         # The parser holds what was received with the head; what came later is held here.
         _, _, first = self._requests.feed_data(b"")
-        early, self._held = first + self._held, b""
+        early, self._buffered = first + self._buffered, b""
         return early
 
     def _next_request(self) -> None:
@@ -222,7 +222,7 @@ class ClientConnection(Caller):
         self._payload = None
         self._framing.next()
         self.deadline.set(self.limits.keep_alive)
-        held, self._held = self._held, b""
+        held, self._buffered = self._buffered, b""
         if held:
             self._resume_reading_for_buffer()
         self._requests.message_consumed()
@@ -231,14 +231,15 @@ class ClientConnection(Caller):
             self.data_received(held)
             self._framing.afresh = True
 
-    def _hold(self, data: bytes) -> None:
-        """Hold bytes behind a request until that request is answered: at most LITTLE and one read.
-        Below LITTLE reading goes on, so that the end of the connection is noticed."""
-        self._held += data
-        if len(self._held) > LITTLE:
+    def _buffer(self, data: bytes) -> None:
+        """Hold bytes behind a request until that request is answered: at most PIPELINE_BUFFER and
+        one read. Below PIPELINE_BUFFER reading goes on, so that the end of the connection is
+        noticed."""
+        self._buffered += data
+        if len(self._buffered) > PIPELINE_BUFFER:
             self._pause_reading_for_buffer()
 
-    def _head_in_part(self, data: bytes) -> None:
+    def _partial_head(self, data: bytes) -> None:
         if self._framing.head_size == 0:
             self.deadline.set(self.limits.head)
         self._framing.part(data)
@@ -251,7 +252,7 @@ class ClientConnection(Caller):
             self.closing = True
             self._payload.set_exception(Denied(Code.BAD_REQUEST, close=True))
             return
-        bad = Denied(Code.BAD_REQUEST, mistaken(data), close=True)
+        bad = Denied(Code.BAD_REQUEST, wrong_protocol(data), close=True)
         if isinstance(problem, LineTooLong):
             in_headers = self._framing.is_in_headers(data, self.limits.max_line)
             code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG
@@ -274,7 +275,7 @@ class ClientConnection(Caller):
         if self.transport is None or self.peer is not None:
             return
         all_read = self._payload is None or self._payload.is_eof()
-        if all_read and not (self._lingering or self._framing.more_held or self._held):
+        if all_read and not (self._lingering or self._framing.more_held or self._buffered):
             self.close()
         else:
             self._linger()

@@ -157,7 +157,7 @@ def _unfit(made: Credential) -> str:
 
 def _refuse(exchange: Exchange, lang: str) -> None:
     """Answer with a page for people; in logs and metrics it counts as any other refusal."""
-    exchange.refused(Denied(Code.NOT_FOUND))
+    exchange.note_refusal(Denied(Code.NOT_FOUND))
     exchange.reply(_page(404, connect_page.page(lang, None)))
 
 

@@ -14,10 +14,10 @@ from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import RequestHead, read_head
-from gateway.protocol.mcp.rpc import Asked
+from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
-from gateway.proxy.large import Holding
+from gateway.proxy.large_bodies import BodyMemory
 from gateway.services.admission.passage import Passage
 
 _REQUEST_ID = "X-Request-Id"
@@ -33,30 +33,30 @@ class Exchange:
     key; `agent`; `cut`: the answer was aborted before its end; monotonic times when it `began`, was
     `admitted`, and was `answered` by the agent; `user` it is for; `decoy`: a decoy that was used;
     `shadow`: the code with which a rule that is not enforced would have refused it; `trace`.
-    `unseen`: a health check, which is not recorded. `logged_path`: logged in place of a path that
-    is a secret.
+    `unrecorded`: a health check, which is not recorded. `logged_path`: logged in place of a path
+    that is a secret.
 
-    `page_fields`: CORS headers of the answer. `limits`: header lines about rate limits, for an
+    `cors_fields`: CORS headers of the answer. `limits`: header lines about rate limits, for an
     answer of the gateway's own. `held`: the body, where it had to be read to find the upstream;
-    `holding`: how much memory its bodies take. `hide_usage`: the gateway, and not the caller, asked
-    the model to report its usage. `asked`: the MCP message. `uses`: the injected credentials, once
-    recorded; `tool`: the tool that was called with them; `responded`: its response has been passed
-    on. `give_back`: releases its place of the key's `concurrency`.
+    `memory`: how much memory its bodies take. `hide_usage`: the gateway, and not the caller, asked
+    the model to report its usage. `tool_request`: the MCP message. `uses`: the injected
+    credentials, once recorded; `tool`: the tool that was called with them; `responded`: its
+    response has been passed on. `on_release`: releases its place of the key's `concurrency`.
     """
 
     # Class attributes, because most requests never set most of them.
     request_id = key_id = consumer = agent = code = decoy = shadow = logged_path = tool = user = ""
     status = received = sent = 0
-    started = cut = unseen = responded = _awaits_continue = False
+    started = cut = unrecorded = responded = _awaits_continue = False
     admitted: float | None = None
     answered: float | None = None
-    page_fields: Fields = ()
+    cors_fields: Fields = ()
     held: bytes | None = None
-    holding: Holding | None = None
+    memory: BodyMemory | None = None
     hide_usage = False
-    asked: Asked | None = None
+    tool_request: ToolRequest | None = None
     trace: Trace | None = None
-    give_back: Callable[[], None] | None = None
+    on_release: Callable[[], None] | None = None
     uses: tuple[Named, ...] = ()
     limits = b""
     _waited = 0.0
@@ -101,13 +101,13 @@ class Exchange:
         """Whether the caller has closed the connection."""
         return self.client.transport is None
 
-    def let_in(self, passage: Passage) -> None:
+    def note_admission(self, passage: Passage) -> None:
         """Note that the request was admitted and charged: any answer tells of its limits."""
         self.key_id, self.consumer = passage.key_id, passage.consumer
         self.shadow, self.limits = passage.shadow, passage.limits
         self.admitted = monotonic()
 
-    def refused(self, denied: Denied) -> None:
+    def note_refusal(self, denied: Denied) -> None:
         """Note why the request was refused, and whose key it was if that was proven."""
         self.code, self.decoy = denied.denial.name, self.decoy or denied.decoy
         if denied.key_id:
@@ -115,16 +115,16 @@ class Exchange:
 
     def refusal(self, denied: Denied) -> Reply:
         """Return the refusal in the form that this caller reads: JSON-RPC or plain."""
-        if self.asked is None:
+        if self.tool_request is None:
             return refusal(denied, self.request_id)
         # Identity is decided before the body is read: a 401 must not show whether it was received.
-        rpc_id = None if denied.denial.status == 401 else self.asked.id
+        rpc_id = None if denied.denial.status == 401 else self.tool_request.id
         return rpc_refusal(denied, self.request_id, rpc_id)
 
     def handled(self) -> Handled:
         """Return what logs, metrics and the audit are told of the request."""
         began, admitted, answered = self.began, self.admitted, self.answered
-        rpc = None if self.asked is None else self.asked.rpc
+        rpc = None if self.tool_request is None else self.tool_request.rpc
         return Handled(
             time(),
             self.request_id,
@@ -150,13 +150,13 @@ class Exchange:
             self.uses,
         )
 
-    def let_go(self) -> None:
+    def release_memory(self) -> None:
         """Free the memory of the body: the connection may keep this object."""
         self.held = None
-        if self.asked is not None:
-            self.asked.rpc = None
-        if self.holding is not None:
-            self.holding.end()
+        if self.tool_request is not None:
+            self.tool_request.rpc = None
+        if self.memory is not None:
+            self.memory.end()
 
     def close_after(self) -> None:
         """Close the connection after this answer."""
@@ -206,7 +206,7 @@ class Exchange:
         """Answer with `reply`; close the connection after it if the request was not read whole."""
         if not self.body_arrived:
             self.close_after()
-        added = self.page_fields + _fields(self.limits)
+        added = self.cors_fields + _fields(self.limits)
         if all(name != _REQUEST_ID for name, _ in reply.headers):
             added += ((_REQUEST_ID, self.request_id), ("request-id", self.request_id))
         if added:
@@ -220,16 +220,16 @@ class Exchange:
         self.sent += len(data)
         client.write(data)
         if client.writing_paused:
-            await client.until_taken()
+            await client.drain_in_time()
 
-    def ending(self) -> None:
+    def release_lease(self) -> None:
         """Release the place of `concurrency`; called before the end of the answer is written, since
         the caller may send its next request to another worker at once."""
-        if self.give_back is not None:
-            give_back, self.give_back = self.give_back, None
-            give_back()
+        if self.on_release is not None:
+            release, self.on_release = self.on_release, None
+            release()
 
-    def left(self) -> None:
+    def note_caller_left(self) -> None:
         """Note that the caller closed the connection before the end of the answer. For a tool's
         answer that is no cut once the response was sent: official MCP clients leave then."""
         self.cut = self.cut or (bool(self.tool) and not self.responded)

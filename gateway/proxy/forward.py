@@ -7,7 +7,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
 from gateway.protocol.http.answer import AnswerHead, read_answer, write_answer
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
-from gateway.protocol.http.events import is_event_stream
+from gateway.protocol.http.error_event import is_event_stream
 from gateway.proxy.body import Body
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -93,7 +93,7 @@ class Forwarder:
             await self._pass_on(exchange, outgoing, call, answer, health)
         except UpstreamLostError as lost:
             health.failed(self._balance.clock())
-            self._pool.say_why(upstream, lost)
+            self._pool.log_unreachable(upstream, lost)
             raise Denied(Code.UPSTREAM_UNREACHABLE) from lost
         except CutError as cut:
             # The answer broke off before anything of it was passed on.
@@ -158,10 +158,10 @@ class Forwarder:
             return
         body: Body = payload
         if injection is not None:
-            if injection.errand is None:
+            if injection.mcp is None:
                 outgoing, body = scrubbed(outgoing, injection, head, payload)
             else:
-                shown = injection.errand.shown(outgoing, injection, head, connection, payload)
+                shown = injection.mcp.shown(outgoing, injection, head, connection, payload)
                 outgoing, body = await shown
             if injection.metering is not None:
                 body = injection.metering.wrap(head, body)
@@ -226,13 +226,13 @@ def _begin(
         exchange.close_after()
     chunked, framing = _framing(exchange, head)
     if head.bodiless:
-        exchange.ending()
+        exchange.release_lease()
         exchange.begin(head.status, write_answer(head, outgoing.own, framing))
         return None
     piece = body.read_nowait()
     ended = body.at_eof()
     if ended:
-        exchange.ending()
+        exchange.release_lease()
     framed = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
     exchange.begin(head.status, write_answer(head, outgoing.own, framing, framed))
     if ended:

@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 from time import time
 
-from gateway.domain.errors import Code, Denied, let_go
+from gateway.domain.errors import Code, Denied, drop_traceback
 from gateway.domain.policies.snapshot import Agent, Callee, Model, Policies, ToolServer
 from gateway.domain.traffic import Handled, Trace, unreadable
 from gateway.log import log
-from gateway.protocol.http.cors import answer_block, answer_preflight, is_preflight, page_fields
+from gateway.protocol.http.cors import answer_preflight, cors_block, cors_fields, is_preflight
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import encode
-from gateway.protocol.http.request import RequestHead, as_far_as_read
+from gateway.protocol.http.request import RequestHead, read_partial_head
 from gateway.protocol.http.upstream_request import (
     caller_trace,
     client_address,
@@ -21,7 +21,7 @@ from gateway.protocol.http.upstream_request import (
     trace_block,
 )
 from gateway.protocol.mcp.message import TOOLS_PREFIX
-from gateway.protocol.mcp.rpc import Asked
+from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.protocol.models.request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.proxy import health
@@ -31,10 +31,10 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.ids import Ids
 from gateway.proxy.models import Models
-from gateway.proxy.page import page_of
 from gateway.proxy.pull import Pull
 from gateway.proxy.services import Services
 from gateway.proxy.tools.endpoint import Tools
+from gateway.proxy.unread_cors import cors_of_unread
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.websocket import asks_for_websocket
 from gateway.services.admission.admit import Gatekeeper
@@ -93,12 +93,12 @@ class Handler:
             exchange.logged_path = _CONNECT
         if exchange.message.path.startswith("/tools/"):
             # MCP clients read refusals as JSON-RPC, also that of a head that cannot be read.
-            exchange.asked = Asked()
+            exchange.tool_request = ToolRequest()
         try:
             await self._dispatch(exchange)
         except Denied as denied:
-            let_go(denied)
-            exchange.refused(denied)
+            drop_traceback(denied)
+            exchange.note_refusal(denied)
             if exchange.started:
                 exchange.abort()
                 return
@@ -110,9 +110,9 @@ class Handler:
             exchange.code, exchange.status = Code.INTERNAL, 500
             raise
         finally:
-            if not exchange.unseen:
+            if not exchange.unrecorded:
                 self._observe(exchange.handled())
-            exchange.let_go()
+            exchange.release_memory()
 
     def _dispatch(self, exchange: Exchange) -> Awaitable[None]:
         """Return the coroutine that answers at this path; raise Denied if the request's shape is
@@ -124,7 +124,7 @@ class Handler:
             exchange.trace = self._traced(head, self._trace_flags)
         path = head.target.path
         if path in HEALTH_PATHS:
-            exchange.unseen = True
+            exchange.unrecorded = True
             return health.answer_health(exchange, head, self._readiness)
         if path.startswith(CONNECT_PREFIX):
             return self._connect.answer(exchange, head)
@@ -137,7 +137,7 @@ class Handler:
                 return self._ask_model(exchange, head, policies)
             if path.startswith(TOOLS_PREFIX):
                 return self._ask_tool(exchange, head, policies)
-        exchange.asked = None
+        exchange.tool_request = None
         return self._forward(exchange, head, policies)
 
     def _read(self, exchange: Exchange) -> RequestHead:
@@ -148,7 +148,7 @@ class Handler:
                 check_oddities(head, self._policies())
         except Denied:
             seen = exchange.method, exchange.target, exchange.message.raw_headers
-            exchange.page_fields = page_of(*seen, self._policies())
+            exchange.cors_fields = cors_of_unread(*seen, self._policies())
             raise
         return head
 
@@ -175,14 +175,14 @@ class Handler:
         """Admit the request and send it on. `located`: where it goes, if that is known already."""
         fields = head.fields
         if b"origin" in fields:
-            exchange.page_fields = page_fields(head, find_callee(head, policies)[0])
+            exchange.cors_fields = cors_fields(head, find_callee(head, policies)[0])
         upgrade = b"upgrade" in fields and asks_for_websocket(head)
         if located is None:
             located = locate(head, policies)
         callee = located.callee
         if callee is not None:
             exchange.agent = callee.place
-            if exchange.page_fields and is_preflight(head):
+            if exchange.cors_fields and is_preflight(head):
                 exchange.reply(answer_preflight(callee, located.path))
                 return
         if located.public:
@@ -191,9 +191,9 @@ class Handler:
             peer = exchange.client.hop.peer
             address = client_address(head, peer, policies.trusted_proxies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
-            exchange.let_in(passage)
+            exchange.note_admission(passage)
             if passage.lease is not None:
-                exchange.give_back = partial(self._gatekeeper.give_back, passage)
+                exchange.on_release = partial(self._gatekeeper.release, passage)
         try:
             if callee is None:
                 raise Denied(Code.NOT_FOUND)
@@ -208,7 +208,7 @@ class Handler:
                 with self._forwarder.inflight.stream(outgoing.standing(), exchange.cut_body):
                     await self._send(exchange, outgoing, policies)
         finally:
-            exchange.ending()
+            exchange.release_lease()
 
     def _send(self, exchange: Exchange, outgoing: Outgoing, policies: Policies) -> Awaitable[None]:
         callee = outgoing.callee
@@ -239,13 +239,13 @@ class Handler:
             blocks = (forwarding, passage.identity, *blocks)
         own = b"X-Request-Id: %b\r\nrequest-id: %b\r\n%b" % (named, named, passage.limits)
         if callee.cors is not None:
-            own += answer_block(head, callee)
+            own += cors_block(head, callee)
         return blocks, own
 
     def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
         """Answer a request whose head could not be read; the connection ends with the answer."""
         request_id = self._ids.request_id()
-        page = page_of(*as_far_as_read(received), self._policies())
+        page = cors_of_unread(*read_partial_head(received), self._policies())
         reply = refusal(denied, request_id)
         answer = encode(replace(reply, headers=reply.headers + page), keep_alive=False)
         connection.write(answer)

@@ -7,7 +7,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.inflate import Inflater, inflater
 from gateway.protocol.http.request import values_of
-from gateway.proxy.body import Body, HoldingWrapper
+from gateway.proxy.body import Body, BufferingWrapper
 from gateway.proxy.upstream.connection import CutError
 
 _CODING = b"content-encoding"
@@ -35,7 +35,7 @@ def inflated(head: AnswerHead, body: Body) -> Body:
     return InflatedBody(body, undo)
 
 
-class InflatedBody(HoldingWrapper):
+class InflatedBody(BufferingWrapper):
     """The uncompressed content of a body, in pieces of bounded size."""
 
     def __init__(self, inner: Body, undo: Inflater) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from gateway.domain.errors import GatewayError, let_go
+from gateway.domain.errors import GatewayError, drop_traceback
 from gateway.domain.usage import TokensUsed
 from gateway.protocol.http.answer import AnswerHead, read_answer
-from gateway.protocol.http.events import is_event_stream
+from gateway.protocol.http.error_event import is_event_stream
 from gateway.protocol.models.usage import Meter, StreamMeter, WholeMeter
 from gateway.proxy.body import Body, BodyWrapper
 from gateway.proxy.upstream.connection import UpstreamConnection
@@ -66,7 +66,7 @@ class Metering:
                 while await body.readany():
                     pass
         except (TimeoutError, GatewayError, ConnectionError) as cut:
-            let_go(cut)
+            drop_traceback(cut)
         finally:
             self.settle()
             connection.drop()

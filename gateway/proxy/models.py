@@ -4,7 +4,7 @@ from functools import partial
 
 import orjson
 
-from gateway.domain.errors import Code, Denied, let_go, not_allowed
+from gateway.domain.errors import Code, Denied, drop_traceback, not_allowed
 from gateway.domain.keys.scopes import DEFAULT_ACTION, Scope
 from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import Model, Policies
@@ -25,9 +25,9 @@ from gateway.protocol.models.usage import asked_to_tell
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import UPSTREAM_FAILED
-from gateway.proxy.large import Large
+from gateway.proxy.large_bodies import LargeBodies
 from gateway.proxy.metered import Metering
-from gateway.proxy.scrubbed import PassedOverError
+from gateway.proxy.scrubbed import FallbackError
 from gateway.proxy.services import Services
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
@@ -48,7 +48,7 @@ class Models:
         gatekeeper: Gatekeeper,
         services: Services,
         spender: Spender,
-        large: Large,
+        large: LargeBodies,
         uploads: Uploads,
     ) -> None:
         self._large = large
@@ -66,7 +66,7 @@ class Models:
         """
         asked = read_path(head.target.path)
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
-        caller = await self._gatekeeper.recognise(head, policies, address)
+        caller = await self._gatekeeper.identify(head, policies, address)
         if asked.listed is not None:
             await self._list(exchange, head, asked, policies, caller, address)
             return None
@@ -74,7 +74,7 @@ class Models:
             return locate_no_model(asked)
         check_query(head.target.query)
         body = await self._uploads.read(exchange, head, caller, LONGEST_PROMPT)
-        prompt, telling = await self._large.do(
+        prompt, telling = await self._large.run(
             caller.key_id, len(body), _read, asked, head.headers, body
         )
         exchange.held, exchange.hide_usage = telling or body, telling is not None
@@ -98,8 +98,8 @@ class Models:
             denied = Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
         located = Located(None, b"", denied=denied, any_key=True)
         passage = await self._gatekeeper.admit(head, located, policies, address)
-        exchange.let_in(passage)
-        self._gatekeeper.give_back(passage)
+        exchange.note_admission(passage)
+        self._gatekeeper.release(passage)
         dialect = asked.dialect
         told = entry(asked.listed, dialect) if asked.listed else catalogue(names, dialect)
         exchange.reply(Reply(200, (("Content-Type", "application/json"),), orjson.dumps(told)))
@@ -114,11 +114,11 @@ class Models:
             last = model is chain[-1]
             try:
                 await self._ask(exchange, outgoing, model, last=last)
-            except PassedOverError:
+            except FallbackError:
                 continue
             except Denied as denied:
                 if not last and denied.code in _CANNOT_ANSWER and not exchange.started:
-                    let_go(denied)
+                    drop_traceback(denied)
                     # The use of a decoy is recorded, whichever model answers now.
                     exchange.decoy = exchange.decoy or denied.decoy
                     continue
@@ -140,7 +140,7 @@ class Models:
             on_used=partial(self._spender.spend, payer),
         )
         await self._services.forward(
-            exchange, outgoing, model, model.inject, may_pass_over=not last, metering=metering
+            exchange, outgoing, model, model.inject, may_fall_back=not last, metering=metering
         )
 
 

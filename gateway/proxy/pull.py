@@ -49,7 +49,7 @@ class Pull:
             raise
         located = locate_pull(head, asked)
         passage = await self._gatekeeper.admit(head, located, policies, address)
-        exchange.let_in(passage)
+        exchange.note_admission(passage)
         try:
             exchange.decoy = next(
                 (name for name in asked.names if self._credentials.is_decoy(CredentialId(name))), ""
@@ -59,7 +59,7 @@ class Pull:
                 await self._audit.record(_event(exchange, pulled, head.user))
             exchange.reply(_reply(pulled, asked))
         finally:
-            self._gatekeeper.give_back(passage)
+            self._gatekeeper.release(passage)
 
     async def _pulled(
         self,

@@ -15,7 +15,7 @@ from gateway.services.credentials.inject import Injected
 _REFUSALS, _SIGNED_REFUSALS = (401,), (401, 403)
 
 
-class PassedOverError(GatewayError):
+class FallbackError(GatewayError):
     """Another upstream should be asked; nothing of this answer was passed on."""
 
 
@@ -29,13 +29,13 @@ def scrubbed(
     """Change `head` into what the caller may be shown. Return `outgoing` with the caller's lines
     about rate limits, and the body to show.
 
-    Raise RefusedCredentialError if the service refused the injected credential, PassedOverError if
+    Raise RefusedCredentialError if the service refused the injected credential, FallbackError if
     another upstream should be asked.
     """
-    if injection.may_pass_over and (head.status == 429 or head.status >= 500):
-        raise PassedOverError("Another one should be asked.")
+    if injection.may_fall_back and (head.status == 429 or head.status >= 500):
+        raise FallbackError("Another one should be asked.")
     check_refused(injection, head)
-    outgoing = beside_limits(outgoing, head)
+    outgoing = drop_service_limits(outgoing, head)
     known = injection.injected.secrets.patterns
     if known is None:
         return outgoing, payload
@@ -60,7 +60,7 @@ def check_refused(injection: Injection, head: AnswerHead) -> None:
         raise RefusedCredentialError("The upstream refused the credential.")
 
 
-def beside_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
+def drop_service_limits(outgoing: Outgoing, head: AnswerHead) -> Outgoing:
     """Drop the service's draft rate-limit headers from `head`, since the gateway sends its own.
     Return `outgoing` without the gateway's plain ones if the service sends such."""
     if not (head.limited and outgoing.limited):

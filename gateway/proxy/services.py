@@ -12,10 +12,10 @@ from gateway.domain.policies.snapshot import Outbound
 from gateway.protocol.inject import check_look_alikes, check_parameters, with_fields
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.large import Large
+from gateway.proxy.large_bodies import LargeBodies
 from gateway.proxy.metered import Metering
 from gateway.proxy.scrubbed import RefusedCredentialError
-from gateway.proxy.tools.errand import ToolErrand
+from gateway.proxy.tools.http_exchange import HttpMcpExchange
 from gateway.proxy.uploads import read_whole
 from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.audit.writing import Audit
@@ -29,7 +29,7 @@ class Services:
     """Forwards admitted calls with credentials injected."""
 
     def __init__(
-        self, injector: Injector, audit: Audit, forwarder: Forwarder, large: Large
+        self, injector: Injector, audit: Audit, forwarder: Forwarder, large: LargeBodies
     ) -> None:
         self._large = large
         self._injector = injector
@@ -44,12 +44,12 @@ class Services:
         service: Outbound,
         inject: Inject,
         *,
-        may_pass_over: bool = False,
+        may_fall_back: bool = False,
         metering: Metering | None = None,
-        errand: ToolErrand | None = None,
+        mcp: HttpMcpExchange | None = None,
     ) -> None:
-        """Answer with the answer of `service`. `may_pass_over`: raise PassedOverError where another
-        upstream should be asked. `metering`: counts the tokens. `errand`: decides what is sent and
+        """Answer with the answer of `service`. `may_fall_back`: raise FallbackError where another
+        upstream should be asked. `metering`: counts the tokens. `mcp`: decides what is sent and
         shown.
 
         Raise Denied if a value is not available, its use cannot be recorded, or the service refuses
@@ -63,26 +63,26 @@ class Services:
         check_look_alikes(outgoing.head.headers, injected.newest.names)
         check_parameters(outgoing.head.target.query, injected.newest.query)
         body = None
-        if errand is not None:
-            errand.check(injected)
+        if mcp is not None:
+            mcp.check(injected)
         elif outgoing.head.has_body:
-            if exchange.holding is None and not exchange.body_arrived:
-                exchange.holding = self._large.holding(exchange.key_id)
+            if exchange.memory is None and not exchange.body_arrived:
+                exchange.memory = self._large.memory_of(exchange.key_id)
             body = await _held(exchange, outgoing, inject)
-        injection = Injection(injected, body, may_pass_over, metering, errand)
-        if await self._is_taken(exchange, outgoing, injection):
+        injection = Injection(injected, body, may_fall_back, metering, mcp)
+        if await self._is_accepted(exchange, outgoing, injection):
             return
-        repeatable = errand is not None or body is not None or not outgoing.head.has_body
-        other = await self._other(injected, service, inject, user) if repeatable else None
+        repeatable = mcp is not None or body is not None or not outgoing.head.has_body
+        other = await self._other_values(injected, service, inject, user) if repeatable else None
         if other is not None:
-            if errand is not None:
-                errand.check(other)
-            injection = Injection(other, body, may_pass_over, metering, errand)
-            if await self._is_taken(exchange, outgoing, injection):
+            if mcp is not None:
+                mcp.check(other)
+            injection = Injection(other, body, may_fall_back, metering, mcp)
+            if await self._is_accepted(exchange, outgoing, injection):
                 return
         raise Denied(Code.UPSTREAM_AUTH_FAILED)
 
-    async def _other(
+    async def _other_values(
         self, injected: Injected, service: Outbound, inject: Inject, user: str | None
     ) -> Injected | None:
         """Return the values to try once the newest were refused: a new token, what the vault got
@@ -96,17 +96,19 @@ class Services:
             return None
         return replace(injected, newest=injected.previous, previous=None)
 
-    async def _is_taken(self, exchange: Exchange, outgoing: Outgoing, injection: Injection) -> bool:
+    async def _is_accepted(
+        self, exchange: Exchange, outgoing: Outgoing, injection: Injection
+    ) -> bool:
         """Send the request and answer; False: the service refused the credential, and nothing was
         answered yet."""
         values = injection.values
-        if injection.errand is not None:
-            injection.body = injection.errand.body(values)
+        if injection.mcp is not None:
+            injection.body = injection.mcp.body(values)
         elif injection.body is not None and values.body:
             given = injection.body, outgoing.head.headers, values.body
             size = len(injection.body)
-            injection.body = await self._large.do(exchange.key_id, size, with_fields, *given)
-        await self.record(exchange, outgoing, values, injection.errand)
+            injection.body = await self._large.run(exchange.key_id, size, with_fields, *given)
+        await self.record_use(exchange, outgoing, values, injection.mcp)
         outgoing.injection = injection
         try:
             await self._forwarder.forward(exchange, outgoing)
@@ -119,33 +121,33 @@ class Services:
             await asyncio.to_thread(prepare, scheme)
             self._prepared.add(scheme)
 
-    async def record(
-        self, exchange: Exchange, outgoing: Outgoing, values: Values, errand: ToolErrand | None
+    async def record_use(
+        self, exchange: Exchange, outgoing: Outgoing, values: Values, mcp: HttpMcpExchange | None
     ) -> None:
         """Write the audit record of the credentials that are about to be used; raise
         Denied(audit_unavailable) if that fails."""
-        calls = errand is not None and errand.on_record
+        calls = mcp is not None and mcp.on_record
         # Values for arguments are sent with calls of tools alone.
-        uses = values.uses if errand is None or calls else values.uses_beside
+        uses = values.uses if mcp is None or calls else values.uses_beside
         if not (uses or calls):
             # The credential of a model that was asked before is not used in this answer.
             exchange.uses = ()
             return
         await self._audit.record(
             AuditEvent(
-                "credential.use" if errand is None else errand.event,
+                "credential.use" if mcp is None else mcp.event,
                 request_id=exchange.request_id,
                 key_id=exchange.key_id,
                 consumer=exchange.consumer,
                 agent=outgoing.callee.place,
                 user=outgoing.head.user or "",
-                tool="" if errand is None else errand.tool,
+                tool="" if mcp is None else mcp.tool,
                 credentials=uses,
             )
         )
         exchange.uses = uses
-        if errand is not None:
-            exchange.tool = errand.tool
+        if mcp is not None:
+            exchange.tool = mcp.tool
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

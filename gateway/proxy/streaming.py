@@ -2,9 +2,9 @@
 
 from asyncio import CancelledError
 
-from gateway.domain.errors import Code, Denied, let_go
+from gateway.domain.errors import Code, Denied, drop_traceback
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
-from gateway.protocol.http.events import ends_at_boundary, error_event
+from gateway.protocol.http.error_event import ends_at_boundary, error_event
 from gateway.proxy.body import Body
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -44,15 +44,15 @@ class AnswerStream:
         try:
             await self._relay(idle)
         except (CutError, ConnectionError) as cut:
-            let_go(cut)
+            drop_traceback(cut)
             # Only a chunked body shows that its end is missing: a last event could fill up the
             # Content-Length of another.
             if self._cut_for is not None and self._events and self._chunked:
-                self._say_why(self._cut_for)
+                self._write_error(self._cut_for)
             else:
                 self._exchange.abort()
         except CancelledError:
-            self._exchange.left()
+            self._exchange.note_caller_left()
             raise
 
     def cut(self, code: Code) -> None:
@@ -77,17 +77,17 @@ class AnswerStream:
             if self._events:
                 self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
             if self._payload.at_eof() and not exchange.client.writing_paused:
-                exchange.ending()
+                exchange.release_lease()
             await exchange.write(chunk(piece) if self._chunked else piece)
         # What follows the last piece can still show that the answer is not what it seems.
         error = self._payload.exception()
         if error is not None:
             raise error
         if self._chunked:
-            exchange.ending()
+            exchange.release_lease()
             await exchange.write(LAST_CHUNK)
 
-    def _say_why(self, code: Code) -> None:
+    def _write_error(self, code: Code) -> None:
         """Write a last event, where one can stand, and no last chunk: a plain close lets the event
         be read, and the missing chunk still shows that the answer was cut."""
         exchange = self._exchange

@@ -66,16 +66,16 @@ class Tunnel:
             answered = lost[1].done() and not self.cut
             if answered and client.writing_paused:
                 with suppress(ConnectionError):
-                    await client.until_taken()
+                    await client.drain_in_time()
         except BaseException:
-            self._break_off()
+            self._abort()
             raise
         if answered:
-            beside.begin(self._part(lost))
+            beside.begin(self._finish(lost))
         else:
-            await self._part(lost)
+            await self._finish(lost)
 
-    async def _part(self, lost: Iterable[asyncio.Future[None]]) -> None:
+    async def _finish(self, lost: Iterable[asyncio.Future[None]]) -> None:
         sent = False
         try:
             sent = not self.cut and await self._all_sent(lost)
@@ -87,9 +87,9 @@ class Tunnel:
                 self._client.close()
                 self._agent.close()
             else:
-                self._break_off()
+                self._abort()
 
-    def _break_off(self) -> None:
+    def _abort(self) -> None:
         self._deadline.close()
         self._client.abort()
         self._agent.drop()

@@ -4,7 +4,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.inflight import Inflight
-from gateway.proxy.large import Large
+from gateway.proxy.large_bodies import LargeBodies
 from gateway.services.admission.passage import Identity
 from gateway.services.admission.standing import Standing
 
@@ -13,7 +13,7 @@ class Uploads:
     """Reads bodies that have to be known before the request is admitted, so before the key's plan
     limits it."""
 
-    def __init__(self, large: Large, inflight: Inflight) -> None:
+    def __init__(self, large: LargeBodies, inflight: Inflight) -> None:
         self._large = large
         self._inflight = inflight
 
@@ -26,7 +26,7 @@ class Uploads:
         if exchange.body_arrived:
             # It is in a buffer that every request has, so that small bodies always find room.
             return await read_whole(exchange, most, expects=False)
-        exchange.holding = self._large.holding(caller.key_id)
+        exchange.memory = self._large.memory_of(caller.key_id)
         standing = Standing(caller.key_id, caller.proven, None, None)
         with self._inflight.stream(standing, exchange.cut_body):
             return await read_whole(exchange, most, expects=b"expect" in head.fields)
@@ -42,6 +42,6 @@ async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
         pieces += piece
         if len(pieces) > most:
             raise Denied(Code.BODY_TOO_LARGE, close=True)
-        if exchange.holding is not None:
-            exchange.holding.take(len(piece))
+        if exchange.memory is not None:
+            exchange.memory.take(len(piece))
     return bytes(pieces)

@@ -1,4 +1,4 @@
-"""A request to the admin listener as plain data, which its door hands to the handlers."""
+"""A request to the admin listener as plain data, for the handlers of the API and the console."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from gateway.services.admission.passage import Identity
 @dataclass(frozen=True, slots=True)
 class AdminRequest:
     """`headers` by lower-case name. `read_body` returns at most the given number of bytes, or
-    refuses. `identify` returns whose key the request carries, or refuses. `recognise` does the same
-    for a key in the body, and returns None if it is not valid.
+    refuses. `identify` returns whose key the request carries, or refuses. `identify_key` does the
+    same for a key in the body, and returns None if it is not valid.
 
     `secure`: the request came over TLS. `authority`: its Host header.
     """
@@ -24,7 +24,7 @@ class AdminRequest:
     secure: bool
     authority: str
     identify: Callable[[], Awaitable[Identity]] = field(repr=False)
-    recognise: Callable[[str], Awaitable[Identity | None]] = field(repr=False)
+    identify_key: Callable[[str], Awaitable[Identity | None]] = field(repr=False)
     read_body: Callable[[int], Awaitable[bytes]] = field(repr=False)
 
 

@@ -20,7 +20,7 @@ _SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 # Commands that every connection for admissions must send first.
 PREPARE = (pack("SCRIPT", "LOAD", _SCRIPT),)
 
-BELIEVED = (
+COMPARED = (
     "hash",
     "status",
     "consumer",
@@ -32,7 +32,7 @@ BELIEVED = (
     "previous_hash",
     "previous_expires_at",
 )
-_READ = (*BELIEVED, "tag", "previous_tag")
+_READ = (*COMPARED, "tag", "previous_tag")
 
 _STALE, _ADMITTED, _EXCEEDED, _ADMITTED_BEYOND = 0, 1, 2, 3
 
@@ -54,7 +54,8 @@ class CounterError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The belief is outdated: the record as it is at `now` (Unix seconds by Redis' clock)."""
+    """The cached record is outdated: the record as it is at `now` (Unix seconds by Redis'
+    clock)."""
 
     record: KeyRecord
     now: float
@@ -140,7 +141,7 @@ class Admission:
         """
         tail = f"{{{record.id}}}"
         keys = [f"{self._prefix}key:{tail}", f"{self._prefix}used:{tail}"]
-        arguments: list[str] = [getattr(record, name) for name in BELIEVED]
+        arguments: list[str] = [getattr(record, name) for name in COMPARED]
         arguments += [str(valid_until), touch]
         for named in limits:
             limit = named.limit
@@ -188,7 +189,7 @@ class Admission:
             if isinstance(named.limit, Concurrency)
         )
 
-    def give_back(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """End a lease without waiting for Redis. If Redis is away, the lease expires by itself.
 
         Call it before the end of the answer is written: the caller may send its next request at

@@ -1,8 +1,8 @@
--- Admission: compare what the gateway believes of a key with its record; if it holds, check every
+-- Admission: compare what the gateway has cached of a key with its record; if it holds, check every
 -- limit, then charge every one. Nothing is charged unless all pass. Time is this server's own.
 --
 -- KEYS: record, used, then one counter a limit.
--- ARGV: 10 believed fields (none: only read), the second the secret in hand stops working ('0':
+-- ARGV: 10 compared fields (none: only read), the second the secret in hand stops working ('0':
 --       never), the slot of gw:used to touch ('': none, '?': charge nothing), then three a counter:
 --       'rate', microseconds a request, burst | window (s m h d month), count, '' |
 --       'tokens', count, window (after those) |
@@ -11,7 +11,7 @@
 --       the last is there in any case.
 --       Or, once it is known what a call took: '+', tokens, then the window of each counter; KEYS:
 --       a mark that this was counted, then the counters.
--- Returns: {0, seconds, microseconds, 12 fields}                        stale belief, or read
+-- Returns: {0, seconds, microseconds, 12 fields}                        outdated, or read
 --          {1, remaining, reset seconds, …}                             admitted and charged
 --          {3, position of the limit, remaining, reset seconds, …}      the same, though one that
 --                                    is tried out is exceeded: none of those is charged then
@@ -19,7 +19,7 @@
 
 local FIELDS = {'hash', 'status', 'consumer', 'scopes', 'plan', 'limits', 'users', 'expires_at',
                 'previous_hash', 'previous_expires_at', 'tag', 'previous_tag'}
-local BELIEVED = 10
+local COMPARED = 10
 local WIDTH = {s = 1, m = 60, h = 3600, d = 86400}
 local SHORTEST_MONTH = 28 * 86400
 local TOUCH_SECONDS, USED_TTL = 60, 34560000
@@ -130,9 +130,9 @@ local function count_tokens()
   return 1
 end
 
--- A record may hold any text, so the first argument alone is not enough: a believed hash stands
+-- A record may hold any text, so the first argument alone is not enough: a compared hash stands
 -- before eleven more arguments, the `+` of a count never does.
-if ARGV[1] == '+' and #ARGV < BELIEVED then return count_tokens() end
+if ARGV[1] == '+' and #ARGV < COMPARED then return count_tokens() end
 
 -- A key of another type reads as an empty record, which denies. Any other error, such as a missing
 -- right to read it, says nothing about the key.
@@ -146,7 +146,7 @@ local function stale()
 end
 
 if #ARGV == 0 then return stale() end
-for i = 1, BELIEVED do
+for i = 1, COMPARED do
   if (record[i] or '') ~= ARGV[i] then return stale() end
 end
 if record[2] ~= 'active' then return stale() end

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.errors import Code, Denied, GatewayError, MissingError, let_go
+from gateway.domain.errors import Code, Denied, GatewayError, MissingError, drop_traceback
 from gateway.domain.keys.key import compose
 
 
@@ -16,7 +16,7 @@ def raised(error: Exception) -> Exception:
 def test_the_way_that_an_error_came_is_forgotten_with_that_of_what_caused_it() -> None:
     error, cause, before = raised(ValueError()), raised(KeyError()), raised(TypeError())
     error.__cause__, cause.__context__ = cause, before
-    let_go(error)
+    drop_traceback(error)
     assert error.__traceback__ is cause.__traceback__ is before.__traceback__ is None
 
 
@@ -25,7 +25,7 @@ def test_errors_that_come_of_each_other_are_let_go_of_too() -> None:
     dealt with that came of it: then each leads to the other, and who follows them never ends."""
     error, cause = raised(ValueError()), raised(KeyError())
     error.__cause__, cause.__context__ = cause, error
-    let_go(error)
+    drop_traceback(error)
     assert error.__traceback__ is cause.__traceback__ is None
 
 

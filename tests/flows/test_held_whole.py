@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
-from gateway.proxy.large import Large
+from gateway.proxy.large_bodies import LargeBodies
 from tests.flows.agents import agent_that
 from tests.flows.audit import come
 from tests.flows.callers import caller, sending
@@ -49,9 +49,9 @@ def uncollected() -> Iterator[Callable[[], int]]:
         gc.enable()
 
 
-def large(world: World) -> Large:
+def large(world: World) -> LargeBodies:
     handler: Any = world.gateways[0].data._callbacks.serve
-    return cast(Large, handler.__self__._models._large)
+    return cast(LargeBodies, handler.__self__._models._large)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
-from gateway.proxy.large import LARGE
+from gateway.proxy.large_bodies import LARGE
 from tests.flows.audit import records
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep

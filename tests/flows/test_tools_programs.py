@@ -340,7 +340,7 @@ async def test_a_call_that_is_taken_back_ends(world: World, key: Key, transport:
         while not waiting.done():
             assert (await send(world, key, back)).status == 202
             await asyncio.sleep(0.05)
-    assert (await waiting).json["error"]["message"] == "The call was taken back."
+    assert (await waiting).json["error"]["message"] == "The call was cancelled."
 
 
 async def serve_either(world: World, transport: str, mark: str) -> None:

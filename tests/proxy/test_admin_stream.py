@@ -7,7 +7,7 @@ from contextlib import suppress
 from gateway.domain.errors import Denied
 from gateway.domain.settings import Address, ListenerLimits
 from gateway.protocol.http.reply import Streamed
-from gateway.proxy.admin_door import _stream
+from gateway.proxy.admin_handler import _stream
 from gateway.proxy.client import Callbacks, ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox

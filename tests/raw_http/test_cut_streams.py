@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.proxy.client import IN_A_ROW
+from gateway.proxy.client import REQUESTS_IN_A_ROW
 from tests.flows.raw import PATIENCE, read_answer
 from tests.flows.world import World, new_world
 
@@ -209,4 +209,4 @@ async def test_requests_that_wait_in_line_let_others_have_their_turn(
                 assert (await read_answer(reader)).status == 401
         done.set()
         await counting
-    assert turns >= number // IN_A_ROW
+    assert turns >= number // REQUESTS_IN_A_ROW

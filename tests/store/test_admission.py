@@ -1,4 +1,4 @@
-"""One round trip: compare what is believed, check all limits, charge them all."""
+"""One round trip: compare what is cached, check all limits, charge them all."""
 
 import asyncio
 import time
@@ -14,8 +14,8 @@ from gateway.domain.keys.limits import Concurrency, Quota, Rate, Tokens, Window
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import (
-    BELIEVED,
     CHARGE_NOTHING,
+    COMPARED,
     LEASE_SECONDS,
     Admission,
     Charged,
@@ -66,7 +66,7 @@ async def test_a_record_that_is_not_there_reads_as_an_empty_one(admission: Admis
 async def test_a_read_tells_all_that_a_secret_is_proven_with_and_judged_by(
     admission: Admission, client: Redis, store: StoreSettings
 ) -> None:
-    whole = {name: f"the {name}" for name in (*BELIEVED, "tag", "previous_tag")}
+    whole = {name: f"the {name}" for name in (*COMPARED, "tag", "previous_tag")}
     await client.hset(f"{store.prefix}key:{{{ID}}}", mapping=whole)
     read = await admission.run(ID, admission.pack_read(ID))
     assert isinstance(read, Stale)
@@ -145,8 +145,8 @@ async def test_no_belief_lets_a_key_in_that_does_not_live(
     admission: Admission, client: Redis, record: str, status: str
 ) -> None:
     await client.hset(record, "status", status)
-    believed = replace(RECORD, status=status)
-    command = admission.pack_charge(believed, (DAY,), valid_until=0)
+    cached = replace(RECORD, status=status)
+    command = admission.pack_charge(cached, (DAY,), valid_until=0)
     assert isinstance(await admission.run(ID, command), Stale)
 
 

@@ -121,7 +121,7 @@ class Console:
     async def _begin(self, visit: _Visit, form: Mapping[str, str]) -> Reply:
         """Sign in. The session gets a new token, so that nobody can fix it in advance."""
         back = form.get("back", "")
-        identity = await visit.request.recognise(form.get("key", "").strip())
+        identity = await visit.request.identify_key(form.get("key", "").strip())
         if identity is None:
             return _login(visit, UNKNOWN_KEY, 401, back)
         menu = menu_of(Caller(identity.key_id, identity.consumer, identity.grants))

@@ -56,12 +56,12 @@ def read_answer(
     `drop_cookies`: a session opened with the gateway's credential does not belong to the caller.
     """
     if not 101 <= status <= 599:
-        raise _nonsense()
+        raise _bad_answer()
     headers: list[Header] = []
     head = AnswerHead(status, headers)
     connection = b""
     if b"".join(map(VALUE_OF, raw_headers)).translate(None, NO_CONTROLS):
-        raise _nonsense()
+        raise _bad_answer()
     for header in raw_headers:
         fate = _fate(header[0])
         if fate is _PASSED:
@@ -73,7 +73,7 @@ def read_answer(
         elif fate is _Fate.CONNECTION:
             connection += b"," + header[1]
         elif fate is _Fate.REFUSED:
-            raise _nonsense()
+            raise _bad_answer()
         elif fate is _Fate.LIMITS and not drop_limits:
             headers.append(header)
             head.limited = True
@@ -86,7 +86,7 @@ def read_answer(
         tokens = {token.strip() for token in connection.lower().split(b",")}
         head.headers = [h for h in headers if h[0].lower() not in tokens]
     if head.chunked and head.content_length is not None:
-        raise _nonsense()
+        raise _bad_answer()
     head.bodiless = method == "HEAD" or status in BODILESS
     return head
 
@@ -142,15 +142,15 @@ def _fate(name: bytes) -> _Fate:
 
 def _read_coding(head: AnswerHead, value: bytes) -> None:
     if head.chunked or value.lower() != b"chunked":
-        raise _nonsense()
+        raise _bad_answer()
     head.chunked = True
 
 
 def _read_length(head: AnswerHead, value: bytes) -> None:
     if head.content_length is not None or not value.isdigit() or len(value) > MOST_DIGITS:
-        raise _nonsense()
+        raise _bad_answer()
     head.content_length = int(value)
 
 
-def _nonsense() -> Denied:
+def _bad_answer() -> Denied:
     return Denied(Code.UPSTREAM_PROTOCOL)

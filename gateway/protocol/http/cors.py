@@ -6,7 +6,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.routes import methods_at
 from gateway.domain.policies.snapshot import Agent, Callee
-from gateway.protocol.http.header_names import PAGE
+from gateway.protocol.http.header_names import CORS_REQUEST
 from gateway.protocol.http.methods import METHODS
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
@@ -36,7 +36,7 @@ _EXPOSED = ", ".join(
 )
 
 
-def page_fields(head: RequestHead, callee: Callee | None) -> Fields:
+def cors_fields(head: RequestHead, callee: Callee | None) -> Fields:
     """Return the headers that let the page behind `head` read the answer; empty if it may not."""
     cors = callee.cors if callee is not None else None
     granted = cors.granted(head.fields.get(b"origin", b"")) if cors is not None else b""
@@ -50,19 +50,19 @@ def page_fields(head: RequestHead, callee: Callee | None) -> Fields:
 
 
 def is_preflight(head: RequestHead) -> bool:
-    return head.method == "OPTIONS" and head.fields.keys() >= PAGE
+    return head.method == "OPTIONS" and head.fields.keys() >= CORS_REQUEST
 
 
-def answer_block(head: RequestHead, callee: Callee) -> bytes:
+def cors_block(head: RequestHead, callee: Callee) -> bytes:
     """Return the CORS header lines of an answer of `callee`, which has a `cors`; they replace those
     that `callee` sent."""
-    fields = page_fields(head, callee) or VARY
+    fields = cors_fields(head, callee) or VARY
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
 
 
 def answer_preflight(callee: Callee, path: bytes) -> Reply:
     """Return the answer to a preflight of an allowed page: what it may send to `path` of `callee`.
-    `page_fields` are added by `Exchange.reply`."""
+    `cors_fields` are added by `Exchange.reply`."""
     cors = callee.cors or _NOBODY
     fields = [
         ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *cors.headers))),

@@ -7,7 +7,7 @@ reader must not ask for another one to the provider.
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.protocol.http.request import Header, refused, values_of
+from gateway.protocol.http.request import Header, bad_request, values_of
 
 _KIND = re.compile(rb"multipart/form-data\s*;\s*boundary=(\"?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1")
 # No blanks before the colon and no folded lines: readers take those differently.
@@ -29,7 +29,7 @@ def boundary_of(headers: Iterable[Header]) -> bytes | None:
         return None
     match = _KIND.fullmatch(kinds[0].strip())
     if match is None:
-        raise refused(_NO_FORM)
+        raise bad_request(_NO_FORM)
     return match[2]
 
 
@@ -39,11 +39,11 @@ def field(body: bytes, boundary: bytes, name: str) -> str | None:
     alike = [(part, value) for part, _, value in _parts(body, boundary) if _is_like(part, name)]
     found = [value for part, value in alike if part == name.encode()]
     if len(alike) > len(found) or len(found) > 1:
-        raise refused(_NO_FORM)
+        raise bad_request(_NO_FORM)
     try:
         return found[0].decode() if found else None
     except UnicodeDecodeError:
-        raise refused(_NO_FORM) from None
+        raise bad_request(_NO_FORM) from None
 
 
 def _is_like(part: bytes, name: str) -> bool:
@@ -72,19 +72,19 @@ def _parts(body: bytes, boundary: bytes) -> list[Part]:
     line = b"--" + boundary
     pieces = (b"\r\n" + body).split(b"\r\n" + line, MOST_PARTS + 2)
     if len(pieces) > MOST_PARTS + 2:
-        raise refused(_TOO_MANY)
+        raise bad_request(_TOO_MANY)
     if len(pieces) < 3 or pieces[0] or pieces[-1].strip(b"\r\n") != b"--":
-        raise refused(_NO_FORM)
+        raise bad_request(_NO_FORM)
     found = []
     for piece in pieces[1:-1]:
         head, empty, value = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if len(head) > LONGEST_HEAD:
-            raise refused(_TOO_MANY)
+            raise bad_request(_TOO_MANY)
         if not piece.startswith(b"\r\n") or not empty or b"\n" in head.replace(b"\r\n", b""):
-            raise refused(_NO_FORM)
+            raise bad_request(_NO_FORM)
         # A laxer reader could take such a line for a boundary, and what follows for another part.
         if line in value:
-            raise refused(_NO_FORM)
+            raise bad_request(_NO_FORM)
         found.append((_name(head), head + empty, value))
     return found
 
@@ -95,8 +95,8 @@ def _name(head: bytes) -> bytes:
     told = [line[2] for line in lines if line and line[1].lower() == b"content-disposition"]
     disposition = _DISPOSITION.fullmatch(told[0]) if len(told) == 1 and all(lines) else None
     if disposition is None or len(_ANY_NAME.findall(disposition[1])) != 1:
-        raise refused(_NO_FORM)
+        raise bad_request(_NO_FORM)
     name = _NAME.search(disposition[1])
     if name is None:
-        raise refused(_NO_FORM)
+        raise bad_request(_NO_FORM)
     return name[1]

@@ -106,7 +106,7 @@ class FrameWatcher:
             return 0, 0
         first, second = data[at], data[at + 1]
         code = first & 0x0F
-        if second & _MASK != self._masked or not self._in_place(first, code, second & 0x7F):
+        if second & _MASK != self._masked or not self._is_allowed_now(first, code, second & 0x7F):
             self.fault = PROTOCOL_ERROR
             return 0, 0
         head, length = 2, second & 0x7F
@@ -122,7 +122,7 @@ class FrameWatcher:
         self._enter(first & _FIN, code, length)
         return (0 if self.fault else head), length + (4 if self._masked else 0)
 
-    def _in_place(self, first: int, code: int, length: int) -> bool:
+    def _is_allowed_now(self, first: int, code: int, length: int) -> bool:
         """Whether such a frame is allowed now (sections 5.2, 5.4 and 5.5)."""
         reserved = first & ALL_BITS
         if code >= _CONTROL:

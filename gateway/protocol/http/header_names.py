@@ -84,7 +84,7 @@ DRAFT_LIMITS, PLAIN_LIMITS = (
     frozenset(name.lower().encode() for name in names) for names in (DRAFT_NAMES, PLAIN_NAMES)
 )
 # What a browser tells about the calling page; read, and passed on.
-PAGE = frozenset({b"origin", b"access-control-request-method"})
+CORS_REQUEST = frozenset({b"origin", b"access-control-request-method"})
 
 # Headers that the gateway reads; all others pass unseen.
 LOOKED_AT = (
@@ -93,7 +93,7 @@ LOOKED_AT = (
     | KEY_HEADERS
     | FORWARDED_NAMES
     | IDENTITY
-    | PAGE
+    | CORS_REQUEST
     | {b"cookie", b"sec-websocket-protocol"}
 )
 
@@ -109,12 +109,12 @@ _ACTED_ON = (
 
 
 # Between the gateway and its upstream: neither policies nor credentials may set these.
-_BETWEEN = HOP_BY_HOP | FRAMING | {b"accept-encoding", b"x-request-id", b"traceparent"}
+_RESERVED = HOP_BY_HOP | FRAMING | {b"accept-encoding", b"x-request-id", b"traceparent"}
 
 
-def is_between(name: str) -> bool:
+def is_reserved(name: str) -> bool:
     """Whether only the gateway may set a header of this name on the way out."""
-    return name.lower().encode("utf-8", "replace") in _BETWEEN
+    return name.lower().encode("utf-8", "replace") in _RESERVED
 
 
 class Fate(Enum):

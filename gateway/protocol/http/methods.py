@@ -20,7 +20,7 @@ def check_method(method: str) -> None:
     if method in METHODS:
         return
     if method not in FOREIGN:
-        raise Denied(Code.BAD_REQUEST, miswritten(method), close=True)
+        raise Denied(Code.BAD_REQUEST, spelling_problem(method), close=True)
     raise Denied(
         Code.METHOD_NOT_ALLOWED,
         "The gateway does not pass on this method.",
@@ -29,6 +29,6 @@ def check_method(method: str) -> None:
     )
 
 
-def miswritten(method: str) -> str:
+def spelling_problem(method: str) -> str:
     """Return what is wrong with this spelling of a method; empty if it is like none of METHODS."""
     return _CAPITALS if method not in METHODS and method.upper() in METHODS else ""

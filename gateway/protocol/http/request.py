@@ -14,7 +14,7 @@ from gateway.domain.keys.record import is_user_id
 from gateway.protocol.cookies import of_others
 from gateway.protocol.http.authority import parse_host
 from gateway.protocol.http.framing import MOST_DIGITS
-from gateway.protocol.http.header_names import PAGE, Fate, fate
+from gateway.protocol.http.header_names import CORS_REQUEST, Fate, fate
 from gateway.protocol.http.methods import check_method
 from gateway.protocol.http.target import Target, parse_target
 
@@ -88,7 +88,7 @@ def read_head(
         if b"sec-websocket-protocol" in fields:
             _read_subprotocols(head, fields[b"sec-websocket-protocol"])
         if b"expect" in fields and fields[b"expect"].lower() != b"100-continue":
-            raise refused("The only expectation understood is 'Expect: 100-continue'.")
+            raise bad_request("The only expectation understood is 'Expect: 100-continue'.")
     return head
 
 
@@ -97,7 +97,7 @@ def values_of(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
     return [value for name, value in headers if name.lower() == wanted]
 
 
-def as_far_as_read(received: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
+def read_partial_head(received: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
     """Return method, target and headers of a head that is refused or incomplete, as far as they can
     be seen: good enough for its answer, and for no decision."""
     line, *lines = received.lstrip(b"\r\n").partition(b"\r\n\r\n")[0].split(b"\r\n")
@@ -116,7 +116,7 @@ def media_type(headers: Iterable[Header]) -> bytes:
 def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
     """Pass once over the headers: keep, read, drop or refuse each."""
     if b"".join(map(VALUE_OF, raw_headers)).translate(None, NO_CONTROLS):
-        raise refused("A header's value holds a control character.")
+        raise bad_request("A header's value holds a control character.")
     for header in raw_headers:
         found, lower = fate(header[0])
         if found is _PASSED:
@@ -129,31 +129,31 @@ def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
             head.fields[lower] = b""
             _read_credential(head, lower, header[1])
         elif found is Fate.READ:
-            _look_at(head, lower, header[1], header)
+            _read_repeatable(head, lower, header[1], header)
         elif found is Fate.REFUSED:
-            raise refused(LOOKS_LIKE_ANOTHER)
+            raise bad_request(LOOKS_LIKE_ANOTHER)
 
 
 def _only_once(head: RequestHead, lower: bytes) -> None:
     if lower in head.fields:
-        raise refused(f"The header {lower.decode('ascii')!r} is there twice.")
+        raise bad_request(f"The header {lower.decode('ascii')!r} is there twice.")
 
 
-def _look_at(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
+def _read_repeatable(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
     fields, between = head.fields, b", "
     if lower == b"cookie":
         between = b"; "
         _pass_on_cookies(head, header)
     before = fields.get(lower)
     fields[lower] = value if before is None else before + between + value
-    if lower in PAGE:
+    if lower in CORS_REQUEST:
         head.headers.append(header)
 
 
 def _pass_on_cookies(head: RequestHead, header: Header) -> None:
     name, value = header
     if _holds_key(value):
-        raise refused("A key is never sent in a cookie, but as 'Authorization: Bearer <key>'.")
+        raise bad_request("A key is never sent in a cookie, but as 'Authorization: Bearer <key>'.")
     passed = of_others(value)
     if passed:
         head.headers.append((name, passed))
@@ -187,7 +187,7 @@ def _read_host(head: RequestHead) -> None:
         return
     host = parse_host(value)
     if host is None:
-        raise refused("The Host header is not a host name with an optional port.")
+        raise bad_request("The Host header is not a host name with an optional port.")
     head.host, head.authority = host, value
 
 
@@ -205,7 +205,7 @@ def _drop_nominated(head: RequestHead, connection: bytes) -> None:
 def _read_length(value: bytes) -> int:
     # RFC 9110 section 8.6: digits only; int() would take signs, blanks and underscores.
     if not value.isdigit() or len(value) > MOST_DIGITS:
-        raise refused("Content-Length is not a number of bytes.")
+        raise bad_request("Content-Length is not a number of bytes.")
     return int(value)
 
 
@@ -213,14 +213,14 @@ def _read_coding(head: RequestHead, value: bytes) -> None:
     # RFC 9112 section 6.1: both framings at once, or a coding other than chunked, is an attack or a
     # bug.
     if value.lower() != b"chunked" or head.content_length is not None or head.http10:
-        raise refused("The body's framing is ambiguous.")
+        raise bad_request("The body's framing is ambiguous.")
     head.chunked = True
 
 
 def _read_user(value: bytes) -> str:
     user = value.decode("latin-1")
     if not is_user_id(user):
-        raise refused("X-User-Id holds 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.")
+        raise bad_request("X-User-Id holds 1 to 128 of the characters A-Z a-z 0-9 . _ @ and -.")
     return user
 
 
@@ -239,5 +239,5 @@ def _read_subprotocols(head: RequestHead, value: bytes) -> None:
         head.headers.append((b"Sec-WebSocket-Protocol", b", ".join(rest)))
 
 
-def refused(message: str) -> Denied:
+def bad_request(message: str) -> Denied:
     return Denied(Code.BAD_REQUEST, message, close=True)

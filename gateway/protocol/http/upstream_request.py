@@ -49,7 +49,7 @@ def write_head(
     return b"".join((begin, lines, end, *blocks, b"\r\n"))
 
 
-def framing(length: int | None, *, chunked: bool) -> bytes:
+def framing_line(length: int | None, *, chunked: bool) -> bytes:
     """Return the header line that tells where the body ends; `length` None: there is no body."""
     if chunked:
         return b"Transfer-Encoding: chunked\r\n"

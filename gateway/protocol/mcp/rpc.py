@@ -57,7 +57,7 @@ class Rpc:
 
 
 @dataclass(slots=True)
-class Asked:
+class ToolRequest:
     """A request to a tool server, once its body has been read. `rpc`: the message of a POST, for as
     long as it is needed; `weight`: bytes of memory that it takes; `id`: the id of the message.
     `version`: of MCP, empty before one was agreed on. `session`: as the server knows it,

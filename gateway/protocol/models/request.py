@@ -10,7 +10,7 @@ from gateway.domain.keys.scopes import is_name
 from gateway.domain.policies.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, field
-from gateway.protocol.http.request import Header, refused
+from gateway.protocol.http.request import Header, bad_request
 from gateway.protocol.http.target import parameter_names
 from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
@@ -94,7 +94,7 @@ def read_path(path: bytes) -> ModelPath:
 def check_query(query: bytes) -> None:
     """Raise Denied(bad_request) if the query names a model too: some providers use that one."""
     if any(_MODEL & parameter_names(item) for item in re.split(b"[&;]", query[1:])):
-        raise refused(_NOT_IN_QUERY)
+        raise bad_request(_NOT_IN_QUERY)
 
 
 def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
@@ -103,7 +103,7 @@ def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
     members: Mapping[str, Any] = _in_json(body) if boundary is None else {}
     name = members.get("model") if boundary is None else field(body, boundary, "model")
     if not isinstance(name, str) or not is_name(name):
-        raise refused(_NO_MODEL)
+        raise bad_request(_NO_MODEL)
     return Prompt(name, members, _other_models(members))
 
 
@@ -123,7 +123,7 @@ def _other_models(members: Mapping[str, Any]) -> tuple[str, ...]:
         if name is None:
             continue
         if not isinstance(name, str) or not is_name(name) or len(found) == MOST_BESIDE:
-            raise refused(_NO_NAME)
+            raise bad_request(_NO_NAME)
         found[name] = None
     return tuple(found)
 
@@ -168,16 +168,16 @@ def _in_json(body: bytes) -> dict[str, Any]:
     try:
         found: Any = strict_json.read(body)
     except RepeatedNameError:
-        raise refused("The body has an object with the same name twice.") from None
+        raise bad_request("The body has an object with the same name twice.") from None
     except TooManyValuesError as problem:
-        raise refused(str(problem)) from None
+        raise bad_request(str(problem)) from None
     except ValueError:
-        raise refused(_NO_MODEL) from None
+        raise bad_request(_NO_MODEL) from None
     if not isinstance(found, dict):
-        raise refused(_NO_MODEL)
+        raise bad_request(_NO_MODEL)
     if look_alike(found, _MODEL) is not None:
         # A reader that ignores case could find another model than the one that was admitted.
-        raise refused("The body has a name that differs from 'model' in its case only.")
+        raise bad_request("The body has a name that differs from 'model' in its case only.")
     return found
 
 

@@ -16,7 +16,7 @@ from gateway.domain.policies.references import parse as parse_template
 from gateway.domain.policies.routes import pattern_problem
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
 from gateway.protocol.http.authority import parse_host
-from gateway.protocol.http.header_names import is_between
+from gateway.protocol.http.header_names import is_reserved
 from gateway.protocol.http.methods import METHODS
 from gateway.protocol.policy.annotations import matching, one_of, written
 
@@ -142,7 +142,7 @@ _header = matching(
 
 def _injected_header(text: str) -> str:
     name = _header(text)
-    if is_between(name):
+    if is_reserved(name):
         raise ValueError(f"{name!r} is between the gateway and the service: it is set by itself")
     return name
 

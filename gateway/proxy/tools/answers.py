@@ -10,9 +10,9 @@ from gateway.protocol import strict_json
 from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc_scrub import NoMessageError, Search, decode
-from gateway.proxy.body import Body, HoldingWrapper
-from gateway.proxy.large import Holding
-from gateway.proxy.tools.task import ToolTask
+from gateway.proxy.body import Body, BufferingWrapper
+from gateway.proxy.large_bodies import BodyMemory
+from gateway.proxy.tools.mcp_exchange import McpExchange
 from gateway.proxy.tools.task_ids import seal_tasks
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 from gateway.services.tools.sessions import ToolSessions
@@ -33,7 +33,7 @@ _NO_ROOM = (
 
 
 async def read_all(
-    connection: UpstreamConnection, body: Body, idle: float, holding: Holding
+    connection: UpstreamConnection, body: Body, idle: float, memory: BodyMemory
 ) -> bytes:
     """Return the whole body; raise Denied(upstream_protocol) if it is too long or too much is held
     already, and CutError if it is cut or broken. `idle`: the longest silence in seconds."""
@@ -47,32 +47,32 @@ async def read_all(
         read += piece
         if len(read) > LONGEST:
             raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
-        _take(holding, len(piece))
+        _take(memory, len(piece))
     error = body.exception()
     if error is not None:
         raise error
     return bytes(read)
 
 
-def _take(holding: Holding, size: int) -> None:
+def _take(memory: BodyMemory, size: int) -> None:
     """Reserve memory. Without room it is not Denied(busy): the call was made, and must not be
     repeated."""
     try:
-        holding.take(size)
+        memory.take(size)
     except Denied:
         raise Denied(Code.UPSTREAM_PROTOCOL, _NO_ROOM) from None
 
 
-async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> bytes:
+async def shown_json(text: bytes, mcp: McpExchange, sessions: ToolSessions) -> bytes:
     """Return what is shown of an answer that is one message; raise Denied(upstream_protocol) if it
     is none. An empty answer and `null` pass: some servers have nothing to say and say it so."""
     if text.strip() in (b"", b"null"):
         return text
     try:
-        message = await task.beside(len(text), decode, text)
+        message = await mcp.run_large(len(text), decode, text)
         if _TASK_ID in text:
-            await seal_tasks(message, sessions, task.owner)
-        return await task.shown(message, len(text))
+            await seal_tasks(message, sessions, mcp.owner)
+        return await mcp.shown(message, len(text))
     except (NoMessageError, RecursionError):
         said = "The server answered something that is no JSON-RPC message."
         raise Denied(Code.UPSTREAM_PROTOCOL, said) from None
@@ -80,31 +80,31 @@ async def shown_json(text: bytes, task: ToolTask, sessions: ToolSessions) -> byt
 
 async def as_event(
     message: rpc.Message,
-    task: ToolTask,
+    mcp: McpExchange,
     rest: tuple[bytes, ...] = (b"event: message",),
     size: int = 0,
 ) -> bytes:
     """Return what is shown of `message`, as an event with the lines `rest`; raise CutError if
     nothing can be shown."""
     try:
-        data = await task.shown(message, size)
+        data = await mcp.shown(message, size)
     except RecursionError:
         raise CutError("A message of the server's has too many levels.") from None
     except Denied as denied:
         # The answer has begun, so only this message can be withheld.
-        task.withheld(denied)
-        error = rpc.rpc_error(denied, task.request_id)
+        mcp.note_withheld(denied)
+        error = rpc.rpc_error(denied, mcp.request_id)
         data = strict_json.encode(rpc.response(message.get("id"), error=error))
-    task.passes_on(response=task.is_response(message))
+    mcp.note_passed_on(response=mcp.is_response(message))
     return Event(data, rest).encode()
 
 
-class EventsBody(HoldingWrapper):
+class EventsBody(BufferingWrapper):
     """An event stream whose events have been looked at."""
 
-    def __init__(self, inner: Body, task: ToolTask, sessions: ToolSessions) -> None:
+    def __init__(self, inner: Body, mcp: McpExchange, sessions: ToolSessions) -> None:
         self._inner = inner
-        self._task = task
+        self._mcp = mcp
         self._sessions = sessions
         self._reader = EventReader(LONGEST)
         self._held = 0
@@ -136,24 +136,24 @@ class EventsBody(HoldingWrapper):
             raise CutError("An event of the server's is too long.") from None
         more = self._reader.held - self._held
         try:
-            self._task.holding.take(more)
+            self._mcp.memory.take(more)
         except Denied as denied:
             raise CutError(str(denied)) from None
         self._held += more
 
     async def _shown(self, event: Event) -> bytes:
         rest = tuple([await self._sealed(self._searched(line)) for line in event.rest])
-        if not event.data or not (self._task.looks or _TASK_ID in event.data):
-            self._task.passes_on(response=bool(_RESPONSE.search(event.data or b"")))
+        if not event.data or not (self._mcp.inspects or _TASK_ID in event.data):
+            self._mcp.note_passed_on(response=bool(_RESPONSE.search(event.data or b"")))
             return Event(event.data, rest).encode()
         try:
-            message = await self._task.beside(len(event.data), decode, event.data)
+            message = await self._mcp.run_large(len(event.data), decode, event.data)
         except NoMessageError:
             # Clients do not take it for a message either.
             return Event(self._unread(event.data), rest).encode()
         if _TASK_ID in event.data:
-            await seal_tasks(message, self._sessions, self._task.owner)
-        return await as_event(message, self._task, rest, len(event.data))
+            await seal_tasks(message, self._sessions, self._mcp.owner)
+        return await as_event(message, self._mcp, rest, len(event.data))
 
     async def _sealed(self, line: bytes) -> bytes:
         """Return the line of an event with its id sealed: to a server, naming an event id is enough
@@ -161,22 +161,22 @@ class EventsBody(HoldingWrapper):
         name, _, value = line.partition(b":")
         if name != b"id" or not (told := value.removeprefix(b" ")) or b"\0" in told:
             return line
-        sealed = await self._sessions.seal(told.decode("latin-1"), self._task.owner.events)
+        sealed = await self._sessions.seal(told.decode("latin-1"), self._mcp.owner.events)
         return b"id: " + sealed.encode("ascii")
 
     def _unread(self, data: bytes) -> bytes:
         """Return what is shown of data that is no message: nothing if a hook had to look at it."""
         try:
-            self._task.check_unread()
+            self._mcp.check_unread()
         except Denied as denied:
-            self._task.withheld(denied)
+            self._mcp.note_withheld(denied)
             return b""
         return self._searched(data)
 
     def _searched(self, text: bytes) -> bytes:
-        if self._task.known is None:
+        if self._mcp.known is None:
             return text
-        search = Search(self._task.known)
+        search = Search(self._mcp.known)
         shown = search.text(text)
-        self._task.reflected(search.seen)
+        self._mcp.note_reflected(search.seen)
         return shown

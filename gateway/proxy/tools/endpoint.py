@@ -7,18 +7,18 @@ from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 from gateway.protocol import strict_json
-from gateway.protocol.http.cors import is_preflight, page_fields
+from gateway.protocol.http.cors import cors_fields, is_preflight
 from gateway.protocol.http.request import Header, RequestHead
 from gateway.protocol.http.upstream_request import client_address
-from gateway.protocol.mcp import message as mcp
+from gateway.protocol.mcp import message as mcp_message
 from gateway.protocol.mcp import rpc, tasks
-from gateway.protocol.mcp.rpc import Asked
+from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.large import Large
+from gateway.proxy.large_bodies import LargeBodies
 from gateway.proxy.services import Services
-from gateway.proxy.tools.errand import ToolErrand
+from gateway.proxy.tools.http_exchange import HttpMcpExchange
+from gateway.proxy.tools.mcp_exchange import McpExchange, Tell
 from gateway.proxy.tools.programs import ToolPrograms
-from gateway.proxy.tools.task import Tell, ToolTask
 from gateway.proxy.tools.task_ids import open_tasks
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
@@ -28,7 +28,7 @@ from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
 _NOT_PASSED = frozenset(
-    {mcp.SESSION, mcp.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
+    {mcp_message.SESSION, mcp_message.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
 )
 
 
@@ -44,7 +44,7 @@ class Tools:
         programs: ToolPrograms,
         sessions: ToolSessions,
         tell: Tell,
-        large: Large,
+        large: LargeBodies,
         uploads: Uploads,
     ) -> None:
         self._large = large
@@ -59,90 +59,93 @@ class Tools:
     async def find(self, exchange: Exchange, head: RequestHead, policies: Policies) -> Located:
         """Return where the request goes. The key is checked before the body is waited for, and only
         a caller with a living key is told what is wrong with its message."""
-        asked = exchange.asked = exchange.asked or Asked()
-        name = mcp.server_name(head.target.path)
+        request = exchange.tool_request = exchange.tool_request or ToolRequest()
+        name = mcp_message.server_name(head.target.path)
         server = policies.tools.get(name.decode("ascii")) if name is not None else None
         _check_origin(exchange, head, server)
         if server is None:
             return Located(None, b"", denied=Denied(Code.NOT_FOUND))
-        if head.method not in mcp.METHODS or is_preflight(head):
+        if head.method not in mcp_message.METHODS or is_preflight(head):
             return locate_tools(server, head.method, None)
         if head.method == "POST" and not exchange.body_arrived:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
-            caller = await self._gatekeeper.recognise(head, policies, address)
+            caller = await self._gatekeeper.identify(head, policies, address)
             exchange.held = await self._uploads.read(exchange, head, caller, server.max_body)
         elif head.method == "POST":
             exchange.held = exchange.buffered_body()
         try:
-            await self._read(asked, exchange, head, server)
+            await self._read(request, exchange, head, server)
         except rpc.RpcDenied as denied:
             return locate_tools(server, head.method, None, denied)
-        return locate_tools(server, head.method, asked.rpc)
+        return locate_tools(server, head.method, request.rpc)
 
     async def _read(
-        self, asked: Asked, exchange: Exchange, head: RequestHead, server: ToolServer
+        self, request: ToolRequest, exchange: Exchange, head: RequestHead, server: ToolServer
     ) -> None:
-        """Read the message and its headers into `asked`. A body that was received with the head is
-        read whoever sent it: otherwise the answer would tell what is wrong with an invalid key."""
-        fields = mcp.read_fields(head.headers)
-        asked.version = fields.version
+        """Read the message and its headers into `request`. A body that was received with the head
+        is read whoever sent it: otherwise the answer would tell what is wrong with an invalid
+        key."""
+        fields = mcp_message.read_fields(head.headers)
+        request.version = fields.version
         body, exchange.held = exchange.held, None
         names_tasks = _may_name_tasks(server, body)
         if body is not None:
             size = len(body)
             if size > server.max_body:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
-            read, asked.weight = await self._large.do(exchange.key_id, size, _message, body)
-            asked.rpc, asked.id = read, read.id
-        mcp.check_version(fields, asked.id)
-        if asked.rpc is not None:
-            mcp.check_fields(fields, asked.rpc)
+            read, request.weight = await self._large.run(exchange.key_id, size, _message, body)
+            request.rpc, request.id = read, read.id
+        mcp_message.check_version(fields, request.id)
+        if request.rpc is not None:
+            mcp_message.check_fields(fields, request.rpc)
         if names_tasks or fields.session or fields.last_event:
             owner = Owner(server.place, whole_key(presented_token(head)).id, head.user or "")
-            await self._open(asked, fields, owner)
-            if asked.rpc is not None and names_tasks:
-                await open_tasks(asked.rpc, self._sessions, owner)
+            await self._open(request, fields, owner)
+            if request.rpc is not None and names_tasks:
+                await open_tasks(request.rpc, self._sessions, owner)
 
-    async def _open(self, asked: Asked, fields: mcp.Fields, owner: Owner) -> None:
-        """Unseal the session of the request, and the event to resume behind, into `asked`; raise
+    async def _open(self, request: ToolRequest, fields: mcp_message.Fields, owner: Owner) -> None:
+        """Unseal the session of the request, and the event to resume behind, into `request`; raise
         RpcDenied if they are not the caller's."""
         if sealed := fields.session:
             session = await self._sessions.open(sealed, owner)
             if session is None:
-                raise mcp.no_session(asked.id)
-            asked.session = session
+                raise mcp_message.no_session(request.id)
+            request.session = session
         if sealed := fields.last_event:
             event = await self._sessions.open(sealed, owner.events)
             if event is None:
-                raise mcp.no_event(asked.id)
-            asked.last_event = event
+                raise mcp_message.no_event(request.id)
+            request.last_event = event
 
     async def forward(self, exchange: Exchange, outgoing: Outgoing, server: ToolServer) -> None:
         """Send the message and answer. Raise Denied, with nothing sent, if a credential is missing,
         a hook refuses, or the use cannot be recorded."""
-        asked, user = exchange.asked, outgoing.head.user
-        if asked is None:
+        request, user = exchange.tool_request, outgoing.head.user
+        if request is None:
             raise Denied(Code.NOT_FOUND)
-        put_in = await self._put_in(server, asked, user)
-        task = ToolTask(exchange, outgoing, server, asked, self._tell, self._large)
-        task.holding.take(asked.weight)
-        await task.prepare()
-        errand = ToolErrand(task, self._sessions)
+        inject = await self._injection(server, request, user)
+        mcp = McpExchange(exchange, outgoing, server, request, self._tell, self._large)
+        mcp.memory.take(request.weight)
+        await mcp.prepare()
+        over_http = HttpMcpExchange(mcp, self._sessions)
         if server.tools.transport is Transport.HTTP:
-            outgoing.head.headers = _sent(outgoing.head, asked, server.inject)
-            await self._services.forward(exchange, outgoing, server, put_in, errand=errand)
+            outgoing.head.headers = _sent(outgoing.head, request, server.inject)
+            await self._services.forward(exchange, outgoing, server, inject, mcp=over_http)
             return
-        injected = await self._injector.values(server, put_in, user)
-        errand.check(injected)
-        await self._services.record(exchange, outgoing, injected.newest, errand)
-        await self._programs.serve(exchange, outgoing, task, injected)
+        injected = await self._injector.values(server, inject, user)
+        over_http.check(injected)
+        await self._services.record_use(exchange, outgoing, injected.newest, over_http)
+        await self._programs.serve(exchange, outgoing, mcp, injected)
 
-    async def _put_in(self, server: ToolServer, asked: Asked, user: str | None) -> Inject:
+    async def _injection(
+        self, server: ToolServer, request: ToolRequest, user: str | None
+    ) -> Inject:
         """Return what is injected; raise Denied if a needed credential is missing. A user without
         credentials may still list the tools."""
         inject = server.inject
         known = self._injector.kept(server, inject, user) is not None
-        calls = asked.rpc is not None and bool(asked.rpc.tool)
+        calls = request.rpc is not None and bool(request.rpc.tool)
         if calls and known:
             return inject
         is_command = server.tools.transport is Transport.COMMAND
@@ -180,24 +183,24 @@ def _check_origin(exchange: Exchange, head: RequestHead, server: ToolServer | No
     origin = head.fields.get(b"origin")
     if origin is None:
         return
-    exchange.page_fields = page_fields(head, server)
-    if not exchange.page_fields:
+    exchange.cors_fields = cors_fields(head, server)
+    if not exchange.cors_fields:
         raise Denied(Code.ORIGIN_DENIED)
 
 
-def _sent(head: RequestHead, asked: Asked, inject: Inject) -> list[Header]:
+def _sent(head: RequestHead, request: ToolRequest, inject: Inject) -> list[Header]:
     """Return the headers for the server: with its own ids of session and event, without those that
     are for the gateway or that repeat an injected argument."""
     headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
     if inject.arguments:
-        repeated = mcp.argument_headers(name for name, _ in inject.arguments)
+        repeated = mcp_message.argument_headers(name for name, _ in inject.arguments)
         # To many servers an underscore in a header is a hyphen.
         headers = [h for h in headers if h[0].lower().replace(b"_", b"-") not in repeated]
-    if asked.session:
-        headers.append((b"Mcp-Session-Id", asked.session.encode("latin-1")))
-    if asked.last_event:
-        headers.append((b"Last-Event-ID", asked.last_event.encode("latin-1")))
-    if asked.rpc is not None:
+    if request.session:
+        headers.append((b"Mcp-Session-Id", request.session.encode("latin-1")))
+    if request.last_event:
+        headers.append((b"Last-Event-ID", request.last_event.encode("latin-1")))
+    if request.rpc is not None:
         headers.append((b"Content-Type", b"application/json"))
     return headers
 

@@ -7,16 +7,16 @@ from typing import Any
 from gateway.domain.errors import Code, Denied, not_allowed
 from gateway.domain.policies.tools import Transport
 from gateway.protocol.http.answer import AnswerHead
-from gateway.protocol.mcp import message as mcp
+from gateway.protocol.mcp import message as mcp_message
 from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.tools.answers import EVENTS, JSON, as_event
-from gateway.proxy.tools.task import ToolTask
-from gateway.proxy.tools.tool_call import ToolCall
+from gateway.proxy.tools.mcp_exchange import McpExchange
+from gateway.proxy.tools.program_request import ProgramRequest
+from gateway.proxy.tools.running_requests import stop
 from gateway.proxy.tools.transports import CommandTransport, StdioTransport
-from gateway.proxy.tools.under_way import stop
 from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
@@ -39,47 +39,47 @@ class ToolPrograms:
         self._forwarder = forwarder
 
     async def serve(
-        self, exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Injected
+        self, exchange: Exchange, outgoing: Outgoing, mcp: McpExchange, injected: Injected
     ) -> None:
         """Answer with the program's messages; raise Denied if it fails before the first one."""
         if outgoing.head.method != "POST":
             # There are no sessions, so none can be ended and no stream belongs to one.
             raise not_allowed(("POST",))
-        transport = self._transports[task.server.tools.transport]
-        messages = await transport.ask(_call(exchange, outgoing, task, injected))
-        body = ProgramBody(messages, task)
+        transport = self._transports[mcp.server.tools.transport]
+        messages = await transport.ask(_call(exchange, outgoing, mcp, injected))
+        body = ProgramBody(messages, mcp)
         try:
-            head = await self._begin(outgoing, task, body)
+            head = await self._begin(outgoing, mcp, body)
             await self._forwarder.answer(exchange, outgoing, head, body, body.deadline)
         finally:
             await body.close()
 
-    async def _begin(self, outgoing: Outgoing, task: ToolTask, body: "ProgramBody") -> AnswerHead:
+    async def _begin(self, outgoing: Outgoing, mcp: McpExchange, body: "ProgramBody") -> AnswerHead:
         """Return the head of the answer: JSON if the response is the only message, else events."""
-        asked = task.asked.rpc
+        request = mcp.request.rpc
         patience = outgoing.callee.timeouts.first_byte + _GRACE_SECONDS
         # A key that is revoked before the first message ends the call too.
         with self._forwarder.inflight.stream(outgoing.standing(), body.refuse):
             first = await body.next_message(patience)
-        if asked is None or not asked.is_request:
+        if request is None or not request.is_request:
             return AnswerHead(202, [], content_length=0, bodiless=True)
         if first is None:
             raise Denied(Code.UPSTREAM_PROTOCOL, "The program gave no answer.")
-        if task.is_response(first):
-            text = await task.shown(first)
+        if mcp.is_response(first):
+            text = await mcp.shown(first)
             body.begin(text, whole=True)
-            status = mcp.http_status(first, asked.method, task.asked.version)
+            status = mcp_message.http_status(first, request.method, mcp.request.version)
             return _head(JSON, len(text), status)
-        body.begin(await as_event(first, task))
+        body.begin(await as_event(first, mcp))
         return _head(EVENTS)
 
 
 class ProgramBody:
     """The messages of a program, read as a body of events."""
 
-    def __init__(self, messages: AsyncGenerator[Message, None], task: ToolTask) -> None:
+    def __init__(self, messages: AsyncGenerator[Message, None], mcp: McpExchange) -> None:
         self._messages = messages
-        self._task = task
+        self._mcp = mcp
         self._begun = b""
         self._ended = False
         self._error: BaseException | None = None
@@ -125,7 +125,7 @@ class ProgramBody:
             if denied.code is Code.UPSTREAM_TIMEOUT:
                 return _PING
             raise CutError(str(denied)) from None
-        return b"" if message is None else await as_event(message, self._task)
+        return b"" if message is None else await as_event(message, self._mcp)
 
     async def next_message(self, seconds: float) -> Message | None:
         """Return the next message, None at the end. Raise Denied(upstream_timeout) if none comes in
@@ -157,20 +157,22 @@ async def _next(messages: AsyncGenerator[Message, None]) -> Message | None:
     return await anext(messages, None)
 
 
-def _call(exchange: Exchange, outgoing: Outgoing, task: ToolTask, injected: Injected) -> ToolCall:
+def _call(
+    exchange: Exchange, outgoing: Outgoing, mcp: McpExchange, injected: Injected
+) -> ProgramRequest:
     values = injected.newest
-    message: Mapping[str, Any] = task.message(values) or {}
-    return ToolCall(
-        task.server,
+    message: Mapping[str, Any] = mcp.message(values) or {}
+    return ProgramRequest(
+        mcp.server,
         message,
         outgoing.passage.key_id,
-        task.user,
-        task.asked.version,
+        mcp.user,
+        mcp.request.version,
         values.env,
         injected.secrets,
         values.uses,
         exchange.request_id,
-        task.reflected,
+        mcp.note_reflected,
     )
 
 

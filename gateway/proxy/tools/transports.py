@@ -7,8 +7,8 @@ from gateway.domain.policies.tools import CommandTool, Toolset
 from gateway.protocol.mcp.message import STATELESS, agreed
 from gateway.protocol.mcp.rpc import Message, response
 from gateway.protocol.mcp.rpc_ids import CANCELLED
-from gateway.proxy.tools.tool_call import ToolCall
-from gateway.proxy.tools.under_way import UnderWay
+from gateway.proxy.tools.program_request import ProgramRequest
+from gateway.proxy.tools.running_requests import RunningRequests
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
 
@@ -24,12 +24,12 @@ class _Transport:
     """Common to both. There are no sessions, since the next request may reach another worker."""
 
     def __init__(self) -> None:
-        self._under_way = UnderWay()
+        self._running = RunningRequests()
 
-    def _is_taken(self, call: ToolCall) -> bool:
+    def _is_accepted(self, call: ProgramRequest) -> bool:
         """Whether the message needs no response: a notification, or a response itself."""
         if call.message.get("method") == CANCELLED:
-            self._under_way.take_back(call)
+            self._running.cancel(call)
         return "id" not in call.message or "method" not in call.message
 
 
@@ -40,8 +40,8 @@ class StdioTransport(_Transport):
         super().__init__()
         self._pool = pool
 
-    async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
-        if self._is_taken(call):
+    async def ask(self, call: ProgramRequest) -> AsyncGenerator[Message, None]:
+        if self._is_accepted(call):
             return _nothing()
         server, stateless = call.server, call.version == STATELESS
         seat = Seat(server.name, call.key_id, call.user, stateless)
@@ -50,7 +50,7 @@ class StdioTransport(_Transport):
         if call.message["method"] == "initialize" and not stateless:
             return _once(_greeted(call.message, program.greeting))
         asked = program.ask(call.message, call.secrets, server.timeouts)
-        return self._under_way.told(call, asked)
+        return self._running.track(call, asked)
 
 
 class CommandTransport(_Transport):
@@ -61,12 +61,12 @@ class CommandTransport(_Transport):
         self._commands = commands
         self._servers: dict[str, tuple[Toolset, CommandServer]] = {}
 
-    async def ask(self, call: ToolCall) -> AsyncGenerator[Message, None]:
-        if self._is_taken(call):
+    async def ask(self, call: ProgramRequest) -> AsyncGenerator[Message, None]:
+        if self._is_accepted(call):
             return _nothing()
-        return self._under_way.told(call, self._answered(call))
+        return self._running.track(call, self._answered(call))
 
-    async def _answered(self, call: ToolCall) -> AsyncGenerator[Message, None]:
+    async def _answered(self, call: ProgramRequest) -> AsyncGenerator[Message, None]:
         tools = call.server.tools
 
         async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:

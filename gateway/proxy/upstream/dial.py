@@ -11,8 +11,8 @@ from gateway.domain.policies.addresses import is_guarded, is_public
 from gateway.domain.policies.snapshot import Upstream
 from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
-from gateway.proxy.upstream.names import Names
 from gateway.proxy.upstream.reasons import ProxyError
+from gateway.proxy.upstream.resolver import Resolver
 from gateway.race import reach
 
 LONGEST_TUNNEL_HEAD = 8192
@@ -22,7 +22,7 @@ _OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}[ \r]")
 Make = Callable[[], UpstreamConnection]
 
 
-def _say_refused(reason: str) -> None:
+def _log_refused(reason: str) -> None:
     log.warning("certificate_refused", reason=reason)
 
 
@@ -31,8 +31,8 @@ class Dialer:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._contexts = ClientContexts(_say_refused)
-        self._names = Names(loop)
+        self._contexts = ClientContexts(_log_refused)
+        self._names = Resolver(loop)
 
     async def dial(self, upstream: Upstream, seconds: float, make: Make) -> UpstreamConnection:
         """Return a new connection; raise Denied(upstream_unreachable), from its cause, if none is
@@ -61,7 +61,7 @@ class Dialer:
     async def _addresses(self, upstream: Upstream, seconds: float) -> list[str]:
         """Return the addresses of the name that may be called. The address that is checked is the
         one that is dialled, so that DNS rebinding gains nothing."""
-        addresses = await self._names.find(upstream.host, seconds)
+        addresses = await self._names.resolve(upstream.host, seconds)
         if not upstream.allow_link_local:
             addresses = [address for address in addresses if not is_guarded(address)]
         if upstream.public:
@@ -97,7 +97,7 @@ class Dialer:
     async def _to_proxy(
         self, proxy: tuple[str, int], seconds: float
     ) -> tuple[asyncio.Transport, "_Tunnel"]:
-        reached = await reach(await self._names.find(proxy[0], seconds), proxy[1], seconds)
+        reached = await reach(await self._names.resolve(proxy[0], seconds), proxy[1], seconds)
         return await self._loop.create_connection(lambda: _Tunnel(self._loop), sock=reached)
 
     async def _take_over(

@@ -4,7 +4,7 @@ from gateway.crypto.signing import signed
 from gateway.crypto.to_sign import ToSign
 from gateway.domain.policies.services import Sign
 from gateway.domain.policies.snapshot import Agent, Upstream
-from gateway.protocol.http.upstream_request import UPGRADE, framing, write_head
+from gateway.protocol.http.upstream_request import UPGRADE, framing_line, write_head
 from gateway.protocol.inject import with_headers, with_query
 from gateway.proxy.upstream.outgoing import Injection, Outgoing
 
@@ -20,7 +20,7 @@ def head_for(upstream: Upstream, outgoing: Outgoing) -> bytes:
         b"%b%b%b" % (upstream.base_path.encode(), outgoing.located.path, head.target.query),
         preserved or upstream.authority.encode(),
         head.headers,
-        framing(head.content_length, chunked=head.chunked),
+        framing_line(head.content_length, chunked=head.chunked),
         UPGRADE if outgoing.upgrade else b"",
         *outgoing.blocks,
     )
@@ -51,7 +51,7 @@ def _injected_head(upstream: Upstream, outgoing: Outgoing, injection: Injection)
         path + query,
         upstream.authority.encode(),
         headers,
-        framing(length, chunked=chunked),
+        framing_line(length, chunked=chunked),
         *outgoing.blocks,
     )
 

@@ -13,7 +13,7 @@ from gateway.services.credentials.inject import Injected, Values
 
 if TYPE_CHECKING:
     # It imports this module.
-    from gateway.proxy.tools.errand import ToolErrand
+    from gateway.proxy.tools.http_exchange import HttpMcpExchange
 
 # RFC 9110 section 9.2.1: safe methods, which change nothing and so can be sent twice.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -24,16 +24,16 @@ class Injection:
     """What a call to a service, a model or a tool server has, and one to an agent has not.
 
     `injected`: its newest values are put in, and its secrets must not come back. `body`: held
-    whole, with the values put in; None: there is none, or it streams. `may_pass_over`: another
+    whole, with the values put in; None: there is none, or it streams. `may_fall_back`: another
     upstream can be asked where this one is overloaded or broken. `metering`: counts the tokens of
-    the answer. `errand`: the message to a tool server that is sent.
+    the answer. `mcp`: the message to a tool server that is sent.
     """
 
     injected: Injected
     body: bytes | None = field(repr=False)
-    may_pass_over: bool = False
+    may_fall_back: bool = False
     metering: Metering | None = None
-    errand: "ToolErrand | None" = None
+    mcp: "HttpMcpExchange | None" = None
 
     @property
     def values(self) -> Values:

@@ -60,7 +60,7 @@ class UpstreamPool:
         try:
             connection = await self._dialer.dial(upstream, seconds, make)
         except Denied as denied:
-            self.say_why(upstream, denied.__cause__)
+            self.log_unreachable(upstream, denied.__cause__)
             raise
         connection.retires = self._loop.time() + LIFE_SECONDS * uniform(0.5, 1)  # noqa: S311
         self._open.add(connection)
@@ -74,7 +74,7 @@ class UpstreamPool:
         else:
             connection.close()
 
-    def say_why(self, upstream: Upstream, cause: BaseException | None) -> None:
+    def log_unreachable(self, upstream: Upstream, cause: BaseException | None) -> None:
         """Log why an upstream cannot be reached: the caller is not told."""
         now = self._loop.time()
         if now >= self._quiet_until.get(upstream, 0.0):

@@ -17,8 +17,8 @@ from gateway.log import log
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Authenticator, Candidate, live_hashes
-from gateway.services.admission.belief import Belief, Door, believe
-from gateway.services.admission.beliefs import Beliefs
+from gateway.services.admission.cached_key import Access, CachedKey, cached_key
+from gateway.services.admission.key_cache import KeyCache
 from gateway.services.admission.leases import Leases
 from gateway.services.admission.locate import Located
 from gateway.services.admission.passage import NO_GRANTS, Identity, Passage
@@ -76,7 +76,7 @@ class Gatekeeper:
         self._quiet_until = float("-inf")
         self._digest = TokenDigest()
         self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
-        self._beliefs = Beliefs(admission)
+        self._cache = KeyCache(admission)
 
     async def admit(
         self, head: RequestHead, located: Located, policies: Policies, address: str
@@ -85,35 +85,35 @@ class Gatekeeper:
         token = presented_token(head)
         digest = self._digest(token)
         try:
-            belief = self._current(digest, policies)
-            if belief is None:
+            cached = self._cached(digest, policies)
+            if cached is None:
                 return await self._admit(token, digest, None, head, located, policies, address)
-            outcome = await self._try(belief, head, located)
+            outcome = await self._charge(cached, head, located)
             if isinstance(outcome, Passage):
                 return outcome
             return await self._admit(token, digest, outcome, head, located, policies, address)
         except MisconfiguredError as problem:
             log.warning("key_misconfigured", key_id=problem.record.id, reason=str(problem))
-            raise _by(problem.record, Denied(Code.KEY_MISCONFIGURED)) from None
+            raise _attributed(problem.record, Denied(Code.KEY_MISCONFIGURED)) from None
         except StoreError as problem:
-            self._say_store_is_away(str(problem))
+            self._log_store_away(str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
 
-    async def recognise(self, head: RequestHead, policies: Policies, address: str) -> Identity:
+    async def identify(self, head: RequestHead, policies: Policies, address: str) -> Identity:
         """Return whose key a request carries and what it may do, before its body tells what it asks
         for. Denied as by `admit` if the key is not valid or not alive; nothing is charged."""
         identified = Denied(Code.NOT_FOUND)
         try:
             await self.admit(head, Located(None, b"", denied=identified), policies, address)
         except Denied as denied:
-            belief = self._beliefs.get(self._digest(presented_token(head)))
-            if denied is identified and belief is not None:
-                record, proven = belief.record, belief.proven.phc
-                return Identity(record.id, belief.consumer, belief.grants, record.users, proven)
+            cached = self._cache.get(self._digest(presented_token(head)))
+            if denied is identified and cached is not None:
+                record, proven = cached.record, cached.proven.phc
+                return Identity(record.id, cached.consumer, cached.grants, record.users, proven)
             raise
         return Identity("", "", NO_GRANTS, "", "")
 
-    def _say_store_is_away(self, reason: str) -> None:
+    def _log_store_away(self, reason: str) -> None:
         """Log it once a second at most: every request fails, and each is in the access log."""
         now = self._clocks.monotonic()
         if now >= self._quiet_until:
@@ -130,36 +130,38 @@ class Gatekeeper:
         policies: Policies,
         address: str,
     ) -> Passage:
-        """Admit without a usable belief; `read` is the record if it was just read. A token that was
-        proven before needs no look at its shape, so it is parsed only here."""
+        """Admit without a usable cached key; `read` is the record if it was just read. A token that
+        was proven before needs no look at its shape, so it is parsed only here."""
         key = whole_key(token)
         for _ in range(ATTEMPTS):
             if read is None:
                 read = await self._read(key.id)
-            belief = await self._learn(key, digest, read, policies, address)
-            door = self._beliefs.door(belief, located)
-            denied = belief.denial(door, located, head)
+            cached = await self._authenticate(key, digest, read, policies, address)
+            access = self._cache.access(cached, located)
+            denied = cached.denial(access, located, head)
             if denied is not None:
-                raise _by(belief.record, denied)
-            outcome = await self._try(belief, head, located)
+                raise _attributed(cached.record, denied)
+            outcome = await self._charge(cached, head, located)
             if isinstance(outcome, Passage):
                 return outcome
             read = outcome
         raise StoreError("The record changes faster than it can be read.")
 
-    async def _try(self, belief: Belief, head: RequestHead, located: Located) -> Passage | Stale:
-        door = self._beliefs.door(belief, located)
-        denied = belief.denial(door, located, head)
+    async def _charge(
+        self, cached: CachedKey, head: RequestHead, located: Located
+    ) -> Passage | Stale:
+        access = self._cache.access(cached, located)
+        denied = cached.denial(access, located, head)
         if denied is not None:
-            command = door.check or belief.pack_check(door, self._admission)
-        elif belief.takes_touch(self._clocks.monotonic):
-            command = belief.pack_touch(door, self._admission)
+            command = access.check or cached.pack_check(access, self._admission)
+        elif cached.takes_touch(self._clocks.monotonic):
+            command = cached.pack_touch(access, self._admission)
         else:
-            command = door.charge or belief.pack_charge(door, self._admission)
-        record, lease = belief.record, None
+            command = access.charge or cached.pack_charge(access, self._admission)
+        record, lease = cached.record, None
         try:
-            if denied is None and door.leases:
-                answer, lease = await self._run_with_lease(record.id, command, door)
+            if denied is None and access.leases:
+                answer, lease = await self._run_with_lease(record.id, command, access)
             else:
                 answer = await self._admission.run(record.id, command)
         except CounterError as problem:
@@ -167,48 +169,48 @@ class Gatekeeper:
         if isinstance(answer, Stale):
             return answer
         if denied is not None:
-            raise _by(record, denied)
+            raise _attributed(record, denied)
         if isinstance(answer, Exceeded):
-            raise _by(record, self._exceeded(door, answer))
-        identity = door.identity
+            raise _attributed(record, self._exceeded(access, answer))
+        identity = access.identity
         if head.user is not None:
             identity += identity_block([("X-Gateway-User", head.user)])
         limits = b""
         if answer.states:
-            limits = door.limit_fields.lines(answer.states, self._clocks.unix())
-        proven = belief.proven.phc
+            limits = access.limit_fields.lines(answer.states, self._clocks.unix())
+        proven = cached.proven.phc
         return Passage(
             record.id,
-            belief.consumer,
+            cached.consumer,
             proven,
             identity,
             limits,
             lease,
-            door.tokens,
-            belief.grants,
-            door.tried or shadow_code(door, answer.exceeded),
+            access.tokens,
+            cached.grants,
+            access.tried or shadow_code(access, answer.exceeded),
         )
 
     async def _run_with_lease(
-        self, key_id: str, command: bytes, door: Door
+        self, key_id: str, command: bytes, access: Access
     ) -> tuple[Answer, Lease | None]:
-        lease = self._leases.take(door.leases)
+        lease = self._leases.acquire(access.leases)
         try:
             answer = await self._admission.run(key_id, with_lease(command, lease.id))
         except BaseException:
             # The caller may have left, or the reply may be lost: the lease may have been taken all
             # the same.
-            self._leases.give_back(lease)
+            self._leases.release(lease)
             raise
         if isinstance(answer, Charged):
             return answer, lease
         self._leases.forget(lease)
         return answer, None
 
-    def give_back(self, passage: Passage) -> None:
+    def release(self, passage: Passage) -> None:
         """Release the lease once the answer to this request has ended, in whatever way."""
         if passage.lease is not None:
-            self._leases.give_back(passage.lease)
+            self._leases.release(passage.lease)
 
     async def _read(self, key_id: str) -> Stale:
         answer = await self._admission.run(key_id, self._admission.pack_read(key_id))
@@ -216,20 +218,21 @@ class Gatekeeper:
             raise StoreError("Redis answered something that the admission script never says.")
         return answer
 
-    def _current(self, digest: bytes, policies: Policies) -> Belief | None:
-        """Return the belief under these policies, or None if the record has to be read first."""
-        belief = self._beliefs.get(digest)
-        if belief is None or belief.policies() is policies:
-            return belief
+    def _cached(self, digest: bytes, policies: Policies) -> CachedKey | None:
+        """Return the cached key under these policies, or None if the record has to be read
+        first."""
+        cached = self._cache.get(digest)
+        if cached is None or cached.policies() is policies:
+            return cached
         try:
-            renewed = believe(belief.record, belief.proven, policies)
+            renewed = cached_key(cached.record, cached.proven, policies)
         except MisconfiguredError:
             return None
-        return self._beliefs.keep(digest, renewed)
+        return self._cache.keep(digest, renewed)
 
-    async def _learn(
+    async def _authenticate(
         self, key: Key, digest: bytes, read: Stale, policies: Policies, address: str
-    ) -> Belief:
+    ) -> CachedKey:
         """Judge a record that was just read; Denied unless its secret matches and it is alive."""
         record = read.record
         proven = _still_proven(self._proofs.get(digest), read)
@@ -239,32 +242,32 @@ class Gatekeeper:
         code = dead(record, read.now)
         if code is not None:
             decoy = f"key:{record.id}" if record.status == CANARY else ""
-            raise _by(record, Denied(code, decoy=decoy))
+            raise _attributed(record, Denied(code, decoy=decoy))
         check_sense(record)
-        belief = believe(record, proven, policies)
-        if belief.grants.unparsed:
-            ignored = tuple(map(masked, belief.grants.unparsed))
+        cached = cached_key(record, proven, policies)
+        if cached.grants.unparsed:
+            ignored = tuple(map(masked, cached.grants.unparsed))
             log.warning("scope_ignored", key_id=key.id, scopes=ignored)
-        return self._beliefs.keep(digest, belief)
+        return self._cache.keep(digest, cached)
 
     def _remember(self, digest: bytes, proven: Candidate) -> None:
         self._proofs[digest] = proven
         if len(self._proofs) > REMEMBERED:
             self._proofs.popitem(last=False)
 
-    def _exceeded(self, door: Door, answer: Exceeded) -> Denied:
-        named = door.limits[answer.position - 1]
+    def _exceeded(self, access: Access, answer: Exceeded) -> Denied:
+        named = access.limits[answer.position - 1]
         states = answer.states
-        headers = door.limit_fields.pairs(states, self._clocks.unix()) if states else ()
+        headers = access.limit_fields.pairs(states, self._clocks.unix()) if states else ()
         return limited(named.denial, answer.retry_after, named.label, named.most, headers)
 
 
-def shadow_code(door: Door, position: int) -> str:
+def shadow_code(access: Access, position: int) -> str:
     """Return the code that the limit at `position` would refuse with if it were enforced."""
-    return DENIALS[door.limits[position - 1].denial].name if position else ""
+    return DENIALS[access.limits[position - 1].denial].name if position else ""
 
 
-def _by(record: KeyRecord, denied: Denied) -> Denied:
+def _attributed(record: KeyRecord, denied: Denied) -> Denied:
     """Return `denied` with the name of the proven key."""
     denied.key_id, denied.consumer = record.id, record.told_consumer
     return denied

@@ -20,7 +20,7 @@ from gateway.protocol.models.request import MODELS_PREFIX, read_path, read_promp
 from gateway.protocol.strict_json import encode
 from gateway.services.admission.admit import shadow_code
 from gateway.services.admission.authenticate import Candidate, Slot
-from gateway.services.admission.belief import Belief, Door, believe
+from gateway.services.admission.cached_key import Access, CachedKey, cached_key
 from gateway.services.admission.locate import (
     Located,
     locate,
@@ -112,8 +112,8 @@ class Explainer:
         steps.append(_WELL_FORMED)
         shadow = ""
         if not located.public:
-            belief = await self._known(question, steps)
-            shadow = await self._authorise(belief, head, located, steps)
+            cached = await self._known(question, steps)
+            shadow = await self._authorise(cached, head, located, steps)
         else:
             steps.append(Step(About.ROUTE, Found.PUBLIC))
         _check_user(located, head, question)
@@ -125,34 +125,34 @@ class Explainer:
         """Explain a request to one of the gateway's own places."""
         if own.keyless:
             return ""
-        belief = await self._known(question, steps)
-        denied = own.missing(belief.grants)
+        cached = await self._known(question, steps)
+        denied = own.missing(cached.grants)
         if denied is not None:
             raise denied
         if own.located is None:
             # Operators act for nobody, and have no limits.
             return ""
-        return await self._authorise(belief, head, own.located, steps)
+        return await self._authorise(cached, head, own.located, steps)
 
     async def _authorise(
-        self, belief: Belief, head: RequestHead, located: Located, steps: list[Step]
+        self, cached: CachedKey, head: RequestHead, located: Located, steps: list[Step]
     ) -> str:
         """Return the code with which a rule that is not enforced would refuse the request."""
-        record, door = belief.record, belief.open(located, self._admission)
+        record, access = cached.record, cached.add_access(located, self._admission)
         steps.extend(place_steps(located, head, self._policies))
         if located.denied is None:
-            steps.extend(grant_step(About.SCOPE, belief.grants, scope) for scope in located.scopes)
-        denied = belief.denial(door, located, head)
+            steps.extend(grant_step(About.SCOPE, cached.grants, scope) for scope in located.scopes)
+        denied = cached.denial(access, located, head)
         if denied is not None:
             raise denied
         if head.user is not None:
             steps.append(Step(About.USER, Found.MAY_ACT_FOR, {"user": head.user}))
         if located.tried is not None:
-            steps.append(grant_step(About.TRIED, belief.grants, located.tried))
-        exceeded = await self._check_limits(record, door, steps)
-        return door.tried or exceeded
+            steps.append(grant_step(About.TRIED, cached.grants, located.tried))
+        exceeded = await self._check_limits(record, access, steps)
+        return access.tried or exceeded
 
-    async def _known(self, question: Question, steps: list[Step]) -> Belief:
+    async def _known(self, question: Question, steps: list[Step]) -> CachedKey:
         if not question.key_id:
             raise Denied(Code.KEY_MISSING)
         record = await self._keys.get(question.key_id)
@@ -171,21 +171,21 @@ class Explainer:
             raise Denied(code)
         try:
             check_sense(record)
-            believed = Candidate(Slot.CURRENT, record.hash, record.tag)
-            return believe(record, believed, self._policies)
+            candidate = Candidate(Slot.CURRENT, record.hash, record.tag)
+            return cached_key(record, candidate, self._policies)
         except MisconfiguredError as problem:
             steps.append(Step(About.RECORD, Found.SENSELESS, {"problem": problem}))
             raise Denied(Code.KEY_MISCONFIGURED) from None
 
-    async def _check_limits(self, record: KeyRecord, door: Door, steps: list[Step]) -> str:
+    async def _check_limits(self, record: KeyRecord, access: Access, steps: list[Step]) -> str:
         """Return the code of an exceeded limit that is not enforced."""
-        if not door.limits:
+        if not access.limits:
             steps.append(Step(About.LIMITS, Found.NO_LIMITS))
             return ""
         command = self._admission.pack_charge(
-            record, door.limits, valid_until=0, touch=CHARGE_NOTHING
+            record, access.limits, valid_until=0, touch=CHARGE_NOTHING
         )
-        if door.leases:
+        if access.leases:
             command = with_lease(command, CHARGE_NOTHING)
         try:
             answer = await self._admission.run(record.id, command)
@@ -194,11 +194,11 @@ class Explainer:
             raise Denied(Code.KEY_MISCONFIGURED) from None
         if not isinstance(answer, Charged | Exceeded):
             raise StoreError("The record was changed at this moment: ask again.")
-        steps.extend(limit_steps(door, answer))
+        steps.extend(limit_steps(access, answer))
         if isinstance(answer, Exceeded):
-            named = door.limits[answer.position - 1]
+            named = access.limits[answer.position - 1]
             raise limited(named.denial, answer.retry_after, named.label, named.most)
-        return shadow_code(door, answer.exceeded)
+        return shadow_code(access, answer.exceeded)
 
 
 def _check_user(located: Located, head: RequestHead, question: Question) -> None:

@@ -27,16 +27,16 @@ class Leases:
     def held(self) -> int:
         return len(self._held)
 
-    def take(self, names: tuple[str, ...]) -> Lease:
+    def acquire(self, names: tuple[str, ...]) -> Lease:
         """Return a lease to send with an admission; it has to be given back or forgotten."""
         lease = Lease(f"{self._prefix}{next(self._numbers):x}", names)
         self._held.add(lease)
         return lease
 
-    def give_back(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Give a lease back at the end, or if it is unknown whether it was admitted."""
         self._held.discard(lease)
-        self._admission.give_back(lease)
+        self._admission.release(lease)
 
     def forget(self, lease: Lease) -> None:
         """Drop the lease of a request that was not admitted: there is nothing to give back."""

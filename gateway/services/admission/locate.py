@@ -29,7 +29,7 @@ _OTHER_DIALECT = {
 }
 
 
-# Identifies a door: what all requests to it have in common, whoever makes them.
+# Identifies what a key may have access to: all requests to it have this in common.
 Place = tuple[str | Scope | tuple[Scope, ...] | None, ...]
 
 
@@ -83,7 +83,7 @@ def locate(head: RequestHead, policies: Policies) -> Located:
     asked = head.method, head.host if policies.by_host else "", head.target.path
     located: Located | None = policies.found.get(asked)
     if located is None:
-        located = _look_for(head, policies)
+        located = _locate(head, policies)
         if located.denied is None:
             if len(policies.found) >= MAX_KNOWN:
                 policies.found.clear()
@@ -145,7 +145,7 @@ def locate_pull(head: RequestHead, asked: Pulling) -> Located:
     return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])
 
 
-def _look_for(head: RequestHead, policies: Policies) -> Located:
+def _locate(head: RequestHead, policies: Policies) -> Located:
     target = head.target
     callee, path = find_callee(head, policies)
     check_oddities(head, policies)

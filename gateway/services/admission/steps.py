@@ -11,7 +11,7 @@ from gateway.domain.policies.absence import Absence, absence
 from gateway.domain.policies.snapshot import Agent, Policies
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.models.request import MODELS_PREFIX
-from gateway.services.admission.belief import Door
+from gateway.services.admission.cached_key import Access
 from gateway.services.admission.locate import Located
 from gateway.store.admission import Charged, Exceeded
 
@@ -97,18 +97,18 @@ class Step:
         return self.found.format(**self.facts)
 
 
-def limit_steps(door: Door, answer: Charged | Exceeded) -> Iterator[Step]:
+def limit_steps(access: Access, answer: Charged | Exceeded) -> Iterator[Step]:
     """Yield what is left of each enforced limit, and the limits that are only counted."""
     # The states are those of the enforced limits, in order. Concurrency limits come last and have
     # no states.
-    binding = [named for named in door.limits if named.enforced]
+    binding = [named for named in access.limits if named.enforced]
     for i in range(len(answer.states) // 2):
         named = binding[i]
         left, reset = answer.states[2 * i : 2 * i + 2]
         facts = {"limit": named.limit, "left": left, "most": quantity(named), "reset": reset}
         yield Step(named.label, Found.LEFT, facts)
     exceeded = answer.exceeded if isinstance(answer, Charged) else 0
-    for position, named in enumerate(door.limits, 1):
+    for position, named in enumerate(access.limits, 1):
         if named.enforced:
             continue
         found = Found.EXCEEDED if position == exceeded else Found.COUNTED

@@ -7,7 +7,7 @@ from gateway.crypto.signing import OURS
 from gateway.domain.credentials import TYPES, Credential, Version, fits_header
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject, Templates
-from gateway.protocol.http.header_names import is_between
+from gateway.protocol.http.header_names import is_reserved
 from gateway.services.credentials.current import unavailable
 from gateway.services.credentials.looked_for import Found
 
@@ -47,7 +47,7 @@ def whole_credential(credential: Credential, version: Version) -> list[tuple[str
     if credential.type not in SENT_WHOLE:
         raise unavailable(f"Credential '{credential.id}' cannot be sent as a whole.")
     if credential.type == "headers":
-        if any(is_between(name) for name in fields):
+        if any(is_reserved(name) for name in fields):
             raise unavailable(f"Credential '{credential.id}' has a header that is not its to set.")
         return list(fields.items())
     if credential.type == "basic":

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from gateway.domain.credentials import check_fields, without_empty
 from gateway.domain.policies.addresses import is_guarded, is_loopback
-from gateway.protocol.http.header_names import is_between
+from gateway.protocol.http.header_names import is_reserved
 
 
 def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
@@ -30,7 +30,7 @@ def check_usable(type_name: str, fields: Mapping[str, str]) -> None:
 def _check_headers(names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        if is_between(name):
+        if is_reserved(name):
             raise ValueError(f"the header {name!r} is the gateway's to set, and no credential's")
         if (other := seen.setdefault(name.casefold(), name)) != name:
             raise ValueError(f"the fields {other!r} and {name!r} are one header")

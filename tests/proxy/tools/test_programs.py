@@ -9,8 +9,8 @@ import pytest
 from gateway.domain.errors import Code, Denied
 from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.tools import programs
+from gateway.proxy.tools.mcp_exchange import McpExchange
 from gateway.proxy.tools.programs import ProgramBody
-from gateway.proxy.tools.task import ToolTask
 from gateway.proxy.upstream.connection import CutError
 
 
@@ -33,7 +33,7 @@ async def test_who_waits_for_a_program_that_says_nothing_is_given_signs_of_life(
         return
         yield
 
-    body = ProgramBody(silent(), cast(ToolTask, None))
+    body = ProgramBody(silent(), cast(McpExchange, None))
     for _ in range(3):
         assert await body.readany() == b": ping\n\n"
     assert not body.is_eof()
@@ -48,7 +48,7 @@ async def test_what_is_ended_between_two_reads_says_nothing_more() -> None:
     async def talking() -> AsyncGenerator[Message, None]:
         yield {}
 
-    body = ProgramBody(talking(), cast(ToolTask, None))
+    body = ProgramBody(talking(), cast(McpExchange, None))
     body.refuse(Code.KEY_REVOKED)
     with pytest.raises(CutError):
         await body.readany()
@@ -57,7 +57,7 @@ async def test_what_is_ended_between_two_reads_says_nothing_more() -> None:
 
 async def test_a_cancellation_while_a_program_is_ended_is_not_lost() -> None:
     ended = asyncio.Event()
-    body = ProgramBody(slow_to_end(ended), cast(ToolTask, None))
+    body = ProgramBody(slow_to_end(ended), cast(McpExchange, None))
     with pytest.raises(Denied):
         await body.next_message(0.01)
     closing = asyncio.create_task(body.close())

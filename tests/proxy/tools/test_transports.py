@@ -12,7 +12,7 @@ from gateway.domain.policies.tools import CommandTool, Toolset, Transport
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
 from gateway.proxy.tools import transports
-from gateway.proxy.tools.tool_call import ToolCall
+from gateway.proxy.tools.program_request import ProgramRequest
 from gateway.proxy.tools.transports import CommandTransport, StdioTransport
 from gateway.services.tools.command_tools import CommandTools, Order, Outcome
 from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
@@ -70,14 +70,14 @@ def call(
     version: str = "2025-11-25",
     method: str = "tools/call",
     **params: str,
-) -> ToolCall:
+) -> ProgramRequest:
     fc = ToolServer("fc", (), Timeouts(1.0, 7.0, 3.0), 0, None, Inject(), tools)
     message = {"jsonrpc": "2.0", "id": 9, "method": method, "params": params}
     told = fc, message, "k1", "u1", version, (("NAME", "value"),)
-    return ToolCall(*told, Secrets(), (Named("a", 1),), "req_1", reflected.update)
+    return ProgramRequest(*told, Secrets(), (Named("a", 1),), "req_1", reflected.update)
 
 
-async def said(programs: CommandTransport | StdioTransport, one: ToolCall) -> list[Message]:
+async def said(programs: CommandTransport | StdioTransport, one: ProgramRequest) -> list[Message]:
     return [message async for message in await programs.ask(one)]
 
 

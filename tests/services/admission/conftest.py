@@ -1,4 +1,4 @@
-"""What the tests of leases and doors share."""
+"""What the tests of leases and accesses share."""
 
 from tests.store.conftest import admission
 

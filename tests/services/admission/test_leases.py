@@ -15,7 +15,7 @@ from gateway.domain.keys.limits import Concurrency
 from gateway.domain.keys.record import KeyRecord
 from gateway.services.admission.admit import Clocks, Gatekeeper
 from gateway.services.admission.authenticate import Authenticator
-from gateway.services.admission.belief import Door
+from gateway.services.admission.cached_key import Access
 from gateway.services.admission.leases import Leases
 from gateway.store.admission import Admission, Charged, Exceeded
 
@@ -42,17 +42,17 @@ async def test_no_place_is_held_that_was_refused_or_whose_caller_left_before_the
     prover = Authenticator(Peppers(), Argon2Pool(), _no_tag, time.monotonic)
     keeper = Gatekeeper(prover, admission, leases, Clocks(time.monotonic, time.time))
     names = admission.lease_names(RECORD.id, TWO)
-    door = Door(True, None, TWO, names, (), limit_fields(()), b"")
+    access = Access(True, None, TWO, names, (), limit_fields(()), b"")
     command = admission.pack_charge(RECORD, TWO, valid_until=0)
     for held in (1, 2):
-        answer, _ = await keeper._run_with_lease(RECORD.id, command, door)
+        answer, _ = await keeper._run_with_lease(RECORD.id, command, access)
         assert isinstance(answer, Charged)
         assert leases.held == held
-    answer, lease = await keeper._run_with_lease(RECORD.id, command, door)
+    answer, lease = await keeper._run_with_lease(RECORD.id, command, access)
     assert isinstance(answer, Exceeded)
     assert (lease, leases.held) == (None, 2)
     await client.delete(*names)
-    left = asyncio.create_task(keeper._run_with_lease(RECORD.id, command, door))
+    left = asyncio.create_task(keeper._run_with_lease(RECORD.id, command, access))
     await asyncio.sleep(0)
     assert leases.held == 3
     left.cancel()

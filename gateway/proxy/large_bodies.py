@@ -21,7 +21,7 @@ Found = TypeVar("Found")
 Given = TypeVarTuple("Given")
 
 
-class Large:
+class LargeBodies:
     """`most`: bytes of bodies that all requests of this process may hold; those of one key may hold
     half of it, since its plan does not limit it before its bodies are read.
 
@@ -39,9 +39,9 @@ class Large:
         # One lock a key, for as long as a request of the key waits.
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
 
-    def holding(self, key_id: str) -> "Holding":
+    def memory_of(self, key_id: str) -> "BodyMemory":
         """Return the account of the memory that one request of this key holds."""
-        return Holding(self, key_id)
+        return BodyMemory(self, key_id)
 
     def take(self, key_id: str, size: int) -> None:
         """Reserve `size` bytes, or give back as many if it is negative. Raise Denied(busy) if there
@@ -54,7 +54,7 @@ class Large:
         if not of_key:
             del self._by_key[key_id]
 
-    async def do(
+    async def run(
         self, key_id: str, size: int, work: Callable[[*Given], Found], *given: *Given
     ) -> Found:
         """Return `work(*given)`, run in the thread if `size`, the bytes to be parsed or searched,
@@ -77,19 +77,19 @@ class Large:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-class Holding:
+class BodyMemory:
     """The memory that the bodies of one request take until the request has ended."""
 
     __slots__ = ("_key_id", "_large", "_size")
 
-    def __init__(self, large: Large, key_id: str) -> None:
+    def __init__(self, large: LargeBodies, key_id: str) -> None:
         self._large = large
         self._key_id = key_id
         self._size = 0
 
     def take(self, size: int) -> None:
-        """Reserve as `Large.take`, beyond the FREE bytes. Raise Denied(body_too_large) if so much
-        would never find room."""
+        """Reserve as `LargeBodies.take`, beyond the FREE bytes. Raise Denied(body_too_large) if so
+        much would never find room."""
         size += self._size
         if size - FREE > self._large.most_of_one:
             raise Denied(Code.BODY_TOO_LARGE, _NEVER, close=True)

@@ -13,25 +13,25 @@ _NOBODY = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Resolved:
     addresses: list[str]
     at: float
 
 
-class Names:
+class Resolver:
     """Looks a name up for every new connection, so that a name that moves is followed at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lookups: dict[str, tuple[float, asyncio.Future[list[str]]]] = {}
-        self._told: dict[str, _Told] = {}
+        self._resolved: dict[str, _Resolved] = {}
 
-    async def find(self, host: str, seconds: float) -> list[str]:
+    async def resolve(self, host: str, seconds: float) -> list[str]:
         """Return the addresses of `host`; raise OSError if they cannot be looked up and are not
         known from before. `seconds`: the whole time to connect; a lookup takes at most half of it
         if addresses are known."""
         begun, lookup = self._lookup(host)
-        told = self._told.get(host)
+        told = self._resolved.get(host)
         if told is None or self._loop.time() - told.at > BELIEVED_SECONDS:
             return await asyncio.shield(lookup)
         try:
@@ -49,20 +49,20 @@ class Names:
         lookups run in few threads and cannot be cancelled, so that a name whose servers are dead
         would take them all."""
         if host not in self._lookups:
-            lookup = self._loop.create_task(self._look_up(host))
+            lookup = self._loop.create_task(self._getaddrinfo(host))
             self._lookups[host] = self._loop.time(), lookup
-            lookup.add_done_callback(lambda done: self._looked_up(host, done))
+            lookup.add_done_callback(lambda done: self._on_lookup_done(host, done))
         return self._lookups[host]
 
-    async def _look_up(self, host: str) -> list[str]:
+    async def _getaddrinfo(self, host: str) -> list[str]:
         found = await self._loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(info[4][0]) for info in found))
 
-    def _looked_up(self, host: str, done: "asyncio.Future[list[str]]") -> None:
+    def _on_lookup_done(self, host: str, done: "asyncio.Future[list[str]]") -> None:
         del self._lookups[host]
         # The exception is retrieved here, because nobody may be waiting any more.
         problem = asyncio.CancelledError() if done.cancelled() else done.exception()
         if problem is None:
-            self._told[host] = _Told(done.result(), self._loop.time())
+            self._resolved[host] = _Resolved(done.result(), self._loop.time())
         elif isinstance(problem, socket.gaierror) and problem.errno in _NOBODY:
-            self._told.pop(host, None)
+            self._resolved.pop(host, None)

@@ -13,12 +13,12 @@ from gateway.domain.policies.snapshot import ToolServer
 from gateway.domain.policies.tools import SHORTEST_INJECTED
 from gateway.hooks import Answer, Call
 from gateway.protocol import strict_json
-from gateway.protocol.mcp import message as mcp
+from gateway.protocol.mcp import message as mcp_message
 from gateway.protocol.mcp import rpc, tasks
-from gateway.protocol.mcp.rpc import Asked
+from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.protocol.mcp.rpc_scrub import Known, Search
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.large import Found, Given, Holding, Large
+from gateway.proxy.large_bodies import BodyMemory, Found, Given, LargeBodies
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.hooks import run_after, run_before
@@ -37,7 +37,7 @@ _NOT_LATER = (
 )
 
 
-class ToolTask:
+class McpExchange:
     """`tell` is given the audit record of reflected credentials. `tool`: the tool that is called;
     empty: none is. `call`: what hooks are shown of it; None: there is no hook, or no call."""
 
@@ -46,12 +46,12 @@ class ToolTask:
         exchange: Exchange,
         outgoing: Outgoing,
         server: ToolServer,
-        asked: Asked,
+        request: ToolRequest,
         tell: Tell,
-        large: Large,
+        large: LargeBodies,
     ) -> None:
         self.server = server
-        self.asked = asked
+        self.request = request
         self._large = large
         self.user = outgoing.head.user or ""
         self.request_id = exchange.request_id
@@ -60,14 +60,14 @@ class ToolTask:
         self._tell = tell
         self._hooks = server.tools.hooks
         self._hidden = frozenset(name for name, _ in server.inject.arguments)
-        self._method = asked.rpc.method if asked.rpc is not None else ""
-        self._greets = self._method == mcp.GREETING
+        self._method = request.rpc.method if request.rpc is not None else ""
+        self._greets = self._method == mcp_message.GREETING
         self._is_of_task = self._method.startswith(_TASKS)
         self._seen: set[bytes] = set()
         self._injected: Injected | None = None
         self._key_id = outgoing.passage.key_id
         # Masked for the audit: a caller may have put a key into the name.
-        self.tool = masked(asked.rpc.tool) if asked.rpc is not None else ""
+        self.tool = masked(request.rpc.tool) if request.rpc is not None else ""
         self.call = self._call()
 
     @property
@@ -76,21 +76,21 @@ class ToolTask:
         return Owner(self.server.place, self._key_id, self.user)
 
     @property
-    def holding(self) -> Holding:
+    def memory(self) -> BodyMemory:
         """The account of the memory that this request takes."""
         exchange = self._exchange
-        if exchange.holding is None:
-            exchange.holding = self._large.holding(self._key_id)
-        return exchange.holding
+        if exchange.memory is None:
+            exchange.memory = self._large.memory_of(self._key_id)
+        return exchange.memory
 
-    def beside(
+    def run_large(
         self, size: int, work: Callable[[*Given], Found], *given: *Given
     ) -> Awaitable[Found]:
-        """Do as `Large.do`, in the turn of the caller's key."""
-        return self._large.do(self._key_id, size, work, *given)
+        """Do as `LargeBodies.run`, in the turn of the caller's key."""
+        return self._large.run(self._key_id, size, work, *given)
 
     def _call(self) -> Call | None:
-        hooks, rpc = self._hooks, self.asked.rpc
+        hooks, rpc = self._hooks, self.request.rpc
         if rpc is None or not self.tool or not (hooks.before or hooks.after):
             return None
         exchange = self._exchange
@@ -109,7 +109,7 @@ class ToolTask:
         if self.call is not None and self._hooks.before:
             self.call = await run_before(self._hooks, self.call)
 
-    def take(self, injected: Injected) -> None:
+    def set_injected(self, injected: Injected) -> None:
         """Set the values to inject; raise Denied if one is too short to be kept out of answers."""
         for name, value in injected.hidden.own:
             if len(value) < SHORTEST_INJECTED:
@@ -118,28 +118,28 @@ class ToolTask:
 
     def message(self, values: Values) -> rpc.Message | None:
         """Return the message as it is sent, with values injected; None: there is none."""
-        asked = self.asked.rpc
-        if asked is None:
+        request = self.request.rpc
+        if request is None:
             return None
         if not self.tool or not (values.arguments or self._hooks.before):
-            return mcp.to_server(asked)
-        given = asked.params.get("arguments", {}) if self.call is None else self.call.arguments
+            return mcp_message.to_server(request)
+        given = request.params.get("arguments", {}) if self.call is None else self.call.arguments
         # Some servers ignore the case of names.
         filled_in = {name.casefold() for name, _ in values.arguments}
         arguments = {name: given[name] for name in given if name.casefold() not in filled_in}
         arguments.update(values.arguments)
-        return mcp.with_arguments(asked.message, arguments)
+        return mcp_message.with_arguments(request.message, arguments)
 
     @property
-    def looks(self) -> bool:
+    def inspects(self) -> bool:
         """Whether the answer has to be looked at."""
         return self.known is not None or self._filters or self._greets or bool(self._hooks.after)
 
     @property
     def may_be_task(self) -> bool:
         """Whether the answer may be a task, or about one."""
-        asked = self.asked.rpc
-        return asked is not None and (self._is_of_task or tasks.may_be_told(asked.params))
+        request = self.request.rpc
+        return request is not None and (self._is_of_task or tasks.may_be_told(request.params))
 
     def check_unread(self) -> None:
         """Raise Denied if a hook has to look at the answer, which cannot be looked at."""
@@ -151,7 +151,7 @@ class ToolTask:
         """The secrets that must not come back, as known by now; None: there are none."""
         return None if self._injected is None else self._injected.secrets.known
 
-    def passes_on(self, *, response: bool) -> None:
+    def note_passed_on(self, *, response: bool) -> None:
         """Note that the response was passed on: a caller that leaves then cuts nothing."""
         self._exchange.responded = self._exchange.responded or response
 
@@ -163,29 +163,32 @@ class ToolTask:
         """
         shown: Mapping[str, Any] = message
         if self._greets:
-            mcp.check_greeting(shown)
+            mcp_message.check_greeting(shown)
         if self._filters and isinstance(_result(shown).get("tools"), list):
-            shown = {**shown, "result": mcp.shown_tools(shown["result"], self._sees, self._hidden)}
+            shown = {
+                **shown,
+                "result": mcp_message.shown_tools(shown["result"], self._may_call, self._hidden),
+            }
         call = self.call if self.is_response(shown) and self._hooks.after else None
         if self._hooks.after:
-            shown = self._of_now(shown)
+            shown = self._without_unseen(shown)
         known = self.known
         if known is None:
-            return strict_json.encode(shown if call is None else await self._looked_at(call, shown))
+            return strict_json.encode(shown if call is None else await self._hooked(call, shown))
         search = Search(known)
         if call is None:
-            written = await self.beside(_SEARCHED * size, search.written, shown)
+            written = await self.run_large(_SEARCHED * size, search.written, shown)
         else:
-            found = await self.beside(_SEARCHED * size, search.message, shown)
-            written = strict_json.encode(await self._looked_at(call, found))
-        self.reflected(search.seen)
+            found = await self.run_large(_SEARCHED * size, search.message, shown)
+            written = strict_json.encode(await self._hooked(call, found))
+        self.note_reflected(search.seen)
         return written
 
     def is_response(self, message: Mapping[str, Any]) -> bool:
         """Whether a caller may take the message for its answer: not all of them compare ids."""
         return "result" in message or "error" in message
 
-    async def _looked_at(self, call: Call, response: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _hooked(self, call: Call, response: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = Answer(response.get("result"), response.get("error"))
         looked_at = await run_after(self._hooks, call, answer)
         if looked_at is answer:
@@ -195,11 +198,11 @@ class ToolTask:
             return {**rest, "error": looked_at.error}
         return {**rest, "result": looked_at.result}
 
-    def withheld(self, denied: Denied) -> None:
+    def note_withheld(self, denied: Denied) -> None:
         """Note a refusal for the logs: the answer goes on without what a hook withheld."""
-        self._exchange.refused(denied)
+        self._exchange.note_refusal(denied)
 
-    def reflected(self, seen: Set[bytes]) -> None:
+    def note_reflected(self, seen: Set[bytes]) -> None:
         """Record that a server sent back injected values, once for each credential."""
         new = seen - self._seen
         if not new or self._injected is None:
@@ -222,11 +225,11 @@ class ToolTask:
             )
         )
 
-    def _of_now(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _without_unseen(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the message without the outcome of a call that hooks were not shown: one of a
         resumed stream, or of a task."""
         if self.is_response(message):
-            if self.asked.rpc is None or self._is_of_task:
+            if self.request.rpc is None or self._is_of_task:
                 raise Denied(Code.HOOK_REFUSED, _NOT_LATER)
         elif "method" not in message:
             self.check_unread()
@@ -235,10 +238,10 @@ class ToolTask:
     @property
     def _filters(self) -> bool:
         """Whether lists of tools are cut to those that the caller may call."""
-        lists = self.asked.rpc is None or self._method == _LISTS
-        return lists and (bool(self._hidden) or not self._sees("*"))
+        lists = self.request.rpc is None or self._method == _LISTS
+        return lists and (bool(self._hidden) or not self._may_call("*"))
 
-    def _sees(self, tool: str) -> bool:
+    def _may_call(self, tool: str) -> bool:
         return self._grants.allow(Scope("tools", self.server.name, tool))
 
 

@@ -11,7 +11,7 @@ from gateway.services.credentials.inject import Pairs
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class ProgramRequest:
     """One JSON-RPC message of one key and user that was admitted, charged and recorded.
 
     `message`: with values injected into `params.arguments`. `user`: empty: it acts for nobody.

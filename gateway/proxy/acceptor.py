@@ -79,7 +79,7 @@ class Acceptor:
                 # Any other error is about a caller that has left meanwhile.
                 if is_starved(problem):
                     pause = STARVED_SECONDS
-                    self._say_starved(problem)
+                    self._log_starved(problem)
                 break
             self._open(taken)
         else:
@@ -91,7 +91,7 @@ class Acceptor:
                 pause, self._loop.add_reader, listening, self._take
             )
 
-    def _say_starved(self, problem: OSError) -> None:
+    def _log_starved(self, problem: OSError) -> None:
         """Log that callers have to wait: they themselves get no answer at all."""
         now = self._loop.time()
         if now >= self._quiet_until:

@@ -4,39 +4,39 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header, media_type
-from gateway.protocol.mcp import message as mcp
+from gateway.protocol.mcp import message as mcp_message
 from gateway.protocol.scrub import scrubbed_headers
 from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.inflated import inflated
-from gateway.proxy.scrubbed import beside_limits, check_refused, scrubbed
+from gateway.proxy.scrubbed import check_refused, drop_service_limits, scrubbed
 from gateway.proxy.tools.answers import EVENTS, JSON, EventsBody, read_all, shown_json
-from gateway.proxy.tools.task import ToolTask
+from gateway.proxy.tools.mcp_exchange import McpExchange
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.sessions import ToolSessions
 
 
-class ToolErrand:
+class HttpMcpExchange:
     """A message to a tool server: what is sent of it over HTTP, and what is shown of the answer.
 
     `event`, `tool`: for its audit record; `on_record`: it has one even where no credential is used.
     """
 
-    def __init__(self, task: ToolTask, sessions: ToolSessions) -> None:
-        self._task = task
+    def __init__(self, mcp: McpExchange, sessions: ToolSessions) -> None:
+        self._mcp = mcp
         self._sessions = sessions
-        self.on_record = bool(task.tool)
+        self.on_record = bool(mcp.tool)
         self.event = "tool.call" if self.on_record else "credential.use"
-        self.tool = task.tool
+        self.tool = mcp.tool
 
     def check(self, injected: Injected) -> None:
         """Raise Denied if the call cannot be made with these values."""
-        self._task.take(injected)
+        self._mcp.set_injected(injected)
 
     def body(self, values: Values) -> bytes | None:
         """Return the body to send; None: there is none."""
-        message = self._task.message(values)
+        message = self._mcp.message(values)
         return None if message is None else strict_json.encode(message)
 
     async def shown(
@@ -52,37 +52,37 @@ class ToolErrand:
         if head.status < 300 and not kind and not head.bodiless:
             await _look_for_end(outgoing, head, connection, payload)
         _check_kind(head, kind)
-        if any(name.lower() == mcp.SESSION for name, _ in head.headers):
+        if any(name.lower() == mcp_message.SESSION for name, _ in head.headers):
             head.headers = [await self._sealed(header) for header in head.headers]
-        looks = kind == EVENTS or (kind == JSON and (self._task.looks or self._task.may_be_task))
+        looks = kind == EVENTS or (kind == JSON and (self._mcp.inspects or self._mcp.may_be_task))
         if head.bodiless or not looks:
             if not head.bodiless and head.content_length != 0:
                 check_refused(injection, head)
-                self._task.check_unread()
+                self._mcp.check_unread()
             return scrubbed(outgoing, injection, head, payload)
         check_refused(injection, head)
-        outgoing = beside_limits(outgoing, head)
+        outgoing = drop_service_limits(outgoing, head)
         body = inflated(head, payload)
-        known = self._task.known
+        known = self._mcp.known
         if known is not None:
             head.headers = scrubbed_headers(head.headers, known.plain)
         head.content_length = None
         if kind == EVENTS:
-            return outgoing, EventsBody(body, self._task, self._sessions)
+            return outgoing, EventsBody(body, self._mcp, self._sessions)
         if isinstance(body, WholeBody):
             whole = body.read_nowait()
         else:
             idle = outgoing.callee.timeouts.idle
-            whole = await read_all(connection, body, idle, self._task.holding)
-        text = await shown_json(whole, self._task, self._sessions)
+            whole = await read_all(connection, body, idle, self._mcp.memory)
+        text = await shown_json(whole, self._mcp, self._sessions)
         head.content_length = len(text)
         return outgoing, WholeBody(text)
 
     async def _sealed(self, header: Header) -> Header:
-        if header[0].lower() != mcp.SESSION:
+        if header[0].lower() != mcp_message.SESSION:
             return header
         session = header[1].decode("latin-1")
-        return header[0], (await self._sessions.seal(session, self._task.owner)).encode("ascii")
+        return header[0], (await self._sessions.seal(session, self._mcp.owner)).encode("ascii")
 
 
 async def _look_for_end(

@@ -1,4 +1,4 @@
-"""What is believed of a key outlives neither its record nor the policies in force."""
+"""A cached key outlives neither its record nor the policies in force."""
 
 import gc
 from weakref import ref

@@ -1,6 +1,6 @@
 """Connections that begin with another protocol: the refusal tells the operator which one."""
 
-from gateway.protocol.http.methods import miswritten
+from gateway.protocol.http.methods import spelling_problem
 
 _PROXY = (
     "This connection begins with the PROXY protocol, which is not understood here. Turn it off in "
@@ -15,7 +15,7 @@ _BEGINNINGS = {
 }
 
 
-def mistaken(data: bytes) -> str:
+def wrong_protocol(data: bytes) -> str:
     """Return what to do about a connection that begins with `data`; empty if that is unknown."""
     found = (told for beginning, told in _BEGINNINGS.items() if data.startswith(beginning))
-    return next(found, "") or miswritten(data.partition(b" ")[0].decode("latin-1"))
+    return next(found, "") or spelling_problem(data.partition(b" ")[0].decode("latin-1"))

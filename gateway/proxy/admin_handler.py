@@ -29,7 +29,7 @@ METRICS = b"/metrics"
 MAY_READ = Scope("gateway", "read", "read")
 
 
-class AdminDoor:
+class AdminHandler:
     """Serves the admin listener. `metrics` renders all metrics in Prometheus' text format.
     `keyless`: the listener is on loopback, where reading metrics takes no key. `answer` serves
     every other path. `on_denied` is told of each refused request."""
@@ -59,7 +59,7 @@ class AdminDoor:
         try:
             await self._answer(exchange, request_id)
         except Denied as denied:
-            exchange.refused(denied)
+            exchange.note_refusal(denied)
             if denied.close:
                 exchange.close_after()
             exchange.reply(problem(denied, request_id))
@@ -93,7 +93,7 @@ class AdminDoor:
             address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
             located = Located(None, b"", required=MAY_READ)
             passage = await self._gatekeeper.admit(head, located, policies, address)
-            self._gatekeeper.give_back(passage)
+            self._gatekeeper.release(passage)
         if head.method not in READING:
             raise not_allowed(READING)
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))
@@ -103,13 +103,13 @@ class AdminDoor:
         async def identify() -> Identity:
             return await self._identify(head, exchange)
 
-        async def recognise(key: str) -> Identity | None:
+        async def identify_key(key: str) -> Identity | None:
             try:
                 return await self._identify(replace(head, keys=(key.encode(),)), exchange)
             except Denied as denied:
                 if denied.denial.status == 503:
                     raise
-                exchange.refused(denied)
+                exchange.note_refusal(denied)
                 return None
 
         async def read_body(most: int) -> bytes:
@@ -127,14 +127,14 @@ class AdminDoor:
             exchange.client.hop.scheme == "https",
             head.authority.decode("ascii", "replace"),
             identify,
-            recognise,
+            identify_key,
             read_body,
         )
 
     async def _identify(self, head: RequestHead, exchange: Exchange) -> Identity:
         policies = self._policies()
         address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
-        identity = await self._gatekeeper.recognise(head, policies, address)
+        identity = await self._gatekeeper.identify(head, policies, address)
         exchange.key_id, exchange.consumer = identity.key_id, identity.consumer
         return identity
 

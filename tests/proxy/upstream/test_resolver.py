@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.proxy.upstream import names
-from gateway.proxy.upstream.names import Names
+from gateway.proxy.upstream import resolver
+from gateway.proxy.upstream.resolver import Resolver
 
 LONG = 600.0
 
@@ -17,13 +17,13 @@ class NameServer:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
-        monkeypatch.setattr(names, "PATIENCE", 0.05)
+        monkeypatch.setattr(resolver, "PATIENCE", 0.05)
         monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
         self.addresses = ["10.0.0.1"]
         self.problem = 0
         self.answering = asyncio.Event()
         self.answering.set()
-        self.names = Names(loop)
+        self.names = Resolver(loop)
 
     async def _resolve(self, host: str, port: int, **_: Any) -> list[Any]:
         await self.answering.wait()
@@ -32,7 +32,7 @@ class NameServer:
         return [(0, 1, 6, "", (address, port)) for address in self.addresses]
 
     async def find(self, seconds: float = LONG) -> list[str]:
-        return await self.names.find("name.test", seconds)
+        return await self.names.resolve("name.test", seconds)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_what_was_told_last_serves_while_name_servers_are_silent(server: N
 async def test_some_of_the_time_to_connect_is_left_where_it_is_short(
     server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "PATIENCE", LONG)
+    monkeypatch.setattr(resolver, "PATIENCE", LONG)
     await server.find()
     server.answering.clear()
     async with asyncio.timeout(0.2):
@@ -84,7 +84,7 @@ async def test_a_silent_name_server_is_waited_for_once_and_not_by_each(
     begun = asyncio.get_running_loop().time()
     for _ in range(100):
         await server.find()
-    assert asyncio.get_running_loop().time() - begun < 100 * names.PATIENCE / 2
+    assert asyncio.get_running_loop().time() - begun < 100 * resolver.PATIENCE / 2
 
 
 async def test_a_name_that_is_gone_stands_for_nothing(server: NameServer) -> None:
@@ -100,7 +100,7 @@ async def test_a_name_that_is_gone_stands_for_nothing(server: NameServer) -> Non
 async def test_nobody_is_believed_for_ever(
     server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "BELIEVED_SECONDS", 0.0)
+    monkeypatch.setattr(resolver, "BELIEVED_SECONDS", 0.0)
     await server.find()
     await asyncio.sleep(0.01)
     server.problem = socket.EAI_AGAIN

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.snapshot import Agent, Policies, Upstream
-from gateway.protocol.http.request import as_far_as_read
-from gateway.proxy.page import page_of
+from gateway.protocol.http.request import read_partial_head
+from gateway.proxy.unread_cors import cors_of_unread
 
 PAGE = b"https://app.example.com"
 CORS = Cors(frozenset({PAGE}))
@@ -21,6 +21,6 @@ PIECES = st.lists(st.sampled_from(LINE + FIELDS) | st.binary(max_size=6), max_si
 @example(b"GET /agents/echo/ HTTP/1.1\r\nOrigin: " + PAGE)
 @example(b"\xff /agents/\xff HTTP/1.1\r\nOrigin: " + PAGE)
 def test_what_came_never_fails_and_names_no_page_but_a_listed_one(received: bytes) -> None:
-    fields = dict(page_of(*as_far_as_read(received), POLICIES))
+    fields = dict(cors_of_unread(*read_partial_head(received), POLICIES))
     assert fields.get("Access-Control-Allow-Origin", PAGE.decode()) == PAGE.decode()
     assert not fields or received.count(PAGE) == 1

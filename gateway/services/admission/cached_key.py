@@ -1,7 +1,7 @@
-"""What one process believes about a key. A belief is never trusted, only sent along to be compared.
+"""What one process remembers of a key. It is never trusted, only sent along to be compared.
 
-The admission script decides nothing on a belief that the live record does not confirm. So no belief
-outlives a revocation; it only saves a second round trip.
+The admission script decides nothing on a cached record that differs from the live one. So no cached
+key outlives a revocation; it only saves a second round trip.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +23,15 @@ from gateway.services.admission.authenticate import Candidate, Slot
 from gateway.services.admission.locate import Located, Place
 from gateway.store.admission import Admission
 
-MAX_DOORS = 2048
+MAX_ACCESSES = 2048
 TOUCH_SECONDS = 60.0
 _SCOPE_DENIED = DENIALS[Code.SCOPE_DENIED].name
 
 
 @dataclass(slots=True)
-class Door:
-    """One key at one agent's action: packed commands and header lines, each made once.
+class Access:
+    """The access of one key to one action of an agent: packed commands and header lines, each made
+    once.
 
     `missing`: the first scope that the key lacks; None: none, or the place needs an unknown one.
     `leases`: the sets in which a call holds a lease; if there are any, a lease id is appended to
@@ -38,8 +39,9 @@ class Door:
     call took. `tried`: the code with which a route that is not enforced would refuse this key;
     empty: none would.
 
-    `check` charges nothing. It is sent when the belief says no, so that denials too are decided on
-    the live record. `check` and `charge` are empty until they are needed: many keys come only once.
+    `check` charges nothing. It is sent when the cached record says no, so that denials too are
+    decided on the live record. `check` and `charge` are empty until they are needed: many keys come
+    only once.
     """
 
     allowed: bool
@@ -55,12 +57,12 @@ class Door:
 
 
 @dataclass(slots=True)
-class Belief:
+class CachedKey:
     """A record as it was last read, the hash that was proven, and what follows under `policies`.
     `consumer` is masked for display.
 
-    `policies` is a weak reference: the beliefs of keys that nobody uses any more would keep every
-    old set of policies alive.
+    `policies` is a weak reference: cached keys that nobody uses any more would keep every old set
+    of policies alive.
     """
 
     record: KeyRecord
@@ -69,27 +71,27 @@ class Belief:
     plans: Mapping[str, Plan]
     grants: Grants
     consumer: str
-    doors: dict[Place, Door] = field(default_factory=dict)
+    accesses: dict[Place, Access] = field(default_factory=dict)
     touched_at: float = float("-inf")
 
-    def open(self, located: Located, admission: Admission) -> Door:
-        """Make and remember a new door."""
-        if len(self.doors) >= MAX_DOORS:
-            self.doors.clear()
-        door = self.doors[located.place] = self._door(located, admission)
-        return door
+    def add_access(self, located: Located, admission: Admission) -> Access:
+        """Make and remember a new access."""
+        if len(self.accesses) >= MAX_ACCESSES:
+            self.accesses.clear()
+        access = self.accesses[located.place] = self._access(located, admission)
+        return access
 
-    def pack_check(self, door: Door, admission: Admission) -> bytes:
-        door.check = self._packed(admission, ())
-        return door.check
+    def pack_check(self, access: Access, admission: Admission) -> bytes:
+        access.check = self._packed(admission, ())
+        return access.check
 
-    def pack_charge(self, door: Door, admission: Admission) -> bytes:
-        door.charge = self._packed(admission, door.limits)
-        return door.charge
+    def pack_charge(self, access: Access, admission: Admission) -> bytes:
+        access.charge = self._packed(admission, access.limits)
+        return access.charge
 
-    def pack_touch(self, door: Door, admission: Admission) -> bytes:
+    def pack_touch(self, access: Access, admission: Admission) -> bytes:
         """Like `pack_charge`, noting the key's use. Sent once a minute, so it is not kept."""
-        return self._packed(admission, door.limits, self.proven.slot)
+        return self._packed(admission, access.limits, self.proven.slot)
 
     def _packed(
         self, admission: Admission, limits: tuple[NamedLimit, ...], touch: str = ""
@@ -98,12 +100,12 @@ class Belief:
         until = valid_until(record, by_previous=slot is Slot.PREVIOUS)
         return admission.pack_charge(record, limits, valid_until=until, touch=touch)
 
-    def denial(self, door: Door, located: Located, head: RequestHead) -> Denied | None:
+    def denial(self, access: Access, located: Located, head: RequestHead) -> Denied | None:
         """Return what stands against the request before its limits, in the contract's order."""
         if located.denied is not None:
             return located.denied
-        if not door.allowed:
-            return _lacks(masked(str(door.missing)))
+        if not access.allowed:
+            return _lacks(masked(str(access.missing)))
         if head.user is not None and not may_act_for(self.record.users, head.user):
             return Denied(Code.USER_DENIED)
         if head.content_length and located.callee is not None:
@@ -120,14 +122,14 @@ class Belief:
         self.touched_at = now
         return True
 
-    def _door(self, located: Located, admission: Admission) -> Door:
+    def _access(self, located: Located, admission: Admission) -> Access:
         # A plan's limits at single agents are for agents, even if a service has the same name.
         callee = located.callee
         agent = callee.name if isinstance(callee, Agent) else ""
         record = self.record
         limits = binding_limits(record, self.plans, agent, of_model=isinstance(callee, Model))
         needed = located.scopes
-        return Door(
+        return Access(
             allowed=located.any_key or (bool(needed) and all(map(self.grants.allow, needed))),
             missing=next((scope for scope in needed if not self.grants.allow(scope)), None),
             limits=limits,
@@ -156,8 +158,8 @@ def _lacks(scope: str) -> Denied:
     return Denied(Code.SCOPE_DENIED, said, fields={"required_scope": scope})
 
 
-def believe(record: KeyRecord, proven: Candidate, policies: Policies) -> Belief:
-    """Return a belief about a record just read; MisconfiguredError if it is senseless."""
+def cached_key(record: KeyRecord, proven: Candidate, policies: Policies) -> CachedKey:
+    """Return what to cache of a record just read; MisconfiguredError if it is senseless."""
     binding_limits(record, policies.plans, None)
     grants = parse_all(record.scopes)
-    return Belief(record, proven, ref(policies), policies.plans, grants, record.told_consumer)
+    return CachedKey(record, proven, ref(policies), policies.plans, grants, record.told_consumer)

@@ -1,4 +1,4 @@
-"""A call is taken back by whoever made it, and by nobody else."""
+"""A call is cancelled by whoever made it, and by nobody else."""
 
 import asyncio
 import gc
@@ -14,24 +14,24 @@ from gateway.domain.policies.snapshot import Timeouts, ToolServer
 from gateway.domain.policies.tools import Toolset, Transport
 from gateway.protocol.mcp.rpc import Message
 from gateway.protocol.secrets import Secrets
-from gateway.proxy.tools.tool_call import ToolCall
-from gateway.proxy.tools.under_way import UnderWay
+from gateway.proxy.tools.program_request import ProgramRequest
+from gateway.proxy.tools.running_requests import RunningRequests
 
 
 def call(
     message: dict[str, Any], key_id: str = "k1", user: str = "u1", server: str = "fc"
-) -> ToolCall:
+) -> ProgramRequest:
     tools = ToolServer(server, (), Timeouts(), 0, None, Inject(), Toolset(Transport.STDIO))
     unheard: set[bytes] = set()
     told = tools, message, key_id, user, "", (), Secrets(), (), "req_1"
-    return ToolCall(*told, unheard.update)
+    return ProgramRequest(*told, unheard.update)
 
 
-def asked(request_id: object, **whose: str) -> ToolCall:
+def asked(request_id: object, **whose: str) -> ProgramRequest:
     return call({"jsonrpc": "2.0", "id": request_id, "method": "tools/call"}, **whose)
 
 
-def back(request_id: object, **whose: str) -> ToolCall:
+def back(request_id: object, **whose: str) -> ProgramRequest:
     params = {"requestId": request_id}
     return call({"method": "notifications/cancelled", "params": params}, **whose)
 
@@ -56,40 +56,40 @@ async def all_of(messages: AsyncGenerator[Message, None]) -> list[Message]:
 
 
 async def test_only_its_maker_takes_a_call_back() -> None:
-    under_way, program = UnderWay(), Program()
-    waiting = asyncio.create_task(all_of(under_way.told(asked(1), program.says())))
+    under_way, program = RunningRequests(), Program()
+    waiting = asyncio.create_task(all_of(under_way.track(asked(1), program.says())))
     await asyncio.sleep(0)
     others = (back(1, key_id="k2"), back(1, user="u2"), back(1, server="other"))
     for stranger in (*others, back("1"), back(None), back([1])):
-        under_way.take_back(stranger)
-    under_way.take_back(call({"method": "notifications/cancelled"}))
+        under_way.cancel(stranger)
+    under_way.cancel(call({"method": "notifications/cancelled"}))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    under_way.take_back(back(1))
+    under_way.cancel(back(1))
     said = await waiting
     assert said[-1]["id"] == 1 and said[-1]["error"]["code"] == 499 and program.ended
 
 
 async def test_of_two_calls_with_one_id_neither_is_taken_back() -> None:
-    under_way = UnderWay()
+    under_way = RunningRequests()
     programs = Program(), Program()
     waiting = [
-        asyncio.create_task(all_of(under_way.told(asked(1), one.says()))) for one in programs
+        asyncio.create_task(all_of(under_way.track(asked(1), one.says()))) for one in programs
     ]
     await asyncio.sleep(0.05)
-    under_way.take_back(back(1))
+    under_way.cancel(back(1))
     await asyncio.sleep(0.05)
     assert not any(task.done() for task in waiting)
     waiting[0].cancel()
     await asyncio.gather(waiting[0], return_exceptions=True)
     assert programs[0].ended and not programs[1].ended
-    under_way.take_back(back(1))
+    under_way.cancel(back(1))
     assert (await waiting[1])[-1]["error"]
 
 
 async def test_whoever_stops_reading_has_ended_the_program() -> None:
-    under_way, program = UnderWay(), Program()
-    told = under_way.told(asked(1), program.says())
+    under_way, program = RunningRequests(), Program()
+    told = under_way.track(asked(1), program.says())
     await anext(told)
     assert not program.ended
     await told.aclose()
@@ -100,12 +100,12 @@ async def test_calls_that_are_over_and_ids_of_none_leave_nothing_behind() -> Non
     async def says() -> AsyncGenerator[Message, None]:
         yield {}
 
-    under_way, before = UnderWay(), asyncio.all_tasks()
+    under_way, before = RunningRequests(), asyncio.all_tasks()
     for request_id in range(3):
-        await all_of(under_way.told(asked(request_id), says()))
-        under_way.take_back(back(request_id))
+        await all_of(under_way.track(asked(request_id), says()))
+        under_way.cancel(back(request_id))
     await asyncio.sleep(0)
-    assert not under_way._calls
+    assert not under_way._running
     assert asyncio.all_tasks() == before
 
 
@@ -121,10 +121,10 @@ async def test_what_a_program_fails_with_as_it_is_ended_is_told_to_nobody() -> N
 
     said: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, about: said.append(about))
-    under_way = UnderWay()
-    waiting = asyncio.create_task(all_of(under_way.told(asked(1), fails())))
+    under_way = RunningRequests()
+    waiting = asyncio.create_task(all_of(under_way.track(asked(1), fails())))
     await asyncio.sleep(0)
-    under_way.take_back(back(1))
+    under_way.cancel(back(1))
     assert (await waiting)[-1]["error"]["code"] == 499
     gc.collect()
     await asyncio.sleep(0)
@@ -137,7 +137,7 @@ async def test_what_fails_before_anything_was_said_is_a_refusal() -> None:
         yield {}
 
     with pytest.raises(Denied) as refused:
-        await all_of(UnderWay().told(asked("a"), fails()))
+        await all_of(RunningRequests().track(asked("a"), fails()))
     assert refused.value.code is Code.BUSY
 
 
@@ -146,7 +146,7 @@ async def test_what_fails_later_is_the_response() -> None:
         yield {"method": "notifications/message"}
         raise Denied(Code.UPSTREAM_TIMEOUT, "It was late.")
 
-    _, said = await all_of(UnderWay().told(asked("a"), fails()))
+    _, said = await all_of(RunningRequests().track(asked("a"), fails()))
     assert (said["id"], said["error"]["code"], said["error"]["message"]) == (
         "a",
         504,
@@ -165,10 +165,10 @@ async def test_a_cancellation_while_a_call_is_taken_back_is_not_lost() -> None:
         finally:
             await ended.wait()
 
-    under_way = UnderWay()
-    waiting = asyncio.create_task(all_of(under_way.told(asked(1), slow_to_end())))
+    under_way = RunningRequests()
+    waiting = asyncio.create_task(all_of(under_way.track(asked(1), slow_to_end())))
     await asyncio.sleep(0)
-    under_way.take_back(back(1))
+    under_way.cancel(back(1))
     await asyncio.sleep(0.01)
     waiting.cancel()
     await asyncio.sleep(0.01)

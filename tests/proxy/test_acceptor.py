@@ -5,7 +5,7 @@ import socket
 
 from structlog.testing import capture_logs
 
-from gateway.proxy.accepting import Acceptor
+from gateway.proxy.acceptor import Acceptor
 from tests.starved import no_more_files
 
 

@@ -39,15 +39,15 @@ class Connections(set["ClientConnection"]):
                 one.give_way()
                 return True
         self._pause()
-        return self._scatter()
+        return self._drop_crowd()
 
     def _pause(self) -> None:
         self._looks_again_at = monotonic() + PAUSE_SECONDS
 
-    def _scatter(self) -> bool:
+    def _drop_crowd(self) -> bool:
         """Close the half-received requests of an address that holds more than half of all places
         with them: nobody else could connect any more. Return whether any was closed."""
-        coming = [one for one in self if one.arriving]
+        coming = [one for one in self if one.receiving_head]
         for address, number in Counter(one.hop.peer for one in coming).most_common(1):
             if number < LEAST_CROWD or 2 * number <= len(self):
                 return False
