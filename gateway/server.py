@@ -20,7 +20,7 @@ from gateway.proxy.connections import Connections
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.sockets import address_of, bound, cannot_listen
 from gateway.proxy.tunnel import LAST_WORDS_SECONDS
-from gateway.tasks import Tasks, end
+from gateway.tasks import Tasks, cancel_and_wait
 
 BACKLOG = 1024
 RENEW_SECONDS = 2.0
@@ -137,7 +137,7 @@ class Listener:
         """Accept no more connections and wait at most `seconds` for running requests; return how
         many answers were cut."""
         self.announce_end()
-        await _take_backlog(self._acceptors, min(seconds, BACKLOG_SECONDS))
+        await _accept_backlog(self._acceptors, min(seconds, BACKLOG_SECONDS))
         for acceptor in self._acceptors:
             acceptor.close()
         # Sockets accepted just before have become connections only now.
@@ -153,7 +153,7 @@ class Listener:
         for connection in list(self.connections):
             connection.close()
         # What they use is closed next: a connection to Redis that is opened later stays open.
-        await end(*self.connections.tasks)
+        await cancel_and_wait(*self.connections.tasks)
         return len(running)
 
     def _accept(self) -> ClientConnection:
@@ -179,7 +179,7 @@ class Listener:
             await asyncio.wait(ended, timeout=left)
 
 
-async def _take_backlog(acceptors: list[Acceptor], seconds: float) -> None:
+async def _accept_backlog(acceptors: list[Acceptor], seconds: float) -> None:
     """Accept what waits in the kernel's backlog: closing the socket would reset it."""
     waiting = select.poll()
     for listening in (one for acceptor in acceptors for one in acceptor.sockets):

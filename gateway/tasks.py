@@ -26,7 +26,7 @@ def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
 
 def in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
     """Run `work`, which never ends by itself, until `stack` is closed."""
-    stack.push_async_callback(end, background(work))
+    stack.push_async_callback(cancel_and_wait, background(work))
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:
@@ -37,7 +37,7 @@ def _log_failure(task: "asyncio.Task[None]") -> None:
         log.error("background_task_ended", task=name, error=type(problem).__name__)
 
 
-async def end(*tasks: "asyncio.Task[Any]") -> None:
+async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel `tasks` again and again until all have ended: redis-py, like asyncio.wait_for, can
     lose a cancellation that comes at the wrong moment, and a loop that lost it would never end."""
     left = set(tasks)
@@ -46,10 +46,10 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             task.cancel()
         done, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
         for task in done:
-            unheard(task)
+            retrieve_exception(task)
 
 
-def unheard(done: "asyncio.Future[Any]") -> None:
+def retrieve_exception(done: "asyncio.Future[Any]") -> None:
     """Mark the exception of a finished task as retrieved, so that asyncio does not log it."""
     if not done.cancelled():
         done.exception()
@@ -68,10 +68,10 @@ class Tasks(set["asyncio.Task[Any]"]):
         """Wait up to `seconds` for all tasks to end, then cancel the rest."""
         if self:
             await asyncio.wait(self, timeout=seconds)
-        await end(*self)
+        await cancel_and_wait(*self)
 
 
-async def in_turns(items: Iterable[T], each: int) -> AsyncIterator[T]:
+async def cooperatively(items: Iterable[T], each: int) -> AsyncIterator[T]:
     """Iterate over `items`, and let other tasks run after every `each` of them."""
     for number, item in enumerate(items, 1):
         yield item
@@ -98,6 +98,6 @@ def threads(number: int, name: str) -> ThreadPoolExecutor:
     return pool
 
 
-def take_threads() -> None:
+def start_threads() -> None:
     """Start the threads for asyncio.to_thread in the running loop."""
     asyncio.get_running_loop().set_default_executor(threads(THREADS_BESIDE, "beside"))

@@ -29,8 +29,8 @@ EDGES = {
 GOES_ON = {
     ("gateway/services/credentials/tokens.py", "_renew"),
     ("gateway/proxy/forward.py", "_acquire"),
-    ("gateway/admin/answer.py", "_caller"),
-    ("gateway/admin/answer.py", "still"),
+    ("gateway/admin/api.py", "_caller"),
+    ("gateway/admin/api.py", "still"),
     ("gateway/services/keys/bulk.py", "rotations"),
     ("gateway/services/audit/queue.py", "_record"),
     ("gateway/services/admission/own_places.py", "_of_operators"),

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.tasks import Tasks, end, in_background, in_turns
+from gateway.tasks import Tasks, cancel_and_wait, cooperatively, in_background
 
 
 async def deaf(times: int, heard: list[int]) -> None:
@@ -36,7 +36,7 @@ async def test_a_loop_that_failed_long_ago_hinders_no_end(
 
     task = asyncio.create_task(broken())
     await asyncio.sleep(0)
-    await end(task)
+    await cancel_and_wait(task)
     assert task.done() and not caplog.records
 
 
@@ -57,7 +57,7 @@ async def test_work_that_fails_is_said_at_once_without_what_it_knew() -> None:
 
 
 async def test_nothing_to_end_is_no_mistake() -> None:
-    await end()
+    await cancel_and_wait()
 
 
 async def test_what_does_not_finish_in_time_is_cancelled() -> None:
@@ -87,6 +87,6 @@ async def test_work_in_turns_lets_others_have_theirs() -> None:
 
     async with AsyncExitStack() as stack:
         in_background(other(), stack)
-        found = [done := item async for item in in_turns(range(1, 31), 10)]
+        found = [done := item async for item in cooperatively(range(1, 31), 10)]
         assert found == list(range(1, 31))
         assert turns == [10, 20, 30]

@@ -16,7 +16,7 @@ from gateway.services.admission.own_places import PowersAt
 from gateway.services.audit.acts import Acts
 from gateway.services.audit.readers import AuditReaders
 from gateway.services.audit.verify import AuditVerifier
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
 from gateway.services.credentials.uses import LookBack

@@ -17,7 +17,7 @@ from gateway.domain.credentials import (
 )
 from gateway.domain.errors import UsageError
 from gateway.domain.keys.reach import places_of
-from gateway.domain.links import check_user, read_wanted
+from gateway.domain.links import check_user, read_requested
 from gateway.domain.units import span
 from gateway.services.credentials.links import by_user
 from gateway.services.credentials.usable import check_usable
@@ -187,7 +187,7 @@ async def link(backend: Backend, call: Call) -> Answer:
     body: LinkBody = call.body
     user = check_user(call.parts["user"])
     try:
-        wanted = read_wanted(body.credentials)
+        wanted = read_requested(body.credentials)
     except UsageError as problem:
         raise bad_field("credentials", str(problem)) from None
     made = await backend.links.make(user, wanted, backend.acts(call.caller.actor))

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from redis.asyncio import Redis
 
-from gateway.admin.answer import AdminApi
+from gateway.admin.api import AdminApi
 from gateway.admin.backend import Backend, Reloadable
 from gateway.admin.console.console import Console
 from gateway.admin.routes import powers_at

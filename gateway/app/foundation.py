@@ -20,14 +20,14 @@ from gateway.services.admission.authenticate import Authenticator, Slot
 from gateway.services.admission.leases import Leases
 from gateway.services.audit.acts import Acts
 from gateway.services.audit.open_audit import open_audit
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
 from gateway.services.credentials.open_vault import live_credentials, open_vault
 from gateway.services.credentials.vault import Vault
+from gateway.services.telemetry.gauges import GaugeSampler
 from gateway.services.telemetry.log_level import LogLevel
 from gateway.services.telemetry.loop_lag import watch_loop
-from gateway.services.telemetry.pulse import Pulse
 from gateway.services.telemetry.traffic import REVISION_DIGITS, Shared, Traffic
 from gateway.services.telemetry.usage import UsageBook, open_usage
 from gateway.store.admission import PREPARE, Admission
@@ -87,13 +87,13 @@ async def open_foundation(
         )
         admission = Admission(open_lines(settings.store, PREPARE), prefix)
         stack.push_async_callback(admission.close)
-        pulse = Pulse(traffic, admission.ping)
-        gatekeeper = _gatekeeper(settings, keys, admission, traffic, pulse, stack)
+        gauges = GaugeSampler(traffic, admission.ping)
+        gatekeeper = _gatekeeper(settings, keys, admission, traffic, gauges, stack)
         usage = await stack.enter_async_context(open_usage(settings.store))
         audit = await stack.enter_async_context(open_audit(settings, client, envelope.keys))
-        pulse.show(traffic.audit_lag, lambda: audit.lag)
-        pulse.show(traffic.policies_revision, lambda: _as_number(policies().revision))
-        in_background(pulse.beat(), stack)
+        gauges.track(traffic.audit_lag, lambda: audit.lag)
+        gauges.track(traffic.policies_revision, lambda: _as_number(policies().revision))
+        in_background(gauges.run(), stack)
         in_background(watch_loop(traffic.loop_lag.observe), stack)
         log_level = LogLevel(LogLevelStore(client, prefix), settings.log_level)
         in_background(log_level.watch(), stack)
@@ -122,13 +122,13 @@ def _gatekeeper(
     keys: KeyStore,
     admission: Admission,
     traffic: Traffic,
-    pulse: Pulse,
+    gauges: GaugeSampler,
     stack: AsyncExitStack,
 ) -> Gatekeeper:
     peppers = Peppers(settings.peppers)
     argon2 = Argon2Pool(on_run=traffic.argon2_runs.inc, on_end=traffic.argon2_seconds.observe)
     stack.callback(argon2.close)
-    pulse.show(traffic.argon2_under_way, lambda: argon2.under_way)
+    gauges.track(traffic.argon2_under_way, lambda: argon2.under_way)
 
     async def write_tag(key_id: str, phc: str, tag: str, slot: Slot) -> None:
         await keys.write_tag(key_id, phc, tag, peppers.ids, slot is Slot.PREVIOUS)
@@ -137,7 +137,7 @@ def _gatekeeper(
     stack.push_async_callback(authenticator.close)
     leases = Leases(admission)
     stack.push_async_callback(leases.close)
-    pulse.show(traffic.leases, lambda: leases.held)
+    gauges.track(traffic.leases, lambda: leases.held)
     return Gatekeeper(authenticator, admission, leases, Clocks(time.monotonic, time.time))
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from gateway.app.gateway import Gateway, open_gateway
-from gateway.app.system import spare_the_collector, start_threads, take_files
+from gateway.app.system import raise_file_limit, start_all_threads, tune_gc
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
@@ -47,9 +47,9 @@ async def run_gateway(
     open, with the place of the store. `given`: from the supervisor of several workers. `ends_by` is
     called when the process starts to stop, with the seconds within which it must have ended.
     """
-    spare_the_collector()
-    settings = replace(settings, limits=take_files(settings.limits))
-    await start_threads()
+    tune_gc()
+    settings = replace(settings, limits=raise_file_limit(settings.limits))
+    await start_all_threads()
     last_good = LastGoodPolicies(Path(given.shared)) if given is not None else None
     try:
         live = await _load(settings, adapt, last_good)

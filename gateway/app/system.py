@@ -10,7 +10,7 @@ from dataclasses import replace
 from gateway.domain.settings import ListenerLimits
 from gateway.log import log
 from gateway.services.diagnosis.machine import connections_for, files_found
-from gateway.tasks import take_threads, threads
+from gateway.tasks import start_threads, threads
 
 # Open files to ask for if the system sets no limit.
 MOST_FILES = 2**20
@@ -21,14 +21,14 @@ TOLERATED_SHARE = 0.9
 LOOKUP_THREADS = 32
 
 
-def spare_the_collector() -> None:
+def tune_gc() -> None:
     """Run the garbage collector less often. Requests leave no cycles behind, and connections none
     that hold a body. A collection after every 700 objects took 4 % of a request, and a full one
     over all that is remembered of keys stops the process for milliseconds."""
     gc.set_threshold(20_000, 20, 50)
 
 
-def take_files(limits: ListenerLimits) -> ListenerLimits:
+def raise_file_limit(limits: ListenerLimits) -> ListenerLimits:
     """Raise the limit of open files to what the system allows. Shells and containers start with
     1,024, for programs that use select(): enough for a few hundred calls.
 
@@ -48,10 +48,10 @@ def take_files(limits: ListenerLimits) -> ListenerLimits:
     return replace(limits, max_connections=fitting)
 
 
-async def start_threads() -> None:
+async def start_all_threads() -> None:
     """Start all threads now; OperationError if there are too few: without them nothing that touches
     a file works."""
-    take_threads()
+    start_threads()
     # The event loop starts its own lookup threads at the first lookup, and ends the process if it
     # cannot. These are started and given back just before, so nothing else can take them in
     # between.

@@ -24,7 +24,7 @@ from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings, VaultSettings
 from gateway.services.audit.acts import Acts
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.vault import Vault
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile

@@ -12,7 +12,7 @@ from gateway.cli.gateway_url import local_gateway_url
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
-from gateway.domain.links import check_user, read_wanted
+from gateway.domain.links import check_user, read_requested
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
 from gateway.services.credentials.links import Links, NewLink, by_user
@@ -47,7 +47,7 @@ def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_
     this user's tools are called.
     """
     check_user(user)
-    wanted = read_wanted(credentials)
+    wanted = read_requested(credentials)
     url = url or asyncio.run(local_gateway_url(store))
     url = web_url("--url", url)
     check_signed(store)
@@ -102,7 +102,7 @@ def unlink(
 ) -> None:
     """Remove a user's credentials from the vault, and end the user's open links."""
     check_user(user)
-    only = None if credentials is None else {one.name for one in read_wanted(credentials)}
+    only = None if credentials is None else {one.name for one in read_requested(credentials)}
     what = "all credentials" if only is None else ", ".join(sorted(only))
     confirm(f"Remove {what} of {user} for good?", yes=yes)
     check_signed(store)

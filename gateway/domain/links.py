@@ -12,7 +12,7 @@ DEFAULT_TYPE = "api_key"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedCredential:
     """A credential that a user is asked for: its name without the user, and its type."""
 
     name: str
@@ -33,16 +33,16 @@ class Link:
     """`session`: the digest of the session of the browser that used it; empty: unused."""
 
     user: str
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[RequestedCredential, ...]
     session: str = ""
 
-    def id_of(self, wanted: Wanted) -> CredentialId:
+    def id_of(self, wanted: RequestedCredential) -> CredentialId:
         return CredentialId(wanted.name, self.user)
 
 
-def read_wanted(text: str) -> tuple[Wanted, ...]:
+def read_requested(text: str) -> tuple[RequestedCredential, ...]:
     """Parse `github,aliyun:ak_sk` into what to ask a user for; UsageError says what is wrong."""
-    found: dict[str, Wanted] = {}
+    found: dict[str, RequestedCredential] = {}
     for item in text.replace(",", " ").split():
         name, _, type_name = item.partition(":")
         kind = TYPES.get(type_name or DEFAULT_TYPE)
@@ -56,7 +56,7 @@ def read_wanted(text: str) -> tuple[Wanted, ...]:
             raise UsageError(f"{name!r}: {problem}.") from None
         if parsed.owner:
             raise UsageError(f"{name!r}: write the name alone; whose it is, the link says.")
-        found[name] = Wanted(name, kind.name)
+        found[name] = RequestedCredential(name, kind.name)
     if not found or len(found) > MOST_WANTED:
         raise UsageError(f"Name 1 to {MOST_WANTED} credentials, such as github,aliyun:ak_sk.")
     return tuple(found.values())

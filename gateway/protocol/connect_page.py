@@ -7,7 +7,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl
 
 from gateway.domain.errors import UsageError
-from gateway.domain.links import Link, Wanted
+from gateway.domain.links import Link, RequestedCredential
 from gateway.domain.policies.tools import SHORTEST_INJECTED
 from gateway.protocol.html import page_headers, templates
 
@@ -74,7 +74,7 @@ _TEXTS = MappingProxyType(
 class Form:
     """What a user sent: to `remove` a credential, or the `fields` of one to save."""
 
-    wanted: Wanted
+    wanted: RequestedCredential
     remove: bool
     fields: dict[str, str] = field(repr=False)
 

@@ -24,7 +24,7 @@ from gateway.services.admission.locate import CONNECT_PREFIX, READING
 from gateway.services.audit.acts import asked_by
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
-from gateway.services.credentials.looked_for import is_too_short
+from gateway.services.credentials.secrets_to_hide import is_too_short
 from gateway.services.credentials.usable import check_usable
 from gateway.services.credentials.vault import Vault
 

@@ -28,7 +28,7 @@ from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.proxy.upstream.pool import UpstreamPool
 from gateway.proxy.websocket import open_tunnel
 from gateway.services.telemetry.traffic import Traffic
-from gateway.tasks import Tasks, end
+from gateway.tasks import Tasks, cancel_and_wait
 
 UPSTREAM_FAILED = frozenset(
     {Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_TIMEOUT}
@@ -204,7 +204,7 @@ class Forwarder:
 
     async def close(self) -> None:
         """End what runs in the background: answers that callers left, tunnels that still empty."""
-        await end(*self._beside)
+        await cancel_and_wait(*self._beside)
 
     def _settle(self, call: Call) -> None:
         if call.sent_whole and call.connection.reusable:

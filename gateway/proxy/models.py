@@ -21,7 +21,7 @@ from gateway.protocol.models.request import (
     read_prompt,
     sent_as_read,
 )
-from gateway.protocol.models.usage import asked_to_tell
+from gateway.protocol.models.usage import with_usage_report
 from gateway.protocol.policy.outbound import LONGEST_PROMPT
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import UPSTREAM_FAILED
@@ -150,7 +150,7 @@ def _read(asked: ModelPath, headers: list[Header], body: bytes) -> tuple[Prompt,
     prompt = read_prompt(body, headers)
     if asked.dialect is not Dialect.OPENAI:
         return prompt, None
-    return prompt, asked_to_tell(asked.path, body, prompt.members)
+    return prompt, with_usage_report(asked.path, body, prompt.members)
 
 
 def _names(asked: ModelPath, policies: Policies, caller: Identity) -> list[str]:

@@ -17,7 +17,7 @@ from gateway.services.admission.admit import Gatekeeper
 from gateway.services.admission.locate import Located, locate_pull
 from gateway.services.admission.passage import Passage
 from gateway.services.admission.standing import Standing
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.pull import Pulled, pull
 from gateway.store.key_reader import KeyReader

@@ -18,7 +18,7 @@ from gateway.proxy.scrubbed import RefusedCredentialError
 from gateway.proxy.tools.http_exchange import HttpMcpExchange
 from gateway.proxy.uploads import read_whole
 from gateway.proxy.upstream.outgoing import Injection, Outgoing
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.inject import Injected, Injector, Values
 
 # The longest body that is held whole, to be signed or to have a field injected.
@@ -57,7 +57,7 @@ class Services:
         if inject.sign is not None:
             await self._prepare(inject.sign.scheme)
         user = outgoing.head.user
-        injected = self._injector.kept(service, inject, user)
+        injected = self._injector.cached(service, inject, user)
         if injected is None:
             injected = await self._injector.values(service, inject, user)
         check_look_alikes(outgoing.head.headers, injected.newest.names)
@@ -88,7 +88,7 @@ class Services:
         """Return the values to try once the newest were refused: a new token, what the vault got
         since the last poll, or the previous version."""
         if not self._injector.forget_tokens(injected):
-            await self._injector.look_again()
+            await self._injector.refresh()
         other = await self._injector.values(service, inject, user)
         if other.newest != injected.newest:
             return other

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
 from gateway.log import log
-from gateway.store.connections.failures import StrangeError, UnknownScriptError, translated
+from gateway.store.connections.failures import UnknownScriptError, WrongTypeError, translated
 
 # How many records one round trip asks for.
 BATCH = 500
@@ -75,7 +75,7 @@ def value_or_none(answer: Any) -> Any:
     """Return the answer, or None if the name holds a value of another type."""
     try:
         return as_answer(answer)
-    except StrangeError:
+    except WrongTypeError:
         return None
 
 

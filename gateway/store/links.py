@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from gateway.domain.links import LINK_SECONDS, Link, Wanted
+from gateway.domain.links import LINK_SECONDS, Link, RequestedCredential
 from gateway.store.commands import as_answer, ask_all, command, run, value_or_logged
 from gateway.store.connections.scan import scan
 
@@ -70,4 +70,4 @@ def _link(values: Sequence[bytes | None]) -> Link | None:
     items = [item.partition(":") for item in wanted.split()]
     if not user or not items:
         return None
-    return Link(user, tuple(Wanted(name, kind) for name, _, kind in items), session)
+    return Link(user, tuple(RequestedCredential(name, kind) for name, _, kind in items), session)

@@ -15,7 +15,7 @@ from gateway.domain.usage import COUNTED, Bucket, Counts
 from gateway.store.admission import Lines
 from gateway.store.commands import as_answer, ask_all, number_or_none, source, value_or_logged
 from gateway.store.connections.line import ReplyError, pack
-from gateway.tasks import in_turns
+from gateway.tasks import cooperatively
 
 _ADD, _ = source("usage")
 _FIELD = re.compile(rb"(.*)\|([a-z]+)", re.DOTALL)
@@ -113,7 +113,7 @@ class UsageStore:
             found = list(map(as_answer, answers))
         else:
             found = [value_or_logged(*one) or {} for one in zip(names, answers, strict=True)]
-        return [_named(answer) async for answer in in_turns(found, IN_ONE_TURN)]
+        return [_named(answer) async for answer in cooperatively(found, IN_ONE_TURN)]
 
 
 def _name(prefix: str, bucket: Bucket) -> str:

@@ -32,12 +32,12 @@ class Crew:
         """Start a worker; OSError if the system allows no further process."""
         seat = next(number for number in count() if number not in self._alive)
         worker = self._alive[seat] = self._spawn(seat)
-        worker.ended.add_done_callback(lambda _: self._leave(worker))
+        worker.ended.add_done_callback(lambda _: self._on_exit(worker))
         if self._ending:
             worker.announce_end()
         return worker
 
-    def _leave(self, worker: WorkerProcess) -> None:
+    def _on_exit(self, worker: WorkerProcess) -> None:
         if worker.ended.cancelled():
             # This process is ending: nobody will wait for the worker.
             worker.send(signal.SIGKILL)

@@ -13,7 +13,7 @@ from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
-from gateway.tasks import background, end, take_threads
+from gateway.tasks import background, cancel_and_wait, start_threads
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
@@ -28,7 +28,7 @@ async def supervise(settings: Settings, workers: int) -> int:
     OperationError if it cannot start. The first worker starts alone: what keeps it from serving
     would keep all of them, and should be reported once.
     """
-    take_threads()
+    start_threads()
     async with resolved(settings.store) as store, AsyncExitStack() as stack:
         if settings.store.url is None:
             log.info("embedded_store", directory=str(store.state_dir), reach=store.redis_cli)
@@ -103,7 +103,7 @@ class Supervisor:
         for slot in self._slots:
             self._tasks.add(background(slot.keep()))
         await self._stopped.wait()
-        await end(*self._tasks)
+        await cancel_and_wait(*self._tasks)
 
     async def _reload(self) -> None:
         self._crew.reload()

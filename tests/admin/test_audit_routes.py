@@ -16,7 +16,7 @@ from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.keys.key import Key
 from gateway.services.audit import readers as audit_readers
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines
 from tests.admin.conftest import Ask

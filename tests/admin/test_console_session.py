@@ -34,7 +34,7 @@ from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.steps import About, Found
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials import uses
 from gateway.services.credentials.vault import State as CredentialState
 from gateway.services.keys.bulk import Act

@@ -9,7 +9,7 @@ from gateway.admin.reach import ContainBody
 from gateway.admin.routing import Answer, Call, Caller
 from gateway.admin.vault import LinkShape, RotateBody, SetBody
 from gateway.domain.keys.scopes import Grants
-from gateway.domain.links import Wanted
+from gateway.domain.links import RequestedCredential
 from gateway.protocol.connect_page import Form
 from gateway.services.admin_request import AdminRequest
 from gateway.services.credentials.links import NewLink
@@ -49,7 +49,7 @@ def test_no_secret_is_in_a_repr() -> None:
         contained,
         rotated,
         Page("keys", {"issued": issued, "link": link}),
-        Form(Wanted("crm"), remove=False, fields={"value": SECRET}),
+        Form(RequestedCredential("crm"), remove=False, fields={"value": SECRET}),
         NewLink(SECRET, "u", (), 1),
         Session(CALLER, SECRET),
         request,

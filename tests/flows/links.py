@@ -3,9 +3,9 @@
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.keys.key import Key
-from gateway.domain.links import read_wanted
+from gateway.domain.links import read_requested
 from gateway.services.audit.acts import Acts
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.links import Links
 from gateway.store.audit import AuditStore
 from gateway.store.links import LinkStore
@@ -22,7 +22,7 @@ services:
 async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
     links = Links(LinkStore(world.client, world.store.prefix))
     audit = Audit(AuditStore(world.client, "gw:"), audit_keys(MasterKeys((MASTER,))))
-    made = await links.make(user, read_wanted(wanted), Acts(audit, "operator:test"))
+    made = await links.make(user, read_requested(wanted), Acts(audit, "operator:test"))
     await audit.close()
     return f"/connect/{made.token}"
 

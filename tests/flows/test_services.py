@@ -14,7 +14,7 @@ from gateway.domain.credentials import Version
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE
 from gateway.domain.settings import StoreSettings, VaultSettings
-from gateway.services.credentials.inject import SHORTEST_LOOK
+from gateway.services.credentials.inject import REFRESH_SECONDS
 from tests.flows.audit import records
 from tests.flows.services import Backend, backend, keep, put, seen, service
 from tests.flows.tools import call
@@ -343,7 +343,7 @@ async def test_a_rotation_that_no_poll_has_seen_yet_is_seen_where_the_old_value_
         answer = await world.call(key, "/services/crm/x")
         assert answer.code == "upstream_auth_failed" and len(there.arrived) == 1
         await vault.write("crm", 2)
-        await asyncio.sleep(SHORTEST_LOOK)
+        await asyncio.sleep(REFRESH_SECONDS)
         answers = await asyncio.gather(*(world.call(key, "/services/crm/x") for _ in range(5)))
     assert [answer.status for answer in answers] == [200] * 5
     assert there.arrived[1].headers["x-token"] == ["crm-1"]

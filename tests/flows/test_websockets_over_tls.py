@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 import trustme
 
-from gateway import race
+from gateway import happy_eyeballs
 from tests.flows.sockets import PATIENCE, SWITCHING, dialled
 from tests.flows.upstreams import files, secure, server_side
 from tests.flows.world import World, metrics
@@ -21,14 +21,14 @@ async def test_a_slow_agent_gets_all_that_its_caller_sent_before_it_left(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, message, left = trustme.CA(), frame(BINARY, b"x" * 60_000), Event()
-    context, connect = server_side(authority, "localhost"), race._connected
+    context, connect = server_side(authority, "localhost"), happy_eyeballs._connected
 
     async def with_little_room(address: str, port: int) -> socket.socket:
         made = await connect(address, port)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         return made
 
-    monkeypatch.setattr(race, "_connected", with_little_room)
+    monkeypatch.setattr(happy_eyeballs, "_connected", with_little_room)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         listening.bind(("127.0.0.1", 0))

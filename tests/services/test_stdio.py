@@ -22,15 +22,15 @@ from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import ProgramTerms, Toolset, Transport
 from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import LEVELS
-from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.stderr import ToolStderr
-from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
+from gateway.services.tools.stdio_pool import PoolKey, ServerSpec, StdioPool
 from gateway.services.tools.stdio_server import MOST_UNDER_WAY, MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
 
 PROGRAM = Path(__file__).parent / "mcp_program.py"
 PATIENT = Timeouts(first_byte=30.0, idle=30.0)
-SEAT = Seat("fc", "key1", "u1", stateless=False)
+SEAT = PoolKey("fc", "key1", "u1", stateless=False)
 SECRET = "s3cret-value-of-u1"
 
 
@@ -45,15 +45,15 @@ class Site:
         self.tools = Toolset(Transport.STDIO, command, program=terms)
         self.env = {"TOKEN": SECRET}
 
-    async def server(self, seat: Seat = SEAT, **changes: Any) -> StdioServer:
-        wanted = Wanted(replace(self.tools, **changes), self.env)
+    async def server(self, seat: PoolKey = SEAT, **changes: Any) -> StdioServer:
+        wanted = ServerSpec(replace(self.tools, **changes), self.env)
         return await self.pool.server(seat, wanted, Secrets((("token", SECRET),)))
 
-    async def said(self, name: str, seat: Seat = SEAT, **arguments: Any) -> list[dict[str, Any]]:
+    async def said(self, name: str, seat: PoolKey = SEAT, **arguments: Any) -> list[dict[str, Any]]:
         """All messages of one call."""
         return await ask(await self.server(seat), name, **arguments)
 
-    async def text(self, name: str, seat: Seat = SEAT, **arguments: Any) -> str:
+    async def text(self, name: str, seat: PoolKey = SEAT, **arguments: Any) -> str:
         return text((await self.said(name, seat, **arguments))[-1])
 
     @property
@@ -87,7 +87,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 async def sites(folder: Path, most: int) -> AsyncIterator[Site]:
     launcher = launcher_of(Isolation.NONE, folder)
-    pool = StdioPool(launcher, ToolPlaces(most), time.monotonic, lambda _: True)
+    pool = StdioPool(launcher, ProgramSlots(most), time.monotonic, lambda _: True)
     watch = asyncio.create_task(pool.watch())
     one = Site(pool, folder.name + os.urandom(4).hex())
     try:
@@ -510,7 +510,7 @@ async def test_a_thousand_calls_and_crashes_leave_nothing(site: Site) -> None:
             (pid,) = [int(await site.text("pid"))]
             os.kill(pid, signal.SIGKILL)
             await until(lambda: site.running == 0)
-            site.pool._seats.clear()
+            site.pool._entries.clear()
     await (await site.server()).close()
     await until(lambda: descriptors() <= before)
     assert not [one for one in children_of(os.getpid()) if one[1] == "Z"]

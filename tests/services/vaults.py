@@ -12,7 +12,7 @@ from gateway.domain.credentials import Credential, Version, parse_id
 from gateway.domain.policies.problems import Place
 from gateway.domain.policies.references import Reference
 from gateway.domain.policies.snapshot import Mention, Policies
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.source import VaultSource
 from gateway.store.audit import AuditStore

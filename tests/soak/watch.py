@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.memory import resident
-from gateway.services.telemetry.pulse import LOOK_SECONDS
+from gateway.services.telemetry.gauges import SAMPLE_SECONDS
 from tests.chaos.site import Gateway, Site
 
 MEGABYTE = 2**20
@@ -82,7 +82,7 @@ class Watch:
         of too few at that one."""
         before, counted = 0, await self.count_tasks()
         while counted > before:
-            await asyncio.sleep(2 * LOOK_SECONDS)
+            await asyncio.sleep(2 * SAMPLE_SECONDS)
             before, counted = counted, await self.count_tasks()
         return before
 

@@ -14,7 +14,7 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import Denied, StoreError
 from gateway.domain.settings import StoreSettings
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_line import AuditLine
 from gateway.store.connections.connect import open_lines

@@ -6,10 +6,10 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from gateway.domain.links import LINK_SECONDS, Link, Wanted
+from gateway.domain.links import LINK_SECONDS, Link, RequestedCredential
 from gateway.store.links import LinkStore
 
-LINK = Link("ann", (Wanted("github"),))
+LINK = Link("ann", (RequestedCredential("github"),))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.routing import Caller
 from gateway.crypto.draw import TOKEN_LENGTH, digest, draw, is_token
 from gateway.domain.errors import StoreError
-from gateway.domain.keys.judgement import dead
+from gateway.domain.keys.judgement import why_dead
 from gateway.domain.keys.scopes import parse_all
 from gateway.services.admission.authenticate import live_hashes
 from gateway.services.admission.passage import Identity
@@ -49,7 +49,7 @@ class Sessions:
         key_id, _, proven = found.decode(errors="replace").partition(" ")
         keys = self._backend.keys("", lambda _: None)
         record, now = await keys.get(key_id), await keys.now()
-        if record is None or dead(record, now) is not None:
+        if record is None or why_dead(record, now) is not None:
             return None
         if all(digest(one.phc) != proven for one in live_hashes(record, now)):
             return None

@@ -17,9 +17,9 @@ from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
 from gateway.domain.keys.scopes import parse
 from gateway.domain.nearest import nearest
-from gateway.domain.policies.absence import absence
 from gateway.domain.policies.plans import DEFAULT_PLAN, Plan
 from gateway.domain.policies.snapshot import Policies
+from gateway.domain.policies.unknown_names import unknown_name
 from gateway.domain.settings import StoreSettings
 from gateway.services.keys.audited import AuditedKeys
 
@@ -108,7 +108,7 @@ def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
         return
     for text in dict.fromkeys(scopes):
         scope = parse(text)
-        absent = absence(scope, policies) if scope else None
+        absent = unknown_name(scope, policies) if scope else None
         if absent is not None:
             end = "" if absent.meant else "."
             note(f"The scope {masked(text)} opens nothing yet: {absent}{end}")

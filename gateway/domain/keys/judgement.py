@@ -56,7 +56,7 @@ class NamedLimit:
         return f"{text} at this agent" if self.counter.startswith("agent:") else text
 
 
-def dead(record: KeyRecord, now: float) -> Code | None:
+def why_dead(record: KeyRecord, now: float) -> Code | None:
     """Return why a proven key is refused: a decoy (as if it did not exist), revoked, disabled or
     expired, in this order; None if it is alive."""
     if record.status == CANARY:
@@ -90,7 +90,7 @@ def may_act_for(users: str, user: str) -> bool:
     return ANY_USER in granted or user in granted
 
 
-def check_sense(record: KeyRecord) -> None:
+def check_consistent(record: KeyRecord) -> None:
     """Raise MisconfiguredError if a number or limit in the record is invalid under any plan."""
     if record.expires_at and unix_time(record.expires_at) is None:
         raise MisconfiguredError(record, "expires_at is not a Unix time in seconds")

@@ -4,7 +4,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.domain.errors import Code
-from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, previous_lives
+from gateway.domain.keys.judgement import (
+    MisconfiguredError,
+    check_consistent,
+    previous_lives,
+    why_dead,
+)
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord, field_names, unix_time, words
@@ -89,7 +94,7 @@ def _problem(record: KeyRecord) -> str:
     if not acceptable(record.hash):
         return "the record has no usable hash, so no secret opens it"
     try:
-        check_sense(record)
+        check_consistent(record)
     except MisconfiguredError as problem:
         return str(problem)
     return ""
@@ -98,7 +103,7 @@ def _problem(record: KeyRecord) -> str:
 def _state(record: KeyRecord, problem: str, now: int) -> State:
     if not acceptable(record.hash):
         return State.UNUSABLE
-    code = dead(record, now)
+    code = why_dead(record, now)
     if code is not None:
         return _DEAD[code]
     return State.MISCONFIGURED if problem else State.ACTIVE

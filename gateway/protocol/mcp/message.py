@@ -108,7 +108,7 @@ def check_version(fields: Fields, rpc_id: RequestId) -> None:
         )
 
 
-def agreed(version: str) -> str:
+def negotiated(version: str) -> str:
     """Return the newest revision with a handshake that is served and not newer than `version`
     (revisions are dates), or the oldest one: it also suits callers of older revisions."""
     return max((one for one in _HANDSHAKES if one <= version), default=_HANDSHAKES[0])
@@ -121,10 +121,10 @@ def to_server(rpc: Rpc) -> Message:
     wanted = rpc.params.get("protocolVersion")
     if rpc.method != GREETING or not isinstance(wanted, str):
         return rpc.message
-    return {**rpc.message, "params": {**rpc.params, "protocolVersion": agreed(wanted)}}
+    return {**rpc.message, "params": {**rpc.params, "protocolVersion": negotiated(wanted)}}
 
 
-def check_greeting(response: Message) -> None:
+def check_initialized(response: Message) -> None:
     """Raise Denied(upstream_protocol) if a server answers `initialize` with a revision that is not
     served here."""
     result = response.get("result")

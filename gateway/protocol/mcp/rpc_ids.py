@@ -14,7 +14,7 @@ METHOD_NOT_FOUND = -32601
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
+class _Pending:
     """A request under way, as its caller named it."""
 
     id: Any
@@ -38,7 +38,7 @@ class RpcIds:
     """The requests that are under way on one connection."""
 
     def __init__(self) -> None:
-        self._under_way: dict[int, _UnderWay] = {}
+        self._under_way: dict[int, _Pending] = {}
         self._last = 0
 
     def sent_as(self, request: Message) -> tuple[int, Message]:
@@ -50,7 +50,7 @@ class RpcIds:
         if isinstance(params, dict) and isinstance(meta, dict) and "progressToken" in meta:
             token = meta["progressToken"]
             changed["params"] = {**params, "_meta": {**meta, "progressToken": own}}
-        self._under_way[own] = _UnderWay(request["id"], token)
+        self._under_way[own] = _Pending(request["id"], token)
         return own, changed
 
     def forget(self, own: int) -> None:
@@ -95,7 +95,7 @@ class RpcIds:
         changed = {**params, "progressToken": request.progress_token}
         return Routed({**message, "params": changed}, to=_key(token))
 
-    def _of(self, own: Any) -> _UnderWay | None:
+    def _of(self, own: Any) -> _Pending | None:
         key = _key(own)
         return None if key is None else self._under_way.get(key)
 

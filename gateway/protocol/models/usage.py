@@ -43,7 +43,7 @@ _DATA = b"data:"
 _DATA_LINES = (b"\n" + _DATA, b"\r" + _DATA)
 
 
-def asked_to_tell(path: bytes, body: bytes, members: Mapping[str, Any]) -> bytes | None:
+def with_usage_report(path: bytes, body: bytes, members: Mapping[str, Any]) -> bytes | None:
     """Return `body`, which has these `members`, with a request to report the usage at the end of
     the stream; None: it has that already, or needs none."""
     # A lenient provider may take other values for true.

@@ -144,7 +144,7 @@ class Tools:
         """Return what is injected; raise Denied if a needed credential is missing. A user without
         credentials may still list the tools."""
         inject = server.inject
-        known = self._injector.kept(server, inject, user) is not None
+        known = self._injector.cached(server, inject, user) is not None
         calls = request.rpc is not None and bool(request.rpc.tool)
         if calls and known:
             return inject

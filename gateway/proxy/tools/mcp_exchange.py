@@ -111,7 +111,7 @@ class McpExchange:
 
     def set_injected(self, injected: Injected) -> None:
         """Set the values to inject; raise Denied if one is too short to be kept out of answers."""
-        for name, value in injected.hidden.own:
+        for name, value in injected.call_secrets.own:
             if len(value) < SHORTEST_INJECTED:
                 raise _too_short(name)
         self._injected = injected
@@ -163,7 +163,7 @@ class McpExchange:
         """
         shown: Mapping[str, Any] = message
         if self._greets:
-            mcp_message.check_greeting(shown)
+            mcp_message.check_initialized(shown)
         if self._filters and isinstance(_result(shown).get("tools"), list):
             shown = {
                 **shown,

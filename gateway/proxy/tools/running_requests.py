@@ -9,7 +9,7 @@ from gateway.domain.errors import Denied
 from gateway.protocol.mcp import rpc
 from gateway.protocol.mcp.rpc import Message
 from gateway.proxy.tools.program_request import ProgramRequest
-from gateway.tasks import unheard
+from gateway.tasks import retrieve_exception
 
 # JSON-RPC has no code for this: a caller that cancelled its call reads no answer.
 _CANCELLED = 499
@@ -74,7 +74,7 @@ async def stop(step: asyncio.Future[Any]) -> None:
     """Cancel `step` and wait for its end. It is not awaited directly: its cancellation could not be
     told from one of the waiting task."""
     step.cancel()
-    step.add_done_callback(unheard)
+    step.add_done_callback(retrieve_exception)
     await asyncio.wait({step})
 
 

@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.domain.policies.tools import CommandTool, Toolset
-from gateway.protocol.mcp.message import STATELESS, agreed
+from gateway.protocol.mcp.message import STATELESS, negotiated
 from gateway.protocol.mcp.rpc import Message, response
 from gateway.protocol.mcp.rpc_ids import CANCELLED
 from gateway.proxy.tools.program_request import ProgramRequest
 from gateway.proxy.tools.running_requests import RunningRequests
-from gateway.services.tools.command_tools import CommandTools, Order, Outcome
-from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
+from gateway.services.tools.command_tools import CommandCall, CommandResult, CommandTools
+from gateway.services.tools.stdio_pool import PoolKey, ServerSpec, StdioPool
 
 if TYPE_CHECKING:
     # The package `mcp` takes a second to import and 40 MB, and is optional.
@@ -44,9 +44,9 @@ class StdioTransport(_Transport):
         if self._is_accepted(call):
             return _nothing()
         server, stateless = call.server, call.version == STATELESS
-        seat = Seat(server.name, call.key_id, call.user, stateless)
-        wanted = Wanted(server.tools, dict(call.env), tuple(use.name for use in call.uses))
-        program = await self._pool.server(seat, wanted, call.secrets)
+        key = PoolKey(server.name, call.key_id, call.user, stateless)
+        spec = ServerSpec(server.tools, dict(call.env), tuple(use.name for use in call.uses))
+        program = await self._pool.server(key, spec, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
             return _once(_greeted(call.message, program.greeting))
         asked = program.ask(call.message, call.secrets, server.timeouts)
@@ -69,9 +69,9 @@ class CommandTransport(_Transport):
     async def _answered(self, call: ProgramRequest) -> AsyncGenerator[Message, None]:
         tools = call.server.tools
 
-        async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
+        async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> CommandResult:
             outcome = await self._commands.run(
-                Order(
+                CommandCall(
                     call.server.name,
                     tools,
                     tool,
@@ -106,9 +106,9 @@ def _command_server(name: str, tools: tuple[CommandTool, ...]) -> "CommandServer
 def _greeted(request: Message, greeting: Mapping[str, Any]) -> Message:
     """Return the answer to a caller's `initialize`, made from the one that the gateway got."""
     params = request.get("params")
-    wanted = params.get("protocolVersion") if isinstance(params, dict) else None
+    spec = params.get("protocolVersion") if isinstance(params, dict) else None
     spoken = str(greeting.get("protocolVersion", ""))
-    version = agreed(min(wanted, spoken) if isinstance(wanted, str) else spoken)
+    version = negotiated(min(spec, spoken) if isinstance(spec, str) else spoken)
     offered = greeting.get("capabilities")
     capabilities = {
         name: _served(value)

@@ -10,7 +10,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.upstream.connection import Answer, UpstreamConnection
 from gateway.proxy.upstream.head import head_for
 from gateway.proxy.upstream.outgoing import Outgoing
-from gateway.tasks import unheard
+from gateway.tasks import retrieve_exception
 
 
 class Call:
@@ -72,7 +72,7 @@ class Call:
         if upload is not None and not upload.done():
             upload.cancel()
             # It may fail before it is cancelled, and nobody awaits it.
-            upload.add_done_callback(unheard)
+            upload.add_done_callback(retrieve_exception)
 
     async def _upload_until(self, arrived: "asyncio.Future[Answer]") -> Answer:
         """Upload in a task of its own: an agent may answer before it has read everything."""

@@ -9,11 +9,11 @@ from gateway.crypto.tls import ClientContexts
 from gateway.domain.errors import Code, Denied, OperationError
 from gateway.domain.policies.addresses import is_guarded, is_public
 from gateway.domain.policies.snapshot import Upstream
+from gateway.happy_eyeballs import connect_to_first
 from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.reasons import ProxyError
 from gateway.proxy.upstream.resolver import Resolver
-from gateway.race import reach
 
 LONGEST_TUNNEL_HEAD = 8192
 # RFC 9110 section 9.3.6: any 2xx. Not every proxy sends a reason phrase.
@@ -51,7 +51,9 @@ class Dialer:
     async def _directly(
         self, upstream: Upstream, tls: ssl.SSLContext | None, seconds: float, make: Make
     ) -> UpstreamConnection:
-        reached = await reach(await self._addresses(upstream, seconds), upstream.port, seconds)
+        reached = await connect_to_first(
+            await self._addresses(upstream, seconds), upstream.port, seconds
+        )
         name = upstream.host if tls is not None else None
         _, connection = await self._loop.create_connection(
             make, sock=reached, ssl=tls, server_hostname=name
@@ -97,7 +99,9 @@ class Dialer:
     async def _to_proxy(
         self, proxy: tuple[str, int], seconds: float
     ) -> tuple[asyncio.Transport, "_Tunnel"]:
-        reached = await reach(await self._names.resolve(proxy[0], seconds), proxy[1], seconds)
+        reached = await connect_to_first(
+            await self._names.resolve(proxy[0], seconds), proxy[1], seconds
+        )
         return await self._loop.create_connection(lambda: _Tunnel(self._loop), sock=reached)
 
     async def _take_over(

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.crypto.proofs import TokenDigest
+from gateway.crypto.token_digest import TokenDigest
 from gateway.domain.errors import DENIALS, Code, Denied, StoreError, limited
-from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.keys.judgement import MisconfiguredError, check_consistent, why_dead
 from gateway.domain.keys.key import Key, masked, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
 from gateway.domain.policies.snapshot import Policies
@@ -239,11 +239,11 @@ class Gatekeeper:
         if proven is None:
             proven = await self._authenticator.prove(key, digest, record, read.now, address)
             self._remember(digest, proven)
-        code = dead(record, read.now)
+        code = why_dead(record, read.now)
         if code is not None:
             decoy = f"key:{record.id}" if record.status == CANARY else ""
             raise _attributed(record, Denied(code, decoy=decoy))
-        check_sense(record)
+        check_consistent(record)
         cached = cached_key(record, proven, policies)
         if cached.grants.unparsed:
             ignored = tuple(map(masked, cached.grants.unparsed))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Code, Denied, StoreError, UsageError, limited
-from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead
+from gateway.domain.keys.judgement import MisconfiguredError, check_consistent, why_dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import view
-from gateway.domain.policies.absence import absence
 from gateway.domain.policies.references import id_of
 from gateway.domain.policies.snapshot import Agent, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
+from gateway.domain.policies.unknown_names import unknown_name
 from gateway.protocol.http.request import RequestHead, read_head
 from gateway.protocol.mcp.rpc import read
 from gateway.protocol.models.request import MODELS_PREFIX, read_path, read_prompt
@@ -166,11 +166,11 @@ class Explainer:
             steps.append(Step(About.KEY, Found.OF, facts))
         else:
             steps.append(Step(About.KEY, Found.OF_NOBODY, {"state": state}))
-        code = dead(record, now)
+        code = why_dead(record, now)
         if code is not None:
             raise Denied(code)
         try:
-            check_sense(record)
+            check_consistent(record)
             candidate = Candidate(Slot.CURRENT, record.hash, record.tag)
             return cached_key(record, candidate, self._policies)
         except MisconfiguredError as problem:
@@ -234,7 +234,7 @@ def _located(head: RequestHead, question: Question, policies: Policies) -> Locat
         return located
     if not isinstance(located.callee, ToolServer):
         server = asked_for(located, head)
-        absent = absence(server, policies) if server and server.kind == "tools" else None
+        absent = unknown_name(server, policies) if server and server.kind == "tools" else None
         wanted = "this URL is not the one of a server of tools: /tools/NAME/mcp."
         raise UsageError(f"--tool: {absent or wanted}")
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}

@@ -5,7 +5,7 @@ import secrets
 from itertools import count
 
 from gateway.store.admission import LEASE_SECONDS, Admission, Lease
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 RENEW_SECONDS = LEASE_SECONDS / 3
 # Renewals are written in batches, with a turn of the event loop between them.
@@ -43,7 +43,7 @@ class Leases:
         self._held.discard(lease)
 
     async def close(self) -> None:
-        await end(self._renewing)
+        await cancel_and_wait(self._renewing)
 
     async def _renew_on(self) -> None:
         while True:

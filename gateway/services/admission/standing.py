@@ -3,7 +3,12 @@
 from dataclasses import dataclass, field
 
 from gateway.domain.errors import Code
-from gateway.domain.keys.judgement import MisconfiguredError, check_sense, dead, may_act_for
+from gateway.domain.keys.judgement import (
+    MisconfiguredError,
+    check_consistent,
+    may_act_for,
+    why_dead,
+)
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope, parse_all
 from gateway.services.admission.authenticate import live_hashes
@@ -26,10 +31,10 @@ class Standing:
         policies."""
         if record is None:
             return Code.KEY_INVALID
-        if (code := dead(record, now)) is not None:
+        if (code := why_dead(record, now)) is not None:
             return code
         try:
-            check_sense(record)
+            check_consistent(record)
         except MisconfiguredError:
             return Code.KEY_MISCONFIGURED
         if all(candidate.phc != self.proven for candidate in live_hashes(record, now)):

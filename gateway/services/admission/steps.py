@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from gateway.domain.keys.limit_headers import quantity
 from gateway.domain.keys.scopes import Grants, Scope, parse
-from gateway.domain.policies.absence import Absence, absence
 from gateway.domain.policies.snapshot import Agent, Policies
+from gateway.domain.policies.unknown_names import UnknownName, unknown_name
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.models.request import MODELS_PREFIX
 from gateway.services.admission.cached_key import Access
@@ -118,7 +118,7 @@ def limit_steps(access: Access, answer: Charged | Exceeded) -> Iterator[Step]:
 def place_steps(located: Located, head: RequestHead, policies: Policies) -> Iterator[Step]:
     """Yield what is at the requested place, or which place was probably meant."""
     callee, scope = located.callee, asked_for(located, head)
-    absent = absence(scope, policies) if scope else None
+    absent = unknown_name(scope, policies) if scope else None
     if callee is None:
         if absent is not None and scope is not None:
             yield _absent(About(scope.kind.removesuffix("s")), absent)
@@ -146,7 +146,7 @@ def asked_for(located: Located, head: RequestHead) -> Scope | None:
     return parse(b"/".join(path.split(b"/")[1:3]).decode("ascii"))
 
 
-def _absent(about: About, absent: Absence) -> Step:
+def _absent(about: About, absent: UnknownName) -> Step:
     found = Found.MEANT if absent.meant else Found.ABSENT
     return Step(about, found, absent._asdict())
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent, Named
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import AuditError, Denied, StoreError
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 
 # The id of the request that asked for the act; empty: a command did.
 asked_by: ContextVar[str] = ContextVar("asked_by", default="")

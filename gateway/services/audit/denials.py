@@ -12,7 +12,7 @@ from gateway.domain.errors import DENIALS, Code
 from gateway.domain.keys.key import masked
 from gateway.domain.traffic import Handled
 from gateway.services.audit.queue import AuditQueue
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -47,7 +47,7 @@ async def open_denials(
     try:
         yield denials
     finally:
-        await end(folding)
+        await cancel_and_wait(folding)
         denials.close()
 
 

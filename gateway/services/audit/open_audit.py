@@ -11,12 +11,12 @@ from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.settings import Fsync
 from gateway.domain.settings import Settings
 from gateway.log import log
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
 from gateway.store.audit_line import AuditLine
 from gateway.store.connections.connect import open_line
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 SYNC_SECONDS = 1.0
 
@@ -59,7 +59,7 @@ async def open_audit(
     finally:
         await audit.close()
         if syncing is not None:
-            await end(syncing)
+            await cancel_and_wait(syncing)
         if file is not None:
             await asyncio.to_thread(file.sync)
         if line is not None:

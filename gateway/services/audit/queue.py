@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Denied
 from gateway.log import log
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.tasks import Tasks
 
 QUIET_SECONDS = 1.0

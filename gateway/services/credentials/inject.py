@@ -18,16 +18,13 @@ from gateway.domain.policies.snapshot import Outbound
 from gateway.protocol.http.request import Header
 from gateway.protocol.inject import names_of
 from gateway.protocol.secrets import Secrets
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
-from gateway.services.credentials.looked_for import (
-    ChangedSecrets,
-    Found,
-    is_token,
-    secrets_to_hide,
-    versions,
+from gateway.services.credentials.recent_secrets import (
+    REMEMBERED_SECONDS,
+    CallSecrets,
+    RecentSecrets,
 )
-from gateway.services.credentials.recent_secrets import REMEMBERED_SECONDS, Hidden, RecentSecrets
 from gateway.services.credentials.rendered import (
     header,
     pairs,
@@ -35,10 +32,17 @@ from gateway.services.credentials.rendered import (
     signing_fields,
     whole_credential,
 )
+from gateway.services.credentials.secrets_to_hide import (
+    ChangedSecrets,
+    Found,
+    is_token,
+    secrets_to_hide,
+    versions,
+)
 from gateway.services.credentials.tokens import Tokens
 
-MOST_KEPT = 1024
-SHORTEST_LOOK = 1.0
+MOST_CACHED = 1024
+REFRESH_SECONDS = 1.0
 # A compressed answer could not be searched for secrets.
 _PLAIN = (b"Accept-Encoding", b"identity")
 
@@ -67,23 +71,23 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """`previous`: the values before a rotation, during its grace period. `hidden`: all values of
-    both, and what is derived from them. `tokens`: the fetched ones."""
+    """`previous`: the values before a rotation, during its grace period. `call_secrets`: all values
+    of both, and what is derived from them. `tokens`: the fetched ones."""
 
     newest: Values
     previous: Values | None
-    hidden: Hidden
+    call_secrets: CallSecrets
     tokens: tuple[tuple[CredentialId, str], ...] = field(repr=False)
 
     @property
     def secrets(self) -> Secrets:
         """The secrets that an answer must not hold. They change while a stream is open, so a stream
         asks again."""
-        return self.hidden.secrets
+        return self.call_secrets.secrets
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Cached:
     """The cached result for `inject` at a `generation` of the credentials, valid `until` then."""
 
     inject: Inject
@@ -113,15 +117,15 @@ class Injector:
         self._credentials = credentials
         self._remembered = remembered
         self._tokens = tokens
-        self._kept: dict[Place, _Kept] = {}
+        self._cache: dict[Place, _Cached] = {}
         # Entries live as long as a cached result, or a stream that was opened with one.
         self._recent: WeakValueDictionary[Place, RecentSecrets] = WeakValueDictionary()
-        self._looking = asyncio.Lock()
-        self._looked_at = -math.inf
+        self._refreshing = asyncio.Lock()
+        self._refreshed_at = -math.inf
 
-    def kept(self, service: Outbound, inject: Inject, user: str | None) -> Injected | None:
+    def cached(self, service: Outbound, inject: Inject, user: str | None) -> Injected | None:
         """Return what `values` would, if it is cached and needs no waiting."""
-        kept = self._kept.get((service.place, user))
+        kept = self._cache.get((service.place, user))
         if (
             kept is not None
             and kept.inject is inject
@@ -139,33 +143,37 @@ class Injector:
         await self._credentials.freshen(tuple(ids.values()))
         known = {reference: self._credentials.find(name) for reference, name in ids.items()}
         newest, older = versions(known, self._credentials.now())
-        found = await self._fetched(newest)
+        found = await self._with_tokens(newest)
         place = service.place, user
         # Shared credentials go into the calls of all users, and a server may reveal to one what it
         # got from another.
         others = service.inject.references
         shared = not any(reference.of_user for reference in (*references, *others))
         changes = ChangedSecrets(self._credentials, ids, generation)
-        hidden = self._hidden((service.place, None if shared else user), found, older, changes)
+        hidden = self._call_secrets(
+            (service.place, None if shared else user), found, older, changes
+        )
         injected = _injected(inject, found, older, hidden)
         if not references:
             # This is cheap to make, and another message of the same user may hold more.
             return injected
         until = -math.inf
-        if all(_may_be_kept(credential) for credential, _ in found.values()):
+        if all(_may_be_cached(credential) for credential, _ in found.values()):
             until = min((v.until for _, v in older.values() if v.until), default=math.inf)
-        self._kept.pop(place, None)
-        if len(self._kept) >= MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[place] = _Kept(inject, generation, until, injected)
+        self._cache.pop(place, None)
+        if len(self._cache) >= MOST_CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[place] = _Cached(inject, generation, until, injected)
         return injected
 
-    def _hidden(self, place: Place, newest: Found, older: Found, changes: ChangedSecrets) -> Hidden:
+    def _call_secrets(
+        self, place: Place, newest: Found, older: Found, changes: ChangedSecrets
+    ) -> CallSecrets:
         pairs, recent = secrets_to_hide(newest, older), self._recent.get(place)
         if recent is None:
             recent = self._recent[place] = RecentSecrets(self._remembered)
         recent.set_current(pairs)
-        return Hidden(pairs, recent, changes)
+        return CallSecrets(pairs, recent, changes)
 
     async def missing(self, inject: Inject, user: str | None) -> CredentialId | None:
         """Return the first of these credentials that does not exist, even after another look at the
@@ -177,21 +185,21 @@ class Injector:
         gone = [name for name in ids if name not in self._credentials.known]
         if gone:
             # A user may have entered it this very moment.
-            await self.look_again()
+            await self.refresh()
         return next((name for name in gone if name not in self._credentials.known), None)
 
     def is_decoy(self, name: CredentialId) -> bool:
         return self._credentials.is_decoy(name)
 
-    async def look_again(self) -> None:
+    async def refresh(self) -> None:
         """Ask the vault for changes since its last poll; at most once a second, because callers
         decide how often this is called."""
-        async with self._looking:
-            if time.monotonic() - self._looked_at >= SHORTEST_LOOK:
+        async with self._refreshing:
+            if time.monotonic() - self._refreshed_at >= REFRESH_SECONDS:
                 await self._credentials.check()
-                self._looked_at = time.monotonic()
+                self._refreshed_at = time.monotonic()
 
-    async def _fetched(self, newest: Found) -> Found:
+    async def _with_tokens(self, newest: Found) -> Found:
         """Fill in the tokens of references to fetched credentials."""
         found = dict(newest)
         for reference, (credential, version) in newest.items():
@@ -211,13 +219,13 @@ class Injector:
         return any(others)
 
 
-def _may_be_kept(credential: Credential) -> bool:
+def _may_be_cached(credential: Credential) -> bool:
     """Whether its values may be cached: it need not be checked at each use, and is no fetched
     token."""
     return credential.max_stale is None and not TYPES[credential.type].fetched
 
 
-def _injected(inject: Inject, newest: Found, older: Found, hidden: Hidden) -> Injected:
+def _injected(inject: Inject, newest: Found, older: Found, hidden: CallSecrets) -> Injected:
     previous = None
     if older:
         previous = _values(inject, {**newest, **older})

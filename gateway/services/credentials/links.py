@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gateway.crypto.draw import TOKEN_LENGTH, digest, draw, is_token
 from gateway.domain.audit.record import Named
 from gateway.domain.credentials import CredentialId
-from gateway.domain.links import Link, Wanted
+from gateway.domain.links import Link, RequestedCredential
 from gateway.services.audit.acts import Acts
 from gateway.store.links import LinkStore
 
@@ -18,7 +18,7 @@ class NewLink:
 
     token: str = field(repr=False)
     user: str
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[RequestedCredential, ...]
     expires_at: int
 
     @property
@@ -44,7 +44,7 @@ class Links:
     def __init__(self, store: LinkStore) -> None:
         self._store = store
 
-    async def make(self, user: str, wanted: tuple[Wanted, ...], acts: Acts) -> NewLink:
+    async def make(self, user: str, wanted: tuple[RequestedCredential, ...], acts: Acts) -> NewLink:
         link = Link(user, wanted)
         named = tuple(Named(str(link.id_of(one)), 0) for one in wanted)
         await acts.record("user.link", user=user, credentials=named)

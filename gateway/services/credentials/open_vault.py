@@ -17,7 +17,7 @@ from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
 from gateway.store.vault import VaultStore
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 _NO_KEY = (
     "The vault holds credentials, and no master key was given: set GATEWAY_MASTER_KEY_FILE (one "
@@ -62,7 +62,7 @@ async def live_credentials(
     try:
         yield credentials
     finally:
-        await end(*running)
+        await cancel_and_wait(*running)
 
 
 async def missing_credentials(

@@ -51,9 +51,9 @@ class RecentSecrets:
         if self._before and not self._waits:
             self._waits = True
             until = next(iter(self._before.values()))
-            asyncio.get_running_loop().call_at(until, _forget, weakref.ref(self))
+            asyncio.get_running_loop().call_at(until, _expire, weakref.ref(self))
 
-    def forget(self) -> None:
+    def expire(self) -> None:
         """Drop the sets whose time is over."""
         self._waits = False
         now = asyncio.get_running_loop().time()
@@ -61,13 +61,13 @@ class RecentSecrets:
         self._changed()
 
 
-def _forget(recent: "weakref.ref[RecentSecrets]") -> None:
+def _expire(recent: "weakref.ref[RecentSecrets]") -> None:
     found = recent()
     if found is not None:
-        found.forget()
+        found.expire()
 
 
-class Hidden:
+class CallSecrets:
     """The secrets for calls with the values `own`, however long they last: these, and those
     injected at the same place before and after, also by other workers. `changed` returns the
     credentials' current secrets, or None if they have not changed since it was last called."""
@@ -78,8 +78,8 @@ class Hidden:
         self.own = own
         self._recent = recent
         self._changed = changed
-        # A weak reference, so that what is forgotten in `RecentSecrets` does not stay here.
-        self._looked_at: weakref.ref[Secrets] | None = None
+        # A weak reference, so that what has expired in `RecentSecrets` does not stay here.
+        self._seen: weakref.ref[Secrets] | None = None
         self._with_own: Secrets | None = None
 
     @property
@@ -88,8 +88,8 @@ class Hidden:
         if (changed := self._changed()) is not None:
             self._recent.set_current(changed)
         known = self._recent.secrets
-        if self._looked_at is None or self._looked_at() is not known:
-            self._looked_at = weakref.ref(known)
+        if self._seen is None or self._seen() is not known:
+            self._seen = weakref.ref(known)
             both = known.and_also(self.own)
             self._with_own = None if both is known else both
         return self._with_own or known

@@ -9,7 +9,7 @@ from gateway.domain.policies.references import Reference
 from gateway.domain.policies.services import SENT_WHOLE, SIGNING_FIELDS, Inject, Templates
 from gateway.protocol.http.header_names import is_reserved
 from gateway.services.credentials.current import unavailable
-from gateway.services.credentials.looked_for import Found
+from gateway.services.credentials.secrets_to_hide import Found
 
 # Many servers trust a session cookie before a credential, and it may be another user's.
 _COOKIE = frozenset({b"cookie"})

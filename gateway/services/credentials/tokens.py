@@ -15,9 +15,9 @@ from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.errors import Code, Denied, GatewayError
 from gateway.log import log
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.credentials.usable import is_token_url
-from gateway.tasks import end
+from gateway.tasks import cancel_and_wait
 
 ANSWER_SECONDS = 10.0
 LONGEST_ANSWER = 256 * 1024
@@ -107,7 +107,7 @@ class Tokens:
         return True
 
     async def close(self) -> None:
-        await end(*(task for _, task in self._fetches.values()))
+        await cancel_and_wait(*(task for _, task in self._fetches.values()))
 
     def _valid(self, name: CredentialId, version: Version) -> _Token | None:
         token = self._tokens.get((name, version.number))

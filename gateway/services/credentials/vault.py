@@ -24,7 +24,7 @@ from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.credentials.usable import check_usable
 from gateway.store.vault import VaultStore
-from gateway.tasks import in_turns
+from gateway.tasks import cooperatively
 
 # A record that changes between every read and its write is being written by a program.
 ATTEMPTS = 5
@@ -156,7 +156,9 @@ class Vault:
         now = await self._store.now()
         records = await self._store.read(ids)
         there = (name for name in ids if name in records)
-        return [self._view(name, records[name], now) async for name in in_turns(there, IN_ONE_TURN)]
+        return [
+            self._view(name, records[name], now) async for name in cooperatively(there, IN_ONE_TURN)
+        ]
 
     async def problems(self, policies: Policies) -> tuple[Problem, ...]:
         """Return the mentions of credentials that `policies` cannot use. Credentials that cannot be

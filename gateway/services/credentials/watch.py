@@ -31,10 +31,10 @@ class CredentialWatch:
     async def watch(self) -> None:
         """Look again and again. Never ends by itself."""
         while True:
-            self.look()
+            self.check()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def look(self) -> None:
+    def check(self) -> None:
         live = self._credentials
         now = live.now()
         states: Counter[State] = Counter()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.domain.errors import MissingError
 from gateway.domain.keys import scopes
-from gateway.domain.keys.judgement import dead
+from gateway.domain.keys.judgement import why_dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
@@ -107,7 +107,7 @@ async def living(keys: KeyReader) -> AsyncIterator[KeyRecord]:
     """Yield the records of keys that would be let in now, in the order of ids."""
     now = await keys.now()
     async for record in keys.read(await keys.ids()):
-        if acceptable(record.hash) and dead(record, now) is None:
+        if acceptable(record.hash) and why_dead(record, now) is None:
             yield record
 
 

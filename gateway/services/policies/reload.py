@@ -9,6 +9,7 @@ from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
+from gateway.services.policies.debounce import Debounce, is_open_for_writing
 from gateway.services.policies.directory import (
     Listing,
     list_directory,
@@ -16,7 +17,6 @@ from gateway.services.policies.directory import (
     read_listing,
 )
 from gateway.services.policies.reading import Reading
-from gateway.services.policies.settle import Settling, is_written
 
 POLL_SECONDS = 0.2
 # After this time it is checked again whether a set is still blocked.
@@ -50,7 +50,7 @@ class LivePolicies:
         self.reading = Reading(directory)
         self._directory = directory
         self._adapt = adapt
-        self._settling = Settling(listing, is_written)
+        self._settling = Debounce(listing, is_open_for_writing)
         # A set that was refused for reasons outside of the files, and when to check it again.
         self._blocked: tuple[Loaded, float] | None = None
         # Held from reading to accepting, so that a set that waits for its vet never replaces a
@@ -65,7 +65,7 @@ class LivePolicies:
         return (*silent, *self._refused)
 
     async def watch(self) -> None:
-        """Reload when the files have changed and settled. Never ends by itself.
+        """Reload when the files have changed and are quiet again. Never ends by itself.
 
         Polling costs some 50 µs and sees what notifications miss: a replaced directory, network
         file systems, links that point elsewhere.
@@ -81,7 +81,7 @@ class LivePolicies:
             async with self._turn:
                 loaded = await self.reading(read_listing, self._directory, listing)
                 if loaded is not None:
-                    self._settling.tried(listing)
+                    self._settling.note_tried(listing)
                     await self._consider(loaded, "change")
 
     async def reload(self, reason: str) -> Loaded:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.domain.traffic import Handled
 from gateway.log import log
 from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 FLUSH_SECONDS = 0.05
 STUCK_SECONDS = 1.0
@@ -45,7 +45,7 @@ class AccessLog:
 
     async def close(self) -> None:
         """Write the remaining lines, as far as they are accepted now."""
-        await end(self._writing)
+        await cancel_and_wait(self._writing)
         await self._flush()
         if lost := self._unwritten() + len(self._waiting):
             log.warning("access_lines_dropped", count=lost)

@@ -29,7 +29,7 @@ from gateway.domain.usage import (
 from gateway.log import log
 from gateway.store.connections.connect import open_lines
 from gateway.store.usage import IN_ONE_TURN, UsageStore, UsageWriter
-from gateway.tasks import background, end, in_turns
+from gateway.tasks import background, cancel_and_wait, cooperatively
 
 FLUSH_SECONDS = 1.0
 # Buckets in one flush, and buckets that wait while Redis is away; more are not counted.
@@ -53,7 +53,7 @@ async def open_usage(store: StoreSettings) -> AsyncIterator["UsageBook"]:
     try:
         yield book
     finally:
-        await end(flushing)
+        await cancel_and_wait(flushing)
         await book.flush()
         await writer.close()
 
@@ -227,7 +227,7 @@ async def _read(
 
 async def _summed(found: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
     total: dict[str, Counts] = {}
-    async for names in in_turns(found, IN_ONE_TURN):
+    async for names in cooperatively(found, IN_ONE_TURN):
         for name, counts in names.items():
             total.setdefault(name, Counts()).add(counts)
     return total

@@ -44,7 +44,7 @@ from gateway import __version__
 from gateway.domain.keys.key import masked
 from gateway.domain.policies.tools import CommandTool
 from gateway.protocol.mcp.rpc import response
-from gateway.services.tools.command_tools import Outcome
+from gateway.services.tools.command_tools import CommandResult
 
 LONGEST_REASON = 300
 # Each item of an array that does not fit is a mistake: the best one among the first is reported.
@@ -53,7 +53,7 @@ MOST_MISTAKES = 64
 _ANCHOR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 
 # Runs a tool with arguments that fit its schema.
-Run = Callable[[CommandTool, Mapping[str, Any]], Awaitable[Outcome]]
+Run = Callable[[CommandTool, Mapping[str, Any]], Awaitable[CommandResult]]
 
 
 class CommandServer:
@@ -115,7 +115,7 @@ class CommandServer:
         # A long array takes seconds.
         reason = await asyncio.to_thread(misfit, tool.input, arguments)
         outcome = (
-            Outcome(f"The arguments do not fit: {reason}", failed=True)
+            CommandResult(f"The arguments do not fit: {reason}", failed=True)
             if reason
             else await context.lifespan_context(tool, arguments)
         )

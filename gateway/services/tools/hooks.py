@@ -17,7 +17,7 @@ from gateway.domain.policies.tools import Hooks
 from gateway.hooks import Answer, Call, Refused
 from gateway.log import log
 from gateway.protocol import strict_json
-from gateway.tasks import unheard
+from gateway.tasks import retrieve_exception
 
 
 def find(name: str) -> Any:
@@ -76,7 +76,7 @@ async def _run(name: str, seconds: float, *given: Call | Answer) -> Any:
     # As a task of its own: otherwise its cancellations would count as the request's and vice versa,
     # and a hook that swallows one would be waited for.
     work = asyncio.create_task(_result(name, given))
-    work.add_done_callback(unheard)
+    work.add_done_callback(retrieve_exception)
     try:
         await asyncio.wait({work}, timeout=seconds)
         if not work.done():

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from gateway.children.process import Launcher
 from gateway.domain.children import ChildSettings
 from gateway.services.tools.command_tools import CommandTools
-from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.program_vet import ProgramVet
 from gateway.services.tools.stdio_pool import StdioPool
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ async def open_programs(
     """Yield the programs. All of them are ended with the context, and earlier if one was given a
     credential that `is_known` no longer knows."""
     launcher = Launcher(settings)
-    places = ToolPlaces(settings.most)
-    pool = StdioPool(launcher, places, time.monotonic, is_known)
+    slots = ProgramSlots(settings.most)
+    pool = StdioPool(launcher, slots, time.monotonic, is_known)
     watch = background(pool.watch())
     try:
         vet = ProgramVet(settings, launcher)
-        yield Programs(pool, CommandTools(launcher, places), launcher, vet)
+        yield Programs(pool, CommandTools(launcher, slots), launcher, vet)
     finally:
-        await end(watch)
+        await cancel_and_wait(watch)
         await pool.close()
         # Commands end with their callers' tasks, which nobody awaits once the callers are gone.
-        await places.all_free()
+        await slots.all_free()

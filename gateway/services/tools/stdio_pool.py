@@ -14,7 +14,7 @@ from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import Toolset, program_owner
 from gateway.log import log
 from gateway.protocol.secrets import Secrets
-from gateway.services.tools.places import ToolPlaces
+from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.stdio_server import StdioServer
 from gateway.tasks import Tasks
 
@@ -25,7 +25,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 PROVEN_SECONDS = 60.0
 
 
-class Seat(NamedTuple):
+class PoolKey(NamedTuple):
     """The owner of a running server: nobody else's calls go to it. `stateless`: it is spoken to in
     an MCP revision without a handshake; a server derives the revision from its first request."""
 
@@ -36,8 +36,8 @@ class Seat(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What has to run in a seat; a server that was started differently is replaced. `credentials`:
+class ServerSpec:
+    """What has to run for a key; a server that was started differently is replaced. `credentials`:
     the names of those that it was given."""
 
     tools: Toolset
@@ -45,13 +45,13 @@ class Wanted:
     credentials: tuple[str, ...] = field(default=(), compare=False)
 
 
-class _Held:
-    """A seat, and what runs in it."""
+class _Entry:
+    """The server of one key, if one runs, and how often it has crashed."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.server: StdioServer | None = None
-        self.wanted: Wanted | None = None
+        self.spec: ServerSpec | None = None
         self.started_at = 0.0
         self.crashes = 0
         self.not_before = 0.0
@@ -64,53 +64,53 @@ class StdioPool:
     def __init__(
         self,
         launcher: Launcher,
-        places: ToolPlaces,
+        slots: ProgramSlots,
         clock: Callable[[], float],
         is_known: Callable[[str], bool],
     ) -> None:
         self._launcher = launcher
-        self._places = places
+        self._slots = slots
         self._clock = clock
         self._is_known = is_known
-        self._seats: dict[Seat, _Held] = {}
+        self._entries: dict[PoolKey, _Entry] = {}
         self._running: set[StdioServer] = set()
         self._beside = Tasks()
         self._is_closed = False
-        places.make_room = self._make_room
+        slots.make_room = self._make_room
 
-    async def server(self, seat: Seat, wanted: Wanted, secrets: Secrets) -> StdioServer:
-        """Return the server in `seat`, started if need be; Denied if it cannot be had."""
-        held = self._seats.setdefault(seat, _Held())
-        async with held.lock:
+    async def server(self, key: PoolKey, spec: ServerSpec, secrets: Secrets) -> StdioServer:
+        """Return the server of `key`, started if need be; Denied if it cannot be had."""
+        entry = self._entries.setdefault(key, _Entry())
+        async with entry.lock:
             self._check_open()
-            server = held.server
-            if server is not None and server.is_open and held.wanted == wanted:
+            server = entry.server
+            if server is not None and server.is_open and entry.spec == spec:
                 server.idle_since = asyncio.get_running_loop().time()
                 return server
             if server is not None:
-                self._leave(held, server)
-            self._check_pause(held)
-            held.server = await self._start(seat, held, wanted, secrets)
-            held.wanted, held.started_at = wanted, self._clock()
-            return held.server
+                self._detach(entry, server)
+            self._check_pause(entry)
+            entry.server = await self._start(key, entry, spec, secrets)
+            entry.spec, entry.started_at = spec, self._clock()
+            return entry.server
 
-    def _leave(self, held: _Held, server: StdioServer) -> None:
-        """Take a server out of its seat that has ended or is outdated."""
-        held.server = None
+    def _detach(self, entry: _Entry, server: StdioServer) -> None:
+        """Remove a server from its entry that has ended or is outdated."""
+        entry.server = None
         if server.is_open:
             self._beside.begin(server.retire())
         else:
-            self._count_crash(held)
+            self._count_crash(entry)
 
-    def _count_crash(self, held: _Held) -> None:
-        if self._clock() - held.started_at > PROVEN_SECONDS:
-            held.crashes = 0
-        pause = pause_after(held.crashes, FIRST_PAUSE, LONGEST_PAUSE)
-        held.not_before = self._clock() + pause
-        held.crashes += 1
+    def _count_crash(self, entry: _Entry) -> None:
+        if self._clock() - entry.started_at > PROVEN_SECONDS:
+            entry.crashes = 0
+        pause = pause_after(entry.crashes, FIRST_PAUSE, LONGEST_PAUSE)
+        entry.not_before = self._clock() + pause
+        entry.crashes += 1
 
-    def _check_pause(self, held: _Held) -> None:
-        left = held.not_before - self._clock()
+    def _check_pause(self, entry: _Entry) -> None:
+        left = entry.not_before - self._clock()
         if left > 0:
             raise Denied(
                 Code.UPSTREAM_UNREACHABLE,
@@ -119,55 +119,55 @@ class StdioPool:
             )
 
     async def _start(
-        self, seat: Seat, held: _Held, wanted: Wanted, secrets: Secrets
+        self, key: PoolKey, entry: _Entry, spec: ServerSpec, secrets: Secrets
     ) -> StdioServer:
-        terms = wanted.tools.program
+        terms = spec.tools.program
         program = Program(
-            wanted.tools.command,
-            program_owner(seat.server, seat.user, seat.key_id),
-            wanted.env,
+            spec.tools.command,
+            program_owner(key.server, key.user, key.key_id),
+            spec.env,
             terms.limits,
             terms.readable,
-            wanted.tools.command,
+            spec.tools.command,
             longest_line=max(2**22, 2 * terms.output),
         )
-        await self._places.acquire()
+        await self._slots.acquire()
         try:
             child = await self._launcher.start(program)
         except BaseException as problem:
-            self._places.release()
+            self._slots.release()
             if not isinstance(problem, OperationError):
                 raise
-            self._count_crash(held)
-            log.warning("tool_not_started", tool=seat.server, reason=str(problem))
+            self._count_crash(entry)
+            log.warning("tool_not_started", tool=key.server, reason=str(problem))
             raise Denied(
                 Code.UPSTREAM_UNREACHABLE, "The tool's program cannot be started."
             ) from None
-        server = StdioServer(seat.server, child, secrets, terms.output)
+        server = StdioServer(key.server, child, secrets, terms.output)
         self._watch_end(server)
         if self._is_closed:
             server.kill()
             self._check_open()
-        log.info("tool_started", tool=seat.server, user=seat.user, key_id=seat.key_id)
-        if not seat.stateless:
-            await self._greet(held, server, terms.start)
+        log.info("tool_started", tool=key.server, user=key.user, key_id=key.key_id)
+        if not key.stateless:
+            await self._greet(entry, server, terms.start)
         return server
 
-    async def _greet(self, held: _Held, server: StdioServer, patience: float) -> None:
+    async def _greet(self, entry: _Entry, server: StdioServer, patience: float) -> None:
         try:
             await server.greet(Timeouts(first_byte=patience, idle=patience))
         except BaseException:
-            self._count_crash(held)
+            self._count_crash(entry)
             server.kill()
             raise
 
     def _watch_end(self, server: StdioServer) -> None:
-        """Free its place once it is gone."""
+        """Release its slot once it is gone."""
 
         async def gone() -> None:
             await server.ended()
             self._running.discard(server)
-            self._places.release()
+            self._slots.release()
 
         self._running.add(server)
         self._beside.begin(gone())
@@ -181,36 +181,36 @@ class StdioPool:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = asyncio.get_running_loop().time()
-            for seat, held in list(self._seats.items()):
-                server = held.server
-                if held.lock.locked():
+            for key, entry in list(self._entries.items()):
+                server = entry.server
+                if entry.lock.locked():
                     continue
                 if server is None:
-                    if self._clock() > held.not_before + LONGEST_PAUSE:
-                        del self._seats[seat]
-                elif not server.is_open or self._was_given_what_is_gone(held):
-                    self._leave(held, server)
-                elif not server.under_way and now - server.idle_since > _idle(held):
-                    held.server = None
+                    if self._clock() > entry.not_before + LONGEST_PAUSE:
+                        del self._entries[key]
+                elif not server.is_open or self._holds_removed_credential(entry):
+                    self._detach(entry, server)
+                elif not server.under_way and now - server.idle_since > _idle(entry):
+                    entry.server = None
                     self._beside.begin(server.close())
 
-    def _was_given_what_is_gone(self, held: _Held) -> bool:
-        return held.wanted is not None and not all(map(self._is_known, held.wanted.credentials))
+    def _holds_removed_credential(self, entry: _Entry) -> bool:
+        return entry.spec is not None and not all(map(self._is_known, entry.spec.credentials))
 
     async def _make_room(self) -> bool:
         """End the server that has been idle longest."""
         idle = [
-            (held.server.idle_since, held)
-            for held in self._seats.values()
-            if held.server is not None and not held.server.under_way and not held.lock.locked()
+            (entry.server.idle_since, entry)
+            for entry in self._entries.values()
+            if entry.server is not None and not entry.server.under_way and not entry.lock.locked()
         ]
         if not idle:
             return False
-        _, held = min(idle, key=lambda one: one[0])
-        server, held.server = held.server, None
+        _, entry = min(idle, key=lambda one: one[0])
+        server, entry.server = entry.server, None
         assert server is not None  # noqa: S101 (it was looked at)
         await server.close()
-        # Its place is given back by the task that watches for its end.
+        # Its slot is released by the task that watches for its end.
         await asyncio.sleep(0)
         return True
 
@@ -222,12 +222,12 @@ class StdioPool:
         """End all servers, including those in use or starting; nothing starts any more."""
         self._is_closed = True
         await asyncio.gather(*(server.close() for server in self._running))
-        for held in list(self._seats.values()):
+        for entry in list(self._entries.values()):
             # Whoever holds the lock is starting a program, will find the pool closed, and ends it.
-            async with held.lock:
-                held.server = None
+            async with entry.lock:
+                entry.server = None
         await asyncio.gather(*self._beside)
 
 
-def _idle(held: _Held) -> float:
-    return held.wanted.tools.program.idle if held.wanted else 0.0
+def _idle(entry: _Entry) -> float:
+    return entry.spec.tools.program.idle if entry.spec else 0.0

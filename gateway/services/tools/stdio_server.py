@@ -35,7 +35,7 @@ _LINE_TOO_LONG = "The tool's program was ended: it printed a line that is longer
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class _Delivery:
     """What a caller is told: a message, whether it is the last one, or why there is none."""
 
     content: Message | Denied = field(repr=False)
@@ -47,23 +47,23 @@ class _Inbox:
     """What the server has sent for one request and its caller has not taken yet."""
 
     def __init__(self) -> None:
-        self._waiting: deque[_Letter] = deque()
+        self._waiting: deque[_Delivery] = deque()
         self._size = 0
         self._news = asyncio.Event()
 
-    def put(self, letter: _Letter) -> None:
-        if letter.is_last or self._size + letter.size <= MOST_WAITING:
-            self._waiting.append(letter)
-            self._size += letter.size
+    def put(self, delivery: _Delivery) -> None:
+        if delivery.is_last or self._size + delivery.size <= MOST_WAITING:
+            self._waiting.append(delivery)
+            self._size += delivery.size
             self._news.set()
 
-    async def take(self) -> _Letter:
+    async def take(self) -> _Delivery:
         while not self._waiting:
             self._news.clear()
             await self._news.wait()
-        letter = self._waiting.popleft()
-        self._size -= letter.size
-        return letter
+        delivery = self._waiting.popleft()
+        self._size -= delivery.size
+        return delivery
 
 
 class StdioServer:
@@ -142,11 +142,11 @@ class StdioServer:
                 await self._drain()
             while not last:
                 async with asyncio.timeout(patience):
-                    letter = await inbox.take()
-                last, patience = letter.is_last, timeouts.idle
-                if isinstance(letter.content, Denied):
-                    raise letter.content
-                yield letter.content
+                    delivery = await inbox.take()
+                last, patience = delivery.is_last, timeouts.idle
+                if isinstance(delivery.content, Denied):
+                    raise delivery.content
+                yield delivery.content
         except TimeoutError:
             raise Denied(Code.UPSTREAM_TIMEOUT, "The tool did not answer in time.") from None
         finally:
@@ -207,7 +207,7 @@ class StdioServer:
             code, _, _ = await asyncio.gather(ending, self._child.discard(), stderr)
             crashed = not self._retired
             for inbox in self._inboxes.values():
-                inbox.put(_Letter(self._end, is_last=True, size=0))
+                inbox.put(_Delivery(self._end, is_last=True, size=0))
             self._no_json.end()
             report = log.warning if crashed else log.info
             report("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
@@ -243,12 +243,12 @@ class StdioServer:
         content: Message | Denied = routed.message
         if self._is_too_large(line):
             content = Denied(Code.UPSTREAM_PROTOCOL, "The tool's answer is longer than it may be.")
-        letter = _Letter(content, routed.is_last or isinstance(content, Denied), len(line))
+        delivery = _Delivery(content, routed.is_last or isinstance(content, Denied), len(line))
         if routed.to is not None:
-            self._inboxes[routed.to].put(letter)
+            self._inboxes[routed.to].put(delivery)
         elif routed.for_all and content is routed.message:
             for inbox in self._inboxes.values():
-                inbox.put(letter)
+                inbox.put(delivery)
 
     def _is_too_large(self, line: bytes) -> bool:
         return len(line) > self._longest or has_too_many(line) or is_too_deep(line)

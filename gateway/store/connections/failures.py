@@ -22,7 +22,7 @@ class StoreFullError(StoreError):
     """Redis refuses writes for lack of memory."""
 
 
-class StrangeError(StoreError):
+class WrongTypeError(StoreError):
     """The name holds a value of another type, which somebody else stored there."""
 
 
@@ -43,7 +43,7 @@ def translated() -> Iterator[None]:
         ) from None
     except ResponseError as problem:
         if "WRONGTYPE" in str(problem):
-            raise StrangeError(
+            raise WrongTypeError(
                 "This name in Redis holds something that is no key record: "
                 "look at it with 'gateway redis -- TYPE NAME'."
             ) from None

@@ -23,7 +23,7 @@ from gateway.domain.errors import StoreError
 from gateway.log import log
 from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
-from gateway.tasks import background, end, unheard
+from gateway.tasks import background, cancel_and_wait, retrieve_exception
 
 # A server that restarts, or a proxy that closes idle connections, is back within this time.
 PATIENCE = 0.25
@@ -80,7 +80,7 @@ class Multiplexer:
     def call_asking(self, command: bytes) -> asyncio.Future[Any]:
         """Like `call`, to a cluster node that is still importing the key's slot."""
         # Two commands of one loop turn stay adjacent on the connection.
-        self.call(ASKING).add_done_callback(unheard)
+        self.call(ASKING).add_done_callback(retrieve_exception)
         return self.call(command)
 
     async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
@@ -89,7 +89,7 @@ class Multiplexer:
         return await self.call(command)
 
     def post(self, command: bytes, key_id: str) -> None:
-        self.call(command).add_done_callback(unheard)
+        self.call(command).add_done_callback(retrieve_exception)
 
     def flush(self, key_id: str) -> None:
         if self._line is not None:
@@ -98,16 +98,16 @@ class Multiplexer:
     async def ping(self) -> None:
         await self.call(pack("PING"))
 
-    def leave(self, reason: str) -> None:
+    def reconnect(self, reason: str) -> None:
         """Drop the connection and open another one, because this one leads to the wrong server."""
         if self._line is not None:
             self._line.drop(reason)
 
     async def close(self) -> None:
         self._closed = True
-        await end(self._connecting)
+        await cancel_and_wait(self._connecting)
         self._refuse("The gateway is stopping.")
-        self.leave("The gateway is stopping.")
+        self.reconnect("The gateway is stopping.")
         self._refuse("The gateway is stopping.")
 
     def _wait_for(self, seconds: float) -> None:

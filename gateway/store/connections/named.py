@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 
-from gateway.race import reach
+from gateway.happy_eyeballs import connect_to_first
 
 
 class NamedConnection(Connection):
@@ -22,7 +22,7 @@ class NamedConnection(Connection):
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             addresses = [str(info[4][0]) for info in found]
-            self._socket = await reach(addresses, int(self.port), seconds or math.inf)
+            self._socket = await connect_to_first(addresses, int(self.port), seconds or math.inf)
             await super()._connect()  # type: ignore[no-untyped-call]
 
     def _connection_arguments(self) -> dict[str, Any]:

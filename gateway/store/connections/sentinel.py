@@ -26,7 +26,7 @@ from redis.utils import str_if_bytes
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.store.connections.named import NamedConnection, NamedTlsConnection, client_of
 from gateway.store.connections.urls import StoreUrl
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 # After a manual failover the old master keeps serving for seconds: only the sentinels know better.
 WATCH_SECONDS = 0.25
@@ -122,7 +122,7 @@ async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator
     try:
         yield client
     finally:
-        await end(watching)
+        await cancel_and_wait(watching)
         await client.aclose()
         await sentinels.aclose()
 
@@ -158,9 +158,9 @@ class MasterLine(Multiplexer):
                 master = await self._pool.get_master_address()
                 latest = self._latest
                 if latest is not None and (latest.host, latest.port) != master:
-                    self.leave("Redis has another master now.")
+                    self.reconnect("Redis has another master now.")
 
     async def close(self) -> None:
-        await end(self._watching)
+        await cancel_and_wait(self._watching)
         await super().close()
         await self._sentinels.aclose()

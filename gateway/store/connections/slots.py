@@ -19,7 +19,7 @@ from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.tasks import Tasks, background, end
+from gateway.tasks import Tasks, background, cancel_and_wait
 
 SLOTS = 16384
 # Between two refreshes of the topology, however many calls ask for one: each costs about 10 ms.
@@ -80,7 +80,7 @@ class ClusterLines:
             raise StoreError("No node of the cluster is reachable.")
 
     async def close(self) -> None:
-        await end(self._refreshing)
+        await cancel_and_wait(self._refreshing)
         # Let the last posted commands go out, such as leases that are given back.
         await self._tasks.finish(self._timeout)
         nodes, self._nodes, self._owners = self._nodes, {}, [None] * SLOTS

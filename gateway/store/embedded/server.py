@@ -13,7 +13,7 @@ from gateway.log import log
 from gateway.store.embedded import process as server_process
 from gateway.store.embedded.engine import Engine, find_engine
 from gateway.store.state_dir import prepare, socket_path
-from gateway.tasks import background, end
+from gateway.tasks import background, cancel_and_wait
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
@@ -38,7 +38,7 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
     try:
         yield store.socket
     finally:
-        await end(watching)
+        await cancel_and_wait(watching)
         await store.close()
 
 

@@ -9,14 +9,14 @@ from gateway.domain.keys.judgement import (
     MisconfiguredError,
     NamedLimit,
     binding_limits,
-    check_sense,
-    dead,
+    check_consistent,
     effective_limits,
     enforced_limits,
     may_act_for,
     previous_lives,
     refused_by,
     valid_until,
+    why_dead,
 )
 from gateway.domain.keys.limits import Concurrency, Limits, Quota, Rate, Tokens, Window, parse_own
 from gateway.domain.keys.record import KeyRecord
@@ -55,7 +55,7 @@ TRIED = replace(LIVE, plan="trial")
 def test_a_key_that_does_not_live_is_refused_with_the_first_reason(
     fields: dict[str, str], code: Code | None
 ) -> None:
-    assert dead(replace(LIVE, **fields), NOW) is code
+    assert why_dead(replace(LIVE, **fields), NOW) is code
 
 
 def test_an_old_secret_lives_before_the_second_in_which_its_grace_ends() -> None:
@@ -108,7 +108,7 @@ def test_a_record_that_makes_no_sense_is_refused_and_the_log_told_which(
 ) -> None:
     record = replace(LIVE, **fields)
     with pytest.raises(MisconfiguredError, match=f"key {LIVE.id}: ") as refused:
-        check_sense(record)
+        check_consistent(record)
     assert refused.value.record is record
 
 
@@ -125,7 +125,7 @@ def test_a_record_that_makes_no_sense_is_refused_and_the_log_told_which(
 def test_what_only_its_plan_can_tell_of_a_record_is_left_to_its_plan(
     fields: dict[str, str],
 ) -> None:
-    check_sense(replace(LIVE, **fields))
+    check_consistent(replace(LIVE, **fields))
 
 
 def test_limits_that_cannot_be_had_refuse_whatever_binds_the_key() -> None:

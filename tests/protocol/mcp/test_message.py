@@ -14,9 +14,9 @@ from gateway.protocol.mcp.message import (
     LATEST_HANDSHAKE,
     STATELESS,
     Fields,
-    agreed,
     argument_headers,
     check_fields,
+    negotiated,
     read_fields,
     scope_of,
     server_name,
@@ -184,4 +184,4 @@ def test_a_greeting_is_agreed_on_in_a_revision_with_greetings() -> None:
     asked = ("2024-11-05", "2025-06-18", "2025-09-01", LATEST_HANDSHAKE, STATELESS, "9999", "")
     oldest = "2025-06-18"
     latest = LATEST_HANDSHAKE
-    assert [*map(agreed, asked)] == [oldest, oldest, oldest, latest, latest, latest, oldest]
+    assert [*map(negotiated, asked)] == [oldest, oldest, oldest, latest, latest, latest, oldest]

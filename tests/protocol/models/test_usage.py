@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.domain.usage import TokensUsed
 from gateway.protocol import strict_json
 from gateway.protocol.models.request import read_prompt
-from gateway.protocol.models.usage import MOST_HELD, StreamMeter, WholeMeter, asked_to_tell
+from gateway.protocol.models.usage import MOST_HELD, StreamMeter, WholeMeter, with_usage_report
 
 PATH = b"/chat/completions"
 WORD = b'data: {"choices":[{"delta":{"content":"say \\"usage\\": 7"}}],"usage":null}'
@@ -95,7 +95,7 @@ def test_an_event_that_does_not_end_is_not_held_for_ever() -> None:
 
 
 def told(body: bytes, path: bytes = PATH) -> bytes | None:
-    return asked_to_tell(path, body, read_prompt(body).members)
+    return with_usage_report(path, body, read_prompt(body).members)
 
 
 def test_a_stream_is_asked_to_tell_and_the_rest_of_the_body_stays_as_it_came() -> None:
@@ -235,7 +235,7 @@ def test_what_takes_no_tokens_is_guessed_to_take_none(path: bytes) -> None:
 @pytest.mark.parametrize("asked", [1, "true", None, {}])
 def test_whoever_asks_to_be_told_in_a_way_of_its_own_is_told(asked: object) -> None:
     members = {"stream": True, "stream_options": {"include_usage": asked, "x": 1}}
-    made = asked_to_tell(PATH, json.dumps(members).encode(), members)
+    made = with_usage_report(PATH, json.dumps(members).encode(), members)
     assert made is not None
     assert json.loads(made)["stream_options"] == {"include_usage": True, "x": 1}
 

@@ -14,19 +14,19 @@ from gateway.protocol.secrets import Secrets
 from gateway.proxy.tools import transports
 from gateway.proxy.tools.program_request import ProgramRequest
 from gateway.proxy.tools.transports import CommandTransport, StdioTransport
-from gateway.services.tools.command_tools import CommandTools, Order, Outcome
-from gateway.services.tools.stdio_pool import Seat, StdioPool, Wanted
+from gateway.services.tools.command_tools import CommandCall, CommandResult, CommandTools
+from gateway.services.tools.stdio_pool import PoolKey, ServerSpec, StdioPool
 
 
 class Commands:
     """Runs nothing, and keeps what it was to run."""
 
     def __init__(self) -> None:
-        self.orders: list[Order] = []
+        self.orders: list[CommandCall] = []
 
-    async def run(self, order: Order) -> Outcome:
+    async def run(self, order: CommandCall) -> CommandResult:
         self.orders.append(order)
-        return Outcome("text", failed=False, seen={b"[redacted:a]"})
+        return CommandResult("text", failed=False, seen={b"[redacted:a]"})
 
 
 class Answering:
@@ -52,9 +52,9 @@ class Pool:
     """Starts nothing: its servers have a greeting, and nothing else."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Seat, Wanted]] = []
+        self.asked: list[tuple[PoolKey, ServerSpec]] = []
 
-    async def server(self, seat: Seat, wanted: Wanted, secrets: Secrets) -> Any:
+    async def server(self, seat: PoolKey, wanted: ServerSpec, secrets: Secrets) -> Any:
         self.asked.append((seat, wanted))
         offered = {"tools": {"listChanged": True, "more": 1}, "resources": {"subscribe": True}}
         return SimpleNamespace(greeting={"protocolVersion": "2025-11-25", "capabilities": offered})
@@ -116,5 +116,5 @@ async def test_a_server_is_its_callers_alone_and_has_what_goes_into_the_call() -
         assert (told["id"], told["result"]["protocolVersion"]) == (9, agreed)
         assert told["result"]["capabilities"] == {"tools": {"more": 1}, "resources": {}}
     seat, had = pool.asked[0]
-    assert seat == Seat("fc", "k1", "u1", stateless=False)
+    assert seat == PoolKey("fc", "k1", "u1", stateless=False)
     assert (had.tools, had.env, had.credentials) == (tools, {"NAME": "value"}, ("a",))

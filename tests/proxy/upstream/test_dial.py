@@ -10,10 +10,10 @@ import pytest
 
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.snapshot import Upstream
+from gateway.happy_eyeballs import HEAD_START
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
-from gateway.race import HEAD_START
 
 Resolver = Iterator[list[str]]
 

@@ -17,7 +17,7 @@ from gateway.domain.policies.references import Reference, parse
 from gateway.domain.policies.services import Inject, Scheme, Sign
 from gateway.domain.policies.snapshot import Service, Timeouts
 from gateway.services.credentials.current import LiveCredentials
-from gateway.services.credentials.inject import MOST_KEPT, Injected, Injector, open_injector
+from gateway.services.credentials.inject import MOST_CACHED, Injected, Injector, open_injector
 from tests.services.vaults import Vault
 
 INJECT = Inject(headers=(("X-Secret", parse("${credentials.aa}")),))
@@ -66,13 +66,13 @@ async def test_a_value_that_was_rotated_away_is_looked_for_for_a_while_and_then_
         injected = await injector.values(SERVICE, INJECT, None)
         patterns = injected.secrets.patterns
         assert patterns is not None and patterns.replaced(b"<aa-1>") == b"<[redacted:aa]>"
-        assert injector.kept(SERVICE, INJECT, None) is injected
+        assert injector.cached(SERVICE, INJECT, None) is injected
         await vault.write("aa", 2, grace=510)
         await sync.check()
-        assert injector.kept(SERVICE, INJECT, None) is None
+        assert injector.cached(SERVICE, INJECT, None) is None
         assert await values(injector) == ["aa-2", "aa-1"]
         vault.wall = 510.0
-        assert injector.kept(SERVICE, INJECT, None) is None, "its grace has ended"
+        assert injector.cached(SERVICE, INJECT, None) is None, "its grace has ended"
         # Servers remember.
         assert await values(injector) == ["aa-2", "aa-1"]
         left = weakref.ref((await injector.values(SERVICE, INJECT, None)).secrets)
@@ -100,7 +100,7 @@ async def test_a_call_looks_for_what_was_put_into_later_ones_at_its_place_and_no
         await vault.write("aa", number)
         await sync.check()
         late = await injector.values(SERVICE, INJECT, None)
-        assert {value for _, value in late.hidden.own} == {f"aa-{number}"}
+        assert {value for _, value in late.call_secrets.own} == {f"aa-{number}"}
     looked_for = [value for _, value in early.secrets.pairs]
     assert looked_for == [*(f"aa-{number}" for number in range(21, 12, -1)), "aa-1"], "its own"
     assert [value for _, value in late.secrets.pairs] == looked_for[:-1]
@@ -129,10 +129,10 @@ async def test_a_place_that_an_open_call_is_of_is_known_however_many_others_ther
     await vault.write("aa", 1)
     await sync.check()
     early = await injector.values(SERVICE, INJECT, None)
-    for number in range(MOST_KEPT):
+    for number in range(MOST_CACHED):
         await injector.values(SERVICE, INJECT, f"u{number}")
-    assert injector.kept(SERVICE, INJECT, None) is None
-    assert injector.kept(SERVICE, INJECT, "u0") is not None
+    assert injector.cached(SERVICE, INJECT, None) is None
+    assert injector.cached(SERVICE, INJECT, "u0") is not None
     await vault.write("aa", 2)
     await sync.check()
     await injector.values(SERVICE, INJECT, None)
@@ -147,7 +147,7 @@ async def test_what_looks_for_a_value_is_made_once_whatever_else_changes(vault: 
     await sync.check()
     async with open_injector(LiveCredentials(sync, lambda: vault.wall), vault.audit()) as injector:
         first = (await injector.values(SERVICE, INJECT, None)).secrets
-        assert injector.kept(SERVICE, INJECT, None) is None
+        assert injector.cached(SERVICE, INJECT, None) is None
         await vault.write("bb", 2)
         await sync.check()
         assert (await injector.values(SERVICE, INJECT, None)).secrets is first
@@ -176,17 +176,17 @@ async def test_what_was_prepared_is_good_for_its_place_policies_credentials_and_
     await vault.write("aa", 2, grace=501)
     await sync.check()
     made = await injector.values(SERVICE, INJECT, None)
-    assert injector.kept(SERVICE, INJECT, None) is made
-    assert injector.kept(SERVICE, INJECT, "u1") is None
-    assert injector.kept(replace(SERVICE, name="erp"), INJECT, None) is None
-    assert injector.kept(SERVICE, replace(INJECT), None) is None, "of other policies"
+    assert injector.cached(SERVICE, INJECT, None) is made
+    assert injector.cached(SERVICE, INJECT, "u1") is None
+    assert injector.cached(replace(SERVICE, name="erp"), INJECT, None) is None
+    assert injector.cached(SERVICE, replace(INJECT), None) is None, "of other policies"
     vault.wall = 501.0
-    assert injector.kept(SERVICE, INJECT, None) is None, "the grace has ended"
+    assert injector.cached(SERVICE, INJECT, None) is None, "the grace has ended"
     vault.wall = 500.0
-    assert injector.kept(SERVICE, INJECT, None) is made
+    assert injector.cached(SERVICE, INJECT, None) is made
     await vault.write("aa", 3)
     await sync.check()
-    assert injector.kept(SERVICE, INJECT, None) is None, "it was rotated"
+    assert injector.cached(SERVICE, INJECT, None) is None, "it was rotated"
 
 
 async def test_what_must_be_fresh_is_asked_for_at_each_use_and_never_kept(
@@ -201,7 +201,7 @@ async def test_what_must_be_fresh_is_asked_for_at_each_use_and_never_kept(
             f"aa-{number}".encode(),
             None,
         )
-        assert injector.kept(SERVICE, INJECT, None) is None
+        assert injector.cached(SERVICE, INJECT, None) is None
 
 
 async def test_a_users_own_credential_is_that_users(

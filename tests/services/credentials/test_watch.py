@@ -37,10 +37,10 @@ async def test_states_and_age_are_in_the_metrics_and_an_end_is_said_in_time(vaul
     traffic = Traffic()
     watch = CredentialWatch(LiveCredentials(sync, lambda: NOW), traffic, lambda: vault.now)
     with capture_logs() as logged:
-        watch.look()
-        watch.look()
+        watch.check()
+        watch.check()
         vault.now += 3601
-        watch.look()
+        watch.check()
     shown = traffic.exposition().decode()
     for state, count in (("ok", 2), ("expiring", 1), ("expired", 1), ("broken", 1)):
         assert f'gateway_credentials{{state="{state}"}} {count}.0\n' in shown

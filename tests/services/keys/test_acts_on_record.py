@@ -12,7 +12,7 @@ from gateway.crypto.envelope import MasterKeys
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
 from gateway.services.audit.acts import Acts
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.keys.audited import AuditedKeys
 from gateway.store.keys import KeyStore
 from tests.store.key_records import FIELDS, ID, NAME, OTHER_ID, present, secret

@@ -13,7 +13,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.services.keys.audited import AuditedKeys
 from gateway.store.key_reader import KeyReader
 from gateway.store.keys import KeyStore

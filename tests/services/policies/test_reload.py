@@ -388,7 +388,7 @@ async def test_a_disk_that_hangs_at_the_look_for_writers_holds_up_nobody_else(
         asked.set()
         return not answers.wait(PATIENCE)
 
-    monkeypatch.setattr(reload, "is_written", hanging)
+    monkeypatch.setattr(reload, "is_open_for_writing", hanging)
     live = load(file.parent)
     watching = asyncio.create_task(live.watch())
     try:

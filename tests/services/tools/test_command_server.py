@@ -10,7 +10,7 @@ from gateway.crypto.draw import draw
 from gateway.domain.keys.key import compose
 from gateway.domain.policies.tools import CommandTool
 from gateway.services.tools.command_server import CommandServer, misfit
-from gateway.services.tools.command_tools import Outcome
+from gateway.services.tools.command_tools import CommandResult
 
 SCHEMA = {
     "type": "object",
@@ -70,8 +70,8 @@ def test_a_pattern_matches_so_wherever_a_schema_refers_to_it() -> None:
     assert "does not match" in misfit(schema, {"again": {"a": "eu\n"}})
 
 
-async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> Outcome:
-    return Outcome("ran", failed=False)
+async def run(tool: CommandTool, arguments: Mapping[str, Any]) -> CommandResult:
+    return CommandResult("ran", failed=False)
 
 
 def called(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

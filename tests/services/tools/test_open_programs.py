@@ -7,15 +7,15 @@ from pathlib import Path
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.policies.tools import CommandTool, Toolset, Transport
 from gateway.protocol.secrets import Secrets
-from gateway.services.tools.command_tools import LONGEST_TAIL, Order
+from gateway.services.tools.command_tools import LONGEST_TAIL, CommandCall
 from gateway.services.tools.open_programs import open_programs
 from tests.children.programs import processes, until
 
 
-def order(*argv: str, secrets: Secrets | None = None) -> Order:
+def order(*argv: str, secrets: Secrets | None = None) -> CommandCall:
     tool = CommandTool("t", "", {"type": "object"}, argv)
     tools = Toolset(Transport.COMMAND, tools=(tool,))
-    return Order("fc", tools, tool, {}, "key1", "u1", {}, secrets or Secrets(), 30.0)
+    return CommandCall("fc", tools, tool, {}, "key1", "u1", {}, secrets or Secrets(), 30.0)
 
 
 async def test_a_command_whose_caller_has_left_is_waited_for_at_the_end(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.audit.settings import AuditFileSettings
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.services.audit import queue as audit_queue
-from gateway.services.audit import writing
+from gateway.services.audit import writer
 from gateway.services.audit.queue import AuditQueue
-from gateway.services.audit.writing import Audit
+from gateway.services.audit.writer import Audit
 from gateway.store.audit_file import AuditFile
 
 KEYS = audit_keys(MasterKeys((b"m" * 32,)))
@@ -84,7 +84,7 @@ class HangingDisk(AuditFile):
 async def test_a_disk_that_hangs_refuses_and_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "FILE_SECONDS", 0.05)
+    monkeypatch.setattr(writer, "FILE_SECONDS", 0.05)
     kept, disk = Kept(), HangingDisk(tmp_path / "audit.jsonl")
     audit = Audit(kept, KEYS, disk)
     try:
@@ -173,7 +173,7 @@ async def test_after_a_write_of_which_nobody_knows_another_chain_begins() -> Non
 async def test_what_is_asked_for_while_a_write_is_under_way_goes_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writing, "MOST_AT_ONCE", 5)
+    monkeypatch.setattr(writer, "MOST_AT_ONCE", 5)
     sink = Unsure()
     audit = Audit(sink, KEYS)
     first = audit.record(AuditEvent("first"))

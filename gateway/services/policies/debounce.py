@@ -1,9 +1,9 @@
-"""When changed files may be read: at once after a rename, otherwise once they have settled.
+"""When changed files may be read: at once after a rename, otherwise once they are quiet.
 
 An empty file, and most beginnings of a file, are valid YAML. A file that is still being written
 must not be read: an agent whose routes are yet to come would be open at every path. A rename, or a
-swap of a symlink, is complete by nature. Any other change has to settle, and nobody may have the
-file open.
+swap of a symlink, is complete by nature. After any other change the files have to stay unchanged
+for a while, and nobody may have one of them open.
 """
 
 import errno
@@ -15,22 +15,22 @@ from pathlib import Path
 
 from gateway.services.policies.directory import Listing, Stamp
 
-REST_SECONDS = 1.0
+QUIET_SECONDS = 1.0
 # Writers may pause; an editor may keep a file open as long as it runs.
-LONGEST_REST = 30.0
+LONGEST_WAIT = 30.0
 
 # Whether somebody may be writing to a file now; None if that cannot be told.
 Written = Callable[[Path], bool | None]
 
 
-class Settling:
+class Debounce:
     """Gets each listing in turn, and tells when one that was not tried yet may be read."""
 
-    def __init__(self, loaded: Listing, is_written: Written) -> None:
+    def __init__(self, loaded: Listing, is_open: Written) -> None:
         self._tried = loaded
         self._seen = loaded
         self._since = 0.0
-        self._is_written = is_written
+        self._is_open = is_open
 
     def due(self, listing: Listing, now: float) -> bool:
         """Whether to read `listing`, as seen at `now` (monotonic seconds), now."""
@@ -38,12 +38,14 @@ class Settling:
             self._seen, self._since = listing, now
         if listing == self._tried:
             return False
-        rested = now - self._since
-        if rested >= REST_SECONDS and (rested >= LONGEST_REST or not self._is_open(listing)):
+        quiet = now - self._since
+        if quiet >= QUIET_SECONDS and (
+            quiet >= LONGEST_WAIT or not self._is_being_written(listing)
+        ):
             return True
         return self._replaced(listing)
 
-    def tried(self, listing: Listing) -> None:
+    def note_tried(self, listing: Listing) -> None:
         """Note that `listing` was read, whether it was valid or not."""
         self._tried = listing
 
@@ -51,10 +53,10 @@ class Settling:
         """Whether nothing has changed since."""
         return listing == self._tried
 
-    def _is_open(self, listing: Listing) -> bool:
+    def _is_being_written(self, listing: Listing) -> bool:
         """Whether somebody has a changed file open for writing."""
         changed = (after for name, after in listing.items() if after != self._tried.get(name))
-        return any(after is not None and self._is_written(Path(after.target)) for after in changed)
+        return any(after is not None and self._is_open(Path(after.target)) for after in changed)
 
     def _replaced(self, listing: Listing) -> bool:
         """Whether every difference is a file that was replaced as a whole."""
@@ -70,10 +72,10 @@ class Settling:
             return False
         if before.target != after.target:
             return True
-        return self._is_written(Path(after.target)) is False
+        return self._is_open(Path(after.target)) is False
 
 
-def is_written(path: Path) -> bool | None:
+def is_open_for_writing(path: Path) -> bool | None:
     """Whether some process has `path` open for writing.
 
     The kernel grants a read lease only if no process has. None if it cannot be asked (another

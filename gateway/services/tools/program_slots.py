@@ -10,18 +10,18 @@ from gateway.log import log
 MakeRoom = Callable[[], Awaitable[bool]]
 
 
-class ToolPlaces:
-    """`most` places, each taken by one program from before it starts until it is gone."""
+class ProgramSlots:
+    """`most` slots, each taken by one program from before it starts until it is gone."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
         self._free = asyncio.Event()
         self._free.set()
-        self.make_room: MakeRoom = _nothing
+        self.make_room: MakeRoom = _no_room
 
     async def acquire(self) -> None:
-        """Take a place; Denied(busy) if every place is taken by a program in use."""
+        """Take a slot; Denied(busy) if every slot is taken by a program in use."""
         while self._taken >= self._most:
             if not await self.make_room():
                 log.warning("tool_places_taken", most=self._most)
@@ -41,5 +41,5 @@ class ToolPlaces:
         await self._free.wait()
 
 
-async def _nothing() -> bool:
+async def _no_room() -> bool:
     return False

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 import uvloop
 
-from gateway.race import reach
+from gateway.happy_eyeballs import connect_to_first
 
 # Nobody in these tests is waited for so long.
 LONG = 600.0
@@ -33,8 +33,8 @@ class Network:
         return Connection(address, self)
 
     async def first(self, seconds: float = LONG) -> str:
-        with patch("gateway.race._connected", self.connect):
-            found: object = await reach(list(self.answers), 80, seconds)
+        with patch("gateway.happy_eyeballs._connected", self.connect):
+            found: object = await connect_to_first(list(self.answers), 80, seconds)
         return cast(Connection, found).address
 
 
@@ -57,7 +57,7 @@ async def test_while_the_first_may_still_answer_no_other_is_asked() -> None:
 
 
 async def test_one_who_refuses_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.race.HEAD_START", LONG)
+    monkeypatch.setattr("gateway.happy_eyeballs.HEAD_START", LONG)
     network = Network("refusing 1", "refusing 2", "a", "b")
     network.answers["a"].set()
     assert await network.first() == "a"
@@ -98,7 +98,7 @@ async def test_what_is_reached_can_be_written_to_without_delay(unused_tcp_port: 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     # Nobody listens at the first one.
-    made = await reach(["127.0.0.2", "127.0.0.1"], port, LONG)
+    made = await connect_to_first(["127.0.0.2", "127.0.0.1"], port, LONG)
     reader, writer = await asyncio.open_connection(sock=made)
     own = writer.get_extra_info("socket")
     assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
@@ -107,7 +107,7 @@ async def test_what_is_reached_can_be_written_to_without_delay(unused_tcp_port: 
     writer.close()
     server.close()
     with pytest.raises(ConnectionRefusedError):
-        await reach(["127.0.0.1"], unused_tcp_port, LONG)
+        await connect_to_first(["127.0.0.1"], unused_tcp_port, LONG)
 
 
 async def test_who_does_not_wait_any_more_leaves_nobody_behind() -> None:
@@ -127,7 +127,7 @@ def test_one_who_leaves_while_it_is_taken_over_closes_no_connection_of_others() 
 
     async def leave(port: int) -> list[socket.socket]:
         loop = asyncio.get_running_loop()
-        reached = await reach(["127.0.0.1"], port, LONG)
+        reached = await connect_to_first(["127.0.0.1"], port, LONG)
         taken = loop.create_task(loop.create_connection(asyncio.Protocol, sock=reached))
         await asyncio.sleep(0)
         taken.cancel()

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.domain.keys.scopes import parse
-from gateway.domain.policies.absence import absence
+from gateway.domain.policies.unknown_names import unknown_name
 from gateway.protocol.policy.read import read_policies
 
 POLICIES = b"""\
@@ -65,4 +65,4 @@ def test_nothing_is_said_of_what_is_there_or_cannot_be_known(scope: str) -> None
 def absence_of(text: str) -> str:
     scope, policies = parse(text), read_policies({"p.yaml": POLICIES}).policies
     assert scope is not None and policies is not None
-    return str(absence(scope, policies) or "")
+    return str(unknown_name(scope, policies) or "")

@@ -11,7 +11,7 @@ from gateway.crypto.audit_key import AuditKeys, sealed_with
 from gateway.domain.audit.record import END, AuditEvent, Chain
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.store.audit_file import AuditFile
-from gateway.tasks import unheard
+from gateway.tasks import retrieve_exception
 
 # Records that arrive during a write go with the next one, in one round trip.
 MOST_AT_ONCE = 256
@@ -109,7 +109,7 @@ class Audit:
         if self._to_file is not None and not self._to_file.done():
             raise StoreError("An earlier write to the audit file has not come to an end.")
         writing = self._to_file = asyncio.create_task(asyncio.to_thread(file.append, records))
-        writing.add_done_callback(unheard)
+        writing.add_done_callback(retrieve_exception)
         await asyncio.wait({writing}, timeout=FILE_SECONDS)
         if not writing.done():
             raise StoreError(f"The audit file took no record within {FILE_SECONDS:.0f} s.")

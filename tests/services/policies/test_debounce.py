@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from gateway.services.policies.debounce import LONGEST_WAIT, Debounce, is_open_for_writing
 from gateway.services.policies.directory import Listing, Stamp
-from gateway.services.policies.settle import LONGEST_REST, Settling, is_written
 
 
 def stamp(inode: int = 1, size: int = 10, target: str = "/p/a.yaml") -> Stamp:
@@ -26,12 +26,12 @@ LOADED: Listing = {"a.yaml": stamp(), "b.yaml": stamp(inode=2)}
 
 
 def test_nothing_is_due_while_nothing_changes() -> None:
-    settling = Settling(LOADED, nobody)
+    settling = Debounce(LOADED, nobody)
     assert not any(settling.due(dict(LOADED), at) for at in range(100))
 
 
 def test_a_file_written_in_place_is_due_after_a_second_of_rest() -> None:
-    settling = Settling(LOADED, nobody)
+    settling = Debounce(LOADED, nobody)
     assert not settling.due(LOADED | {"a.yaml": stamp(size=11)}, 10.0)
     assert not settling.due(LOADED | {"a.yaml": stamp(size=12)}, 10.9), "it grew meanwhile"
     assert not settling.due(LOADED | {"a.yaml": stamp(size=12)}, 11.8)
@@ -39,45 +39,45 @@ def test_a_file_written_in_place_is_due_after_a_second_of_rest() -> None:
 
 
 def test_a_file_replaced_by_rename_is_due_at_once() -> None:
-    assert Settling(LOADED, nobody).due(LOADED | {"a.yaml": stamp(inode=3)}, 10.0)
+    assert Debounce(LOADED, nobody).due(LOADED | {"a.yaml": stamp(inode=3)}, 10.0)
 
 
 def test_a_new_file_of_which_nobody_can_tell_who_writes_it_has_to_rest() -> None:
-    settling = Settling(LOADED, unknown)
+    settling = Debounce(LOADED, unknown)
     assert not settling.due(LOADED | {"a.yaml": stamp(inode=3)}, 10.0)
     assert settling.due(LOADED | {"a.yaml": stamp(inode=3)}, 11.0)
 
 
 def test_a_file_that_somebody_has_open_is_not_read_while_its_writer_pauses() -> None:
     for changed in ({"a.yaml": stamp(size=11)}, {"c.yaml": stamp(inode=4)}):
-        settling = Settling(LOADED, somebody)
+        settling = Debounce(LOADED, somebody)
         assert not settling.due(LOADED | changed, 10.0)
-        assert not settling.due(LOADED | changed, 10.0 + LONGEST_REST - 0.1)
-        assert settling.due(LOADED | changed, 10.0 + LONGEST_REST), "it may be open for ever"
+        assert not settling.due(LOADED | changed, 10.0 + LONGEST_WAIT - 0.1)
+        assert settling.due(LOADED | changed, 10.0 + LONGEST_WAIT), "it may be open for ever"
 
 
 def test_a_swapped_link_is_due_at_once_whoever_writes() -> None:
-    settling = Settling(LOADED, somebody)
+    settling = Debounce(LOADED, somebody)
     assert settling.due(LOADED | {"a.yaml": stamp(inode=3, target="/p/..2/a.yaml")}, 10.0)
 
 
 def test_a_rename_beside_a_file_written_in_place_has_to_rest() -> None:
     changed = {"a.yaml": stamp(inode=3), "b.yaml": stamp(inode=2, size=11)}
-    assert not Settling(LOADED, nobody).due(changed, 10.0)
+    assert not Debounce(LOADED, nobody).due(changed, 10.0)
 
 
 def test_a_file_that_comes_or_goes_has_to_rest() -> None:
     for changed in (LOADED | {"c.yaml": stamp(inode=4)}, {"a.yaml": stamp()}, {}):
-        settling = Settling(LOADED, nobody)
+        settling = Debounce(LOADED, nobody)
         assert not settling.due(changed, 10.0)
         assert settling.due(changed, 11.0)
 
 
 def test_what_was_tried_is_not_tried_again() -> None:
-    settling = Settling(LOADED, nobody)
+    settling = Debounce(LOADED, nobody)
     changed = LOADED | {"a.yaml": stamp(inode=3)}
     assert settling.due(changed, 10.0)
-    settling.tried(changed)
+    settling.note_tried(changed)
     assert not settling.due(changed, 20.0)
     assert settling.due(LOADED, 21.0) is True, "back to the file that was there before"
 
@@ -86,6 +86,6 @@ def test_the_kernel_tells_whether_a_file_is_open_for_writing(tmp_path: Path) -> 
     path = tmp_path / "a.yaml"
     path.write_text("version: 1\n")
     with path.open("a"):
-        assert is_written(path) is True
-    assert is_written(path) is False
-    assert is_written(tmp_path / "missing.yaml") is None
+        assert is_open_for_writing(path) is True
+    assert is_open_for_writing(path) is False
+    assert is_open_for_writing(tmp_path / "missing.yaml") is None

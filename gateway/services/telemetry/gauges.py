@@ -9,30 +9,30 @@ from prometheus_client import Gauge
 from gateway.domain.errors import StoreError
 from gateway.services.telemetry.traffic import Traffic
 
-LOOK_SECONDS = 2.0
+SAMPLE_SECONDS = 2.0
 
 
-class Pulse:
+class GaugeSampler:
     """`ping`: a round trip on the connection for admissions; StoreError if there is none."""
 
     def __init__(self, traffic: Traffic, ping: Callable[[], Awaitable[None]]) -> None:
         self._traffic = traffic
         self._ping = ping
-        self._shown: list[tuple[Gauge, Callable[[], float]]] = []
-        self.show(traffic.tasks, lambda: len(asyncio.all_tasks()))
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self.track(traffic.tasks, lambda: len(asyncio.all_tasks()))
 
-    def show(self, gauge: Gauge, value: Callable[[], float]) -> None:
-        """Set `gauge` to `value()` at each beat."""
-        self._shown.append((gauge, value))
+    def track(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Set `gauge` to `value()` at each sample."""
+        self._gauges.append((gauge, value))
 
-    async def beat(self) -> None:
+    async def run(self) -> None:
         """Sample again and again. Never ends by itself."""
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await self.sample()
+            await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def look(self) -> None:
-        for gauge, value in self._shown:
+    async def sample(self) -> None:
+        for gauge, value in self._gauges:
             gauge.set(value())
         began = time.monotonic()
         try:

@@ -10,7 +10,7 @@ from gateway.domain.policies.snapshot import Agent, Callee, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
 
 
-class Absence(NamedTuple):
+class UnknownName(NamedTuple):
     """`name`: what no policy has. `meant`: the likely intended name, empty if there is none."""
 
     name: str
@@ -23,7 +23,7 @@ class Absence(NamedTuple):
         )
 
 
-def absence(scope: Scope, policies: Policies) -> Absence | None:
+def unknown_name(scope: Scope, policies: Policies) -> UnknownName | None:
     """Return what `scope` names and `policies` lack; None if nothing, or if nobody can know."""
     sections: dict[str, Mapping[str, Callee]] = {
         "agents": policies.agents,
@@ -41,12 +41,12 @@ def absence(scope: Scope, policies: Policies) -> Absence | None:
         kind, name = next(kinds, scope.kind), scope.name
         if kind == scope.kind:
             name = nearest(name, sections[kind])
-        return Absence(masked(place), name and f"{kind}/{name}")
+        return UnknownName(masked(place), name and f"{kind}/{name}")
     actions = _actions(callee)
     if actions is None or scope.action in (ANY, SOME, *actions):
         return None
     action = nearest(scope.action, actions)
-    return Absence(masked(f"{place}:{scope.action}"), action and f"{place}:{action}")
+    return UnknownName(masked(f"{place}:{scope.action}"), action and f"{place}:{action}")
 
 
 def _actions(callee: Callee) -> frozenset[str] | None:

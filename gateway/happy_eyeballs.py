@@ -8,7 +8,7 @@ from collections.abc import Sequence
 HEAD_START = 0.25
 
 
-async def reach(addresses: Sequence[str], port: int, seconds: float) -> socket.socket:
+async def connect_to_first(addresses: Sequence[str], port: int, seconds: float) -> socket.socket:
     """Return a socket connected to the first of `addresses` that answers; raise the last OSError if
     none does. The next address is tried when those before it have failed or had their head start;
     all are tried within half of `seconds`.
