@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.proxy.large_bodies import LargeBodies
@@ -145,6 +146,27 @@ async def test_what_was_held_is_gone_with_its_request_and_waits_for_no_collector
             async with asyncio.timeout(BOUND):
                 while left() > SIZE / 4:
                     await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("plane", PATHS)
+async def test_a_request_leaves_no_error_to_the_collector(world: World, plane: str) -> None:
+    """One in a cycle keeps what its frames hold; which those are differs between Pythons."""
+    async with answering(world, WHOLE), caller(world) as end:
+        key = await world.issue("*")
+        for saved in (False, True):
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL if saved else 0)
+            end.send(begins(key, plane, BODY[:-10], len(BODY)))
+            await asyncio.sleep(0.1)
+            end.send(BODY[-10:])
+            await end.head()
+            await end.reader.readexactly(2)
+        try:
+            gc.collect()
+            assert not [one for one in gc.garbage if isinstance(one, GatewayError)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
 
 
 @pytest.mark.parametrize("plane", PATHS)

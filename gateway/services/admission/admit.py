@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.crypto.token_digest import TokenDigest
-from gateway.domain.errors import DENIALS, Code, Denied, StoreError, limited
+from gateway.domain.errors import DENIALS, Code, Denied, StoreError, drop_traceback, limited
 from gateway.domain.keys.judgement import MisconfiguredError, check_consistent, why_dead
 from gateway.domain.keys.key import Key, masked, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
@@ -108,6 +108,9 @@ class Gatekeeper:
         except Denied as denied:
             cached = self._cache.get(self._digest(presented_token(head)))
             if denied is identified and cached is not None:
+                # Its frames hold `located`, which holds it: a cycle that would keep the caller's
+                # body until a collection.
+                drop_traceback(identified)
                 record, proven = cached.record, cached.proven.phc
                 return Identity(record.id, cached.consumer, cached.grants, record.users, proven)
             raise
