@@ -32,7 +32,13 @@ from gateway.proxy.services import Services
 from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper
-from gateway.services.admission.locate import READING, Located, locate_model, locate_no_model
+from gateway.services.admission.locate import (
+    NO_SUCH_MODEL,
+    READING,
+    Located,
+    locate_model,
+    locate_no_model,
+)
 from gateway.services.admission.passage import Identity
 from gateway.services.telemetry.spend import Payer, Spender
 
@@ -95,7 +101,7 @@ class Models:
         if head.method not in READING:
             denied = not_allowed(READING)
         elif asked.listed and asked.listed not in names:
-            denied = Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+            denied = Denied(Code.NOT_FOUND, NO_SUCH_MODEL)
         located = Located(None, b"", denied=denied, any_key=True)
         passage = await self._gatekeeper.admit(head, located, policies, address)
         exchange.note_admission(passage)

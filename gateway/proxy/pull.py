@@ -6,7 +6,7 @@ import orjson
 
 from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.credentials import CredentialId
-from gateway.domain.errors import Code, Denied, StoreError
+from gateway.domain.errors import Code, Denied, StoreError, not_allowed
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
@@ -14,7 +14,7 @@ from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.pull import CREDENTIALS_PATH, Pulling, read_pull
 from gateway.proxy.exchange import Exchange
 from gateway.services.admission.admit import Gatekeeper
-from gateway.services.admission.locate import Located, locate_pull
+from gateway.services.admission.locate import READING, Located, locate_pull
 from gateway.services.admission.passage import Passage
 from gateway.services.admission.standing import Standing
 from gateway.services.audit.writer import Audit
@@ -43,10 +43,11 @@ class Pull:
         try:
             asked = read_pull(head)
         except Denied as malformed:
+            denied = malformed if head.method in READING else not_allowed(READING)
             # The key is checked first, as everywhere: `admit` raises for a bad key.
-            located = Located(None, CREDENTIALS_PATH, denied=malformed)
+            located = Located(None, CREDENTIALS_PATH, denied=denied)
             await self._gatekeeper.admit(head, located, policies, address)
-            raise
+            raise denied from None
         located = locate_pull(head, asked)
         passage = await self._gatekeeper.admit(head, located, policies, address)
         exchange.note_admission(passage)

@@ -56,6 +56,14 @@ async def test_a_preflight_is_answered_before_the_key_and_never_reaches_the_agen
     assert answer.headers["X-Request-Id"].startswith("req_")
 
 
+async def test_a_preflight_names_each_header_once(world: World) -> None:
+    """Listing a header for keys, which a page may always send, changes nothing."""
+    cors = Cors(frozenset({PAGE.encode()}), ("x-api-key", "X-Other"))
+    world.serve(world.agent(cors=cors))
+    named = (await preflight(world, "/agents/echo/x")).headers[f"{ALLOW}Headers"].lower()
+    assert (named.count("x-api-key"), named.count("x-other")) == (1, 1)
+
+
 async def test_a_preflight_costs_nothing_and_what_key_it_carries_is_not_read(
     world: World,
 ) -> None:

@@ -501,7 +501,7 @@ async def test_what_is_no_call_of_a_model_is_refused_before_its_body_is_read(
     )
     refused = await exchange(world.address, head.encode())
     assert refused.status == 404
-    assert b"No model is called at this path." in refused.body
+    assert b"No model is called at this path: calls go to" in refused.body
 
 
 async def test_the_list_is_not_told_on_behalf_of_somebody_whom_the_key_may_not_act_for(

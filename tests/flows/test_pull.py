@@ -162,9 +162,10 @@ async def test_without_a_living_key_nothing_is_told(world: World, vault: Vault) 
 
 async def test_only_reading_is_possible(world: World, vault: Vault) -> None:
     key = await world.issue(*SCOPES)
-    answer = await world.call(key, BOTH, "POST", data=b"{}")
-    assert (answer.status, answer.code) == (405, "method_not_allowed")
-    assert answer.headers["Allow"] == "GET, HEAD"
+    for path in (BOTH, "/v1/credentials"):
+        answer = await world.call(key, path, "POST", data=b"{}")
+        assert (answer.status, answer.code) == (405, "method_not_allowed")
+        assert answer.headers["Allow"] == "GET, HEAD"
     head = await world.call(key, BOTH, "HEAD")
     assert (head.status, head.body) == (200, b"")
 

@@ -6,7 +6,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 from gateway.domain.policies.cors import Cors
 from gateway.domain.policies.routes import methods_at
 from gateway.domain.policies.snapshot import Agent, Callee
-from gateway.protocol.http.header_names import CORS_REQUEST
+from gateway.protocol.http.header_names import CORS_REQUEST, KEY_HEADERS
 from gateway.protocol.http.methods import METHODS
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
@@ -64,8 +64,9 @@ def answer_preflight(callee: Callee, path: bytes) -> Reply:
     """Return the answer to a preflight of an allowed page: what it may send to `path` of `callee`.
     `cors_fields` are added by `Exchange.reply`."""
     cors = callee.cors or _NOBODY
+    listed = [name for name in cors.headers if name.lower().encode() not in KEY_HEADERS]
     fields = [
-        ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *cors.headers))),
+        ("Access-Control-Allow-Headers", ", ".join((*_KEY_HEADERS, *listed))),
         ("Access-Control-Max-Age", str(int(cors.max_age))),
     ]
     if methods := _methods(callee, path):

@@ -23,6 +23,12 @@ SERVICES_PREFIX = b"/services/"
 # The gateway's own one-time links: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
 READING = ("GET", "HEAD")
+_SEE_LIST = "'GET /models/v1/models' lists those that a key may call."
+NO_SUCH_MODEL = f"The gateway has no such model for this key. {_SEE_LIST}"
+_NO_CALL = (
+    "No model is called at this path: calls go to /models/v1/chat/completions and its kin, or to "
+    "/models/anthropic/v1/messages."
+)
 _OTHER_DIALECT = {
     Dialect.OPENAI: "This model is asked in OpenAI's dialect, under /models/v1/.",
     Dialect.ANTHROPIC: "This model is asked in Anthropic's dialect, under /models/anthropic/.",
@@ -107,7 +113,7 @@ def locate_model(
     at the same provider."""
     model, denied = policies.models.get(name), None
     if model is None:
-        denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}.")
+        denied = Denied(Code.NOT_FOUND, f"The gateway has no model {name!r}. {_SEE_LIST}")
     elif model.dialect is not asked.dialect:
         denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
     elif strange := [one for one in beside if not _is_asked_for(one, policies)]:
@@ -127,7 +133,7 @@ def _is_asked_for(name: str, policies: Policies) -> bool:
 
 def locate_no_model(asked: ModelPath) -> Located:
     """Return the refusal of a request that calls no model, by its path or its method."""
-    denied = Denied(Code.NOT_FOUND, "No model is called at this path.")
+    denied = Denied(Code.NOT_FOUND, _NO_CALL)
     if asked.is_call:
         denied = not_allowed(("POST",))
     return Located(None, asked.path, denied=denied)

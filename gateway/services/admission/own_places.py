@@ -11,6 +11,7 @@ from gateway.protocol.models.request import MODELS_PREFIX, ModelPath, read_path
 from gateway.protocol.pull import CREDENTIALS_PATH, read_pull
 from gateway.services.admission.locate import (
     CONNECT_PREFIX,
+    NO_SUCH_MODEL,
     READING,
     Located,
     find_callee,
@@ -120,4 +121,4 @@ def _check_reading(head: RequestHead) -> None:
 
 
 def _no_model() -> Denied:
-    return Denied(Code.NOT_FOUND, "The gateway has no such model for this key.")
+    return Denied(Code.NOT_FOUND, NO_SUCH_MODEL)
