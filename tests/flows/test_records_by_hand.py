@@ -56,7 +56,7 @@ CHANGES = st.sets(st.sampled_from(sorted(NEAR)), max_size=4).flatmap(
         {name: st.one_of(st.sampled_from(NEAR[name]), BYTES) for name in sorted(names)}
     )
 )
-LIMITS = re.compile(rb"\s*((rate=[1-9]\d{0,8}/[smhd]|burst=[1-9]\d{0,8}|quota=[1-9]\d{0,8}/d)\s*)?")
+LIMITS = re.compile(rb" *((rate=[1-9]\d{0,8}/[smhd]|burst=[1-9]\d{0,8}|quota=[1-9]\d{0,8}/d) *)?")
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def world(store: StoreSettings, client: Redis) -> AsyncIterator[World]:
 
 def may_pass(changes: dict[str, bytes]) -> bool:
     """The contract's rules, read once more and by other means."""
-    scopes = changes.get("scopes", b"agents/*").decode("utf-8", "surrogateescape").split()
+    scopes = changes.get("scopes", b"agents/*").decode("utf-8", "surrogateescape").split(" ")
     grants = {"*", "agents/*", "agents/echo", "agents/*:*", "agents/echo:invoke"}
     expires = changes.get("expires_at", b"")
     plan, limits = changes.get("plan", b""), changes.get("limits", b"")
@@ -121,6 +121,8 @@ async def record(world: World) -> AsyncIterator[Record]:
 @example({"scopes": b"\xff agents/*", "consumer": b"\xff"})
 @example({"plan": b"\xff"})
 @example({"limits": b"\xff"})
+@example({"limits": b"\t"})
+@example({"scopes": b"agents/*\t"})
 @example({"limits": b"burst=9"})
 @example({"limits": b"burst=9", "plan": b"wide"})
 async def test_a_record_lets_in_exactly_whom_it_describes(
