@@ -13,6 +13,7 @@ from gateway.client.secret import Secret
 from gateway.client.source import PullSource
 from gateway.client.sync import Report, Sync
 from gateway.domain.credentials import Credential, CredentialId, is_credential_name
+from gateway.domain.keys.key import masked
 
 # The gateway holds no answer back for longer, and a change should find a poll waiting.
 LONGEST_POLL = 60.0
@@ -43,13 +44,14 @@ class Credentials:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         if isinstance(names, str):
-            raise ValueError(f"'names' is a list: write names=[{names!r}]")
+            # Not quoted: the key may have been given in its place.
+            raise ValueError("'names' is a list, such as names=['openai_key']")
         self._names = tuple(dict.fromkeys(names))
-        bad = [name for name in self._names if not is_credential_name(name)]
+        bad = [masked(name) for name in self._names if not is_credential_name(name)]
         if bad or not self._names:
             raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:8080")
+            raise ValueError(f"{masked(url)!r} is no URL such as http://127.0.0.1:8080")
         self._url = url
         # Files often end with a line break.
         self._key = key.strip()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,11 @@ from gateway.client import (
     UnavailableError,
 )
 from gateway.domain.credentials import Credential, CredentialId, Version
+from gateway.domain.keys.key import compose
 from tests.client.agents import NAMES, PATIENCE, Pulling, until
+
+URL = "http://127.0.0.1:1"
+KEY = compose("live", "a" * 12, "b" * 32).text
 
 FORBIDDEN = ("redis", "argon2", "pydantic", "cryptography", "structlog", "uvloop", "click", "yaml")
 
@@ -191,6 +196,18 @@ async def test_a_cancellation_during_the_exit_is_not_lost(pulling: Pulling) -> N
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert credentials._session is not None and credentials._session.closed
+
+
+@pytest.mark.parametrize("kind", [Credentials, SyncCredentials])
+@pytest.mark.parametrize(
+    ("url", "names"), [(URL, KEY), (URL, [KEY]), (KEY, ["openai_key"])], ids=["text", "item", "url"]
+)
+def test_a_key_in_the_place_of_another_argument_is_in_no_message(
+    kind: type[Credentials] | type[SyncCredentials], url: str, names: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"names|URL") as refused:
+        kind(url, "k", names)
+    assert KEY[20:] not in str(refused.value)
 
 
 @pytest.mark.parametrize("names", [[], ["Crm"], ["user/u1/crm"], ["crm", "c,d"]])
