@@ -1,7 +1,6 @@
 """Requests to tool servers: one MCP message is read, admitted, and sent as it was read."""
 
 from gateway.crypto.sessions import Owner
-from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject
 from gateway.domain.policies.snapshot import Policies, ToolServer
@@ -24,6 +23,7 @@ from gateway.proxy.uploads import Uploads
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.admission.admit import Gatekeeper, presented_token, whole_key
 from gateway.services.admission.locate import Located, locate_tools
+from gateway.services.credentials.current import lacking
 from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
@@ -153,7 +153,9 @@ class Tools:
         if needed.references:
             missing = None if known else await self._injector.missing(inject, user)
             if missing is not None:
-                raise _missing(missing, decoy=self._injector.is_decoy(missing))
+                denied = lacking(missing)
+                denied.decoy = str(missing) if self._injector.is_decoy(missing) else ""
+                raise denied
             return inject
         if is_command or not (known or await self._has_all(inject, user)):
             return needed
@@ -203,14 +205,3 @@ def _sent(head: RequestHead, request: ToolRequest, inject: Inject) -> list[Heade
     if request.rpc is not None:
         headers.append((b"Content-Type", b"application/json"))
     return headers
-
-
-def _missing(name: CredentialId, *, decoy: bool) -> Denied:
-    """Return the refusal for a missing credential; a decoy is refused in the same words."""
-    whose = f" of user '{name.owner}'" if name.owner else ""
-    return Denied(
-        Code.CREDENTIAL_UNAVAILABLE,
-        f"This needs the credential '{name.name}'{whose}, which is not there: have it added.",
-        fields={"credential": str(name)},
-        decoy=str(name) if decoy else "",
-    )

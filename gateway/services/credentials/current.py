@@ -143,11 +143,18 @@ def unavailable(reason: object, name: CredentialId | None = None) -> Denied:
     """Log the reason and return the refusal. It does not tell the reason, but which of the user's
     own credentials is meant."""
     log.warning("credential_unavailable", reason=str(reason))
-    if name is None or not name.owner:
-        return Denied(Code.CREDENTIAL_UNAVAILABLE)
+    return lacking(name) if name and name.owner else Denied(Code.CREDENTIAL_UNAVAILABLE)
+
+
+def lacking(name: CredentialId) -> Denied:
+    """Return the refusal of a call that needs this credential, by name; the same for a decoy."""
+    whose, advice = "", "have it added"
+    if name.owner:
+        whose = f" of user '{name.owner}'"
+        advice = "let the user enter it at a link of 'gateway users link'"
     return Denied(
         Code.CREDENTIAL_UNAVAILABLE,
-        f"This needs the credential '{name.name}' of user '{name.owner}', which is missing or "
-        "cannot be used: let the user enter it at a link of 'gateway users link'.",
+        f"This needs the credential '{name.name}'{whose}, which is missing or cannot be used: "
+        f"{advice}.",
         fields={"credential": str(name)},
     )
