@@ -2,8 +2,7 @@
 added; quantiles cannot."""
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,13 +24,13 @@ class Quantiles:
     p99: float
 
 
-def in_bins(seconds: Iterable[float]) -> dict[str, int]:
-    """Return how many of these durations fall into each bin, by bin name, without empty bins."""
-    return {_NAMES[number]: count for number, count in Counter(map(_bin, seconds)).items()}
+def bins_of(seconds: Iterable[float]) -> Iterator[str]:
+    """Return the name of the bin that each of these durations falls into."""
+    return map(_NAMES.__getitem__, map(_bin, seconds))
 
 
 def quantiles(bins: Mapping[str, int]) -> Quantiles | None:
-    """Return the quantiles of bins made by `in_bins`; None if they are empty. Values are taken to
+    """Return the quantiles of counts by bin name; None if they are empty. Values are taken to
     be spread evenly within a bin. Values beyond the last bound count as that bound."""
     counts = [bins.get(name, 0) for name in _NAMES]
     if not any(counts):

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.latency import BOUNDS, in_bins, quantiles
+from gateway.domain.latency import BOUNDS, bins_of, quantiles
 
 SECONDS = st.floats(min_value=0, max_value=59.9)
 
@@ -16,7 +16,7 @@ def test_of_nothing_there_are_no_quantiles() -> None:
 
 
 def test_what_took_longer_than_all_bounds_is_taken_for_the_last() -> None:
-    found = quantiles(in_bins([3600.0, 86_400.0]))
+    found = quantiles(Counter(bins_of([3600.0, 86_400.0])))
     assert found is not None
     assert (found.p50, found.p99) == (BOUNDS[-1], BOUNDS[-1])
 
@@ -29,7 +29,7 @@ def test_within_a_bin_times_are_taken_to_be_spread_evenly() -> None:
 
 @given(st.lists(SECONDS, min_size=2, max_size=200))
 def test_a_quantile_is_in_the_bin_of_the_exact_one_or_beside_it(seconds: list[float]) -> None:
-    found = quantiles(in_bins(seconds))
+    found = quantiles(Counter(bins_of(seconds)))
     assert found is not None
     assert found.p50 <= found.p95 <= found.p99
     ordered = sorted(seconds)
@@ -42,5 +42,5 @@ def test_a_quantile_is_in_the_bin_of_the_exact_one_or_beside_it(seconds: list[fl
 
 @given(st.lists(SECONDS, min_size=1), st.lists(SECONDS, min_size=1))
 def test_bins_of_two_workers_add_up_to_those_of_one(one: list[float], other: list[float]) -> None:
-    apart = Counter(in_bins(one)) + Counter(in_bins(other))
-    assert quantiles(apart) == quantiles(in_bins(one + other))
+    apart = Counter(bins_of(one)) + Counter(bins_of(other))
+    assert quantiles(apart) == quantiles(Counter(bins_of(one + other)))

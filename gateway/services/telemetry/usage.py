@@ -6,14 +6,15 @@ Nothing here delays or refuses a request: limits are counted elsewhere.
 import asyncio
 import time
 from collections import Counter as Counted
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from secrets import token_hex
 
 from gateway.domain.keys.record import well_formed
-from gateway.domain.latency import Quantiles, in_bins, quantiles
+from gateway.domain.latency import Quantiles, bins_of, quantiles
 from gateway.domain.settings import StoreSettings
 from gateway.domain.traffic import Handled
 from gateway.domain.usage import (
@@ -36,12 +37,26 @@ FLUSH_SECONDS = 1.0
 MOST_AT_ONCE, MOST_WAITING = 2_000, 20_000
 # Names in one bucket; names that callers cannot invent are never so many.
 MOST_NAMES = 5_000
+# Outcomes that are added up at once: about a millisecond's work.
+OUTCOMES_IN_A_TURN = 100
 EVERYTHING = ""
 
 
 Waiting = dict[Bucket, dict[str, Counts]]
-_ALIKE = attrgetter("key_id", "consumer", "agent", "code", "status")
-_TIMES = ((By.ADMISSION, attrgetter("admission")), (By.FIRST_BYTE, attrgetter("first_byte")))
+# Key id, consumer, agent, code and status.
+Outcome = tuple[str, str, str, str, int]
+_OUTCOME = attrgetter("key_id", "consumer", "agent", "code", "status")
+_ADMISSION, _FIRST_BYTE = attrgetter("admission"), attrgetter("first_byte")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The requests that ended within one second: how many had each outcome, and how many of their
+    times fall into each bin (domain/latency)."""
+
+    outcomes: Counted[Outcome] = field(default_factory=Counted)
+    admission: Counted[str] = field(default_factory=Counted)
+    first_byte: Counted[str] = field(default_factory=Counted)
 
 
 @asynccontextmanager
@@ -64,6 +79,7 @@ class UsageBook:
     def __init__(self, writer: UsageWriter, wall: Callable[[], float] = time.time) -> None:
         self._writer = writer
         self._wall = wall
+        self._tallies: defaultdict[int, _Tally] = defaultdict(_Tally)
         self._counted: Waiting = {}
         # Sent and not acknowledged: sent again unchanged.
         self._unsure: list[tuple[int, Waiting]] = []
@@ -71,21 +87,12 @@ class UsageBook:
         self._lost = 0
 
     def count(self, batch: Sequence[Handled]) -> None:
-        """Count requests that have just ended; those that are alike are added together."""
-        at = batch[-1].at
-        for (key_id, consumer, agent, code, status), number in Counted(map(_ALIKE, batch)).items():
-            one = Counts(
-                requests=number,
-                denied=number if code else 0,
-                failed=number if status >= 500 else 0,
-            )
-            self._add(at, key_id, consumer, agent, one)
-            if code:
-                self._into(buckets(By.CODE, at), code, one)
-        for by, time_of in _TIMES:
-            taken = [seconds for seconds in map(time_of, batch) if seconds is not None]
-            for name, number in in_bins(taken).items():
-                self._into(buckets(by, at), name, Counts(requests=number))
+        """Count requests that have just ended."""
+        # `flush` adds them up once a second: each request of a key raises a dozen counts.
+        tally = self._tallies[int(batch[-1].at)]
+        tally.outcomes.update(map(_OUTCOME, batch))
+        for bins, time_of in ((tally.admission, _ADMISSION), (tally.first_byte, _FIRST_BYTE)):
+            bins.update(bins_of([t for t in map(time_of, batch) if t is not None]))
 
     def spend(self, key_id: str, consumer: str, agent: str, used: TokensUsed) -> None:
         """Count the tokens that a call took."""
@@ -122,6 +129,28 @@ class UsageBook:
                 names[name] = Counts()
                 names[name].add(one)
 
+    async def _add_up(self) -> None:
+        """Add the tallies to the buckets. Nothing is lost if this is cancelled."""
+        for second in list(self._tallies):
+            tally = self._tallies[second]
+            async for outcome, number in cooperatively(_popped(tally.outcomes), OUTCOMES_IN_A_TURN):
+                self._add_outcome(second, outcome, number)
+            for by, bins in ((By.ADMISSION, tally.admission), (By.FIRST_BYTE, tally.first_byte)):
+                for name, number in bins.items():
+                    self._into(buckets(by, second), name, Counts(requests=number))
+            del self._tallies[second]
+
+    def _add_outcome(self, at: float, outcome: Outcome, number: int) -> None:
+        key_id, consumer, agent, code, status = outcome
+        one = Counts(
+            requests=number,
+            denied=number if code else 0,
+            failed=number if status >= 500 else 0,
+        )
+        self._add(at, key_id, consumer, agent, one)
+        if code:
+            self._into(buckets(By.CODE, at), code, one)
+
     async def flush_on(self) -> None:
         """Flush again and again. Never ends by itself."""
         while True:
@@ -130,6 +159,7 @@ class UsageBook:
 
     async def flush(self) -> None:
         """Write what was counted; what Redis does not accept now is sent again next time."""
+        await self._add_up()
         if self._counted and not self._unsure:
             self._number += 1
             names = list(self._counted)[:MOST_AT_ONCE]
@@ -142,6 +172,11 @@ class UsageBook:
         if self._lost:
             log.warning("usage_not_counted", buckets=self._lost)
             self._lost = 0
+
+
+def _popped(outcomes: Counted[Outcome]) -> Iterator[tuple[Outcome, int]]:
+    while outcomes:
+        yield outcomes.popitem()
 
 
 @dataclass(frozen=True, slots=True)

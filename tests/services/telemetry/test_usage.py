@@ -1,16 +1,20 @@
 """What is used is counted for as long as it can be, whatever becomes of one bucket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import StoreSettings
+from gateway.domain.traffic import Handled, unreadable
 from gateway.domain.usage import By, Counts, Step, TokensUsed, buckets
-from gateway.services.telemetry.usage import EVERYTHING, UsageBook, series
+from gateway.services.telemetry.usage import EVERYTHING, UsageBook, reached, series, totals
 from gateway.store.connections.connect import open_lines
 from gateway.store.usage import UsageStore, UsageWriter
+from gateway.tasks import cancel_and_wait
 
 NOW = 1_800_000_000.0
 DAY = Step.DAY.start(NOW)
@@ -26,6 +30,31 @@ async def book(store: StoreSettings) -> AsyncIterator[UsageBook]:
 async def tokens(client: Redis) -> int:
     (point,) = await series(UsageStore(client, "gw:"), By.ALL, EVERYTHING, Step.DAY, NOW, NOW)
     return point.counts.tokens
+
+
+def served(consumer: str, at: float) -> Handled:
+    unserved = unreadable("r", Denied(Code.BAD_REQUEST), sent=0, at=at)
+    return unserved._replace(
+        key_id=consumer, consumer=consumer, agent="agent", status=200, code="", admission=0.007
+    )
+
+
+async def test_no_request_is_lost_or_counted_twice_if_a_flush_is_cut_off(
+    book: UsageBook, client: Redis
+) -> None:
+    for seconds in (0, 1):
+        batch = [served(f"consumer-{number}", NOW + seconds) for number in range(250)]
+        book.count(batch)
+        book.count(batch[:10])
+    flushing = asyncio.create_task(book.flush())
+    # It has begun, and lets others run between two portions of the outcomes.
+    await asyncio.sleep(0)
+    await cancel_and_wait(flushing)
+    await book.flush()
+    usage = UsageStore(client, "gw:")
+    assert await totals(usage, By.ALL, Step.DAY, NOW, NOW) == {EVERYTHING: Counts(requests=520)}
+    assert await totals(usage, By.ADMISSION, Step.DAY, NOW, NOW) == {"10": Counts(requests=520)}
+    assert await reached(usage, "consumer-3", NOW, NOW) == {"agent": Counts(requests=4)}
 
 
 async def test_a_bucket_that_takes_no_counts_is_lost_alone_and_said(
