@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from gateway.domain.settings import ListenerLimits
+from gateway.protocol.http.request import HeadReader
 from gateway.protocol.http.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.outbox import Outbox
@@ -15,13 +16,15 @@ from gateway.proxy.stream import Stream
 class Caller(Stream, ABC):
     """`closing`: the connection ends with the current answer, or the next one if there is none.
     `go_away` tells the caller that the gateway stops; None where the protocol has no way to say so.
-    `deadline`: until when the caller may take to send; `send_deadline`: to read."""
+    `heads` reads the heads of its requests. `deadline`: until when the caller may take to send;
+    `send_deadline`: to read."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, limits: ListenerLimits, outbox: Outbox
     ) -> None:
         super().__init__(loop, outbox)
         self.closing = False
+        self.heads = HeadReader()
         self.go_away: Callable[[], None] | None = None
         self.hop = Hop("")
         self.limits = limits

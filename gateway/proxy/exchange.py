@@ -13,7 +13,7 @@ from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
-from gateway.protocol.http.request import RequestHead, read_head
+from gateway.protocol.http.request import RequestHead
 from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
@@ -76,7 +76,9 @@ class Exchange:
         message = self.message
         if message.version not in _VERSIONS:
             raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
-        return read_head(self.method, self.target, message.raw_headers, http10=self.http10)
+        return self.client.heads.read(
+            self.method, self.target, message.raw_headers, http10=self.http10
+        )
 
     @property
     def target(self) -> bytes:
