@@ -221,7 +221,8 @@ class Admission:
         if error.kind == "WRONGTYPE":
             names = f"{self._prefix}rate:, quota: and lease:{{{key_id}}}"
             return f"Of {names}, one is of another type than a counter: delete it."
-        return str(error)
+        # Redis appends where in the script the error was raised.
+        return str(error).removeprefix("COUNTER ").partition(" script: ")[0]
 
     async def ping(self) -> None:
         await self._lines.ping()

@@ -64,7 +64,7 @@ end
 
 -- A counter that should be a number and is not admits nobody; nothing has been charged yet.
 local function meaningless(key)
-  error({err = 'COUNTER ' .. key .. ' makes no sense: delete it'})
+  error({err = 'COUNTER ' .. key .. ' makes no sense: delete it.'})
 end
 
 -- GCRA: `tat` is the time when the bucket is full again. The interval is stored beside it, so that
