@@ -3,7 +3,7 @@ one violates the protocol."""
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from gateway.domain.errors import Code
@@ -27,7 +27,8 @@ LOOK_SECONDS = 0.1
 
 class Tunnel:
     """`up` watches the frames of the client, `down` those of the agent. `idle`: seconds without a
-    byte in either direction after which the tunnel ends."""
+    byte in either direction after which the tunnel ends. `on_cut` is called before the close frames
+    of a cut are written: a caller may connect again as soon as it reads its own."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Tunnel:
         up: FrameWatcher,
         down: FrameWatcher,
         idle: float,
+        on_cut: Callable[[], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._client = client
@@ -43,6 +45,7 @@ class Tunnel:
         self._up = up
         self._down = down
         self._idle = idle
+        self._on_cut = on_cut
         self._over: asyncio.Future[None] = loop.create_future()
         self._deadline = Deadline(loop, self.go_away)
         self.cut = False
@@ -134,6 +137,7 @@ class Tunnel:
         """Send close frames with these codes, where one can stand: within another frame it would be
         payload."""
         self.cut = True
+        self._on_cut()
         if self._down.takes_close:
             self._client.write(close_frame(client))
         if self._up.takes_close:

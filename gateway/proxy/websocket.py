@@ -68,7 +68,8 @@ async def open_tunnel(
     exchange.begin(head.status, write_answer(head, own, framing=_SWITCHING))
     most = client.limits.max_message
     up, down = (_watcher(head, masked=masked, max_message=most) for masked in (True, False))
-    tunnel = Tunnel(client, connection, up, down, outgoing.callee.timeouts.idle)
+    idle = outgoing.callee.timeouts.idle
+    tunnel = Tunnel(client, connection, up, down, idle, exchange.release_lease)
     try:
         with inflight.stream(outgoing.standing(), tunnel.revoke):
             await tunnel.run(beside)

@@ -69,6 +69,17 @@ async def test_who_keeps_its_end_open_keeps_no_place_once_its_agent_has_closed(
         assert await pair.caller.read_to_end() == END
 
 
+async def test_who_keeps_its_end_open_keeps_no_place_once_it_was_cut(
+    world: World, client: Redis
+) -> None:
+    async with only_place(world) as (pair, held):
+        unmasked = frame(BINARY, b"x", masked=False)
+        pair.caller.send(unmasked)
+        await given_back(client)
+        assert held.transport is not None
+        assert await pair.caller.read_to_end() == frame(CLOSE, b"\x03\xea", masked=False)
+
+
 async def test_a_slow_caller_keeps_no_place_once_little_is_left_and_gets_all_of_it(
     world: World, client: Redis
 ) -> None:
