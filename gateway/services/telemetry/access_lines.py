@@ -39,7 +39,8 @@ def _milliseconds(seconds: float | None) -> str:
 def as_line_for_people(handled: Handled) -> bytes:
     who = f"{handled.key_id or '-'} {handled.consumer or '-'}"
     what = f"{handled.method or '-'} {_shown(handled.path) or '-'}"
-    came = f"{handled.status} {handled.code or ('cut' if handled.cut else 'ok')}"
+    ended = "gone" if not handled.status else "cut" if handled.cut else "ok"
+    came = f"{handled.status} {handled.code or ended}"
     if handled.shadow:
         came += f" shadow:{handled.shadow}"
     times = "/".join(

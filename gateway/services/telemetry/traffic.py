@@ -77,7 +77,7 @@ class Traffic:
     def _of_requests(self, make: _Make) -> None:
         self._requests = make.counter(
             "gateway_requests",
-            "Requests that were answered, by agent and class of status.",
+            "Requests, by agent and class of status; gone: the caller left before an answer.",
             ("agent", "status"),
         )
         self._denials = make.counter(

@@ -72,6 +72,11 @@ def test_a_line_for_people_is_one_line(handled: Handled) -> None:
     assert as_line_for_people(handled).count(b"\n") == 1
 
 
+def test_a_line_for_people_calls_no_request_ok_whose_caller_left_before_an_answer() -> None:
+    left = HANDLED_ONCE._replace(status=0, code="")
+    assert " 0 gone " in as_line_for_people(left).decode()
+
+
 @given(HANDLED, st.sampled_from(["{}", "%2561gk_live_{}", "/x/{}/y"]))
 def test_no_line_holds_a_key(handled: Handled, where: str) -> None:
     key = compose("live", "abcdefghijkl", "S" * 32).text
