@@ -54,7 +54,7 @@ def _parameters(query: bytes) -> dict[str, str]:
     for item in query.removeprefix(b"?").decode("ascii").split("&"):
         name, _, value = item.partition("=")
         if name in found:
-            raise bad_request("A parameter is there twice.")
+            raise bad_request("A parameter is there twice. Send it once.")
         found[name] = unquote(value, errors="replace")
     return found
 

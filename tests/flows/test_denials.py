@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -139,6 +140,30 @@ async def test_a_record_that_makes_no_sense_is_judged_before_the_place(
 async def test_an_ambiguous_path_is_refused_before_the_key(world: World, path: str) -> None:
     answer = await exchange(world.address, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     check(answer, Code.BAD_REQUEST)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /a;b HTTP/1.1",
+        "GET /a%2Fb HTTP/1.1",
+        "GET /a% HTTP/1.1",
+        "GET /%2e%2e/b HTTP/1.1",
+        "GET /%252e HTTP/1.1",
+        "GET /%01 HTTP/1.1",
+        "GET /%ff HTTP/1.1",
+        "GET /%ef%bc%8f HTTP/1.1",
+        "PROPFIND / HTTP/1.1",
+        "GET / HTTP/1.1\r\nX-API-Key: a\r\nX-API-Key: b",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked",
+    ],
+)
+async def test_who_is_refused_for_the_form_of_a_request_is_told_what_to_do_next(
+    world: World, head: str
+) -> None:
+    answer = await exchange(world.address, f"{head}\r\nHost: x\r\n\r\n".encode())
+    told = answer.json["error"]["message"]
+    assert re.search(r"\. (Encode|Leave|Resolve|Send|Use|Write) .+\.$", told), told
 
 
 async def test_an_agent_may_ask_for_an_odd_spelling_and_gets_it_byte_for_byte(

@@ -23,7 +23,7 @@ def check_method(method: str) -> None:
         raise Denied(Code.BAD_REQUEST, spelling_problem(method), close=True)
     raise Denied(
         Code.METHOD_NOT_ALLOWED,
-        "The gateway does not pass on this method.",
+        "The gateway does not pass on this method. Use one from the Allow header.",
         headers=(("Allow", ", ".join(sorted(METHODS))),),
         close=True,
     )

@@ -197,7 +197,7 @@ def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
 
 def _only_once(head: RequestHead, lower: bytes) -> None:
     if lower in head.fields:
-        raise bad_request(f"The header {lower.decode('ascii')!r} is there twice.")
+        raise bad_request(f"The header {lower.decode('ascii')!r} is there twice. Send it once.")
 
 
 def _read_repeatable(head: RequestHead, lower: bytes, value: bytes, header: Header) -> None:
@@ -274,7 +274,9 @@ def _read_coding(head: RequestHead, value: bytes) -> None:
     # RFC 9112 section 6.1: both framings at once, or a coding other than chunked, is an attack or a
     # bug.
     if value.lower() != b"chunked" or head.content_length is not None or head.http10:
-        raise bad_request("The body's framing is ambiguous.")
+        raise bad_request(
+            "The body's framing is ambiguous. Send one Content-Length, or else 'chunked' alone."
+        )
     head.chunked = True
 
 

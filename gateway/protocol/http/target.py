@@ -103,7 +103,7 @@ def _examine(path: bytes) -> frozenset[str]:
     oddities |= _escapes(path)
     decoded = unquote_to_bytes(path)
     if _ESCAPE.search(decoded):
-        raise _bad_target("The path is percent-encoded twice.")
+        raise _bad_target("The path is percent-encoded twice. Encode it once.")
     _check_dots(decoded)
     _check_text(decoded)
     return frozenset(oddities)
@@ -112,10 +112,10 @@ def _examine(path: bytes) -> frozenset[str]:
 def _escapes(path: bytes) -> set[str]:
     """Return the disputed escapes in `path`; raise Denied for broken ones and control bytes."""
     if _BROKEN_ESCAPE.search(path):
-        raise _bad_target("The path holds a broken percent-escape.")
+        raise _bad_target("The path holds a broken percent-escape. Write '%' as %25.")
     values = {int(part[:2], 16) for part in path.split(b"%")[1:]}
     if any(value < 0x20 or value == 0x7F for value in values):
-        raise _bad_target("The path holds an encoded control character.")
+        raise _bad_target("The path holds an encoded control character. Leave it out.")
     return {f"%{value:02X}" for value in values if value in b"/\\;?#"}
 
 
@@ -123,14 +123,14 @@ def _check_dots(decoded: bytes) -> None:
     for segment in decoded.replace(b"\\", b"/").split(b"/"):
         # Some readers cut parameters (`..;x`), a decoded query and blanks before they resolve dots.
         if _END_OF_SEGMENT.split(segment, maxsplit=1)[0].strip(b" ") in _DOTS:
-            raise _bad_target("The path holds a dot segment ('.' or '..').")
+            raise _bad_target("The path holds a dot segment ('.' or '..'). Resolve it.")
 
 
 def _check_text(decoded: bytes) -> None:
     try:
         text = decoded.decode()
     except UnicodeDecodeError:
-        raise _bad_target("The path is not valid UTF-8 after percent-decoding.") from None
+        raise _bad_target("The path is not UTF-8 once it is decoded. Encode it as UTF-8.") from None
     if text.isascii():
         return
     for character in text:
@@ -138,7 +138,9 @@ def _check_text(decoded: bytes) -> None:
             continue
         mapped = unicodedata.normalize("NFKC", character)
         if unicodedata.category(character) == "Cc" or _DISPUTED & set(mapped):
-            raise _bad_target("The path holds a character that readers take for another one.")
+            raise _bad_target(
+                "The path holds a character that readers take for another one. Leave it out."
+            )
 
 
 def _bad_target(message: str) -> Denied:

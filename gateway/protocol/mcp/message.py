@@ -88,7 +88,7 @@ def read_fields(headers: Iterable[Header]) -> Fields:
         if name is None:
             continue
         if name in found:
-            reason = f"The header {header.lower().decode('ascii')!r} is there twice."
+            reason = f"The header {header.lower().decode('ascii')!r} is there twice. Send it once."
             raise RpcDenied(Code.BAD_REQUEST, reason, rpc_code=HEADER_MISMATCH)
         found[name] = value.decode("latin-1").strip()
     return Fields(**found)

@@ -231,5 +231,7 @@ def check_oddities(head: RequestHead, policies: Policies) -> None:
 def _odd(target: Target) -> Denied:
     spelled = " ".join(sorted(target.oddities))
     return Denied(
-        Code.BAD_REQUEST, f"The path holds {spelled}, which readers of URLs take differently."
+        Code.BAD_REQUEST,
+        f"The path holds {spelled}, which readers of URLs take differently. Leave it out, or ask "
+        "the gateway's operator to allow it.",
     )
