@@ -16,6 +16,8 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % WEBSOCKET
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 # Some balancers write the port too; an IPv6 address stands in brackets then.
 _WITH_PORT = re.compile(r"\[(?P<six>[^]]*)\](:\d+)?|(?P<four>[^:]*):\d+")
+# RFC 9110 section 5.6.4: quoted strings, and what stands between them.
+_QUOTES_CLOSED = re.compile(rb'[^"]*+(?:"(?:[^"\\]|\\.)*+"[^"]*+)*+')
 # A `%` that would read as an escape is escaped too, so that no two values look alike.
 _UNSAFE = re.compile(r"[^\x20-\x7e]|%(?=[0-9A-Fa-f]{2})")
 
@@ -66,7 +68,7 @@ def forwarding_block(head: RequestHead, hop: Hop, trusted: tuple[Network, ...]) 
         _appended(fields, b"x-forwarded-for", hop.peer.encode()),
         _appended(fields, b"x-forwarded-proto", hop.scheme.encode()),
         _appended(fields, b"x-forwarded-host", head.authority),
-        _appended(fields, b"forwarded", _element(hop.peer, hop.scheme, head.authority)),
+        _appended(_closed(fields), b"forwarded", _element(hop.peer, hop.scheme, head.authority)),
     )
 
 
@@ -89,6 +91,13 @@ def _forwarding_lines(chain: bytes, scheme: bytes, host: bytes, elements: bytes)
     lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nForwarded: %b\r\n"
     block = lines % (chain, scheme, elements)
     return block + b"X-Forwarded-Host: " + host + b"\r\n" if host else block
+
+
+def _closed(fields: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """Return the fields without a Forwarded that ends within a quoted string: the gateway's own
+    element would be part of that string. Many proxies pass a caller's on as it is."""
+    closed = _QUOTES_CLOSED.fullmatch(fields.get(b"forwarded", b""))
+    return fields if closed else {**fields, b"forwarded": b""}
 
 
 def _appended(fields: Mapping[bytes, bytes], name: bytes, own: bytes) -> bytes:

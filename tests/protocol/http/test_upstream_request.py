@@ -70,6 +70,28 @@ def test_an_agent_reads_of_strangers_what_the_gateway_saw_and_of_proxies_what_th
     assert b"X-Forwarded-For: 6.6.6.6, 1.1.1.1, 10.0.0.1" in forwarded(head, "10.0.0.1")
 
 
+@pytest.mark.parametrize(
+    ("received", "passed_on"),
+    [
+        (b'for=1.1.1.1;host="a, b"', True),
+        (rb'for="\"";host="a\\"', True),
+        (b'for="1.1.1.1', False),
+        (rb'for="1.1.1.1\"', False),
+        (b'for="1.1.1.1";host="', False),
+    ],
+)
+def test_what_a_caller_quotes_never_swallows_what_the_gateway_saw(
+    received: bytes, passed_on: bool
+) -> None:
+    own = b"for=10.0.0.1;proto=http"
+    (line,) = [
+        line
+        for line in forwarded(read((b"Forwarded", received)), "10.0.0.1")
+        if line.startswith(b"Forwarded: ")
+    ]
+    assert line == b"Forwarded: " + (received + b", " + own if passed_on else own)
+
+
 def test_where_a_request_has_no_host_a_proxys_stands_alone() -> None:
     head = read((b"X-Forwarded-Host", b"a.test"))
     assert b"X-Forwarded-Host: a.test" in forwarded(head, "10.0.0.1")
