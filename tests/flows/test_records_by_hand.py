@@ -261,3 +261,11 @@ async def test_a_key_that_was_pasted_into_a_record_is_told_to_no_agent_log_or_au
     told += [access.read_text(), *capfd.readouterr()]
     assert "scope_ignored" in told[-2] + told[-1]
     assert not [text for text in told if key.text[22:] in text]
+
+
+async def test_an_agent_is_told_of_no_scope_that_grants_nothing(
+    world: World, client: Redis
+) -> None:
+    key = await world.issue()
+    await client.hset(world.record(key), "scopes", "admin  agents/echo agents/* agents/ech* é")
+    assert (await world.call(key)).received["x-gateway-scopes"] == ["agents/echo agents/*"]

@@ -13,8 +13,8 @@ from gateway.domain.keys.judgement import NamedLimit, binding_limits, may_act_fo
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.limit_headers import LimitFields, limit_fields
 from gateway.domain.keys.limits import Tokens
-from gateway.domain.keys.record import KeyRecord
-from gateway.domain.keys.scopes import Grants, Scope, parse_all
+from gateway.domain.keys.record import KeyRecord, words
+from gateway.domain.keys.scopes import Grants, Scope, parse, parse_all
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Agent, Model, Policies
 from gateway.protocol.http.request import RequestHead
@@ -141,7 +141,7 @@ class CachedKey:
                     ("X-Gateway-Key-Id", record.id),
                     ("X-Gateway-Consumer", self.consumer),
                     ("X-Gateway-Agent", agent),
-                    ("X-Gateway-Scopes", masked(record.scopes)),
+                    ("X-Gateway-Scopes", masked(" ".join(filter(parse, words(record.scopes))))),
                 ]
             ),
             tried=self._tried(located),

@@ -68,7 +68,7 @@ async def test_of_several_scopes_each_is_needed_and_the_first_that_lacks_is_told
 
 async def test_a_key_that_stands_in_a_scope_is_told_to_nobody(admission: Admission) -> None:
     """Somebody put it into a record, or called a tool by it."""
-    key = cached(scopes=f"agents/faq:ask {WHOLE_KEY.text}")
+    key = cached(scopes=f"agents/faq:ask agents/{WHOLE_KEY.text}")
     access = key.add_access(Located(AGENT, b"", "ask"), admission)
     assert WHOLE_KEY.id.encode() in access.identity
     assert WHOLE_KEY.text.encode() not in access.identity
