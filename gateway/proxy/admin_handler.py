@@ -115,7 +115,7 @@ class AdminHandler:
         async def read_body(most: int) -> bytes:
             if not head.has_body:
                 return b""
-            return await read_whole(exchange, most, expects=b"expect" in head.fields)
+            return await read_whole(exchange, head, most)
 
         cookies = {b"cookie": head.fields.get(b"cookie", b"")}
         return AdminRequest(

@@ -79,7 +79,7 @@ class Connect:
         link: Link,
     ) -> None:
         _check_origin(head)
-        body = await read_whole(exchange, LONGEST_FORM, expects=b"expect" in head.fields)
+        body = await read_whole(exchange, head, LONGEST_FORM)
         form = _read_form(body, link)
         unfit = "" if form.remove else _unfit(_made(link, form))
         if unfit:

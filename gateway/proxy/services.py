@@ -159,7 +159,7 @@ async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes
         body = exchange.buffered_body()
     elif inject.needs_body:
         most = min(most or LONGEST_HELD, LONGEST_HELD)
-        body = await read_whole(exchange, most, expects=b"expect" in head.fields)
+        body = await read_whole(exchange, head, most)
     else:
         return None
     if most is not None and len(body) > most:

@@ -25,17 +25,19 @@ class Uploads:
         exchange.key_id, exchange.consumer = caller.key_id, caller.consumer
         if exchange.body_arrived:
             # It is in a buffer that every request has, so that small bodies always find room.
-            return await read_whole(exchange, most, expects=False)
+            return await read_whole(exchange, head, most)
         exchange.memory = self._large.memory_of(caller.key_id)
         standing = Standing(caller.key_id, caller.proven, None, None)
         with self._inflight.stream(standing, exchange.cut_body):
-            return await read_whole(exchange, most, expects=b"expect" in head.fields)
+            return await read_whole(exchange, head, most)
 
 
-async def read_whole(exchange: Exchange, most: int, *, expects: bool) -> bytes:
-    """Return the whole body. Raise Denied(body_too_large) if it is longer than `most`, Denied(busy)
-    if bodies of other requests leave no room."""
-    if expects:
+async def read_whole(exchange: Exchange, head: RequestHead, most: int) -> bytes:
+    """Return the whole body. Raise Denied(body_too_large) if it is longer than `most`, unread if
+    the head says so, Denied(busy) if bodies of other requests leave no room."""
+    if head.content_length is not None and head.content_length > most:
+        raise Denied(Code.BODY_TOO_LARGE, close=True)
+    if b"expect" in head.fields:
         exchange.expect_continue()
     pieces = bytearray()
     while piece := await exchange.read_body():

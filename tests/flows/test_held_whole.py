@@ -170,6 +170,14 @@ async def test_a_request_leaves_no_error_to_the_collector(world: World, plane: s
 
 
 @pytest.mark.parametrize("plane", PATHS)
+async def test_a_body_that_says_it_is_too_large_is_refused_unread(world: World, plane: str) -> None:
+    async with answering(world), caller(world) as end:
+        key = await world.issue("*")
+        end.send(begins(key, plane, b"", 100_000_000, "Expect: 100-continue"))
+        assert (await end.head()).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("plane", PATHS)
 async def test_a_body_is_read_no_further_once_its_key_is_revoked(world: World, plane: str) -> None:
     """However slowly it comes: what is held of it is given back."""
     async with answering(world), caller(world) as end:
