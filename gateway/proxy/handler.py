@@ -22,6 +22,7 @@ from gateway.protocol.http.upstream_request import (
 )
 from gateway.protocol.mcp.message import TOOLS_PREFIX
 from gateway.protocol.mcp.rpc import ToolRequest
+from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.protocol.models.request import MODELS_PREFIX
 from gateway.protocol.pull import CREDENTIALS_PATH
 from gateway.proxy import health
@@ -245,8 +246,11 @@ class Handler:
     def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
         """Answer a request whose head could not be read; the connection ends with the answer."""
         request_id = self._ids.request_id()
-        page = cors_of_unread(*read_partial_head(received), self._policies())
+        method, target, headers = read_partial_head(received)
+        page = cors_of_unread(method, target, headers, self._policies())
         reply = refusal(denied, request_id)
+        if target.startswith(TOOLS_PREFIX):
+            reply = rpc_refusal(denied, request_id, None)
         answer = encode(replace(reply, headers=reply.headers + page), keep_alive=False)
         connection.write(answer)
         self._observe(unreadable(request_id, denied, sent=len(answer), at=time()))

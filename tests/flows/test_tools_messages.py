@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.flows.raw import exchange
 from tests.flows.services import backend
 from tests.flows.tools import (
     LEGACY,
@@ -138,6 +139,15 @@ async def test_a_message_that_is_too_long_is_refused(
 
 
 # Revisions.
+
+
+async def test_a_request_whose_head_cannot_be_read_is_refused_as_any_message_is(
+    world: World,
+) -> None:
+    head = f"POST /tools/fc/mcp HTTP/1.1\r\nHost: x\r\nX: {'x' * 9000}\r\n\r\n"
+    answer = await exchange(world.address, head.encode())
+    assert code(answer) == (431, "too_large")
+    assert error(answer)["id"] is None
 
 
 async def test_the_stateless_revision_needs_no_session(world: World, vault: Vault) -> None:
