@@ -12,7 +12,7 @@ from gateway.domain.traffic import Handled
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.refusal import problem
 from gateway.protocol.http.reply import Reply, Streamed, encode, encode_head
-from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.request import RequestHead, read_partial_head
 from gateway.protocol.http.upstream_request import client_address
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
@@ -140,8 +140,9 @@ class AdminHandler:
 
     def refuse(self, connection: ClientConnection, denied: Denied, received: bytes) -> None:
         """Answer a request whose head could not be read; the connection ends with the answer."""
+        method, _, _ = read_partial_head(received)
         answer = problem(denied, self._ids.request_id())
-        connection.write(encode(answer, keep_alive=False))
+        connection.write(encode(answer, keep_alive=False, with_body=method != "HEAD"))
 
 
 async def _stream(exchange: Exchange, reply: Streamed) -> None:

@@ -251,7 +251,8 @@ class Handler:
         reply = refusal(denied, request_id)
         if target.startswith(TOOLS_PREFIX):
             reply = rpc_refusal(denied, request_id, None)
-        answer = encode(replace(reply, headers=reply.headers + page), keep_alive=False)
+        reply = replace(reply, headers=reply.headers + page)
+        answer = encode(reply, keep_alive=False, with_body=method != "HEAD")
         connection.write(answer)
         self._observe(unreadable(request_id, denied, sent=len(answer), at=time()))
 

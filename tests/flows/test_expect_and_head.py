@@ -129,6 +129,19 @@ async def test_head_gets_status_and_headers_of_get(world: World, path: str, keye
         assert asked.headers["X-Agent"] == "echo"
 
 
+@pytest.mark.parametrize("listener", ["data", "admin"])
+async def test_a_refused_head_request_gets_no_body_though_it_could_not_be_read(
+    world: World, listener: str
+) -> None:
+    address = getattr(world.gateways[0], listener).address
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    with closing(writer):
+        writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert body == b""
+
+
 @pytest.mark.parametrize(
     "framing",
     [b"Content-Length: 1000\r\n", b"Transfer-Encoding: chunked\r\n", b"", b"Content-Length: 0\r\n"],
