@@ -70,7 +70,8 @@ class AdminHandler:
         head = exchange.read_head()
         if self._keyless and head.host and not is_loopback(head.host.strip("[]")):
             # DNS rebinding: a page whose own host name was made to resolve to this machine.
-            raise Denied(Code.BAD_REQUEST, "The Host header names another machine.", close=True)
+            told = "The Host header names another machine. Use 127.0.0.1 or localhost in the URL."
+            raise Denied(Code.BAD_REQUEST, told, close=True)
         if head.target.path == METRICS:
             await self._show_metrics(exchange, head)
             return

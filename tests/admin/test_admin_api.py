@@ -626,6 +626,7 @@ async def test_a_page_of_another_name_that_stands_for_this_machine_is_refused(
     """DNS rebinding: the browser believes to talk with its own site."""
     answer = await ask(admin, "GET", "/keys", headers={"Host": "evil.example"})
     assert answer.status == 400
+    assert "Use 127.0.0.1 or localhost" in answer.json["detail"]
 
 
 async def test_the_description_names_every_route_and_is_of_one_piece(ask: Ask) -> None:
