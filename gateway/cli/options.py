@@ -111,7 +111,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_store_settings(url: str | None, state_dir: Path | None) -> StoreSettings:
     prefix = os.environ.get("GATEWAY_REDIS_PREFIX") or "gw:"
     if not _PREFIX.fullmatch(prefix):
-        raise UsageError("GATEWAY_REDIS_PREFIX may hold letters, digits and the characters : . _ -")
+        raise UsageError("GATEWAY_REDIS_PREFIX takes at most 64 letters, digits and : . _ or -.")
     timeout = from_environment("GATEWAY_REDIS_TIMEOUT", 1.0, duration)
     if not timeout:
         raise UsageError("GATEWAY_REDIS_TIMEOUT must be longer than 0, such as 500ms.")

@@ -140,6 +140,17 @@ async def test_more_workers_than_a_machine_carries_are_refused(
     assert crowding(8, 2) == "" and "9 workers on 2 cores" in crowding(9, 2)
 
 
+@pytest.mark.parametrize("prefix", ["x" * 65, "{x}:", "a b:"])
+async def test_a_prefix_that_redis_names_may_not_have_is_refused(
+    folder: Path, settings: dict[str, str], prefix: str
+) -> None:
+    code, said = await refused(
+        "serve", folder=folder, settings=settings | {"GATEWAY_REDIS_PREFIX": prefix}
+    )
+    assert code == 2
+    assert one_sentence(said) and "GATEWAY_REDIS_PREFIX takes at most 64" in said
+
+
 async def test_a_time_in_which_redis_cannot_answer_is_refused(
     folder: Path, settings: dict[str, str]
 ) -> None:
