@@ -224,15 +224,14 @@ def _begin(
     if outgoing.upgrade:
         # Behind a refused upgrade the caller's bytes are HTTP to some readers, frames to others.
         exchange.close_after()
-    chunked, framing = _framing(exchange, head)
-    if head.bodiless:
-        exchange.release_lease()
-        exchange.begin(head.status, write_answer(head, outgoing.own, framing))
-        return None
-    piece = body.read_nowait()
-    ended = body.at_eof()
+    piece = b"" if head.bodiless else body.read_nowait()
+    ended = head.bodiless or body.at_eof()
     if ended:
         exchange.release_lease()
+        if not exchange.body_arrived:
+            # What is left of the request is not read.
+            exchange.close_after()
+    chunked, framing = _framing(exchange, head)
     framed = chunk(piece) + (LAST_CHUNK if ended else b"") if chunked else piece
     exchange.begin(head.status, write_answer(head, outgoing.own, framing, framed))
     if ended:

@@ -328,8 +328,16 @@ async def test_what_an_agent_sends_too_much_reaches_nobody(world: World) -> None
             assert (answer.body, "X-Evil" in answer.headers) == (b"ok", False)
 
 
-async def test_an_early_answer_is_relayed_and_the_connection_ends(world: World) -> None:
-    early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
+@pytest.mark.parametrize(
+    ("early", "status", "body"),
+    [
+        (b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig", 413, b"big"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+    ],
+)
+async def test_an_early_answer_is_relayed_and_the_connection_ends_as_it_says(
+    world: World, early: bytes, status: int, body: bytes
+) -> None:
     key = await world.issue()
     async with agent_that(says(early, then_close=False)) as upstream:
         world.serve(world.agent(upstream=upstream))
@@ -340,8 +348,9 @@ async def test_an_early_answer_is_relayed_and_the_connection_ends(world: World) 
             writer.write(data)
             # Neither waits for the rest of the body.
             async with asyncio.timeout(10):
-                answer = await read_answer(reader)
-                assert (answer.status, answer.body) == (413, b"big")
+                answer = await read_answer(reader, body=bool(body))
+                assert (answer.status, answer.body) == (status, body)
+                assert answer.headers["Connection"] == "close"
                 assert await reader.read() == b""
 
 
