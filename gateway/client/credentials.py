@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -17,6 +18,9 @@ from gateway.domain.keys.key import masked
 
 # The gateway holds no answer back for longer, and a change should find a poll waiting.
 LONGEST_POLL = 60.0
+
+# What can be sent in a header, without blanks.
+_WORD = re.compile(r"[!-~]+")
 
 log = logging.getLogger("gateway.client")
 
@@ -50,11 +54,11 @@ class Credentials:
         bad = [masked(name) for name in self._names if not is_credential_name(name)]
         if bad or not self._names:
             raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{masked(url)!r} is no URL such as http://127.0.0.1:8080")
-        self._url = url
+        self._url = _checked_url(url)
         # Files often end with a line break.
         self._key = key.strip()
+        if not _WORD.fullmatch(self._key):
+            raise ValueError("'key' is one word that begins with 'agk_', and no 'Bearer' before it")
         self._poll = poll
         self._wait = wait
         self._on_change = on_change
@@ -162,3 +166,12 @@ class Credentials:
             self._on_change(name)
         except Exception:
             log.exception("on_change failed for credential '%s'.", name)
+
+
+def _checked_url(url: str) -> str:
+    if any(mark in url for mark in "@?#"):
+        # Not quoted: it may hold a password.
+        raise ValueError("'url' has no user, password, query or fragment")
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{masked(url)!r} is no URL such as http://127.0.0.1:8080")
+    return url

@@ -210,6 +210,23 @@ def test_a_key_in_the_place_of_another_argument_is_in_no_message(
     assert KEY[20:] not in str(refused.value)
 
 
+@pytest.mark.parametrize("kind", [Credentials, SyncCredentials])
+@pytest.mark.parametrize("url", ["http://u:s3cret@127.0.0.1:1", f"{URL}?p=s3cret", "u:s3cret@h:1"])
+def test_a_url_with_a_password_is_refused_unquoted(
+    kind: type[Credentials] | type[SyncCredentials], url: str
+) -> None:
+    with pytest.raises(ValueError, match="'url' has no user") as refused:
+        kind(url, "k", NAMES)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["", "\n", f"Bearer {KEY}", f"{KEY[:30]}\n{KEY[30:]}", f"é{KEY}"])
+def test_a_key_that_cannot_be_one_is_refused_before_anything_is_asked(key: str) -> None:
+    with pytest.raises(ValueError, match="'key' is one word") as refused:
+        Credentials(URL, key, NAMES)
+    assert KEY[20:30] not in str(refused.value)
+
+
 @pytest.mark.parametrize("names", [[], ["Crm"], ["user/u1/crm"], ["crm", "c,d"]])
 def test_names_are_checked_before_anything_is_asked(names: list[str]) -> None:
     with pytest.raises(ValueError, match="names"):
