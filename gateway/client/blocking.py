@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
-from gateway.client.credentials import Credentials
+from gateway.client.credentials import UNPICKLED, Credentials
 from gateway.client.secret import Secret
 from gateway.client.sync import FIRST_RETRY, SourceError
 from gateway.domain.backoff import pause_after
@@ -101,6 +101,9 @@ class SyncCredentials:
 
     def __contains__(self, name: object) -> bool:
         return name in self._credentials
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(UNPICKLED)
 
     def __repr__(self) -> str:
         return f"Sync{self._credentials!r}"

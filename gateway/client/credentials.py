@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import aiohttp
 
@@ -19,6 +19,7 @@ from gateway.domain.keys.key import masked
 # The gateway holds no answer back for longer, and a change should find a poll waiting.
 LONGEST_POLL = 60.0
 
+UNPICKLED = "Credentials hold the key, so they are not copied or pickled: open others."
 # What can be sent in a header, without blanks.
 _WORD = re.compile(r"[!-~]+")
 
@@ -116,6 +117,9 @@ class Credentials:
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(UNPICKLED)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r}, names={list(self._names)})"

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,15 @@ def test_a_key_that_cannot_be_one_is_refused_before_anything_is_asked(key: str) 
     with pytest.raises(ValueError, match="'key' is one word") as refused:
         Credentials(URL, key, NAMES)
     assert KEY[20:30] not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", [Credentials, SyncCredentials])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_credentials_are_not_pickled_with_their_key(
+    kind: type[Credentials] | type[SyncCredentials], copied: Callable[[object], object]
+) -> None:
+    with pytest.raises(TypeError, match="hold the key"):
+        copied(kind(URL, KEY, NAMES))
 
 
 @pytest.mark.parametrize("names", [[], ["Crm"], ["user/u1/crm"], ["crm", "c,d"]])
