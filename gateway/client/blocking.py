@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn, Self
 
-from gateway.client.credentials import UNPICKLED, Credentials
+from gateway.client.credentials import ENTERED, UNPICKLED, Credentials
 from gateway.client.secret import Secret
 from gateway.client.sync import FIRST_RETRY, SourceError
 from gateway.domain.backoff import pause_after
@@ -65,6 +65,8 @@ class SyncCredentials:
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError(ENTERED)
         self._process, self._left, self._entered = os.getpid(), False, threading.Event()
         self._loop = self._task = self._failure = None
         # A daemon, because a program may end without leaving the context.

@@ -19,6 +19,7 @@ from gateway.domain.keys.key import masked
 # The gateway holds no answer back for longer, and a change should find a poll waiting.
 LONGEST_POLL = 60.0
 
+ENTERED = "These credentials are in a 'with' block already: use them there, or open others."
 UNPICKLED = "Credentials hold the key, so they are not copied or pickled: open others."
 # What can be sent in a header, without blanks.
 _WORD = re.compile(r"[!-~]+")
@@ -70,6 +71,8 @@ class Credentials:
 
     async def __aenter__(self) -> Self:
         """Fetch them; SourceError if that takes too long, or at once if the key is refused."""
+        if self._session is not None and not self._session.closed:
+            raise RuntimeError(ENTERED)
         connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True)
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()

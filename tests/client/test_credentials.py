@@ -8,6 +8,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -291,6 +292,27 @@ async def test_a_context_may_be_entered_again_also_after_it_failed(pulling: Pull
     for _ in range(2):
         with pytest.raises(RefusedError):
             await asyncio.to_thread(refused.__enter__)
+
+
+async def test_a_context_within_itself_is_refused_and_the_outer_one_serves_on(
+    pulling: Pulling,
+) -> None:
+    credentials = pulling.credentials()
+    async with credentials:
+        with pytest.raises(RuntimeError, match="'with' block already"):
+            await credentials.__aenter__()
+        assert credentials["crm"].reveal() == "crm-1"
+
+    def work() -> str:
+        asked = SyncCredentials(pulling.url, pulling.key, NAMES)
+        with asked:
+            with pytest.raises(RuntimeError, match="'with' block already"):
+                asked.__enter__()
+            return asked["crm"].reveal()
+
+    assert await asyncio.to_thread(work) == "crm-1"
+    threads = [thread.name for thread in threading.enumerate()]
+    assert "gateway-credentials" not in threads, "its thread has ended"
 
 
 async def test_what_fails_on_entry_fails_in_the_thread_that_entered(pulling: Pulling) -> None:
