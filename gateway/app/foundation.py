@@ -83,7 +83,13 @@ async def open_foundation(
         vault = await stack.enter_async_context(open_vault(settings, client))
         envelope = Envelope(MasterKeys(settings.vault.master_keys))
         credentials = await stack.enter_async_context(
-            live_credentials(vault, envelope, settings.vault.poll, traffic)
+            live_credentials(
+                vault,
+                envelope,
+                settings.vault.poll,
+                traffic,
+                beside=given is not None and given.beside,
+            )
         )
         admission = Admission(open_lines(settings.store, PREPARE), prefix)
         stack.push_async_callback(admission.close)

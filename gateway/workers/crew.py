@@ -10,14 +10,15 @@ from gateway.workers.process import WorkerProcess
 
 
 class Crew:
-    """`spawn` starts a worker on a seat; `left` is called with a seat that is free again.
+    """`spawn` starts a worker on a seat, beside others that serve or not; `left` is called with a
+    seat that is free again.
 
     `patience`: seconds that a worker may take to drain.
     """
 
     def __init__(
         self,
-        spawn: Callable[[int], WorkerProcess],
+        spawn: Callable[[int, bool], WorkerProcess],
         left: Callable[[int], None],
         patience: float,
     ) -> None:
@@ -31,7 +32,8 @@ class Crew:
     def start(self) -> WorkerProcess:
         """Start a worker; OSError if the system allows no further process."""
         seat = next(number for number in count() if number not in self._alive)
-        worker = self._alive[seat] = self._spawn(seat)
+        beside = any(one.ready.is_set() and not one.dismissed for one in self._alive.values())
+        worker = self._alive[seat] = self._spawn(seat, beside)
         worker.ended.add_done_callback(lambda _: self._on_exit(worker))
         if self._ending:
             worker.announce_end()

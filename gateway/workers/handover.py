@@ -20,7 +20,7 @@ class Handover:
 
     `seat`: a number that no other living worker has. `shared`: a directory of all workers. `store`:
     the URL of the supervisor's embedded store, if it has one. `successor`: other workers have
-    served before this one.
+    served before this one. `beside`: others serve now.
     """
 
     data: tuple[int, ...]
@@ -30,6 +30,7 @@ class Handover:
     shared: str
     store: str | None
     successor: bool
+    beside: bool
 
     @property
     def descriptors(self) -> tuple[int, ...]:

@@ -78,14 +78,14 @@ def spawner(
     admin: tuple[socket.socket, ...],
     shared: str,
     store: str | None,
-) -> Callable[[int], WorkerProcess]:
+) -> Callable[[int, bool], WorkerProcess]:
     """Return a function that starts workers by running this very command again, so that each uses
     the current code and files. Each runs in a session of its own, because Ctrl-C is for the
     supervisor."""
 
     started = count()
 
-    def spawn(seat: int) -> WorkerProcess:
+    def spawn(seat: int, beside: bool) -> WorkerProcess:
         line, theirs = socket.socketpair()
         with theirs:
             given = Handover(
@@ -96,6 +96,7 @@ def spawner(
                 shared,
                 store,
                 successor=next(started) > 0,
+                beside=beside,
             )
             process = subprocess.Popen(
                 [sys.executable, *sys.orig_argv[1:]],

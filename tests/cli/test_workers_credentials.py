@@ -1,6 +1,8 @@
-"""A rotation reaches every worker within its poll, and fails no request on the way."""
+"""What the vault does reaches every worker within its poll, and fails no request on the way."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from tests.cli.crews import Crew, issue, vault_crew
 from tests.cli.serving import Connection
+from tests.flows.own_store import own_store
 from tests.services.vaults import Vault
 
 POLL = 0.5
@@ -38,12 +41,17 @@ async def version(connection: Connection, key: str) -> int:
     return int(crm["version"])
 
 
+async def pulling_key(client: Redis) -> str:
+    key = (await issue(client)).text
+    await client.hset(f"gw:key:{{{key[9:21]}}}", "scopes", "gateway/credentials:crm")
+    return key
+
+
 async def test_every_worker_uses_the_new_version_in_time_and_no_request_fails(
     workers: tuple[Crew, Vault], client: Redis
 ) -> None:
     made, vault = workers
-    key = (await issue(client)).text
-    await client.hset(f"gw:key:{{{key[9:21]}}}", "scopes", "gateway/credentials:crm")
+    key = await pulling_key(client)
     connections = [await made.connect_to(pid) for pid in made.pids]
     seen: list[int] = []
     enough = asyncio.Event()
@@ -63,3 +71,27 @@ async def test_every_worker_uses_the_new_version_in_time_and_no_request_fails(
     enough.set()
     await asyncio.gather(*loads)
     assert len(seen) > 50 and set(seen) == {1, 2, 3, 4}
+
+
+async def test_a_worker_that_starts_while_the_vault_is_away_leaves_all_calls_to_the_others(
+    store: StoreSettings, client: Redis, tmp_path: Path
+) -> None:
+    async with own_store() as own:
+        await Vault(own.client).write("crm")
+        apart = {
+            "GATEWAY_VAULT_REDIS_URL": own.settings.url or "",
+            "GATEWAY_CREDENTIAL_POLL": f"{POLL}s",
+        }
+        async with vault_crew(store, workers=2, folder=tmp_path, **apart) as made:
+            key = await pulling_key(client)
+            own.kill()
+            for _ in made.pids:
+                await made.served.event("credentials_unchecked")
+            os.kill(made.pids.pop(), signal.SIGKILL)
+            await made.served.event("credentials_unchecked")
+            for _ in range(40):
+                assert await version(await made.served.connect(), key) == 1
+                await asyncio.sleep(0.05)
+            await own.start()
+            newest = await made.connect_to(await made.next_pid())
+            assert await version(newest, key) == 1

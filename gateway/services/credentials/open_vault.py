@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from gateway.client.sync import Report, Sync
+from gateway.client.sync import Report, SourceError, Sync
 from gateway.crypto.envelope import Envelope
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.problems import Problem
@@ -18,6 +18,9 @@ from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
 from gateway.store.vault import VaultStore
 from gateway.tasks import background, cancel_and_wait
+
+# How long a worker waits for the vault where others serve.
+PATIENCE_SECONDS = 20.0
 
 _NO_KEY = (
     "The vault holds credentials, and no master key was given: set GATEWAY_MASTER_KEY_FILE (one "
@@ -37,10 +40,10 @@ async def open_vault(settings: Settings, client: Redis) -> AsyncIterator[VaultSt
 
 @asynccontextmanager
 async def live_credentials(
-    vault: VaultStore, envelope: Envelope, poll: float, traffic: Traffic
+    vault: VaultStore, envelope: Envelope, poll: float, traffic: Traffic, *, beside: bool
 ) -> AsyncIterator[LiveCredentials]:
     """Fetch the credentials once, if the vault answers, and keep them up to date until the context
-    ends.
+    ends. `beside`: of other workers that serve; then the vault has to answer.
 
     If the vault answers and holds credentials: UsageError without a master key, OperationError if
     none of the master keys is the right one.
@@ -56,6 +59,8 @@ async def live_credentials(
     for report in held:
         log_report(report)
     sync.on_report = log_report
+    if beside and not sync.ready:
+        await _wait_for(sync)
     credentials = LiveCredentials(sync, source.now)
     watch = CredentialWatch(credentials, traffic)
     running = background(sync.run()), background(watch.watch())
@@ -63,6 +68,17 @@ async def live_credentials(
         yield credentials
     finally:
         await cancel_and_wait(*running)
+
+
+async def _wait_for(sync: Sync) -> None:
+    """Wait for the first answer; OperationError if none comes. A worker with nothing in its memory
+    would take calls from those that serve from theirs."""
+    try:
+        await sync.first(PATIENCE_SECONDS)
+    except SourceError as problem:
+        raise OperationError(
+            f"The credentials could not be fetched, so the other workers go on alone: {problem}"
+        ) from None
 
 
 async def missing_credentials(
