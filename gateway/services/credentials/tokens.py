@@ -111,9 +111,10 @@ class Tokens:
 
     def _valid(self, name: CredentialId, version: Version) -> _Token | None:
         token = self._tokens.get((name, version.number))
-        if token is None or token.version is not version or self._clock() >= token.ends_at:
+        if token is None or self._clock() >= token.ends_at:
             return None
-        return token
+        # Not by identity: a record that was written anew, as by a rotation, is read anew.
+        return token if token.version.fields == version.fields else None
 
     async def _fetched(self, name: CredentialId, version: Version) -> None:
         # Shielded: the caller who asked first may leave while others wait.

@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -131,6 +132,18 @@ async def test_a_token_is_of_the_values_that_it_was_fetched_with(
         assert await tokens.get(other, again) == (again, "token-3")
         tokens.forget(other, "token-2")
         assert await tokens.get(NAME, again) == (again, "token-2")
+
+
+async def test_a_token_outlives_a_rotation_of_its_credential_and_a_provider_that_is_away(
+    provider: Backend, client: Redis
+) -> None:
+    """The record is read anew after each write, also for a new master key."""
+    async with opened(client, lambda: 0.0) as tokens:
+        await tokens.get(NAME, secret_for(provider))
+        provider.answer = None
+        rotated, previous = secret_for(provider, 2), replace(secret_for(provider), until=60)
+        assert await tokens.get(NAME, rotated, previous) == (previous, "token-1")
+        assert await tokens.get(NAME, secret_for(provider)) == (secret_for(provider), "token-1")
 
 
 async def test_whoever_asked_first_may_leave_and_the_others_have_the_token(
