@@ -12,13 +12,14 @@ from gateway.protocol.policy.tree import Path, Tree
 
 _SENTENCES = {
     "string_type": "this must be text",
-    "bool_type": "this must be true or false",
+    "bool_type": "this must be true or false, without quotes",
     "int_type": "this must be a whole number",
-    "list_type": "this must be a list",
-    "dict_type": "this must be a mapping of names to values",
+    "list_type": "this must be a list, such as [one, two]",
+    "dict_type": "this must be a mapping of names to values: 'NAME: …', without '- ' before it",
     "model_type": "this must be a mapping of fields to values",
     "model_attributes_type": "this must be a mapping of fields to values",
     "literal_error": "this must be {expected}",
+    "enum": "this must be {expected}",
     "too_short": "this needs at least one item",
     "string_too_short": "this must not be empty",
     "string_too_long": "this is longer than {max_length} characters",

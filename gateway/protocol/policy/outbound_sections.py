@@ -18,6 +18,7 @@ from gateway.protocol.policy.values import (
     FieldName,
     HeaderText,
     InjectedHeader,
+    ModelName,
     Name,
     PartOfScope,
     Size,
@@ -105,7 +106,7 @@ class ModelSection(Section):
     """A model that agents call with the gateway's credentials. Its scope is `models/<name>`, its
     URL `/models/v1/…` or, in Anthropic's dialect, `/models/anthropic/v1/messages`."""
 
-    name: Name = Field(description="What callers write as `model`.")
+    name: ModelName = Field(description="What callers write as `model`.")
     provider: Literal["openai", "anthropic", "qwen", "compatible"] | None = Field(
         default=None, description="Left out: by the name (gpt-*, o1, claude-*, qwen*)."
     )

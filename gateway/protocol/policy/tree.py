@@ -230,4 +230,6 @@ def _syntax(file: str, problem: yaml.YAMLError) -> Problem:
     reason = getattr(problem, "problem", None) or getattr(problem, "reason", None)
     if "cannot start any token" in str(reason):
         reason = "tabs do not indent, and text that begins with @, % or a backtick wants quotes"
+    elif "did not find expected" in str(reason):
+        reason = "look at the indentation, the quotes and the brackets here and in the lines before"
     return Problem(place, f"this is not YAML: {reason or 'it cannot be read'}")

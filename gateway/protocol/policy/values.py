@@ -45,6 +45,15 @@ def _name(text: str) -> str:
     return text
 
 
+def _model_name(text: str) -> str:
+    if not scopes.is_name(text):
+        raise ValueError(
+            f"{text[:40]!r} is not a name: letters, digits and . _ -, the first a letter or digit; "
+            "the provider's own name goes into 'upstream_model'"
+        )
+    return text
+
+
 def _duration(text: str) -> float:
     seconds = units.duration(text)
     if seconds <= 0:
@@ -100,6 +109,8 @@ def _proxy(text: str) -> tuple[str, int]:
 
 def _host(text: str) -> str:
     host = parse_host(text.encode("utf-8", "replace"))
+    if "*" in text:
+        raise ValueError(f"{text[:80]!r} is not a host name: no '*' is read, so name each host")
     if host is None or host != text.lower().strip("[]") or text.endswith("."):
         raise ValueError(f"{text[:80]!r} is not a host name without a port")
     return host
@@ -188,22 +199,30 @@ def _whole_path(text: str) -> str:
     return text
 
 
+def _quoted(value: Any) -> str:
+    return ", without quotes" if isinstance(value, str) else ""
+
+
 def _version(value: Any) -> Any:
     # In Python, true and 1.0 equal 1 as well.
     if type(value) is not int or value != 1:
-        raise ValueError("the version of the format is 1")
+        raise ValueError(f"the version of the format is 1{_quoted(value)}")
     return value
 
 
 def _count(value: Any) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not 1 <= value <= limits.MAX_AMOUNT:
-        raise ValueError(f"this must be a whole number of at least 1, at most {limits.MAX_AMOUNT}")
+        raise ValueError(
+            f"this must be a whole number of at least 1, at most {limits.MAX_AMOUNT}"
+            + _quoted(value)
+        )
     return value
 
 
 Version = Annotated[Literal[1], BeforeValidator(_version)]
 Name = Annotated[str, *written(_name, NAME_PATTERN, "support")]
+ModelName = Annotated[str, *written(_model_name, NAME_PATTERN, "gpt-4")]
 Duration = Annotated[float, *written(_duration, _DURATION_PATTERN, "2s", "10m")]
 MaxAge = Annotated[float, *written(units.duration, _DURATION_PATTERN, "10m", "0s")]
 OriginText = Annotated[

@@ -155,6 +155,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 AGENT = "version: 1\nagents:\n  a:\n    upstream: http://x\n    {}\n"
 UPSTREAM = "version: 1\nagents: {{a: {{upstream: {{{}}}}}}}"
+SIGNED = "version: 1\nservices: {{s: {{upstream: 'https://s.test', sign: {}}}}}\n"
 PLAN = "version: 1\nplans:\n  p: {}\n"
 
 
@@ -167,10 +168,10 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (AGENT.format("timeouts: [1s]"), "must be a mapping"),
         (AGENT.format("max_body: 10 bananas"), "is not a size"),
         (AGENT.format("max_body: true"), "is not a size"),
-        (AGENT.format("preserve_host: 1"), "must be true or false"),
-        (AGENT.format("hosts: a.test"), "must be a list"),
+        (AGENT.format("preserve_host: 'yes'"), "must be true or false, without quotes"),
+        (AGENT.format("hosts: a.test"), "must be a list, such as [one, two]"),
         (AGENT.format("hosts: ['a.test:80']"), "is not a host name without a port"),
-        (AGENT.format("hosts: ['*.test']"), "is not a host name"),
+        (AGENT.format("hosts: ['*.test']"), "no '*' is read, so name each host"),
         (AGENT.format("hosts: [a.test, A.test]"), "host a.test is defined already"),
         (AGENT.format("paths: {allow: ['..']}"), "is not one of // ;"),
         (AGENT.format("routes: [{path: /a/../b}]"), "dot segments"),
@@ -204,7 +205,7 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (UPSTREAM.format("url: http://x, proxy: https://p:1"), "http://host:port"),
         (UPSTREAM.format("url: http://x, prox: http://p:1"), "did you mean 'proxy'?"),
         (UPSTREAM.format("url: https://x, proxy: http://p:1, public: true"), "looks the name up"),
-        ("version: 1\nagents: [a]", "must be a mapping"),
+        ("version: 1\nagents: [name: a]", "'NAME: …', without '- ' before it"),
         (PLAN.format("{burst: 2}"), "'burst' means nothing without 'rate'"),
         (PLAN.format("{quota: [1/d, 2/d]}"), "two quotas for the same window"),
         (PLAN.format("{quota: 1/w}"), "is not a quota"),
@@ -217,13 +218,16 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (PLAN.format("{concurrency: 0}"), "this must be a whole number of at least 1"),
         (PLAN.format("{concurrency: 1000000001}"), "at most 1000000000"),
         (PLAN.format("{concurrency: 5/s}"), "a whole number of at least 1"),
+        (PLAN.format("{concurrency: '5'}"), "at most 1000000000, without quotes"),
         ("version: 1\ntrusted_proxies: [10.0.0.1/8]", "has host bits set"),
         ("version: 1\ntrusted_proxies: [everyone]", "is not a network"),
         ("agents: {}", "'version' is missing"),
-        ("version: '1'", "the version of the format is 1"),
+        ("version: '1'", "the version of the format is 1, without quotes"),
         ("version: 1.0", "the version of the format is 1"),
         ("version: true", "the version of the format is 1"),
         ("version: 1\nmodels: [{name: m, provider: no-one}]", "this must be 'openai', 'anth"),
+        ("version: 1\nmodels: [{name: 'qwen:8b'}]", "name goes into 'upstream_model'"),
+        (SIGNED.format("{scheme: aws, credential: '${credentials.aws}'}"), "this must be 'aws4'"),
         ("- 1", "must be a mapping"),
         ("hello", "must be a mapping"),
     ],
@@ -267,6 +271,7 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(text: str, problem: str)
         ("version: 1\nagents:\n\tone: {}", "tabs do not indent"),
         ("version: @x", "begins with @"),
         ("version: 'x", "this is not YAML"),
+        ("version: 1\nagents:\n  a: {}\n b: {}\n", "look at the indentation"),
         ("version: \x00", "this is not YAML"),
     ],
 )
