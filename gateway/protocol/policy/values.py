@@ -25,6 +25,7 @@ _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
 URL_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
+_PARAMETER = re.compile(r"(?<!\$)\{|/:")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 # The longest part of a DNS name between two dots.
 _LONGEST_LABEL = 63
@@ -120,6 +121,9 @@ def _route_path(text: str) -> str:
     problem = pattern_problem(text)
     if problem:
         raise ValueError(problem)
+    if _PARAMETER.search(text):
+        # Taken as letters it would match nothing, and leave its requests to the lines below.
+        raise ValueError("no parameters such as {id} or :id are read: write '*' for one segment")
     return text
 
 

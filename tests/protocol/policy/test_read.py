@@ -176,6 +176,8 @@ PLAN = "version: 1\nplans:\n  p: {}\n"
         (AGENT.format("paths: {allow: ['..']}"), "is not one of // ;"),
         (AGENT.format("routes: [{path: /a/../b}]"), "dot segments"),
         (AGENT.format("routes: [{path: /a*}]"), "'*' stands for a whole segment"),
+        (AGENT.format("routes: [{path: '/a/{id}/b'}]"), "write '*' for one segment"),
+        (AGENT.format("routes: [{path: /a/:id}]"), "write '*' for one segment"),
         (AGENT.format("routes: [{path: /a, methods: [get]}]"), "'get' is not one of"),
         (AGENT.format("routes: [{path: /a, methods: [TRACE]}]"), "'TRACE' is not one of"),
         (AGENT.format("routes: [{path: /a, methods: []}]"), "needs at least one item"),
