@@ -16,6 +16,7 @@ from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.providers import PROVIDERS, provider_of
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Agent, Mention, Policies
+from gateway.protocol.policy.literals import literals
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
@@ -68,7 +69,8 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     wrong = {*problems, *twice, *senseless, *unusable_fallbacks(built, _of_no_provider(trees))}
     if wrong:
         return Loaded(None, tuple(sorted(wrong)), readable=built)
-    return Loaded(built, (), (*_unbound(trees, places), *shadows(trees)), built, files)
+    warnings = (*_unbound(trees, places), *shadows(trees), *literals(trees))
+    return Loaded(built, (), warnings, built, files)
 
 
 def _sound_parts(tree: Tree, error: ValidationError) -> PolicyFile:
