@@ -156,7 +156,7 @@ _ROWS = (
         404,
         Code.NOT_FOUND,
         "There is nothing at this address. Check the name and the path: /agents/NAME/…, "
-        "/services/NAME/…, /models/v1/…, /models/anthropic/… or /tools/NAME/mcp.",
+        "/services/NAME/…, /models/v1/…, /models/anthropic/…, /tools/NAME/mcp or /v1/credentials.",
     ),
     _row(
         403,
