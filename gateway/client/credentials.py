@@ -143,7 +143,11 @@ class Credentials:
         return {str(name): reason for name, reason in self._live.broken.items()}
 
     async def changed(self, seconds: float) -> bool:
-        """Wait at most this long for the next change; return whether one came."""
+        """Wait at most this long for the next change; return whether one came. RuntimeError in an
+        event loop that is not theirs, as in a test with a loop of its own."""
+        if self._running is not None and self._running.get_loop() is not asyncio.get_running_loop():
+            # It would hear of no change, and take the waiting away from the loop that does.
+            raise RuntimeError("These credentials live in another event loop: wait there.")
         return await self._live.changed(seconds)
 
     def find(self, name: str) -> Credential:

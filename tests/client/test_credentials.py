@@ -315,6 +315,20 @@ async def test_a_context_within_itself_is_refused_and_the_outer_one_serves_on(
     assert "gateway-credentials" not in threads, "its thread has ended"
 
 
+async def test_changes_are_waited_for_in_their_own_loop_and_values_read_in_any(
+    pulling: Pulling,
+) -> None:
+    async with pulling.credentials() as credentials:
+
+        async def elsewhere() -> str:
+            with pytest.raises(RuntimeError, match="another event loop: wait there"):
+                await credentials.changed(0.1)
+            return credentials["crm"].reveal()
+
+        assert await asyncio.to_thread(asyncio.run, elsewhere()) == "crm-1"
+        assert not await credentials.changed(0.0)
+
+
 async def test_what_fails_on_entry_fails_in_the_thread_that_entered(pulling: Pulling) -> None:
     def work() -> None:
         with SyncCredentials(pulling.url, pulling.key, ["other"]):
