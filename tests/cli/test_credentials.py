@@ -168,6 +168,16 @@ def test_text_that_only_looks_like_fields_is_kept_whole_and_that_is_said(
     assert vault("set", "aa", "--type", "custom", "--json", value='{"a": "1"}').said == ""
 
 
+@pytest.mark.parametrize("text", ['{"key": "v"}', '{"value": "v", "more": "w"}', '{"value": v}'])
+def test_json_without_the_one_field_is_kept_whole_and_that_is_said(
+    text: str, vault: VaultCommands
+) -> None:
+    made = vault("set", "aa", "--type", "api_key", value=text)
+    assert made.code == 0 and "kept whole, as 'value'" in made.said
+    kept = vault("set", "aa", "--type", "api_key", value='{"value": "v"}')
+    assert kept.code == 0 and "whole" not in kept.said
+
+
 def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
     (vault.folder / "value").write_text('{"username": "u", "password": "p"}\n')
     made = vault("set", "bb", "--type", "basic", "--json", "--from-file", "value")

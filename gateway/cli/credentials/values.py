@@ -98,12 +98,18 @@ def _text(from_file: Path | None) -> str:
 
 def _parsed(kind: CredentialType, text: str) -> dict[str, str]:
     found = _object(text)
-    if kind.is_single and (found is None or found.keys() != set(kind.required)):
-        return {kind.required[0]: text}
-    if found is not None:
-        return {name: _as_text(kind, value) for name, value in found.items()}
     # The URL of a database never begins with a brace: such text is JSON with a mistake in it.
     looks_like_json = text.lstrip().startswith("{")
+    if kind.is_single and (found is None or found.keys() != set(kind.required)):
+        (name,) = kind.required
+        if looks_like_json:
+            note(
+                f"This is no JSON object with the field '{name}' alone: it is kept whole, as "
+                f"'{name}'."
+            )
+        return {name: text}
+    if found is not None:
+        return {name: _as_text(kind, value) for name, value in found.items()}
     if kind.main and (kind.free or not looks_like_json):
         if looks_like_json:
             note(f"This is no JSON object with each name once: it is kept whole, as '{kind.main}'.")
