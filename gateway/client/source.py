@@ -125,6 +125,7 @@ def _credential(name: CredentialId, shape: dict[str, Any]) -> Credential:
         _int_or_none(shape.get("expires_at")),
         _int_or_none(shape.get("max_stale")),
         created_at=_int(shape.get("created_at", 0)),
+        rotated_at=_int_or_none(shape.get("rotated_at")),
         revision=_int(shape.get("revision", 0)),
     )
 

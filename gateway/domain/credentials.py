@@ -214,7 +214,10 @@ class Credential:
         return previous
 
     def is_older_than(self, known: "Credential") -> bool:
-        """A credential that was created anew after its record was lost starts from the first
-        version number again, and is not older."""
-        anew = self.created_at > known.created_at
-        return self.current.number < known.current.number and not anew
+        """What was written later is not older, though its number may be lower: a credential that
+        was lost and created anew counts from one, and a backup from where it was."""
+        return self.current.number < known.current.number and self._written_at <= known._written_at
+
+    @property
+    def _written_at(self) -> int:
+        return max(self.created_at, self.rotated_at or 0)

@@ -48,6 +48,17 @@ async def test_a_secret_is_always_the_newest(pulling: Pulling) -> None:
         assert credentials["crm"].reveal() == "crm-1"
 
 
+async def test_an_agent_takes_what_is_rotated_after_a_backup_was_restored(
+    pulling: Pulling,
+) -> None:
+    await pulling.vault.write("crm", 4, created_at=1000, rotated_at=4000)
+    await until(lambda: _known(pulling).current.number == 4)
+    async with pulling.credentials() as credentials:
+        assert credentials["crm"].version == 4
+        await pulling.vault.write("crm", 2, created_at=1000, rotated_at=5000)
+        await until(lambda: credentials["crm"].version == 2)
+
+
 @pytest.mark.parametrize("poll", [30.0, 86_400.0])
 async def test_a_change_arrives_long_before_the_next_poll(poll: float, pulling: Pulling) -> None:
     async with pulling.credentials(poll=poll) as credentials:
@@ -66,7 +77,7 @@ async def test_several_fields_are_asked_for_by_name(pulling: Pulling) -> None:
     basic = Credential(CredentialId("crm"), "basic", Version(2, fields))
     before = await pulling.vault.store.get(basic.id)
     assert await pulling.vault.store.put(basic.id, pulling.vault.envelope.seal(basic), before)
-    await until(lambda: _type(pulling) == "basic")
+    await until(lambda: _known(pulling).type == "basic")
     async with pulling.credentials() as credentials:
         secret = credentials["crm"]
         assert (secret.field("username"), secret.field("password")) == ("u", "p")
@@ -88,8 +99,8 @@ def test_one_name_that_is_no_list_is_refused_with_the_list_that_was_meant() -> N
             wants("http://127.0.0.1:1", "key", names="openai_key")
 
 
-def _type(pulling: Pulling) -> str:
-    return pulling.world.gateways[0].base.credentials.known[CredentialId("crm")].type
+def _known(pulling: Pulling) -> Credential:
+    return pulling.world.gateways[0].base.credentials.known[CredentialId("crm")]
 
 
 async def test_a_secret_shows_nowhere_by_itself(

@@ -150,6 +150,23 @@ async def test_what_is_set_anew_where_its_record_was_lost_is_taken_though_it_cou
     assert vault.value(sync, "aa") == "aa-1" and not sync.broken
 
 
+async def test_what_is_rotated_after_a_backup_was_restored_is_taken_and_the_backup_is_not(
+    vault: Vault,
+) -> None:
+    name = CredentialId("aa")
+    await vault.write("aa", 1, created_at=1000)
+    backup = await vault.store.get(name)
+    await vault.write("aa", 4, created_at=1000, rotated_at=4000)
+    sync = vault.sync()
+    await sync.check()
+    assert backup and await vault.store.put(name, backup, await vault.store.get(name))
+    await sync.check()
+    assert vault.value(sync, "aa") == "aa-4" and "went back" in sync.broken[name]
+    await vault.write("aa", 2, created_at=1000, rotated_at=5000)
+    await sync.check()
+    assert vault.value(sync, "aa") == "aa-2" and not sync.broken
+
+
 async def test_a_record_removed_behind_the_gateways_back_is_told_apart_from_a_deletion(
     vault: Vault,
 ) -> None:

@@ -70,6 +70,7 @@ def _shape(credential: Credential, now: float) -> dict[str, Any]:
         "expires_at": credential.expires_at,
         "max_stale": credential.max_stale,
         "created_at": credential.created_at,
+        "rotated_at": credential.rotated_at,
         "revision": credential.revision,
     }
     main = credential.current.fields.get(credential.main)
