@@ -441,6 +441,14 @@ async def test_what_a_key_was_refused_is_nothing_that_it_reached(
     assert b'<td class="mono">two</td>' not in page.body
 
 
+async def test_a_key_is_contained_without_scrolling_past_all_that_it_may_reach(
+    world: World, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+    page = await get(world, f"keys/{key.id}", await sign_in(world, admin))
+    assert page.body.index(b"/contain") < page.body.index(b"What this key may reach")
+
+
 @pytest.mark.parametrize(("most", "told"), [(0, True), (100, False)])
 async def test_a_look_back_that_saw_not_all_says_so_and_how_to_go_on(
     world: World, admin: Key, monkeypatch: pytest.MonkeyPatch, most: int, told: bool
