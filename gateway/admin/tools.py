@@ -1,12 +1,12 @@
 """`/admin/v1/tools`: how each tool server runs and is used, and which users it can serve."""
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.paging import page_of
 from gateway.admin.reach import DaysQuery
 from gateway.admin.routing import Answer, Call, Input, Routes
 from gateway.domain.credentials import CredentialId, parse_id
@@ -107,12 +107,10 @@ async def list_users(backend: Backend, call: Call) -> Answer:
     waiting = await backend.links.waiting()
     brought = await vault.names()
     users = sorted({one.owner for one in brought if one.owner} | waiting.keys())
-    first = bisect_right(users, query.after)
-    page = users[first : first + query.limit]
+    page, more = page_of(users, str, query.after, query.limit)
     theirs = [one for one in brought if one.owner in page and one.name in wanted]
     states = {parse_id(view.name): view.state for view in await vault.views(theirs)}
     rows = [_user(user, wanted, states, waiting.get(user)) for user in page]
-    more = first + query.limit < len(users)
     return Answer(ToolUsers(users=rows, next=page[-1] if more else None))
 
 

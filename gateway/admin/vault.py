@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from gateway.admin.backend import Backend
 from gateway.admin.fields import CredentialType, Expiry, Span, Wanted, field_error
+from gateway.admin.paging import page_of
 from gateway.admin.routing import Answer, Call, Input, Routes, bad_field
 from gateway.admin.times import expiry_second
 from gateway.domain.credentials import (
@@ -21,7 +22,7 @@ from gateway.domain.links import check_user, read_requested
 from gateway.domain.units import span
 from gateway.services.credentials.links import by_user
 from gateway.services.credentials.usable import check_usable
-from gateway.services.credentials.vault import CredentialView
+from gateway.services.credentials.vault import CredentialView, order
 
 READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
 ROUTES = Routes()
@@ -38,6 +39,7 @@ class CredentialList(BaseModel):
     """`age`: seconds since the vault last answered this worker. `last_error`: why it did not."""
 
     credentials: list[UsedCredential]
+    next: str | None
     age: float | None
     last_error: str
 
@@ -65,6 +67,15 @@ class UserShape(BaseModel):
 
 class UserList(BaseModel):
     users: list[UserShape]
+    next: str | None
+
+
+class SearchQuery(Input):
+    """`search`: a part of the name. Without `limit`, all that match are listed."""
+
+    search: str = ""
+    after: str = ""
+    limit: Annotated[int, Field(ge=1, le=500)] | None = None
 
 
 class SetBody(Input):
@@ -103,10 +114,14 @@ def name_of(call: Call) -> CredentialId:
     text = call.parts["name"]
     if user := call.parts.get("user"):
         text = f"user/{user}/{text}"
+    return _id(text, "name")
+
+
+def _id(text: str, field: str) -> CredentialId:
     try:
         return parse_id(text)
     except ValueError as problem:
-        raise UsageError(str(problem), "name") from None
+        raise UsageError(str(problem), field) from None
 
 
 def shape_of(backend: Backend, view: CredentialView) -> UsedCredential:
@@ -114,14 +129,19 @@ def shape_of(backend: Backend, view: CredentialView) -> UsedCredential:
     return UsedCredential(**asdict(view), used_by=used_by)
 
 
-@ROUTES.add("GET", "/credentials", READ, CredentialList)
+@ROUTES.add("GET", "/credentials", READ, CredentialList, query=SearchQuery)
 async def list_credentials(backend: Backend, call: Call) -> Answer:
     """List credentials."""
-    views = await backend.vault_for(call.caller.actor).all()
+    query: SearchQuery = call.query
+    vault = backend.vault_for(call.caller.actor)
+    named = [one for one in await vault.names() if query.search in str(one)]
+    after = order(_id(query.after, "after")) if query.after else ("", "")
+    page, more = page_of(named, order, after, query.limit)
     age = backend.credentials.age
     return Answer(
         CredentialList(
-            credentials=[shape_of(backend, view) for view in views],
+            credentials=[shape_of(backend, view) for view in await vault.views(page)],
+            next=str(page[-1]) if more else None,
             age=age if age < float("inf") else None,
             last_error=backend.credentials.last_error,
         )
@@ -201,13 +221,16 @@ async def link(backend: Backend, call: Call) -> Answer:
     return Answer(shape, 201)
 
 
-@ROUTES.add("GET", "/users", READ, UserList)
+@ROUTES.add("GET", "/users", READ, UserList, query=SearchQuery)
 async def list_users(backend: Backend, call: Call) -> Answer:
     """List users with credentials of their own or an open link."""
+    query: SearchQuery = call.query
     waiting = await backend.links.waiting()
     brought = by_user(await backend.vault_for(call.caller.actor).names(), waiting)
+    named = [user for user in brought if query.search in user]
+    page, more = page_of(named, str, query.after, query.limit)
     users = [
-        UserShape(user=user, credentials=names, link_seconds=waiting.get(user))
-        for user, names in brought.items()
+        UserShape(user=user, credentials=brought[user], link_seconds=waiting.get(user))
+        for user in page
     ]
-    return Answer(UserList(users=users))
+    return Answer(UserList(users=users, next=page[-1] if more else None))

@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import re
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis.asyncio import Redis
@@ -22,7 +24,9 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
 from tests.flows.many_keys import many_keys
+from tests.flows.services import keep
 from tests.flows.world import Answer, World, new_world
+from tests.services.vaults import Vault
 
 POWERS = ("admin", "keys", "credentials-write", "audit", "read")
 PROBLEM = "application/problem+json"
@@ -396,6 +400,42 @@ async def test_credentials_go_in_and_do_not_come_out(world: World, ask: Ask, adm
     bad = await ask(admin, "PUT", "/credentials/crm_key", {**body, "fields": {"x": value}})
     assert bad.status == 422
     assert value not in bad.body.decode()
+
+
+async def test_credentials_and_users_are_searched_and_listed_page_by_page(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    vault = Vault(world.client)
+    shared = ["crm", "zoo"]
+    own = ["user/ann/crm", "user/bob/crm", "user/bob/git"]
+    for name in (*own, *shared):
+        await keep(world, vault, name, "api_key", value="a-value-of-a-user")
+
+    async def pages(path: str, rows: str, name: str, **query: object) -> list[list[str]]:
+        found: list[list[str]] = []
+        after: str | None = ""
+        while after is not None:
+            asked = urlencode({**query, "after": after})
+            page = (await ask(admin, "GET", f"{path}?{asked}")).json
+            found.append([one[name] for one in page[rows]])
+            after = page["next"]
+        return found
+
+    credentials = partial(pages, "/credentials", "credentials", "name")
+    users = partial(pages, "/users", "users", "user")
+    assert await credentials() == [[*shared, *own]]
+    assert await credentials(limit=2) == [shared, own[:2], own[2:]]
+    assert await credentials(limit=5) == [[*shared, *own]]
+    assert await credentials(search="crm", limit=2) == [["crm", own[0]], [own[1]]]
+    assert await credentials(search="CRM") == [[]]
+    assert await users(limit=1) == [["ann"], ["bob"]]
+    assert await users(search="bo", limit=1) == [["bob"]]
+    # One that is gone by now still marks a place.
+    assert (await ask(admin, "GET", "/users?after=b")).json["users"][0]["user"] == "bob"
+    after = await ask(admin, "GET", "/credentials?after=user/b/xx")
+    assert [one["name"] for one in after.json["credentials"]] == own[1:]
+    for bad in ("after=user/", "limit=0", "limit=501", "name=crm"):
+        assert (await ask(admin, "GET", f"/credentials?{bad}")).status == 422
 
 
 async def test_a_link_made_here_is_one_that_works(world: World, ask: Ask, admin: Key) -> None:

@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page
 
+from gateway.admin.console.credential_pages import ROWS
 from gateway.domain.keys.key import Key
 from tests.flows.audit import come
 from tests.flows.links import SERVICE, new_link
@@ -123,6 +124,7 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await page.get_by_role("status").get_by_text("crm_key: version 2.").wait_for()
     assert value not in await page.content()
     # Fields whose names are up to whoever keeps them.
+    await page.locator("summary", has_text="Add a credential").click()
     await page.get_by_label("Type").select_option("headers")
     await page.get_by_role("button", name="Choose").click()
     await page.get_by_label("Name", exact=True).fill("partner")
@@ -135,6 +137,7 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await page.get_by_role("button", name="Save").click()
     await page.get_by_role("cell", name="partner").wait_for()
     # One of several parts; and nothing is removed at a single press.
+    await page.locator("summary", has_text="Add a credential").click()
     await page.get_by_label("Type").select_option("ak_sk")
     await page.get_by_role("button", name="Choose").click()
     await page.get_by_label("Name").fill("oss")
@@ -147,6 +150,27 @@ async def test_a_credential_is_kept_and_never_shown(page: Page, world: World) ->
     await row.get_by_role("button", name="Yes, remove it").click()
     await row.wait_for(state="detached")
     await page.get_by_role("status").get_by_text("oss: deleted").wait_for()
+
+
+async def test_one_of_many_credentials_and_users_is_found(page: Page, world: World) -> None:
+    vault = Vault(world.client)
+    for number in range(ROWS + 1):
+        await keep(world, vault, f"user/u{number:03}/crm", "api_key", value="a-token-of-a-user")
+    for name, last in (("Credentials", f"user/u{ROWS}/crm"), ("Users", f"u{ROWS}")):
+        cell = page.get_by_role("cell", name=last, exact=True)
+        await go(page, name)
+        # The heading and a page of rows.
+        assert await page.get_by_role("row").count() == 1 + ROWS
+        await page.get_by_role("link", name="Next page").click()
+        await cell.wait_for()
+        assert await page.get_by_role("row").count() == 1 + 1
+        await page.get_by_label("Part of the").fill("u00")
+        await page.get_by_role("button", name="Find").click()
+        await cell.wait_for(state="detached")
+        assert await page.get_by_role("row").count() == 1 + 10
+        await page.get_by_label("Part of the").fill("nobody")
+        await page.get_by_role("button", name="Find").click()
+        await page.get_by_text(f"No {name[:-1].lower()} matches.").wait_for()
 
 
 async def test_a_leaked_credential_is_contained_with_the_keys_that_used_it(

@@ -5,29 +5,39 @@ from typing import Any
 
 from gateway.admin import change_keys, reach, vault
 from gateway.admin.backend import Backend
-from gateway.admin.console.view import FIELD, Page, Params, Redirect, View, call_of, items_of
+from gateway.admin.console.view import (
+    FIELD,
+    Page,
+    Params,
+    Redirect,
+    View,
+    call_of,
+    filled,
+    items_of,
+)
 from gateway.admin.routing import Caller, checked
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
+from gateway.domain.errors import MissingError
 
+ROWS = 100
 # For types whose fields have free names: `named.0` holds the name of the field `field.named.0`.
 FREE_FIELDS = 4
 _NAMED = "named."
 
 
 async def list_credentials(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
-    listed = (await vault.list_credentials(backend, call_of(caller))).data
+    listed = (await vault.list_credentials(backend, call_of(caller, query=_asked(sent)))).data
     kind = TYPES.get(sent.get("type", ""), TYPES["api_key"])
-    changed = sent.get("changed", "")
     return Page(
         "credentials",
         {
             "credentials": listed.credentials,
+            **_found(sent, listed),
             "last_error": listed.last_error,
-            # Looked up, because anybody could make a link that claims a change.
-            "changed": next((one for one in listed.credentials if one.name == changed), None),
-            "gone": changed if _is_id(changed) else "",
+            **await _outcome(backend, caller, sent.get("changed", "")),
             "types": list(TYPES),
             "kind": kind.name,
+            "chosen": "type" in sent,
             "fields": _fields(kind),
             "named": range(FREE_FIELDS if kind.free else 0),
             "may_write": caller.may(vault.WRITE),
@@ -35,12 +45,33 @@ async def list_credentials(backend: Backend, caller: Caller, _: Params, sent: Pa
     )
 
 
-def _is_id(text: str) -> bool:
+def _asked(sent: Params) -> vault.SearchQuery:
+    given = filled({name: sent.get(name) for name in ("search", "after")})
+    return checked(vault.SearchQuery, {**given, "limit": ROWS})
+
+
+def _found(sent: Params, listed: vault.CredentialList | vault.UserList) -> dict[str, Any]:
+    search = sent.get("search", "")
+    return {
+        "searched": search,
+        "on_one_page": not (search or sent.get("after") or listed.next),
+        "next": listed.next,
+        "more": {"search": search, "after": listed.next},
+    }
+
+
+async def _outcome(backend: Backend, caller: Caller, changed: str) -> dict[str, Any]:
+    """Return what became of the credential `changed`. Looked up, because anybody could make a link
+    that claims a change."""
     try:
-        parse_id(text)
+        name = parse_id(changed)
     except ValueError:
-        return False
-    return True
+        return {"changed": None, "gone": ""}
+    parts = {"name": name.name, "user": name.owner}
+    try:
+        return {"changed": (await vault.show(backend, call_of(caller, parts))).data, "gone": ""}
+    except MissingError:
+        return {"changed": None, "gone": changed}
 
 
 def _fields(kind: CredentialType) -> list[tuple[str, bool]]:
@@ -108,22 +139,21 @@ def _to_list(parts: Params) -> Redirect:
     return Redirect(f"credentials?changed={CredentialId(parts['name'], parts.get('user', ''))}")
 
 
-async def list_users(backend: Backend, caller: Caller, _: Params, __: Params) -> Page:
-    return await _users(backend, caller, None)
+async def list_users(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
+    return await _users(backend, caller, sent, None)
 
 
 async def make_link(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     parts = {"user": sent.get("user", "")}
-    return await _users(
-        backend, caller, (await vault.link(backend, call_of(caller, parts, body=body))).data
-    )
+    link = (await vault.link(backend, call_of(caller, parts, body=body))).data
+    return await _users(backend, caller, {}, link)
 
 
-async def _users(backend: Backend, caller: Caller, link: Any) -> Page:
-    listed = (await vault.list_users(backend, call_of(caller))).data
+async def _users(backend: Backend, caller: Caller, sent: Params, link: Any) -> Page:
+    listed = (await vault.list_users(backend, call_of(caller, query=_asked(sent)))).data
     values = {"users": listed.users, "link": link, "may_write": caller.may(vault.WRITE)}
-    return Page("users", values)
+    return Page("users", {**values, **_found(sent, listed)})
 
 
 _NAME = r"(?P<name>[a-z][a-z0-9_]{1,62})"

@@ -145,7 +145,7 @@ class Vault:
     async def names(self) -> list[CredentialId]:
         """Return the names of all credentials, shared ones first, without decrypting any. One that
         is being deleted may be among them."""
-        return sorted(await self._written(), key=_order)
+        return sorted(await self._written(), key=order)
 
     async def all(self) -> list[CredentialView]:
         """Return every credential in the order of names, shared ones first."""
@@ -286,5 +286,6 @@ def state_of(credential: Credential, now: float) -> State:
     return State.EXPIRING if now < ends else State.EXPIRED
 
 
-def _order(name: CredentialId) -> tuple[str, str]:
+def order(name: CredentialId) -> tuple[str, str]:
+    """Order shared credentials first, then by user, by name."""
     return name.owner, name.name
