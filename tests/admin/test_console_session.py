@@ -25,6 +25,7 @@ from gateway.admin.console.render import STATIC
 from gateway.admin.console.words import CHINESE
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
+from gateway.domain.audit.filters import FILTERS
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.keys.expiry import LATEST_EXPIRY
 from gateway.domain.keys.key import Key, checksum, parse
@@ -439,6 +440,16 @@ async def test_what_a_key_was_refused_is_nothing_that_it_reached(
     page = await get(world, f"keys/{key.id}", await sign_in(world, admin))
     assert b'<td class="mono">one</td><td class="number">1</td>' in page.body
     assert b'<td class="mono">two</td>' not in page.body
+
+
+async def test_the_audit_is_searched_by_all_that_commands_search_it_by(
+    world: World, admin: Key
+) -> None:
+    page = await get(world, "audit?user=ann&agent=tools/fc", await sign_in(world, admin))
+    for name in FILTERS:
+        assert f' name="{name}"'.encode() in page.body, name
+    for kept in (b'name="user" value="ann"', b'name="agent" value="tools/fc"'):
+        assert kept in page.body
 
 
 async def test_a_key_is_contained_without_scrolling_past_all_that_it_may_reach(

@@ -175,6 +175,7 @@ CHINESE = MappingProxyType(
         "shadow": "试行",
         "Time": "时间",
         "Who": "谁",
+        "Actor": "操作者",
         "Code": "代码",
         "Older": "更早",
         "Follow live": "实时跟踪",
