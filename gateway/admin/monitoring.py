@@ -45,13 +45,15 @@ class WorkersShape(BaseModel):
 
 
 class HealthShape(BaseModel):
-    """`missing`: what keeps this worker from serving, one word each."""
+    """`missing`: what keeps this worker from serving, one word each. `audit_error`: why its last
+    audit records could not be written."""
 
     ready: bool
     missing: list[str]
     revision: str
     credentials_age: float | None
     credentials_error: str
+    audit_error: str
 
 
 class SpanQuery(Input):
@@ -140,5 +142,6 @@ async def health(backend: Backend, _: Call) -> Answer:
             revision=backend.policies().revision,
             credentials_age=age if age < float("inf") else None,
             credentials_error=backend.credentials.last_error,
+            audit_error=backend.audit.problem,
         )
     )

@@ -641,6 +641,19 @@ async def test_it_says_how_it_does(ask: Ask, admin: Key) -> None:
     assert (await ask(admin, "GET", "/workers")).json == {"workers": []}
 
 
+async def test_it_says_that_the_audit_cannot_be_written_until_it_can(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    body = {"type": "api_key", "fields": {"value": "a-value-of-a-crm"}}
+    stream = f"{world.store.prefix}audit"
+    await world.client.set(stream, "of somebody else")
+    assert (await ask(admin, "PUT", "/credentials/crm", body)).json["code"] == "audit_unavailable"
+    assert (await ask(admin, "GET", "/health")).json["audit_error"]
+    await world.client.delete(stream)
+    assert (await ask(admin, "PUT", "/credentials/crm", body)).status == 200
+    assert (await ask(admin, "GET", "/health")).json["audit_error"] == ""
+
+
 async def test_limits_that_limit_nothing_make_no_key(ask: Ask, admin: Key) -> None:
     for limits in ("burst=5", f"{admin.text}=5"):
         refused = await ask(admin, "POST", "/keys", {**SALES, "limits": limits})

@@ -522,6 +522,15 @@ async def test_the_overview_is_live_while_somebody_looks(page: Page, world: Worl
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
+async def made(world: World, admin: Key) -> int:
+    """Status of an attempt to make a key by the admin API, which is done once it is on record."""
+    url = f"http://{world.gateways[0].admin.address}/admin/v1/keys"
+    headers = {"Authorization": f"Bearer {admin.text}"}
+    asked = {"consumer": "sales", "scopes": ["agents/*"]}
+    async with world.session.post(url, json=asked, headers=headers) as answer:
+        return answer.status
+
+
 async def test_what_is_wrong_shows_by_itself_and_a_session_that_ends_leads_out(
     page: Page, world: World, admin: Key
 ) -> None:
@@ -543,6 +552,13 @@ async def test_what_is_wrong_shows_by_itself_and_a_session_that_ends_leads_out(
     world.gateways[0].draining = True
     await comes(page.get_by_text("This worker is not ready. Missing: draining"))
     world.gateways[0].draining = False
+    await comes(well)
+    stream = f"{world.store.prefix}audit"
+    await world.client.set(stream, "of somebody else")
+    assert await made(world, admin) == 503
+    await comes(page.get_by_text("The audit could not be written"))
+    await world.client.delete(stream)
+    assert await made(world, admin) == 201
     await comes(well)
     await world.client.hset(world.record(admin), "status", "revoked")
     await comes(page.get_by_role("heading", name="Sign in"))

@@ -58,6 +58,10 @@ def _problems(backend: Backend, health: monitoring.HealthShape) -> list[dict[str
     refused = backend.live.problems
     found = [
         ("This worker is not ready. Missing:", ", ".join(health.missing)),
+        (
+            "The audit could not be written: calls that need a credential are refused",
+            health.audit_error,
+        ),
         ("Last error of the vault", health.credentials_error),
         (
             "The policy files were refused; the previous policies stay in force",

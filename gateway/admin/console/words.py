@@ -209,6 +209,7 @@ CHINESE = MappingProxyType(
         "Credential": "凭据",
         "Updated every 5 seconds": "每 5 秒更新",
         "No answer: these are the last known figures": "没有应答：显示的是最后的数据",
+        "The audit could not be written: calls that need a credential are refused": "审计无法写入：需要凭据的调用会被拒绝",
         "All is well: ready, policies up to date, vault reachable.": "一切正常：已就绪，策略与文件一致，保险库可达。",
         "This worker is not ready. Missing:": "此工作进程未就绪，缺少：",
         "The policy files were refused; the previous policies stay in force": "策略文件被拒绝，仍使用之前的策略",

@@ -48,12 +48,18 @@ class Audit:
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._since: float | None = None
+        self._problem = ""
         self._chain = self._new_chain()
 
     @property
     def lag(self) -> float:
         """Seconds that the write in progress has taken so far."""
         return 0.0 if self._since is None else self._loop.time() - self._since
+
+    @property
+    def problem(self) -> str:
+        """Why the last records could not be written; empty if they were."""
+        return self._problem
 
     def record(self, event: AuditEvent) -> Awaitable[None]:
         """Return an awaitable that is done once the record of `event` is written;
@@ -80,7 +86,9 @@ class Audit:
                 records, batch = self._linked(batch)
                 if records:
                     await self._append(records)
+                    self._problem = ""
             except StoreError as problem:
+                self._problem = str(problem)
                 if self._on_failure is not None:
                     self._on_failure(str(problem), len(batch))
                 # It is unknown whether they were written, so nothing can follow them in this chain.
