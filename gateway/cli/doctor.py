@@ -46,9 +46,10 @@ from gateway.store.connections.connect import open_store
 def doctor(store: StoreSettings, policies: Path, as_json: bool, no_upstreams: bool) -> None:
     """Check everything that a gateway depends on, and say how to fix what is wrong.
 
-    Checked as this user and in this environment: Redis, workers, keys, credentials, policies and
-    their upstreams, files with secrets, certificates, limits of the system. Nothing is changed,
-    except that a state directory is closed to other users, and no request is sent to an upstream.
+    Checked as this user and in this environment: Redis, workers, keys, the audit file, credentials,
+    policies and their upstreams, files with secrets, certificates, limits of the system. Nothing is
+    changed, except that a state directory is closed to other users, and no request is sent to an
+    upstream.
     Exit 1 if something is wrong; warnings alone are exit 0.
     """
     keep_private()

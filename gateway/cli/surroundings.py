@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.cli.audit_settings import read_audit
 from gateway.cli.options import check_exposure, read_keys
 from gateway.cli.privacy import is_private
 from gateway.domain.errors import UsageError
@@ -16,6 +17,7 @@ from gateway.domain.settings import (
     StoreSettings,
     parse_address,
 )
+from gateway.services.diagnosis.audit import audit_file_found
 from gateway.services.diagnosis.certificates import listener_found
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.machine import files_found, memory_found, processes_found
@@ -27,7 +29,8 @@ _SECRETS = (("The pepper", "GATEWAY_PEPPER"), ("The master key", "GATEWAY_MASTER
 
 
 def surroundings(store: StoreSettings) -> Iterator[Finding]:
-    """Findings about exposure, secrets, the listener's certificate and limits of the system."""
+    """Findings about exposure, secrets, the audit file, the listener's certificate and the system's
+    limits."""
     yield from _exposure(store)
     for what, variable in _SECRETS:
         yield from _secret(what, variable)
@@ -39,6 +42,7 @@ def surroundings(store: StoreSettings) -> Iterator[Finding]:
             "No pepper is given here: without one, every wrong secret costs an argon2 run. Give "
             "every gateway the same GATEWAY_PEPPER_FILE, made with 'openssl rand -base64 32'.",
         )
+    yield from _audit_file()
     cert, key = os.environ.get("GATEWAY_TLS_CERT"), os.environ.get("GATEWAY_TLS_KEY")
     if cert and key:
         yield from listener_found(cert, key, time.time())
@@ -70,6 +74,16 @@ def _secret(what: str, variable: str) -> Iterator[Finding]:
         yield private_file(Path(path), what)
     elif keys:
         yield Finding("secrets", Level.OK, f"{what} comes from {variable}, and can be read.")
+
+
+def _audit_file() -> Iterator[Finding]:
+    try:
+        file = read_audit().file
+    except UsageError as problem:
+        yield Finding("audit", Level.WRONG, str(problem))
+    else:
+        if file is not None:
+            yield audit_file_found(file.path)
 
 
 def _max_connections() -> int:

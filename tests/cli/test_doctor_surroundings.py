@@ -20,6 +20,7 @@ from gateway.domain.policies.snapshot import ClientTls, Policies, Upstream
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import read_policies
 from gateway.services.diagnosis import upstreams
+from gateway.services.diagnosis.audit import LITTLE_MIB, audit_file_found
 from gateway.services.diagnosis.certificates import listener_found
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.machine import files_found, memory_found, processes_found
@@ -110,6 +111,39 @@ async def test_a_file_is_judged_by_who_may_read_and_write_it(
     path.chmod(mode)
     assert private_file(path, "It").level is level
     assert private_file(tmp_path / "none", "It").wrong
+
+
+async def test_a_file_for_the_audit_has_to_be_writable(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    async def judged(path: Path) -> tuple[str, str]:
+        found = (await asked(store, tmp_path, GATEWAY_AUDIT_FILE=str(path)))["audit"]
+        return found[-1]
+
+    path = tmp_path / "audit.jsonl"
+    # Not there yet, there, and a device that stores nothing.
+    assert await judged(path) == ("ok", f"{path} can be written.")
+    path.touch()
+    assert await judged(path) == ("ok", f"{path} can be written.")
+    assert (await judged(Path("/dev/null")))[0] == "ok"
+    level, sentence = await judged(tmp_path / "none" / "audit.jsonl")
+    assert level == "wrong" and "its directory is missing" in sentence
+    level, sentence = await judged(tmp_path)
+    assert level == "wrong" and "is a directory" in sentence
+    assert not path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("free", "level"),
+    [(LITTLE_MIB, Level.OK), (LITTLE_MIB - 1, Level.WARN), (1, Level.WARN), (0, Level.WRONG)],
+)
+async def test_the_disk_of_the_audit_needs_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, level: Level
+) -> None:
+    blocks = free * 256
+    disk = os.statvfs_result((4096, 4096, 10**9, blocks, blocks, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    assert audit_file_found(tmp_path / "audit.jsonl").level is level
 
 
 async def test_a_state_directory_is_judged_before_it_is_put_right(tmp_path: Path) -> None:
