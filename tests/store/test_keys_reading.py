@@ -28,7 +28,7 @@ async def test_a_name_that_holds_no_record_is_an_error_and_no_crash(
         keys.rotate(ID, secret(1), 0),
         keys.write_tag(ID, "h", "t", [], False),
     ):
-        with pytest.raises(StoreError, match="no key record"):
+        with pytest.raises(StoreError, match="of another type"):
             await attempt
     assert [record async for record in keys.read([ID])] == []
     assert await keys.delete(ID) == "done"

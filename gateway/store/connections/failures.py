@@ -44,7 +44,7 @@ def translated() -> Iterator[None]:
     except ResponseError as problem:
         if "WRONGTYPE" in str(problem):
             raise WrongTypeError(
-                "This name in Redis holds something that is no key record: "
+                "A name in Redis holds something of another type than the gateway keeps there: "
                 "look at it with 'gateway redis -- TYPE NAME'."
             ) from None
         raise StoreError(f"Redis refused the command: {reason_of(problem)}") from None
