@@ -120,7 +120,8 @@ class Exchange:
         if self.tool_request is None:
             return refusal(denied, self.request_id)
         # Identity is decided before the body is read: a 401 must not show whether it was received.
-        rpc_id = None if denied.denial.status == 401 else self.tool_request.id
+        stranger = denied.denial.status == 401 and self.admitted is None
+        rpc_id = None if stranger else self.tool_request.id
         return rpc_refusal(denied, self.request_id, rpc_id)
 
     def handled(self) -> Handled:

@@ -384,7 +384,10 @@ async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World,
     waiting = asyncio.create_task(send(world, key, call("sleep")))
     await until(lambda: len(processes(mark)) > 0)
     await world.client.hset(world.record(key), "status", "revoked")  # type: ignore[misc]
-    assert code(await waiting) == (401, "key_revoked")
+    answer = await waiting
+    assert code(answer) == (401, "key_revoked")
+    # Its message was read, so its client is told which call this ends.
+    assert answer.json["id"] == 7
     await until(lambda: processes(mark) == {})
 
 
