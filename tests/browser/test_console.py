@@ -235,6 +235,25 @@ async def test_all_keys_of_a_department_are_rotated_at_once(page: Page, world: W
     assert [(await world.call(key)).code for key in (olds[1], *shown)] == ["key_revoked"] * 3
 
 
+COVERED = """() => {
+  const one = document.activeElement, box = one.getBoundingClientRect();
+  const middle = [box.left + box.width / 2, box.top + box.height / 2];
+  return !one.contains(document.elementFromPoint(...middle));
+}"""
+
+
+async def test_no_row_is_behind_the_bar_of_acts_while_it_has_the_focus(
+    page: Page, world: World
+) -> None:
+    for _ in range(25):
+        await world.issue(consumer="shop")
+    await go(page, "Keys")
+    await page.get_by_label("All keys of this page").focus()
+    for _ in range(2 * 25):
+        await page.keyboard.press("Tab")
+        assert not await page.evaluate(COVERED)
+
+
 async def test_a_link_made_here_opens_the_connect_page(page: Page, world: World) -> None:
     async with backend() as crm:
         put(world, SERVICE.format(url=crm.url))
