@@ -138,7 +138,8 @@ def check_fields(type_name: str, fields: Mapping[str, str]) -> None:
         if type_name in _IN_HEADERS and not fits_header(value):
             raise ValueError(
                 f"the field {name!r} cannot be sent in a header: it holds a line break, another "
-                "control character or something beyond Latin-1"
+                "control character or something beyond Latin-1; for other places, such as the "
+                "environment of a tool, there is the type custom"
             )
 
 

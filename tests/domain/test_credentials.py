@@ -76,6 +76,13 @@ def test_a_value_that_no_header_can_carry_is_refused_without_being_repeated(valu
         assert not value or value not in str(refused.value)
 
 
+def test_a_text_of_several_lines_is_led_to_the_type_that_takes_it() -> None:
+    pem = {"value": "-----BEGIN\nKEY-----"}
+    with pytest.raises(ValueError, match="type custom"):
+        check_fields("api_key", pem)
+    check_fields("custom", pem)
+
+
 def test_a_value_has_a_longest_length_and_a_field_a_name() -> None:
     check_fields("custom", {"value": "x" * LONGEST_VALUE})
     with pytest.raises(ValueError, match="longer"):
