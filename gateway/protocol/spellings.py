@@ -27,6 +27,10 @@ _BETWEEN_NUMBERS = (", ", ",", ",  ", ",    ")
 # Shorter secrets occur in every text: replacing them would show where they are, and break answers.
 SHORTEST = 4
 
+# A shorter line of a secret may be anything. All keys of a kind have the same labels.
+SHORTEST_LINE = 16
+_PEM_LABEL = "-----"
+
 
 def spellings(secret: str) -> Iterator[bytes]:
     """Yield the spellings of `secret`, without the blanks around it: headers lose those."""
@@ -126,11 +130,16 @@ def _byte_by_byte(raw: bytes) -> Iterator[str]:
 
 
 def _in_other_lines(secret: str) -> Iterator[bytes]:
-    """Yield a secret of several lines without line ends, and as a shell prints it unquoted."""
+    """Yield a secret of several lines without line ends, as a shell prints it unquoted, and line by
+    line, as programs indent and quote it."""
     lines = secret.splitlines()
     if len(lines) > 1:
         yield "".join(lines).encode()
         yield " ".join(secret.split()).encode()
+        bare = [line.strip() for line in lines if not line.startswith(_PEM_LABEL)]
+        for text in ("".join(bare), *bare):
+            if len(text) >= SHORTEST_LINE:
+                yield text.encode()
 
 
 def _in_urls(raw: bytes) -> Iterator[bytes]:

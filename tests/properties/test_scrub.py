@@ -144,6 +144,26 @@ def test_a_secret_of_several_lines_is_replaced_however_they_end(end: str) -> Non
         assert in_pieces(known(secret), text, [30]) == b"before [redacted:n0] after"
 
 
+@pytest.mark.parametrize("before", ["  ", "> ", "1: | "])
+def test_a_secret_of_several_lines_is_replaced_line_by_line(before: str) -> None:
+    lines = [
+        "-----BEGIN KEY-----",
+        "MIIEvAIBADANBgkq",
+        "QUJDREVGR0hJSktM",
+        "WFla",
+        "-----END KEY-----",
+    ]
+    found = known("\n".join(lines))
+    text = "".join(f"{before}{line}\n" for line in lines).encode()
+    gone = [line if line not in lines[1:3] else "[redacted:n0]" for line in lines]
+    assert found.replaced(text) == "".join(f"{before}{line}\n" for line in gone).encode()
+    # As a key without its labels is written into one line.
+    assert (
+        found.replaced("".join([before, *lines[1:-1]]).encode())
+        == f"{before}[redacted:n0]".encode()
+    )
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_secret_with_an_empty_line_is_replaced_wherever_the_stream_is_cut(end: bytes) -> None:
     text = b"before " + APART.encode().replace(b"\n", end) + b" after"
