@@ -9,6 +9,7 @@ from urllib.parse import quote
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.domain.errors import OperationError
@@ -23,6 +24,9 @@ from gateway.store.connections.slots import ClusterLines
 from gateway.store.connections.urls import Kind, read_url
 from gateway.store.embedded.engine import OLDEST_VERSION
 from gateway.store.embedded.server import embedded
+
+# Made once, since redis-py looks up its version among the installed packages each time.
+_DRIVER = DriverInfo()
 
 
 @asynccontextmanager
@@ -165,6 +169,7 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "socket_connect_timeout": settings.timeout,
         "socket_timeout": settings.timeout,
+        "driver_info": _DRIVER,
     }
 
 

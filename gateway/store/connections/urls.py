@@ -105,7 +105,7 @@ def _check_options(url: StoreUrl) -> None:
     given = dict(url.options)
     kind = given.pop("connection_class", SSLConnection if url.tls else Connection)
     try:
-        kind(**given)
+        kind(**{"driver_info": None, **given})
     except (TypeError, ValueError, RedisError):
         raise UsageError(
             "Behind '?' in the Redis URL stands what no connection to Redis takes, or not so: db, "
