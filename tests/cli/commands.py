@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from gateway.domain.keys import key as keys
 from gateway.domain.settings import StoreSettings
-from tests.cli.forks import REPOSITORY, SECONDS, run
+from tests.cli.asking import SECONDS
+from tests.cli.forks import REPOSITORY, run
 
 PEPPER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 MASTER = b64encode(b"m" * 32).decode()

@@ -5,8 +5,7 @@ import os
 import re
 import shutil
 import signal
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.cli.serving import PATIENCE, REPOSITORY, environment
+from tests.cli import forks
+from tests.cli.serving import PATIENCE, REPOSITORY, Process, environment
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder() -> Iterator[Path]:
 class Demo:
     """A running demo and the lines that it printed."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     lines: list[str]
     folder: Path
 
@@ -76,16 +76,14 @@ class Demo:
 
 @asynccontextmanager
 async def demo(
-    folder: Path, *arguments: str, python: str = sys.executable, **settings: str
+    folder: Path, *arguments: str, python: str = "", **settings: str
 ) -> AsyncIterator[Demo]:
-    """`gateway demo` on a free port, with nothing on PATH."""
-    process = await asyncio.create_subprocess_exec(
-        *(python, "-m", "gateway", "demo", "--listen", "127.0.0.1:0", *arguments),
-        cwd=folder,
-        env={**environment(**settings), "PATH": str(folder)},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    """`gateway demo` on a free port, with nothing on PATH. `python`: one that has a gateway of its
+    own."""
+    words = ("demo", "--listen", "127.0.0.1:0", *arguments)
+    given = {**environment(**settings), "PATH": str(folder)}
+    process = await (
+        _installed(python, words, folder, given) if python else forks.start(words, folder, given)
     )
     try:
         yield Demo(process, await _printed(process), folder)
@@ -96,7 +94,20 @@ async def demo(
             await process.communicate()
 
 
-async def _printed(process: asyncio.subprocess.Process) -> list[str]:
+async def _installed(
+    python: str, words: Sequence[str], folder: Path, given: Mapping[str, str]
+) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(python, "-m", "gateway", *words),
+        cwd=folder,
+        env=given,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def _printed(process: Process) -> list[str]:
     assert process.stdout is not None
     lines: list[str] = []
     async with asyncio.timeout(PATIENCE):

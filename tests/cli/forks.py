@@ -1,9 +1,12 @@
 """Commands in processes of their own, each forked off one that has imported the gateway: to start
 Python and to import it anew took most of the time of a command, and a quarter of all tests'.
 
-`run` is for tests; as a program this module is the process that forks.
+`run` and `start` are for tests; as a program this module is the process that forks.
 """
 
+import asyncio
+import atexit
+import gc
 import json
 import os
 import pkgutil
@@ -12,9 +15,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
@@ -23,8 +28,8 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, NoReturn
 
 import gateway
+from tests.cli.asking import ask
 
-SECONDS = 60
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -40,42 +45,116 @@ def run(
     with TemporaryFile() as stdin, TemporaryFile() as out, TemporaryFile() as err:
         stdin.write(given)
         stdin.seek(0)
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.connect(_forker()[1])
-            streams = (stdin, stdout or out, err)
-            socket.send_fds(asking, [b"\0"], [one.fileno() for one in streams])
-            asking.sendall(json.dumps([[*arguments], str(folder), {**environment}]).encode())
-            asking.shutdown(socket.SHUT_WR)
-            code = int(asking.recv(16))
+        streams = (stdin.fileno(), (stdout or out).fileno(), err.fileno())
+        with ask(place(), streams, [*arguments], str(folder), {**environment}) as asked:
+            _, code = asked.makefile("rb")
         out.seek(0)
         err.seek(0)
-        return code, out.read(), err.read()
+        return int(code), out.read(), err.read()
+
+
+@dataclass
+class Forked:
+    """A command that runs: tests speak to it as to a process of asyncio's."""
+
+    pid: int
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+    ended: asyncio.Task[int]
+
+    @property
+    def returncode(self) -> int | None:
+        return self.ended.result() if self.ended.done() else None
+
+    def send_signal(self, number: int) -> None:
+        # It may have ended, and that not been told yet.
+        with suppress(ProcessLookupError):
+            if not self.ended.done():
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self.ended)
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        out, err = await asyncio.gather(self.stdout.read(), self.stderr.read())
+        await self.wait()
+        return out, err
+
+
+async def start(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    stdin: str = os.devnull,
+) -> Forked:
+    """Start `gateway …`. `stdin`: the file that it reads."""
+    given = os.open(stdin, os.O_RDONLY | os.O_NOCTTY)
+    stdout, out = os.pipe()
+    stderr, err = os.pipe()
+    streams = (given, out, err)
+    asked = ask(place(), streams, [*arguments], str(folder), {**environment}, seconds=0)
+    for ours in streams:
+        os.close(ours)
+    told, telling = await asyncio.open_unix_connection(sock=asked)
+    pid = int(await told.readline())
+
+    async def until_it_ended() -> int:
+        code = int(await told.readline())
+        telling.close()
+        await telling.wait_closed()
+        return code
+
+    ended = asyncio.create_task(until_it_ended())
+    return Forked(pid, await _reader(stdout), await _reader(stderr), ended)
+
+
+class _Pipe(asyncio.StreamReaderProtocol):
+    def eof_received(self) -> bool:
+        """Close it, as asyncio does with the pipes of its own processes."""
+        super().eof_received()
+        return False
+
+
+async def _reader(pipe: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    file = os.fdopen(pipe, "rb")
+    await asyncio.get_running_loop().connect_read_pipe(lambda: _Pipe(reader), file)
+    return reader
 
 
 @cache
-def _forker() -> tuple[subprocess.Popen[bytes], str]:
-    """The process that forks, and where it is asked. It ends with this one, with which its stdin
-    ends."""
+def place() -> str:
+    """Where the process that forks is asked. It ends with its stdin: with this process."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    atexit.register(process.__exit__, None, None, None)
     assert process.stdout is not None
-    return process, process.stdout.readline().decode().strip()
+    return process.stdout.readline().decode().strip()
 
 
 def _serve() -> None:
     for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+    # What is never looked at again is not copied for each command either.
+    gc.collect()
+    gc.freeze()
     # Who was forked to answer somebody is nobody's to wait for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{place}/s")
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{folder}/s")
         listening.listen(64)
-        print(f"{place}/s", flush=True)
+        print(f"{folder}/s", flush=True)
         while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
             asked, _ = listening.accept()
             if os.fork() == 0:
@@ -88,14 +167,19 @@ def _answer(asked: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, streams, _, _ = socket.recv_fds(asked, 1, 3)
     with asked.makefile("rb") as told:
-        arguments, folder, environment = json.load(told)
+        arguments, folder, environment, seconds = json.load(told)
     command = os.fork()
     if command == 0:
         asked.close()
+        signal.alarm(seconds)
         _become(arguments, folder, environment, streams)
+    for stream in streams:
+        os.close(stream)
+    with suppress(BrokenPipeError):
+        asked.sendall(b"%d\n" % command)
     _, status = os.waitpid(command, 0)
     with suppress(BrokenPipeError):
-        asked.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+        asked.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
@@ -105,16 +189,18 @@ def _become(
     """`gateway ARGUMENTS`, as it is started in `folder`."""
     code: object = 1
     try:
-        signal.alarm(SECONDS)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
         sys.stdin, sys.stdout = _text(0, "r"), _text(1, "w")
-        sys.stderr = _text(2, "w", errors="backslashreplace")
+        sys.stderr = _text(2, "w", errors="backslashreplace", buffering=1)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        sys.argv = ["gateway", *arguments]
+        tempfile.tempdir = None
+        sys.argv = [str(Path(gateway.__path__[0], "__main__.py")), *arguments]
+        # With these a gateway starts its workers.
+        sys.orig_argv = [sys.executable, "-m", "gateway", *arguments]
         import_module("gateway.cli.main").run()
     except SystemExit as end:
         code = end.code
@@ -125,8 +211,8 @@ def _become(
     os._exit(code if isinstance(code, int) else code is not None)
 
 
-def _text(number: int, mode: str, errors: str = "strict") -> TextIOWrapper:
-    return open(number, mode, encoding="utf-8", errors=errors, closefd=False)
+def _text(number: int, mode: str, errors: str = "strict", buffering: int = -1) -> TextIOWrapper:
+    return open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.cli import forks
 from tests.flows.raw import read_answer
 from tests.flows.world import Answer
 
@@ -24,31 +25,47 @@ def environment(**settings: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **settings}
 
 
+Process = asyncio.subprocess.Process | forks.Forked
+
+
 async def start(
     *arguments: str,
     folder: Path,
     settings: Mapping[str, str] | None = None,
     before: str = "",
-) -> asyncio.subprocess.Process:
-    """`gateway ARGUMENTS` in `folder`. `before`: commands for the shell, such as ulimit."""
+    anew: bool = False,
+) -> Process:
+    """`gateway ARGUMENTS` in `folder`. `anew`: by starting Python; else as in tests.cli.forks.
+    `before`: commands for the shell that does so, such as ulimit."""
+    given = environment(**(settings or {}))
+    if not (anew or before):
+        _all_in_time(given)
+        return await forks.start(arguments, folder, given)
     command = [sys.executable, "-m", "gateway", *arguments]
     if before:
         command = ["sh", "-c", f'{before} && exec "$@"', "sh", *command]
     return await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
-        env=environment(**(settings or {})),
+        env=given,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
+def _all_in_time(given: Mapping[str, str]) -> None:
+    """AssertionError for a variable that Python or a library may read before a fork has it."""
+    usual = environment()
+    own = [name for name, value in given.items() if usual.get(name) != value]
+    assert all(name.startswith(("GATEWAY_", "TMPDIR")) for name in own), f"start it anew: {own}"
+
+
 @dataclass
 class Served:
     """A gateway that serves. `events`: what it has logged so far."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     events: list[dict[str, Any]] = field(default_factory=list)
     data: tuple[str, int] = ("", 0)
     admin: tuple[str, int] = ("", 0)
@@ -136,7 +153,11 @@ async def refused(
 
 @asynccontextmanager
 async def serving(
-    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None, before: str = ""
+    *arguments: str,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    before: str = "",
+    anew: bool = False,
 ) -> AsyncIterator[Served]:
     """`gateway serve` on free ports, unless `arguments` or `settings` say which; killed at the
     end if it still runs."""
@@ -147,8 +168,8 @@ async def serving(
         "GATEWAY_ACCESS_LOG": "off",
         **(settings or {}),
     }
-    started = await start("serve", *arguments, folder=folder, settings=settings, before=before)
-    served = Served(started)
+    how = {"folder": folder, "settings": settings, "before": before, "anew": anew}
+    served = Served(await start("serve", *arguments, **how))
     try:
         told = await served.event("listening")
         served.data, served.admin = _address(told["data"]), _address(told["admin"])

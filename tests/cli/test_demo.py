@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 
 from gateway.cli.demo import at_or_elsewhere
 from gateway.domain.settings import Address
+from tests.cli import forks
+from tests.cli.commands import Ended
 from tests.cli.demos import Demo, demo, tool
 from tests.cli.demos import folder as folder
 from tests.cli.serving import environment
@@ -139,23 +141,17 @@ async def test_where_there_are_no_policies_it_uses_its_own(folder: Path) -> None
         assert json.loads(answer) == {"status": "ok"}
 
 
-def ended(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "demo", *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def ended(folder: Path, *arguments: str) -> Ended:
+    code, out, err = forks.run(("demo", *arguments), folder, environment(), b"")
+    return Ended(code, out.decode(), err.decode())
 
 
 def test_a_taken_port_is_told_in_one_sentence_with_the_way_out(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         refused = ended(folder, "--listen", f"127.0.0.1:{port}")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == (
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.said == (
         f"gateway: Port {port} is taken: choose another one, such as 'make run PORT=9090' "
         "or 'gateway demo --listen 127.0.0.1:9090'.\n"
     )
@@ -172,9 +168,9 @@ def test_it_is_where_the_pages_say_or_else_where_there_is_room() -> None:
 
 def test_it_is_for_this_machine_only(folder: Path) -> None:
     refused = ended(folder, "--listen", "0.0.0.0:0")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("gateway: The demo is for this machine only")
-    assert refused.stderr.count("\n") == 1
+    assert refused.code == 2
+    assert refused.said.startswith("gateway: The demo is for this machine only")
+    assert refused.is_one_sentence()
 
 
 def test_without_any_store_one_sentence_says_what_to_install(folder: Path) -> None:

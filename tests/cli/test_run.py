@@ -4,7 +4,6 @@ import asyncio
 import os
 import pty
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 from gateway.cli.child import REPEAT_SECONDS, Bindings, Child
 from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.policies.references import parse
-from tests.cli.serving import environment
+from tests.cli import forks
+from tests.cli.serving import Process, environment, start
 from tests.client.agents import PATIENCE, Pulling, until
 from tests.client.conftest import pulling
 
@@ -32,7 +32,7 @@ STUBBORN = 'trap "" TERM INT; echo "has $(cat token)"; while :; do sleep 0.05; d
 
 
 class Running:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.said = ""
 
@@ -57,18 +57,18 @@ async def running(
     pulling: Pulling,
     folder: Path,
     *arguments: str,
-    stdin: int = asyncio.subprocess.DEVNULL,
+    stdin: str = os.devnull,
+    anew: bool = False,
     **settings: str,
 ) -> AsyncIterator[Running]:
+    """`anew`: by starting Python, so that the arguments are in the list of the system's
+    processes."""
     given = {"GATEWAY_URL": pulling.url, "GATEWAY_KEY": pulling.key, **settings}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "run", "--poll", "1s", *arguments),
-        cwd=folder,
-        env=environment(**given),
-        stdin=stdin,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    words = ("run", "--poll", "1s", *arguments)
+    if anew:
+        process = await start(*words, folder=folder, settings=given, anew=True)
+    else:
+        process = await forks.start(words, folder, environment(**given), stdin)
     try:
         yield Running(process)
     finally:
@@ -76,6 +76,13 @@ async def running(
             process.terminate()
             async with asyncio.timeout(PATIENCE):
                 await process.communicate()
+
+
+async def gone(pulling: Pulling, name: str) -> None:
+    """The gateway knows no such credential any more."""
+    await pulling.vault.delete(name)
+    credentials = pulling.world.gateways[0].base.credentials
+    await until(lambda: CredentialId(name) not in credentials.known)
 
 
 async def test_a_rotation_restarts_the_program_with_the_new_value_in_its_variable(
@@ -165,7 +172,7 @@ async def test_a_program_that_goes_on_after_ctrl_c_is_given_the_next_rotation_to
     ours, terminal = pty.openpty()
     goes_on = SAYS_VARIABLE.replace("trap", 'trap "" INT; trap', 1)
     arguments = ("--env", "TOKEN=crm", "--", "sh", "-c", goes_on)
-    async with running(pulling, tmp_path, *arguments, stdin=terminal) as run:
+    async with running(pulling, tmp_path, *arguments, stdin=os.ttyname(terminal)) as run:
         await run.says("has crm-1")
         run.process.send_signal(signal.SIGINT)
         await asyncio.sleep(0.2)
@@ -245,7 +252,7 @@ async def test_no_value_is_among_the_arguments_of_a_process_or_in_what_is_said(
     pulling: Pulling, tmp_path: Path
 ) -> None:
     arguments = ("--env", "TOKEN=crm", "--file", "crm=token", "--", "sleep", "60")
-    async with running(pulling, tmp_path, *arguments) as run:
+    async with running(pulling, tmp_path, *arguments, anew=True) as run:
         await until(lambda: (tmp_path / "token").exists())
         await asyncio.sleep(0.3)
         seen = b"".join(
@@ -274,7 +281,7 @@ async def test_a_gateway_that_is_away_is_waited_for_and_then_given_up(
 async def test_a_credential_that_comes_in_time_is_waited_for(
     pulling: Pulling, tmp_path: Path
 ) -> None:
-    await pulling.vault.delete("crm")
+    await gone(pulling, "crm")
     arguments = ("--env", "A=crm", "--wait", "30s", "--", "sh", "-c", 'echo "has $A"')
     async with running(pulling, tmp_path, *arguments) as run:
         await asyncio.sleep(1.0)
@@ -284,9 +291,7 @@ async def test_a_credential_that_comes_in_time_is_waited_for(
 
 
 async def test_it_says_what_it_waits_for_and_for_how_long(pulling: Pulling, tmp_path: Path) -> None:
-    await pulling.vault.delete("openai_key", 1)
-    credentials = pulling.world.gateways[0].base.credentials
-    await until(lambda: CredentialId("openai_key") not in credentials.known)
+    await gone(pulling, "openai_key")
     arguments = ("--env", "A=openai_key", "--wait", "5s", "--", "echo", "ran")
     for settings, reason in (
         ({}, "There is no credential 'openai_key'."),
@@ -372,9 +377,7 @@ async def test_a_file_that_came_while_the_credential_was_waited_for_is_spared_to
     pulling: Pulling, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"
-    await pulling.vault.delete("openai_key", 1)
-    credentials = pulling.world.gateways[0].base.credentials
-    await until(lambda: CredentialId("openai_key") not in credentials.known)
+    await gone(pulling, "openai_key")
     arguments = ("--file", "openai_key=token", "--", "echo", "ran")
     async with running(pulling, tmp_path, *arguments) as run:
         await asyncio.sleep(2.0)

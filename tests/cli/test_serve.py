@@ -248,7 +248,7 @@ async def test_without_the_parsers_that_it_is_built_on_it_does_not_start(
 ) -> None:
     """aiohttp falls back to parsers in Python in silence; they take what the C ones refuse."""
     settings = {**settings, "AIOHTTP_NO_EXTENSIONS": "1", "GATEWAY_LISTEN": "127.0.0.1:0"}
-    process = await start("serve", folder=tmp_path, settings=settings)
+    process = await start("serve", folder=tmp_path, settings=settings, anew=True)
     async with asyncio.timeout(PATIENCE):
         _, said = await process.communicate()
     assert process.returncode == 1
@@ -299,7 +299,7 @@ async def test_a_gateway_whose_log_nobody_takes_goes_on(
 ) -> None:
     policy = tmp_path / "policies" / "b.yaml"
     policy.write_text("version: 1\nagents:\n  dead: {upstream: 'http://127.0.0.1:1'}\n")
-    async with serving(folder=tmp_path, settings=settings) as served:
+    async with serving(folder=tmp_path, settings=settings, anew=True) as served:
         served.process._transport.get_pipe_transport(2).close()  # type: ignore[attr-defined]
         # What cannot be reached is logged in the middle of the request.
         assert (await served.get("/agents/dead/x", key)).status == 502
@@ -323,7 +323,7 @@ async def test_a_thread_that_never_ends_keeps_no_gateway_from_its_end(
         "hooks: {before: ['hanging:look']}}}\n"
     )
     settings["PYTHONPATH"] = f"{REPOSITORY}:{tmp_path}"
-    async with serving("--drain", "0s", folder=tmp_path, settings=settings) as gateway:
+    async with serving("--drain", "0s", folder=tmp_path, settings=settings, anew=True) as gateway:
         gateway.stop()
         if signals == 2:
             await asyncio.sleep(REPEAT_SECONDS + 0.2)

@@ -386,7 +386,7 @@ async def test_a_gateway_takes_all_the_files_that_it_may_have(
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, most), hard))
     try:
-        started = serving("--policies", "policies", folder=folder, settings=settings)
+        started = serving("--policies", "policies", folder=folder, settings=settings, anew=True)
         async with started as served:
             has = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
     finally:

@@ -136,7 +136,7 @@ async def test_no_key_of_a_connection_is_written_where_the_environment_says(
     settings = with_policies(store, agent, tmp_path) | {"SSLKEYLOGFILE": str(keys)}
     key = (await issue(client)).text
     ok = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-    async with serving(folder=tmp_path, settings=settings) as served:
+    async with serving(folder=tmp_path, settings=settings, anew=True) as served:
         caller = await served.connect()
         caller.send("/agents/chat/x", key)
         answered = await agent.answers(ok, says_end=True)

@@ -82,10 +82,13 @@ class Site:
         self.key = self.commands.gateway("keys", "create", *words).json["key"]
 
     @asynccontextmanager
-    async def serving(self, *more: str, **settings: str) -> AsyncIterator[Served]:
+    async def serving(
+        self, *more: str, anew: bool = False, **settings: str
+    ) -> AsyncIterator[Served]:
+        """`anew`: what a process was started with, descriptors and environment, is its own."""
         given = self.commands.environment(**settings)
         kept = {name: value for name, value in given.items() if name.startswith("GATEWAY")}
-        async with serving(*more, folder=self.folder, settings=kept) as served:
+        async with serving(*more, folder=self.folder, settings=kept, anew=anew) as served:
             yield served
 
     async def call(
@@ -126,7 +129,10 @@ async def test_a_tool_has_its_three_descriptors_and_none_that_the_gateway_was_gi
     kept = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(kept, True)
     try:
-        async with site.serving("--workers", "2", GATEWAY_TOOL_ISOLATION=isolation.value) as served:
+        # One worker, under a supervisor.
+        supervised = ("--max-requests", "1000")
+        settings = {"GATEWAY_TOOL_ISOLATION": isolation.value}
+        async with site.serving(*supervised, anew=True, **settings) as served:
             held = text(await site.call(served, "programs", "hold"))
             served.stop()
             await served.ends()
@@ -144,7 +150,7 @@ async def test_a_hostile_tool_gets_nothing_of_the_gateways_nor_of_another_user(
     pepper.write_text(site.commands.environment()["GATEWAY_PEPPER"])
     pepper.chmod(0o600)
     settings = {"GATEWAY_PEPPER_FILE": str(pepper), "GATEWAY_TOOL_ISOLATION": isolation.value}
-    async with site.serving(**settings) as served:
+    async with site.serving(anew=True, **settings) as served:
         assert text(await site.call(served, "server", "measure")) == str(len(ONE))
         other = max(processes(site.mark))
         found = await site.call(

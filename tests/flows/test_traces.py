@@ -222,7 +222,7 @@ async def test_who_serves_traces_as_the_environment_says(
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "a.yaml").write_text("version: 1\n")
     settings = {"GATEWAY_REDIS_URL": store.url or "", "OTEL_SERVICE_NAME": "mine"}
-    async with serving(folder=tmp_path, settings=settings) as served:
+    async with serving(folder=tmp_path, settings=settings, anew=True) as served:
         await served.get("/agents/none/x")
         await collector.got(1)
     assert collector.resources[0]["service.name"] == "mine"
