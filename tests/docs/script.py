@@ -4,18 +4,27 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.cli import asking
+from tests.cli.forks import place
 from tests.docs.blocks import Block
 from tests.docs.stage import ADMIN, Stage
 
 # `set -a`: a reader types `export` where it matters to them; programs of a page see all.
 # `strict`: a refusal ends the script, unless the page shows what it says. What was started a
 # moment ago may not listen yet, so it is asked again first.
+# `gateway`: as in tests.cli.forks, unless it is to be told signals.
 # `reload`: a file that rests for a second is loaded, and whoever reads a page takes longer.
 _BEGIN = """\
 set -eua
 again="--fail-with-body --retry 5 --retry-delay 1 --retry-all-errors"
 strict=$again
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+gateway() {{
+  case $1 in
+    demo|run|serve) command gateway "$@" ;;
+    *) python -IS {asking} {place} "$@" ;;
+  esac
+}}
 curl() {{ command curl --silent --show-error $strict "$@"; }}
 redis-cli() {{ command redis-cli -s .gateway/store.sock "$@"; }}
 reload() {{
@@ -38,7 +47,8 @@ _ID = re.compile(r"\bID\b")
 async def script(stage: Stage, blocks: Sequence[Block], folder: Path) -> str:
     """`folder` gets what each command of `console` blocks printed, as `<block>.<command>`."""
     (folder / "run.py").write_text(_PYTHON)
-    lines = [_BEGIN.format(admin=stage.ports[ADMIN])]
+    fits = {"admin": stage.ports[ADMIN], "asking": asking.__file__, "place": place()}
+    lines = [_BEGIN.format(**fits)]
     for number, block in enumerate(blocks):
         text = stage.here(block.text)
         if _ID.search(text):
