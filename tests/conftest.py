@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
 from gateway.store.keys import KeyStore
+from tests.cli import forks
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -27,13 +28,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     _keep_bytecode()
     _hear_interrupts()
     # No test fails because the machine is busy.
     unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
     settings.load_profile("unhurried")
+    if config.getoption("numprocesses") and not hasattr(config, "workerinput"):
+        forks.share()
 
 
 def _keep_bytecode() -> None:

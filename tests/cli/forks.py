@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from typing import IO, NoReturn
 import gateway
 from tests.cli.asking import ask
 
+SHARED = "TESTS_FORK_AT"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -130,7 +132,17 @@ async def _reader(pipe: int) -> asyncio.StreamReader:
 
 @cache
 def place() -> str:
-    """Where the process that forks is asked. It ends with its stdin: with this process."""
+    """Where the process that forks is asked: the one of all workers, or else one of our own."""
+    return os.environ.get(SHARED) or _started()
+
+
+def share() -> None:
+    """Start one for all workers of the tests, which inherit the environment."""
+    os.environ[SHARED] = _started()
+
+
+def _started() -> str:
+    """It ends with its stdin: with this process."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -143,12 +155,6 @@ def place() -> str:
 
 
 def _serve() -> None:
-    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
-    # What is never looked at again is not copied for each command either.
-    gc.collect()
-    gc.freeze()
     # Who was forked to answer somebody is nobody's to wait for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
@@ -157,10 +163,22 @@ def _serve() -> None:
         print(f"{folder}/s", flush=True)
         while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
             asked, _ = listening.accept()
+            _import_all()
             if os.fork() == 0:
                 listening.close()
                 _answer(asked)
             asked.close()
+
+
+@cache
+def _import_all() -> None:
+    """Once somebody asks, since many runs of a few tests never do."""
+    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    # What is never looked at again is not copied for each command either.
+    gc.collect()
+    gc.freeze()
 
 
 def _answer(asked: socket.socket) -> NoReturn:
@@ -206,6 +224,8 @@ def _become(
         code = end.code
     except BaseException:  # noqa: BLE001 - as Python ends a program, but for what was inherited
         traceback.print_exc()
+    # As at any program's end.
+    threading._shutdown()  # type: ignore[attr-defined]
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code if isinstance(code, int) else code is not None)
