@@ -174,7 +174,8 @@ def alive(pid: int) -> bool:
 
 @dataclass
 class Load:
-    """Callers that ask again and again, until `enough` is set.
+    """Callers that each ask up to a hundred times a second, until `enough` is set: no moment of a
+    change goes unseen, and processes that start have processor time left.
 
     `others`: keys that take their turns with `key`. `keeps`: they keep their connections; else
     each request is on one of its own.
@@ -213,6 +214,7 @@ class Load:
                 self.answered += 1
                 if answer.status != 200:
                     self.failed.append(f"{answer.status} {answer.body!r}")
+                await asyncio.sleep(0.01)
                 if not self.keeps or answer.headers.get("Connection") == "close":
                     return
         finally:

@@ -47,7 +47,7 @@ class Caller:
             answer = await self.world.call(self.key, gateway=turn % len(self.world.gateways))
             code = "ok" if answer.status == 200 else answer.code
             self.calls.append(Call(began, time.time(), code))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
     @asynccontextmanager
     async def calling(self) -> AsyncIterator["Caller"]:
