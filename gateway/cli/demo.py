@@ -31,6 +31,7 @@ from gateway.domain.units import DAY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.app.foundation import Foundation
     from gateway.domain.keys.key import Key
 
 _DEFAULT = click.core.ParameterSource.DEFAULT
@@ -144,7 +145,7 @@ async def _run(settings: Settings) -> None:
             return _with_upstreams(policies, ports)
 
         async def on_ready(gateway: Gateway, store: StoreSettings) -> None:
-            made = await _make_keys(replace(settings, store=store), gateway.base.policies())
+            made = await _make_keys(settings, gateway.base)
             addresses = gateway.data.address, gateway.admin.address
             embedded = settings.store.url is None
             click.echo(_explain(made, addresses, store, embedded=embedded))
@@ -163,28 +164,28 @@ def _with_upstreams(policies: Policies, ports: "Mapping[str, int]") -> Policies:
     return replace(policies, agents=MappingProxyType(agents))
 
 
-async def _make_keys(settings: Settings, policies: Policies) -> "tuple[Key, Key]":
+async def _make_keys(settings: Settings, base: "Foundation") -> "tuple[Key, Key]":
     """Make a key for the two agents and a key for the admin API."""
     from gateway.crypto.draw import draw
     from gateway.crypto.tags import Peppers
     from gateway.domain.keys.fields import KeyFields
+    from gateway.services.audit.acts import Acts
+    from gateway.services.keys.audited import AuditedKeys
     from gateway.services.keys.issue import Issuer
-    from gateway.store.connections.connect import open_store
-    from gateway.store.keys import KeyStore
 
-    async with open_store(settings.store) as client:
-        keys = KeyStore(client, settings.store.prefix)
-        ends = await keys.now() + DAY
-        fields = KeyFields(
-            consumer="demo",
-            scopes=tuple(f"agents/{name}" for name in AGENTS),
-            plan=DEFAULT_PLAN if DEFAULT_PLAN in policies.plans else "",
-            expires_at=ends,
-        )
-        powers = KeyFields(consumer="demo", scopes=("gateway/admin",), plan="", expires_at=ends)
-        issuer = Issuer(keys, Peppers(settings.peppers), draw)
-        key = (await issuer.create(fields, "live", "demo")).key
-        return key, (await issuer.create(powers, "live", "demo")).key
+    acts = Acts(base.audit, "operator:demo")
+    keys = AuditedKeys(base.client, settings.store.prefix, acts, lambda _: None)
+    ends = await keys.now() + DAY
+    fields = KeyFields(
+        consumer="demo",
+        scopes=tuple(f"agents/{name}" for name in AGENTS),
+        plan=DEFAULT_PLAN if DEFAULT_PLAN in base.policies().plans else "",
+        expires_at=ends,
+    )
+    powers = KeyFields(consumer="demo", scopes=("gateway/admin",), plan="", expires_at=ends)
+    issuer = Issuer(keys, Peppers(settings.peppers), draw)
+    key = (await issuer.create(fields, "live", "demo")).key
+    return key, (await issuer.create(powers, "live", "demo")).key
 
 
 def _explain(

@@ -46,6 +46,16 @@ async def test_what_it_prints_can_be_pasted_and_the_revocation_holds_at_once(
         assert refused["error"]["code"] == "key_revoked"
 
 
+async def test_the_keys_that_it_makes_are_on_record(folder: Path) -> None:
+    async with demo(folder) as running, store_client(folder) as store:
+        made = set(KEY.findall("\n".join(running.lines)))
+        entries = await store.xrange("gw:audit")
+    records = [json.loads(fields[b"record"]) for _, fields in entries]
+    acts = {(one["key_id"], one["event"], one["actor"]) for one in records}
+    assert acts == {(key, "key.create", "operator:demo") for key in made}
+    assert len(made) == 2
+
+
 async def test_the_printed_redis_cli_line_revokes(folder: Path) -> None:
     tool("curl")
     tool("redis-cli")
