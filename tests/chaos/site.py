@@ -230,6 +230,3 @@ def setting(name: str, default: float) -> float:
 
 def missing_tools() -> str:
     return "" if shutil.which("redis-cli") else "redis-cli is missing: apt-get install redis-tools"
-
-
-Scenario = Callable[[Site], Any]

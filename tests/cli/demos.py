@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.cli import forks
-from tests.cli.serving import PATIENCE, REPOSITORY, Process, environment
+from tests.cli.serving import PATIENCE, REPOSITORY, Process, environment, execute
 
 
 @pytest.fixture
@@ -82,9 +82,10 @@ async def demo(
     own."""
     words = ("demo", "--listen", "127.0.0.1:0", *arguments)
     given = {**environment(**settings), "PATH": str(folder)}
-    process = await (
-        _installed(python, words, folder, given) if python else forks.start(words, folder, given)
-    )
+    if python:
+        process = await execute((python, "-m", "gateway", *words), folder, given)
+    else:
+        process = await forks.start(words, folder, given)
     try:
         yield Demo(process, await _printed(process), folder)
     finally:
@@ -92,19 +93,6 @@ async def demo(
             # Killed, it would leave a store behind that still writes into the folder.
             process.terminate()
             await process.communicate()
-
-
-async def _installed(
-    python: str, words: Sequence[str], folder: Path, given: Mapping[str, str]
-) -> Process:
-    return await asyncio.create_subprocess_exec(
-        *(python, "-m", "gateway", *words),
-        cwd=folder,
-        env=given,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
 
 
 async def _printed(process: Process) -> list[str]:

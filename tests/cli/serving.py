@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,11 @@ async def start(
     command = [sys.executable, "-m", "gateway", *arguments]
     if before:
         command = ["sh", "-c", f'{before} && exec "$@"', "sh", *command]
+    return await execute(command, folder, given)
+
+
+async def execute(command: Sequence[str], folder: Path, given: Mapping[str, str]) -> Process:
+    """`command`, with nothing on its stdin. `given`: its environment."""
     return await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,

@@ -5,55 +5,24 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from gateway.app import LOOKUP_THREADS
 from gateway.app.run import END_SECONDS
 from gateway.domain.settings import StoreSettings
 from gateway.server import REPEAT_SECONDS
 from tests.cli.commands import PEPPER, Commands
+from tests.cli.crews import SlowAgent
 from tests.cli.serving import PATIENCE, REPOSITORY, Connection, Served, serving, start
-from tests.flows.world import listening
 from tests.hanging import hanging
 
 
-@dataclass
-class Slow:
-    """An agent whose answers wait for `go_on`."""
-
-    port: int
-    arrived: asyncio.Event
-    go_on: asyncio.Event
-
-
 @pytest.fixture
-async def slow() -> AsyncIterator[Slow]:
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-
-    async def answer(request: web.Request) -> web.Response:
-        arrived.set()
-        await go_on.wait()
-        return web.Response(text="finished")
-
-    async def quick(request: web.Request) -> web.Response:
-        return web.Response(text="quick")
-
-    app = web.Application()
-    app.router.add_get("/slow", answer)
-    app.router.add_get("/quick", quick)
-    async with listening(app) as port:
-        yield Slow(port, arrived, go_on)
-
-
-@pytest.fixture
-def settings(store: StoreSettings, slow: Slow, tmp_path: Path) -> dict[str, str]:
+def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "policies").mkdir()
-    text = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{slow.port}'}}\n"
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{agent.port}'}}\n"
     (tmp_path / "policies" / "a.yaml").write_text(text)
     return {"GATEWAY_REDIS_URL": store.url or "", "GATEWAY_PEPPER": PEPPER}
 
@@ -64,15 +33,15 @@ def key(store: StoreSettings, tmp_path: Path) -> str:
 
 
 async def test_after_sigterm_what_runs_is_finished_and_nothing_new_begins(
-    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+    settings: dict[str, str], agent: SlowAgent, key: str, tmp_path: Path
 ) -> None:
     async with serving(folder=tmp_path, settings=settings) as gateway:
         running = await gateway.connect()
         running.send("/agents/a/slow", key)
-        await slow.arrived.wait()
+        await agent.arrived.wait()
         gateway.stop()
         await refuses_connections(gateway)
-        slow.go_on.set()
+        agent.go_on.set()
         answer = await running.answer()
         assert (answer.status, answer.body) == (200, b"finished")
         assert answer.headers["Connection"] == "close"
@@ -106,14 +75,14 @@ async def test_a_start_that_waits_for_a_disk_says_so_and_is_ended_by_ctrl_c(
 
 
 async def test_a_load_balancer_learns_of_the_end_on_the_connection_that_it_has(
-    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+    settings: dict[str, str], agent: SlowAgent, key: str, tmp_path: Path
 ) -> None:
     async with serving(folder=tmp_path, settings=settings) as gateway:
         running, probe, caller = [await gateway.connect() for _ in range(3)]
         assert (await probe.get("/readyz")).status == 200
         assert (await caller.get("/agents/a/quick", key)).status == 200
         running.send("/agents/a/slow", key)
-        await slow.arrived.wait()
+        await agent.arrived.wait()
         gateway.stop()
         await refuses_connections(gateway)
         told = await probe.get("/readyz")
@@ -122,7 +91,7 @@ async def test_a_load_balancer_learns_of_the_end_on_the_connection_that_it_has(
         last = await caller.get("/agents/a/quick", key)
         assert (last.status, last.headers["Connection"]) == (200, "close")
         assert await caller.ended()
-        slow.go_on.set()
+        agent.go_on.set()
         assert (await running.answer()).status == 200
         assert await gateway.ends() == 0
 
@@ -215,12 +184,12 @@ async def test_idle_connections_do_not_hold_up_the_end(
 
 
 async def test_drain_bounds_the_end_and_the_cut_answer_does_not_look_whole(
-    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+    settings: dict[str, str], agent: SlowAgent, key: str, tmp_path: Path
 ) -> None:
     async with serving("--drain", "1s", folder=tmp_path, settings=settings) as gateway:
         running = await gateway.connect()
         running.send("/agents/a/slow", key)
-        await slow.arrived.wait()
+        await agent.arrived.wait()
         gateway.stop()
         assert await gateway.ends() == 0
         assert gateway.events[-1]["connections_cut"] == 1
@@ -229,12 +198,12 @@ async def test_drain_bounds_the_end_and_the_cut_answer_does_not_look_whole(
 
 
 async def test_whoever_asks_again_does_not_wait_for_the_drain(
-    settings: dict[str, str], slow: Slow, key: str, tmp_path: Path
+    settings: dict[str, str], agent: SlowAgent, key: str, tmp_path: Path
 ) -> None:
     async with serving("--drain", "10m", folder=tmp_path, settings=settings) as gateway:
         running = await gateway.connect()
         running.send("/agents/a/slow", key)
-        await slow.arrived.wait()
+        await agent.arrived.wait()
         gateway.stop(signal.SIGINT)
         await gateway.event("draining")
         # Before that it might be the echo of the first.
@@ -283,10 +252,10 @@ async def refuses_connections(gateway: Served) -> None:
 
 
 async def test_silent_name_servers_leave_threads_for_the_names_of_others(
-    settings: dict[str, str], key: str, slow: Slow, tmp_path: Path
+    settings: dict[str, str], key: str, agent: SlowAgent, tmp_path: Path
 ) -> None:
     """A look-up waits as long as the system's resolver does, and nobody can call it back."""
-    text = f"version: 1\nagents:\n  a: {{upstream: 'http://localhost:{slow.port}'}}\n"
+    text = f"version: 1\nagents:\n  a: {{upstream: 'http://localhost:{agent.port}'}}\n"
     (tmp_path / "policies" / "a.yaml").write_text(text)
     async with serving(folder=tmp_path, settings=settings) as served:
         assert (await served.get("/agents/a/quick", key)).body == b"quick"

@@ -11,7 +11,6 @@ from gateway.domain.keys.key import ALPHABET, ENVS
 
 KEY_LENGTH = len("agk_live_4xT9mQ2LrB7c_") + 32 + 6
 
-base62 = st.text(ALPHABET, min_size=1)
 key_ids = st.text(ALPHABET, min_size=12, max_size=12)
 secrets = st.text(ALPHABET, min_size=32, max_size=32)
 composed = st.builds(keys.compose, st.sampled_from(ENVS), key_ids, secrets)
