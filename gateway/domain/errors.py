@@ -212,7 +212,7 @@ _ROWS = (
         503,
         Code.BUSY,
         "Too much is under way: new keys that are verified, large bodies, tools, or calls that "
-        "wait for one agent. Try again in a second.",
+        "wait for one upstream. Try again in a second.",
         retry=True,
     ),
     _row(
@@ -235,13 +235,16 @@ _ROWS = (
         retry=True,
     ),
     _row(
-        502, Code.UPSTREAM_UNREACHABLE, "The agent cannot be reached. Try again later.", retry=True
+        502,
+        Code.UPSTREAM_UNREACHABLE,
+        "The upstream cannot be reached. Try again later.",
+        retry=True,
     ),
     _row(
         502,
         Code.UPSTREAM_PROTOCOL,
-        "The agent answered something that is not valid HTTP. Try again, and tell its operator if "
-        "it stays so.",
+        "The upstream answered something that is not valid HTTP. Try again, and tell its operator "
+        "if it stays so.",
         retry=True,
     ),
     _row(
@@ -251,7 +254,10 @@ _ROWS = (
         "gateway's operator to look at it.",
     ),
     _row(
-        504, Code.UPSTREAM_TIMEOUT, "The agent did not answer in time. Try again later.", retry=True
+        504,
+        Code.UPSTREAM_TIMEOUT,
+        "The upstream did not answer in time. Try again later.",
+        retry=True,
     ),
     _row(
         500,

@@ -36,7 +36,7 @@ UPSTREAM_FAILED = frozenset(
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
-_MANY_WAIT = "Too many requests wait for this agent. Try again in a second."
+_MANY_WAIT = "Too many requests wait for this upstream. Try again in a second."
 
 
 class Forwarder:
