@@ -13,15 +13,14 @@ from pathlib import Path
 from aiohttp import web
 from redis.asyncio import Redis
 
-from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
-from gateway.services.keys.issue import Issuer
 from gateway.store.keys import KeyStore
 from tests.cli.commands import MASTER
 from tests.cli.serving import PATIENCE, Connection, Served, serving
+from tests.flows.many_keys import cheap_key
 from tests.flows.world import PEPPER, listening
 
 
@@ -68,9 +67,8 @@ async def slow_agent() -> AsyncIterator[SlowAgent]:
 
 async def issue(client: Redis, **fields: str) -> Key:
     """A new key, as the command line would make it."""
-    issuer = Issuer(KeyStore(client, "gw:"), Peppers((PEPPER,)), draw)
     wanted = KeyFields(scopes=("agents/*",), consumer="sales", **fields)
-    return (await issuer.create(wanted, "live", "test")).key
+    return await cheap_key(KeyStore(client, "gw:"), Peppers((PEPPER,)), wanted)
 
 
 @dataclass

@@ -5,7 +5,10 @@ from redis.asyncio import Redis
 
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
+from gateway.domain.keys.fields import KeyFields
 from gateway.domain.keys.key import ID_LENGTH, SECRET_LENGTH, Key, compose
+from gateway.domain.keys.record import ALWAYS_WRITTEN
+from gateway.store.keys import KeyStore, NewSecret
 
 BATCH = 500
 EMPTY = ("label", "plan", "limits", "users", "expires_at")
@@ -24,6 +27,17 @@ async def many_keys(
             pipeline.hset(f"gw:key:{{{key.id}}}", mapping=record(key, peppers) | fields)
         await pipeline.execute()
     return keys
+
+
+async def cheap_key(keys: KeyStore, peppers: Peppers, wanted: KeyFields) -> Key:
+    """One live key with a tag, which decides: how dear its hash is shows nowhere."""
+    key = compose("live", draw(ID_LENGTH), draw(SECRET_LENGTH))
+    phc = CHEAP.hash(key.text)
+    secret = NewSecret(phc, peppers.make(key.text, phc), key.last4)
+    empty = {name: "" for name in ALWAYS_WRITTEN if name != "status"}
+    told = {**empty, **wanted.values(), "env": "live", "created_by": "test"}
+    assert (await keys.create(key.id, secret, told))[0] == "made"
+    return key
 
 
 def record(key: Key, peppers: Peppers | None = None) -> dict[str, str]:
