@@ -18,7 +18,7 @@ from gateway.store.admission import Lines
 from gateway.store.connections.cluster import ClusterClient, cluster_client, masters
 from gateway.store.connections.failures import translated
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.store.connections.named import reaching
+from gateway.store.connections.named import counterpart
 from gateway.store.connections.sentinel import MasterLine, master_client, master_pool, sentinels_of
 from gateway.store.connections.slots import ClusterLines
 from gateway.store.connections.urls import Kind, read_url
@@ -57,7 +57,7 @@ async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
             async with cluster_client(url, options) as client:
                 yield client
             return
-        kind = reaching(url.options.get("connection_class", Connection))
+        kind = counterpart(url.options.get("connection_class", Connection))
         pool = ConnectionPool(**{**options, **url.options, "connection_class": kind})
         client = Redis.from_pool(pool)
         try:
@@ -108,7 +108,7 @@ async def connections(settings: StoreSettings) -> AsyncIterator[Callable[[], Con
 def connection_factory(settings: StoreSettings) -> Callable[[], Connection]:
     """Return a function that makes new, not yet connected connections to the URL's one node."""
     given = dict(read_url(settings.url or "").options)
-    kind = reaching(given.pop("connection_class", Connection))
+    kind = counterpart(given.pop("connection_class", Connection))
     options = {**given, **_plain(settings)}
     return lambda: kind(**options)
 

@@ -130,7 +130,7 @@ class Line(asyncio.Protocol):
 def take_over(connection: Connection) -> asyncio.StreamWriter:
     """Return the stream of a connection that redis-py opened, for which it has no public way."""
     writer: asyncio.StreamWriter | None = connection._writer
-    if writer is None:
+    if writer is None or writer.transport.is_closing():
         raise StoreError("Redis closed the connection at once.")
     connection._writer = connection._reader = None
     return writer

@@ -1,16 +1,39 @@
-"""Connections to a Redis host name: to the first of its addresses that answers."""
+"""What redis-py's connections lack: a host name leads to the first of its addresses that answers,
+and a lost connection is an error of redis-py's under every event loop."""
 
 import asyncio
 import math
 import socket
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import (
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.happy_eyeballs import connect_to_first
 
 
-class NamedConnection(Connection):
+class _UnderUvloop(AbstractConnection):
+    """uvloop raises RuntimeError where something is written to a connection that was lost a moment
+    ago, and redis-py passes it on. Whoever expects redis-py's errors would end on it: what keeps
+    the gateway connected did, for good, when Redis reset a connection that was being made."""
+
+    async def send_packed_command(self, *given: Any, **named: Any) -> None:
+        try:
+            await super().send_packed_command(*given, **named)
+        except RuntimeError as lost:
+            raise RedisConnectionError("The connection was lost.") from lost
+
+
+class NamedConnection(_UnderUvloop, Connection):
     """redis-py tries the addresses one after the other within one timeout: after one that does not
     answer, no other would be tried."""
 
@@ -36,6 +59,10 @@ class NamedTlsConnection(NamedConnection, SSLConnection):
     pass
 
 
+class SocketConnection(_UnderUvloop, UnixDomainSocketConnection):
+    pass
+
+
 def client_of(host: str, port: int, *, tls: bool, **options: Any) -> Redis:
     """Return a client of one node."""
     kind = NamedTlsConnection if tls else NamedConnection
@@ -43,6 +70,16 @@ def client_of(host: str, port: int, *, tls: bool, **options: Any) -> Redis:
     return Redis.from_pool(pool)
 
 
-def reaching(kind: type[Connection]) -> type[Connection]:
-    """Return the counterpart of redis-py's `kind` that handles host names, if `kind` uses them."""
-    return {Connection: NamedConnection, SSLConnection: NamedTlsConnection}.get(kind, kind)
+_COUNTERPARTS: Mapping[type[AbstractConnection], Any] = MappingProxyType(
+    {
+        Connection: NamedConnection,
+        SSLConnection: NamedTlsConnection,
+        UnixDomainSocketConnection: SocketConnection,
+    }
+)
+
+
+def counterpart(kind: type[AbstractConnection]) -> type[Connection]:
+    """Return the class of this module that takes the place of redis-py's `kind`."""
+    found: type[Connection] = _COUNTERPARTS[kind]
+    return found

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
@@ -195,3 +196,18 @@ async def test_closing_ends_at_whatever_moment_of_connecting_it_comes(
     async with asyncio.timeout(2):
         await line.close()
     assert line._line is None
+
+
+async def test_what_is_sent_on_a_lost_connection_is_an_error_of_redis_pys(
+    store: StoreSettings,
+) -> None:
+    connection = connection_factory(store)()
+    await connection.connect()
+    assert connection._writer is not None
+    connection._writer.transport.abort()
+    while not connection._writer.transport.is_closing():
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    with pytest.raises(RedisConnectionError):
+        await connection.send_command("PING", check_health=False)
