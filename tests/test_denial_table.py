@@ -40,6 +40,7 @@ GOES_ON = {
     ("gateway/proxy/inflight.py", "_end"),
     ("gateway/proxy/metered.py", "read_on"),
     ("gateway/services/policies/directory.py", "read_contents"),
+    ("gateway/store/connections/multiplex.py", "_keep_connected"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

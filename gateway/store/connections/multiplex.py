@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Connection
-from redis.exceptions import RedisError
 
 from gateway.domain.backoff import pause_after
 from gateway.domain.errors import StoreError
@@ -132,7 +131,7 @@ class Multiplexer:
         while not self._closed:
             try:
                 line = await self._open()
-            except (RedisError, OSError, StoreError, TimeoutError) as problem:
+            except Exception as problem:  # noqa: BLE001 (whatever it is, the next attempt may succeed)
                 if not failures:
                     log.warning("store_unreachable", reason=reason_of(problem))
                 failures += 1

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.domain.errors import StoreError
@@ -196,6 +196,21 @@ async def test_closing_ends_at_whatever_moment_of_connecting_it_comes(
     async with asyncio.timeout(2):
         await line.close()
     assert line._line is None
+
+
+async def test_no_error_of_connecting_is_the_end_of_it(store: StoreSettings) -> None:
+    """redis-py has let through what an event loop, a resolver or OpenSSL raised."""
+    errors = [RuntimeError("closed"), ValueError("odd"), UnicodeError("label too long")]
+    made = connection_factory(store)
+
+    def connect() -> Connection:
+        if errors:
+            raise errors.pop()
+        return made()
+
+    line = Multiplexer(connect, timeout=2.0)
+    await answered(line)
+    await line.close()
 
 
 async def test_what_is_sent_on_a_lost_connection_is_an_error_of_redis_pys(
