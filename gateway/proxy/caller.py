@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from gateway.domain.settings import ListenerLimits
-from gateway.protocol.http.request import HeadReader
+from gateway.protocol.http.head_reader import HeadReader
 from gateway.protocol.http.upstream_request import Hop
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.outbox import Outbox

@@ -5,7 +5,6 @@ Pure functions: no sockets, no key records, no policies.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import itemgetter
 from urllib.parse import unquote_to_bytes
 
@@ -25,8 +24,6 @@ SUBPROTOCOL = b"agk"
 LOOKS_LIKE_ANOTHER = "A header's name looks like another one's: use '-' in names."
 # Two different keys are refused already, so no more are collected: a head has room for thousands.
 SEVERAL = 2
-# Bytes of headers that a connection remembers while it is idle.
-MOST_REMEMBERED = 4096
 _PASSED = Fate.PASSED
 
 Header = tuple[bytes, bytes]
@@ -84,7 +81,7 @@ def read_head(
         if b"connection" in fields:
             _drop_nominated(head, fields[b"connection"])
         if b"content-length" in fields:
-            head.content_length = _read_length(fields.pop(b"content-length"))
+            head.content_length = read_length(fields.pop(b"content-length"))
         if b"transfer-encoding" in fields:
             _read_coding(head, fields[b"transfer-encoding"])
         if b"x-user-id" in fields:
@@ -94,63 +91,6 @@ def read_head(
         if b"expect" in fields and fields[b"expect"].lower() != b"100-continue":
             raise bad_request("The only expectation understood is 'Expect: 100-continue'.")
     return head
-
-
-class HeadReader:
-    """Reads the heads of one connection. Headers that are equal to those of the head before, but
-    for the value of Content-Length, are not sorted again: most callers send the same ones in each
-    request, and sorting them took a tenth of a request."""
-
-    __slots__ = ("_head", "_length_at", "_raw")
-
-    def __init__(self) -> None:
-        self._head: RequestHead | None = None
-        self._raw: tuple[Header, ...] = ()
-        self._length_at = -1
-
-    def read(
-        self, method: str, raw_target: bytes, raw_headers: tuple[Header, ...], *, http10: bool
-    ) -> RequestHead:
-        """Return what `read_head` would return; raise Denied if it would."""
-        last = self._head
-        if not self._are_repeated(raw_headers) or (last is not None and http10 != last.http10):
-            head = read_head(method, raw_target, raw_headers, http10=http10)
-            self._remember(raw_headers, has_length=head.content_length is not None)
-            return head
-        if last is None:
-            last = self._head = read_head(method, raw_target, raw_headers, http10=http10)
-        check_method(method)
-        length_at = self._length_at
-        return RequestHead(
-            method,
-            parse_target(raw_target),
-            http10,
-            last.headers,
-            last.fields,
-            last.host,
-            last.authority,
-            last.keys,
-            last.other_credential,
-            last.subprotocols,
-            last.user,
-            None if length_at < 0 else _read_length(raw_headers[length_at][1]),
-            last.chunked,
-        )
-
-    def _remember(self, raw: tuple[Header, ...], *, has_length: bool) -> None:
-        # They are sorted anew once more before the result is shared: connections of a proxy carry
-        # the requests of many callers, which have little in common.
-        self._head = None
-        self._raw = raw if sum(map(len, chain.from_iterable(raw))) <= MOST_REMEMBERED else ()
-        self._length_at = -1
-        if self._raw and has_length:
-            self._length_at = [name.lower() for name, _ in raw].index(b"content-length")
-
-    def _are_repeated(self, raw: tuple[Header, ...]) -> bool:
-        before, at = self._raw, self._length_at
-        if at >= 0 and len(raw) == len(before):
-            before = (*before[:at], (before[at][0], raw[at][1]), *before[at + 1 :])
-        return raw == before
 
 
 def values_of(headers: Iterable[Header], wanted: bytes) -> list[bytes]:
@@ -263,7 +203,8 @@ def _drop_nominated(head: RequestHead, connection: bytes) -> None:
         head.headers = [h for h in head.headers if h[0].lower() not in tokens]
 
 
-def _read_length(value: bytes) -> int:
+def read_length(value: bytes) -> int:
+    """Return the value of Content-Length; raise Denied if it is none."""
     # RFC 9110 section 8.6: digits only; int() would take signs, blanks and underscores.
     if not value.isdigit() or len(value) > MOST_DIGITS:
         raise bad_request("Content-Length is not a number of bytes.")

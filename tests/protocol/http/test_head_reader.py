@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.errors import Denied
-from gateway.protocol.http.request import Header, HeadReader, RequestHead, read_head
+from gateway.protocol.http.head_reader import HeadReader
+from gateway.protocol.http.request import Header, RequestHead, read_head
 
 KEY = b"Bearer agk_AAAAAAAAAAAA_secret"
 Request = tuple[str, bytes, tuple[Header, ...], bool]
