@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Iterable, MutableMapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 # Messages of the worker, one byte each: it serves; it asks to be replaced.
 READY = b"r"
@@ -30,7 +30,7 @@ class Handover:
     shared: str
     store: str | None
     successor: bool
-    beside: bool
+    beside: bool = False
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -42,11 +42,15 @@ class Handover:
 
 def take(environ: MutableMapping[str, str]) -> Handover | None:
     """Return what this process was handed; None: it has no supervisor. It is removed from the
-    environment, so that child processes do not inherit it."""
+    environment, so that child processes do not inherit it.
+
+    A supervisor goes on when another version is installed, and starts workers of that one: it may
+    hand over fields that are not known here, or lack those with a default."""
     text = environ.pop(_VARIABLE, None)
     if text is None:
         return None
-    given = json.loads(text)
+    known = {one.name for one in fields(Handover)}
+    given = {name: value for name, value in json.loads(text).items() if name in known}
     return Handover(**{**given, "data": tuple(given["data"]), "admin": tuple(given["admin"])})
 
 
