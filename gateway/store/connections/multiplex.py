@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Connection
+from redis.exceptions import RedisError
 
 from gateway.domain.backoff import pause_after
 from gateway.domain.errors import StoreError
@@ -133,7 +134,7 @@ class Multiplexer:
                 line = await self._open()
             except Exception as problem:  # noqa: BLE001 (whatever it is, the next attempt may succeed)
                 if not failures:
-                    log.warning("store_unreachable", reason=reason_of(problem))
+                    log.warning("store_unreachable", reason=_told(problem))
                 failures += 1
                 self._on_lost()
             else:
@@ -186,3 +187,9 @@ class Multiplexer:
                     line.send(command, future, deadline)
             await lost.wait()
         log.warning("store_connection_lost")
+
+
+def _told(problem: Exception) -> str:
+    """Return the reason for the log. An unexpected one may quote anything, so it is only named."""
+    expected = isinstance(problem, (RedisError, OSError, StoreError, TimeoutError))
+    return reason_of(problem) if expected else type(problem).__name__

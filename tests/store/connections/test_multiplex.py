@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Connection, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
 from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections import line as one_line
 from gateway.store.connections import multiplex
 from gateway.store.connections.connect import connection_factory
-from gateway.store.connections.line import ReplyError, pack
+from gateway.store.connections.line import ReplyError, pack, take_over
 from gateway.store.connections.multiplex import Multiplexer
 from tests.store.connections.relayed import (
     SECONDS,
@@ -209,8 +210,11 @@ async def test_no_error_of_connecting_is_the_end_of_it(store: StoreSettings) -> 
         return made()
 
     line = Multiplexer(connect, timeout=2.0)
-    await answered(line)
+    with capture_logs() as logs:
+        await answered(line)
     await line.close()
+    # Its text may quote what was given to connect.
+    assert [one.get("reason") for one in logs] == ["UnicodeError"]
 
 
 async def test_what_is_sent_on_a_lost_connection_is_an_error_of_redis_pys(
@@ -224,5 +228,7 @@ async def test_what_is_sent_on_a_lost_connection_is_an_error_of_redis_pys(
         await asyncio.sleep(0)
     for _ in range(5):
         await asyncio.sleep(0)
+    with pytest.raises(StoreError, match="closed the connection"):
+        take_over(connection)
     with pytest.raises(RedisConnectionError):
         await connection.send_command("PING", check_health=False)
