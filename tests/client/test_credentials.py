@@ -5,6 +5,7 @@ import copy
 import json
 import logging
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -284,10 +285,13 @@ async def test_a_program_that_never_leaves_the_context_ends_all_the_same(pulling
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            assert await program.communicate() == (b"crm-1\n", b"")
+            said, complaints = await program.communicate()
     finally:
         if program.returncode is None:
             program.kill()
+    # On a busy machine asyncio says, in this mode, how long a step took.
+    complaints = re.sub(rb"Executing <.*> took [0-9.]+ seconds\n", b"", complaints)
+    assert (said, complaints) == (b"crm-1\n", b"")
 
 
 async def test_a_context_may_be_entered_again_also_after_it_failed(pulling: Pulling) -> None:
